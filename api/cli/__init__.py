@@ -1,0 +1,1 @@
+"""The command line `nichegraph`, one file per group of commands."""

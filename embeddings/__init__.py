@@ -1,0 +1,1 @@
+"""Graph in, vectors out; vectors in, neighbours out."""

@@ -1,0 +1,1 @@
+"""The graph: as stored, as frozen, as weighted; and Cypher over it."""

@@ -1,0 +1,58 @@
+"""Every error this program raises on purpose, as one tree.
+
+NichegraphError
+├── InputError          outside data is wrong: names the file, row, field or key, and the remedy
+│   ├── SettingError    a setting or a key of a TOML file
+│   ├── TooManyRejects  a load was stopped: too large a share of its rows was rejected
+│   └── QueryRefused    the Cypher console will not run this query
+├── NotFound            an id, a release, a segment that is not there
+├── StoreError          the store cannot answer
+│   ├── StoreForeign    the file is not ours, or was written by a newer version
+│   └── StoreAway       the database is gone, slow or refuses us; says what to check
+├── ReleaseError        a release is missing, damaged or does not fit
+└── GateRefused         the new release is worse than what is live: kept aside, not published
+"""
+
+
+class NichegraphError(Exception):
+    """What the caller can act on: the message is shown to people as it is."""
+
+
+class InputError(NichegraphError, ValueError):
+    """Outside data is wrong; the message names the place and the remedy."""
+
+
+class SettingError(InputError):
+    """A setting or configuration key is wrong; the message names it."""
+
+
+class TooManyRejects(InputError):  # noqa: N818 - reads as a sentence
+    """A load was stopped because too many rows were rejected; nothing of the file was kept."""
+
+
+class QueryRefused(InputError):  # noqa: N818
+    """The Cypher console will not run this query; the message says which part and why."""
+
+
+class NotFound(NichegraphError, LookupError):  # noqa: N818
+    """Something asked for by name is not there."""
+
+
+class StoreError(NichegraphError):
+    """The store cannot answer."""
+
+
+class StoreForeign(StoreError):  # noqa: N818
+    """The store's file is not ours or was written by a newer version."""
+
+
+class StoreAway(StoreError):  # noqa: N818
+    """The database is gone, slow or refuses us; the message says what to check."""
+
+
+class ReleaseError(NichegraphError):
+    """A release is missing, damaged or does not fit this version."""
+
+
+class GateRefused(NichegraphError):  # noqa: N818
+    """The new release is worse than the live one or a baseline; it is kept aside."""

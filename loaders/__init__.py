@@ -1,0 +1,1 @@
+"""Outside data in; users, items, tags and events out, validated, with rejects explained."""

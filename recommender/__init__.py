@@ -1,0 +1,1 @@
+"""The two use cases: `refresh()` makes a release, `recommend()` answers from it."""
