@@ -1,0 +1,86 @@
+"""The words of the graph as columns: what a store takes in and gives back.
+
+Everything that enters or leaves a store is a *batch*: a mapping from table name to a
+`pyarrow.Table` with the columns below. String columns may be dictionary-encoded.
+Writing is always an upsert; users, items and tags that a row names and the store does not
+know yet are created bare.
+
+users           id · consent (default true) · attributes (JSON object as text)
+items           id · title · created_at · hidden (default false) · attributes (JSON object as text)
+item_tags       item · category · tag · weight > 0        key: item, category, tag
+item_domains    item · domain · weight > 0                key: item, domain
+events          user · item · kind · value · tag · at · event_id
+                key: event_id where given, else user, item, kind, tag or nothing, at or none
+item_relations  source · target · kind · weight > 0       directed; key: source, target, kind
+user_relations  source · target · kind · weight > 0       directed; key: source, target, kind
+
+Ids are NFC strings. Times are whole seconds since 1970 (UTC). A tag is named by category and
+name together; the tag of an event has the category `tag`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+EVENT_TAG_CATEGORY = "tag"
+GENRE_CATEGORY = "genre"
+NO_TIME = np.iinfo(np.int64).min  # an event or item without a time, in int64 columns
+NO_ROW = -1  # no tag, no item, no user, in columns of rows
+TAG_SEPARATOR = "\x1f"  # between category and name in the key of a tag's vocabulary
+
+Batch = Mapping[str, Any]  # table name -> pyarrow.Table
+
+_TEXT, _REAL, _TIME = pa.string(), pa.float64(), pa.int64()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "users": pa.schema([("id", _TEXT), ("consent", pa.bool_()), ("attributes", _TEXT)]),
+    "items": pa.schema(
+        [
+            ("id", _TEXT),
+            ("title", _TEXT),
+            ("created_at", _TIME),
+            ("hidden", pa.bool_()),
+            ("attributes", _TEXT),
+        ]
+    ),
+    "item_tags": pa.schema(
+        [("item", _TEXT), ("category", _TEXT), ("tag", _TEXT), ("weight", _REAL)]
+    ),
+    "item_domains": pa.schema([("item", _TEXT), ("domain", _TEXT), ("weight", _REAL)]),
+    "events": pa.schema(
+        [
+            ("user", _TEXT),
+            ("item", _TEXT),
+            ("kind", _TEXT),
+            ("value", _REAL),
+            ("tag", _TEXT),
+            ("at", _TIME),
+            ("event_id", _TEXT),
+        ]
+    ),
+    "item_relations": pa.schema(
+        [("source", _TEXT), ("target", _TEXT), ("kind", _TEXT), ("weight", _REAL)]
+    ),
+    "user_relations": pa.schema(
+        [("source", _TEXT), ("target", _TEXT), ("kind", _TEXT), ("weight", _REAL)]
+    ),
+}
+"""Table name -> columns, in the order in which tables are written."""
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """Make a table of `SCHEMAS[name]` from dictionaries; missing keys are null."""
+    return pa.Table.from_pylist(rows, schema=SCHEMAS[name])
+
+
+def tag_key(category: str, name: str) -> str:
+    """The key of a tag in the snapshot's tag vocabulary."""
+    return f"{category}{TAG_SEPARATOR}{name}"
+
+
+def tag_parts(key: str) -> tuple[str, str]:
+    """Category and name of a tag's key."""
+    category, _, name = key.partition(TAG_SEPARATOR)
+    return category, name

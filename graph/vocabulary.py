@@ -1,0 +1,75 @@
+"""Ids to rows and back: the only place where the two meet.
+
+A vocabulary is two flat arrays, so that it can be memory-mapped and shared between processes:
+the sorted ids as one run of UTF-8 bytes, and where each begins. A look-up is a binary search.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.model import NO_ROW
+
+
+class Vocabulary:
+    """Sorted distinct ids (n of them); the row of an id is its place in that order."""
+
+    def __init__(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
+        """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order."""
+        self.data = data
+        self.offsets = offsets
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> "Vocabulary":
+        """Build from ids in any order; duplicates count once."""
+        encoded = [name.encode() for name in sorted(set(ids))]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(name) for name in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.id(row) for row in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.row(name) != NO_ROW
+
+    def id(self, row: int) -> str:
+        """The id at a row; `IndexError` outside 0 … n - 1."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} is outside 0 … {len(self) - 1}")
+        return bytes(self.data[self.offsets[row] : self.offsets[row + 1]]).decode()
+
+    def ids(self, rows: Iterable[int]) -> list[str]:
+        """The ids at some rows."""
+        return [self.id(int(row)) for row in rows]
+
+    def row(self, name: str) -> int:
+        """The row of an id, or `NO_ROW` when it is not here."""
+        try:
+            wanted = name.encode()
+        except UnicodeEncodeError:  # a lone surrogate is no id
+            return NO_ROW
+        low, high = 0, len(self)
+        data, offsets = self.data, self.offsets
+        while low < high:
+            middle = (low + high) // 2
+            if data[offsets[middle] : offsets[middle + 1]].tobytes() < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(self) and data[offsets[low] : offsets[low + 1]].tobytes() == wanted:
+            return low
+        return NO_ROW
+
+    def rows(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The rows of many ids, `NO_ROW` where one is not here: i64 (len(names),)."""
+        return np.array([self.row(name) for name in names], np.int64)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What `__init__` takes, to be saved."""
+        return {"data": self.data, "offsets": self.offsets}
