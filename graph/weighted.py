@@ -1,0 +1,25 @@
+"""The weighted graph: what weighting makes of a snapshot and embedders learn from."""
+
+from dataclasses import dataclass
+
+from scipy.sparse import csr_array
+
+from graph.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class WeightedGraph:
+    """Edges with positive float32 weights, int32 indices, sorted and without duplicates.
+
+    Users are rows of `user_items` (u, i); every other shape follows from its name.
+    """
+
+    user_items: csr_array  # (u, i) what speaks for the item: positive weights only
+    user_seen: csr_array  # (u, i) 1 where the user did anything at all to the item
+    user_hides: csr_array  # (u, i) 1 where the user never wants to see the item again
+    item_tags: csr_array  # (i, t) given tags and those of tag events, rarity applied
+    item_domains: csr_array  # (i, d)
+    item_items: csr_array  # (i, i) relations, directed as given
+    user_users: csr_array  # (u, u) relations, directed as given
+    domains: Vocabulary  # given, or derived
+    domains_from: str  # "given", "genres", "tag communities" or "nothing"
