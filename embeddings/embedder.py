@@ -1,0 +1,92 @@
+"""Graph in, vectors out: what every embedder takes, promises and gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Vectors = NDArray[np.float32]
+Progress = Callable[[str, float], None]
+"""Called with the name of a step and the part of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class EmbeddingGraph:
+    """The weighted graph an embedder reads: positive float32 weights, rows and not ids.
+
+    `user_items` is (u, i), `item_tags` (i, t); `item_items` (i, i) holds relations between items
+    (citations, series) and may be missing. Raises ValueError when shapes do not fit together.
+    """
+
+    user_items: sparse.csr_matrix  # (u, i)
+    item_tags: sparse.csr_matrix  # (i, t)
+    item_items: sparse.csr_matrix | None = None  # (i, i)
+
+    def __post_init__(self) -> None:
+        items = self.user_items.shape[1]
+        if self.item_tags.shape[0] != items:
+            message = f"item_tags has {self.item_tags.shape[0]} rows, user_items {items} columns"
+            raise ValueError(message)
+        if self.item_items is not None and self.item_items.shape != (items, items):
+            raise ValueError(f"item_items is {self.item_items.shape}, expected {(items, items)}")
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Numbers of users, items and tags: the lengths of the three runs of nodes."""
+        users, items = self.user_items.shape
+        return int(users), int(items), int(self.item_tags.shape[1])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of every node, row for row as in the graph, float32.
+
+    `item_outputs` are the items' output (context) vectors where a user's or item's vector times
+    those ranks better than times `items`; None where it does not. `report` says, in values that
+    JSON can hold, what was trained and how it went.
+    """
+
+    users: Vectors  # (u, d)
+    items: Vectors  # (i, d)
+    tags: Vectors  # (t, d)
+    item_outputs: Vectors | None = None  # (i, d)
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+class Embedder(Protocol):
+    """A way to make vectors; bit-equal for the same graph and seed on one thread."""
+
+    name: str
+
+    def embed(
+        self, graph: EmbeddingGraph, *, seed: int, progress: Progress | None = None
+    ) -> Embeddings:
+        """Vectors for every node of the graph; nodes without edges get zeros or small noise."""
+        ...
+
+
+def adjacency(graph: EmbeddingGraph) -> sparse.csr_matrix:
+    """One symmetric matrix over the nodes [users | items | tags], float32, sorted, no diagonal.
+
+    Relations between items count in both directions; where they are given in both, they add up.
+    """
+    users, items, tags = graph.counts
+    related = graph.item_items
+    if related is not None:
+        related = (related + related.T).tocsr()
+        related.setdiag(0)
+        related.eliminate_zeros()
+    blocks = [
+        [sparse.csr_matrix((users, users)), graph.user_items, None],
+        [graph.user_items.T, related, graph.item_tags],
+        [None, graph.item_tags.T, sparse.csr_matrix((tags, tags))],
+    ]
+    if users + items + tags == 0:
+        return sparse.csr_matrix((0, 0), dtype=np.float32)
+    matrix = sparse.csr_matrix(sparse.bmat(blocks, format="csr", dtype=np.float32))
+    matrix.sum_duplicates()
+    matrix.sort_indices()
+    return matrix
