@@ -1,0 +1,84 @@
+"""One folder holds everything of one catalogue."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph.errors import InputError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The places inside a catalogue's folder; nothing is made before `create()`."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        """The embedded store's file."""
+        return self.folder / "store.sqlite"
+
+    @property
+    def releases(self) -> Path:
+        """One folder per release, and `CURRENT`."""
+        return self.folder / "releases"
+
+    @property
+    def reports(self) -> Path:
+        """What loads, refreshes and studies report."""
+        return self.folder / "reports"
+
+    @property
+    def staging(self) -> Path:
+        """Validated rows of a load that is under way."""
+        return self.folder / "staging"
+
+    @property
+    def rejects(self) -> Path:
+        """Rows that loads refused, with file, line and reason."""
+        return self.folder / "rejects"
+
+    @property
+    def explore(self) -> Path:
+        """Embedded graph files for Cypher, one per snapshot fingerprint."""
+        return self.folder / "explore"
+
+    @property
+    def settings(self) -> Path:
+        """Settings of this catalogue."""
+        return self.folder / "settings.toml"
+
+    @property
+    def weighting(self) -> Path:
+        """How events and tags become edge weights."""
+        return self.folder / "weighting.toml"
+
+    @property
+    def segments(self) -> Path:
+        """How users are grouped and how each group is reranked."""
+        return self.folder / "segments.toml"
+
+    @property
+    def rules(self) -> Path:
+        """Editorial rules."""
+        return self.folder / "rules.toml"
+
+    @property
+    def erased(self) -> Path:
+        """Users erased since the oldest release, one id per line: never served again."""
+        return self.folder / "erased.txt"
+
+    def create(self) -> "Home":
+        """Make the folder and its parts; a path that is a file is an `InputError`."""
+        try:
+            for part in (self.releases, self.reports, self.staging, self.rejects, self.explore):
+                part.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"{self.folder} cannot be the home of a catalogue: {error.filename} is a file; "
+                "name a folder with --home"
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot be made: {error.strerror}; name another folder with --home"
+            ) from error
+        return self

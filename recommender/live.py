@@ -1,0 +1,70 @@
+"""The release that is served now: opened once, swapped when CURRENT moves."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from graph.errors import NichegraphError, ReleaseError
+from recommender.home import Home
+from recommender.recommend import Recommender
+from recommender.release import current, open_release
+
+CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed
+
+
+class Live:
+    """Holds the current release; safe to ask from many threads.
+
+    A release that cannot be verified is never swapped in: the old one goes on being served and
+    `problem` says why.
+    """
+
+    def __init__(self, home: Home, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open nothing yet."""
+        self.home = home
+        self.problem: str | None = None
+        self._clock = clock
+        self._checked = float("-inf")
+        self._lock = threading.Lock()
+        self._recommender: Recommender | None = None
+        self._refused: str | None = None  # the release that `problem` is about
+        self._erased_stamp: float | None = None
+
+    def recommender(self) -> Recommender:
+        """The recommender over the current release; `ReleaseError` when there is none yet."""
+        if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
+            with self._lock:
+                self._swap()
+        if self._recommender is None:
+            raise ReleaseError(
+                self.problem
+                or f"no release in {self.home.folder} yet; run `nichegraph refresh` first"
+            )
+        return self._recommender
+
+    def _swap(self) -> None:
+        self._checked = self._clock()
+        name = current(self.home)
+        here = self._recommender.release.name if self._recommender else None
+        if name is not None and name not in (here, self._refused):
+            try:
+                release = open_release(self.home.releases / name)
+                self._recommender = Recommender(release, self._erased())
+                self.problem = self._refused = None
+            except NichegraphError as error:
+                self.problem, self._refused = str(error), name
+        elif name == here:
+            self.problem = self._refused = None
+        if self._recommender is not None:
+            self._recommender.erased = self._erased()
+
+    def _erased(self) -> frozenset[str]:
+        """Users erased since the release was made; read again when the file changes."""
+        try:
+            stamp = self.home.erased.stat().st_mtime
+        except FileNotFoundError:
+            return frozenset()
+        if stamp != self._erased_stamp or self._recommender is None:
+            self._erased_stamp = stamp
+            return frozenset(self.home.erased.read_text(encoding="utf-8").splitlines())
+        return self._recommender.erased
