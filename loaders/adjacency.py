@@ -1,0 +1,62 @@
+"""Read files in which a line lists the neighbours of one node: `node other other …`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from loaders.format import Source
+from loaders.lines import blocks
+from loaders.records import I64, LINE_TOO_LONG, WRONG_COUNT, Rejected, shortened
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Node and neighbour, one pair a row."""
+
+    first: pa.Array  # binary (n,)
+    second: pa.Array  # binary (n,)
+    lines: I64  # (n,)
+    rejected: tuple[Rejected, ...]
+    done: int
+
+
+def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator[Pairs]:
+    """The pairs of an adjacency file, block by block.
+
+    Args:
+        source: the file.
+        counted: the first number of a line is not a node but how many ids follow, and the
+            node is the line's own number, from 0; a line whose count is wrong is rejected.
+        encoding: of the file.
+    """
+    for block in blocks(source.path, encoding):
+        first: list[bytes] = []
+        second: list[bytes] = []
+        counts: list[int] = []
+        rejected: list[Rejected] = []
+        lines = [] if block.too_long else block.data.split(b"\n")[:-1]
+        if block.too_long:
+            rejected.append(_rejected(block.first_line, LINE_TOO_LONG, block.data))
+        for place, line in enumerate(lines):
+            head, *rest = line.split() or [b""]
+            if counted and not (head.isdigit() and int(head) == len(rest)):
+                if head:
+                    rejected.append(_rejected(block.first_line + place, WRONG_COUNT, line))
+                rest = []
+            first.append(b"%d" % (block.first_line + place - 1) if counted else head)
+            second += rest
+            counts.append(len(rest))
+        repeats = np.repeat(np.arange(len(counts)), counts)
+        yield Pairs(
+            pa.array(first, pa.binary()).take(pa.array(repeats)),
+            pa.array(second, pa.binary()),
+            (block.first_line + repeats).astype(np.int64),
+            tuple(rejected),
+            block.done,
+        )
+
+
+def _rejected(line: int, reason: str, text: bytes) -> Rejected:
+    return Rejected(line, reason, shortened(text.decode("utf-8", "backslashreplace")))

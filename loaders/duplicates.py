@@ -1,0 +1,96 @@
+"""Count facts that a file states twice, and events per user, without keeping the facts.
+
+Each fact's key becomes a 64-bit hash in a file on disk; distinct hashes are counted in passes
+over parts of them, so memory stays within `MOST_KEYS` hashes whatever the file's size.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Hashes = npt.NDArray[np.uint64]
+
+MOST_KEYS = 1 << 22  # hashes in memory at once: 32 MiB, and as much again to sort them
+
+KEYS = {
+    "users": ("id",),
+    "items": ("id",),
+    "item_tags": ("item", "category", "tag"),
+    "item_domains": ("item", "domain"),
+    "events": ("user", "item", "kind", "tag", "at"),
+    "item_relations": ("source", "target", "kind"),
+    "user_relations": ("source", "target", "kind"),
+}
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
+
+
+def key_hashes(table: str, rows: Any) -> Hashes:
+    """A hash per row of a checked table, (n,) uint64; equal for equal keys."""
+    hashes = np.zeros(rows.num_rows, np.uint64)
+    for place, column in enumerate(KEYS[table]):
+        hashes = (hashes ^ (_column(rows.column(column)) + np.uint64(place))) * _SPREAD
+        hashes ^= hashes >> np.uint64(29)
+    if table == "events":
+        ids = rows.column("event_id")
+        if ids.null_count < rows.num_rows:
+            hashes = np.where(ids.is_valid().to_numpy(), _column(ids), hashes)
+    return hashes
+
+
+def _column(values: Any) -> Hashes:
+    encoded = values.combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_numpy(zero_copy_only=False)
+    hashes = np.append(pd.util.hash_array(names), np.uint64(0))  # the last place is for null
+    places = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+    return hashes[places]
+
+
+def count_distinct(path: Path) -> tuple[int, int]:
+    """How many hashes a file holds, and how many different ones."""
+    total = path.stat().st_size // 8
+    parts = np.uint64(max(1, -(-total // MOST_KEYS)))
+    distinct = 0
+    for part in range(int(parts)):
+        found = [
+            hashes[hashes % parts == part] if parts > 1 else hashes for hashes in _stored(path)
+        ]
+        distinct += len(np.unique(np.concatenate(found))) if found else 0
+    return total, distinct
+
+
+def _stored(path: Path) -> list[Hashes]:
+    stored = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.zeros(0, np.uint64)
+    return [stored[start : start + MOST_KEYS] for start in range(0, len(stored), MOST_KEYS)]
+
+
+class UserCounts:
+    """Events per user over a whole load: 16 bytes a user, names only of the busiest."""
+
+    def __init__(self) -> None:
+        self._hashes: Hashes = np.zeros(0, np.uint64)
+        self._counts = np.zeros(0, np.int64)
+        self._names: dict[int, str] = {}
+
+    def add(self, users: Any) -> None:
+        """Count a column of user ids."""
+        tallies = users.value_counts()
+        names, counts = tallies.field("values"), tallies.field("counts").to_numpy()
+        hashes = pd.util.hash_array(names.to_numpy(zero_copy_only=False))
+        everyone = np.concatenate([self._hashes, hashes])
+        self._hashes, places = np.unique(everyone, return_inverse=True)
+        sums = np.bincount(places, np.concatenate([self._counts, counts]))
+        self._counts = sums.astype(np.int64)
+        rows = np.searchsorted(self._hashes, hashes)
+        for row in np.flatnonzero(self._counts[rows] >= 1000):
+            self._names[int(hashes[row])] = names[int(row)].as_py()
+
+    def outliers(self, times: int = 1000) -> list[tuple[str, int]]:
+        """Users with at least `times` (from 1000) the median number of events, busiest first."""
+        if not len(self._counts):
+            return []
+        rows = np.flatnonzero(self._counts >= times * np.median(self._counts))
+        found = [(self._names[int(self._hashes[row])], int(self._counts[row])) for row in rows]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))

@@ -1,0 +1,58 @@
+"""Adjacency lists as used by LightGCN and its followers: a line is `user item item …`.
+
+Source: He et al., LightGCN, SIGIR 2020; https://github.com/gusye1234/LightGCN-PyTorch. Licence:
+none is stated there; the Gowalla check-ins behind it come from SNAP
+(https://snap.stanford.edu/data/loc-gowalla.html).
+
+A folder is read with `train.txt` and `test.txt`; a single file of any name is one list. Ids are
+those of the files (`remap_id`); what they were before stands in the attribute `org_id` where
+`item_list.txt` and `user_list.txt` lie in the folder.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loaders.adjacency import pairs
+from loaders.format import Format, Member, Options, Source, has_files, members
+from loaders.records import Chunk
+from loaders.separated import Dialect, cells
+
+_FILES = (
+    Member("item_list.txt", "items", "items"),
+    Member("user_list.txt", "users", "items"),
+    Member("train.txt", "visits", "events"),
+    Member("test.txt", "visits", "events"),
+)
+
+
+def _sources(path: Path, options: Options) -> list[Source]:
+    return members(path, options.part, _FILES, events_role="visits", items_role="items")
+
+
+def _read(source: Source, _options: Options) -> Iterator[Chunk]:
+    if source.role == "visits":
+        for found in pairs(source, counted=False):
+            columns = {"user": found.first, "item": found.second, "kind": "visit"}
+            yield Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
+        return
+    for part in cells(source.path, Dialect(separator=" ", quotes=False), width=2):
+        before, now = part.columns
+        number = pc.match_substring_regex(before, r"^[0-9]{1,18}$")
+        before = pc.if_else(number, before, pa.scalar(b"null"))
+        attributes = pc.binary_join_element_wise(
+            pa.scalar(b'{"org_id": '), before, pa.scalar(b"}"), pa.scalar(b"")
+        )
+        columns = {"id": now, "attributes": attributes}
+        yield Chunk(source.role, columns, part.lines, part.done, rejected=part.rejected)
+
+
+FORMAT = Format(
+    name="lightgcn",
+    about="adjacency lists of LightGCN: train.txt and test.txt, or one such file",
+    sources=_sources,
+    read=_read,
+    looks_like=lambda path: has_files(path, ("train.txt", "test.txt")),
+)

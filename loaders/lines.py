@@ -1,0 +1,124 @@
+"""Read a text file in blocks of whole lines, gzipped or not, in bounded memory.
+
+Blocks are UTF-8 whatever the file's encoding was; wrong bytes of a UTF-8 file stay as they
+are, so that the row they stand in can be rejected by its line.
+"""
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from graph.errors import InputError
+
+BLOCK = 1 << 22  # bytes read at a time
+LONGEST_LINE = 1 << 24  # bytes; what is longer is skipped and rejected
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines, each ending in a newline."""
+
+    data: bytes
+    first_line: int  # from 1
+    lines: int
+    done: int  # bytes of the file read so far, compressed where it is
+    too_long: bool = False  # one line past LONGEST_LINE; `data` is only its beginning
+
+
+def blocks(path: Path, encoding: str = "utf-8", size: int = BLOCK) -> Iterator[Block]:
+    """The file in blocks of about `size` bytes.
+
+    Raises:
+        InputError: the file cannot be opened or decoded, or its compressed data ends early.
+    """
+    line = 1
+    carry = b""
+    skipped = b""  # the beginning of a line that is too long, while it lasts
+    for piece, done in _pieces(path, encoding, size):
+        data = carry + piece
+        if skipped:
+            end = data.find(b"\n")
+            carry = b""
+            if end < 0:
+                continue
+            yield Block(skipped, line, 1, done, too_long=True)
+            line, skipped, data = line + 1, b"", data[end + 1 :]
+        end = data.rfind(b"\n") + 1
+        carry = data[end:]
+        if end:
+            count = data.count(b"\n", 0, end)
+            yield Block(data[:end], line, count, done)
+            line += count
+        if len(carry) > LONGEST_LINE:
+            skipped, carry = carry[:200], b""
+    done = path.stat().st_size
+    if skipped:
+        yield Block(skipped, line, 1, done, too_long=True)
+    elif carry:
+        yield Block(carry + b"\n", line, 1, done)
+
+
+def first_line(path: Path, encoding: str = "utf-8") -> bytes:
+    """The first line of a file without its line end; empty for an empty file."""
+    for block in blocks(path, encoding, 1 << 16):
+        return block.data.split(b"\n", 1)[0].rstrip(b"\r")
+    return b""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The file's bytes, unzipped, and the file itself (its position tells the progress)."""
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            if not zipped:
+                yield raw, raw
+                return
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                yield unzipped, raw  # type: ignore[misc]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: the compressed file is damaged or ends early ({error}); fetch it again"
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _pieces(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]:
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError as error:
+        raise InputError(
+            f"encoding {encoding!r} is not known; use for instance utf-8 or latin-1"
+        ) from error
+    decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)()
+    first = True
+    with opened(path) as (stream, raw):
+        while piece := stream.read(size):
+            if decoder is not None:
+                piece = _recoded(decoder, piece, path, encoding)
+            elif first:
+                if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                    raise InputError(f"{path}: is UTF-16, not UTF-8; give the encoding utf-16")
+                piece = piece.removeprefix(codecs.BOM_UTF8)
+            first = False
+            yield piece, raw.tell()
+        if decoder is not None:
+            yield _recoded(decoder, b"", path, encoding, final=True), raw.tell()
+
+
+def _recoded(
+    decoder: codecs.IncrementalDecoder, piece: bytes, path: Path, encoding: str, final: bool = False
+) -> bytes:
+    try:
+        return decoder.decode(piece, final).encode("utf-8")
+    except UnicodeError as error:
+        raise InputError(f"{path}: is not {encoding}: {error}; give another encoding") from error

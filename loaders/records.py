@@ -1,0 +1,381 @@
+"""Decide which rows of a file become facts, whole columns at a time.
+
+`validate` looks at columns, never at single rows: 100,000 rows cost a few milliseconds. Only
+what is rejected is looked at again, to say why. What a row must fulfil:
+
+ids         not empty, at most 512 characters, no control characters, UTF-8; surrounding blanks
+            go, the rest becomes NFC. They stay text: `0104257` keeps its zero
+numbers     finite; weights above 0
+times       seconds, milliseconds, microseconds or nanoseconds since 1970 (told apart by their
+            size), or ISO 8601, UTC where no zone is named. Events lie between 1990 and one day
+            after `now`; items may be older (`created_at` down to the year 1000)
+yes or no   true, false, yes, no, 1, 0
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
+
+I64 = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+
+LONGEST_ID = 512  # characters
+EARLIEST_EVENT = 631_152_000  # 1990-01-01, older clicks are wrong clocks
+EARLIEST_ITEM = -30_610_224_000  # the year 1000
+DAY = 86_400
+
+REASONS = (
+    "",
+    "missing id",
+    "id too long",
+    "control character",
+    "not UTF-8",
+    "not a number",
+    "NaN or infinite",
+    "weight not above 0",
+    "not a time",
+    "negative time",
+    "time before 1990",
+    "time in the future",
+    "time out of range",
+    "not yes or no",
+)
+"""Why a row is rejected after it was split into cells; a row's code is the place in here."""
+
+TOO_SHORT = "row too short"
+TOO_LONG = "row too long"
+LINE_TOO_LONG = "line too long"
+OPEN_QUOTE = "quote not closed"
+NOT_JSON = "not a JSON object"
+WRONG_COUNT = "count differs from the ids that follow"
+UNKNOWN_LINE = "names a line that is not there"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row that was not taken: where it stands, why, and its text (shortened)."""
+
+    line: int
+    reason: str
+    row: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Rows of another table that rows of a chunk imply, such as the tags in an item's list."""
+
+    table: str
+    columns: Mapping[str, Any]  # raw columns of r rows, as in `Chunk.columns`
+    parents: I64  # (r,) position of the row in the chunk it comes from
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of one file, as read: columns of a table in `graph.model.SCHEMAS`, unchecked."""
+
+    table: str
+    columns: Mapping[str, Any]  # column -> pyarrow array (n,), or a str for all rows
+    lines: I64  # (n,) line of each row in its file, from 1
+    done: int  # bytes of the file consumed so far
+    derived: tuple[Derived, ...] = ()
+    rejected: tuple[Rejected, ...] = ()  # rows that could not be split into columns
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `validate` found in n rows."""
+
+    good: Any  # pyarrow.Table in the schema of its table: the rows that are kept, in order
+    kept: npt.NDArray[np.bool_]  # (n,)
+    codes: Codes  # (n,) place in REASONS; 0 where nothing is wrong
+    loops: int  # relations of something with itself: dropped, not rejected
+
+
+def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Checked:
+    """Check n = `rows` rows by column; what is good comes back typed, ids in NFC.
+
+    Columns that are missing are null. `now` is in seconds since 1970.
+    """
+    codes: Codes = np.zeros(rows, np.int8)
+    typed: dict[str, Any] = {}
+    for field in SCHEMAS[table]:
+        raw = columns.get(field.name)
+        if raw is None:
+            raw = pa.nulls(rows, pa.string())
+        elif isinstance(raw, str):
+            raw = pa.repeat(pa.scalar(raw), rows)
+        elif isinstance(raw, pa.ChunkedArray):
+            raw = raw.combine_chunks()
+        values, found = _RULES[table, field.name](raw, now)
+        typed[field.name] = values.cast(field.type)
+        if found is not None:
+            codes = np.where(codes == 0, found, codes).astype(np.int8)
+    kept = codes == 0
+    loops = 0
+    if "source" in typed:
+        same = pc.equal(typed["source"], typed["target"]).fill_null(False).to_numpy(False)
+        loops = int((same & kept).sum())
+        kept &= ~same
+    good = pa.table(typed, schema=SCHEMAS[table])
+    if not kept.all():
+        good = good.filter(pa.array(kept))
+    return Checked(good, kept, codes, loops)
+
+
+def explain(chunk: Chunk, codes: Codes) -> list[Rejected]:
+    """Say of each row with a code where it stands, why it was rejected and what it said."""
+    return [
+        Rejected(int(chunk.lines[row]), REASONS[codes[row]], row_text(chunk.columns, int(row)))
+        for row in np.flatnonzero(codes)
+    ]
+
+
+def row_text(columns: Mapping[str, Any], row: int) -> str:
+    """The cells of one row as `name=value`, for people; wrong bytes become `\\xNN`."""
+    cells = []
+    for name, column in columns.items():
+        value = column if isinstance(column, str) else column[row].as_py()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "backslashreplace")
+        cells.append(f"{name}={'' if value is None else value}")
+    return shortened(" ".join(cells))
+
+
+def shortened(text: str) -> str:
+    """At most 200 characters of a row."""
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def as_text(column: Any) -> tuple[Any, Codes | None]:
+    """A column of any type as strings; wrong UTF-8 becomes null and gets a code."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = column.cast(pa.binary())  # Parquet does not promise that its text is UTF-8
+        kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        try:
+            return column.cast(pa.string()), None
+        except pa.ArrowInvalid:
+            return _decoded(column)
+    if pa.types.is_floating(kind):
+        whole = pc.equal(pc.floor(column), column)
+        if pc.all(whole).as_py() is not False:  # ids that went through pandas: 12.0 is 12
+            column = column.cast(pa.int64(), safe=False)
+    if pa.types.is_nested(kind):
+        values = [None if v is None else json.dumps(v, default=str) for v in column.to_pylist()]
+        return pa.array(values, pa.string()), None
+    return column.cast(pa.string()), None
+
+
+def _decoded(column: Any) -> tuple[Any, Codes]:
+    texts: list[str | None] = []
+    codes: Codes = np.zeros(len(column), np.int8)
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            texts.append(None if value is None else value.decode("utf-8"))
+        except UnicodeDecodeError:
+            texts.append(None)
+            codes[row] = _code("not UTF-8")
+    return pa.array(texts, pa.string()), codes
+
+
+def _code(reason: str) -> int:
+    return REASONS.index(reason)
+
+
+_Rule = Callable[[Any, int], tuple[Any, Codes | None]]
+
+
+def _name(required: bool, default: str | None = None) -> _Rule:
+    """A rule for ids and other names: checked once per distinct value."""
+
+    def rule(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+        text, codes = as_text(raw)
+        encoded = text.dictionary_encode()
+        names = pc.utf8_trim_whitespace(encoded.dictionary)
+        if not pc.all(pc.string_is_ascii(names)).as_py():
+            names = pc.utf8_normalize(names, form="NFC")
+        lengths = pc.utf8_length(names)
+        wrong = np.zeros(len(names) + 1, np.int8)  # the last place is for null
+        wrong[:-1][pc.greater(lengths, LONGEST_ID).to_numpy(False)] = _code("id too long")
+        control = pc.match_substring_regex(encoded.dictionary, r"\p{Cc}")
+        wrong[:-1][control.to_numpy(False)] = _code("control character")
+        empty = pc.equal(lengths, 0).to_numpy(False)
+        if required:
+            wrong[:-1][empty & (wrong[:-1] == 0)] = _code("missing id")
+            wrong[-1] = _code("missing id")
+        elif empty.any():
+            names = pc.if_else(pc.equal(lengths, 0), pa.scalar(None, pa.string()), names)
+        values = names.take(encoded.indices)
+        if default is not None:
+            values = values.fill_null(default)
+        if wrong.any():
+            places = encoded.indices.fill_null(len(names)).to_numpy(False)
+            found = wrong[places]
+            codes = found if codes is None else np.where(codes == 0, found, codes)
+        return values, codes
+
+    return rule
+
+
+def _free_text(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    """Titles: line breaks and other control characters become blanks."""
+    text, codes = as_text(raw)
+    if pc.any(pc.match_substring_regex(text, r"\p{Cc}")).as_py():
+        text = pc.replace_substring_regex(text, r"\p{Cc}+", " ")
+    text = pc.utf8_trim_whitespace(text)
+    if not pc.all(pc.string_is_ascii(text)).as_py():
+        text = pc.utf8_normalize(text, form="NFC")
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text), codes
+
+
+def _json_text(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    return as_text(raw)
+
+
+def _numbers(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, Any]:
+    """Values (NaN where none), where one is given, codes, and the text where it was text."""
+    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
+        values = raw.cast(pa.float64(), safe=False)
+        given = raw.is_valid().to_numpy(False)
+        return values.fill_null(np.nan).to_numpy(False), given, np.zeros(len(raw), np.int8), None
+    text, wrong = as_text(raw)
+    codes = np.zeros(len(raw), np.int8) if wrong is None else wrong
+    text = pc.utf8_trim_whitespace(text)
+    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    given = text.is_valid().to_numpy(False)
+    try:
+        values = text.cast(pa.float64()).fill_null(np.nan).to_numpy(False)
+    except pa.ArrowInvalid:
+        parsed = [_number(value) for value in text.to_pylist()]
+        bad = np.array([value is None for value in parsed]) & given
+        codes = np.where((codes == 0) & bad, _code("not a number"), codes).astype(np.int8)
+        values = np.array([np.nan if value is None else value for value in parsed], np.float64)
+    return values, given, codes, text
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None or "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def _value(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    values, given, codes, _ = _numbers(raw)
+    codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
+    return pa.array(values, mask=~given), codes
+
+
+def _weight(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    values, given, codes, _ = _numbers(raw)
+    codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
+    codes[given & (codes == 0) & (values <= 0)] = _code("weight not above 0")
+    return pa.array(np.where(given, values, 1.0)), codes
+
+
+def _time(earliest: int, too_early: str) -> _Rule:
+    def rule(raw: Any, now: int) -> tuple[Any, Codes | None]:
+        seconds, given, codes = _seconds(raw)
+        fine = given & (codes == 0)
+        if earliest >= 0:
+            codes[fine & (seconds < 0)] = _code("negative time")
+        codes[fine & (codes == 0) & (seconds < earliest)] = _code(too_early)
+        codes[fine & (codes == 0) & (seconds > now + DAY)] = _code("time in the future")
+        seconds = np.where(given & (codes == 0), seconds, 0)
+        return pa.array(np.floor(seconds).astype(np.int64), mask=~given), codes
+
+    return rule
+
+
+def _seconds(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes]:
+    if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
+        whole = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+        given = raw.is_valid().to_numpy(False)
+        return whole.fill_null(0).to_numpy(False) / 1e6, given, np.zeros(len(raw), np.int8)
+    values, given, codes, text = _numbers(raw)
+    unread = codes == _code("not a number")
+    if text is not None and unread.any():
+        dates = pd.to_datetime(
+            pd.Series(text.filter(pa.array(unread)).to_pylist(), dtype=object),
+            format="ISO8601",
+            utc=True,
+            errors="coerce",
+        )
+        read = dates.notna().to_numpy()
+        stamps = dates.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+        codes[unread] = np.where(read, 0, _code("not a time"))
+        values[unread] = np.where(read, stamps / 1e6, np.nan)
+        values = np.where(unread, values, _scaled(values))
+    else:
+        values = _scaled(values)
+    codes[given & (codes == 0) & ~np.isfinite(values)] = _code("NaN or infinite")
+    return values, given, codes
+
+
+def _scaled(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Seconds out of milliseconds (from 1e11 on: 1973), microseconds and nanoseconds."""
+    for smallest, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
+        times = np.where((times >= smallest) & np.isfinite(times), times / unit, times)
+    return times
+
+
+def _flag(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    if pa.types.is_boolean(raw.type):
+        return raw, None
+    text, codes = as_text(raw)
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(text))
+    yes = pc.is_in(text, pa.array(["true", "yes", "1"]))
+    no = pc.is_in(text, pa.array(["false", "no", "0"]))
+    none = pc.or_(pc.is_null(text), pc.equal(text, "").fill_null(True))
+    wrong = ~(pc.or_(pc.or_(yes, no), none).to_numpy(False))
+    found = np.where(wrong, _code("not yes or no"), 0).astype(np.int8)
+    codes = found if codes is None else np.where(codes == 0, found, codes)
+    return pc.if_else(none, pa.scalar(None, pa.bool_()), yes), codes
+
+
+_id, _optional = _name(required=True), _name(required=False)
+_RULES: dict[tuple[str, str], _Rule] = {
+    ("users", "id"): _id,
+    ("users", "consent"): _flag,
+    ("users", "attributes"): _json_text,
+    ("items", "id"): _id,
+    ("items", "title"): _free_text,
+    ("items", "created_at"): _time(EARLIEST_ITEM, "time out of range"),
+    ("items", "hidden"): _flag,
+    ("items", "attributes"): _json_text,
+    ("item_tags", "item"): _id,
+    ("item_tags", "category"): _name(required=False, default=EVENT_TAG_CATEGORY),
+    ("item_tags", "tag"): _id,
+    ("item_tags", "weight"): _weight,
+    ("item_domains", "item"): _id,
+    ("item_domains", "domain"): _id,
+    ("item_domains", "weight"): _weight,
+    ("events", "user"): _id,
+    ("events", "item"): _id,
+    ("events", "kind"): _name(required=False, default="view"),
+    ("events", "value"): _value,
+    ("events", "tag"): _optional,
+    ("events", "at"): _time(EARLIEST_EVENT, "time before 1990"),
+    ("events", "event_id"): _optional,
+    ("item_relations", "source"): _id,
+    ("item_relations", "target"): _id,
+    ("item_relations", "kind"): _name(required=False, default="related"),
+    ("item_relations", "weight"): _weight,
+    ("user_relations", "source"): _id,
+    ("user_relations", "target"): _id,
+    ("user_relations", "kind"): _name(required=False, default="knows"),
+    ("user_relations", "weight"): _weight,
+}

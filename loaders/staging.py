@@ -1,0 +1,118 @@
+"""Keep a file's checked rows on disk until the whole file is known to be good.
+
+Each load has its own folder, held by a lock that dies with its process: folders that nobody
+holds are leftovers of killed loads and are removed by the next one.
+"""
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from graph.model import SCHEMAS
+from loaders.duplicates import count_distinct, key_hashes
+
+BATCH_ROWS = 100_000  # of one transaction
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A folder for one load inside `folder`, which is made; it is removed at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    collect_leftovers(folder)
+    own = Path(tempfile.mkdtemp(prefix="load-", dir=folder))
+    try:
+        with (own / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def collect_leftovers(folder: Path) -> int:
+    """Remove what killed loads left in `folder`; how many there were."""
+    collected = 0
+    for left in folder.glob("load-*"):
+        try:
+            with (left / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+                collected += 1
+        except BlockingIOError:
+            continue  # that load is still at work
+        except FileNotFoundError:
+            continue  # it is being made this moment, or was killed then: empty, harmless
+    return collected
+
+
+class Stage:
+    """The rows of one file, by table, in Arrow streams, with the hashes of their keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._writers: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
+        self.rows: dict[str, int] = {}
+
+    def add(self, table: str, rows: Any) -> None:
+        """Append checked rows of a table."""
+        if not rows.num_rows:
+            return
+        if table not in self._writers:
+            path = str(self._folder / f"{table}.arrows")
+            file = self._open.enter_context(pa.OSFile(path, "wb"))
+            writer = pa.ipc.new_stream(file, SCHEMAS[table], options=_OPTIONS)
+            self._writers[table] = self._open.enter_context(writer)
+            keys = (self._folder / f"{table}.keys").open("wb")
+            self._keys[table] = self._open.enter_context(keys)
+        self._writers[table].write_table(rows)
+        self._keys[table].write(key_hashes(table, rows).tobytes())
+        self.rows[table] = self.rows.get(table, 0) + rows.num_rows
+
+    def duplicates(self) -> dict[str, int]:
+        """Per table, how many rows state what another row of the file states."""
+        self._open.close()
+        found = {}
+        for table in self._writers:
+            total, distinct = count_distinct(self._folder / f"{table}.keys")
+            if total > distinct:
+                found[table] = total - distinct
+        return found
+
+    def batches(self) -> Iterator[tuple[str, Any]]:
+        """The rows again, in the order of `SCHEMAS`, at most `BATCH_ROWS` at a time."""
+        self._open.close()
+        for table in SCHEMAS:
+            if table in self._writers:
+                for rows in self._batches(table):
+                    yield table, rows
+
+    def _batches(self, table: str) -> Iterator[Any]:
+        waiting: list[Any] = []
+        count = 0
+        with pa.OSFile(str(self._folder / f"{table}.arrows"), "rb") as file:
+            for batch in pa.ipc.open_stream(file):
+                start = 0
+                while start < batch.num_rows:
+                    piece = batch.slice(start, BATCH_ROWS - count)
+                    waiting.append(piece)
+                    start, count = start + piece.num_rows, count + piece.num_rows
+                    if count == BATCH_ROWS:
+                        yield pa.Table.from_batches(waiting)
+                        waiting, count = [], 0
+        if waiting:
+            yield pa.Table.from_batches(waiting)
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._open.close()
+        for table in self._writers:
+            (self._folder / f"{table}.arrows").unlink()
+            (self._folder / f"{table}.keys").unlink()
