@@ -145,13 +145,13 @@ def load(
             report.files.append(file)
             with closing(stage):
                 for chunk in chosen.read(source, options):
-                    _take(chunk, file, report, stage, rejects, now, replace)
+                    _take(chunk, file, report, stage, rejects, now=now, replace=replace)
                     meter.reading(chunk.done, file.rows)
                     if file.rows >= CHECKED_AFTER:
                         _bear(file, report, rejects, max_rejects)
                 _bear(file, report, rejects, max_rejects)
                 file.stored, file.duplicates = dict(stage.rows), stage.duplicates()
-                _apply(stage, store, meter, users, named, size)
+                _apply(stage, store, meter, users=users, named=named, size=size)
             meter.finished(size, file.rows)
         if named is not None:
             report.hidden = _hide_missing(store, named.ids())
@@ -222,6 +222,7 @@ def _take(
     report: LoadReport,
     stage: Stage,
     rejects: RejectsFile,
+    *,
     now: int,
     replace: bool,
 ) -> None:
@@ -254,6 +255,7 @@ def _apply(
     stage: Stage,
     store: GraphStore,
     meter: "_Meter",
+    *,
     users: UserCounts,
     named: "_NamedItems | None",
     size: int,

@@ -140,7 +140,7 @@ def explain(chunk: Chunk, codes: Codes) -> list[Rejected]:
 
 
 def row_text(columns: Mapping[str, Any], row: int) -> str:
-    """The cells of one row as `name=value`, for people; wrong bytes become `\\xNN`."""
+    """The cells of one row as `name=value`, for people; wrong bytes become hex escapes."""
     cells = []
     for name, column in columns.items():
         value = column if isinstance(column, str) else column[row].as_py()

@@ -1,6 +1,19 @@
 """Every format that can be loaded, by name."""
 
-from loaders import citeulike, lightgcn
+from pathlib import Path
+
+from loaders import citeulike, lastfm, lightgcn, movielens, movietweetings, tabular
 from loaders.format import Format
 
-FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (citeulike, lightgcn)}
+FORMATS: dict[str, Format] = {
+    module.FORMAT.name: module.FORMAT
+    for module in (tabular, citeulike, lastfm, movielens, movietweetings, lightgcn)
+}
+
+
+def sniff(path: Path) -> str | None:
+    """The format a path looks like, for a hint; data sets before tables; None: like none."""
+    for form in reversed(FORMATS.values()):
+        if form.looks_like(path):
+            return form.name
+    return None

@@ -89,26 +89,30 @@ def cells(path: Path, dialect: Dialect, width: int) -> Iterator[Cells]:
             data, start, skip = data[data.index(b"\n") + 1 :], start + 1, 0
         start -= open_lines.count(b"\n")
         data = open_lines + data
-        found, open_lines = _split(data, start, block.done, separator, dialect.quotes, width)
+        found, open_lines = _split(
+            data, start, block.done, separator=separator, quotes=dialect.quotes, width=width
+        )
         last = block
         yield found
     if open_lines and last is not None:
         start = last.first_line + last.lines - open_lines.count(b"\n")
-        yield _by_line(open_lines, start, last.done, separator, width, True, True)[0]
+        yield _by_line(
+            open_lines, start, last.done, separator=separator, width=width, quotes=True, last=True
+        )[0]
 
 
 def _split(
-    data: bytes, start: int, done: int, separator: bytes, quotes: bool, width: int
+    data: bytes, start: int, done: int, *, separator: bytes, quotes: bool, width: int
 ) -> tuple[Cells, bytes]:
     if len(separator) > 1 and _STAND_IN not in data:
         data, separator, quotes = data.replace(separator, _STAND_IN), _STAND_IN, False
-    quotes = quotes and b'"' in data
+    quotes = quotes and len(separator) == 1 and b'"' in data
     if len(separator) == 1 and not (quotes and data.count(b'"') % 2):
         fast = _by_block(data, separator, quotes, width)
         if fast is not None:
             lines = np.arange(start, start + len(fast[0]), dtype=np.int64)
             return Cells(fast, lines, (), done), b""
-    return _by_line(data, start, done, separator, width, quotes, False)
+    return _by_line(data, start, done, separator=separator, width=width, quotes=quotes, last=False)
 
 
 def _by_block(data: bytes, separator: bytes, quotes: bool, width: int) -> list[Any] | None:
@@ -140,7 +144,14 @@ def _by_block(data: bytes, separator: bytes, quotes: bool, width: int) -> list[A
 
 
 def _by_line(
-    data: bytes, start: int, done: int, separator: bytes, width: int, quotes: bool, last: bool
+    data: bytes,
+    start: int,
+    done: int,
+    *,
+    separator: bytes,
+    width: int,
+    quotes: bool,
+    last: bool,
 ) -> tuple[Cells, bytes]:
     lines = data.split(b"\n")[:-1]
     rows: list[list[bytes]] = []
@@ -161,7 +172,7 @@ def _by_line(
         if line:
             reason = _wrong(row, width)
             if row is None or reason:
-                text = line.decode("utf-8", "backslashreplace").replace("\x1f", "::")
+                text = line.decode("utf-8", "backslashreplace").replace("\x1f", " | ")
                 rejected.append(Rejected(start + place, reason, shortened(text)))
             else:
                 rows.append(row)
