@@ -1,0 +1,79 @@
+"""The one place where things are joined, and where the clock is read."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from api.settings import Settings
+from graph.embedded_store import EmbeddedStore
+from graph.errors import SettingError
+from graph.store import GraphStore
+from recommender.home import Home
+
+if TYPE_CHECKING:
+    from recommender.live import Live
+
+NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
+
+
+def now() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+def open_home(settings: Settings) -> Home:
+    """The home folder, made when it is not there."""
+    return Home(settings.home).create()
+
+
+def open_store(settings: Settings) -> GraphStore:
+    """The store of these settings, ready to answer; the caller closes it.
+
+    Raises:
+        SettingError: `store` is neither `embedded` nor the URI of a Neo4j server.
+        StoreError: it cannot be opened.
+    """
+    if settings.store == "embedded":
+        return EmbeddedStore(open_home(settings).store)
+    if urlsplit(settings.store).scheme in NEO4J_SCHEMES:
+        from graph.neo4j_store import Neo4jStore  # workers and most commands never need it
+
+        return Neo4jStore(
+            settings.store,
+            user=settings.neo4j_user,
+            password=password(settings),
+            database=settings.neo4j_database,
+        )
+    raise SettingError(
+        f"setting 'store': {settings.store!r} is neither 'embedded' nor the URI of a Neo4j "
+        "server such as bolt://localhost:7687"
+    )
+
+
+def open_live(settings: Settings) -> "Live":
+    """The current release of the home, to be asked for recommendations."""
+    from recommender.live import Live  # a load or a status needs none of it
+
+    return Live(Home(settings.home))
+
+
+def password(settings: Settings) -> str:
+    """The Neo4j password, from the file when one is named."""
+    if settings.neo4j_password_file is not None:
+        return _first_line(settings.neo4j_password_file)
+    if settings.neo4j_password is not None:
+        return settings.neo4j_password.get_secret_value()
+    raise SettingError(
+        "a Neo4j store needs a password: set NICHEGRAPH_NEO4J_PASSWORD, or "
+        "NICHEGRAPH_NEO4J_PASSWORD_FILE to a file that holds it"
+    )
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise SettingError(
+            f"setting 'neo4j_password_file': {file} has no readable first line"
+        ) from error

@@ -1,0 +1,110 @@
+"""The command line: `nichegraph COMMAND`.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused by a gate.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import demo, erase, load, recommend, refresh, releases, serve, status
+from api.cli.output import plain
+from graph.errors import GateRefused, NichegraphError
+
+cli = typer.Typer(
+    name="nichegraph",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@cli.callback()
+def nichegraph(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            help="Folder of the catalogue; default NICHEGRAPH_HOME, else ./nichegraph-home.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an unexpected error came from.")
+    ] = False,
+) -> None:
+    """Recommendations for catalogues with a long tail.
+
+    \b
+    Load, learn, ask:
+      nichegraph load events.csv --column user=who --column item=what
+      nichegraph refresh
+      nichegraph recommend alice
+      nichegraph serve
+    """
+    ctx.obj = home
+    if debug:
+        os.environ["NICHEGRAPH_TRACEBACK"] = "1"
+
+
+for part in (demo, load, refresh, recommend, status, serve, releases, erase):
+    part.register(cli)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code; errors are one sentence."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    try:
+        code = cli(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except GateRefused as error:
+        return _fail(str(error), 3)
+    except NichegraphError as error:
+        return _fail(str(error), 1)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        message = error.format_message().rstrip(".")
+        if not message:  # no arguments: the help was asked for
+            return 2
+        return _fail(message + hint, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped", 130)
+    except BrokenPipeError:  # the reader of a pipe had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _trace()
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    except Exception as error:  # noqa: BLE001 - the last resort says it in one sentence
+        _trace()
+        kind = type(error).__name__
+        return _fail(f"unexpected {kind}: {error} (run with --debug to see where)", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _trace() -> None:
+    if os.environ.get("NICHEGRAPH_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+
+
+def _fail(sentence: str, code: int) -> int:
+    sys.stderr.write(f"nichegraph: {plain(' '.join(sentence.split()))}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

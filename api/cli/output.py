@@ -1,0 +1,109 @@
+"""What commands print: tables for people, one JSON object for machines, progress aside.
+
+Results go to standard output. Progress goes to standard error: a bar on a terminal, else one
+line per step. Outside text is escaped: titles may hold markup and control characters.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LOG_SECONDS = 5.0  # between two lines of progress where there is no terminal
+
+
+def plain(value: Any) -> str:
+    """Text that cannot steer a terminal: control characters are shown as `\\xNN`."""
+    text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def show_json(data: Any) -> None:
+    """Print one JSON document on standard output."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(data, default=str, option=options).decode() + "\n")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; cells that are numbers are right-aligned."""
+    table = Table(title=escape(plain(title)), title_justify="left", box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
+        table.add_column(escape(name), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    Console(soft_wrap=False, highlight=False).print(table)
+
+
+def say(text: str) -> None:
+    """Print a sentence on standard output."""
+    sys.stdout.write(plain(text) + "\n")
+
+
+def step(text: str) -> None:
+    """Say on standard error what is being done."""
+    sys.stderr.write(time.strftime("%H:%M:%S ") + plain(text) + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """A callable that is told bytes done, bytes in all and rows done, and shows the way."""
+    if sys.stderr.isatty():
+        with _bar(what) as tell:
+            yield tell
+    else:
+        yield _lines(what)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(what), rows=0, rate=0.0)
+
+        def tell(done: int, total: int, rows: int) -> None:
+            rate = rows / max(time.monotonic() - began, 1e-9)
+            bar.update(task, completed=done, total=total, rows=rows, rate=rate)
+
+        yield tell
+
+
+def _lines(what: str) -> Callable[[int, int, int], None]:
+    began = said = time.monotonic()
+
+    def tell(done: int, total: int, rows: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < LOG_SECONDS or not done:
+            return
+        said = now
+        seconds = now - began
+        left = seconds * (total - done) / done
+        step(f"{what}: {rows:,} rows, {rows / seconds:,.0f}/s, about {left:.0f} s left")
+
+    return tell
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return plain(value)

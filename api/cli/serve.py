@@ -1,0 +1,30 @@
+"""`nichegraph serve`: answer over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from api.settings import load_settings
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("serve")(serve)
+
+
+def serve(
+    ctx: typer.Context,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Answer over HTTP; the description of the API is at /openapi/.
+
+    \b
+    nichegraph serve
+    nichegraph serve --workers 4 --port 9000
+    curl http://127.0.0.1:8000/v1/users/alice/recommendations
+    """
+    from api.server import serve as run_server
+
+    run_server(load_settings(ctx.obj, workers=workers, host=host, port=port))

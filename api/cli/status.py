@@ -1,0 +1,77 @@
+"""`nichegraph status`: what is here."""
+
+from typing import Annotated, Any
+
+import typer
+
+from api.bootstrap import open_home, open_store
+from api.cli.output import say, show_json, show_table
+from api.cli.releases import made_at
+from api.settings import Settings, load_settings
+from graph.errors import StoreError
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("status")(status)
+
+
+def status(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What the store holds, which release is served, what is missing.
+
+    \b
+    nichegraph status
+    """
+    facts = gather(load_settings(ctx.obj))
+    if as_json:
+        show_json(facts)
+        return
+    say(f"home     {facts['home']}")
+    say(f"store    {facts['store']['uri']}")
+    if facts["store"]["error"]:
+        say(f"         does not answer: {facts['store']['error']}")
+    release = facts["release"]
+    if release is None:
+        say("release  none yet; run `nichegraph refresh`")
+    else:
+        new = facts["events_since_release"]
+        behind = f", {new:,} events are newer" if new else ""
+        say(f"release  {release['name']} of {made_at(release.get('created_at'))} UTC{behind}")
+        if release.get("damaged"):
+            say(f"         {release['damaged']}")
+    rows = [[name, count] for name, count in facts["store"]["counts"].items()]
+    if rows:
+        show_table("", ["in the store", ""], rows)
+
+
+def gather(settings: Settings) -> dict[str, Any]:
+    """The facts that `status` prints; a store that does not answer is one of them."""
+    from recommender.release import list_releases
+
+    home = open_home(settings)
+    store_facts: dict[str, Any] = {"uri": settings.store, "counts": {}, "error": None}
+    watermark = None
+    try:
+        store = open_store(settings)
+        try:
+            store_facts |= {"uri": store.uri, "counts": store.counts()}
+            watermark = store.watermark()
+        finally:
+            store.close()
+    except StoreError as error:
+        store_facts["error"] = str(error)
+    releases = list_releases(home)
+    served = next((one for one in releases if one["current"]), None)
+    newer = None
+    if served is not None and watermark is not None and "watermark" in served:
+        newer = watermark - served["watermark"]
+    return {
+        "home": str(home.folder),
+        "store": store_facts,
+        "release": served and {key: value for key, value in served.items() if key != "files"},
+        "releases": len(releases),
+        "events_since_release": newer,
+    }

@@ -1,0 +1,67 @@
+"""Run the HTTP application on granian: several processes, no fork of a process with threads."""
+
+import ipaddress
+import multiprocessing
+import os
+import socket
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from api.settings import Settings, environment
+from graph.errors import SettingError
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+BACKLOG = 1024
+
+
+def serve(settings: Settings) -> None:
+    """Listen until stopped; each worker opens the release by itself.
+
+    Raises:
+        SettingError: the address is beyond loopback, or the port is taken.
+    """
+    _check_address(settings)
+    os.environ.update(environment(settings))
+    for name in ONE_THREAD:  # workers are many; each computes on one thread
+        os.environ[name] = "1"
+    # A forked child of a process with threads can hang for ever in FAISS or OpenMP.
+    multiprocessing.set_start_method("spawn", force=True)
+    Granian(
+        "api.app:application",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        backlog=BACKLOG,
+        log_level=LogLevels.info,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+    ).serve()
+
+
+def _check_address(settings: Settings) -> None:
+    try:
+        loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+    except ValueError as error:
+        raise SettingError(f"setting 'host': {settings.host!r} is not an address") from error
+    if not loopback and not settings.bind_anywhere:
+        raise SettingError(
+            f"setting 'host': {settings.host} is reachable from other machines, and there are no "
+            "API keys; use 127.0.0.1, or set bind_anywhere where something in front protects it"
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingError(
+                f"setting 'port': {settings.host}:{settings.port} cannot be listened on: "
+                f"{error.strerror}; choose another with --port"
+            ) from error

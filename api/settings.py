@@ -1,0 +1,112 @@
+"""Every setting once: name, default, one line of help.
+
+A setting comes from the command line, else from `NICHEGRAPH_<NAME>` in the environment, else
+from `settings.toml` in the home folder, else from the default that stands here.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from graph.errors import SettingError
+
+PREFIX = "NICHEGRAPH_"
+DEFAULT_HOME = Path("nichegraph-home")
+
+
+class Settings(BaseSettings):
+    """What can be set; the description of each field is its help."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(DEFAULT_HOME, description="folder that holds everything of one catalogue")
+    store: str = Field(
+        "embedded",
+        description="where the graph lives: `embedded`, or the URI of a Neo4j server "
+        "(`bolt://…`, `neo4j://…`)",
+    )
+    neo4j_user: str = Field("neo4j", description="user name at the Neo4j server")
+    neo4j_password: SecretStr | None = Field(None, description="password at the Neo4j server")
+    neo4j_password_file: Path | None = Field(
+        None, description="file whose first line is the password at the Neo4j server"
+    )
+    neo4j_database: str = Field("neo4j", description="database at the Neo4j server")
+    max_rejects: float = Field(
+        0.05, ge=0, le=1, description="share of rejected rows at which a load stops"
+    )
+    host: str = Field("127.0.0.1", description="address the server listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port the server listens on")
+    bind_anywhere: bool = Field(
+        False,
+        description="allow a `host` beyond loopback; for containers whose port is published "
+        "on loopback only, as there are no API keys",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="names, separated by commas, that a request's Host header may carry beside "
+        "localhost and loopback addresses",
+    )
+    workers: int = Field(2, ge=1, le=64, description="processes that answer requests")
+    threads: int = Field(2, ge=1, le=64, description="requests one process works on at once")
+    max_body_bytes: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="largest request body"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="one line per step, as")
+
+
+def load_settings(home: Path | None = None, **given: Any) -> Settings:
+    """Settings from what is given, the environment and the home's file; None is not given.
+
+    Raises:
+        SettingError: a value does not fit or a name is not known; the message names it.
+    """
+    if home is None:
+        home = Path(os.environ.get(f"{PREFIX}HOME") or DEFAULT_HOME)
+    file = home / "settings.toml"
+
+    class FromHere(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return FromHere(home=home, **chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingError(_sentence(first, file)) from error
+    except ValueError as error:  # not TOML
+        raise SettingError(f"{file} is not readable as TOML: {error}") from error
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives another process these settings; secrets stay where they are."""
+    values = settings.model_dump(mode="json", exclude={"neo4j_password"}, exclude_none=True)
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _sentence(first: Any, file: Path) -> str:
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; docs/settings.md lists them all"
+        return f"there is no setting {name!r} ({file}){hint}"
+    value = "" if "password" in name else f", not {first['input']!r}"
+    problem = first["msg"][0].lower() + first["msg"][1:]
+    return f"setting {name!r} ({PREFIX}{name.upper()}): {problem}{value}"
