@@ -1,0 +1,220 @@
+"""Which items come into question: the strongest entries of the item–item table, per subject.
+
+A subject's score for an item is the weighted sum of the table rows of its history's items, so
+known users, sessions and new users cost the same and every share of a score is known exactly.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """A batch of b subjects as arrays: what each likes, and what each must not be shown."""
+
+    indptr: I64  # (b + 1,) where each subject's history begins
+    items: I32  # history item rows
+    weights: F32  # and their weights
+    blocked_indptr: I64  # (b + 1,)
+    blocked: I32  # item rows never to be shown, in any order
+    masks: Flags  # (m, i) allowed items of each distinct filter
+    mask: I32  # (b,) which of them holds for the subject
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def part(self, start: int, stop: int) -> "Subjects":
+        """The subjects start … stop - 1."""
+        own = slice(self.indptr[start], self.indptr[stop])
+        shut = slice(self.blocked_indptr[start], self.blocked_indptr[stop])
+        return Subjects(
+            self.indptr[start : stop + 1] - self.indptr[start],
+            self.items[own],
+            self.weights[own],
+            self.blocked_indptr[start : stop + 1] - self.blocked_indptr[start],
+            self.blocked[shut],
+            self.masks,
+            self.mask[start:stop],
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """For each of b subjects up to n items, best first; -1 and -inf fill the rest."""
+
+    items: I32  # (b, n)
+    scores: F32  # (b, n)
+
+
+def from_table(
+    neighbours: I32, strengths: F32, subjects: Subjects, n: int, *, threads: int = 1
+) -> Ranking:
+    """The n allowed items with the largest summed table entries; ties go to the lower row.
+
+    Args:
+        neighbours: (i, k) item rows, -1 where a row is shorter.
+        strengths: (i, k) their scores.
+        subjects: b of them.
+        n: candidates per subject.
+        threads: blocks of subjects are worked on side by side; the result is the same.
+    """
+
+    def block(part: Subjects) -> tuple[I32, F32]:
+        result: tuple[I32, F32] = _top_of_table(
+            neighbours,
+            strengths,
+            part.indptr,
+            part.items,
+            part.weights,
+            part.blocked_indptr,
+            part.blocked,
+            part.masks,
+            part.mask,
+            n,
+        )
+        return result
+
+    return Ranking(*_in_blocks(block, subjects, threads))
+
+
+def _in_blocks(
+    work: Callable[[Subjects], tuple[I32, F32]], subjects: Subjects, threads: int
+) -> tuple[I32, F32]:
+    if threads == 1 or len(subjects) < 2 * threads:
+        return work(subjects)
+    edges = np.linspace(0, len(subjects), 4 * threads + 1).astype(int).tolist()
+    parts = [subjects.part(a, b) for a, b in pairwise(edges) if b > a]
+    with ThreadPoolExecutor(threads) as pool:
+        done = list(pool.map(work, parts))
+    return np.concatenate([rows for rows, _ in done]), np.concatenate([s for _, s in done])
+
+
+@njit(cache=True, nogil=True)
+def _top_of_table(  # type: ignore[no-untyped-def]
+    neighbours,
+    strengths,
+    indptr,
+    items,
+    weights,
+    blocked_indptr,
+    blocked,
+    masks,
+    mask,
+    n,
+):
+    subjects, catalogue = len(indptr) - 1, neighbours.shape[0]
+    rows = np.full((subjects, n), -1, np.int32)
+    best = np.full((subjects, n), -np.inf, np.float32)
+    scores = np.zeros(catalogue, np.float32)
+    state = np.zeros(catalogue, np.uint8)  # 1: in `touched`, 2: blocked
+    touched = np.empty(catalogue, np.int32)
+    for s in range(subjects):
+        shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        for item in shut:
+            state[item] = 2
+        count = 0
+        for entry in range(indptr[s], indptr[s + 1]):
+            item, weight = items[entry], weights[entry]
+            for k in range(neighbours.shape[1]):
+                other = neighbours[item, k]
+                if other < 0:
+                    break
+                if state[other] == 2:
+                    continue
+                if state[other] == 0:
+                    state[other] = 1
+                    touched[count] = other
+                    count += 1
+                scores[other] += weight * strengths[item, k]
+        found = 0
+        allowed = masks[mask[s]]
+        for t in range(count):
+            item = touched[t]
+            score = scores[item]
+            scores[item] = 0.0
+            state[item] = 0
+            if allowed[item] and score > 0:
+                found = keep_best(rows[s], best[s], found, item, score)
+        for item in shut:
+            state[item] = 0
+        sort_best(rows[s], best[s], found)
+    return rows, best
+
+
+@njit(cache=True, nogil=True)
+def _worse(score, item, other_score, other):  # type: ignore[no-untyped-def]
+    return score < other_score or (score == other_score and item > other)
+
+
+@njit(cache=True, nogil=True)
+def keep_best(rows, best, found, item, score):  # type: ignore[no-untyped-def]
+    """Offer an item to a heap whose root is the worst of the kept; the new size."""
+    n = len(rows)
+    if found < n:
+        child = found
+        while child > 0:
+            parent = (child - 1) // 2
+            if not _worse(score, item, best[parent], rows[parent]):
+                break
+            rows[child], best[child] = rows[parent], best[parent]
+            child = parent
+        rows[child], best[child] = item, score
+        return found + 1
+    if n == 0 or _worse(score, item, best[0], rows[0]):
+        return found
+    _sink(rows, best, n, item, score)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _sink(rows, best, n, item, score):  # type: ignore[no-untyped-def]
+    """Put an item at the root of a heap of size n and let it sink to its place."""
+    parent = 0
+    while True:
+        child = 2 * parent + 1
+        if child >= n:
+            break
+        if child + 1 < n and _worse(best[child + 1], rows[child + 1], best[child], rows[child]):
+            child += 1
+        if not _worse(best[child], rows[child], score, item):
+            break
+        rows[parent], best[parent] = rows[child], best[child]
+        parent = child
+    rows[parent], best[parent] = item, score
+
+
+@njit(cache=True, nogil=True)
+def sort_best(rows, best, found):  # type: ignore[no-untyped-def]
+    """Turn the heap into a list, best first."""
+    for end in range(found - 1, 0, -1):
+        item, score = rows[end], best[end]
+        rows[end], best[end] = rows[0], best[0]
+        _sink(rows, best, end, item, score)
+
+
+def top_of_scores(scores: F32, subjects: Subjects, n: int) -> Ranking:
+    """The n allowed items with the largest positive entries of dense scores (b, i)."""
+    scores = np.where(subjects.masks[subjects.mask], scores, 0).astype(np.float32)
+    counts = np.diff(subjects.blocked_indptr)
+    scores[np.repeat(np.arange(len(subjects)), counts), subjects.blocked] = 0
+    n_found = min(n, scores.shape[1])
+    rows = np.full((len(subjects), n), -1, np.int32)
+    best = np.full((len(subjects), n), -np.inf, np.float32)
+    if n_found:
+        order: Any = np.argsort(-scores, axis=1, kind="stable")[:, :n_found]
+        values = np.take_along_axis(scores, order, axis=1)
+        rows[:, :n_found] = np.where(values > 0, order, -1)
+        best[:, :n_found] = np.where(values > 0, values, -np.inf)
+    return Ranking(rows, best)
