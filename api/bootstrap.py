@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from api.settings import Settings
-from graph.embedded_store import EmbeddedStore
 from graph.errors import SettingError
-from graph.store import GraphStore
 from recommender.home import Home
 
 if TYPE_CHECKING:
+    from graph.store import GraphStore
     from recommender.live import Live
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
@@ -27,7 +26,7 @@ def open_home(settings: Settings) -> Home:
     return Home(settings.home).create()
 
 
-def open_store(settings: Settings) -> GraphStore:
+def open_store(settings: Settings) -> "GraphStore":
     """The store of these settings, ready to answer; the caller closes it.
 
     Raises:
@@ -35,6 +34,8 @@ def open_store(settings: Settings) -> GraphStore:
         StoreError: it cannot be opened.
     """
     if settings.store == "embedded":
+        from graph.embedded_store import EmbeddedStore  # a server never opens a store
+
         return EmbeddedStore(open_home(settings).store)
     if urlsplit(settings.store).scheme in NEO4J_SCHEMES:
         from graph.neo4j_store import Neo4jStore  # workers and most commands never need it

@@ -1,7 +1,7 @@
 """`nichegraph load`: files into the store."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -9,7 +9,9 @@ from api.bootstrap import now, open_home, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import load_settings
 from graph.errors import InputError
-from loaders.format import Options, Part
+
+if TYPE_CHECKING:
+    from loaders.format import Options, Part
 
 
 def register(cli: typer.Typer) -> None:
@@ -91,12 +93,14 @@ def options_of(
     kind: str | None,
     list_separator: str,
     part: str,
-) -> Options:
+) -> "Options":
     """What the options of a command line say about files.
 
     Raises:
         InputError: one of them does not fit; the message names it.
     """
+    from loaders.format import Options  # brings pandas, which most commands never need
+
     if part not in ("all", "events", "items"):
         raise InputError(f"--part: {part!r} is none of all, events, items")
     columns: dict[str, str | int] = {}
@@ -115,7 +119,7 @@ def options_of(
         encoding=encoding,
         kind=kind,
         list_separator=list_separator,
-        part=cast(Part, part),
+        part=cast("Part", part),
     )
 
 

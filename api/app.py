@@ -1,0 +1,108 @@
+"""The HTTP application: doors to the current release, nothing else.
+
+A worker reads releases, never a store, and imports nothing that only training needs.
+"""
+
+import ipaddress
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, request
+from flask_openapi3 import Info, OpenAPI
+from werkzeug.routing import BaseConverter
+
+from api import errors, health
+from api.bootstrap import open_live
+from api.observability import log, set_format
+from api.routes import items, recommendations, releases
+from api.schemas import ProblemAnswer
+from api.settings import Settings, load_settings
+from graph.errors import ReleaseError
+
+VERSION = "1"
+PROBLEMS = (400, 403, 404, 405, 413, 415, 500, 503)
+
+
+class IdConverter(BaseConverter):
+    """An id in a path: anything, `/` too, which arrives decoded."""
+
+    regex = ".+"
+    part_isolating = False
+
+
+def application() -> Flask:
+    """The application of a worker: settings from the environment, the release opened."""
+    settings = load_settings()
+    set_format(settings.log_format)
+    return create_app(settings)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application over the home of these settings; it starts without a release, too."""
+    live = open_live(settings)
+    app = OpenAPI(
+        __name__,
+        info=Info(
+            title="nichegraph",
+            version=VERSION,
+            description="Recommendations for catalogues with a long tail.",
+        ),
+        responses={status: _described(status) for status in PROBLEMS},
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False  # an id may begin with a slash
+    app.url_map.strict_slashes = True
+    errors.register(app)
+    _check_hosts(app, settings)
+    for part in (health, recommendations, items, releases):
+        part.register(app, live)
+    try:
+        log("started", release=live.recommender().release.name)
+    except ReleaseError as error:
+        log("started", waiting=str(error))
+    return app
+
+
+def _check_hosts(app: Flask, settings: Settings) -> None:
+    """Refuse requests whose Host is not ours: pages of strangers that point a name here."""
+    allowed = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
+
+    @app.before_request
+    def _check() -> None:
+        name = _host_name(request.environ.get("HTTP_HOST", ""))
+        if name in allowed or name == "localhost" or _is_loopback(name):
+            return
+        raise errors.Problem(
+            403,
+            f"this server does not answer for the host {name[:80]!r}; name it in the setting "
+            "allowed_hosts",
+            [("Host", "not an allowed host")],
+        )
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _described(status: int) -> dict[str, Any]:
+    schema = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    schema["properties"]["errors"]["items"] = {
+        "type": "object",
+        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+    }
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {errors.PROBLEM: {"schema": schema}},
+    }

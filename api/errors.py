@@ -1,0 +1,105 @@
+"""Errors as the outside sees them: problem+json (RFC 9457), which names the field.
+
+{"type": "about:blank", "title": "Bad Request", "status": 400, "detail": "…",
+ "instance": "/v1/…", "errors": [{"field": "n", "message": "…"}]}
+"""
+
+import secrets
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from flask import Flask, Response, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from api.observability import log_failure
+from graph.errors import InputError, NichegraphError, NotFound, ReleaseError, StoreError
+
+PROBLEM = "application/problem+json"
+STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
+    (InputError, 400),
+    (NotFound, 404),
+    (ReleaseError, 503),
+    (StoreError, 503),
+)
+
+
+class Problem(Exception):  # noqa: N818 - the word of the RFC
+    """A request that is answered by a problem; `errors` holds (field, message)."""
+
+    def __init__(
+        self, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Say what is wrong, and where."""
+        super().__init__(detail)
+        self.status, self.detail, self.errors = status, detail, tuple(errors)
+
+
+def problem(
+    status: int, detail: str, errors: Sequence[tuple[str, str]] = (), **headers: str
+) -> Response:
+    """The response for a problem."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+    }
+    if errors:
+        document["errors"] = [{"field": field, "message": text} for field, text in errors]
+    response = Response(_bytes(document), status, content_type=PROBLEM)
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def from_validation(error: ValidationError) -> Problem:
+    """What pydantic found, as a problem whose fields are named as the caller wrote them."""
+    errors = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(str(part) for part in one["loc"])
+        errors.append((field, one["msg"].removeprefix("Value error, ")))
+    field, message = errors[0]
+    return Problem(400, f"{field}: {message}" if field else message, errors)
+
+
+def register(app: Flask) -> None:
+    """Answer every error of this application by a problem."""
+
+    @app.errorhandler(Problem)
+    def _problem(error: Problem) -> Response:
+        return problem(error.status, error.detail, error.errors)
+
+    @app.errorhandler(NichegraphError)
+    def _ours(error: NichegraphError) -> Response:
+        status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+        headers = {"Retry_After": "1"} if status == 503 else {}
+        return problem(status, str(error), **headers)
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        status = error.code or 500
+        kept = {
+            name.replace("-", "_"): value
+            for name, value in error.get_headers()
+            if name in ("Allow", "Location", "Retry-After")
+        }
+        return problem(status, error.description or HTTPStatus(status).phrase, **kept)
+
+    @app.errorhandler(Exception)
+    def _defect(error: Exception) -> Response:
+        number = secrets.token_hex(6)
+        log_failure(error, number=number, method=request.method, path=request.path)
+        return problem(500, f"a defect of this program; its log says more under {number}")
+
+
+def _bytes(document: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # a path that is no text
+        document["instance"] = document["instance"].encode("utf-8", "replace").decode()
+        document["detail"] = document["detail"].encode("utf-8", "replace").decode()
+        return orjson.dumps(document)

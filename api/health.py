@@ -1,0 +1,28 @@
+"""`/live`: the process runs. `/ready`: it has a release and can answer; else 503 and why."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI, Tag
+
+from api.inputs import checked
+from api.schemas import LiveAnswer, NoQuery, ReadyAnswer
+from recommender.live import Live
+
+TAG = Tag(name="health", description="For load balancers and supervisors.")
+
+
+def register(app: OpenAPI, live: Live) -> None:
+    """Add the routes."""
+
+    @app.get("/live", tags=[TAG], summary="The process runs", responses={200: LiveAnswer})
+    @checked
+    def is_live(query: NoQuery) -> dict[str, Any]:
+        del query
+        return {"status": "live"}
+
+    @app.get("/ready", tags=[TAG], summary="A release is served", responses={200: ReadyAnswer})
+    @checked
+    def is_ready(query: NoQuery) -> dict[str, Any]:
+        del query
+        release = live.recommender().release.name
+        return {"status": "ready", "release": release, "problem": live.problem}

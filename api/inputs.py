@@ -1,0 +1,77 @@
+"""From a request to checked values: what is not known or said twice is an error, not ignored."""
+
+import difflib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, get_origin, get_type_hints
+
+import orjson
+from flask import Response, request
+from pydantic import BaseModel, ValidationError
+
+from api import strict_json
+from api.errors import Problem, from_validation
+
+JSON = "application/json"
+View = Callable[..., Any]
+
+
+def checked(view: View) -> View:
+    """Give a view its `path`, `query` and `body`, checked against its annotations.
+
+    The view returns what is sent as JSON. flask-openapi3 documents the annotations; its own
+    validation would ignore unknown parameters and builds a schema for every request.
+    """
+    models: dict[str, type[BaseModel]] = get_type_hints(view)
+    query_model = models.get("query")
+    listed = _lists(query_model) if query_model is not None else frozenset()
+
+    @wraps(view)
+    def checked_view(**path: str) -> Response:
+        given: dict[str, BaseModel] = {}
+        try:
+            if "path" in models:
+                given["path"] = models["path"].model_validate(path)
+            if query_model is not None:
+                given["query"] = query_model.model_validate(_query(query_model, listed))
+            if "body" in models:
+                given["body"] = models["body"].model_validate(_body())
+        except ValidationError as error:
+            raise from_validation(error) from error
+        return Response(orjson.dumps(view(**given)), content_type=JSON)
+
+    checked_view.__delay_validate_request__ = True  # type: ignore[attr-defined]
+    return checked_view
+
+
+def _lists(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is list
+    )
+
+
+def _query(model: type[BaseModel], listed: frozenset[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, all_given in request.args.lists():
+        if name not in model.model_fields:
+            near = difflib.get_close_matches(name, model.model_fields, 1)
+            known = ", ".join(model.model_fields) or "none"
+            hint = f"did you mean {near[0]!r}?" if near else f"known are: {known}"
+            message = f"there is no query parameter {name[:80]!r}; {hint}"
+            raise Problem(400, message, [(name[:80], message)])
+        if name in listed:
+            values[name] = all_given
+        elif len(all_given) > 1:
+            message = f"the query parameter {name!r} is given {len(all_given)} times"
+            raise Problem(400, message, [(name, message)])
+        else:
+            values[name] = all_given[0]
+    return values
+
+
+def _body() -> Any:
+    if request.mimetype != JSON:
+        raise Problem(415, f"the body must be {JSON}, not {request.mimetype or 'unnamed'}")
+    return strict_json.parse(request.get_data(cache=False))

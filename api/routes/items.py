@@ -1,0 +1,45 @@
+"""Lists that are not about a person: similar items, a tag's items, what is popular or new."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI, Tag
+
+from api.bootstrap import now
+from api.inputs import checked
+from api.schemas import ItemPath, ListAnswer, ListQuery, TagQuery
+from recommender.live import Live
+
+TAG = Tag(name="items", description="The catalogue, seen from an item, a tag or as a whole.")
+
+
+def register(app: OpenAPI, live: Live) -> None:
+    """Add the routes."""
+
+    @app.get(
+        "/v1/items/<id:item>/similar",
+        tags=[TAG],
+        summary="What is like an item",
+        responses={200: ListAnswer},
+    )
+    @checked
+    def similar(path: ItemPath, query: ListQuery) -> dict[str, Any]:
+        recommender = live.recommender()
+        return recommender.similar(path.item, query.n, query.filter(), now=now()).to_json()
+
+    @app.get(
+        "/v1/tags/items", tags=[TAG], summary="Items that carry a tag", responses={200: ListAnswer}
+    )
+    @checked
+    def tag_items(query: TagQuery) -> dict[str, Any]:
+        recommender = live.recommender()
+        return recommender.tag_items(query.name, query.n, query.filter(), now=now()).to_json()
+
+    @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
+    @checked
+    def popular(query: ListQuery) -> dict[str, Any]:
+        return live.recommender().popular(query.n, query.filter(), now=now()).to_json()
+
+    @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
+    @checked
+    def latest(query: ListQuery) -> dict[str, Any]:
+        return live.recommender().latest(query.n, query.filter(), now=now()).to_json()

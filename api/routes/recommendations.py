@@ -1,0 +1,48 @@
+"""Lists for users, sessions and many subjects at once."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI, Tag
+
+from api.bootstrap import now
+from api.inputs import checked
+from api.schemas import ListAnswer, ManyAnswer, RecommendationsBody, UserPath, UserQuery
+from recommender.live import Live
+from recommender.request import Request
+
+TAG = Tag(name="recommendations", description="What to show, and why.")
+
+
+def register(app: OpenAPI, live: Live) -> None:
+    """Add the routes."""
+
+    @app.get(
+        "/v1/users/<id:user>/recommendations",
+        tags=[TAG],
+        summary="What to show a user; unknown users get what is popular",
+        responses={200: ListAnswer},
+    )
+    @checked
+    def for_user(path: UserPath, query: UserQuery) -> dict[str, Any]:
+        request = Request(
+            user=path.user,
+            n=query.n,
+            filter=query.filter(),
+            exclude=tuple(query.exclude),
+            include_seen=query.include_seen,
+            reasons=query.reasons,
+            profile=query.profile,
+        )
+        return live.recommender().recommend([request], now=now())[0].to_json()
+
+    @app.post(
+        "/v1/recommendations",
+        tags=[TAG],
+        summary="Lists for many subjects: users, running sessions, tags",
+        responses={200: ManyAnswer},
+    )
+    @checked
+    def for_subjects(body: RecommendationsBody) -> dict[str, Any]:
+        requests = [subject.request() for subject in body.subjects]
+        answers = live.recommender().recommend(requests, now=now())
+        return {"answers": [answer.to_json() for answer in answers]}

@@ -1,0 +1,29 @@
+"""What was published."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI, Tag
+
+from api.inputs import checked
+from api.schemas import NoQuery, ReleasesAnswer
+from recommender.live import Live
+from recommender.release import list_releases
+
+TAG = Tag(name="releases", description="What was published, oldest first.")
+
+
+def register(app: OpenAPI, live: Live) -> None:
+    """Add the route."""
+
+    @app.get(
+        "/v1/releases", tags=[TAG], summary="The releases", responses={200: ReleasesAnswer}
+    )
+    @checked
+    def releases(query: NoQuery) -> dict[str, Any]:
+        del query
+        return {
+            "releases": [
+                {key: value for key, value in one.items() if key != "files"}
+                for one in list_releases(live.home)
+            ]
+        }
