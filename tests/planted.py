@@ -1,0 +1,33 @@
+"""Graphs with planted niches, whose right neighbours are known."""
+
+import numpy as np
+from scipy import sparse
+
+from embeddings.embedder import EmbeddingGraph
+
+
+def niches(seed=0, groups=6, users=20, items=15, tags=2, stray=0.05):
+    """(graph, niche of each item): users take half their niche's items and few others.
+
+    Each item wears one of its niche's tags; a twentieth of all choices stray anywhere.
+    """
+    rng = np.random.default_rng(seed)
+    user_niche = np.repeat(np.arange(groups), users)
+    item_niche = np.repeat(np.arange(groups), items)
+    chance = np.where(user_niche[:, None] == item_niche, 0.5, 0.5 * stray / groups)
+    user_items = sparse.csr_matrix((rng.random(chance.shape) < chance).astype(np.float32))
+    worn = item_niche * tags + rng.integers(tags, size=len(item_niche))
+    item_tags = sparse.csr_matrix(
+        (np.ones(len(worn), np.float32), (np.arange(len(worn)), worn)),
+        shape=(len(worn), groups * tags),
+    )
+    return EmbeddingGraph(user_items, item_tags), item_niche
+
+
+def neighbours_in_niche(vectors, niche, count=10):
+    """Share of each item's `count` nearest by cosine that lie in its own niche."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    scores = unit @ unit.T
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, axis=1)[:, :count]
+    return float((niche[nearest] == niche[:, None]).mean())
