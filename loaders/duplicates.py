@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -24,6 +25,7 @@ KEYS = {
     "item_relations": ("source", "target", "kind"),
     "user_relations": ("source", "target", "kind"),
 }
+_NO_NUMBER = -1  # no event has this time
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 
@@ -40,12 +42,32 @@ def key_hashes(table: str, rows: Any) -> Hashes:
     return hashes
 
 
+def parts_of_events(rows: Any, parts: int) -> npt.NDArray[np.intp]:
+    """Which of `parts` (a power of two) each event belongs to, (n,): by its user.
+
+    Events with an id of their own go by that, so that equal keys always share a part.
+    """
+    hashes = _column(rows.column("user"))
+    ids = rows.column("event_id")
+    if ids.null_count < rows.num_rows:
+        hashes = np.where(ids.is_valid().to_numpy(), _column(ids), hashes)
+    return (hashes & np.uint64(parts - 1)).astype(np.intp)
+
+
 def _column(values: Any) -> Hashes:
+    if values.null_count == len(values):
+        return np.zeros(len(values), np.uint64)
+    if pa.types.is_integer(values.type):
+        return values.fill_null(_NO_NUMBER).to_numpy().astype(np.int64).view(np.uint64) * _SPREAD
     encoded = values.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_numpy(zero_copy_only=False)
-    hashes = np.append(pd.util.hash_array(names), np.uint64(0))  # the last place is for null
+    hashes = np.append(_distinct(names), np.uint64(0))  # the last place is for null
     places = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     return hashes[places]
+
+
+def _distinct(values: npt.NDArray[Any]) -> Hashes:
+    return pd.util.hash_array(values, categorize=False)
 
 
 def count_distinct(path: Path) -> tuple[int, int]:
@@ -78,7 +100,7 @@ class UserCounts:
         """Count a column of user ids."""
         tallies = users.value_counts()
         names, counts = tallies.field("values"), tallies.field("counts").to_numpy()
-        hashes = pd.util.hash_array(names.to_numpy(zero_copy_only=False))
+        hashes = _distinct(names.to_numpy(zero_copy_only=False))
         everyone = np.concatenate([self._hashes, hashes])
         self._hashes, places = np.unique(everyone, return_inverse=True)
         sums = np.bincount(places, np.concatenate([self._counts, counts]))

@@ -2,6 +2,9 @@
 
 Each load has its own folder, held by a lock that dies with its process: folders that nobody
 holds are leftovers of killed loads and are removed by the next one.
+
+Events are staged in parts by their user: applied part by part, the events of a user reach the
+store together and extend its sorted tree at one place, whatever the order of the file.
 """
 
 import fcntl
@@ -12,12 +15,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from graph.model import SCHEMAS
-from loaders.duplicates import count_distinct, key_hashes
+from loaders.duplicates import count_distinct, key_hashes, parts_of_events
 
 BATCH_ROWS = 100_000  # of one transaction
+EVENT_PARTS = 16
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -57,7 +62,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open = ExitStack()
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[tuple[str, int], Any] = {}
         self._keys: dict[str, Any] = {}
         self.rows: dict[str, int] = {}
 
@@ -65,22 +70,27 @@ class Stage:
         """Append checked rows of a table."""
         if not rows.num_rows:
             return
-        if table not in self._writers:
-            path = str(self._folder / f"{table}.arrows")
-            file = self._open.enter_context(pa.OSFile(path, "wb"))
-            writer = pa.ipc.new_stream(file, SCHEMAS[table], options=_OPTIONS)
-            self._writers[table] = self._open.enter_context(writer)
+        if table not in self._keys:
             keys = (self._folder / f"{table}.keys").open("wb")
             self._keys[table] = self._open.enter_context(keys)
-        self._writers[table].write_table(rows)
         self._keys[table].write(key_hashes(table, rows).tobytes())
         self.rows[table] = self.rows.get(table, 0) + rows.num_rows
+        if table != "events":
+            self._writer(table, 0).write_table(rows)
+            return
+        parts = parts_of_events(rows, EVENT_PARTS)
+        rows = rows.take(pa.array(np.argsort(parts, kind="stable")))
+        start = 0
+        for part, count in enumerate(np.bincount(parts, minlength=EVENT_PARTS).tolist()):
+            if count:
+                self._writer(table, part).write_table(rows.slice(start, count))
+                start += count
 
     def duplicates(self) -> dict[str, int]:
         """Per table, how many rows state what another row of the file states."""
         self._open.close()
         found = {}
-        for table in self._writers:
+        for table in self._keys:
             total, distinct = count_distinct(self._folder / f"{table}.keys")
             if total > distinct:
                 found[table] = total - distinct
@@ -90,29 +100,44 @@ class Stage:
         """The rows again, in the order of `SCHEMAS`, at most `BATCH_ROWS` at a time."""
         self._open.close()
         for table in SCHEMAS:
-            if table in self._writers:
-                for rows in self._batches(table):
-                    yield table, rows
-
-    def _batches(self, table: str) -> Iterator[Any]:
-        waiting: list[Any] = []
-        count = 0
-        with pa.OSFile(str(self._folder / f"{table}.arrows"), "rb") as file:
-            for batch in pa.ipc.open_stream(file):
-                start = 0
-                while start < batch.num_rows:
-                    piece = batch.slice(start, BATCH_ROWS - count)
-                    waiting.append(piece)
-                    start, count = start + piece.num_rows, count + piece.num_rows
-                    if count == BATCH_ROWS:
-                        yield pa.Table.from_batches(waiting)
-                        waiting, count = [], 0
-        if waiting:
-            yield pa.Table.from_batches(waiting)
+            for rows in self._batches(table):
+                yield table, rows
 
     def close(self) -> None:
         """Remove the files."""
         self._open.close()
-        for table in self._writers:
-            (self._folder / f"{table}.arrows").unlink()
+        for table, part in self._writers:
+            self._path(table, part).unlink()
+        for table in self._keys:
             (self._folder / f"{table}.keys").unlink()
+
+    def _path(self, table: str, part: int) -> Path:
+        return self._folder / f"{table}-{part}.arrows"
+
+    def _writer(self, table: str, part: int) -> Any:
+        if (table, part) not in self._writers:
+            file = self._open.enter_context(pa.OSFile(str(self._path(table, part)), "wb"))
+            writer = pa.ipc.new_stream(file, SCHEMAS[table], options=_OPTIONS)
+            self._writers[table, part] = self._open.enter_context(writer)
+        return self._writers[table, part]
+
+    def _batches(self, table: str) -> Iterator[Any]:
+        waiting: list[Any] = []
+        count = 0
+        for batch in self._stored(table):
+            start = 0
+            while start < batch.num_rows:
+                piece = batch.slice(start, BATCH_ROWS - count)
+                waiting.append(piece)
+                start, count = start + piece.num_rows, count + piece.num_rows
+                if count == BATCH_ROWS:
+                    yield pa.Table.from_batches(waiting)
+                    waiting, count = [], 0
+        if waiting:
+            yield pa.Table.from_batches(waiting)
+
+    def _stored(self, table: str) -> Iterator[Any]:
+        for part in range(EVENT_PARTS):
+            if (table, part) in self._writers:
+                with pa.OSFile(str(self._path(table, part)), "rb") as file:
+                    yield from pa.ipc.open_stream(file)

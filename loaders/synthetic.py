@@ -25,8 +25,19 @@ HOME, SECOND = 0.65, 0.20  # share of a user's events; the rest goes to the head
 HEAD = -1  # the niche of popular items
 HEAD_DOMAIN = "evergreens"
 
-_FIRST = ["tidal", "glass", "paper", "copper", "silent", "northern", "folded", "salted", "hollow", "winter", "amber", "woven", "lunar", "coastal", "painted", "miniature", "electric", "wooden", "forgotten", "nocturnal", "alpine", "velvet", "iron", "floating", "desert", "baroque", "clockwork", "edible", "migrating", "subterranean", "bamboo", "crystal", "marble", "paraffin", "pneumatic", "solar", "tin", "volcanic", "wandering", "ceramic"]
-_SECOND = ["organs", "lanterns", "mosses", "atlases", "bridges", "choirs", "kites", "dialects", "beetles", "gardens", "looms", "maps", "puppets", "rivers", "sundials", "teas", "violins", "weathervanes", "alphabets", "barges", "bells", "bread", "cartography", "caves", "comets", "ferns", "fountains", "harps", "islands", "knots", "lichens", "lighthouses", "marionettes", "mushrooms", "observatories", "orchards", "owls", "pigments", "quilts", "railways", "shells", "signals", "stamps", "stones", "theatres", "tunnels", "wells", "windmills", "wines", "zithers"]
+_FIRST = (  # noqa: SIM905 - words read better than a column of strings
+    "tidal glass paper copper silent northern folded salted hollow winter amber woven lunar "
+    "coastal painted miniature electric wooden forgotten nocturnal alpine velvet iron floating "
+    "desert baroque clockwork edible migrating subterranean bamboo crystal marble paraffin "
+    "pneumatic solar tin volcanic wandering ceramic"
+).split()
+_SECOND = (  # noqa: SIM905
+    "organs lanterns mosses atlases bridges choirs kites dialects beetles gardens looms maps "
+    "puppets rivers sundials teas violins weathervanes alphabets barges bells bread cartography "
+    "caves comets ferns fountains harps islands knots lichens lighthouses marionettes mushrooms "
+    "observatories orchards owls pigments quilts railways shells signals stamps stones theatres "
+    "tunnels wells windmills wines zithers"
+).split()
 _FORMS = (
     ("variations", "Variations on {} No. {}"),
     ("guide", "A field guide to {}, volume {}"),
@@ -105,8 +116,9 @@ class Synthetic:
             rng = np.random.default_rng([self.seed, 2, start])
             user_rows = (len(users) * rng.random(len(number)) ** 1.5).astype(np.int64)
             part = rng.random(len(number))
-            niche = np.where(part < HOME, *answers.user_niches[user_rows].T)
-            niche = np.where(part < HOME + SECOND, niche, HEAD)
+            home, second = answers.user_niches[user_rows].T
+            own = np.where(part < HOME, home, second)
+            niche = np.where(part < HOME + SECOND, own, HEAD)
             low, high = bounds[niche - HEAD], bounds[niche - HEAD + 1]
             item_rows = order[low + ((high - low) * rng.random(len(number)) ** 2).astype(np.int64)]
             at = END - SPAN + number * SPAN // self.events
