@@ -1,0 +1,94 @@
+"""Named parts of the catalogue: as the data gives them, else genres, else communities of tags."""
+
+import math
+
+import networkx as nx
+import numpy as np
+from scipy.sparse import csr_array
+
+from graph.model import GENRE_CATEGORY, tag_parts
+from graph.snapshot import GraphSnapshot, Links
+from graph.vocabulary import Vocabulary
+
+MOST_TAGS = 1500  # the most used tags whose communities are sought
+MOST_ITEM_TAGS = 40  # per item, that make edges between tags
+FEWEST_ITEMS = 5  # of a tag that takes part
+FEWEST_TAGS = 3  # of a community that becomes a domain
+NAMING_TAGS = 2  # most used tags of a community, which name it
+
+
+def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> tuple[Links, Vocabulary, str]:
+    """Links item -> domain, the domains, and where they come from.
+
+    The origin is "given", "genres", "tag communities" or "nothing". Communities are found by the
+    method of Blondel et al. 2008 (doi:10.1088/1742-5468/2008/10/P10008) on the graph of tags
+    that occur together; an item belongs to each by the share of its tags.
+    """
+    if len(snapshot.domains):
+        return snapshot.item_domains, snapshot.domains, "given"
+    item_tags = _tags_of_items(snapshot)
+    parts = [tag_parts(key) for key in snapshot.tags]
+    genres = [row for row, (category, _) in enumerate(parts) if category == GENRE_CATEGORY]
+    if genres:
+        names = {row: parts[row][1] for row in genres}
+        return *_linked(item_tags, names), "genres"
+    named = _communities(item_tags, [name for _, name in parts], seed)
+    if not named:
+        nothing = Links(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+        return nothing, Vocabulary.of([]), "nothing"
+    return *_linked(item_tags, named), "tag communities"
+
+
+def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:
+    """(i, t) 1 where an item has a tag, given or by an event."""
+    events, given = snapshot.events, snapshot.item_tags
+    tagged = events.tag >= 0
+    rows = np.concatenate([given.source, events.item[tagged]])
+    columns = np.concatenate([given.target, events.tag[tagged]])
+    shape = (len(snapshot.items), len(snapshot.tags))
+    matrix = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int, str]:
+    """Tag row -> the name of its community; tags outside any are left out."""
+    spread = np.bincount(item_tags.indices, minlength=item_tags.shape[1])
+    used = np.argsort(-spread, kind="stable")[:MOST_TAGS]
+    used = np.sort(used[spread[used] >= FEWEST_ITEMS])
+    if len(used) < 2 * FEWEST_TAGS:
+        return {}
+    kept = item_tags[:, used]
+    kept = kept[np.diff(kept.indptr) <= MOST_ITEM_TAGS]
+    together = (kept.T @ kept).tocoo()  # (t, t) items that have both
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(used)))
+    for one, other, count in zip(*together.coords, together.data, strict=True):
+        if one < other:
+            # The cosine of two tags' items, squared: weak ties between large tags bind nothing.
+            cosine = count / math.sqrt(spread[used[one]] * spread[used[other]])
+            graph.add_edge(int(one), int(other), weight=float(cosine) ** 2)
+    found = nx.community.louvain_communities(graph, seed=seed)
+    named: dict[int, str] = {}
+    for community in found:
+        rows = sorted((int(used[tag]) for tag in community), key=lambda row: (-spread[row], row))
+        if len(rows) >= FEWEST_TAGS:
+            name = " · ".join(names[row] for row in rows[:NAMING_TAGS])
+            named |= dict.fromkeys(rows, name)
+    return named
+
+
+def _linked(item_tags: csr_array, named: dict[int, str]) -> tuple[Links, Vocabulary]:
+    """Items to domains by the share of their tags that lie in each."""
+    domains = Vocabulary.of(named.values())
+    tags = np.array(sorted(named), np.int64)
+    places = domains.rows(named[tag] for tag in tags.tolist())
+    shape = (item_tags.shape[1], len(domains))
+    of_tag = csr_array((np.ones(len(tags), np.float32), (tags, places)), shape=shape)
+    counts = csr_array(item_tags @ of_tag)  # (i, d)
+    counts.sort_indices()
+    rows = np.repeat(np.arange(counts.shape[0], dtype=np.int32), np.diff(counts.indptr))
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    weights = (counts.data / total[rows]).astype(np.float32)
+    return Links(rows, counts.indices.astype(np.int32), weights), domains

@@ -1,0 +1,327 @@
+"""From what happened to edge weights: kind × domain × tag category × tag rarity × age.
+
+Everything is declared in one TOML file; what the file does not say has a default:
+
+    [kinds]                  # what one event of a kind is worth; kinds not named are worth 1
+    view = 0.5
+    hide = 0                 # never an edge, whatever is written here
+    [categories]             # what a tag of a category is worth; not named: 1
+    genre = 0.5
+    [domains]                # factor on every edge of a domain's items; not named: 1
+    baroque = 1.5
+    [relations]              # what a relation between items is worth; not named: 0, unused
+    cites = 0.5
+    [age]
+    half_life_days = 365     # of events that have a time; left out: age does not matter
+    [tags]
+    rarity = 0.5             # exponent of the inverse frequency; 0: all tags weigh the same
+    fewest_items = 2         # tags on fewer items say nothing
+    most_items = 2000        # tags on more items say nothing either
+    [minimum]
+    user_events = 1          # pairs a user must have to be learned from
+    item_events = 1          # pairs an item must have
+    [ratings]
+    kinds = ["rating"]       # events whose value is a rating
+    relevant_from = 0.6      # of the scale found in the data; lower ratings are no edges
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.domains import derive_domains
+from graph.errors import SettingError
+from graph.model import NO_TIME, tag_parts
+from graph.snapshot import F32, EventColumns, GraphSnapshot, Relations
+from graph.weighted import WeightedGraph
+
+HIDE = "hide"
+SECONDS_A_DAY = 86_400
+NO_KINDS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How events and tags become weights; see the module for each field's place in the file."""
+
+    kinds: Mapping[str, float] = field(default_factory=lambda: {"view": 0.5})
+    categories: Mapping[str, float] = field(default_factory=dict)
+    domains: Mapping[str, float] = field(default_factory=dict)
+    relations: Mapping[str, float] = field(default_factory=dict)
+    half_life_days: float | None = None
+    tag_rarity: float = 0.5
+    tag_fewest_items: int = 2
+    tag_most_items: int = 2000
+    user_events: int = 1
+    item_events: int = 1
+    rating_kinds: tuple[str, ...] = ("rating",)
+    relevant_from: float = 0.6
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {
+            name: _plain(value)
+            for name, value in ((f.name, getattr(self, f.name)) for f in fields(self))
+        }
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+# Place in the file -> field; tables of numbers have no second part.
+_PLACES: dict[tuple[str, str], str] = {
+    ("kinds", ""): "kinds",
+    ("categories", ""): "categories",
+    ("domains", ""): "domains",
+    ("relations", ""): "relations",
+    ("age", "half_life_days"): "half_life_days",
+    ("tags", "rarity"): "tag_rarity",
+    ("tags", "fewest_items"): "tag_fewest_items",
+    ("tags", "most_items"): "tag_most_items",
+    ("minimum", "user_events"): "user_events",
+    ("minimum", "item_events"): "item_events",
+    ("ratings", "kinds"): "rating_kinds",
+    ("ratings", "relevant_from"): "relevant_from",
+}
+_WHOLE = {"tag_fewest_items", "tag_most_items", "user_events", "item_events"}
+
+
+def load_weighting(path: Path) -> Weighting:
+    """Read a TOML file; a missing file gives the defaults, a wrong key a `SettingError`."""
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Weighting()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is no valid TOML: {error}") from error
+    return parse_weighting(said, str(path))
+
+
+def parse_weighting(said: Mapping[str, Any], where: str = "weighting") -> Weighting:
+    """A weighting from a parsed TOML document; a `SettingError` names key and remedy."""
+    values: dict[str, Any] = {}
+    tables = {table for table, _ in _PLACES}
+    for table, content in said.items():
+        if table not in tables:
+            raise SettingError(f"{where}: [{table}] is not known{_nearest(table, tables)}")
+        if not isinstance(content, Mapping):
+            raise SettingError(f"{where}: {table} must be a table, written as [{table}]")
+        if (table, "") in _PLACES:
+            values[table] = {
+                key: _number(value, f"{where}: {table}.{key}") for key, value in content.items()
+            }
+            continue
+        keys = {key for own, key in _PLACES if own == table}
+        for key, value in content.items():
+            if key not in keys:
+                raise SettingError(f"{where}: {table}.{key} is not known{_nearest(key, keys)}")
+            name = _PLACES[table, key]
+            values[name] = _value(name, value, f"{where}: {table}.{key}")
+    weighting = Weighting(**values)
+    if weighting.tag_fewest_items > weighting.tag_most_items:
+        raise SettingError(f"{where}: tags.fewest_items is larger than tags.most_items")
+    return weighting
+
+
+def _value(name: str, value: Any, where: str) -> Any:
+    if name == "rating_kinds":
+        if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
+            raise SettingError(f"{where} must be a list of kinds of events")
+        return tuple(value)
+    number = _number(value, where)
+    if name in _WHOLE and number != int(number):
+        raise SettingError(f"{where} is {value}; it must be a whole number")
+    if name == "half_life_days" and number == 0:
+        raise SettingError(f"{where} is 0; leave it out to let age not matter")
+    if name == "relevant_from" and number > 1:
+        raise SettingError(f"{where} is {value}; it is a share of the scale, 0 to 1")
+    return int(number) if name in _WHOLE else number
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
+        raise SettingError(f"{where} is {value!r}; it must be a number, 0 or more")
+    return float(value)
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+# ── weighing ─────────────────────────────────────────────────────────────────────────────
+
+
+def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGraph:
+    """Edges with weights from a snapshot; pure: the same input gives the same arrays.
+
+    Args:
+        snapshot: events, tags, relations.
+        weighting: the rule.
+        now: seconds since 1970, from which the age of events counts; used with a half-life.
+
+    A pair's weight is log2(1 + sum of its events' weights), so that the first event counts 1
+    and the hundredth little more. A play count is one event that counts log2(1 + plays).
+    """
+    shape = (len(snapshot.users), len(snapshot.items))
+    events = snapshot.events
+    allowed = snapshot.user_consents[events.user]
+    hides = allowed & (events.kind == _place(snapshot.kinds, HIDE))
+    links, domains, origin = derive_domains(snapshot)
+    item_domains = _matrix(
+        links.source, links.target, links.weight, (len(snapshot.items), len(domains))
+    )
+    worth = np.where(allowed, event_weights(snapshot, weighting, now), 0)
+    user_items = _matrix(events.user, events.item, worth, shape)
+    user_items.data = np.log2(1 + user_items.data).astype(np.float32)
+    user_items = user_items * _domain_factors(item_domains, list(domains), weighting)[None, :]
+    user_hides = _pattern(events, hides, shape)
+    user_items = csr_array(user_items - user_items * user_hides)
+    return WeightedGraph(
+        user_items=_with_minimum(user_items, weighting),
+        user_seen=_pattern(events, allowed & ~hides, shape),
+        user_hides=user_hides,
+        item_tags=_item_tags(snapshot, weighting, allowed),
+        item_domains=item_domains,
+        item_items=_relations(snapshot.item_relations, weighting.relations, 0.0, shape[1]),
+        user_users=_relations(snapshot.user_relations, NO_KINDS, 1.0, shape[0]),
+        domains=domains,
+        domains_from=origin,
+    )
+
+
+def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F32:
+    """(e,) what each event is worth; 0 for hides and for ratings below the relevant share."""
+    events = snapshot.events
+    by_kind = np.array([weighting.kinds.get(kind, 1.0) for kind in snapshot.kinds] + [0.0])
+    worth = by_kind[events.kind]
+    for place, kind in enumerate(snapshot.kinds):
+        own = events.kind == place
+        if kind == HIDE:
+            worth[own] = 0
+        elif kind in weighting.rating_kinds:
+            worth[own] *= _rating_worth(events.value[own], weighting.relevant_from)
+        else:  # a count, such as plays; no value is one
+            counts = np.nan_to_num(events.value[own], nan=1.0)
+            worth[own] *= np.log2(1 + np.maximum(counts, 0))
+    if weighting.half_life_days is not None:
+        age = np.maximum(now - events.at.astype(np.float64), 0) / SECONDS_A_DAY
+        aged = np.exp2(-age / weighting.half_life_days)
+        worth = np.where(events.at == NO_TIME, worth, worth * aged)
+    return worth.astype(np.float32)
+
+
+def _rating_worth(values: F32, relevant_from: float) -> npt.NDArray[np.float64]:
+    """0 below the relevant part of the scale that the data shows, else 0.5 … 1 rising."""
+    if not np.isfinite(values).any():
+        return np.ones(len(values))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low == high:
+        return np.ones(len(values))
+    place = (np.nan_to_num(values, nan=high) - low) / (high - low)
+    return np.where(place >= relevant_from, 0.5 + 0.5 * place, 0.0)
+
+
+def relevant_pairs(snapshot: GraphSnapshot, weighting: Weighting | None = None) -> csr_array:
+    """(u, i) 1 for each pair with an event of positive weight that is not hidden."""
+    graph_weights = event_weights(snapshot, weighting or Weighting(), now=0)
+    shape = (len(snapshot.users), len(snapshot.items))
+    events = snapshot.events
+    hides = events.kind == _place(snapshot.kinds, HIDE)
+    pairs = _pattern(events, graph_weights > 0, shape)
+    return csr_array(pairs - pairs * _pattern(events, hides, shape))
+
+
+def _item_tags(
+    snapshot: GraphSnapshot, weighting: Weighting, allowed: npt.NDArray[np.bool_]
+) -> csr_array:
+    """(i, t) given tags, and those of tag events by the share of the item's taggers."""
+    shape = (len(snapshot.items), len(snapshot.tags))
+    given = snapshot.item_tags
+    matrix = _matrix(given.source, given.target, given.weight, shape)
+    events = snapshot.events
+    tagged = allowed & (events.tag >= 0)
+    if tagged.any():
+        users, items, tags = events.user[tagged], events.item[tagged], events.tag[tagged]
+        once = np.unique(np.stack([items, tags, users], axis=1), axis=0)
+        counts = _matrix(once[:, 0], once[:, 1], np.ones(len(once), np.float32), shape)
+        pairs = np.unique(np.stack([items, users], axis=1), axis=0)[:, 0]
+        taggers = np.maximum(np.bincount(pairs, minlength=shape[0]), 1)
+        shares = counts * np.sqrt(1 / taggers).astype(np.float32)[:, None]
+        matrix = csr_array(matrix + shares)
+    spread = np.bincount(matrix.indices, minlength=shape[1])  # (t,) items per tag
+    kept = (spread >= weighting.tag_fewest_items) & (spread <= weighting.tag_most_items)
+    rarity = (1 / np.log2(1 + np.maximum(spread, 1))) ** (2 * weighting.tag_rarity)
+    by_category = np.array(
+        [weighting.categories.get(tag_parts(key)[0], 1.0) for key in snapshot.tags], np.float32
+    ).reshape(shape[1])
+    return _clean(csr_array(matrix * (kept * rarity * by_category).astype(np.float32)[None, :]))
+
+
+def _relations(
+    relations: Relations, weights: Mapping[str, float], unnamed: float, count: int
+) -> csr_array:
+    by_kind = np.array([weights.get(kind, unnamed) for kind in relations.kinds] + [0.0])
+    worth = by_kind[relations.kind] * relations.weight
+    worth = np.where(relations.source == relations.target, 0, worth)
+    return _matrix(relations.source, relations.target, worth, (count, count))
+
+
+def _domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
+    """(i,) the factor of each item: the mean over its domains, 1 where it has none."""
+    known = set(weighting.domains) - set(names)
+    if known:
+        there = ", ".join(names[:10]) or "none"
+        raise SettingError(
+            f"weighting: domains.{min(known)} is no domain of this catalogue; there are {there}"
+        )
+    factors = np.array([weighting.domains.get(name, 1.0) for name in names], np.float32)
+    total = np.asarray(item_domains.sum(axis=1), np.float32).ravel()
+    weighed = item_domains @ factors.reshape(len(names))
+    return np.where(total > 0, weighed / np.where(total > 0, total, 1), 1).astype(np.float32)
+
+
+def _with_minimum(matrix: csr_array, weighting: Weighting) -> csr_array:
+    """Without the rows of users and columns of items that have too few pairs."""
+    users = np.diff(matrix.indptr) >= weighting.user_events
+    items = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= weighting.item_events
+    kept = matrix * users.astype(np.float32)[:, None] * items.astype(np.float32)[None, :]
+    return _clean(csr_array(kept))
+
+
+def _pattern(
+    events: EventColumns, chosen: npt.NDArray[np.bool_], shape: tuple[int, int]
+) -> csr_array:
+    """(u, i) 1 for each pair with a chosen event."""
+    ones = np.ones(int(chosen.sum()), np.float32)
+    matrix = _matrix(events.user[chosen], events.item[chosen], ones, shape)
+    matrix.data[:] = 1
+    return matrix
+
+
+def _matrix(source: Any, target: Any, weight: Any, shape: tuple[int, int]) -> csr_array:
+    weight = np.asarray(weight, np.float32)
+    return _clean(csr_array((weight, (source, target)), shape=shape))
+
+
+def _clean(matrix: csr_array) -> csr_array:
+    """float32 weights above 0, int32 indices, sorted, each entry once."""
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    matrix.indices = matrix.indices.astype(np.int32, copy=False)
+    matrix.data = matrix.data.astype(np.float32, copy=False)
+    return matrix
+
+
+def _place(names: tuple[str, ...], name: str) -> int:
+    return names.index(name) if name in names else -1

@@ -1,0 +1,263 @@
+"""Everything a release serves, computed from a weighted graph as plain named arrays."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import csr_array
+
+from embeddings.blend import Feature, Recipe, build_item_table
+from embeddings.embedder import EmbeddingGraph, Embeddings
+from graph.model import tag_parts
+from graph.snapshot import GraphSnapshot
+from graph.vocabulary import Vocabulary
+from graph.weighted import WeightedGraph
+from graph.weighting import Weighting
+from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
+
+Arrays = dict[str, npt.NDArray[Any]]
+Say = Callable[[str], None]
+Preset = Literal["default", "fast", "graph"]
+
+SPECTRAL = "spectral"
+VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
+LIKENESS_DIMENSIONS = 32  # of the vectors that tell how alike two items of a list are
+MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
+GRAPH_FUSION = 0.05  # of a graph preset's vector source, before its weight is fitted
+
+
+@dataclass(frozen=True)
+class RefreshConfig:
+    """What a refresh computes."""
+
+    preset: Preset = "default"
+    seed: int = 0
+    weighting: Weighting = field(default_factory=Weighting)
+    threads: int = 2  # one thread: the same seed gives the same bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest and the fingerprint hold it."""
+        return {
+            "preset": self.preset,
+            "seed": self.seed,
+            "weighting": self.weighting.to_json(),
+            "threads": self.threads,
+        }
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release before it is written."""
+
+    arrays: Arrays
+    vectors: dict[str, npt.NDArray[np.float32]]  # name -> (i, d), each to be indexed
+    weights: dict[str, float]  # name -> its share when sources are fused
+    manifest: dict[str, Any]
+
+
+def build(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+    say: Say,
+    *,
+    recipe: Recipe | None = None,
+    fusion: Mapping[str, float] | None = None,
+) -> Built:
+    """Compute table, vectors and all that filters, reasons and fallbacks need.
+
+    Args:
+        snapshot: ids, titles, times.
+        graph: its edges after weighting; what is learned from.
+        config: preset, seed, threads.
+        say: told what is being done.
+        recipe: of the item table, when it was chosen before; else it is chosen here.
+        fusion: weights of the vector sources, when they were chosen before.
+    """
+    user_items = sparse.csr_matrix(graph.user_items)
+    say("choosing and fitting the item table")
+    table, spectral, report = build_item_table(
+        user_items,
+        _features(graph),
+        preset="fast" if config.preset == "fast" else "default",
+        seed=config.seed,
+        progress=say,
+        recipe=recipe,
+        threads=config.threads,
+    )
+    scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
+    vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
+    arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
+    reports: dict[str, Any] = {}
+    if config.preset == "graph":
+        for name, made in _graph_vectors(graph, config, scaled, say).items():
+            searched = made.items if made.item_outputs is None else made.item_outputs
+            vectors[name] = np.ascontiguousarray(searched, np.float32)
+            if made.item_outputs is not None:
+                arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
+            reports[name] = made.report
+    arrays |= _graph_arrays(snapshot, graph)
+    arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
+    attribute_arrays, attributes = _attributes(snapshot)
+    arrays |= attribute_arrays
+    weights = {name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors}
+    return Built(
+        arrays,
+        vectors,
+        weights | dict(fusion or {}),
+        {
+            "counts": _counts(snapshot, graph),
+            "event_kinds": list(snapshot.kinds),
+            "domains_from": graph.domains_from,
+            "attributes": attributes,
+            "item_table": report.as_json(),
+            "embedders": reports,
+        },
+    )
+
+
+def _features(graph: WeightedGraph) -> list[Feature]:
+    """What items share beside users, as rows over items: tags, then domains that tags lack."""
+    features = []
+    if graph.item_tags.nnz:
+        features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))
+    if graph.item_items.nnz:
+        related = graph.item_items + graph.item_items.T
+        features.append(Feature("relations", sparse.csr_matrix(related)))
+    return features
+
+
+def _graph_vectors(
+    graph: WeightedGraph, config: RefreshConfig, spectral: npt.NDArray[np.float32], say: Say
+) -> dict[str, Embeddings]:
+    """node2vec and GNN vectors; needs the extra `train`."""
+    from embeddings.gnn_embedder import GnnEmbedder
+    from embeddings.node2vec_embedder import Node2VecEmbedder
+
+    seen = EmbeddingGraph(
+        sparse.csr_matrix(graph.user_items),
+        sparse.csr_matrix(graph.item_tags),
+        sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None,
+    )
+    made = {}
+    for embedder in (Node2VecEmbedder(), GnnEmbedder(start=spectral)):
+        say(f"training {embedder.name}")
+        made[embedder.name] = embedder.embed(
+            seen,
+            seed=config.seed,
+            progress=lambda step, share: say(f"{step}: {share:.0%}"),
+        )
+    return made
+
+
+def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
+    """Ids, cards, histories, tags, domains, popularity and times."""
+    names = [tag_parts(key)[1] for key in snapshot.tags]
+    tag_names = Vocabulary.of(names)
+    popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
+    blocked = csr_array(graph.user_seen + graph.user_hides)
+    titles = snapshot.item_titles.to_pylist()
+    attributes = snapshot.item_attributes.to_pylist()
+    cards = [
+        f'{{"title": {json.dumps(title)}, "attributes": {text}}}'
+        for title, text in zip(titles, attributes, strict=True)
+    ]
+    return {
+        **vocabulary_arrays("users", snapshot.users),
+        **vocabulary_arrays("items", snapshot.items),
+        **vocabulary_arrays("tags", snapshot.tags),
+        **vocabulary_arrays("domains", graph.domains),
+        **vocabulary_arrays("tag_names", tag_names),
+        "tag_name_rows": tag_names.rows(names).astype(np.int32),
+        **text_arrays("cards", cards),
+        **matrix_arrays("histories", graph.user_items),
+        "histories.kinds": _history_kinds(snapshot, graph.user_items),
+        **matrix_arrays("blocked", blocked),
+        **matrix_arrays("hides", graph.user_hides),
+        **matrix_arrays("item_tags", graph.item_tags),
+        **matrix_arrays("tag_items", csr_array(graph.item_tags.T)),
+        **matrix_arrays("item_domains", graph.item_domains),
+        **matrix_arrays("domain_items", csr_array(graph.item_domains.T)),
+        "popularity": popularity,
+        "rarity": rarity(popularity),
+        "created_at": snapshot.item_created_at,
+        "hidden": snapshot.item_hidden,
+    }
+
+
+def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(i,) 0 for the most popular item, 1 for one that nobody chose; logarithmic between."""
+    top = float(np.log1p(popularity.max(initial=0)))
+    return (1 - np.log1p(popularity) / (top or 1)).astype(np.float32)
+
+
+def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArray[np.int32]:
+    """What each entry of the histories tells the user did: the first kind of the pair."""
+    count = len(snapshot.items)
+    events = snapshot.events
+    keys = events.user.astype(np.int64) * count + events.item
+    users = np.repeat(np.arange(user_items.shape[0]), np.diff(user_items.indptr))
+    entries = users * count + user_items.indices
+    if len(entries) == 0:
+        return np.zeros(0, np.int32)
+    return events.kind[np.searchsorted(keys, entries)]
+
+
+def _attributes(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
+    """Columns of the attributes that most items have: numbers, or words as codes."""
+    rows = [json.loads(text) for text in snapshot.item_attributes.to_pylist()]
+    counts: dict[str, int] = {}
+    for row in rows:
+        for name in row:
+            counts[name] = counts.get(name, 0) + 1
+    kept = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_ATTRIBUTES]
+    arrays: Arrays = {}
+    manifest: dict[str, Any] = {}
+    for place, name in enumerate(sorted(kept)):
+        values = [row.get(name) for row in rows]
+        numeric = all(v is None or _is_number(v) for v in values)
+        manifest[name] = {"place": place, "numeric": numeric}
+        if numeric:
+            numbers = [np.nan if value is None else float(value) for value in values]
+            arrays[f"attribute{place}.values"] = np.array(numbers, np.float64)
+            continue
+        words = [None if value is None else str(value) for value in values]
+        vocabulary = Vocabulary.of(word for word in words if word is not None)
+        arrays |= vocabulary_arrays(f"attribute{place}.words", vocabulary)
+        codes = [-1 if word is None else vocabulary.row(word) for word in words]
+        arrays[f"attribute{place}.codes"] = np.array(codes, np.int32)
+    return arrays, manifest
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _counts(snapshot: GraphSnapshot, graph: WeightedGraph) -> dict[str, int]:
+    return {
+        "users": len(snapshot.users),
+        "items": len(snapshot.items),
+        "tags": len(snapshot.tags),
+        "domains": len(graph.domains),
+        "events": len(snapshot.events.user),
+        "user_items": int(graph.user_items.nnz),
+        "item_tags": int(graph.item_tags.nnz),
+        "item_items": int(graph.item_items.nnz),
+        "user_users": int(graph.user_users.nnz),
+    }
+
+
+def _at_least_one_column(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """FAISS and products need a width, also of an empty catalogue."""
+    if vectors.shape[1] == 0:
+        vectors = np.zeros((len(vectors), 1), np.float32)
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+def _unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)

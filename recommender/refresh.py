@@ -1,0 +1,99 @@
+"""The nightly job: freeze the graph, weigh it, learn from it, publish what was learned."""
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from embeddings.faiss_index import FaissIndex
+from graph.snapshot import GraphSnapshot, take_snapshot
+from graph.store import GraphStore
+from graph.weighted import WeightedGraph
+from graph.weighting import weigh
+from recommender.build import Built, RefreshConfig, build
+from recommender.home import Home
+from recommender.release import (
+    Release,
+    collect_leftovers,
+    open_release,
+    publish,
+    seal,
+    staged,
+    write_arrays,
+)
+
+Say = Callable[[str], None]
+LIBRARIES = ("numpy", "scipy", "numba", "faiss-cpu")  # whose versions can change the bytes
+
+
+def refresh(
+    store: GraphStore, home: Home, config: RefreshConfig, *, now: int, say: Say = lambda _: None
+) -> Release:
+    """Make a release from the store and serve it; whatever fails, the old one stays.
+
+    Args:
+        store: read once, at its present watermark.
+        home: where releases lie.
+        config: what to compute.
+        now: seconds since 1970, for the age of events and the manifest.
+        say: told each step.
+    """
+    collect_leftovers(home)
+    say("taking a snapshot")
+    snapshot = take_snapshot(store)
+    say(f"weighing {len(snapshot.events.user):,} events")
+    graph = weigh(snapshot, config.weighting, now)
+    built = build(snapshot, graph, config, say)
+    name = fingerprint(snapshot, config)
+    with staged(home.releases) as folder:
+        say("writing the release")
+        write(folder, built, snapshot, config, now=now)
+        return publish(home, folder, name)
+
+
+def build_release(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+    folder: Path,
+    *,
+    now: int,
+    say: Say = lambda _: None,
+) -> Release:
+    """A release outside of any home, for evaluation: the same code, never published."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write(folder, build(snapshot, graph, config, say), snapshot, config, now=now)
+    return open_release(folder, verify=False)
+
+
+def write(
+    folder: Path, built: Built, snapshot: GraphSnapshot, config: RefreshConfig, *, now: int
+) -> None:
+    """Write arrays, indexes and the manifest."""
+    write_arrays(folder, built.arrays)
+    for name, vectors in built.vectors.items():
+        write_arrays(folder, {f"vectors.{name}": vectors})
+        FaissIndex.build(vectors).save(folder / f"{name}.faiss")
+    manifest: dict[str, Any] = {
+        "fingerprint": fingerprint(snapshot, config),
+        "snapshot": snapshot.fingerprint,
+        "watermark": snapshot.watermark,
+        "created_at": now,
+        "config": config.to_json(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "vectors": built.weights,
+        **built.manifest,
+    }
+    seal(folder, manifest)
+
+
+def fingerprint(snapshot: GraphSnapshot, config: RefreshConfig) -> str:
+    """Names what went into a release: the graph's facts and the configuration."""
+    said = json.dumps([snapshot.fingerprint, config.to_json()], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
