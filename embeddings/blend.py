@@ -380,9 +380,7 @@ class _Fitted:
                     graph, spectral, self.supports, scorer.strength, self._threads
                 )
             else:
-                scores = gf.spectral_scores(
-                    spectral, self.supports, scorer.strength, self._threads
-                )
+                scores = gf.spectral_scores(spectral, self.supports, scorer.strength, self._threads)
         scores *= np.where(self.supports >= 0, graph.item_degrees[self.supports] ** -b, 0)
         scores *= (graph.item_degrees**b)[:, None]
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0

@@ -15,6 +15,7 @@ Blocks of targets are independent, so the results do not depend on `threads`.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -141,7 +142,7 @@ def vector_supports(vectors: Floats, width: int, block_size: int = 512) -> Rows:
 
 
 def merge_supports(first: Rows, second: Rows) -> Rows:
-    """All of `first` and what `second` adds to it, row by row: int32 (i, c1 + c2), -1 at the end."""
+    """All of `first` and what `second` adds, row by row: int32 (i, c1 + c2), -1 at the end."""
     merged = np.full((first.shape[0], first.shape[1] + second.shape[1]), -1, np.int32)
     _merge(first, second, merged)
     return merged
@@ -152,7 +153,7 @@ def linear_scores(graph: NormalisedGraph, supports: Rows, threads: int = 1) -> F
     scores = np.zeros(supports.shape, np.float32)
 
     def block(low: int, high: int) -> None:
-        _linear(*_parts(graph), supports, scores, low, high)
+        _linear(graph.rows.shape[0], *_parts(graph)[3:], supports, scores, low, high)
 
     in_blocks(block, supports.shape[0], threads)
     return scores
@@ -203,8 +204,8 @@ def ease_scores(
 ) -> Floats:
     """EASE in closed form on a spectrum: float32 (i, c), 0 at padding; exact at full rank.
 
-    With X = U diag(s) V' and g = s^2 / (s^2 + lambda), (X'X + lambda I)^-1 is (I - V g V') / lambda,
-    so EASE's weight is (V g V')[support, target] / (1 - (V g V')[target, target]).
+    With X = U diag(s) V' and g = s^2 / (s^2 + lambda), the inverse of X'X + lambda I is
+    (I - V g V') / lambda: the weight is (V g V')[support, target] / (1 - (V g V')[target, target]).
     `penalty` counts in mean diagonals of X'X, as in `local_ridge`.
     """
     items = supports.shape[0]
@@ -225,10 +226,9 @@ def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> Non
         return
     edges = np.unique(np.linspace(0, count, threads * 8 + 1).astype(np.int64))
     with ThreadPoolExecutor(threads) as pool:
-        for done in [
-            pool.submit(work, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]:
-            done.result()
+        running = [pool.submit(work, int(low), int(high)) for low, high in pairwise(edges)]
+        for block in running:
+            block.result()
 
 
 def _parts(graph: NormalisedGraph) -> tuple[NDArray[np.generic], ...]:
@@ -346,8 +346,8 @@ def _merge(first, second, merged):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _linear(ip, ix, xv, tp, ti, tv, supports, scores, low, high):  # type: ignore[no-untyped-def]
-    of_row = np.zeros(len(ip) - 1, np.float32)
+def _linear(row_count, tp, ti, tv, supports, scores, low, high):  # type: ignore[no-untyped-def]
+    of_row = np.zeros(row_count, np.float32)
     for target in range(low, high):
         for e in range(tp[target], tp[target + 1]):
             of_row[ti[e]] = tv[e]
