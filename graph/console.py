@@ -27,14 +27,18 @@ from pathlib import Path
 from typing import Any
 
 from graph.cypher_guard import check, check_parameters
-from graph.errors import NichegraphError, QueryRefused, StoreAway, StoreError
+from graph.errors import NichegraphError, QueryRefused, QueryStopped, StoreAway, StoreError
 
 STARTING = 30.0  # seconds a worker may take to open its graph
 BUILDING = 900.0  # seconds the copy may take to be made
 GRACE = 0.5  # seconds after the limit at which a worker is killed
 MOST_QUERIES = 500  # of one worker, then it is replaced
 HEADER = struct.Struct(">I")
-_KINDS: dict[str, type[NichegraphError]] = {"refused": QueryRefused, "away": StoreAway}
+_KINDS: dict[str, type[NichegraphError]] = {
+    "refused": QueryRefused,
+    "stopped": QueryStopped,
+    "away": StoreAway,
+}
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,9 @@ class Console:
         try:
             result = self._answer(query, parameters, privacy)
             verdict, rows = "answered", len(result.rows)
+        except QueryStopped:
+            verdict = "stopped"
+            raise
         except QueryRefused:
             verdict = "refused"
             raise
@@ -152,7 +159,10 @@ class Console:
             except BaseException:
                 worker.kill()
                 raise
-            self._give_back(worker)
+            if answer.get("error") == "stopped":  # what it left behind would starve the next one
+                worker.kill()
+            else:
+                self._give_back(worker)
         if "error" in answer:
             kind = _KINDS.get(str(answer["error"]), StoreError)
             raise kind(_with_strings(str(answer["message"]), checked.strings))
@@ -235,10 +245,10 @@ class _Worker:
             self._process.stdin.flush()
             (length,) = HEADER.unpack(self._read(HEADER.size, deadline))
             if length > self._most:
-                raise QueryRefused("The answer was larger than it may be; ask for less.")
+                raise QueryStopped("The answer was larger than it may be; ask for less.")
             answer: dict[str, Any] = json.loads(self._read(length, deadline))
         except BrokenPipeError:
-            raise QueryRefused(_DIED) from None
+            raise QueryStopped(_DIED) from None
         return answer
 
     def kill(self) -> None:
@@ -258,10 +268,10 @@ class _Worker:
         while missing:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([source], [], [], left)[0]:
-                raise QueryRefused("The query ran longer than it may; it was stopped.")
+                raise QueryStopped("The query ran longer than it may; it was stopped.")
             part = os.read(source, min(missing, 1 << 20))
             if not part:
-                raise QueryRefused(_DIED)
+                raise QueryStopped(_DIED)
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)

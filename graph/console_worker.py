@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from graph.console import HEADER
-from graph.errors import QueryRefused, StoreError
+from graph.errors import QueryRefused, QueryStopped, StoreError
 
 POOL = 256 << 20  # bytes of buffer pool, out of the worker's memory
 Rows = tuple[list[str], Iterator[list[Any]]]
@@ -84,13 +84,15 @@ def _answer(ask: Ask, message: dict[str, Any], limits: dict[str, Any]) -> dict[s
                 truncated = True
                 break
             rows.append(row)
+    except QueryStopped as error:
+        return {"error": "stopped", "message": str(error)}
     except QueryRefused as error:
         return {"error": "refused", "message": str(error)}
     except StoreError as error:
         return {"error": "away", "message": str(error)}
     except MemoryError:
         said = "The query needed more memory than it may use; it was stopped."
-        return {"error": "refused", "message": said}
+        return {"error": "stopped", "message": said}
     ms = round((time.perf_counter() - began) * 1000, 3)
     return {"columns": columns, "rows": rows, "truncated": truncated, "ms": ms}
 

@@ -5,6 +5,7 @@ NichegraphError
 │   ├── SettingError    a setting or a key of a TOML file
 │   ├── TooManyRejects  a load was stopped: too large a share of its rows was rejected
 │   └── QueryRefused    the Cypher console will not run this query
+│       └── QueryStopped  it outran its time or memory
 ├── NotFound            an id, a release, a segment that is not there
 ├── StoreError          the store cannot answer
 │   ├── StoreForeign    the file is not ours, or was written by a newer version
@@ -32,6 +33,10 @@ class TooManyRejects(InputError):  # noqa: N818 - reads as a sentence
 
 class QueryRefused(InputError):  # noqa: N818
     """The Cypher console will not run this query; the message says which part and why."""
+
+
+class QueryStopped(QueryRefused):
+    """A query outran its time or memory and was stopped."""
 
 
 class NotFound(NichegraphError, LookupError):  # noqa: N818

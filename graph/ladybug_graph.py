@@ -14,12 +14,13 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ladybug
 
-from graph.errors import QueryRefused, StoreError
+from graph.errors import QueryRefused, QueryStopped, StoreError
 
 if TYPE_CHECKING:  # who only asks needs no arrays: a worker must start quickly
     from graph.findings import Findings
@@ -118,7 +119,7 @@ class GraphFile:
         try:
             result = self._connection.execute(query, parameters)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-            raise QueryRefused(_words(error)) from None
+            raise _in_words(error) from None
         if isinstance(result, list):
             raise QueryRefused("This query was not run: send one statement.")
         return result.get_column_names(), _plain_rows(result)
@@ -129,22 +130,24 @@ def _plain_rows(result: Any) -> Iterator[list[Any]]:
         while result.has_next():
             yield [_plain(value) for value in result.get_next()]
     except (RuntimeError, MemoryError) as error:
-        raise QueryRefused(_words(error)) from None
+        raise _in_words(error) from None
 
 
-def _words(error: BaseException) -> str:
-    """What the engine said, in one paragraph."""
+def _in_words(error: BaseException) -> QueryRefused:
+    """What the engine said, in one sentence."""
     said = str(error).strip().split("\n")[0] or type(error).__name__
     if "bad_alloc" in said or isinstance(error, MemoryError) or "uffer pool is full" in said:
-        return "The query needed more memory than it may use; it was stopped."
+        return QueryStopped("The query needed more memory than it may use; it was stopped.")
     if "nterrupted" in said or "imeout" in said:
-        return "The query ran longer than it may; it was stopped."
-    return f"The query was not understood: {said}"
+        return QueryStopped("The query ran longer than it may; it was stopped.")
+    return QueryRefused(f"The query was not understood: {said}")
 
 
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, Decimal):  # sums of whole numbers
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
