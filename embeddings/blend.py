@@ -290,8 +290,8 @@ def _neutral(
 def _without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:
     if select.shape != users.shape:
         raise ValueError(f"select is {select.shape}, user_items {users.shape}")
-    held = sparse.csr_matrix((np.ones(select.nnz, np.float32), select.indices, select.indptr))
-    held.resize(users.shape)
+    ones = np.ones(select.nnz, np.float32)
+    held = sparse.csr_matrix((ones, select.indices, select.indptr), shape=users.shape)
     rest = sparse.csr_matrix(users - users.multiply(held))
     rest.eliminate_zeros()
     rest.sort_indices()

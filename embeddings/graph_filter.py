@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -231,7 +232,7 @@ def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> Non
             block.result()
 
 
-def _parts(graph: NormalisedGraph) -> tuple[NDArray[np.generic], ...]:
+def _parts(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
     rows, columns = graph.rows, graph.columns
     return (
         rows.indptr.astype(np.int64),

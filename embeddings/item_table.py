@@ -6,6 +6,7 @@ users and sessions cost the same.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -48,7 +49,7 @@ class Transposed:
 
 def score_history(
     table: ItemTable,
-    indptr: Ints,
+    indptr: NDArray[np.integer[Any]],
     items: Rows,
     weights: Floats,
     count: int,
@@ -74,7 +75,7 @@ def score_history(
 
 def score_lists(
     lists: tuple[Ints, Rows, Floats],
-    histories: tuple[Ints, Rows, Floats],
+    histories: tuple[NDArray[np.integer[Any]], Rows, Floats],
     count: int,
     *,
     exclude_history: bool = True,
