@@ -79,14 +79,14 @@ def adjacency(graph: EmbeddingGraph) -> sparse.csr_matrix:
         related = (related + related.T).tocsr()
         related.setdiag(0)
         related.eliminate_zeros()
-    blocks = [
+    blocks: list[list[Any]] = [
         [sparse.csr_matrix((users, users)), graph.user_items, None],
         [graph.user_items.T, related, graph.item_tags],
         [None, graph.item_tags.T, sparse.csr_matrix((tags, tags))],
     ]
     if users + items + tags == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
-    matrix = sparse.csr_matrix(sparse.bmat(blocks, format="csr", dtype=np.float32))
+    matrix = sparse.csr_matrix(sparse.bmat(blocks, format="csr"), dtype=np.float32)
     matrix.sum_duplicates()
     matrix.sort_indices()
     return matrix

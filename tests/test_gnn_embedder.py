@@ -1,0 +1,178 @@
+"""The network learns planted niches, its gradients are right, and it goes on after a kill."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+torch = pytest.importorskip("torch")
+
+from embeddings import gnn_embedder as gnn
+from embeddings.embedder import EmbeddingGraph, Embeddings
+from embeddings.fold_in import fold_in_item, fold_in_user
+from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
+from embeddings.inductive import apply
+from graph.errors import SettingError
+from tests.planted import neighbours_in_niche, niches
+
+SMALL = {"dimensions": 16, "batch": 40, "negatives": 60, "learning_rate": 0.02, "epochs": 15}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def noise(graph, dimensions=16):
+    """A start that knows nothing."""
+    rng = np.random.default_rng(9)
+    parts = [rng.normal(0, 0.1, (n, dimensions)).astype(np.float32) for n in graph.counts]
+    return Embeddings(*parts)
+
+
+def learns(optimizer):
+    """Niche share of the neighbours after training from noise with this optimizer."""
+    graph, niche = niches()
+    made = GnnEmbedder(GnnConfig(**SMALL), start=noise(graph), optimizer=optimizer).embed(
+        graph, seed=1
+    )
+    return neighbours_in_niche(made.items, niche), made.report["losses"]
+
+
+def test_it_learns_planted_niches_from_noise():
+    share, losses = learns(gnn._adam)
+    assert share >= 0.9
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_loop_whose_optimizer_does_nothing_fails_the_same_check():
+    share, losses = learns(lambda parameters, rate: torch.optim.SGD(parameters, lr=0.0))
+    assert share < 0.5
+    assert losses[-1] > 0.9 * losses[0]
+
+
+def test_gradients_of_a_batch_are_those_worked_out_by_hand():
+    """loss = mean w * (logaddexp(p, logsumexp n) - p), with p and n cosines over temperature."""
+    rng = np.random.default_rng(2)
+    users, items = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
+    pair_users, pair_items = np.array([0, 0, 2, 1]), np.array([1, 4, 0, 5])
+    negatives, weights, tau = np.array([2, 3, 2]), np.array([1.0, 2.0, 0.5, 1.0]), 0.5
+    given = [torch.tensor(part, requires_grad=True) for part in (users, items)]
+    loss = gnn.batch_loss(
+        *given,
+        torch.from_numpy(pair_users),
+        torch.from_numpy(pair_items),
+        torch.from_numpy(negatives),
+        torch.from_numpy(weights),
+        temperature=tau,
+    )
+    loss.backward()
+
+    lengths_u = np.linalg.norm(users, axis=1, keepdims=True)
+    lengths_i = np.linalg.norm(items, axis=1, keepdims=True)
+    unit_u, unit_i = users / lengths_u, items / lengths_i
+    by_u, by_i, total = np.zeros_like(users), np.zeros_like(items), 0.0
+    for u, i, w in zip(pair_users, pair_items, weights, strict=True):
+        candidates = np.array([i, *negatives])
+        logits = unit_i[candidates] @ unit_u[u] / tau
+        chances = np.exp(logits) / np.exp(logits).sum()
+        total += -w * np.log(chances[0]) / len(weights)
+        pull = (chances - (np.arange(4) == 0)) * w / len(weights) / tau
+        by_u[u] += pull @ unit_i[candidates]
+        for candidate, amount in zip(candidates, pull, strict=True):
+            by_i[candidate] += amount * unit_u[u]
+    assert loss.item() == pytest.approx(total)
+    for got, grad, unit, length in (
+        (given[0].grad, by_u, unit_u, lengths_u),
+        (given[1].grad, by_i, unit_i, lengths_i),
+    ):
+        through_length = (grad - unit * (grad * unit).sum(1, keepdims=True)) / length
+        np.testing.assert_allclose(got.numpy(), through_length, atol=1e-12)
+
+
+def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(tmp_path):
+    graph, _ = niches()
+    config = GnnConfig(**{**SMALL, "epochs": 4})
+    whole = GnnEmbedder(config).embed(graph, seed=3)
+    kept = tmp_path / "gnn.checkpoint"
+
+    class Killed(Exception):
+        pass
+
+    def kill(_, part):
+        if part >= 0.5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        GnnEmbedder(config, checkpoint=kept).embed(graph, seed=3, progress=kill)
+    assert kept.exists()
+    seen = []
+    resumed = GnnEmbedder(config, checkpoint=kept).embed(
+        graph, seed=3, progress=lambda _, part: seen.append(part)
+    )
+    assert seen == [0.75, 1.0]
+    assert resumed.items.tobytes() == whole.items.tobytes()
+    assert resumed.users.tobytes() == whole.users.tobytes()
+    assert not kept.exists()
+
+
+def test_a_damaged_or_foreign_checkpoint_is_left_alone(tmp_path):
+    graph, _ = niches()
+    kept = tmp_path / "gnn.checkpoint"
+    kept.write_bytes(b"not a checkpoint")
+    config = GnnConfig(**{**SMALL, "epochs": 1})
+    made = GnnEmbedder(config, checkpoint=kept).embed(graph, seed=3)
+    assert made.items.tobytes() == GnnEmbedder(config).embed(graph, seed=3).items.tobytes()
+
+
+def test_it_stops_early_and_never_ends_below_its_start():
+    graph, _ = niches()
+    held = niches(seed=1)[0].user_items
+    held = (held - held.multiply(graph.user_items)).tocsr()
+    held.eliminate_zeros()
+    config = GnnConfig(**{**SMALL, "epochs": 200, "patience": 2, "learning_rate": 0.5})
+    made = GnnEmbedder(config, validation=held).embed(graph, seed=1)
+    recalls = made.report["validation_recall"]
+    assert made.report["epochs"] < 200
+    assert max(recalls) == recalls[made.report["best_epoch"]] >= recalls[0]
+    best = gnn.recall_at_20(made.users, made.items, graph.user_items, held)
+    assert best == pytest.approx(max(recalls))
+
+
+def test_items_never_seen_fall_into_their_niche_by_tags_and_by_words():
+    graph, niche = niches(items=20)
+    words = sparse.csr_matrix(np.eye(6, dtype=np.float32)[niche])
+    held = np.arange(len(niche)) % 10 == 0
+    made = GnnEmbedder(GnnConfig(**SMALL)).embed(
+        EmbeddingGraph(graph.user_items[:, ~held], graph.item_tags[~held]), seed=1
+    )
+    learned = gnn.fit_inductive(graph.item_tags[~held], words[~held], made.items, seed=1)
+    for tags, said in ((graph.item_tags, 0 * words), (0 * graph.item_tags, words)):
+        tags.eliminate_zeros()
+        said.eliminate_zeros()
+        cold = apply(learned, tags[held], said[held])
+        nearest = np.argsort(-(cold @ made.items.T), axis=1)[:, :10]
+        assert (niche[~held][nearest] == niche[held][:, None]).mean() >= 0.9
+        row = tags[held][0]
+        one = fold_in_item(learned, row.indices, row.data, said[held][0].indices)
+        np.testing.assert_allclose(one, cold[0], atol=1e-6)
+
+
+def test_fold_in_of_nothing_is_zeros_and_of_a_history_lies_near_it():
+    items = np.eye(3, dtype=np.float32)
+    assert not fold_in_user(items, np.array([], dtype=int)).any()
+    np.testing.assert_allclose(fold_in_user(items, np.array([0, 1])), [0.5**0.5, 0.5**0.5, 0])
+
+
+def test_a_graph_without_edges_and_bad_settings():
+    empty = EmbeddingGraph(
+        sparse.csr_matrix((2, 3), dtype=np.float32), sparse.csr_matrix((3, 0), dtype=np.float32)
+    )
+    made = GnnEmbedder(GnnConfig(**SMALL)).embed(empty, seed=0)
+    assert (made.users.shape, made.items.shape, made.tags.shape) == ((2, 16), (3, 16), (0, 16))
+    with pytest.raises(SettingError, match="start"):
+        GnnEmbedder(GnnConfig(dimensions=8), start=noise(empty)).embed(empty, seed=0)
+    with pytest.raises(SettingError, match="hidden"):
+        GnnConfig(hidden=1.0)
