@@ -1,5 +1,6 @@
 """A batch made ready to be written: checked and normalised, the same for every store."""
 
+import unicodedata
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +44,7 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
 
 def nfc(name: str) -> str:
     """An id as the store knows it."""
-    return str(pc.utf8_normalize(pa.scalar(name), form="NFC").as_py())
+    return unicodedata.normalize("NFC", name)
 
 
 def _prepared(name: str, table: pa.Table) -> pa.Table:
@@ -74,5 +75,7 @@ def _column(name: str, field: pa.Field, table: pa.Table) -> Any:
     if field.type != pa.string() or field.name in _PLAIN_TEXT:
         return column
     column = column.dictionary_encode()
-    spelled = pc.utf8_normalize(column.dictionary, form="NFC")
+    spelled = column.dictionary
+    if not pc.all(pc.string_is_ascii(spelled)).as_py():  # Arrow's utf8_normalize decomposes (25.0)
+        spelled = pa.array([nfc(name) for name in spelled.to_pylist()], pa.string())
     return pa.DictionaryArray.from_arrays(column.indices, spelled)
