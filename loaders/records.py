@@ -13,6 +13,7 @@ yes or no   true, false, yes, no, 1, 0
 """
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -179,6 +180,16 @@ def as_text(column: Any) -> tuple[Any, Codes | None]:
     return column.cast(pa.string()), None
 
 
+def _composed(text: Any) -> Any:
+    """NFC; Arrow's own `utf8_normalize` decomposes where it should compose (25.0)."""
+    plain = pc.string_is_ascii(text).fill_null(True)
+    if pc.all(plain).as_py():
+        return text
+    foreign = pc.invert(plain)
+    spelled = [unicodedata.normalize("NFC", value) for value in text.filter(foreign).to_pylist()]
+    return pc.replace_with_mask(text, foreign, pa.array(spelled, pa.string()))
+
+
 def _decoded(column: Any) -> tuple[Any, Codes]:
     texts: list[str | None] = []
     codes: Codes = np.zeros(len(column), np.int8)
@@ -204,9 +215,7 @@ def _name(required: bool, default: str | None = None) -> _Rule:
     def rule(raw: Any, _now: int) -> tuple[Any, Codes | None]:
         text, codes = as_text(raw)
         encoded = text.dictionary_encode()
-        names = pc.utf8_trim_whitespace(encoded.dictionary)
-        if not pc.all(pc.string_is_ascii(names)).as_py():
-            names = pc.utf8_normalize(names, form="NFC")
+        names = _composed(pc.utf8_trim_whitespace(encoded.dictionary))
         lengths = pc.utf8_length(names)
         wrong = np.zeros(len(names) + 1, np.int8)  # the last place is for null
         wrong[:-1][pc.greater(lengths, LONGEST_ID).to_numpy(False)] = _code("id too long")
@@ -236,8 +245,7 @@ def _free_text(raw: Any, _now: int) -> tuple[Any, Codes | None]:
     if pc.any(pc.match_substring_regex(text, r"\p{Cc}")).as_py():
         text = pc.replace_substring_regex(text, r"\p{Cc}+", " ")
     text = pc.utf8_trim_whitespace(text)
-    if not pc.all(pc.string_is_ascii(text)).as_py():
-        text = pc.utf8_normalize(text, form="NFC")
+    text = _composed(text)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text), codes
 
 
