@@ -5,8 +5,8 @@ facts give the same snapshot, byte for byte, whatever the order in which they le
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, TAG_SEPARATOR, tag_key
+from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, SCHEMAS, TAG_SEPARATOR, tag_key
 from graph.store import GraphStore
 from graph.vocabulary import Vocabulary
 
@@ -80,161 +80,244 @@ class GraphSnapshot:
 
 
 def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
-    """Freeze what a store holds; `until` keeps the events up to that watermark.
+    """Freeze a store: its events up to the watermark `until` (default: all), the rest as it is.
 
-    The same facts give the same bytes, whatever the store and the order of arrival. Memory is
-    bounded by the columns themselves. Raises `StoreError` when the store cannot answer.
+    Events are read first and names last, so that what is written meanwhile is at most seen
+    whole. Memory: the columns of one table at a time, and the snapshot.
     """
     watermark = store.watermark() if until is None else until
-    users, items = store.read("users"), store.read("items")
-    tags_of_items, domains_of_items = store.read("item_tags"), store.read("item_domains")
-    event_rows = store.read("events", until=watermark)
-    user_ids, user_order = _sorted_ids(users["id"])
-    item_ids, item_order = _sorted_ids(items["id"])
-    pair_keys = pc.binary_join_element_wise(
-        pc.cast(tags_of_items["category"], pa.string()),
-        pc.cast(tags_of_items["tag"], pa.string()),
-        TAG_SEPARATOR,
+    tables = {"events": store.read("events", until=watermark)}
+    for name in SCHEMAS:
+        tables.setdefault(name, store.read(name))
+    events, item_tags = tables["events"], tables["item_tags"]
+    item_domains, between = tables["item_domains"], tables["item_relations"]
+    users, user_names = _vocabulary(
+        [events["user"], *_ends(tables["user_relations"]), tables["users"]["id"]]
     )
-    event_keys = [
-        tag_key(EVENT_TAG_CATEGORY, name)
-        for name in _one(event_rows["tag"]).dictionary_encode().dictionary.to_pylist()
-    ]
-    tags = Vocabulary.of([*pair_keys.unique().to_pylist(), *event_keys])
-    domains = Vocabulary.of(_one(domains_of_items["domain"]).unique().to_pylist())
-    kinds = tuple(sorted(_one(event_rows["kind"]).unique().to_pylist()))
-    links = _Rows(user_ids, item_ids)
-    parts: dict[str, Any] = {
-        "users": user_ids,
-        "items": item_ids,
-        "tags": tags,
-        "domains": domains,
-        "kinds": kinds,
-        "events": links.events(event_rows, kinds, tags),
-        "item_tags": links.weighted(tags_of_items["item"], pair_keys, tags, tags_of_items),
-        "item_domains": links.weighted(
-            domains_of_items["item"], domains_of_items["domain"], domains, domains_of_items
-        ),
-        "item_relations": links.relations(store.read("item_relations"), item_ids),
-        "user_relations": links.relations(store.read("user_relations"), user_ids),
-        "user_consents": _filled(users["consent"], True).take(user_order).to_numpy(False),
-        "item_titles": _filled(items["title"], "").take(item_order),
-        "item_created_at": _filled(items["created_at"], NO_TIME).take(item_order).to_numpy(),
-        "item_hidden": _filled(items["hidden"], False).take(item_order).to_numpy(False),
-        "item_attributes": _filled(items["attributes"], "{}").take(item_order),
-    }
-    return GraphSnapshot(**parts, watermark=watermark, fingerprint=fingerprint(parts))
+    items, item_names = _vocabulary(
+        [
+            events["item"],
+            item_tags["item"],
+            item_domains["item"],
+            *_ends(between),
+            tables["items"]["id"],
+        ]
+    )
+    given_tags = _tag_keys(item_tags["category"], item_tags["tag"])
+    event_tags = _event_tag_keys(events["tag"])
+    tags, tag_names = _vocabulary([given_tags, event_tags])
+    domains, domain_names = _vocabulary([item_domains["domain"]])
+    _, kind_names = _vocabulary([events["kind"]])
+    known_users, known_items = tables["users"], tables["items"]
+    user_rows = _rows(known_users["id"], user_names)
+    item_rows = _rows(known_items["id"], item_names)
+    return _with_fingerprint(
+        GraphSnapshot(
+            users=users,
+            items=items,
+            tags=tags,
+            domains=domains,
+            kinds=tuple(kind_names.to_pylist()),
+            events=_event_columns(
+                events,
+                _rows(events["user"], user_names),
+                _rows(events["item"], item_names),
+                _rows(events["kind"], kind_names),
+                _rows(event_tags, tag_names),
+            ),
+            item_tags=_links(
+                _rows(item_tags["item"], item_names),
+                _rows(given_tags, tag_names),
+                item_tags["weight"],
+            ),
+            item_domains=_links(
+                _rows(item_domains["item"], item_names),
+                _rows(item_domains["domain"], domain_names),
+                item_domains["weight"],
+            ),
+            item_relations=_relations(between, item_names),
+            user_relations=_relations(tables["user_relations"], user_names),
+            user_consents=_scatter(user_rows, known_users["consent"], len(users), True),
+            item_titles=_spread(item_rows, known_items["title"], len(items), ""),
+            item_created_at=_scatter(item_rows, known_items["created_at"], len(items), NO_TIME),
+            item_hidden=_scatter(item_rows, known_items["hidden"], len(items), False),
+            item_attributes=_spread(item_rows, known_items["attributes"], len(items), "{}"),
+            watermark=watermark,
+            fingerprint="",
+        )
+    )
 
 
-def drop_pairs(snapshot: GraphSnapshot, user_rows: I64, item_rows: I64) -> GraphSnapshot:
-    """The same graph without any event between these pairs (p,): rows keep their numbers."""
-    count = len(snapshot.items)
+def drop_pairs(
+    snapshot: GraphSnapshot, user_rows: npt.ArrayLike, item_rows: npt.ArrayLike
+) -> GraphSnapshot:
+    """The snapshot without any event of the pairs (user_rows[k], item_rows[k]).
+
+    Vocabularies, tags, relations and the watermark stay; the fingerprint is made anew. The
+    share of an item's tags that a dropped pair's tag events gave goes with them.
+    """
+    width = np.int64(max(len(snapshot.items), 1))
+    gone = np.asarray(user_rows, np.int64) * width + np.asarray(item_rows, np.int64)
     events = snapshot.events
-    pairs = events.user.astype(np.int64) * count + events.item
-    kept = ~np.isin(pairs, user_rows.astype(np.int64) * count + item_rows)
-    left = EventColumns(*(getattr(events, field.name)[kept] for field in fields(events)))
-    parts = {field.name: getattr(snapshot, field.name) for field in fields(snapshot)}
-    parts = {name: part for name, part in parts.items() if name not in _NOT_IN_FINGERPRINT}
-    return replace(snapshot, events=left, fingerprint=fingerprint(parts | {"events": left}))
+    keep = ~np.isin(events.user * width + events.item, gone)
+    columns = {field.name: getattr(events, field.name)[keep] for field in fields(events)}
+    return _with_fingerprint(replace(snapshot, events=EventColumns(**columns)))
 
 
-_NOT_IN_FINGERPRINT = ("watermark", "fingerprint")
-
-
-def fingerprint(parts: Mapping[str, Any]) -> str:
-    """Hex SHA-256 over names, shapes and little-endian bytes of all parts, in order of name."""
+def _with_fingerprint(snapshot: GraphSnapshot) -> GraphSnapshot:
     digest = hashlib.sha256()
-    for name in sorted(parts):
-        for label, value in _flat(name, parts[name]):
-            digest.update(f"{label}:{len(value)};".encode())
-            digest.update(value)
-    return digest.hexdigest()
+    for name, value in _parts(snapshot):
+        array = np.ascontiguousarray(value)
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return replace(snapshot, fingerprint=digest.hexdigest())
 
 
-def _flat(name: str, part: Any) -> list[tuple[str, Any]]:
-    """A part as labelled runs of bytes."""
-    if isinstance(part, Vocabulary):
-        return [(f"{name}.{key}", _bytes(array)) for key, array in part.arrays().items()]
-    if is_dataclass(part):
-        own = [(f"{name}.{field.name}", getattr(part, field.name)) for field in fields(part)]
-        return [run for label, value in own for run in _flat(label, value)]
-    if isinstance(part, tuple):
-        return [(name, "\x1f".join(part).encode())]
-    if isinstance(part, pa.Array):
-        lengths = pc.binary_length(part).to_numpy().astype("<i8")
-        text = "".join(part.to_pylist()).encode()
-        return [(f"{name}.lengths", _bytes(lengths)), (f"{name}.text", text)]
-    return [(name, _bytes(part))]
+def _parts(snapshot: GraphSnapshot) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Everything the fingerprint covers, as named arrays in a fixed order."""
+    for field in fields(snapshot):
+        value = getattr(snapshot, field.name)
+        if field.name in ("watermark", "fingerprint"):
+            continue
+        if isinstance(value, Vocabulary):
+            parts: dict[str, Any] = value.arrays()
+        elif isinstance(value, EventColumns | Links | Relations):
+            parts = {part.name: getattr(value, part.name) for part in fields(value)}
+        elif isinstance(value, pa.Array):
+            parts = _text_arrays(value)
+        else:
+            parts = {"": value}
+        for name, part in parts.items():
+            if isinstance(part, tuple):
+                yield from (
+                    (f"{field.name}.{name}.{key}", array)
+                    for key, array in Vocabulary.of(part).arrays().items()
+                )
+            else:
+                yield f"{field.name}.{name}", np.asarray(part)
 
 
-def _bytes(array: npt.NDArray[Any]) -> Any:
-    array = np.ascontiguousarray(array)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).data.cast("B")
+def _text_arrays(column: Any) -> dict[str, npt.NDArray[Any]]:
+    """A text column without nulls as its bytes u8 and where each begins i64 (n + 1,)."""
+    column = pa.concat_arrays([column.cast(pa.large_string())])  # drops what a slice hides
+    if not len(column):
+        return {"data": np.empty(0, np.uint8), "offsets": np.zeros(1, np.int64)}
+    _, offsets, data = column.buffers()
+    begins = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return {"data": text[begins[0] : begins[-1]], "offsets": begins - begins[0]}
 
 
-# ── from columns of ids to columns of rows ───────────────────────────────────────────────
+def _vocabulary(columns: list[Any]) -> tuple[Vocabulary, Any]:
+    """All the distinct names of some columns, as a vocabulary and as a sorted Arrow array."""
+    names = pa.concat_arrays([_distinct(column) for column in columns]).unique().drop_null()
+    names = names.take(pc.array_sort_indices(names))
+    return Vocabulary(**_text_arrays(names)), names
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Turns the id columns of a store's tables into rows of users and items."""
-
-    users: Vocabulary
-    items: Vocabulary
-
-    def events(self, table: pa.Table, kinds: tuple[str, ...], tags: Vocabulary) -> EventColumns:
-        user, item = _coded(table["user"], self.users), _coded(table["item"], self.items)
-        kind = _coded(table["kind"], Vocabulary.of(kinds))
-        tag = _coded(table["tag"], tags, prefix=tag_key(EVENT_TAG_CATEGORY, ""))
-        at = _filled(table["at"], NO_TIME).to_numpy()
-        value = _filled(table["value"], float("nan")).to_numpy().astype(np.float32)
-        keys = [at, tag, kind, item, user]
-        ids = _one(table["event_id"])
-        if ids.null_count < len(ids):  # only ids tell apart events that are else the same
-            ids = pc.fill_null(ids, "").dictionary_encode()
-            ranks = pc.rank(ids.dictionary, sort_keys="ascending").to_numpy()
-            keys = [ranks[ids.indices.to_numpy()], *keys]
-        order = np.lexsort(keys)
-        return EventColumns(*(c[order] for c in (user, item, kind, value, tag, at)))
-
-    def weighted(self, items: Any, targets: Any, vocabulary: Vocabulary, table: pa.Table) -> Links:
-        source, target = _coded(items, self.items), _coded(targets, vocabulary)
-        weight = _filled(table["weight"], 1.0).to_numpy().astype(np.float32)
-        order = np.lexsort([target, source])
-        return Links(source[order], target[order], weight[order])
-
-    def relations(self, table: pa.Table, ends: Vocabulary) -> Relations:
-        source, target = _coded(table["source"], ends), _coded(table["target"], ends)
-        kinds = tuple(sorted(_one(table["kind"]).unique().to_pylist()))
-        kind = _coded(table["kind"], Vocabulary.of(kinds))
-        weight = _filled(table["weight"], 1.0).to_numpy().astype(np.float32)
-        order = np.lexsort([kind, target, source])
-        return Relations(source[order], target[order], kind[order], weight[order], kinds)
+def _distinct(column: Any) -> Any:
+    """The names a column uses; of a dictionary only those that a row points to."""
+    column = _one(column)
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary.take(column.indices.unique())
+    return column.unique().cast(pa.large_string())
 
 
-def _sorted_ids(column: Any) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
-    """The vocabulary of a column of distinct ids, and the order that sorts the column by it."""
-    names = pc.cast(_one(column), pa.binary())  # UTF-8 order is the order of a vocabulary
-    order = pc.sort_indices(names).to_numpy().astype(np.int64)
-    return Vocabulary.of(_one(column).to_pylist()), order
+def _rows(column: Any, names: Any) -> I32:
+    """The row of each entry in the sorted `names`, NO_ROW where it is null."""
+    column = _one(column)
+    if not isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_encode()
+    known = pc.index_in(column.dictionary.cast(pa.large_string()), value_set=names)
+    rows = np.append(known.fill_null(NO_ROW).to_numpy(), NO_ROW)
+    return rows[column.indices.fill_null(-1).to_numpy()].astype(np.int32)
 
 
-def _coded(column: Any, vocabulary: Vocabulary, prefix: str = "") -> I32:
-    """Ids as rows, `NO_ROW` where null: one look-up per distinct id."""
-    column = _one(column).dictionary_encode()
-    if isinstance(column.dictionary, pa.DictionaryArray):
-        column = column.dictionary_decode().dictionary_encode()
-    names = column.dictionary.to_pylist()
-    places = {name: row for row, name in enumerate(vocabulary)}
-    rows = np.array([places.get(prefix + name, NO_ROW) for name in names] + [NO_ROW], np.int32)
-    codes = pc.fill_null(column.indices, len(names)).to_numpy()
-    result: I32 = rows[codes]
+def _tag_keys(categories: Any, tags: Any) -> Any:
+    """Keys of tags, dictionary-encoded, joined once per distinct pair."""
+    category, tag = _encoded(categories), _encoded(tags)
+    width = max(len(tag.dictionary), 1)
+    pairs = category.indices.to_numpy().astype(np.int64) * width + tag.indices.to_numpy()
+    distinct, places = np.unique(pairs, return_inverse=True)
+    keys = pc.binary_join_element_wise(
+        category.dictionary.take(pa.array(distinct // width)).cast(pa.large_string()),
+        tag.dictionary.take(pa.array(distinct % width)).cast(pa.large_string()),
+        pa.scalar(TAG_SEPARATOR, pa.large_string()),
+    )
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), _one(keys))
+
+
+def _event_tag_keys(tags: Any) -> Any:
+    tag = _encoded(tags)
+    keys = [tag_key(EVENT_TAG_CATEGORY, name or "") for name in tag.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(tag.indices, pa.array(keys, pa.large_string()))
+
+
+def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I32) -> EventColumns:
+    at = table["at"].fill_null(NO_TIME).to_numpy()
+    pairs = users.astype(np.int64) << 32 | items
+    means = kinds.astype(np.int64) << 32 | (tags.astype(np.int64) + 1)
+    order = np.lexsort((_ranks(table["event_id"]), at, means, pairs))
+    value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
+    value[np.isnan(value)] = np.nan  # one bit pattern for "none"
+    return EventColumns(
+        users[order], items[order], kinds[order], value[order], tags[order], at[order]
+    )
+
+
+def _ranks(event_ids: Any) -> I64:
+    """What orders events that differ in nothing but their ids: (e,)."""
+    column = _one(event_ids)
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.int64)
+    if isinstance(column, pa.DictionaryArray):
+        column = column.cast(column.type.value_type)
+    ranks = pc.rank(column, null_placement="at_start", tiebreaker="dense")
+    return ranks.to_numpy().astype(np.int64)
+
+
+def _links(source: I32, target: I32, weights: Any) -> Links:
+    order = np.lexsort((target, source))
+    weight = weights.to_numpy().astype(np.float32)
+    return Links(source[order], target[order], weight[order])
+
+
+def _relations(table: pa.Table, names: Any) -> Relations:
+    source, target = (_rows(column, names) for column in _ends(table))
+    _, kinds = _vocabulary([table["kind"]])
+    kind = _rows(table["kind"], kinds)
+    order = np.lexsort((kind, target, source))
+    weight = table["weight"].to_numpy().astype(np.float32)
+    return Relations(
+        source[order], target[order], kind[order], weight[order], tuple(kinds.to_pylist())
+    )
+
+
+def _ends(table: pa.Table) -> tuple[Any, Any]:
+    return table["source"], table["target"]
+
+
+def _scatter(rows: I32, column: Any, count: int, default: Any) -> npt.NDArray[Any]:
+    """The column's values at their rows, `default` elsewhere and where null: (count,)."""
+    filled = _one(column).fill_null(default)
+    values = filled.to_numpy(zero_copy_only=False)
+    result = np.full(count, default, np.bool_ if isinstance(default, bool) else np.int64)
+    result[rows] = values
     return result
 
 
-def _filled(column: Any, value: Any) -> Any:
-    """A column as one array without nulls."""
-    return pc.fill_null(_one(column), value)
+def _spread(rows: I32, column: Any, count: int, default: str) -> Any:
+    """The same for text: an Arrow array (count,)."""
+    places = np.full(count, NO_ROW, np.int32)
+    places[rows] = np.arange(len(rows), dtype=np.int32)
+    taken = _one(column).cast(pa.string()).take(pa.array(places, mask=places == NO_ROW))
+    return taken.fill_null(default)
+
+
+def _encoded(column: Any) -> Any:
+    column = _one(column)
+    return column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
 
 
 def _one(column: Any) -> Any:
