@@ -79,14 +79,16 @@ def adjacency(graph: EmbeddingGraph) -> sparse.csr_matrix:
         related = (related + related.T).tocsr()
         related.setdiag(0)
         related.eliminate_zeros()
-    blocks: list[list[Any]] = [
-        [sparse.csr_matrix((users, users)), graph.user_items, None],
-        [graph.user_items.T, related, graph.item_tags],
-        [None, graph.item_tags.T, sparse.csr_matrix((tags, tags))],
-    ]
     if users + items + tags == 0:
-        return sparse.csr_matrix((0, 0), dtype=np.float32)
-    matrix = sparse.csr_matrix(sparse.bmat(blocks, format="csr"), dtype=np.float32)
+        return sparse.csr_matrix(np.zeros((0, 0), dtype=np.float32))
+    nothing: list[Any] = [sparse.coo_array((count, count)) for count in (users, items, tags)]
+    blocks: list[list[Any]] = [
+        [nothing[0], graph.user_items, None],
+        [graph.user_items.T, nothing[1] if related is None else related, graph.item_tags],
+        [None, graph.item_tags.T, nothing[2]],
+    ]
+    stacked: Any = sparse.bmat(blocks, format="csr")
+    matrix = sparse.csr_matrix(stacked, dtype=np.float32)
     matrix.sum_duplicates()
     matrix.sort_indices()
     return matrix

@@ -184,7 +184,8 @@ def _train_walks(  # type: ignore[no-untyped-def]
             reach = 1 + np.int64(((draw & _LOW) * np.uint64(window)) >> _U32)
             pool[position % shared] = negatives[np.int64(((draw >> _U32) * size) >> _U32)]
             pairs = 0
-            for other in range(max(0, position - reach), min(len(walk), position + reach + 1)):
+            begin, stop = max(0, position - reach), min(len(walk), position + reach + 1)
+            for other in range(begin, stop):  # type: ignore[call-overload]
                 context = np.int64(walk[other])
                 if other != position and first <= context < end and context != centre:
                     rows[pairs] = context
