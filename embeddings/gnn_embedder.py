@@ -35,7 +35,7 @@ Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class GnnConfig:
-    """How the network trains. The defaults are those measured best on Gowalla within minutes.
+    """How the network trains. The defaults are a first choice, not yet tuned on a validation part.
 
     `temperature` divides the cosine of user and item; `batch` counts users; `negatives` are
     shared by a whole batch; `hidden` is the part of a history left out while training; `patience`

@@ -17,12 +17,12 @@ from embeddings.walks import WalkConfig, prepare, start_nodes, walk_blocks
 from graph.errors import SettingError
 
 PACKAGE_LIMIT = 20_000_000
-"""Largest sum of squared degrees for the package: about 20 s and 2 GB on one core."""
+"""Largest sum of squared degrees for the package, whose time and memory grow with it."""
 
 
 @dataclass(frozen=True)
 class Node2VecConfig:
-    """How to walk and what to learn; the defaults are those measured best on Gowalla.
+    """How to walk and what to learn; the defaults are not yet tuned on a validation part.
 
     `engine` "package" runs the node2vec package, for graphs up to `PACKAGE_LIMIT` in the sum of
     squared degrees. `contexts` "items" learns output vectors for items alone: half the work, and
