@@ -125,7 +125,7 @@ def tag_rows(release: Release, item: int) -> Any:
     return np.asarray(release.arrays["item_tags.indices"][indptr[item] : indptr[item + 1]])
 
 
-def strongesttag_rows(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
+def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
     """Names of an item's heaviest tags."""
     indptr = release.arrays["item_tags.indptr"]
     own = slice(indptr[item], indptr[item + 1])

@@ -289,9 +289,7 @@ class Recommender:
             items[who], scores[who] = chosen.items[:, :n], chosen.scores[:, :n]
             origins[who] = np.take_along_axis(origin, at, axis=1)
             parts[who] = np.take_along_axis(spread, at[:, :, None], axis=1)
-        allowed = subjects.masks[subjects.mask[:, None], items]
-        if not (allowed | (items < 0)).all():  # a source that breaks a filter is a defect
-            raise AssertionError("a source proposed an item that the filter does not allow")
+        _refuse_disallowed(subjects, items)
         return Ranking(items, scores), origins, parts
 
     def _fill(
@@ -335,6 +333,8 @@ class Recommender:
     ) -> Answer:
         names, shown, filled = self.sources, [], set()
         asked = self._order(one)
+        if one.served_by == "popular":
+            asked = (*asked, POPULAR)
         for at in range(one.request.n):
             row = int(ranking.items[place, at])
             if row < 0:
@@ -399,6 +399,13 @@ def _fallback(shown: list[Recommended], filled: set[str], n: int) -> str | None:
     if len(shown) < n:
         said.append(f"only {len(shown)} items are allowed")
     return "; ".join(said) or None
+
+
+def _refuse_disallowed(subjects: Subjects, items: npt.NDArray[np.int32]) -> None:
+    """The last check on every path: a source that breaks a filter is a defect, never an answer."""
+    rows, places = np.nonzero(items >= 0)
+    if not subjects.masks[subjects.mask[rows], items[rows, places]].all():
+        raise AssertionError("a source proposed an item that the filter does not allow")
 
 
 def _starts(lists: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.int64]:

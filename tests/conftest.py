@@ -1,0 +1,53 @@
+"""What many tests share: the `--long` counts, and one small release made from planted niches."""
+
+from pathlib import Path
+
+import pytest
+
+from graph.embedded_store import EmbeddedStore
+from loaders.synthetic import Synthetic, generate
+from recommender.build import RefreshConfig
+from recommender.home import Home
+from recommender.recommend import Recommender
+from recommender.refresh import refresh
+
+NOW = 1_760_000_000
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the full counts the issues name")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"):
+        return
+    skip = pytest.mark.skip(reason="full counts: ./run test --long")
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def planted() -> Synthetic:
+    """3,000 events among planted niches whose answers are known."""
+    return generate(3000, seed=1)
+
+
+@pytest.fixture(scope="session")
+def planted_home(planted, tmp_path_factory) -> Home:
+    """A home with the planted catalogue in an embedded store and one release; do not change it."""
+    home = Home(tmp_path_factory.mktemp("planted")).create()
+    store = EmbeddedStore(home.store)
+    for batch in planted.batches():
+        store.apply(batch)
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    store.close()
+    return home
+
+
+@pytest.fixture(scope="session")
+def recommender(planted_home) -> Recommender:
+    """Serves the planted release."""
+    from recommender.live import Live
+
+    return Live(Home(Path(planted_home.folder))).recommender()
