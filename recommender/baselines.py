@@ -1,7 +1,7 @@
 """The simple recommenders that ours has to beat, each tuned on a part cut from its train data.
 
 popularity   how many users have the item
-item kNN     cosine of items' users, shrunk, the strongest k per item (Sarwar 2001)
+item kNN     cosine of items' users, damped, the strongest k per item (Sarwar 2001)
 EASE         a linear item-item model in closed form (Steck 2019, arXiv:1905.03375)
 GF-CF        a linear graph filter plus an ideal low-pass (Shen 2021, arXiv:2108.07567)
 
@@ -35,7 +35,7 @@ Maker = Callable[[Parameters], ScoreBlock]
 
 EASE_MOST_ITEMS = 20_000  # its inverse is dense: 1.6 GB at this size
 EASE_TUNING_ITEMS = 6_000
-TUNING_USERS = 2_000
+TUNING_USERS = 1_000
 BLOCK_SCORES = 2**24  # scores held at once by each thread: 64 MB
 
 
@@ -105,16 +105,22 @@ def popularity(train: csr_array, _most: Parameters) -> Maker:
 
 
 def item_knn(train: csr_array, most: Parameters) -> Maker:
-    """Score = sum over the history of c_ij / (sqrt(n_i n_j) + shrink), the k strongest j per i."""
+    """Score = sum over the history of c_ij / (sqrt(c_ii c_jj) + shrink), the k strongest j per i.
+
+    c_ij is the sum over the users of both of n_u^-damping: with 0 the plain cosine, above it
+    those who have much say less (Breese 1998, inverse user frequency).
+    """
     by_item = train.T.tocsr()
     widest = int(most["k"])
-    tables: dict[float, tuple[I32, F32]] = {}
+    tables: dict[tuple[float, float], tuple[I32, F32]] = {}
 
     def make(parameters: Parameters) -> ScoreBlock:
-        shrink, k = float(parameters["shrink"]), int(parameters["k"])
-        if shrink not in tables:
-            tables[shrink] = _neighbours(train, by_item, widest, shrink)
-        columns, values = (np.ascontiguousarray(part[:, :k]) for part in tables[shrink])
+        kind = float(parameters["shrink"]), float(parameters["damping"])
+        k = int(parameters["k"])
+        if kind not in tables:
+            tables.clear()  # the grid asks for all k of one kind in a row
+            tables[kind] = _neighbours(train, by_item, widest, *kind)
+        columns, values = (np.ascontiguousarray(part[:, :k]) for part in tables[kind])
 
         def score(rows: I64) -> F32:
             scores = np.zeros((len(rows), train.shape[1]), np.float32)
@@ -180,7 +186,11 @@ def gf_cf(train: csr_array, most: Parameters) -> Maker:
 FAMILIES: dict[str, Family] = {
     "popularity": Family(({},), popularity),
     "item_knn": Family(
-        tuple({"k": k, "shrink": shrink} for shrink in (0.0, 10.0) for k in (20, 100, 400)),
+        tuple(
+            {"k": k, "shrink": shrink, "damping": damping}
+            for shrink, damping in ((10.0, 0.0), (0.0, 0.5), (0.0, 1.0))
+            for k in (30.0, 100.0, 300.0)
+        ),
         item_knn,
     ),
     "ease": Family(
@@ -190,7 +200,10 @@ FAMILIES: dict[str, Family] = {
         tuning_items=EASE_TUNING_ITEMS,
     ),
     "gf_cf": Family(
-        tuple({"directions": d, "weight": w} for d in (64, 256) for w in (0.1, 0.3, 1.0)), gf_cf
+        tuple(
+            {"directions": d, "weight": w} for d, w in ((64, 0.3), (256, 0.1), (256, 0.3), (256, 1))
+        ),
+        gf_cf,
     ),
 }
 
@@ -199,18 +212,28 @@ def right_vectors(matrix: csr_array, directions: int, *, rounds: int = 4) -> F32
     """The first right singular vectors, strongest first: f32 (i, at most `directions`).
 
     Randomised subspace iteration (Halko 2011, arXiv:0909.4061) with ten more directions and
-    a fixed start.
+    a fixed start; fewer come back where the matrix has a lower rank.
     """
     wanted = min(directions, *matrix.shape)
     start = np.random.default_rng(0)
-    basis = start.standard_normal((matrix.shape[1], min(wanted + 10, *matrix.shape)))
-    basis = basis.astype(np.float32)
+    drawn = start.standard_normal((matrix.shape[1], min(wanted + 10, *matrix.shape)))
+    basis = _orthonormal(drawn.astype(np.float32))
     turned = matrix.T.tocsr()
     for _ in range(rounds):
-        basis = np.linalg.qr(turned @ (matrix @ basis))[0]
-    left = np.linalg.qr(matrix @ basis)[0]  # (u, d)
-    _, _, right = np.linalg.svd((turned @ left).T, full_matrices=False)
-    return np.ascontiguousarray(right[:wanted].T, np.float32)
+        basis = _orthonormal(turned @ (matrix @ basis))
+    image = matrix @ basis  # (u, d)
+    strengths, turn = np.linalg.eigh((image.T @ image).astype(np.float64))
+    order = np.argsort(-strengths, kind="stable")[:wanted]
+    return np.ascontiguousarray(basis @ turn[:, order].astype(np.float32))
+
+
+def _orthonormal(basis: F32) -> F32:
+    """The same span, by the eigenvectors of the Gram matrix: far cheaper than QR when narrow."""
+    for _ in range(2):  # the second pass removes what float32 left in the first
+        strengths, turn = np.linalg.eigh((basis.T @ basis).astype(np.float64))
+        kept = strengths > 1e-6 * max(float(strengths[-1]), 1e-30)
+        basis = basis @ (turn[:, kept] / np.sqrt(strengths[kept])).astype(np.float32)
+    return basis
 
 
 def _binary(matrix: csr_array) -> csr_array:
@@ -255,12 +278,17 @@ def _validation(train: csr_array, seed: int) -> tuple[csr_array, csr_array]:
     return fit, wanted
 
 
-def _neighbours(train: csr_array, by_item: csr_array, k: int, shrink: float) -> tuple[I32, F32]:
+def _neighbours(
+    train: csr_array, by_item: csr_array, k: int, shrink: float, damping: float
+) -> tuple[I32, F32]:
     """The k nearest items of each: rows i32 (i, k), -1 where fewer, and cosines f32 (i, k)."""
     items = train.shape[1]
     columns, values = np.full((items, k), -1, np.int32), np.zeros((items, k), np.float32)
     threads = min(4, os.cpu_count() or 1)
-    users, owners = (train.indptr, train.indices), (by_item.indptr, by_item.indices)
+    say = np.maximum(np.diff(train.indptr), 1).astype(np.float64) ** -damping  # of each user
+    norms = np.sqrt(by_item @ say)
+    users = train.indptr, train.indices, say.astype(np.float32)
+    owners = by_item.indptr, by_item.indices, norms
 
     def part(first: int) -> None:
         wanted = np.arange(first, items, threads)
@@ -318,9 +346,15 @@ def _best(scores: Any, users: Any, indptr: Any, indices: Any, n: int) -> Any:
             line[indices[place]] = -np.inf
         values[:] = -np.inf
         rows[:] = np.iinfo(np.int32).max
-        for item in range(len(line)):
-            if line[item] > values[0]:
-                _push(values, rows, line[item], item)
+        for begin in range(0, len(line), 64):
+            end = min(begin + 64, len(line))
+            better, bar = 0, values[0]
+            for item in range(begin, end):  # counting runs in vector registers, the heap does not
+                better += line[item] > bar
+            if better:
+                for item in range(begin, end):
+                    if line[item] > values[0]:
+                        _push(values, rows, line[item], item)
         for place in range(n):
             last = n - 1 - place  # the heap gives the worst first
             if values[0] > -np.inf:
@@ -332,8 +366,8 @@ def _best(scores: Any, users: Any, indptr: Any, indices: Any, n: int) -> Any:
 @njit(nogil=True, cache=True)
 def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> None:
     """Fill rows `wanted` of the neighbour table: count common users, then keep the best."""
-    indptr, indices = users
-    item_indptr, item_users = owners
+    indptr, indices, say = users
+    item_indptr, item_users, norms = owners
     columns, values = table
     items, k = columns.shape
     together = np.zeros(items, np.float32)
@@ -349,15 +383,13 @@ def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> N
                 if together[j] == 0:
                     touched[size] = j
                     size += 1
-                together[j] += 1
-        own = item_indptr[item + 1] - item_indptr[item]
+                together[j] += say[user]
         best[:] = 0
         rows[:] = np.iinfo(np.int32).max
         for t in range(size):
             j = touched[t]
             if j != item:
-                count = item_indptr[j + 1] - item_indptr[j]
-                value = np.float32(together[j] / (np.sqrt(np.float64(own) * count) + shrink))
+                value = np.float32(together[j] / (norms[item] * norms[j] + shrink))
                 if value > best[0] or (value == best[0] and j < rows[0]):
                     _push(best, rows, value, j)
             together[j] = 0

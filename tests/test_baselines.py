@@ -27,17 +27,23 @@ def test_popularity_counts_users(train):
     assert (scores("popularity", train) == train.toarray().sum(axis=0)).all()
 
 
-@pytest.mark.parametrize(("k", "shrink"), [(29, 0.0), (29, 5.0), (3, 0.0)])
-def test_item_knn_is_shrunk_cosine_cut_to_the_k_strongest(train, k, shrink):
+@pytest.mark.parametrize(
+    ("k", "shrink", "damping"), [(29, 0.0, 0.0), (29, 5.0, 0.0), (3, 0.0, 0.0), (3, 1.0, 0.7)]
+)
+def test_item_knn_is_damped_cosine_cut_to_the_k_strongest(train, k, shrink, damping):
     dense = train.toarray().astype(np.float64)
-    counts = dense.T @ dense
-    degrees = np.diag(counts)
-    similar = counts / np.maximum(np.sqrt(np.outer(degrees, degrees)) + shrink, 1e-9)
+    say = np.maximum(dense.sum(axis=1), 1) ** -damping
+    counts = dense.T @ (say[:, None] * dense)
+    similar = counts / np.maximum(
+        np.sqrt(np.outer(np.diag(counts), np.diag(counts))) + shrink, 1e-9
+    )
     np.fill_diagonal(similar, 0)
+    similar = similar.astype(np.float32)  # so that ties are ties here too
     for row in similar:
         order = np.lexsort((np.arange(30), -row))
         row[order[k:]] = 0
-    assert scores("item_knn", train, k=k, shrink=shrink) == pytest.approx(dense @ similar, abs=1e-5)
+    found = scores("item_knn", train, k=k, shrink=shrink, damping=damping)
+    assert found == pytest.approx(dense @ similar, abs=1e-5)
 
 
 def test_ease_is_its_closed_form(train):

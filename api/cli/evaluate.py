@@ -1,0 +1,194 @@
+"""`nichegraph evaluate`: how good the recommendations are, beside simple baselines."""
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from api.bootstrap import now, open_store
+from api.cli.load import options_of
+from api.cli.output import say, show_json, show_table, step
+from api.cli.refresh import PRESETS
+from api.settings import load_settings
+from graph.errors import InputError
+
+SPLITS = ("time", "random", "global time")
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("evaluate")(evaluate)
+
+
+def evaluate(
+    ctx: typer.Context,
+    format_name: Annotated[
+        str, typer.Option("--format", help="Of the given files; as for load.")
+    ] = "table",
+    train: Annotated[
+        list[Path] | None, typer.Option(help="Learn from this file; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(help="Look for what stands here; may be repeated.")
+    ] = None,
+    items: Annotated[
+        list[Path] | None, typer.Option(help="Titles, tags and domains; may be repeated.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Of train and test: FIELD=NAME or FIELD=POSITION; may be repeated."),
+    ] = None,
+    item_column: Annotated[
+        list[str] | None, typer.Option(help="Of the item files: FIELD=NAME or FIELD=POSITION.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="Default: seen from the file.")] = None,
+    header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
+    encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8",
+    kind: Annotated[str | None, typer.Option(help="Of events that name none.")] = None,
+    list_separator: Annotated[
+        str, typer.Option(help="Between the tags or domains in one cell.")
+    ] = "|",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the store: time, random or 'global time'; by time where times exist.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="fast, default or graph.")] = "default",
+    seed: Annotated[int, typer.Option(help="Of the split and of learning.")] = 0,
+    baselines: Annotated[
+        bool, typer.Option(help="Tune and measure popularity, item kNN, EASE and GF-CF too.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    r"""Hold a part back, learn from the rest, and see whether the part is found.
+
+    \b
+    On the store:  nichegraph evaluate --split random
+    On files:      nichegraph evaluate --train train.csv --test test.csv --items films.csv
+    """
+    from recommender.build import RefreshConfig
+
+    if preset not in PRESETS:
+        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+    config = RefreshConfig(preset=cast("Any", preset), seed=seed)
+    if not train and not test:
+        if items:
+            raise InputError("--items goes with --train and --test; the store has its own items")
+        result = _on_store(ctx, config, split, baselines)
+    elif train and test:
+        if split is not None:
+            raise InputError("--split is for the store; --train and --test are a split already")
+        options = options_of(
+            "events", column, separator, header, encoding, kind, list_separator, "events"
+        )
+        item_options = options_of(
+            "items", item_column, separator, header, encoding, None, list_separator, "items"
+        )
+        parts = {"train": train, "test": test, "items": items or []}
+        result = on_files(format_name, parts, config, baselines, options, item_options)
+    else:
+        raise InputError("--train and --test go together; without both the store is evaluated")
+    if as_json:
+        show_json(result)
+    else:
+        _show(result)
+
+
+def on_files(
+    format_name: str,
+    parts: dict[str, list[Path]],
+    config: Any,
+    baselines: bool,
+    options: Any,
+    item_options: Any,
+) -> dict[str, Any]:
+    """Evaluate a given split, `parts` with train, test and items, in a temporary home."""
+    from graph.embedded_store import EmbeddedStore
+    from graph.snapshot import take_snapshot
+    from loaders.ingest import load
+    from recommender.evaluation import Steps, evaluate_snapshot, given_part
+
+    moment = now()
+    steps = Steps(step)
+    with tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name:
+        folder = Path(name)
+
+        def snapshot_of(part: str, sources: list[tuple[list[Path], Any]]) -> Any:
+            with closing(EmbeddedStore(folder / f"{part}.sqlite")) as store:
+                for paths, chosen in sources:
+                    if paths:
+                        load(
+                            paths,
+                            format_name,
+                            store,
+                            staging_folder=folder / "staging",
+                            rejects_file=folder / f"{part}-rejects.csv",
+                            now=moment,
+                            options=chosen,
+                        )
+                return take_snapshot(store)
+
+        with steps.step("load train"):
+            fit = snapshot_of("train", [(parts["items"], item_options), (parts["train"], options)])
+        with steps.step("load test"):
+            asked = given_part(snapshot_of("test", [(parts["test"], options)]), config, now=moment)
+        result = evaluate_snapshot(
+            fit, asked, config, folder / "release", now=moment, baselines=baselines, steps=steps
+        )
+    names = {part: [str(path) for path in paths] for part, paths in parts.items()}
+    result["dataset"] = {"format": format_name, **names, **result["dataset"]}
+    return result
+
+
+def _on_store(
+    ctx: typer.Context, config: Any, split: str | None, baselines: bool
+) -> dict[str, Any]:
+    from recommender.evaluation import evaluate_store
+
+    if split is not None and split not in SPLITS:
+        raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
+    settings = load_settings(ctx.obj)
+    with (
+        closing(open_store(settings)) as store,
+        tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name,
+    ):
+        result = evaluate_store(
+            store,
+            config,
+            Path(name) / "release",
+            how=cast("Any", split),
+            now=now(),
+            baselines=baselines,
+            say=step,
+        )
+    result["dataset"] = {"home": str(settings.home), **result["dataset"]}
+    return result
+
+
+def _show(result: dict[str, Any]) -> None:
+    from recommender.evaluation import table_rows
+
+    columns, rows = table_rows(result)
+    show_table("", columns, rows)
+    counts = result["counts"]
+    say(
+        f"{counts['test_pairs']:,} pairs of {counts['test_users']:,} users to be found among "
+        f"{counts['items']:,} items, learned from {counts['train_pairs']:,} pairs"
+    )
+    for name, text in (
+        ("test_pairs_of_unknown_users", "of users that the train data does not know"),
+        ("test_pairs_of_unknown_items", "of items that the train data does not know"),
+        ("test_pairs_in_train", "that the train data has too"),
+        ("test_pairs_of_users_without_history", "of users without anything to learn from"),
+    ):
+        if counts[name]:
+            say(f"left out: {counts[name]:,} test pairs {text}")
+    for model, error in result.get("ratings", {}).items():
+        if model != "pairs":
+            say(f"ratings by {model}: RMSE {error['rmse']:.4f}, MAE {error['mae']:.4f}")
+    took = sum(one["seconds"] for one in result["steps"].values())
+    say(f"{took:.0f} s, at most {result['peak_rss_mb']:,.0f} MiB of memory")
