@@ -14,7 +14,7 @@ import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint64]
 
-MOST_KEYS = 1 << 22  # hashes in memory at once: 32 MiB, and as much again to sort them
+MOST_KEYS = 1 << 20  # hashes in memory at once: 8 MiB, and as much again to sort them
 
 KEYS = {
     "users": ("id",),

@@ -15,7 +15,8 @@ from typing import IO
 
 from graph.errors import InputError
 
-BLOCK = 1 << 22  # bytes read at a time
+FIRST_BLOCK = 1 << 16  # bytes; blocks double from here, so that a hopeless file is left early
+BLOCK = 1 << 22  # bytes read at a time in the end
 LONGEST_LINE = 1 << 24  # bytes; what is longer is skipped and rejected
 
 
@@ -31,7 +32,7 @@ class Block:
 
 
 def blocks(path: Path, encoding: str = "utf-8", size: int = BLOCK) -> Iterator[Block]:
-    """The file in blocks of about `size` bytes.
+    """The file in blocks of up to about `size` bytes, small ones first.
 
     Raises:
         InputError: the file cannot be opened or decoded, or its compressed data ends early.
@@ -100,9 +101,10 @@ def _pieces(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]
             f"encoding {encoding!r} is not known; use for instance utf-8 or latin-1"
         ) from error
     decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)()
-    first = True
+    first, want = True, min(size, FIRST_BLOCK)
     with opened(path) as (stream, raw):
-        while piece := stream.read(size):
+        while piece := stream.read(want):
+            want = min(size, 2 * want)
             if decoder is not None:
                 piece = _recoded(decoder, piece, path, encoding)
             elif first:
