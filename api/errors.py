@@ -5,7 +5,7 @@
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -29,16 +29,17 @@ STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
 class Problem(Exception):  # noqa: N818 - the word of the RFC
     """A request that is answered by a problem; `errors` holds (field, message)."""
 
-    def __init__(
-        self, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def __init__(self, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
         """Say what is wrong, and where."""
         super().__init__(detail)
         self.status, self.detail, self.errors = status, detail, tuple(errors)
 
 
 def problem(
-    status: int, detail: str, errors: Sequence[tuple[str, str]] = (), **headers: str
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The response for a problem."""
     document: dict[str, Any] = {
@@ -51,8 +52,7 @@ def problem(
     if errors:
         document["errors"] = [{"field": field, "message": text} for field, text in errors]
     response = Response(_bytes(document), status, content_type=PROBLEM)
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
+    response.headers.update(headers or {})
     return response
 
 
@@ -76,18 +76,18 @@ def register(app: Flask) -> None:
     @app.errorhandler(NichegraphError)
     def _ours(error: NichegraphError) -> Response:
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-        headers = {"Retry_After": "1"} if status == 503 else {}
-        return problem(status, str(error), **headers)
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return problem(status, str(error), headers=headers)
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:
         status = error.code or 500
         kept = {
-            name.replace("-", "_"): value
+            name: value
             for name, value in error.get_headers()
             if name in ("Allow", "Location", "Retry-After")
         }
-        return problem(status, error.description or HTTPStatus(status).phrase, **kept)
+        return problem(status, error.description or HTTPStatus(status).phrase, headers=kept)
 
     @app.errorhandler(Exception)
     def _defect(error: Exception) -> Response:

@@ -46,9 +46,7 @@ def checked(view: View) -> View:
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(
-        name
-        for name, field in model.model_fields.items()
-        if get_origin(field.annotation) is list
+        name for name, field in model.model_fields.items() if get_origin(field.annotation) is list
     )
 
 

@@ -117,7 +117,7 @@ class Subject(Strict):
     items: Ids = Field([], description="Items of the running session, the newest last.")
     tags: Ids = Field([], description="Names of tags.")
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
-    filter: FilterBody = Field(default_factory=FilterBody)
+    filter: FilterBody = FilterBody()
     exclude: Ids = Field([], description="Ids of items not to show.")
     include_seen: bool = Field(False, strict=True)
     reasons: bool = Field(True, strict=True)

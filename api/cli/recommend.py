@@ -79,7 +79,7 @@ def similar(
     """
     wanted = Filter(domains=tuple(domain or ()), tags_all=tuple(tag or ()))
     recommender = open_live(load_settings(ctx.obj)).recommender()
-    show_answer(f"like {item}", recommender.similar(item, n, wanted), as_json=as_json)
+    show_answer(f"like {item}", recommender.similar(item, n, wanted, now=now()), as_json=as_json)
 
 
 def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """`nichegraph refresh`: learn from the store and publish a release."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -8,6 +9,9 @@ from api.bootstrap import now, open_home, open_store
 from api.cli.output import say, show_json, step
 from api.settings import Settings, load_settings
 from graph.errors import InputError
+
+if TYPE_CHECKING:
+    from recommender.build import Preset, RefreshConfig
 
 PRESETS = ("fast", "default", "graph")
 
@@ -49,15 +53,28 @@ def publish(settings: Settings, preset: str, seed: int) -> str:
         InputError: no such preset.
         GateRefused: the new release is worse than what is served.
     """
-    from recommender.refresh import RefreshConfig
     from recommender.refresh import refresh as make_release
 
-    if preset not in PRESETS:
-        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+    config = config_of(settings.home, preset, seed)
     home = open_home(settings)
     store = open_store(settings)
     try:
-        config = RefreshConfig(preset=preset, seed=seed)
-        return make_release(store, home, config, now=now(), progress=step).name
+        return make_release(store, home, config, now=now(), say=step).name
     finally:
         store.close()
+
+
+def config_of(home: Path, preset: str, seed: int) -> "RefreshConfig":
+    """What to compute, with the weighting of a home.
+
+    Raises:
+        InputError: no such preset, or a weighting file with a wrong key.
+    """
+    from graph.weighting import load_weighting
+    from recommender.build import RefreshConfig
+    from recommender.home import Home
+
+    if preset not in PRESETS:
+        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+    weighting = load_weighting(Home(home).weighting)
+    return RefreshConfig(preset=cast("Preset", preset), seed=seed, weighting=weighting)

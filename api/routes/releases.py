@@ -15,9 +15,7 @@ TAG = Tag(name="releases", description="What was published, oldest first.")
 def register(app: OpenAPI, live: Live) -> None:
     """Add the route."""
 
-    @app.get(
-        "/v1/releases", tags=[TAG], summary="The releases", responses={200: ReleasesAnswer}
-    )
+    @app.get("/v1/releases", tags=[TAG], summary="The releases", responses={200: ReleasesAnswer})
     @checked
     def releases(query: NoQuery) -> dict[str, Any]:
         del query
