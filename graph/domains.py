@@ -1,9 +1,8 @@
 """Named parts of the catalogue: as the data gives them, else genres, else communities of tags."""
 
-import math
-
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from graph.model import GENRE_CATEGORY, tag_parts
@@ -12,6 +11,7 @@ from graph.vocabulary import Vocabulary
 
 MOST_TAGS = 1500  # the most used tags whose communities are sought
 MOST_ITEM_TAGS = 40  # per item, that make edges between tags
+STRONGEST_TIES = 20  # per tag: keeps the search at seconds
 FEWEST_ITEMS = 5  # of a tag that takes part
 FEWEST_TAGS = 3  # of a community that becomes a domain
 NAMING_TAGS = 2  # most used tags of a community, which name it
@@ -40,9 +40,9 @@ def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> tuple[Links, Vocab
 
 
 def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:
-    """(i, t) 1 where an item has a tag, given or by an event."""
+    """(i, t) 1 where an item has a tag, given or by an event of a user who consents."""
     events, given = snapshot.events, snapshot.item_tags
-    tagged = events.tag >= 0
+    tagged = (events.tag >= 0) & snapshot.user_consents[events.user]
     rows = np.concatenate([given.source, events.item[tagged]])
     columns = np.concatenate([given.target, events.tag[tagged]])
     shape = (len(snapshot.items), len(snapshot.tags))
@@ -61,14 +61,7 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
         return {}
     kept = item_tags[:, used]
     kept = kept[np.diff(kept.indptr) <= MOST_ITEM_TAGS]
-    together = (kept.T @ kept).tocoo()  # (t, t) items that have both
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(used)))
-    for one, other, count in zip(*together.coords, together.data, strict=True):
-        if one < other:
-            # The cosine of two tags' items, squared: weak ties between large tags bind nothing.
-            cosine = count / math.sqrt(spread[used[one]] * spread[used[other]])
-            graph.add_edge(int(one), int(other), weight=float(cosine) ** 2)
+    graph = _ties(csr_array(kept.T @ kept), spread[used])
     found = nx.community.louvain_communities(graph, seed=seed)
     named: dict[int, str] = {}
     for community in found:
@@ -77,6 +70,28 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
             name = " · ".join(names[row] for row in rows[:NAMING_TAGS])
             named |= dict.fromkeys(rows, name)
     return named
+
+
+def _ties(together: csr_array, spread: npt.NDArray[np.int64]) -> nx.Graph:
+    """A graph of tags 0 … t - 1, each tied to the tags it occurs with relatively most often.
+
+    Args:
+        together: (t, t) items that have both tags.
+        spread: (t,) items that have the tag.
+    """
+    one, other = (ends.astype(np.int64) for ends in together.tocoo().coords)
+    # The cosine of two tags' items, squared: weak ties between large tags bind nothing.
+    weights = together.data.astype(np.float64) ** 2 / (spread[one] * spread[other])
+    weights[one == other] = 0
+    order = np.lexsort((other, -weights, one))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(one, minlength=len(spread)))])
+    place = np.arange(len(order)) - starts[one[order]]  # among the ties of its tag
+    strongest = order[(place < STRONGEST_TIES) & (weights[order] > 0)]
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(spread)))
+    ends = (one[strongest].tolist(), other[strongest].tolist())
+    graph.add_weighted_edges_from(zip(*ends, weights[strongest].tolist(), strict=True))
+    return graph
 
 
 def _linked(item_tags: csr_array, named: dict[int, str]) -> tuple[Links, Vocabulary]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, SCHEMAS, TAG_SEPARATOR, tag_key
+from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, TAG_SEPARATOR, tag_key
 from graph.store import GraphStore
 from graph.vocabulary import Vocabulary
 
@@ -79,16 +79,26 @@ class GraphSnapshot:
     fingerprint: str  # hex SHA-256 of all of the above but the watermark
 
 
+# Events first and names last: what is written meanwhile is never named without being known.
+_READ_AFTER_EVENTS = (
+    "item_tags",
+    "item_domains",
+    "item_relations",
+    "user_relations",
+    "items",
+    "users",
+)
+
+
 def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
     """Freeze a store: its events up to the watermark `until` (default: all), the rest as it is.
 
-    Events are read first and names last, so that what is written meanwhile is at most seen
-    whole. Memory: the columns of one table at a time, and the snapshot.
+    The same facts give the same bytes, whatever the store and the order of arrival. Memory is
+    bounded by the columns themselves. Raises `StoreError` when the store cannot answer.
     """
     watermark = store.watermark() if until is None else until
     tables = {"events": store.read("events", until=watermark)}
-    for name in SCHEMAS:
-        tables.setdefault(name, store.read(name))
+    tables |= {name: store.read(name) for name in _READ_AFTER_EVENTS}
     events, item_tags = tables["events"], tables["item_tags"]
     item_domains, between = tables["item_domains"], tables["item_relations"]
     users, user_names = _vocabulary(

@@ -232,12 +232,15 @@ def _rating_worth(values: F32, relevant_from: float) -> npt.NDArray[np.float64]:
 
 
 def relevant_pairs(snapshot: GraphSnapshot, weighting: Weighting | None = None) -> csr_array:
-    """(u, i) 1 for each pair with an event of positive weight that is not hidden."""
-    graph_weights = event_weights(snapshot, weighting or Weighting(), now=0)
+    """(u, i) 1 for each pair with an event of positive weight that is not hidden.
+
+    Users who do not consent have none.
+    """
+    worth = event_weights(snapshot, weighting or Weighting(), now=0)
     shape = (len(snapshot.users), len(snapshot.items))
     events = snapshot.events
     hides = events.kind == _place(snapshot.kinds, HIDE)
-    pairs = _pattern(events, graph_weights > 0, shape)
+    pairs = _pattern(events, (worth > 0) & snapshot.user_consents[events.user], shape)
     return csr_array(pairs - pairs * _pattern(events, hides, shape))
 
 
@@ -252,10 +255,13 @@ def _item_tags(
     tagged = allowed & (events.tag >= 0)
     if tagged.any():
         users, items, tags = events.user[tagged], events.item[tagged], events.tag[tagged]
-        once = np.unique(np.stack([items, tags, users], axis=1), axis=0)
-        counts = _matrix(once[:, 0], once[:, 1], np.ones(len(once), np.float32), shape)
-        pairs = np.unique(np.stack([items, users], axis=1), axis=0)[:, 0]
-        taggers = np.maximum(np.bincount(pairs, minlength=shape[0]), 1)
+        user_items, pairs = np.unique(
+            users.astype(np.int64) * shape[0] + items, return_inverse=True
+        )
+        once = np.unique(pairs.astype(np.int64) * shape[1] + tags)  # a user gives a tag once
+        item_of_once = user_items[once // shape[1]] % shape[0]
+        counts = _matrix(item_of_once, once % shape[1], np.ones(len(once)), shape)
+        taggers = np.maximum(np.bincount(user_items % shape[0], minlength=shape[0]), 1)
         shares = counts * np.sqrt(1 / taggers).astype(np.float32)[:, None]
         matrix = csr_array(matrix + shares)
     spread = np.bincount(matrix.indices, minlength=shape[1])  # (t,) items per tag

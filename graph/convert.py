@@ -1,0 +1,140 @@
+"""The graph for other programs: one SciPy matrix for the whole, networkx for small parts.
+
+All nodes share one numbering: users first, then items, then tags.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.errors import InputError, NotFound
+from graph.model import NO_ROW, tag_parts
+from graph.snapshot import GraphSnapshot
+from graph.weighted import WeightedGraph
+
+MOST_NODES = 2_000  # of an ego network, beyond which nobody reads a picture
+EDGE_KINDS = {
+    ("user", "user"): "knows",
+    ("user", "item"): "interacted",
+    ("item", "item"): "related",
+    ("item", "tag"): "has_tag",
+}
+# What XML 1.0 cannot carry at all, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def all_nodes_csr(weighted: WeightedGraph) -> csr_array:
+    """Every edge in both directions: (n, n) with n = users + items + tags, float32.
+
+    Relations given in both directions add up; nothing points to itself.
+    """
+    users, items = (int(size) for size in weighted.user_items.shape)
+    count = users + items + int(weighted.item_tags.shape[1])
+    blocks = [  # matrix, where its rows begin, where its columns begin
+        (weighted.user_users, 0, 0),
+        (weighted.user_items, 0, users),
+        (weighted.item_items, users, users),
+        (weighted.item_tags, users, users + items),
+    ]
+    sources, targets, weights = [], [], []
+    for matrix, first_row, first_column in blocks:
+        coo = matrix.tocoo()
+        sources.append(coo.coords[0].astype(np.int64) + first_row)
+        targets.append(coo.coords[1].astype(np.int64) + first_column)
+        weights.append(coo.data)
+    source, target = np.concatenate(sources), np.concatenate(targets)
+    weight = np.where(source == target, 0, np.concatenate(weights)).astype(np.float32)
+    one_way = csr_array((weight, (source, target)), shape=(count, count))
+    both = csr_array(one_way + one_way.T)
+    both.eliminate_zeros()
+    both.sort_indices()
+    both.indices = both.indices.astype(np.int32, copy=False)
+    return both
+
+
+def ego_network(
+    snapshot: GraphSnapshot,
+    weighted: WeightedGraph,
+    kind: str,
+    name: str,
+    hops: int = 1,
+    most_nodes: int = MOST_NODES,
+) -> nx.Graph:
+    """What lies within some hops of a user or item: see `network` for nodes and edges.
+
+    When there is more than `most_nodes`, the last hop keeps the nodes with the strongest ties
+    to what was reached before.
+
+    Raises:
+        NotFound: no such user or item.
+        InputError: `kind` is neither "user" nor "item", or `hops` is negative.
+    """
+    if kind not in ("user", "item") or hops < 0:
+        raise InputError(f"an ego network is of a user or item, 0 or more hops, not {kind}, {hops}")
+    row = (snapshot.users if kind == "user" else snapshot.items).row(name)
+    if row == NO_ROW:
+        raise NotFound(f"{kind} {name!r} is not in this graph")
+    edges = all_nodes_csr(weighted)
+    reached = np.array([row + (len(snapshot.users) if kind == "item" else 0)], np.int64)
+    for _ in range(hops):
+        ties = np.asarray(edges[reached].sum(axis=0)).ravel()  # (n,)
+        ties[reached] = 0
+        found = np.flatnonzero(ties)
+        strongest = found[np.argsort(-ties[found], kind="stable")]
+        found = strongest[: most_nodes - len(reached)]
+        if not len(found):
+            break
+        reached = np.concatenate([reached, found])
+    return network(snapshot, weighted, np.sort(reached))
+
+
+def network(
+    snapshot: GraphSnapshot,
+    weighted: WeightedGraph,
+    nodes: npt.NDArray[np.int64] | None = None,
+) -> nx.Graph:
+    """Some nodes (default: all) and the edges among them.
+
+    Nodes are numbered as in `all_nodes_csr` and carry `kind`, `id` and `title` (of a tag:
+    category as `id`'s first part). Edges carry `kind` and `weight`.
+    """
+    users, items = len(snapshot.users), len(snapshot.items)
+    edges = all_nodes_csr(weighted)
+    rows = np.arange(edges.shape[0]) if nodes is None else nodes
+    graph = nx.Graph()
+    for row in rows.tolist():
+        if row < users:
+            graph.add_node(row, kind="user", id=snapshot.users.id(row), title="")
+        elif row < users + items:
+            title = snapshot.item_titles[row - users].as_py()
+            graph.add_node(row, kind="item", id=snapshot.items.id(row - users), title=title)
+        else:
+            category, name = tag_parts(snapshot.tags.id(row - users - items))
+            graph.add_node(row, kind="tag", id=f"{category}:{name}", title=name)
+    among = edges[rows][:, rows].tocoo()
+    sources, targets = (rows[ends].tolist() for ends in among.coords)
+    for source, target, weight in zip(sources, targets, among.data.tolist(), strict=True):
+        if source < target:  # the numbering puts users before items before tags
+            kinds = (graph.nodes[source]["kind"], graph.nodes[target]["kind"])
+            graph.add_edge(source, target, kind=EDGE_KINDS[kinds], weight=weight)
+    return graph
+
+
+def to_graphml(graph: nx.Graph, path: Path) -> None:
+    """Write a network as GraphML; characters that XML cannot carry are left out."""
+    clean = nx.Graph()
+    clean.add_nodes_from((node, _clean(said)) for node, said in graph.nodes(data=True))
+    clean.add_edges_from((*ends, _clean(said)) for *ends, said in graph.edges(data=True))
+    nx.write_graphml_xml(clean, path)
+
+
+def _clean(said: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _NOT_XML.sub("", value) if isinstance(value, str) else value
+        for name, value in said.items()
+    }
