@@ -105,7 +105,7 @@ def popularity(train: csr_array, _most: Parameters) -> Maker:
 
 
 def item_knn(train: csr_array, most: Parameters) -> Maker:
-    """Score = sum over the history of c_ij / (sqrt(c_ii c_jj) + shrink), the k strongest j per i.
+    """Score = sum over the history of c_ij / (sqrt(n_i n_j) + shrink), the k strongest j per i.
 
     c_ij is the sum over the users of both of n_u^-damping: with 0 the plain cosine, above it
     those who have much say less (Breese 1998, inverse user frequency).
@@ -286,7 +286,7 @@ def _neighbours(
     columns, values = np.full((items, k), -1, np.int32), np.zeros((items, k), np.float32)
     threads = min(4, os.cpu_count() or 1)
     say = np.maximum(np.diff(train.indptr), 1).astype(np.float64) ** -damping  # of each user
-    norms = np.sqrt(by_item @ say)
+    norms = np.sqrt(np.diff(by_item.indptr))
     users = train.indptr, train.indices, say.astype(np.float32)
     owners = by_item.indptr, by_item.indices, norms
 

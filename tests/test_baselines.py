@@ -34,9 +34,8 @@ def test_item_knn_is_damped_cosine_cut_to_the_k_strongest(train, k, shrink, damp
     dense = train.toarray().astype(np.float64)
     say = np.maximum(dense.sum(axis=1), 1) ** -damping
     counts = dense.T @ (say[:, None] * dense)
-    similar = counts / np.maximum(
-        np.sqrt(np.outer(np.diag(counts), np.diag(counts))) + shrink, 1e-9
-    )
+    degrees = dense.sum(axis=0)
+    similar = counts / np.maximum(np.sqrt(np.outer(degrees, degrees)) + shrink, 1e-9)
     np.fill_diagonal(similar, 0)
     similar = similar.astype(np.float32)  # so that ties are ties here too
     for row in similar:
