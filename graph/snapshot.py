@@ -166,10 +166,10 @@ def drop_pairs(
     Vocabularies, tags, relations and the watermark stay; the fingerprint is made anew. The
     share of an item's tags that a dropped pair's tag events gave goes with them.
     """
-    width = np.int64(max(len(snapshot.items), 1))
+    width = max(len(snapshot.items), 1)
     gone = np.asarray(user_rows, np.int64) * width + np.asarray(item_rows, np.int64)
     events = snapshot.events
-    keep = ~np.isin(events.user * width + events.item, gone)
+    keep = ~np.isin(events.user.astype(np.int64) * width + events.item, gone)
     columns = {field.name: getattr(events, field.name)[keep] for field in fields(events)}
     return _with_fingerprint(replace(snapshot, events=EventColumns(**columns)))
 
@@ -283,7 +283,7 @@ def _ranks(event_ids: Any) -> I64:
         return np.zeros(len(column), np.int64)
     if isinstance(column, pa.DictionaryArray):
         column = column.cast(column.type.value_type)
-    ranks = pc.rank(column, null_placement="at_start", tiebreaker="dense")
+    ranks = pc.rank(column.fill_null(""), sort_keys="ascending", tiebreaker="dense")
     return ranks.to_numpy().astype(np.int64)
 
 

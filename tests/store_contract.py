@@ -1,0 +1,354 @@
+"""What every store promises; a subclass provides the fixture `store`, empty at each test."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graph.errors import InputError
+from graph.model import SCHEMAS, table
+from graph.snapshot import take_snapshot
+
+STRANGE_IDS = ["a/b", "with space", "日本語", "Ελένη", "50%", "'; DROP TABLE users", "🎻", " "]
+PROPERTY = settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def events(*rows, **common):
+    """A batch of events; a row is (user, item) or a dictionary."""
+    filled = [
+        row if isinstance(row, dict) else dict(zip(("user", "item"), row, strict=True))
+        for row in rows
+    ]
+    return {"events": table("events", [{"kind": "like"} | common | row for row in filled])}
+
+
+def facts(store, name, **kwargs):
+    """A table as sorted dictionaries."""
+    rows = store.read(name, **kwargs).to_pylist()
+    return sorted(rows, key=lambda row: [str(value) for value in row.values()])
+
+
+def batch_of_everything():
+    """One row or two of each table."""
+    return {
+        "users": table("users", [{"id": "ann", "consent": False, "attributes": '{"age": 7}'}]),
+        "items": table(
+            "items",
+            [{"id": "x", "title": "X", "created_at": -5, "hidden": True, "attributes": "{}"}],
+        ),
+        "item_tags": table(
+            "item_tags",
+            [
+                {"item": "x", "category": "genre", "tag": "noir", "weight": 0.5},
+                {"item": "x", "category": "tag", "tag": "noir"},
+            ],
+        ),
+        "item_domains": table("item_domains", [{"item": "y", "domain": "jazz", "weight": 2.0}]),
+        "events": table(
+            "events",
+            [
+                {"user": "ann", "item": "x", "kind": "rating", "value": 4.5, "at": 1},
+                {"user": "bob", "item": "z", "kind": "tag", "tag": "noir", "event_id": "e1"},
+            ],
+        ),
+        "item_relations": table(
+            "item_relations", [{"source": "x", "target": "w", "kind": "cites", "weight": 3.0}]
+        ),
+        "user_relations": table(
+            "user_relations", [{"source": "ann", "target": "cem", "kind": "friend"}]
+        ),
+    }
+
+
+class StoreContract:
+    """Run over every implementation of `GraphStore`."""
+
+    def test_what_is_written_is_read_in_the_columns_of_the_model(self, store):
+        assert store.apply(batch_of_everything())
+        assert facts(store, "users") == [
+            {"id": "ann", "consent": False, "attributes": '{"age": 7}'},
+            {"id": "bob", "consent": True, "attributes": None},
+            {"id": "cem", "consent": True, "attributes": None},
+        ]
+        bare = {"title": None, "created_at": None, "hidden": False, "attributes": None}
+        assert facts(store, "items") == [
+            {"id": "w"} | bare,
+            {"id": "x", "title": "X", "created_at": -5, "hidden": True, "attributes": "{}"},
+            {"id": "y"} | bare,
+            {"id": "z"} | bare,
+        ]
+        assert facts(store, "item_tags") == [
+            {"item": "x", "category": "genre", "tag": "noir", "weight": 0.5},
+            {"item": "x", "category": "tag", "tag": "noir", "weight": 1.0},
+        ]
+        assert facts(store, "item_domains") == [{"item": "y", "domain": "jazz", "weight": 2.0}]
+        nothing = {"value": None, "tag": None, "at": None, "event_id": None}
+        assert facts(store, "events") == [
+            nothing | {"user": "ann", "item": "x", "kind": "rating", "value": 4.5, "at": 1},
+            nothing | {"user": "bob", "item": "z", "kind": "tag", "tag": "noir", "event_id": "e1"},
+        ]
+        assert facts(store, "item_relations") == [
+            {"source": "x", "target": "w", "kind": "cites", "weight": 3.0}
+        ]
+        assert facts(store, "user_relations") == [
+            {"source": "ann", "target": "cem", "kind": "friend", "weight": 1.0}
+        ]
+        assert store.counts() == {
+            "users": 3,
+            "items": 4,
+            "item_tags": 2,
+            "item_domains": 1,
+            "events": 2,
+            "item_relations": 1,
+            "user_relations": 1,
+            "tags": 2,
+        }
+        for name, schema in SCHEMAS.items():
+            assert store.read(name).column_names == schema.names
+
+    def test_an_empty_store_answers_with_empty_tables(self, store):
+        store.ping()
+        assert store.watermark() == 0
+        assert set(store.counts().values()) == {0}
+        for name, schema in SCHEMAS.items():
+            read = store.read(name)
+            assert (read.num_rows, read.column_names) == (0, schema.names)
+        assert store.user_events("nobody").num_rows == 0
+        assert store.erase_user("nobody") == 0
+        assert len(take_snapshot(store).items) == 0
+
+    def test_the_same_batch_twice_is_the_same_graph(self, store):
+        store.apply(batch_of_everything())
+        once, watermark = take_snapshot(store), store.watermark()
+        assert store.apply(batch_of_everything())
+        assert take_snapshot(store).fingerprint == once.fingerprint
+        assert store.watermark() == watermark
+
+    def test_a_named_batch_is_applied_once(self, store):
+        assert store.apply(events(("ann", "x")), name="b1")
+        assert not store.apply(events(("ann", "y")), name="b1")
+        assert [row["item"] for row in facts(store, "events")] == ["x"]
+        assert store.apply(events(("ann", "y")), name="b2")
+
+    def test_a_batch_that_fails_leaves_nothing_not_even_its_name(self, store):
+        bad = events(("ann", "x")) | {
+            "item_tags": table(
+                "item_tags", [{"item": "x", "category": "c", "tag": "t", "weight": -1.0}]
+            )
+        }
+        with pytest.raises(InputError, match="weight"):
+            store.apply(bad, name="b1")
+        assert store.counts()["events"] == 0
+        assert store.apply(events(("ann", "x")), name="b1")
+
+    def test_until_hides_what_came_later(self, store):
+        store.apply(events(("ann", "x"), ("bob", "x"), at=100))
+        first = store.watermark()
+        store.apply(events(("ann", "y"), at=1))  # an older event that is learned later
+        assert store.watermark() > first > 0
+        assert {row["item"] for row in facts(store, "events", until=first)} == {"x"}
+        assert len(facts(store, "events")) == len(facts(store, "events", until=store.watermark()))
+        assert store.read("events", until=0).num_rows == 0
+
+    def test_a_new_value_of_an_event_is_a_new_fact(self, store):
+        rating = {"user": "ann", "item": "x", "kind": "rating", "at": 5}
+        store.apply(events(rating | {"value": 1.0}))
+        first = store.watermark()
+        store.apply(events(rating | {"value": 2.0}))
+        assert [row["value"] for row in facts(store, "events")] == [2.0]
+        assert store.watermark() > first
+        assert store.read("events", until=first).num_rows == 0
+
+    def test_of_two_values_in_one_batch_the_later_row_stands(self, store):
+        rating = {"user": "ann", "item": "x", "kind": "rating"}
+        store.apply(events(*(rating | {"value": value} for value in (3.0, 1.0, 2.0))))
+        assert [row["value"] for row in facts(store, "events")] == [2.0]
+
+    def test_events_that_differ_in_kind_tag_time_or_none_are_different(self, store):
+        bare = {"user": "ann", "item": "x"}
+        rows = [
+            bare,
+            bare | {"kind": "view"},
+            bare | {"tag": "t"},
+            bare | {"at": 0},
+            bare | {"at": 1},
+            bare | {"event_id": "e"},
+        ]
+        store.apply(events(*rows, *rows))
+        assert store.counts()["events"] == len(rows)
+
+    def test_an_event_id_is_the_identity_whatever_else_the_event_says(self, store):
+        store.apply(events({"user": "ann", "item": "x", "at": 1, "event_id": "e1"}))
+        first = store.watermark()
+        store.apply(events({"user": "ann", "item": "x", "at": 1, "event_id": "e1"}))
+        assert store.watermark() == first
+        moved = {"user": "bob", "item": "y", "kind": "play", "value": 2.0, "event_id": "e1"}
+        store.apply(events(moved))
+        assert facts(store, "events") == [{"tag": None, "at": None} | moved] or [
+            {key: row[key] for key in moved} for row in facts(store, "events")
+        ] == [moved]
+        assert store.watermark() > first
+
+    def test_the_last_of_an_event_id_in_one_batch_stands(self, store):
+        store.apply(
+            events(
+                {"user": "zoe", "item": "x", "event_id": "e1"},
+                {"user": "ann", "item": "y", "event_id": "e1"},
+                ("ann", "y"),
+            )
+        )
+        found = [(row["user"], row["item"], row["event_id"]) for row in facts(store, "events")]
+        assert sorted(found, key=str) == [("ann", "y", "e1"), ("ann", "y", None)]
+
+    def test_nulls_leave_what_is_stored(self, store):
+        store.apply(batch_of_everything())
+        store.apply({"items": table("items", [{"id": "x"}]), "users": table("users", [{"id": "ann"}])})
+        assert facts(store, "items")[1]["title"] == "X"
+        assert facts(store, "items")[1]["hidden"] is True
+        assert facts(store, "users")[0]["consent"] is False
+
+    def test_replace_forgets_what_the_batch_does_not_say_of_its_items(self, store):
+        store.apply(batch_of_everything() | {"item_domains": table(
+            "item_domains", [{"item": "x", "domain": "jazz"}, {"item": "y", "domain": "jazz"}]
+        )})
+        store.apply(
+            {
+                "items": table("items", [{"id": "x", "title": "New"}]),
+                "item_tags": table("item_tags", [{"item": "x", "category": "tag", "tag": "new"}]),
+            },
+            replace=True,
+        )
+        assert facts(store, "items")[1] == {
+            "id": "x",
+            "title": "New",
+            "created_at": None,
+            "hidden": True,  # not replaced: hiding is a decision of its own
+            "attributes": None,
+        }
+        assert [row["tag"] for row in facts(store, "item_tags")] == ["new"]
+        assert [row["item"] for row in facts(store, "item_domains")] == ["y"]
+        assert store.counts()["events"] == 2
+        assert store.counts()["item_relations"] == 1
+
+    def test_an_erased_user_is_gone_with_events_and_relations(self, store):
+        store.apply(batch_of_everything())
+        store.apply(events(("ann", "y"), ("ann", "w")))
+        assert store.erase_user("ann") == 3
+        assert [row["id"] for row in facts(store, "users")] == ["bob", "cem"]
+        assert store.user_events("ann").num_rows == 0
+        assert store.counts()["user_relations"] == 0
+        assert {row["user"] for row in facts(store, "events")} == {"bob"}
+        assert store.erase_user("ann") == 0
+        watermark = store.watermark()
+        store.apply(events(("ann", "x")))  # comes back as somebody new
+        assert store.watermark() > watermark
+        assert facts(store, "users")[0] == {"id": "ann", "consent": True, "attributes": None}
+
+    def test_one_users_events_have_everything(self, store):
+        store.apply(batch_of_everything())
+        assert store.user_events("bob").to_pylist() == [
+            {
+                "user": "bob",
+                "item": "z",
+                "kind": "tag",
+                "value": None,
+                "tag": "noir",
+                "at": None,
+                "event_id": "e1",
+            }
+        ]
+        assert store.user_events("bob").column_names == SCHEMAS["events"].names
+
+    @pytest.mark.parametrize("name", STRANGE_IDS)
+    def test_ids_may_be_anything_printable(self, store, name):
+        store.apply(events({"user": name, "item": name, "kind": name, "tag": name, "at": 1}))
+        (event,) = facts(store, "events")
+        assert [event[key] for key in ("user", "item", "kind", "tag")] == [name] * 4
+        assert store.user_events(name).num_rows == 1
+        assert store.erase_user(name) == 1
+
+    def test_two_spellings_of_one_letter_are_one_id(self, store):
+        store.apply(events(("Ange\u0301lique", "x"), ("Ang\u00e9lique", "x")))
+        assert store.counts()["users"] == store.counts()["events"] == 1
+        assert store.user_events("Ange\u0301lique").num_rows == 1
+
+    def test_ids_that_differ_in_case_or_blanks_are_different(self, store):
+        store.apply(events(("ann", "x"), ("Ann", "x"), ("ann ", "x")))
+        assert store.counts()["users"] == 3
+
+    def test_columns_may_be_dictionaries_large_strings_or_missing(self, store):
+        users = pa.array(["ann", "bob", "ann"]).dictionary_encode()
+        items = pa.array(["x", "x", "y"], pa.large_string())
+        kinds = pa.chunked_array([["like"], ["like", "like"]])
+        store.apply({"events": pa.table({"user": users, "item": items, "kind": kinds})})
+        assert store.counts()["events"] == 3
+
+    @pytest.mark.parametrize(
+        ("batch", "says"),
+        [
+            ({"movies": table("items", [{"id": "x"}])}, "movies"),
+            ({"items": table("items", [{"title": "none"}])}, "items.id"),
+            ({"items": table("items", [{"id": ""}])}, "items.id"),
+            (events(("", "x")), "events.user"),
+            ({"item_tags": table("item_tags", [{"item": "x", "category": "c", "tag": ""}])}, "tag"),
+            (
+                {"item_tags": table("item_tags", [{"item": "x", "category": "a\x1f", "tag": "b"}])},
+                "category",
+            ),
+            ({"events": pa.table({"user": ["a"], "item": ["b"], "kind": ["c"], "at": ["x"]})}, "at"),
+        ],
+    )
+    def test_a_batch_that_is_wrong_is_refused_by_name(self, store, batch, says):
+        with pytest.raises(InputError, match=says):
+            store.apply(batch)
+        assert set(store.counts().values()) == {0}
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_values_that_are_not_finite_are_none(self, store, value):
+        store.apply(events({"user": "a", "item": "b", "value": value}))
+        assert facts(store, "events")[0]["value"] is None
+
+    def test_extreme_values_and_times_come_back_as_they_were(self, store):
+        rows = [{"value": v, "at": t} for v, t in ((1e308, 2**62), (-1e-308, -(2**62)), (0.0, 0))]
+        store.apply(events(*({"user": "a", "item": "b"} | row for row in rows)))
+        found = {(row["value"], row["at"]) for row in facts(store, "events")}
+        assert found == {(row["value"], row["at"]) for row in rows}
+
+    @PROPERTY
+    @given(data=st.data())
+    def test_the_order_of_batches_does_not_change_the_snapshot(self, store, empty, data):
+        names = st.sampled_from(["a", "b", "ç", "d/e"])
+        times = st.none() | st.integers(0, 3)
+        row = st.tuples(names, names, names, st.none() | names, times, times)
+        rows = data.draw(st.lists(row, max_size=12))
+        batches = [_batch_of_row(*row) for row in rows]
+        empty(store)
+        for batch in batches:
+            store.apply(batch)
+        one_way = take_snapshot(store).fingerprint
+        empty(store)
+        for batch in data.draw(st.permutations(batches)):
+            store.apply(batch)
+        assert take_snapshot(store).fingerprint == one_way
+
+
+def _batch_of_row(user, item, kind, tag, at, event_id):
+    """Facts of one row that contradict no other row's: values follow from the keys."""
+    event = {"user": user, "item": item, "kind": kind, "tag": tag, "at": at}
+    if event_id is not None:  # an identity of its own: the id says everything else too
+        event["event_id"] = f"{event_id} {user} {item} {kind} {tag} {at}"
+    weight = float(len(user) + len(item))
+    return events(event | {"value": weight}) | {
+        "items": table("items", [{"id": item, "title": item.upper()}]),
+        "item_tags": table(
+            "item_tags", [{"item": item, "category": kind, "tag": user, "weight": weight}]
+        ),
+        "item_domains": table("item_domains", [{"item": user, "domain": kind, "weight": 2.0}]),
+        "item_relations": table("item_relations", [{"source": item, "target": user, "kind": kind}]),
+        "user_relations": table("user_relations", [{"source": item, "target": user, "kind": kind}]),
+    }
