@@ -12,12 +12,14 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from api import errors, health
-from api.bootstrap import open_live
+from api.bootstrap import now, open_live
 from api.observability import log, set_format
 from api.routes import items, recommendations, releases
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
+from recommender.recommend import Recommender
+from recommender.request import Request
 
 VERSION = "1"
 PROBLEMS = (400, 403, 404, 405, 413, 415, 500, 503)
@@ -59,10 +61,17 @@ def create_app(settings: Settings) -> Flask:
     for part in (health, recommendations, items, releases):
         part.register(app, live)
     try:
-        log("started", release=live.recommender().release.name)
+        recommender = live.recommender()
+        recommender.recommend([Request(items=_some_item(recommender), n=1)], now=now())
+        log("started", release=recommender.release.name)  # and compiled, before anybody waits
     except ReleaseError as error:
         log("started", waiting=str(error))
     return app
+
+
+def _some_item(recommender: Recommender) -> dict[str, float]:
+    items = recommender.release.items
+    return {items.id(0): 1.0} if len(items) else {}
 
 
 def _check_hosts(app: Flask, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import demo, erase, evaluate, load, recommend, refresh, releases, serve, status
+from api.cli import demo, erase, evaluate, export, load, recommend, refresh, releases, serve, status
 from api.cli.output import plain
 from graph.errors import GateRefused, NichegraphError
 
@@ -53,7 +53,7 @@ def nichegraph(
         os.environ["NICHEGRAPH_TRACEBACK"] = "1"
 
 
-for part in (demo, load, refresh, recommend, status, serve, releases, evaluate, erase):
+for part in (demo, load, refresh, recommend, status, serve, releases, evaluate, export, erase):
     part.register(cli)
 
 

@@ -1,0 +1,54 @@
+"""`nichegraph export`: the graph, or what lies around one node, as GraphML."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.bootstrap import now, open_store
+from api.cli.output import say, step
+from api.settings import load_settings
+from graph.errors import InputError
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("export")(export)
+
+
+def export(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="GraphML file to write.")],
+    user: Annotated[str | None, typer.Option(help="Only what lies around this user.")] = None,
+    item: Annotated[str | None, typer.Option(help="Only what lies around this item.")] = None,
+    hops: Annotated[int, typer.Option(min=1, max=5, help="How far around.")] = 1,
+) -> None:
+    """Write users, items, tags and their weighted edges as GraphML (Gephi, yEd, networkx).
+
+    \b
+    nichegraph export all.graphml
+    nichegraph export around.graphml --item bwv-1004 --hops 2
+    """
+    from graph.convert import ego_network, network, to_graphml
+    from graph.snapshot import take_snapshot
+    from graph.weighting import load_weighting, weigh
+    from recommender.home import Home
+
+    if user is not None and item is not None:
+        raise InputError("--user and --item: name one of them")
+    settings = load_settings(ctx.obj)
+    store = open_store(settings)
+    try:
+        step("taking a snapshot")
+        snapshot = take_snapshot(store)
+    finally:
+        store.close()
+    weighted = weigh(snapshot, load_weighting(Home(settings.home).weighting), now())
+    if user is not None:
+        graph = ego_network(snapshot, weighted, "user", user, hops)
+    elif item is not None:
+        graph = ego_network(snapshot, weighted, "item", item, hops)
+    else:
+        graph = network(snapshot, weighted)
+    to_graphml(graph, file)
+    say(f"{file}: {graph.number_of_nodes():,} nodes, {graph.number_of_edges():,} edges")
