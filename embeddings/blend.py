@@ -96,21 +96,19 @@ class BlendReport:
 
 
 FAST = (
-    Scorer("ridge", 0.3, 0.3, 15.0),
-    Scorer("spectral", 0.5, 0.5, 1.0, 256),
+    Scorer("ridge", 0.4, 0.3, 10.0),
+    Scorer("spectral", 0.5, 0.5, 0.5, 256),
     Scorer("linear", 0.3, 0.4),
 )
 DEFAULT = (
+    Scorer("ridge", 0.4, 0.3, 10.0),
     Scorer("ridge", 0.3, 0.3, 30.0),
-    Scorer("ridge", 0.4, 0.4, 10.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 768),
-    Scorer("spectral", 0.5, 0.5, 1.0, 768),
-    Scorer("ease", 0.3, 0.3, 15.0, 768),
     Scorer("linear", 0.3, 0.4),
 )
 FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0)
-TOLERANCE = 0.004
+TOLERANCE = 0.015
 POPULARITY = (-0.1, 0.0, 0.1)
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""

@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 
 from embeddings.index import F32, I32, Flags, checked, exact_search
 from graph.errors import ReleaseError
 
+faiss: Any = typed_faiss  # its type stubs lack what is used here
 EXACT_PRODUCTS = 2_000_000  # dimensions × rows up to which the exact search is the faster one
 LINKS = 32  # per node of the HNSW graph: arXiv:1603.09320, M
 BUILD_WIDTH = 120  # efConstruction

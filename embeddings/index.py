@@ -96,7 +96,7 @@ class ExactIndex:
     def save(self, path: Path) -> None:
         """Write the vectors as `.npy`."""
         with path.open("wb") as file:
-            np.lib.format.write_array(file, self.vectors, allow_pickle=False)
+            np.save(file, self.vectors, allow_pickle=False)
 
 
 def recall_by_distance(found: F32, exact: F32, *, tolerance: float = 1e-5) -> float:

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from embeddings.blend import Feature, Recipe, build_item_table
 from embeddings.embedder import EmbeddingGraph, Embeddings
+from graph.errors import InputError
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
@@ -94,7 +95,7 @@ def build(
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
     reports: dict[str, Any] = {}
     if config.preset == "graph":
-        for name, made in _graph_vectors(graph, config, scaled, say).items():
+        for name, made in _graph_vectors(graph, config, say).items():
             searched = made.items if made.item_outputs is None else made.item_outputs
             vectors[name] = np.ascontiguousarray(searched, np.float32)
             if made.item_outputs is not None:
@@ -131,12 +132,15 @@ def _features(graph: WeightedGraph) -> list[Feature]:
     return features
 
 
-def _graph_vectors(
-    graph: WeightedGraph, config: RefreshConfig, spectral: npt.NDArray[np.float32], say: Say
-) -> dict[str, Embeddings]:
-    """node2vec and GNN vectors; needs the extra `train`."""
-    from embeddings.gnn_embedder import GnnEmbedder
-    from embeddings.node2vec_embedder import Node2VecEmbedder
+def _graph_vectors(graph: WeightedGraph, config: RefreshConfig, say: Say) -> dict[str, Embeddings]:
+    """node2vec and GNN vectors; an `InputError` when the extra `train` is not installed."""
+    try:
+        from embeddings.gnn_embedder import GnnEmbedder
+        from embeddings.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
+    except ImportError as error:
+        raise InputError(
+            f"the preset graph trains networks and needs {error.name}: install nichegraph[train]"
+        ) from error
 
     seen = EmbeddingGraph(
         sparse.csr_matrix(graph.user_items),
@@ -144,7 +148,8 @@ def _graph_vectors(
         sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None,
     )
     made = {}
-    for embedder in (Node2VecEmbedder(), GnnEmbedder(start=spectral)):
+    node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
+    for embedder in (node2vec, GnnEmbedder()):
         say(f"training {embedder.name}")
         made[embedder.name] = embedder.embed(
             seen,

@@ -113,7 +113,8 @@ class Recommender:
             self.filters.mask(Filter())[None, :],
             np.zeros(len(user_rows), np.int32),
         )
-        tags = csr_array((len(user_rows), len(self.release.tags)), dtype=np.float32)
+        shape = (len(user_rows), len(self.release.tags))
+        tags: Any = csr_array(shape, dtype=np.float32)  # none asked for
         if source is not None:
             return self._sources.propose(source, subjects, tags, n)
         weights = np.tile(

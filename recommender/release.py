@@ -78,9 +78,9 @@ class Release:
 
     def matrix(self, name: str) -> csr_array:
         """The sparse matrix saved under a name, over the mapped arrays."""
-        shape = tuple(int(side) for side in self.arrays[f"{name}.shape"])
+        rows, columns = self.arrays[f"{name}.shape"].tolist()
         parts = (self.arrays[f"{name}.{part}"] for part in ("values", "indices", "indptr"))
-        return csr_array(tuple(parts), shape=shape, copy=False)
+        return csr_array(tuple(parts), shape=(rows, columns), copy=False)
 
     def text(self, name: str, row: int) -> str:
         """The text of a row in a text column (see `text_arrays`)."""
@@ -137,7 +137,7 @@ def write_arrays(folder: Path, arrays: Arrays) -> None:
     """Save arrays as `.npy`, synced."""
     for name, array in arrays.items():
         with (folder / f"{name}.npy").open("wb") as file:
-            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
 
@@ -242,8 +242,7 @@ def open_release(folder: Path, *, verify: bool = True) -> Release:
                     "go back with `nichegraph releases rollback` or refresh again"
                 )
             if name.endswith(".npy"):
-                mode: Any = "r" if size else None
-                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode=mode)
+                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise ReleaseError(
                 f"release {folder.name} cannot be read: {name}: {error}; "

@@ -91,8 +91,10 @@ class Sources:
         return result
 
     def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
-        vectors = self._release.arrays[f"vectors.{name}"]
-        queries = (self._histories(subjects) @ vectors).astype(np.float32)  # (b, i) @ (i, d)
+        arrays = self._release.arrays
+        vectors = arrays[f"vectors.{name}"]
+        histories = arrays.get(f"queries.{name}", vectors)  # node2vec: input × output
+        queries = (self._histories(subjects) @ histories).astype(np.float32)  # (b, i) @ (i, d)
         blocked = np.diff(subjects.blocked_indptr)
         rows = np.full((len(subjects), n), -1, np.int32)
         scores = np.full((len(subjects), n), -np.inf, np.float32)
