@@ -149,6 +149,9 @@ class Console:
         engine = "neo4j" if on_server else "ladybug"
         checked = check(query, engine)
         check_parameters(parameters)
+        missing = sorted(checked.parameters - set(parameters))
+        if missing:
+            raise QueryRefused(f"This query was not run: give a value for ${missing[0]}.")
         with _slot(self.folder, self.limits.at_once):
             worker = self._worker("neo4j" if on_server else self._copy(privacy))
             try:
@@ -184,8 +187,11 @@ class Console:
     def _worker(self, graph: str) -> "_Worker":
         with self._lock:
             idle = self._idle.get(graph, [])
-            if idle:
-                return idle.pop()
+            while idle:
+                worker = idle.pop()
+                if worker.lives():
+                    return worker
+                worker.kill()
         order: dict[str, Any] = {"limits": asdict(self.limits), "graph": graph}
         if graph == "neo4j":
             order["target"] = asdict(self.target)
@@ -250,6 +256,10 @@ class _Worker:
         except BrokenPipeError:
             raise QueryStopped(_DIED) from None
         return answer
+
+    def lives(self) -> bool:
+        """Whether the process can still be asked."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """End the process at once and clear its folder."""

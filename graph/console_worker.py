@@ -42,9 +42,9 @@ def main() -> None:
 def _opened(order: dict[str, Any]) -> Ask:
     limits = order["limits"]
     if order["graph"] == "neo4j":
-        from graph.neo4j_store import open_reader
+        from graph.neo4j_reader import Reader
 
-        reader = open_reader(**order["target"], seconds=limits["seconds"])
+        reader = Reader(**order["target"], seconds=limits["seconds"])
         _give_up_rights(limits["memory"], files=None)
         return reader.rows
     from graph.ladybug_graph import GraphFile

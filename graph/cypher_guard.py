@@ -93,6 +93,7 @@ class Checked:
 
     text: str
     strings: dict[str, str]
+    parameters: frozenset[str]  # names of those the asker must give
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def check(query: str, engine: str) -> Checked:
             strings[name] = _unescaped(text)
             text = f"${name}"
         parts.append((" " if token.spaced and parts else "") + text)
-    return Checked("".join(parts), strings)
+    named = frozenset(token.text[1:] for token in tokens if token.kind == "parameter")
+    return Checked("".join(parts), strings, named)
 
 
 def check_parameters(parameters: dict[str, Any], most_bytes: int = 100_000) -> None:

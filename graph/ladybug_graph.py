@@ -41,11 +41,14 @@ _LINKS = {
     "INTERACTED": "FROM User TO Item, kind STRING, value DOUBLE, tag STRING, at INT64",
     "IN": "FROM Item TO Domain, weight DOUBLE",
     "HAS_TAG": "FROM Item TO Tag, weight DOUBLE",
+    "USED": "FROM User TO Tag, events INT64",
     "KNOWS": "FROM User TO User, kind STRING, weight DOUBLE",
     "RELATED": "FROM Item TO Item, kind STRING, weight DOUBLE",
     "IN_SEGMENT": "FROM User TO Segment",
     "NEAR": "FROM Item TO Item, score DOUBLE",
 }
+
+_INNER = {"_ID", "_LABEL", "_SRC", "_DST", "key"}  # of results: how the engine keeps its rows
 
 
 def graph_file(
@@ -172,7 +175,7 @@ def _plain_map(value: dict[Any, Any]) -> Any:
         properties = {
             str(name): _plain(part)
             for name, part in value.items()
-            if part is not None and name not in ("_ID", "_LABEL", "_SRC", "_DST")
+            if part is not None and name not in _INNER
         }
         if "_SRC" in value:
             return {

@@ -20,7 +20,13 @@ from graph.vocabulary import Vocabulary
 
 DAY = 86_400
 FEWEST_PEOPLE = 20  # what fewer people share is left out of the file for strangers
-_BY_USER = {"User": "id", "INTERACTED": "from", "KNOWS": "from", "IN_SEGMENT": "from"}
+_BY_USER = {
+    "User": "id",
+    "INTERACTED": "from",
+    "KNOWS": "from",
+    "USED": "from",
+    "IN_SEGMENT": "from",
+}
 
 
 def tables(
@@ -35,7 +41,6 @@ def tables(
         consents = pa.nulls(len(users), pa.bool_())
     parts = pc.split_pattern(tags, TAG_SEPARATOR, max_splits=1)
     categories, names = pc.list_element(parts, 0), pc.list_element(parts, 1)
-    keys = pc.binary_join_element_wise(categories, names, ":")
     titles = pa.array(snapshot.item_titles, pa.string())
     attributes = pa.array(snapshot.item_attributes, pa.string())
     made = {
@@ -46,14 +51,15 @@ def tables(
                 "title": pc.if_else(pc.equal(titles, ""), None, titles),
                 "created_at": _times(snapshot.item_created_at, 1),
                 "hidden": pa.array(snapshot.item_hidden),
-                "attributes": attributes,
+                "attributes": pc.if_else(pc.equal(attributes, "{}"), None, attributes),
             }
         ),
-        "Tag": pa.table({"key": keys, "category": categories, "name": names}),
+        "Tag": pa.table({"key": tags, "category": categories, "name": names}),
         "Domain": pa.table({"name": domains}),
         "INTERACTED": _events(snapshot, users, items, names, strangers=secret is not None),
         "IN": _links(snapshot.item_domains, items, domains, "weight"),
-        "HAS_TAG": _links(snapshot.item_tags, items, keys, "weight"),
+        "HAS_TAG": _links(snapshot.item_tags, items, tags, "weight"),
+        "USED": _used(snapshot, users, tags, fewest=1 if secret is None else FEWEST_PEOPLE),
         "KNOWS": _relations(snapshot.user_relations, users),
         "RELATED": _relations(snapshot.item_relations, items),
     }
@@ -106,6 +112,23 @@ def _events(
             ),
             "tag": tag_names.take(tag_rows),
             "at": _times(events.at, DAY if strangers else 1),
+        }
+    )
+
+
+def _used(snapshot: GraphSnapshot, users: Any, tags: Any, fewest: int) -> pa.Table:
+    """Who wrote which tag, and in how many events; tags of fewer than `fewest` people are not."""
+    events = snapshot.events
+    written = events.tag != NO_ROW
+    pairs, counts = np.unique(
+        np.stack([events.user[written], events.tag[written]], axis=1), axis=0, return_counts=True
+    )
+    kept = np.bincount(pairs[:, 1], minlength=len(snapshot.tags))[pairs[:, 1]] >= fewest
+    return pa.table(
+        {
+            "from": users.take(pa.array(pairs[kept, 0])),
+            "to": tags.take(pa.array(pairs[kept, 1])),
+            "events": pa.array(counts[kept], pa.int64()),
         }
     )
 

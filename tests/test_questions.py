@@ -1,0 +1,162 @@
+"""Ready-made questions, reasons as Cypher and pictures work on the graph as it is."""
+
+import random
+
+import pytest
+import small_world
+
+from graph.console import Console, Target
+from graph.drawing import draw, parts
+from graph.embedded_store import EmbeddedStore
+from graph.errors import InputError, NotFound
+from graph.findings import save_findings
+from graph.questions import filled, question, questions
+from graph.why_cypher import through_people, through_relation, through_tag, through_written_tag
+
+QUESTIONS = questions()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    store = EmbeddedStore(home / "store.sqlite")
+    store.apply(small_world.batch())
+    store.close()
+    save_findings(small_world.findings(), home / "explore")
+    console = Console(Target(str(home / "store.sqlite")), home / "explore")
+    yield console
+    console.close()
+
+
+def test_there_are_enough_questions_and_each_says_what_it_is():
+    assert len(QUESTIONS) >= 25
+    for one in QUESTIONS.values():
+        assert one.title
+        assert one.sentence.endswith(".")
+        assert all(f"${name}" in one.query for name in one.parameters), one.name
+
+
+@pytest.mark.parametrize("name", list(QUESTIONS))
+def test_every_question_is_answered_with_its_examples(console, name):
+    one = QUESTIONS[name]
+    result = console.run(one.query, one.parameters, privacy=True)
+    assert result.rows
+    assert not result.truncated
+    assert any("path" in row[0] for row in result.rows if isinstance(row[0], dict)) == one.picture
+
+
+def test_answers_are_right_by_hand(console):
+    """Orphans, lonely tags and sizes are planted; hubs are counted from the batch."""
+
+    def ask(name, **given):
+        one = question(name)
+        return console.run(one.query, one.parameters | given, privacy=True).rows
+
+    assert [row[0] for row in ask("orphans")] == ["item-78", "item-79"]
+    assert {row[1] for row in ask("lonely-tags")} == {"lonely-78", "lonely-79"}
+    assert sorted(ask("segments")) == [["s0", 24], ["s1", 24]]
+    assert ask("items-in-several-domains") == [["item-05", "Title 5", 2]]
+    events = small_world.batch()["events"].to_pylist()
+    people: dict[str, set[str]] = {}
+    for event in events:
+        people.setdefault(event["item"], set()).add(event["user"])
+    expected = sorted(((-len(users), item) for item, users in people.items()))[:20]
+    assert [(-row[2], row[0]) for row in ask("hubs")] == expected
+    rising = {row[0]: row[1:] for row in ask("rising-tags", since=small_world.START)}["rising"]
+    assert rising == [sum(event["tag"] == "rising" for event in events), 0]
+
+
+def test_parameters_are_read_in_the_type_of_their_example():
+    assert filled(question("hubs"), {"limit": "3"}) == {"limit": 3}
+    with pytest.raises(InputError, match="whole number"):
+        filled(question("hubs"), {"limit": "three"})
+    with pytest.raises(InputError, match="limit"):
+        filled(question("hubs"), {"size": "3"})
+    with pytest.raises(NotFound, match="orphans"):
+        question("nothing")
+
+
+def expected_reasons(count):
+    """Random (user, because, item) with what connects the two, from the batch alone."""
+    batch = {name: rows.to_pylist() for name, rows in small_world.batch().items()}
+    touched, tags, written = {}, {}, {}
+    for event in batch["events"]:
+        touched.setdefault(event["item"], set()).add(event["user"])
+        if event["tag"]:
+            written.setdefault((event["item"], event["tag"]), set()).add(event["user"])
+    for row in batch["item_tags"]:
+        tags.setdefault(row["item"], set()).add((row["category"], row["tag"]))
+    related = {(row["source"], row["target"]) for row in batch["item_relations"]}
+    draw_one = random.Random(3)
+    events = batch["events"]
+    for _ in range(count):
+        event = draw_one.choice(events)
+        item = draw_one.choice([i for i in touched if i != event["item"]])
+        yield event["user"], event["item"], item, touched, tags, written, related
+
+
+def check_reasons(run, count):
+    """Run the Cypher of `count` random reasons through `run(query, parameters)` -> rows."""
+    links = [(event["user"], event["item"]) for event in small_world.batch()["events"].to_pylist()]
+    for user, because, item, touched, tags, written, related in expected_reasons(count):
+        shared = {name for _, name in tags[because] & tags[item]} or {"noir"}
+        tag = min(shared)
+        rows = run(*through_tag(user, because, tag, item))
+        categories = {category for category, name in tags[because] & tags[item] if name == tag}
+        assert len(rows) == links.count((user, because)) * len(categories)
+        for (path,) in rows:
+            names = [
+                part["properties"].get("id", part["properties"].get("name"))
+                for part in path["path"][::2]
+            ]
+            assert names == [user, because, tag, item]
+        others = (touched[because] & touched[item]) - {user}
+        rows = run(*through_people(user, because, item))
+        assert rows == ([[because, item, len(others)]] if others else [])
+        rows = run(*through_relation(user, because, item))
+        between = ((because, item) in related) + ((item, because) in related)
+        assert len(rows) == links.count((user, because)) * between
+        for word in {word for name, word in written if name == because}:
+            there, here = written[because, word], written.get((item, word), set())
+            rows = run(*through_written_tag(None, because, word, item))
+            assert rows == ([[because, word, item, len(there), len(here)]] if here else [])
+
+
+def test_the_cypher_of_a_reason_returns_the_paths_that_were_shown(console):
+    """200 random reasons, counted from the batch alone."""
+    check_reasons(lambda query, given: console.run(query, given, privacy=True).rows, 200)
+
+
+def test_a_session_has_reasons_without_a_user(console):
+    query, given = through_tag(None, "item-00", "shared", "item-21")
+    (path,) = console.run(query, given, privacy=True).rows[0]
+    assert [part["label"] for part in path["path"][::2]] == ["Item", "Tag", "Item"]
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_picture_shows_every_node_and_is_the_same_again(console, tmp_path, ending):
+    one = question("neighbourhood")
+    rows = console.run(one.query, one.parameters, privacy=True).rows
+    nodes, links = parts(rows)
+    first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    assert draw(rows, first) == draw(rows, second) == len(nodes)
+    assert first.read_bytes() == second.read_bytes()
+    assert links
+    if ending == "svg":
+        assert "user-01" in first.read_text()
+
+
+def test_titles_with_markup_are_drawn_as_text(tmp_path):
+    node = {"node": "1", "label": "Item", "properties": {"title": "$\\frac{<b>&\x1b["}}
+    assert draw([[node]], tmp_path / "x.svg") == 1
+    assert "<b>" not in (tmp_path / "x.svg").read_text()
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    with pytest.raises(InputError, match="svg"):
+        draw([[1]], tmp_path / "x.gif")
+    with pytest.raises(InputError, match="no nodes"):
+        draw([[1]], tmp_path / "x.svg")
+    many = [[{"node": str(n), "label": "Item", "properties": {}}] for n in range(151)]
+    with pytest.raises(InputError, match="151"):
+        draw(many, tmp_path / "x.svg")
