@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.errors import InputError
-from graph.model import SCHEMAS, Batch
+from graph.model import SCHEMAS, TAG_SEPARATOR, Batch
 
 REQUIRED = {
     "users": ("id",),
@@ -26,11 +26,11 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
 
     Ids and names are NFC and dictionary-encoded in one chunk (a dictionary may name the same id
     twice, when the input had two spellings of it). A value that is not finite is null, a weight
-    that is null or NaN is 1, an empty tag or event id is null.
+    that is null or not finite is 1, an event's empty tag or event id is null.
 
     Raises:
-        InputError: an unknown table, a column of another type, a required id that is missing, a
-            weight that is not positive.
+        InputError: an unknown table, a column of another type, a required id that is missing or
+            empty, a category with the separator of tag keys in it, a weight that is not positive.
     """
     unknown = sorted(set(batch) - set(SCHEMAS))
     if unknown:
@@ -60,6 +60,8 @@ def _column(name: str, field: pa.Field, table: pa.Table) -> Any:
             column = table.column(field.name).cast(field.type).combine_chunks()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"{name}.{field.name}: {error}") from error
+    if field.type == pa.string() and field.name not in ("title", "attributes"):
+        column = pc.if_else(pc.equal(column, ""), None, column)
     if field.name in REQUIRED[name] and column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         raise InputError(f"{name}.{field.name}: row {row} of the batch has none")
@@ -70,12 +72,12 @@ def _column(name: str, field: pa.Field, table: pa.Table) -> Any:
         if pc.any(pc.less_equal(column, 0.0)).as_py():
             raise InputError(f"{name}.weight: a weight must be positive; leave such rows out")
         return column
-    if field.name in ("tag", "event_id"):
-        column = pc.if_else(pc.equal(column, ""), None, column)
     if field.type != pa.string() or field.name in _PLAIN_TEXT:
         return column
     column = column.dictionary_encode()
     spelled = column.dictionary
+    if field.name == "category" and pc.any(pc.match_substring(spelled, TAG_SEPARATOR)).as_py():
+        raise InputError(f"{name}.category: a category may not hold the character U+001F")
     if not pc.all(pc.string_is_ascii(spelled)).as_py():  # Arrow's utf8_normalize decomposes (25.0)
         spelled = pa.array([nfc(name) for name in spelled.to_pylist()], pa.string())
     return pa.DictionaryArray.from_arrays(column.indices, spelled)

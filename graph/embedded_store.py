@@ -19,6 +19,7 @@ from graph.batch import nfc, prepared
 from graph.embedded_reading import read_events, read_links, read_nodes
 from graph.embedded_writing import (
     NAMES,
+    forget_tags,
     write_events,
     write_item_domains,
     write_item_tags,
@@ -165,9 +166,13 @@ class EmbeddedStore:
                 found = db.execute("SELECT key FROM users WHERE name = ?", (nfc(user),)).fetchone()
                 if not found:
                     return 0
+                said = "SELECT DISTINCT tag FROM events WHERE tag <> 0 AND user = ?"
+                tags = db.execute(said, found).fetchall()
                 gone = db.execute("DELETE FROM events WHERE user = ?", found).rowcount
                 db.execute("DELETE FROM user_relations WHERE ? IN (source, target)", found)
                 db.execute("DELETE FROM users WHERE key = ?", found)
+                if tags:  # words that nobody else used may say who this was
+                    forget_tags(db, [tag for (tag,) in tags])
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 

@@ -173,6 +173,16 @@ def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
         db.execute("UPDATE counter SET watermark = watermark + ?", (len(table),))
 
 
+def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
+    """Remove the names of those tags that no event and no item has any more."""
+    db.execute("DELETE FROM temp.names")
+    db.executemany("INSERT INTO temp.names (place) VALUES (?)", [(key,) for key in keys])
+    db.execute(
+        "DELETE FROM tags WHERE key IN (SELECT place FROM temp.names) "
+        "AND key NOT IN (SELECT tag FROM events) AND key NOT IN (SELECT tag FROM item_tags)"
+    )
+
+
 def _last_of_each_id(event_ids: Any) -> npt.NDArray[np.bool_]:
     """Which rows to keep: those without an id, and the last of those with the same one."""
     codes = _one(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()

@@ -1,4 +1,8 @@
-"""What every store promises; a subclass provides the fixture `store`, empty at each test."""
+"""What every store promises.
+
+A subclass provides the fixture `fresh`: a function that gives an empty store (the same one,
+emptied, or a new one) and is called once or more in a test.
+"""
 
 import pyarrow as pa
 import pytest
@@ -67,6 +71,10 @@ def batch_of_everything():
 
 class StoreContract:
     """Run over every implementation of `GraphStore`."""
+
+    @pytest.fixture
+    def store(self, fresh):
+        return fresh()
 
     def test_what_is_written_is_read_in_the_columns_of_the_model(self, store):
         assert store.apply(batch_of_everything())
@@ -189,9 +197,7 @@ class StoreContract:
         assert store.watermark() == first
         moved = {"user": "bob", "item": "y", "kind": "play", "value": 2.0, "event_id": "e1"}
         store.apply(events(moved))
-        assert facts(store, "events") == [{"tag": None, "at": None} | moved] or [
-            {key: row[key] for key in moved} for row in facts(store, "events")
-        ] == [moved]
+        assert facts(store, "events") == [moved | {"tag": None, "at": None}]
         assert store.watermark() > first
 
     def test_the_last_of_an_event_id_in_one_batch_stands(self, store):
@@ -207,15 +213,23 @@ class StoreContract:
 
     def test_nulls_leave_what_is_stored(self, store):
         store.apply(batch_of_everything())
-        store.apply({"items": table("items", [{"id": "x"}]), "users": table("users", [{"id": "ann"}])})
+        store.apply(
+            {"items": table("items", [{"id": "x"}]), "users": table("users", [{"id": "ann"}])}
+        )
         assert facts(store, "items")[1]["title"] == "X"
         assert facts(store, "items")[1]["hidden"] is True
         assert facts(store, "users")[0]["consent"] is False
 
     def test_replace_forgets_what_the_batch_does_not_say_of_its_items(self, store):
-        store.apply(batch_of_everything() | {"item_domains": table(
-            "item_domains", [{"item": "x", "domain": "jazz"}, {"item": "y", "domain": "jazz"}]
-        )})
+        store.apply(
+            batch_of_everything()
+            | {
+                "item_domains": table(
+                    "item_domains",
+                    [{"item": "x", "domain": "jazz"}, {"item": "y", "domain": "jazz"}],
+                )
+            }
+        )
         store.apply(
             {
                 "items": table("items", [{"id": "x", "title": "New"}]),
@@ -300,7 +314,10 @@ class StoreContract:
                 {"item_tags": table("item_tags", [{"item": "x", "category": "a\x1f", "tag": "b"}])},
                 "category",
             ),
-            ({"events": pa.table({"user": ["a"], "item": ["b"], "kind": ["c"], "at": ["x"]})}, "at"),
+            (
+                {"events": pa.table({"user": ["a"], "item": ["b"], "kind": ["c"], "at": ["x"]})},
+                "at",
+            ),
         ],
     )
     def test_a_batch_that_is_wrong_is_refused_by_name(self, store, batch, says):
@@ -321,17 +338,17 @@ class StoreContract:
 
     @PROPERTY
     @given(data=st.data())
-    def test_the_order_of_batches_does_not_change_the_snapshot(self, store, empty, data):
+    def test_the_order_of_batches_does_not_change_the_snapshot(self, fresh, data):
         names = st.sampled_from(["a", "b", "ç", "d/e"])
         times = st.none() | st.integers(0, 3)
         row = st.tuples(names, names, names, st.none() | names, times, times)
         rows = data.draw(st.lists(row, max_size=12))
         batches = [_batch_of_row(*row) for row in rows]
-        empty(store)
+        store = fresh()
         for batch in batches:
             store.apply(batch)
         one_way = take_snapshot(store).fingerprint
-        empty(store)
+        store = fresh()
         for batch in data.draw(st.permutations(batches)):
             store.apply(batch)
         assert take_snapshot(store).fingerprint == one_way
