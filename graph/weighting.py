@@ -40,7 +40,7 @@ from scipy.sparse import csr_array
 from graph.domains import derive_domains
 from graph.errors import SettingError
 from graph.model import NO_TIME, tag_parts
-from graph.snapshot import F32, EventColumns, GraphSnapshot, Relations
+from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
 from graph.weighted import WeightedGraph
 
 HIDE = "hide"
@@ -193,7 +193,9 @@ def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGr
         item_tags=_item_tags(snapshot, weighting, allowed),
         item_domains=item_domains,
         item_items=_relations(snapshot.item_relations, weighting.relations, 0.0, shape[1]),
-        user_users=_relations(snapshot.user_relations, NO_KINDS, 1.0, shape[0]),
+        user_users=_relations(
+            _among(snapshot.user_relations, snapshot.user_consents), NO_KINDS, 1.0, shape[0]
+        ),
         domains=domains,
         domains_from=origin,
     )
@@ -231,23 +233,13 @@ def _rating_worth(values: F32, relevant_from: float) -> npt.NDArray[np.float64]:
     return np.where(place >= relevant_from, 0.5 + 0.5 * place, 0.0)
 
 
-def relevant_pairs(snapshot: GraphSnapshot, weighting: Weighting | None = None) -> csr_array:
-    """(u, i) 1 for each pair with an event of positive weight that is not hidden.
-
-    Users who do not consent have none.
-    """
-    worth = event_weights(snapshot, weighting or Weighting(), now=0)
-    shape = (len(snapshot.users), len(snapshot.items))
-    events = snapshot.events
-    hides = events.kind == _place(snapshot.kinds, HIDE)
-    pairs = _pattern(events, (worth > 0) & snapshot.user_consents[events.user], shape)
-    return csr_array(pairs - pairs * _pattern(events, hides, shape))
-
-
 def _item_tags(
     snapshot: GraphSnapshot, weighting: Weighting, allowed: npt.NDArray[np.bool_]
 ) -> csr_array:
-    """(i, t) given tags, and those of tag events by the share of the item's taggers."""
+    """(i, t) given tags, and those of tag events: users who gave the tag / √ taggers of the item.
+
+    A tag on n items counts (1 / log2(1 + n)) ^ (2 · rarity) of that.
+    """
     shape = (len(snapshot.items), len(snapshot.tags))
     given = snapshot.item_tags
     matrix = _matrix(given.source, given.target, given.weight, shape)
@@ -273,6 +265,18 @@ def _item_tags(
     return _clean(csr_array(matrix * (kept * rarity * by_category).astype(np.float32)[None, :]))
 
 
+def _among(relations: Relations, consents: Flags) -> Relations:
+    """The relations between two users who both consent."""
+    kept = consents[relations.source] & consents[relations.target]
+    return Relations(
+        relations.source[kept],
+        relations.target[kept],
+        relations.kind[kept],
+        relations.weight[kept],
+        relations.kinds,
+    )
+
+
 def _relations(
     relations: Relations, weights: Mapping[str, float], unnamed: float, count: int
 ) -> csr_array:
@@ -284,12 +288,16 @@ def _relations(
 
 def _domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
     """(i,) the factor of each item: the mean over its domains, 1 where it has none."""
-    known = set(weighting.domains) - set(names)
-    if known:
-        there = ", ".join(names[:10]) or "none"
-        raise SettingError(
-            f"weighting: domains.{min(known)} is no domain of this catalogue; there are {there}"
+    unknown = set(weighting.domains) - set(names)
+    if unknown:
+        first = min(unknown)
+        close = difflib.get_close_matches(first, names, 1)
+        rest = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"there are {', '.join(names[:10]) or 'none'}"
         )
+        raise SettingError(f"weighting: domains.{first} is no domain of this catalogue; {rest}")
     factors = np.array([weighting.domains.get(name, 1.0) for name in names], np.float32)
     total = np.asarray(item_domains.sum(axis=1), np.float32).ravel()
     weighed = item_domains @ factors.reshape(len(names))
