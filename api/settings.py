@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="largest request body"
     )
-    log_format: Literal["text", "json"] = Field("text", description="one line per step, as")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="form of the server's log lines"
+    )
 
 
 def load_settings(home: Path | None = None, **given: Any) -> Settings:

@@ -1,0 +1,74 @@
+"""The house stands as drawn: imports point down, third parties stay in their rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("graph", "embeddings", "loaders", "recommender", "api")
+ROOMS = {  # third party -> files that may import it
+    "flask": "api/",
+    "flask_openapi3": "api/",
+    "granian": "api/server.py",
+    "typer": "api/cli/",
+    "neo4j": "graph/neo4j_",
+    "faiss": "embeddings/faiss_index.py",
+    "torch": "embeddings/gnn_",
+    "torch_geometric": "embeddings/gnn_",
+    "node2vec": "embeddings/node2vec_embedder.py",
+    "gensim": "benchmarks/",
+    "ladybug": "graph/",
+    "sklearn": "recommender/segment",
+}
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path):
+    """Top-level names that a module imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+def test_import_contracts_hold():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("party", ROOMS)
+def test_a_third_party_stays_in_its_room(party):
+    outside = [
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if party in imported(path) and not str(path.relative_to(ROOT)).startswith(ROOMS[party])
+    ]
+    assert not outside
+
+
+def test_only_the_doors_read_the_environment_and_the_clock():
+    guilty = [
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if not str(path.relative_to(ROOT)).startswith("api/")
+        and ("os.environ" in (text := path.read_text(encoding="utf-8")) or "time.time()" in text)
+    ]
+    assert not guilty
+
+
+def test_no_module_is_named_like_a_dependency_and_no_test_folder_like_a_package():
+    taken = set(ROOMS) | {"numpy", "scipy", "pandas", "pyarrow", "numba", "networkx", "rich"}
+    assert not [path.name for path in MODULES if path.stem in taken]
+    assert not [path for path in (ROOT / "tests").iterdir() if path.name in PACKAGES]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

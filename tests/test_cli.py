@@ -1,0 +1,175 @@
+"""The command line: what it prints, how it fails, with which exit code."""
+
+import json
+import shutil
+
+import pytest
+
+from api.cli import main as command_line
+from api.cli.main import run
+from api.cli.output import plain
+from graph.errors import GateRefused
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    """A copy of the planted home that a test may change."""
+    return shutil.copytree(planted_home.folder, tmp_path / "home")
+
+
+def ask(capsys, *arguments):
+    code = run([str(word) for word in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_recommendations_are_printed_with_reasons_or_as_json(home, capsys):
+    code, out, _ = ask(capsys, "--home", home, "recommend", "reader-1", "-n", 3)
+    assert code == 0
+    assert "because you" in " ".join(out.split())
+    code, out, _ = ask(capsys, "--home", home, "recommend", "reader-1", "-n", 3, "--json")
+    answer = json.loads(out)
+    assert len(answer["items"]) == 3
+    assert answer["served_by"] == "history"
+
+
+def test_an_unknown_user_gets_a_list_and_is_told_why(home, capsys):
+    code, out, _ = ask(capsys, "--home", home, "recommend", "nobody/[etc]", "-n", 2)
+    assert code == 0
+    assert "nobody knows the user" in out
+
+
+def test_similar_asks_for_a_known_item(home, planted, capsys):
+    item = planted.answers.items[-1]
+    code, out, _ = ask(capsys, "--home", home, "similar", item, "-n", 2, "--json")
+    assert code == 0
+    assert item not in [one["item"] for one in json.loads(out)["items"]]
+    code, _, err = ask(capsys, "--home", home, "similar", "no-such-item")
+    assert code == 1
+    assert "no-such-item" in err
+
+
+def test_status_counts_what_the_store_holds(home, planted, capsys):
+    code, out, _ = ask(capsys, "--home", home, "status", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["store"]["counts"]["items"] == len(planted.answers.items)
+    assert facts["release"]["name"].startswith("000001-")
+    assert facts["events_since_release"] == 0
+
+
+def test_a_load_reports_and_a_second_one_changes_nothing(tmp_path, capsys):
+    file = tmp_path / "plays.csv"
+    file.write_text("who,what\nann,a\nann,b\nbob,b\n", encoding="utf-8")
+    words = ["load", file, "--column", "user=who", "--column", "item=what", "--json"]
+    totals = []
+    for _ in range(2):
+        code, out, _ = ask(capsys, "--home", tmp_path / "home", *words)
+        assert code == 0
+        totals.append(json.loads(out)["totals"])
+    assert totals[0] == totals[1]
+    assert totals[0]["events"] == 3
+
+
+def test_erasing_a_user_reaches_the_running_servers_and_the_store(home, capsys):
+    code, out, _ = ask(capsys, "--home", home, "erase", "reader-1", "--json")
+    assert code == 0
+    assert json.loads(out)["events_erased"] > 0
+    code, out, _ = ask(capsys, "--home", home, "recommend", "reader-1", "--json")
+    assert json.loads(out)["served_by"] == "popular"
+
+
+def test_releases_can_be_listed_rolled_back_and_pruned(home, capsys):
+    assert ask(capsys, "--home", home, "refresh", "--preset", "fast", "--seed", "2")[0] == 0
+    code, out, _ = ask(capsys, "--home", home, "releases", "list", "--json")
+    names = [one["name"] for one in json.loads(out)["releases"]]
+    assert len(names) == 2
+    code, out, _ = ask(capsys, "--home", home, "releases", "rollback")
+    assert (code, names[0] in out) == (0, True)
+    code, out, _ = ask(capsys, "--home", home, "releases", "show", 2)
+    assert json.loads(out)["config"]["seed"] == 2
+    code, out, _ = ask(capsys, "--home", home, "releases", "prune", "--keep", 1, "--json")
+    assert json.loads(out)["removed"] == []  # the newest and the current one stay
+    code, _, err = ask(capsys, "--home", home, "releases", "rollback", "9")
+    assert code == 1
+    assert names[0] in err
+
+
+def test_export_writes_graphml(home, tmp_path, planted, capsys):
+    file = tmp_path / "around.graphml"
+    words = ["export", file, "--item", planted.answers.items[-1]]
+    code, out, _ = ask(capsys, "--home", home, *words)
+    assert code == 0
+    assert "<graphml" in file.read_text(encoding="utf-8")
+    assert "nodes" in out
+
+
+def test_the_demo_goes_the_whole_way(tmp_path, capsys):
+    code, out, err = ask(capsys, "--home", tmp_path, "demo", "--once", "--events", 500)
+    assert code == 0, err
+    assert "because you" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["recomend", "x"], 2, "recomend"),
+        (["recommend"], 2, "user"),
+        (["recommend", "x", "-n", "0"], 2, "-n"),
+        (["recommend", "x", "--bogus"], 2, "--bogus"),
+        (["recommend", "x"], 1, "nichegraph refresh"),
+        (["load", "missing.csv"], 1, "missing.csv"),
+        (["load", "missing.csv", "--format", "nope"], 1, "nope"),
+        (["load", "missing.csv", "--column", "nope"], 1, "--column"),
+        (["refresh", "--preset", "nope"], 1, "nope"),
+        (["releases", "rollback"], 1, "no release"),
+        (["serve", "--host", "0.0.0.0"], 1, "host"),
+        (["serve", "--port", "70000"], 1, "port"),
+    ],
+)
+def test_errors_are_one_sentence_with_an_exit_code(words, code, said, tmp_path, capsys):
+    found, _, err = ask(capsys, "--home", tmp_path / "home", *words)
+    assert found == code
+    assert err.count("\n") == 1
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(GateRefused("worse"), 3), (KeyError("x"), 1), (OSError(28, "No space left"), 1)],
+)
+def test_what_goes_wrong_inside_is_one_sentence_too(error, code, monkeypatch, capsys):
+    def fails(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(command_line, "cli", fails)
+    assert run(["status"]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("prot = 1", "did you mean 'port'"),
+        ("port = 'x'", "port"),
+        ("port = ", "TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(file, said, tmp_path, capsys):
+    (tmp_path / "settings.toml").write_text(file, encoding="utf-8")
+    code, _, err = ask(capsys, "--home", tmp_path, "status")
+    assert code == 1
+    assert said in err
+
+
+def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
+    from api.settings import load_settings
+
+    (tmp_path / "settings.toml").write_text("port = 1\nworkers = 3\n", encoding="utf-8")
+    monkeypatch.setenv("NICHEGRAPH_PORT", "2")
+    settings = load_settings(tmp_path)
+    assert (settings.port, settings.workers) == (2, 3)
+    assert load_settings(tmp_path, port=4).port == 4
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    assert plain("a\x1b[31mb\n\u202e") == "a\\x1b[31mb\\n\\u202e"
