@@ -45,6 +45,8 @@ READING_OPERATORS = frozenset(
 """Plan operators that only read the graph; a plan with any other is refused. No procedure is on
 the list: `ProcedureCall` and `LoadCSV` are operators too."""
 
+_NOT_THE_QUERY = ("Unauthorized", "AuthenticationRateLimit", "CredentialsExpired", ".Database.")
+
 
 class Reader:
     """Runs reading queries for the console, each in a READ transaction with a time limit."""
@@ -63,6 +65,10 @@ class Reader:
             telemetry_disabled=True,
         )
         self._uri, self._database, self._seconds = uri, database, seconds
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._driver.close()
 
     def explain(self, query: str, parameters: dict[str, Any]) -> tuple[str, set[str]]:
         """The type of a query ("r" reads only) and the operators of its plan."""
@@ -114,7 +120,7 @@ def _in_words(uri: str, database: str, error: Neo4jError | DriverError) -> Niche
         return QueryStopped("The query needed more memory than it may use; it was stopped.")
     if any(word in (code or "") for word in ("TransactionTimedOut", "Terminated")):
         return QueryStopped("The query ran longer than it may; it was stopped.")
-    if isinstance(error, ClientError) and ".Statement." in (code or ""):
+    if isinstance(error, ClientError) and not any(word in (code or "") for word in _NOT_THE_QUERY):
         first = said.strip().split("\n")[0]
         return QueryRefused(f"The query was not understood: {first}")
     return StoreAway(away(uri, database=database, code=code, kind=type(error).__name__, text=said))
