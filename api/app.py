@@ -50,6 +50,9 @@ def create_app(settings: Settings) -> Flask:
             description="Recommendations for catalogues with a long tail.",
         ),
         responses={status: _described(status) for status in PROBLEMS},
+        security_schemes={},
+        validation_error_status=400,
+        validation_error_model=ProblemAnswer,
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -105,12 +108,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def _described(status: int) -> dict[str, Any]:
-    schema = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    schema["properties"]["errors"]["items"] = {
-        "type": "object",
-        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-    }
+    schema = {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}
     return {
         "description": HTTPStatus(status).phrase,
         "content": {errors.PROBLEM: {"schema": schema}},

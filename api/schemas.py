@@ -38,9 +38,12 @@ Id = Annotated[
 """Anything printable, percent-encoded in paths; normalised to NFC."""
 
 Ids = Annotated[list[Id], Field(max_length=MOST_LISTED)]
-Whole = Annotated[int, BeforeValidator(_whole)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
-Count = Annotated[Whole, Field(ge=1, le=MOST_ITEMS, description="How many items.")]
+Count = Annotated[
+    int,
+    Field(ge=1, le=MOST_ITEMS, description="How many items."),
+    BeforeValidator(_whole),  # last, so that the schema keeps the bounds
+]
 Profile = Annotated[
     Id | None, Field(description="Of reranking: neutral, default, or one of your own.")
 ]

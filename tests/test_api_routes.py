@@ -1,0 +1,205 @@
+"""The HTTP application, asked in one process: routes, filters, problems."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from api.app import create_app
+from api.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def client(planted_home):
+    return create_app(load_settings(planted_home.folder)).test_client()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return create_app(load_settings(tmp_path_factory.mktemp("empty"))).test_client()
+
+
+def listed(response):
+    assert response.status_code == 200, response.data
+    return [one["item"] for one in response.json["items"]]
+
+
+def post(client, body, **headers):
+    data = body if isinstance(body, bytes | str) else json.dumps(body)
+    headers.setdefault("content_type", "application/json")
+    return client.post("/v1/recommendations", data=data, **headers)
+
+
+def problem(response, status, field=None):
+    assert response.status_code == status, response.data
+    assert response.content_type == "application/problem+json"
+    document = response.json
+    assert document["status"] == status
+    assert document["detail"]
+    if field is not None:
+        assert field in [one["field"] for one in document["errors"]]
+    return document
+
+
+def test_a_user_gets_unseen_items_with_reasons(client):
+    response = client.get("/v1/users/reader-1/recommendations?n=7")
+    assert len(listed(response)) == 7
+    assert response.json["served_by"] == "history"
+    assert all(one["reasons"] for one in response.json["items"])
+
+
+def test_filters_hold(client, planted):
+    domain = planted.answers.niches[0]
+    response = client.get(f"/v1/users/reader-1/recommendations?domain={quote(domain)}&n=5")
+    assert all(domain in one["domains"] for one in response.json["items"])
+    first = listed(response)[0]
+    again = client.get(
+        f"/v1/users/reader-1/recommendations?domain={quote(domain)}&n=5&exclude={first}"
+    )
+    assert first not in listed(again)
+
+
+def test_reasons_can_be_left_out(client):
+    response = client.get("/v1/users/reader-1/recommendations?reasons=false")
+    assert not any(one["reasons"] for one in response.json["items"])
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["a/b", "/a", "a//b/", "läß ein", "读者", "x/recommendations", "a?b#c", "100%", "..", "a b+c"],
+)
+def test_any_printable_id_arrives_as_it_was_sent(client, user):
+    response = client.get(f"/v1/users/{quote(user, safe='')}/recommendations?n=1")
+    assert len(listed(response)) == 1
+    assert repr(user) in response.json["notes"][0]
+
+
+def test_similar_tag_popular_and_latest(client, planted):
+    item = planted.answers.items[-1]
+    assert item not in listed(client.get(f"/v1/items/{item}/similar"))
+    domain = planted.answers.niches[0]
+    response = client.get(f"/v1/tags/items?name={quote(domain)}&n=3")
+    assert all(domain in one["tags"] for one in response.json["items"])
+    assert len(listed(client.get("/v1/popular?n=4"))) == 4
+    assert client.get("/v1/latest").json["fallback"]  # the planted items have no times
+
+
+def test_a_session_of_an_unknown_user_works_at_once(client, planted):
+    items = list(planted.answers.items[-2:])
+    subjects = [{"user": "new", "items": items, "n": 5}, {"tags": ["popular"]}, {}]
+    answers = post(client, {"subjects": subjects}).json["answers"]
+    assert [one["served_by"] for one in answers] == ["session", "tags", "popular"]
+    assert not set(items) & {one["item"] for one in answers[0]["items"]}
+
+
+def test_releases_and_health(client, empty):
+    (release,) = client.get("/v1/releases").json["releases"]
+    assert release["current"]
+    assert client.get("/ready").json["release"] == release["name"]
+    assert client.get("/live").json == {"status": "live"}
+    assert empty.get("/live").status_code == 200
+    assert "nichegraph refresh" in problem(empty.get("/ready"), 503)["detail"]
+    problem(empty.get("/v1/popular"), 503)
+    assert empty.get("/v1/releases").json == {"releases": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("n=0", "n"),
+        ("n=201", "n"),
+        ("n=5.0", "n"),
+        ("n=+5", "n"),
+        ("n=", "n"),
+        ("n=1&n=2", "n"),
+        ("include_seen=1", "include_seen"),
+        ("domain=", "domain.0"),
+        ("tag=%00", "tag.0"),
+        ("doman=x", "doman"),
+        ("exclude=" + "x" * 513, "exclude.0"),
+    ],
+)
+def test_a_wrong_parameter_is_named(client, query, field):
+    problem(client.get(f"/v1/users/reader-1/recommendations?{query}"), 400, field)
+
+
+def test_an_unknown_parameter_names_the_nearest(client):
+    document = problem(client.get("/v1/popular?domian=x"), 400)
+    assert "'domain'" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{", "not JSON"),
+        (b"\xff", "UTF-8"),
+        ("[" * 100_000, "nested"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": 1e999}', "1e999"),
+        ('{"a": ' + "9" * 5000 + "}", "too large"),
+        ('{"subjects": [], "subjects": []}', "twice"),
+        ('{"a": "\\ud800"}', "surrogate"),
+    ],
+)
+def test_tricks_of_notation_are_refused(client, body, said):
+    assert said in problem(post(client, body), 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "subjects"),
+        ({"subjects": []}, "subjects"),
+        ({"subjects": [{}] * 1001}, "subjects"),
+        ({"subjects": [{"user": 1}]}, "subjects.0.user"),
+        ({"subjects": [{"n": "5"}]}, "subjects.0.n"),
+        ({"subjects": [{"n": True}]}, "subjects.0.n"),
+        ({"subjects": [{"filter": {"tag": []}}]}, "subjects.0.filter.tag"),
+        ({"subjects": [{"long_tail": 2}]}, "subjects.0.long_tail"),
+    ],
+)
+def test_a_wrong_field_is_named(client, body, field):
+    problem(post(client, body), 400, field)
+
+
+def test_other_problems_are_problems_too(client):
+    problem(client.get("/nope"), 404)
+    problem(client.get("/v1/items/no-such-item/similar"), 404)
+    problem(client.get("/v1/tags/items?name=no-such-tag"), 404)
+    assert "GET" in client.post("/live").headers["Allow"]
+    problem(client.post("/live"), 405)
+    problem(post(client, "{}", content_type="text/plain"), 415)
+    problem(post(client, b" " * 1_000_001), 413)
+    problem(client.get("/v1/users/reader-1/recommendations?profile=nope"), 400)
+
+
+def test_a_defect_is_a_problem_with_a_number_and_no_details(planted_home, monkeypatch, capsys):
+    app = create_app(load_settings(planted_home.folder))
+    monkeypatch.setattr("api.routes.items.now", lambda: 1 / 0)
+    document = problem(app.test_client().get("/v1/popular"), 500)
+    assert "ZeroDivision" not in json.dumps(document)
+    assert document["detail"].rpartition(" ")[2] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("ours.example", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+    ],
+)
+def test_only_our_hosts_are_answered(planted_home, host, status):
+    settings = load_settings(planted_home.folder, allowed_hosts="ours.example")
+    response = create_app(settings).test_client().get("/live", headers={"Host": host})
+    assert response.status_code == status
+
+
+def test_the_page_of_the_api_needs_no_network(client):
+    assert client.get("/openapi/openapi.json").json["openapi"].startswith("3.1")
+    page = client.get("/openapi/swagger").text
+    assert "https://" not in page.replace("https://github.com", "")

@@ -1,0 +1,121 @@
+"""A worker on a real server: what it imports, how it swaps, how many answer."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from recommender.release import activate, list_releases
+
+FORBIDDEN = ("torch", "torch_geometric", "gensim", "sklearn", "neo4j", "pandas", "matplotlib")
+PATIENCE = 120.0  # seconds until a test gives up; no promise about speed
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+        return json.load(answer)
+
+
+def until(condition):
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+@contextmanager
+def served(home, *options):
+    """`nichegraph serve` on a free port; stopped at the end."""
+    port = free_port()
+    words = ["--home", str(home), "serve", "--port", str(port), *options]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "api.cli.main", *words],
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: get(port, "/live"))
+        yield port
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE)
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    return shutil.copytree(planted_home.folder, tmp_path / "home")
+
+
+def test_a_worker_imports_nothing_that_only_training_needs(planted_home):
+    code = f"""
+import sys
+from pathlib import Path
+from api.app import create_app
+from api.settings import load_settings
+client = create_app(load_settings(Path({str(planted_home.folder)!r}))).test_client()
+assert client.get("/v1/users/reader-1/recommendations").status_code == 200
+assert client.get("/v1/popular").status_code == 200
+print(*sorted(set({FORBIDDEN!r}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_real_server_answers_and_swaps_when_current_moves(home):
+    from recommender.home import Home
+
+    place = Home(home)
+    with served(home, "--workers", "2") as port:
+        first = get(port, "/ready")["release"]
+        assert get(port, "/v1/users/a%2Fb/recommendations?n=1")["served_by"] == "popular"
+        assert get(port, "/v1/users/reader-1/recommendations?n=3")["release"] == first
+        subprocess.run(
+            [sys.executable, "-m", "api.cli.main", "--home", str(home)]
+            + ["refresh", "--preset", "fast", "--seed", "5"],
+            check=True,
+            capture_output=True,
+        )
+        second = list_releases(place)[-1]["name"]
+        assert second != first
+        seen = set()
+
+        def swapped():
+            seen.add(get(port, "/ready")["release"])
+            return all(get(port, "/ready")["release"] == second for _ in range(20))
+
+        until(swapped)
+        assert seen <= {first, second}
+        activate(place, first)
+        until(lambda: all(get(port, "/ready")["release"] == first for _ in range(20)))
+
+
+def test_a_server_without_a_release_waits_for_one(home, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with served(empty, "--workers", "1") as port:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(port, "/ready")
+        assert refused.value.code == 503
+        refused.value.close()
+        shutil.copytree(home / "releases", empty / "releases")
+        until(lambda: get(port, "/ready")["status"] == "ready")
