@@ -324,15 +324,17 @@ def _pattern(
 
 def _matrix(source: Any, target: Any, weight: Any, shape: tuple[int, int]) -> csr_array:
     weight = np.asarray(weight, np.float32)
-    return _clean(csr_array((weight, (source, target)), shape=shape))
+    places = (np.asarray(source, np.int32), np.asarray(target, np.int32))
+    return _clean(csr_array((weight, places), shape=shape))
 
 
 def _clean(matrix: csr_array) -> csr_array:
-    """float32 weights above 0, int32 indices, sorted, each entry once."""
+    """float32 weights above 0, int32 indices and pointers, sorted, each entry once."""
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     matrix.sort_indices()
     matrix.indices = matrix.indices.astype(np.int32, copy=False)
+    matrix.indptr = matrix.indptr.astype(np.int32, copy=False)  # SciPy wants both of one type
     matrix.data = matrix.data.astype(np.float32, copy=False)
     return matrix
 

@@ -1,0 +1,417 @@
+"""Edge weights by hand: kind × domain × tag category × tag rarity × age."""
+
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from graph.embedded_store import EmbeddedStore
+from graph.errors import SettingError
+from graph.model import table, tag_key
+from graph.snapshot import drop_pairs, take_snapshot
+from graph.weighting import SECONDS_A_DAY, Weighting, load_weighting, parse_weighting, weigh
+from tests.store_contract import batch_of_everything, events
+
+NOW = 1_700_000_000
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Batches -> a snapshot of a new store that holds them."""
+    made = []
+
+    def frozen(*batches):
+        store = EmbeddedStore(tmp_path / f"{len(made)}.sqlite")
+        made.append(store)
+        for batch in batches:
+            store.apply(batch)
+        return take_snapshot(store)
+
+    yield frozen
+    for store in made:
+        store.close()
+
+
+def pair_weights(snapshot, now=NOW, **rule):
+    """{(user, item): weight}."""
+    graph = weigh(snapshot, Weighting(**rule), now)
+    return in_words(graph.user_items, snapshot.users, snapshot.items)
+
+
+def in_words(matrix, rows, columns):
+    coo = matrix.tocoo()
+    return {
+        (rows.id(int(row)), columns.id(int(column))): pytest.approx(float(weight), rel=1e-5)
+        for row, column, weight in zip(*coo.coords, coo.data, strict=True)
+    }
+
+
+def edge(*worths):
+    """The weight of a pair whose events have these weights."""
+    return math.log2(1 + sum(worths))
+
+
+def one(**event):
+    return {"user": "ann", "item": "x"} | event
+
+
+def test_a_first_event_counts_one_and_kinds_by_their_weights(frozen):
+    snapshot = frozen(
+        events(
+            one(kind="like"),
+            one(item="y", kind="view"),
+            one(item="z", kind="view"),
+            one(item="z", kind="save"),
+            one(item="w", kind="noise"),
+        )
+    )
+    rule = {"kinds": {"view": 0.5, "save": 2.0, "noise": 0.0}}
+    assert pair_weights(snapshot, **rule) == {
+        ("ann", "x"): 1.0,
+        ("ann", "y"): edge(0.5),
+        ("ann", "z"): edge(0.5, 2.0),
+    }
+    seen = weigh(snapshot, Weighting(**rule), NOW).user_seen
+    assert seen.sum() == 4  # what counts nothing was seen all the same
+
+
+def test_a_view_is_worth_half_by_default(frozen):
+    assert pair_weights(frozen(events(one(kind="view")))) == {("ann", "x"): edge(0.5)}
+
+
+def test_a_count_counts_by_its_logarithm(frozen):
+    snapshot = frozen(
+        events(
+            one(kind="play", value=7.0),
+            one(item="y", kind="play", value=0.0),
+            one(item="z", kind="play", value=-3.0),
+            one(item="w", kind="play"),
+        )
+    )
+    assert pair_weights(snapshot) == {("ann", "x"): edge(3.0), ("ann", "w"): 1.0}
+
+
+def test_ratings_count_from_the_relevant_share_of_the_scale_in_the_data(frozen):
+    """Scale 1 … 5: 3 is half of it, 4 three quarters."""
+    values = {"a": 1.0, "b": 3.0, "c": 4.0, "d": 5.0}
+    snapshot = frozen(
+        events(*(one(item=item, kind="rating", value=value) for item, value in values.items()))
+    )
+    assert pair_weights(snapshot) == {("ann", "c"): edge(0.875), ("ann", "d"): 1.0}
+    assert pair_weights(snapshot, relevant_from=0.5).keys() == {
+        ("ann", "b"),
+        ("ann", "c"),
+        ("ann", "d"),
+    }
+    assert weigh(snapshot, Weighting(), NOW).user_seen.sum() == 4
+
+
+def test_ratings_without_a_scale_are_all_relevant(frozen):
+    same = frozen(events(one(kind="rating", value=3.0), one(item="y", kind="rating", value=3.0)))
+    none = frozen(events(one(kind="rating"), one(item="y", kind="rating")))
+    assert pair_weights(same) == pair_weights(none) == {("ann", "x"): 1.0, ("ann", "y"): 1.0}
+
+
+def test_other_kinds_may_be_ratings(frozen):
+    snapshot = frozen(events(one(kind="stars", value=1.0), one(item="y", kind="stars", value=10.0)))
+    assert pair_weights(snapshot, rating_kinds=("stars",)) == {("ann", "y"): 1.0}
+
+
+def test_a_hide_takes_the_edge_away_whatever_its_weight(frozen):
+    snapshot = frozen(events(one(), one(kind="hide"), one(item="y"), one(item="z", kind="hide")))
+    graph = weigh(snapshot, Weighting(kinds={"hide": 9.0}), NOW)
+    assert in_words(graph.user_items, snapshot.users, snapshot.items) == {("ann", "y"): 1.0}
+    assert in_words(graph.user_hides, snapshot.users, snapshot.items) == {
+        ("ann", "x"): 1.0,
+        ("ann", "z"): 1.0,
+    }
+    assert in_words(graph.user_seen, snapshot.users, snapshot.items) == {
+        ("ann", "x"): 1.0,
+        ("ann", "y"): 1.0,
+    }
+
+
+def test_age_halves_what_has_a_time(frozen):
+    snapshot = frozen(
+        events(
+            one(item="new", at=NOW),
+            one(item="old", at=NOW - 10 * SECONDS_A_DAY),
+            one(item="older", at=NOW - 20 * SECONDS_A_DAY),
+            one(item="future", at=NOW + 10 * SECONDS_A_DAY),
+            one(item="undated"),
+        )
+    )
+    assert pair_weights(snapshot, half_life_days=10.0) == {
+        ("ann", "new"): 1.0,
+        ("ann", "old"): edge(0.5),
+        ("ann", "older"): edge(0.25),
+        ("ann", "future"): 1.0,
+        ("ann", "undated"): 1.0,
+    }
+    assert pair_weights(snapshot) == dict.fromkeys(pair_weights(snapshot), 1.0)
+
+
+def test_who_does_not_consent_leaves_no_trace(frozen):
+    snapshot = frozen(
+        events(one(), one(item="y", kind="hide"), one(kind="tag", tag="hers"), ("bob", "x"))
+        | {
+            "users": table("users", [{"id": "ann", "consent": False}]),
+            "user_relations": table(
+                "user_relations",
+                [
+                    {"source": "ann", "target": "bob", "kind": "friend"},
+                    {"source": "bob", "target": "ann", "kind": "friend"},
+                    {"source": "bob", "target": "cem", "kind": "friend"},
+                ],
+            ),
+        }
+    )
+    graph = weigh(snapshot, Weighting(tag_fewest_items=1), NOW)
+    ann = snapshot.users.row("ann")
+    for matrix in (graph.user_items, graph.user_seen, graph.user_hides, graph.user_users):
+        assert matrix[[ann]].nnz == 0
+    assert graph.item_tags.nnz == 0
+    assert in_words(graph.user_users, snapshot.users, snapshot.users) == {("bob", "cem"): 1.0}
+
+
+def tagged(*rows):
+    return {
+        "item_tags": table(
+            "item_tags",
+            [dict(zip(("item", "category", "tag"), row, strict=True)) for row in rows],
+        )
+    }
+
+
+def tag_weights(snapshot, **rule):
+    return in_words(
+        weigh(snapshot, Weighting(**rule), NOW).item_tags, snapshot.items, snapshot.tags
+    )
+
+
+def rarity(count, exponent=0.5):
+    return (1 / math.log2(1 + count)) ** (2 * exponent)
+
+
+def test_rare_tags_weigh_more_and_categories_by_their_weights(frozen):
+    often = [(f"i{k}", "tag", "often") for k in range(4)]
+    rare = [(f"i{k}", "genre", "rare") for k in range(2)]
+    found = tag_weights(frozen(tagged(*often, *rare)), categories={"genre": 3.0})
+    assert found["i0", tag_key("tag", "often")] == rarity(4)
+    assert found["i0", tag_key("genre", "rare")] == 3 * rarity(2)
+    flat = tag_weights(frozen(tagged(*often, *rare)), tag_rarity=0.0)
+    assert flat == dict.fromkeys(flat, 1.0)
+
+
+def test_a_given_tags_own_weight_counts(frozen):
+    rows = [
+        {"item": item, "category": "tag", "tag": "t", "weight": weight}
+        for item, weight in (("x", 0.25), ("y", 4.0))
+    ]
+    found = tag_weights(frozen({"item_tags": table("item_tags", rows)}))
+    assert list(found.values()) == [0.25 * rarity(2), 4 * rarity(2)]
+
+
+def test_tags_on_too_few_or_too_many_items_say_nothing(frozen):
+    rows = [(f"i{k}", "tag", f"on {n}") for n in (1, 2, 3, 4) for k in range(n)]
+    found = tag_weights(frozen(tagged(*rows)), tag_fewest_items=2, tag_most_items=3)
+    assert {tag for _, tag in found} == {tag_key("tag", "on 2"), tag_key("tag", "on 3")}
+
+
+def test_tags_of_events_count_by_who_gave_them(frozen):
+    """x has four taggers, three of whom say "a" (one of them twice), one says "b"."""
+    rows = [("ann", "a"), ("bob", "a"), ("cem", "a"), ("dan", "b")]
+    snapshot = frozen(
+        events(*({"user": u, "item": "x", "kind": "tag", "tag": t, "at": 1} for u, t in rows)),
+        events({"user": "ann", "item": "x", "kind": "tag", "tag": "a", "at": 2}),
+        tagged(("x", "tag", "b")),  # the given one and that of events add up
+    )
+    found = tag_weights(snapshot, tag_fewest_items=1, tag_rarity=0.0)
+    assert found == {("x", tag_key("tag", "a")): 3 / 2, ("x", tag_key("tag", "b")): 1 + 1 / 2}
+
+
+def test_a_dropped_pair_takes_its_share_of_the_tags_with_it(frozen):
+    rows = [("ann", "x"), ("bob", "x"), ("ann", "y")]
+    snapshot = frozen(events(*rows, kind="tag", tag="t"))
+    rest = drop_pairs(snapshot, [snapshot.users.row("ann")], [snapshot.items.row("y")])
+    found = tag_weights(rest, tag_fewest_items=1, tag_rarity=0.0)
+    assert found == {("x", tag_key("tag", "t")): 2 / math.sqrt(2)}
+
+
+def test_an_items_edges_are_weighed_by_the_mean_of_its_domains(frozen):
+    snapshot = frozen(
+        events(("ann", "in one"), ("ann", "in both"), ("ann", "in none"))
+        | {
+            "item_domains": table(
+                "item_domains",
+                [
+                    {"item": "in one", "domain": "jazz", "weight": 0.5},
+                    {"item": "in both", "domain": "jazz", "weight": 3.0},
+                    {"item": "in both", "domain": "folk", "weight": 1.0},
+                ],
+            )
+        }
+    )
+    assert pair_weights(snapshot, domains={"jazz": 2.0}) == {
+        ("ann", "in one"): 2.0,
+        ("ann", "in both"): 1.75,
+        ("ann", "in none"): 1.0,
+    }
+    assert pair_weights(snapshot, domains={"jazz": 0.0}).keys() == {
+        ("ann", "in both"),
+        ("ann", "in none"),
+    }
+    with pytest.raises(SettingError, match=r"domains\.jaz is no domain.*did you mean 'jazz'"):
+        pair_weights(snapshot, domains={"jaz": 2.0})
+
+
+def test_relations_between_items_count_where_the_rule_names_them(frozen):
+    snapshot = frozen(
+        {
+            "item_relations": table(
+                "item_relations",
+                [
+                    {"source": "x", "target": "y", "kind": "cites", "weight": 2.0},
+                    {"source": "x", "target": "y", "kind": "quotes", "weight": 1.0},
+                    {"source": "y", "target": "y", "kind": "cites", "weight": 5.0},
+                ],
+            )
+        }
+    )
+    assert weigh(snapshot, Weighting(), NOW).item_items.nnz == 0
+    graph = weigh(snapshot, Weighting(relations={"cites": 0.5, "quotes": 0.25}), NOW)
+    assert in_words(graph.item_items, snapshot.items, snapshot.items) == {("x", "y"): 1.25}
+
+
+def test_who_has_too_few_pairs_is_not_learned_from_but_seen(frozen):
+    snapshot = frozen(events(("ann", "x"), ("ann", "y"), ("bob", "x"), ("cem", "z")))
+    assert pair_weights(snapshot, user_events=2).keys() == {("ann", "x"), ("ann", "y")}
+    assert pair_weights(snapshot, item_events=2).keys() == {("ann", "x"), ("bob", "x")}
+    assert weigh(snapshot, Weighting(user_events=9), NOW).user_seen.sum() == 4
+
+
+def test_an_empty_graph_weighs_nothing(frozen):
+    graph = weigh(frozen(), Weighting(half_life_days=1.0), NOW)
+    assert graph.user_items.shape == (0, 0)
+    assert graph.domains_from == "nothing"
+
+
+def test_matrices_are_sorted_float32_with_positive_weights_and_the_same_every_time(frozen):
+    snapshot = frozen(
+        batch_of_everything(),
+        events(*((f"u{k % 7}", f"i{k % 5}") for k in range(35)), kind="tag", tag="t"),
+    )
+    rule = Weighting(relations={"cites": 1.0}, tag_fewest_items=1)
+    graph, again = weigh(snapshot, rule, NOW), weigh(snapshot, rule, NOW)
+    for field in fields(graph)[:7]:
+        matrix, twin = getattr(graph, field.name), getattr(again, field.name)
+        assert matrix.nnz > 0 or field.name in ("user_hides", "user_users"), field.name
+        assert matrix.dtype == np.float32
+        assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
+        assert matrix.has_canonical_format
+        assert (matrix.data > 0).all()
+        assert matrix.data.tobytes() == twin.data.tobytes()
+        assert matrix.indices.tobytes() == twin.indices.tobytes()
+
+
+# The file
+
+EVERYTHING = """
+[kinds]
+view = 0.25
+[categories]
+genre = 0.5
+[domains]
+baroque = 1.5
+[relations]
+cites = 0.5
+[age]
+half_life_days = 365
+[tags]
+rarity = 1
+fewest_items = 3
+most_items = 30
+[minimum]
+user_events = 2
+item_events = 4
+[ratings]
+kinds = ["stars", "rating"]
+relevant_from = 0.75
+"""
+
+
+def test_a_file_says_everything(tmp_path):
+    path = tmp_path / "weighting.toml"
+    path.write_text(EVERYTHING)
+    assert load_weighting(path) == Weighting(
+        kinds={"view": 0.25},
+        categories={"genre": 0.5},
+        domains={"baroque": 1.5},
+        relations={"cites": 0.5},
+        half_life_days=365.0,
+        tag_rarity=1.0,
+        tag_fewest_items=3,
+        tag_most_items=30,
+        user_events=2,
+        item_events=4,
+        rating_kinds=("stars", "rating"),
+        relevant_from=0.75,
+    )
+
+
+def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
+    assert load_weighting(tmp_path / "none.toml") == parse_weighting({}) == Weighting()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[kind]\nview = 1", r"\[kind\] is not known; did you mean 'kinds'"),
+        ("[tags]\nrarety = 1", r"tags\.rarety is not known; did you mean 'rarity'"),
+        ("[xyzzy]", r"\[xyzzy\] is not known; known are age, categories"),
+        ("kinds = 3", r"written as \[kinds\]"),
+        ("[kinds]\nview = -1", r"kinds\.view is -1.*0 or more"),
+        ("[kinds]\nview = 'much'", r"kinds\.view is 'much'"),
+        ("[kinds]\nview = nan", r"kinds\.view"),
+        ("[kinds]\nview = inf", r"kinds\.view"),
+        ("[kinds]\nview = true", r"kinds\.view is True"),
+        ("[age]\nhalf_life_days = 0", r"age\.half_life_days is 0; leave it out"),
+        ("[tags]\nfewest_items = 1.5", r"tags\.fewest_items is 1\.5; it must be a whole number"),
+        ("[tags]\nfewest_items = 9\nmost_items = 3", r"tags\.fewest_items is larger"),
+        ("[ratings]\nkinds = 'stars'", r"ratings\.kinds must be a list"),
+        ("[ratings]\nkinds = [1]", r"ratings\.kinds must be a list"),
+        ("[ratings]\nrelevant_from = 4", r"ratings\.relevant_from is 4; it is a share"),
+        ("[kinds\nview = 1", "no valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(tmp_path, text, says):
+    path = tmp_path / "weighting.toml"
+    path.write_text(text)
+    with pytest.raises(SettingError, match=rf"weighting\.toml.*{says}"):
+        load_weighting(path)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "weighting.toml"
+    path.write_bytes(b"\xff\xfe[kinds]")
+    with pytest.raises(SettingError, match="no valid TOML"):
+        load_weighting(path)
+
+
+def test_the_example_in_the_documentation_is_valid():
+    import tomllib
+
+    from graph import weighting
+
+    example = weighting.__doc__.split(":\n\n", 1)[1]
+    said = parse_weighting(tomllib.loads(example))
+    assert said.domains == {"baroque": 1.5}
+
+
+def test_a_manifest_holds_every_field():
+    import json
+
+    said = json.loads(json.dumps(Weighting(rating_kinds=("a",)).to_json()))
+    assert said.keys() == {field.name for field in fields(Weighting)}
+    assert said["rating_kinds"] == ["a"]
