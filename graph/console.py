@@ -100,7 +100,7 @@ class Console:
         self.limits = limits or Limits()
         self._audit, self._now = audit, now
         self._lock = threading.Lock()
-        self._copies: dict[str, str] | None = None
+        self._copies: dict[bool, str] = {}  # with names, and with pseudonyms
         self._idle: dict[str, list[_Worker]] = {}
 
     def run(self, query: str, parameters: dict[str, Any], *, privacy: bool) -> QueryResult:
@@ -134,7 +134,7 @@ class Console:
     def renew(self) -> None:
         """Forget the copy: the next query is answered from the graph as it is then."""
         with self._lock:
-            self._copies = None
+            self._copies = {}
             idle, self._idle = self._idle, {}
         for workers in idle.values():
             for worker in workers:
@@ -175,14 +175,15 @@ class Console:
     def _copy(self, privacy: bool) -> str:
         """The path of the embedded graph file, built in a process of its own when needed."""
         with self._lock:
-            if self._copies is None:
+            known = self._copies.get(privacy)
+            if known is None or not Path(known).exists():  # a newer copy replaces older ones
                 order = {
                     "target": asdict(self.target),
                     "folder": str(self.folder),
-                    "secret": local_secret(self.folder).hex(),
+                    "secret": None if privacy else local_secret(self.folder).hex(),
                 }
-                self._copies = _built(order)
-            return self._copies["graph" if privacy else "pseudonyms"]
+                self._copies[privacy] = _built(order)
+            return self._copies[privacy]
 
     def _worker(self, graph: str) -> "_Worker":
         with self._lock:
@@ -311,7 +312,7 @@ def _started(module: str, cwd: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _built(order: dict[str, Any]) -> dict[str, str]:
+def _built(order: dict[str, Any]) -> str:
     with tempfile.TemporaryDirectory(prefix="nichegraph-console-") as room:
         process = _started("graph.console_build", room)
         try:
@@ -326,7 +327,7 @@ def _built(order: dict[str, Any]) -> dict[str, str]:
     answer: dict[str, str] = json.loads(told)
     if "error" in answer:
         raise _KINDS.get(answer["error"], StoreError)(answer["message"])
-    return answer
+    return answer["path"]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The process that makes the copies for exploring: opens the store, freezes it, copies it."""
+"""The process that makes a copy for exploring: opens the store, freezes it, copies it."""
 
 import json
 import sys
@@ -23,7 +23,10 @@ def main() -> None:
 
 
 def build(order: dict[str, Any]) -> dict[str, str]:
-    """Make both copies of the store as it is now, and delete those of the past."""
+    """Make a copy of the store as it is now, and delete those of the past.
+
+    With a secret, users are pseudonyms in it.
+    """
     store = _opened(order["target"])
     try:
         snapshot = take_snapshot(store)
@@ -31,11 +34,10 @@ def build(order: dict[str, Any]) -> dict[str, str]:
         store.close()
     folder = Path(order["folder"])
     findings = load_findings(folder)
-    secret = bytes.fromhex(order["secret"])
-    named = graph_file(snapshot, folder, findings=findings)
-    hidden = graph_file(snapshot, folder, secret=secret, findings=findings)
-    forget(folder, keep=named.parent.name)
-    return {"graph": str(named), "pseudonyms": str(hidden)}
+    secret = bytes.fromhex(order["secret"]) if order["secret"] else None
+    path = graph_file(snapshot, folder, secret=secret, findings=findings)
+    forget(folder, keep=path.parent.name)
+    return {"path": str(path)}
 
 
 def _opened(target: dict[str, str]) -> GraphStore:

@@ -205,6 +205,19 @@ def test_a_copy_is_made_once_per_snapshot_and_old_ones_go(home):
     assert not with_findings.exists()
 
 
+def test_a_copy_that_was_deleted_is_made_again(console, home):
+    """An erasure deletes all copies; whatever process asks next gets the graph as it is."""
+    forget(home / "explore")
+    save_findings(small_world.findings(), home / "explore")
+    for workers in console._idle.values():
+        for worker in workers:
+            worker.kill()
+    for privacy in (True, False):
+        assert console.run("MATCH (u:User) RETURN count(u) AS n", {}, privacy=privacy).rows == [
+            [48]
+        ]
+
+
 def test_an_empty_graph_can_be_asked(tmp_path):
     EmbeddedStore(tmp_path / "store.sqlite").close()
     console = Console(Target(str(tmp_path / "store.sqlite")), tmp_path / "explore")
