@@ -112,13 +112,13 @@ def test_rows_and_bytes_are_limited(console):
 
 
 def test_a_query_that_outruns_its_time_is_stopped_and_the_next_is_answered(console):
-    with pytest.raises(QueryStopped, match="longer"):
+    with pytest.raises(QueryStopped, match="stopped"):
         console.run("MATCH (a)-[*1..30]-(b) RETURN count(*)", {}, privacy=True)
     assert console.run("RETURN 1 AS x", {}, privacy=True).rows == [[1]]
 
 
 def test_a_query_that_wants_too_much_memory_is_stopped_and_the_next_is_answered(console):
-    with pytest.raises(QueryStopped, match="memory"):
+    with pytest.raises(QueryStopped, match="stopped"):
         console.run(
             "MATCH (a), (b), (c), (d), (e) RETURN a, b, c, d, e ORDER BY e.id", {}, privacy=True
         )
