@@ -13,11 +13,12 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from graph.errors import InputError, NotFound
-from graph.model import NO_ROW, tag_parts
+from graph.model import EVENT_TAG_CATEGORY, NO_ROW, tag_key, tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 
 MOST_NODES = 2_000  # of an ego network, beyond which nobody reads a picture
+MOST_EDGES = 2_000_000  # of a network; networkx takes about half a kilobyte for each
 EDGE_KINDS = {
     ("user", "user"): "knows",
     ("user", "item"): "interacted",
@@ -54,6 +55,7 @@ def all_nodes_csr(weighted: WeightedGraph) -> csr_array:
     both.eliminate_zeros()
     both.sort_indices()
     both.indices = both.indices.astype(np.int32, copy=False)
+    both.indptr = both.indptr.astype(np.int32, copy=False)  # SciPy wants both of one type
     return both
 
 
@@ -65,22 +67,20 @@ def ego_network(
     hops: int = 1,
     most_nodes: int = MOST_NODES,
 ) -> nx.Graph:
-    """What lies within some hops of a user or item: see `network` for nodes and edges.
+    """What lies within some hops of a user, item or tag: see `network` for nodes and edges.
 
-    When there is more than `most_nodes`, the last hop keeps the nodes with the strongest ties
-    to what was reached before.
+    A tag is named as `category:name`, or by its name alone when the category is `tag`. When
+    there is more than `most_nodes`, the last hop keeps the nodes with the strongest ties to what
+    was reached before.
 
     Raises:
-        NotFound: no such user or item.
-        InputError: `kind` is neither "user" nor "item", or `hops` is negative.
+        NotFound: no such node.
+        InputError: `kind` is none of "user", "item" and "tag", or `hops` is negative.
     """
-    if kind not in ("user", "item") or hops < 0:
-        raise InputError(f"an ego network is of a user or item, 0 or more hops, not {kind}, {hops}")
-    row = (snapshot.users if kind == "user" else snapshot.items).row(name)
-    if row == NO_ROW:
-        raise NotFound(f"{kind} {name!r} is not in this graph")
+    if kind not in ("user", "item", "tag") or hops < 0:
+        raise InputError(f"an ego network is of a user, item or tag and 0 or more hops: {kind=}")
     edges = all_nodes_csr(weighted)
-    reached = np.array([row + (len(snapshot.users) if kind == "item" else 0)], np.int64)
+    reached = np.array([_node(snapshot, kind, name)], np.int64)
     for _ in range(hops):
         ties = np.asarray(edges[reached].sum(axis=0)).ravel()  # (n,)
         ties[reached] = 0
@@ -93,6 +93,23 @@ def ego_network(
     return network(snapshot, weighted, np.sort(reached))
 
 
+def _node(snapshot: GraphSnapshot, kind: str, name: str) -> int:
+    """The number of a node in `all_nodes_csr`."""
+    users, items = len(snapshot.users), len(snapshot.items)
+    if kind == "user":
+        row, first = snapshot.users.row(name), 0
+    elif kind == "item":
+        row, first = snapshot.items.row(name), users
+    else:
+        category, _, rest = name.partition(":")
+        row, first = snapshot.tags.row(tag_key(category, rest)), users + items
+        if row == NO_ROW:
+            row = snapshot.tags.row(tag_key(EVENT_TAG_CATEGORY, name))
+    if row == NO_ROW:
+        raise NotFound(f"{kind} {name!r} is not in this graph")
+    return first + row
+
+
 def network(
     snapshot: GraphSnapshot,
     weighted: WeightedGraph,
@@ -102,10 +119,19 @@ def network(
 
     Nodes are numbered as in `all_nodes_csr` and carry `kind`, `id` and `title` (of a tag:
     category as `id`'s first part). Edges carry `kind` and `weight`.
+
+    Raises:
+        InputError: it would have more than `MOST_EDGES` edges.
     """
     users, items = len(snapshot.users), len(snapshot.items)
     edges = all_nodes_csr(weighted)
     rows = np.arange(edges.shape[0]) if nodes is None else nodes
+    among = edges if nodes is None else edges[rows][:, rows]
+    if among.nnz // 2 > MOST_EDGES:
+        raise InputError(
+            f"{among.nnz // 2:,} edges are too many for a network of this kind (at most "
+            f"{MOST_EDGES:,}); ask for what lies around one node"
+        )
     graph = nx.Graph()
     for row in rows.tolist():
         if row < users:
@@ -116,9 +142,9 @@ def network(
         else:
             category, name = tag_parts(snapshot.tags.id(row - users - items))
             graph.add_node(row, kind="tag", id=f"{category}:{name}", title=name)
-    among = edges[rows][:, rows].tocoo()
-    sources, targets = (rows[ends].tolist() for ends in among.coords)
-    for source, target, weight in zip(sources, targets, among.data.tolist(), strict=True):
+    entries = among.tocoo()
+    sources, targets = (rows[ends].tolist() for ends in entries.coords)
+    for source, target, weight in zip(sources, targets, entries.data.tolist(), strict=True):
         if source < target:  # the numbering puts users before items before tags
             kinds = (graph.nodes[source]["kind"], graph.nodes[target]["kind"])
             graph.add_edge(source, target, kind=EDGE_KINDS[kinds], weight=weight)

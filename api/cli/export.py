@@ -21,6 +21,9 @@ def export(
     file: Annotated[Path, typer.Argument(help="GraphML file to write.")],
     user: Annotated[str | None, typer.Option(help="Only what lies around this user.")] = None,
     item: Annotated[str | None, typer.Option(help="Only what lies around this item.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Only what lies around this tag, as category:name.")
+    ] = None,
     hops: Annotated[int, typer.Option(min=1, max=5, help="How far around.")] = 1,
 ) -> None:
     """Write users, items, tags and their weighted edges as GraphML (Gephi, yEd, networkx).
@@ -34,8 +37,9 @@ def export(
     from graph.weighting import load_weighting, weigh
     from recommender.home import Home
 
-    if user is not None and item is not None:
-        raise InputError("--user and --item: name one of them")
+    around = [(kind, name) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name]
+    if len(around) > 1:
+        raise InputError("--user, --item and --tag: name one of them")
     settings = load_settings(ctx.obj)
     store = open_store(settings)
     try:
@@ -44,10 +48,8 @@ def export(
     finally:
         store.close()
     weighted = weigh(snapshot, load_weighting(Home(settings.home).weighting), now())
-    if user is not None:
-        graph = ego_network(snapshot, weighted, "user", user, hops)
-    elif item is not None:
-        graph = ego_network(snapshot, weighted, "item", item, hops)
+    if around:
+        graph = ego_network(snapshot, weighted, *around[0], hops)
     else:
         graph = network(snapshot, weighted)
     to_graphml(graph, file)
