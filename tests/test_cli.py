@@ -57,6 +57,19 @@ def test_status_counts_what_the_store_holds(home, planted, capsys):
     assert facts["events_since_release"] == 0
 
 
+def test_status_tells_how_events_spread_when_asked(home, planted, capsys):
+    code, out, _ = ask(capsys, "--home", home, "status", "--graph", "--json")
+    spread = json.loads(out)["graph"]
+    assert code == 0
+    assert spread["items"] == len(planted.answers.items)
+    assert sum(spread["events_by_kind"].values()) == spread["events"] > 0
+    assert 0 < spread["popularity_gini"] < 1
+    code, out, _ = ask(capsys, "--home", home, "status", "--graph")
+    assert code == 0
+    assert "Gini of popularity" in out
+    assert "an item" in out
+
+
 def test_a_load_reports_and_a_second_one_changes_nothing(tmp_path, capsys):
     file = tmp_path / "plays.csv"
     file.write_text("who,what\nann,a\nann,b\nbob,b\n", encoding="utf-8")
@@ -101,6 +114,12 @@ def test_export_writes_graphml(home, tmp_path, planted, capsys):
     assert code == 0
     assert "<graphml" in file.read_text(encoding="utf-8")
     assert "nodes" in out
+    code, _, err = ask(capsys, *["--home", home, "export", file, "--item", "a", "--tag", "b"])
+    assert code == 1
+    assert "name one of them" in err
+    code, _, err = ask(capsys, *["--home", home, "export", file, "--tag", "b"])
+    assert code == 1
+    assert "tag 'b' is not in this graph" in err
 
 
 def test_the_demo_goes_the_whole_way(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """`nichegraph status`: what is here."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -18,14 +19,19 @@ def register(cli: typer.Typer) -> None:
 
 def status(
     ctx: typer.Context,
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Also how events spread, hubs and orphans; reads it all."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """What the store holds, which release is served, what is missing.
 
     \b
     nichegraph status
+    nichegraph status --graph
     """
-    facts = gather(load_settings(ctx.obj))
+    facts = gather(load_settings(ctx.obj), graph=graph)
     if as_json:
         show_json(facts)
         return
@@ -45,20 +51,47 @@ def status(
     rows = [[name, count] for name, count in facts["store"]["counts"].items()]
     if rows:
         show_table("", ["in the store", ""], rows)
+    if facts["graph"] is not None:
+        _show_graph(facts["graph"])
 
 
-def gather(settings: Settings) -> dict[str, Any]:
+def _show_graph(facts: dict[str, Any]) -> None:
+    from graph.statistics import QUANTILES
+
+    say(
+        f"{facts['pairs']:,} pairs, density {facts['density']:.2g}, Gini of popularity "
+        f"{facts['popularity_gini']:.2f}"
+    )
+    say(
+        f"without events: {facts['users_without_events']:,} users, "
+        f"{facts['items_without_events']:,} items; {facts['items_without_anything']:,} items "
+        "without tags, domains or relations too"
+    )
+    show_table(
+        "",
+        ["events of", *(f"{share:.0%}" for share in QUANTILES)],
+        [["a user", *facts["events_per_user"]], ["an item", *facts["events_per_item"]]],
+    )
+    for user, events in facts["hubs"].items():
+        say(f"hub: {user} has {events:,} events, 1,000 times the median or more")
+
+
+def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     """The facts that `status` prints; a store that does not answer is one of them."""
+    from graph.snapshot import take_snapshot
+    from graph.statistics import statistics
     from recommender.release import list_releases
 
     home = open_home(settings)
     store_facts: dict[str, Any] = {"uri": settings.store, "counts": {}, "error": None}
-    watermark = None
+    watermark = spread = None
     try:
         store = open_store(settings)
         try:
             store_facts |= {"uri": store.uri, "counts": store.counts()}
             watermark = store.watermark()
+            if graph:
+                spread = asdict(statistics(take_snapshot(store)))
         finally:
             store.close()
     except StoreError as error:
@@ -71,6 +104,7 @@ def gather(settings: Settings) -> dict[str, Any]:
     return {
         "home": str(home.folder),
         "store": store_facts,
+        "graph": spread,
         "release": served and {key: value for key, value in served.items() if key != "files"},
         "releases": len(releases),
         "events_since_release": newer,
