@@ -54,6 +54,24 @@ def through_relation(user: str | None, because: str, item: str) -> Cypher:
     return query, _parameters(user, because, item)
 
 
+def through_popularity(item: str) -> Cypher:
+    """How many people touched the item."""
+    query = (
+        "MATCH (i:Item {id: $item})<-[:INTERACTED]-(o:User) "
+        "RETURN i.id AS item, count(DISTINCT o.id) AS people"
+    )
+    return query, {"item": item}
+
+
+def carries_tag(tag: str, item: str) -> Cypher:
+    """The paths from a tag that was asked for to the item; one row, `p`, for each category."""
+    query = (
+        "MATCH p = (t:Tag {name: $tag})<-[:HAS_TAG]-(i:Item {id: $item}) "
+        f"RETURN p ORDER BY t.category LIMIT {MOST_PATHS}"
+    )
+    return query, {"tag": tag, "item": item}
+
+
 def _start(user: str | None) -> str:
     return "" if user is None else "(u:User {id: $user})-[:INTERACTED]->"
 

@@ -113,6 +113,7 @@ def build(
         {
             "counts": _counts(snapshot, graph),
             "event_kinds": list(snapshot.kinds),
+            "relation_kinds": list(snapshot.item_relations.kinds),
             "domains_from": graph.domains_from,
             "attributes": attributes,
             "item_table": report.as_json(),
@@ -183,7 +184,11 @@ def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
         **matrix_arrays("blocked", blocked),
         **matrix_arrays("hides", graph.user_hides),
+        **_item_users(graph.user_items),
+        **_item_relations(snapshot),
         **matrix_arrays("item_tags", graph.item_tags),
+        "item_tags.given": _given(snapshot, graph.item_tags),
+        **_carriers(snapshot),
         **matrix_arrays("tag_items", csr_array(graph.item_tags.T)),
         **matrix_arrays("item_domains", graph.item_domains),
         **matrix_arrays("domain_items", csr_array(graph.item_domains.T)),
@@ -210,6 +215,48 @@ def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArra
     if len(entries) == 0:
         return np.zeros(0, np.int32)
     return events.kind[np.searchsorted(keys, entries)]
+
+
+def _item_users(user_items: csr_array) -> Arrays:
+    """Who chose each item, for counts of people in reasons: rows of users, ascending."""
+    columns = user_items.tocsc()
+    columns.sort_indices()
+    return {
+        "item_users.indptr": columns.indptr.astype(np.int64),
+        "item_users.indices": columns.indices.astype(np.int32),
+    }
+
+
+def _item_relations(snapshot: GraphSnapshot) -> Arrays:
+    """Relations between items as reasons tell of them: targets and kinds by source."""
+    links = snapshot.item_relations
+    return {
+        "relations.indptr": np.searchsorted(links.source, np.arange(len(snapshot.items) + 1)),
+        "relations.indices": links.target,
+        "relations.kinds": links.kind,
+    }
+
+
+def _carriers(snapshot: GraphSnapshot) -> Arrays:
+    """The items of every tag, for filters: also of tags too rare or common to be learned from."""
+    events = snapshot.events
+    written = (events.tag >= 0) & snapshot.user_consents[events.user]
+    tags = np.concatenate([snapshot.item_tags.target, events.tag[written]]).astype(np.int64)
+    items = np.concatenate([snapshot.item_tags.source, events.item[written]])
+    count = max(len(snapshot.items), 1)
+    pairs = np.unique(tags * count + items)
+    return {
+        "carriers.indptr": np.searchsorted(pairs, np.arange(len(snapshot.tags) + 1) * count),
+        "carriers.indices": (pairs % count).astype(np.int32),
+    }
+
+
+def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
+    """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
+    count = len(snapshot.tags)
+    items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))
+    given = snapshot.item_tags.source.astype(np.int64) * count + snapshot.item_tags.target
+    return np.isin(items * count + item_tags.indices, given)
 
 
 def _attributes(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:

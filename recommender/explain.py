@@ -2,18 +2,26 @@
 
 The score is a sum over the history (see `recommender.candidates`), so the share of each
 history item is exact: take the item out of the history, and the score falls by that share.
+From a history item the path goes on over a relation, else a tag that both carry, else the
+people who chose both, who are a count and never names.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graph import why_cypher
 from graph.model import tag_parts
 from recommender.candidates import F32, I32
 from recommender.release import Release
 from recommender.request import Reason
+from recommender.rules import PINNED, SPONSORED
+from recommender.sources import IN_DOMAIN, TAGS
+from recommender.subjects import ASKED, Subject, history
 
 MOST_REASONS = 3
+FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
 VERBS = {
     "view": "viewed",
     "like": "liked",
@@ -26,103 +34,206 @@ VERBS = {
 }
 
 
-def contributions(release: Release, item: int, history: I32, weights: F32) -> F32:
+def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+    """At most three reasons, strongest first; always at least one.
+
+    Args:
+        release: what is served.
+        one: who asked.
+        item: the row of the item shown.
+        source: what proposed it, or the label of the rule that placed it.
+    """
+    if source in (PINNED, SPONSORED):
+        return (_placed(release, item, source),)
+    told = _from_history(release, one, item)
+    if told:
+        return told
+    carried = set(tag_rows(release, item).tolist())
+    for tag in one.tags:
+        if tag in carried:
+            return (_asked_for(release, item, tag),)
+    if source not in (TAGS, IN_DOMAIN) and source in release.manifest["vectors"] and one.items:
+        return (_near(release, one, item, source),)
+    for near in one.items:
+        shared = shared_tag(release, near, item)
+        if shared is not None:
+            return (_like_history(release, near, item, *shared),)
+    domains = domains_of(release, item)
+    return (_popular(release, item, domains[0] if source == IN_DOMAIN and domains else None),)
+
+
+def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
     """(h,) what each history item adds to the item's score in the table; they sum to it."""
-    hits = release.arrays["table.neighbours"][history] == item  # (h, k)
-    strengths = np.where(hits, release.arrays["table.scores"][history], 0)
+    hits = release.arrays["table.neighbours"][rows] == item  # (h, k)
+    strengths = np.where(hits, release.arrays["table.scores"][rows], 0)
     result: F32 = strengths.sum(axis=1) * weights
     return result
 
 
-def reasons(
-    release: Release, item: int, history: I32, weights: F32, kinds: list[str]
-) -> tuple[Reason, ...]:
-    """At most three reasons, strongest first; none where the table holds no path.
+def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
+    """The query that shows a reason's path in the graph, and its parameters."""
+    if reason.because is None:
+        if reason.tag is not None:
+            return why_cypher.carries_tag(reason.tag, item)
+        return why_cypher.through_popularity(item)
+    if reason.through == "relation":
+        return why_cypher.through_relation(user, reason.because, item)
+    if reason.through == "tag" and reason.tag is not None:
+        return why_cypher.through_tag(user, reason.because, reason.tag, item)
+    if reason.through == "written tag" and reason.tag is not None:
+        return why_cypher.through_written_tag(user, reason.because, reason.tag, item)
+    return why_cypher.through_people(user, reason.because, item)
 
-    Args:
-        release: what is served.
-        item: the row of the item shown.
-        history: (h,) item rows of the subject's history.
-        weights: (h,) their weights.
-        kinds: (h,) what the subject did to each ("save", …).
-    """
-    shares = contributions(release, item, history, weights)
+
+def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
+    shares = contributions(release, item, *history(one))
     total = float(shares.sum())
     if total <= 0:
         return ()
     strongest = np.argsort(-shares, kind="stable")[:MOST_REASONS]
-    return tuple(
-        _through_item(release, int(history[at]), item, kinds[at], float(shares[at]) / total)
-        for at in strongest
-        if shares[at] > 0
-    )
+    shown: dict[int, Reason] = {}
+    for at in strongest.tolist():
+        if shares[at] > 0 and one.items[at] not in shown:
+            share = round(float(shares[at]) / total, 4)
+            who = "one of you" if one.request.household or one.request.mix else "you"
+            shown[one.items[at]] = _through(release, one.items[at], item, one.kinds[at], share, who)
+    return tuple(shown.values())
 
 
-def _through_item(release: Release, source: int, item: int, kind: str, share: float) -> Reason:
-    verb = VERBS.get(kind, "chose")
-    text = f"because you {verb} “{title(release, source)}”"
-    path = [
-        _edge("you", "INTERACTED", kind),
-        _node("Item", title(release, source), release.items.id(source)),
-    ]
-    tag = shared_tag(release, source, item)
-    if tag is not None:
+def _through(release: Release, source: int, item: int, kind: str, share: float, who: str) -> Reason:
+    """From a history item to the item: over a relation, a tag, or people."""
+    verb, name = VERBS.get(kind, "chose"), title(release, source)
+    text = f"because {who} {verb} “{name}”"
+    path = [_edge(who, "INTERACTED", kind), _item(release, source)]
+    if kind.startswith(ASKED):
+        text = f"because you asked for “{kind.removeprefix(ASKED)}”, as “{name}” is tagged"
+        path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), path[1]]
+    relation, shared = _relation(release, source, item), shared_tag(release, source, item)
+    tag = None
+    if relation is not None:
+        through = "relation"
+        text += f", linked to it as “{relation}”"
+        path.append(_edge("both", "RELATED", relation))
+    elif shared is not None:
+        tag, through = shared
         text += f", both tagged “{tag}”"
-        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag, tag)]
+        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag)]
     else:
-        text += ", which the same people choose"
-        path += [_edge("both", "INTERACTED", "by the same users")]
-    path.append(_node("Item", title(release, item), release.items.id(item)))
-    return Reason(text, tuple(path), round(share, 4))
+        through, people = "people", _people(release, source, item)
+        many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
+        text += (
+            f", which {many} choose as well"
+            if people >= FEWEST_PEOPLE
+            else f", which {many} choose"
+        )
+        path.append(_edge("both", "INTERACTED", f"by {many}"))
+    path.append(_item(release, item))
+    return Reason(text, tuple(path), share, release.items.id(source), through, tag)
 
 
-def _node(label: str, text: str, name: str) -> dict[str, str]:
-    return {"node": label, "text": text, "id": name}
+def _asked_for(release: Release, item: int, tag: int) -> Reason:
+    """For an item that was proposed because it carries a tag."""
+    name = tag_parts(release.tags.id(tag))[1]
+    path = (_node("Tag", name), _edge("", "HAS_TAG", ""), _item(release, item))
+    return Reason(f"tagged “{name}”", path, 1.0, None, "tag", name)
+
+
+def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:
+    """For an item that shares a tag with the history, where the table knows no path."""
+    text = f"tagged “{tag}” like “{title(release, source)}”"
+    path = (
+        _item(release, source), _edge("both", "HAS_TAG", ""), _node("Tag", tag),
+        _item(release, item),
+    )  # fmt: skip
+    return Reason(text, path, 1.0, release.items.id(source), through, tag)
+
+
+def _near(release: Release, one: Subject, item: int, source: str) -> Reason:
+    """For an item that learned vectors found: the history item that pulls it most."""
+    vectors = release.arrays[f"vectors.{source}"]
+    queries = release.arrays.get(f"queries.{source}", vectors)
+    rows, weights = history(one)
+    pull = (queries[rows] @ vectors[item]) * weights  # (h, d) @ (d,) -> (h,)
+    best = int(pull.argmax())
+    share = max(float(pull[best]), 0.0) / max(float(np.maximum(pull, 0).sum()), 1e-12)
+    near = int(rows[best])
+    text = f"lies near “{title(release, near)}” in the graph"
+    path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
+    return Reason(text, path, round(share, 4), release.items.id(near), "people")
+
+
+def _popular(release: Release, item: int, domain: str | None) -> Reason:
+    """For an item that is shown because many chose it."""
+    where = f"popular in {domain}" if domain else "popular with everyone"
+    return Reason(where, (_item(release, item),), 1.0, None, "popular")
+
+
+def _placed(release: Release, item: int, label: str) -> Reason:
+    text = "sponsored" if label == SPONSORED else "chosen by the editors"
+    return Reason(text, (_item(release, item),), 1.0, None, "rule")
+
+
+def _item(release: Release, row: int) -> dict[str, str]:
+    return {"node": "Item", "text": title(release, row), "id": release.items.id(row)}
+
+
+def _node(label: str, name: str) -> dict[str, str]:
+    return {"node": label, "text": name, "id": name}
 
 
 def _edge(who: str, relationship: str, text: str) -> dict[str, str]:
     return {"relationship": relationship, "of": who, "text": text}
 
 
-def through_tag(release: Release, tag: int) -> Reason:
-    """For an item that was proposed because it carries a tag."""
-    name = tag_parts(release.tags.id(tag))[1]
-    return Reason(f"tagged “{name}”", (_node("Tag", name, name),), 1.0)
+def _relation(release: Release, one: int, other: int) -> str | None:
+    """The kind of the first relation between two items, in either direction."""
+    indptr, indices = (release.arrays[f"relations.{part}"] for part in ("indptr", "indices"))
+    for source, target in ((one, other), (other, one)):
+        start, stop = indptr[source : source + 2]
+        found = np.flatnonzero(indices[start:stop] == target)
+        if len(found):
+            kind = int(release.arrays["relations.kinds"][start + found[0]])
+            return str(release.manifest["relation_kinds"][kind])
+    return None
 
 
-def like_history(release: Release, source: int, item: int, tag: str) -> Reason:
-    """For an item that shares a tag with the history, where the table knows no path."""
-    text = f"tagged “{tag}” like “{title(release, source)}”"
-    path = (
-        _node("Item", title(release, source), release.items.id(source)),
-        _edge("both", "HAS_TAG", ""),
-        _node("Tag", tag, tag),
-        _node("Item", title(release, item), release.items.id(item)),
+def _people(release: Release, one: int, other: int) -> int:
+    """How many people chose both items."""
+    mine, theirs = sorted((_choosers(release, row) for row in (one, other)), key=len)
+    if len(mine) == 0:
+        return 0
+    at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
+    return int(np.count_nonzero(theirs[at] == mine))
+
+
+def _choosers(release: Release, item: int) -> Any:
+    start, stop = release.arrays["item_users.indptr"][item : item + 2]
+    return release.arrays["item_users.indices"][start:stop]
+
+
+def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None:
+    """The rarest tag that two items share, and how: a "tag" of both, or a "written tag"."""
+    both, here, there = np.intersect1d(
+        tag_rows(release, one), tag_rows(release, other), assume_unique=True, return_indices=True
     )
-    return Reason(text, path, 1.0)
-
-
-def through_popularity(domain: str | None) -> Reason:
-    """For an item that is shown because many chose it."""
-    where = f"popular in {domain}" if domain else "popular with everyone"
-    return Reason(where, (), 1.0)
-
-
-def shared_tag(release: Release, one: int, other: int) -> str | None:
-    """The rarest tag that two items share, by name."""
-    mine, theirs = (tag_rows(release, row) for row in (one, other))
-    both = np.intersect1d(mine, theirs)
     if len(both) == 0:
         return None
     indptr = release.arrays["tag_items.indptr"]
-    rarest = both[np.argmin(indptr[both + 1] - indptr[both])]
-    return tag_parts(release.tags.id(int(rarest)))[1]
+    given = _tags_given(release, one)[here] & _tags_given(release, other)[there]
+    best = np.lexsort((indptr[both + 1] - indptr[both], ~given))[0]
+    name = tag_parts(release.tags.id(int(both[best])))[1]
+    return name, "tag" if given[best] else "written tag"
 
 
 def tag_rows(release: Release, item: int) -> Any:
     """Rows of an item's tags, i32."""
     indptr = release.arrays["item_tags.indptr"]
     return np.asarray(release.arrays["item_tags.indices"][indptr[item] : indptr[item + 1]])
+
+
+def _tags_given(release: Release, item: int) -> Any:
+    indptr = release.arrays["item_tags.indptr"]
+    return np.asarray(release.arrays["item_tags.given"][indptr[item] : indptr[item + 1]])
 
 
 def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
@@ -145,3 +256,19 @@ def domains_of(release: Release, item: int) -> tuple[str, ...]:
 def title(release: Release, item: int) -> str:
     """An item's title, or its id where it has none."""
     return str(release.card(item).get("title") or release.items.id(item))
+
+
+def drawn(reasons: Sequence[Reason]) -> list[str]:
+    """Each reason's path as one line of text, with its share of the score."""
+    lines = []
+    for reason in reasons:
+        steps: list[str] = []
+        for part in reason.path:
+            if "node" in part:
+                steps.append(f"({part['node']} {part['text']})")
+            else:
+                start = "(you) " if part["of"] in ("you", "one of you") else ""
+                said = f" {part['text']}" if part["text"] else ""
+                steps.append(f"{start}─[{part['relationship']}{said}]─")
+        lines.append(f"{reason.share:4.0%}  {' '.join(steps)}")
+    return lines

@@ -36,18 +36,25 @@ class Filters:
         return rows
 
     def _mask(self, wanted: Filter) -> Flags:
-        """(i,) True where an item may be shown; unknown domains and tags allow nothing."""
+        """(i,) True where an item may be shown; unknown domains and tags allow nothing.
+
+        Ages must have been turned into times, see `Filter.at`.
+        """
+        return ~np.asarray(self._release.arrays["hidden"]) & self._holds(wanted)
+
+    def _holds(self, wanted: Filter) -> Flags:
+        """(i,) True where every condition holds, hidden items too."""
         release = self._release
-        mask = ~np.asarray(release.arrays["hidden"])
+        mask = np.ones(len(release.items), np.bool_)
         if wanted.domains:
             mask &= self._any_row("domain_items", [release.domains.row(d) for d in wanted.domains])
         for name in wanted.tags_all:
-            mask &= self._any_row("tag_items", self.tag_rows(name).tolist())
+            mask &= self._any_row("carriers", self.tag_rows(name).tolist())
         if wanted.tags_any:
             rows = [row for name in wanted.tags_any for row in self.tag_rows(name).tolist()]
-            mask &= self._any_row("tag_items", rows)
+            mask &= self._any_row("carriers", rows)
         for name in wanted.tags_none:
-            mask &= ~self._any_row("tag_items", self.tag_rows(name).tolist())
+            mask &= ~self._any_row("carriers", self.tag_rows(name).tolist())
         for name, low, high, allowed in wanted.attributes:
             mask &= self._attribute(name, low, high, allowed)
         created = release.arrays["created_at"]
@@ -55,6 +62,14 @@ class Filters:
             mask &= created >= wanted.created_after
         if wanted.created_before is not None:
             mask &= (created <= wanted.created_before) & (created != NO_TIME)
+        if wanted.items:
+            mask &= np.isin(np.arange(len(mask)), release.items.rows(wanted.items))
+        for part in wanted.all_of:
+            mask &= self._holds(part)
+        if wanted.any_of:
+            mask &= np.logical_or.reduce([self._holds(part) for part in wanted.any_of])
+        for part in wanted.none_of:
+            mask &= ~self._holds(part)
         return mask
 
     def _any_row(self, matrix: str, rows: list[int]) -> Flags:

@@ -1,65 +1,80 @@
 """Who should see what: `Recommender.recommend()` is the only way to a ranked list.
 
-requests ─▶ subjects ─▶ sources propose ─▶ fused ─▶ filled when short ─▶ reranked ─▶ explained
+requests ─▶ subjects ─▶ ranked ─▶ arranged by editorial rules ─▶ explained ─▶ answers
 
 An HTTP request is a batch of one; evaluation and jobs are large batches over the same code.
-Filters hold inside every source and once more at the end, so nothing disallowed is ever shown,
-and a list is short only when fewer items are allowed than were asked for.
+`recommender.subjects` reads the requests, `recommender.ranking` ranks, `recommender.rules`
+arranges, `recommender.explain` tells why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from graph.errors import InputError, NotFound
-from graph.model import NO_ROW, NO_TIME
+from graph.model import NO_TIME
 from recommender import explain
-from recommender.candidates import F32, Ranking, Subjects
+from recommender.candidates import F32, I32, Ranking
 from recommender.filters import Filters
+from recommender.households import fair_order, relevance
+from recommender.pages import item_sums, next_cursor, rotation, shown_before, variety
+from recommender.ranking import Adjust, Lists, Ranker
 from recommender.release import Release
 from recommender.request import DEFAULT, NEUTRAL, Answer, Filter, Recommended, Request
-from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, POOL, Profile, freshness, rerank
-from recommender.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources, fuse
+from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, POOL, Profile
+from recommender.rules import LABELS, Entry, Rule, Rulebook
+from recommender.sources import ITEMS, POPULAR, TAGS, Sources
+from recommender.subjects import Subject, SubjectReader
 
-SESSION_SHARE = 0.7  # of a subject's weight lies on the running session, when there is one
 MOST_ITEMS = 1000  # in one list
 LATEST = "latest"
+BLOCK = 256  # requests ranked in one go
+MASK_CELLS = 64_000_000  # filters × items held at once
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """One request with ids turned into rows."""
+class _Asked:
+    """A subject with what holds for it."""
 
-    request: Request
-    user_row: int
-    items: npt.NDArray[np.int32]
-    weights: F32
-    kinds: list[str]
-    blocked: npt.NDArray[np.int32]
-    tags: list[int]
-    served_by: str
-    notes: tuple[str, ...]
+    subject: Subject
+    rules: tuple[Rule, ...]
+    adjust: Adjust | None
+
+    @property
+    def length(self) -> int:
+        """How many to rank: more than are shown where a limit may drop some."""
+        n = self.subject.request.n
+        limited = any(rule.do in ("limit", *LABELS) for rule in self.rules)
+        return max(POOL, 2 * n) if limited else n
 
 
 class Recommender:
-    """Answers requests from one release; holds no other state, so threads may share it."""
+    """Answers requests from one release; threads may share it."""
 
     def __init__(
-        self, release: Release, erased: frozenset[str] = frozenset(), *, threads: int = 1
+        self,
+        release: Release,
+        erased: frozenset[str] = frozenset(),
+        *,
+        threads: int = 1,
+        rules: Sequence[Rule] = (),
     ) -> None:
-        """Serve a release; `erased` users are treated as unknown."""
+        """Serve a release; `erased` users are treated as unknown, editorial `rules` hold."""
         self.release = release
         self.erased = erased
         self.filters = Filters(release)
+        self.rulebook = Rulebook(rules, release, self.filters)
         self._sources = Sources(release, threads)
         self._fused = {
             ITEMS: 1.0,
             **{name: w for name, w in release.manifest["vectors"].items() if w > 0},
         }
+        self._reader = SubjectReader(release, self.filters)
+        self._ranker = Ranker(release, self._sources, self._fused)
         self.profiles = {NEUTRAL: NEUTRAL_PROFILE, DEFAULT: DEFAULT_PROFILE}
 
     @property
@@ -73,27 +88,32 @@ class Recommender:
         Args:
             requests: see `Request`; unknown users and items are no errors, the answer's notes
                 tell of them. Unknown profiles, sources and attributes are `InputError`s.
-            now: seconds since 1970, for freshness.
+            now: seconds since 1970, for freshness, ages and the times of rules.
         """
-        known = [self._subject(request) for request in requests]
-        if not known:
-            return []
         for request in requests:
             self._check(request)
-        n = max(request.n for request in requests)
-        subjects, tags = self._arrays(known)
-        sources = [self._order(one) for one in known]
-        weights = np.array([self._profile(one).weights() for one in known], np.float32)
-        ranking, origins, parts = self._rank(subjects, tags, n, weights, now, sources)
-        return [
-            self._answer(one, place, ranking, origins, parts) for place, one in enumerate(known)
-        ]
+        answers: list[Answer | None] = [None] * len(requests)
+        alone = []
+        for place, request in enumerate(requests):
+            if request.household:
+                answers[place] = self._for_household(request, now)
+            else:
+                alone.append(place)
+        step = max(1, min(BLOCK, MASK_CELLS // max(len(self.release.items), 1)))
+        for start in range(0, len(alone), step):
+            block = alone[start : start + step]
+            found = self._for_each([requests[place] for place in block], now)
+            for place, answer in zip(block, found, strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]
 
     def rank_users(
         self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
         source: str | None = None, now: int = 0,
     ) -> Ranking:  # fmt: skip
         """The n best unseen items of known users, as arrays, by the code of `recommend`.
+
+        Editorial rules do not hold here: they are for what is shown.
 
         Args:
             user_rows: (b,) rows of the release's users.
@@ -102,26 +122,16 @@ class Recommender:
             source: only this source, unfused and unfilled; None: all, as served.
             now: seconds since 1970, for freshness.
         """
-        histories = self.release.matrix("histories")[user_rows]
-        blocked = self.release.matrix("blocked")[user_rows]
-        subjects = Subjects(
-            histories.indptr.astype(np.int64),
-            histories.indices.astype(np.int32),
-            histories.data.astype(np.float32),
-            blocked.indptr.astype(np.int64),
-            blocked.indices.astype(np.int32),
-            self.filters.mask(Filter())[None, :],
-            np.zeros(len(user_rows), np.int32),
-        )
-        shape = (len(user_rows), len(self.release.tags))
-        tags: Any = csr_array(shape, dtype=np.float32)  # none asked for
+        subjects = self._reader.users(user_rows)
+        tags = self._reader.tags([[]] * len(user_rows))  # none asked for
         if source is not None:
             return self._sources.propose(source, subjects, tags, n)
         weights = np.tile(
             np.array(self.profiles[profile].weights(), np.float32), (len(subjects), 1)
         )
-        order = tuple(self._fused)
-        return self._rank(subjects, tags, n, weights, now, [order] * len(subjects))[0]
+        orders = [tuple(self._fused)] * len(subjects)
+        lists = self._ranker.rank(subjects, tags, n, weights, now, orders)
+        return Ranking(lists.items, lists.scores)
 
     def similar(self, item: str, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """Items near an item; `NotFound` when nobody knows it."""
@@ -135,9 +145,8 @@ class Recommender:
         if len(self.filters.tag_rows(name)) == 0:
             raise NotFound(f"there is no tag {name!r} in release {self.release.name}")
         only = replace(wanted or Filter(), tags_all=(*(wanted or Filter()).tags_all, name))
-        return self.recommend([Request(tags=(name,), n=n, filter=only, profile=NEUTRAL)], now=now)[
-            0
-        ]
+        request = Request(tags=(name,), n=n, filter=only, profile=NEUTRAL)
+        return self.recommend([request], now=now)[0]
 
     def popular(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """What many chose."""
@@ -147,17 +156,115 @@ class Recommender:
     def latest(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """The newest items whose time is known, newest first."""
         created = self.release.arrays["created_at"]
-        allowed = self.filters.mask(wanted or Filter()) & (created != NO_TIME) & (created <= now)
-        rows = np.flatnonzero(allowed)
+        allowed = self.filters.mask((wanted or Filter()).at(now))
+        rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
         rows = rows[np.argsort(-created[rows], kind="stable")][:n]
         items = tuple(
-            self._recommended(int(row), float(created[row]), LATEST, {LATEST: 1.0}, ())
+            self._recommended(Entry(int(row), float(created[row]), LATEST, {LATEST: 1.0}), ())
             for row in rows
         )
         fallback = None if items else "no item that is allowed has a known time"
         return Answer(items, LATEST, fallback, self.release.name, NEUTRAL)
 
-    # ── from requests to arrays ──────────────────────────────────────────────────────────
+    def why(self, user: str, item: str, *, now: int) -> dict[str, Any]:
+        """Why an item is, or would be, shown to a user, with Cypher that shows the same paths.
+
+        The item is told of as in an answer, also when the user has seen it already: `item`,
+        `title`, `score`, its `parts`, `source`, `reasons`; beside them `drawing` (a line of
+        text per path) and `cypher` (`query` and `parameters` of the strongest reason; each
+        reason has its own). `NotFound` when nobody knows the item, or it is hidden.
+        """
+        only = Filter(items=(item,))
+        request = Request(
+            user=user, n=1, filter=only, include_seen=True, profile=NEUTRAL, rules=False
+        )
+        answer = self.recommend([request], now=now)[0]
+        if not answer.items:
+            raise NotFound(f"release {self.release.name} does not show an item {item!r}")
+        shown = answer.items[0]
+        known = user if self._reader.knows(user, self.erased) else None
+        queries = [
+            dict(zip(("query", "parameters"), explain.cypher(known, item, r), strict=True))
+            for r in shown.reasons
+        ]
+        said = answer.to_json()
+        one = said["items"][0]
+        for reason, query in zip(one["reasons"], queries, strict=True):
+            reason["cypher"] = query
+        return {
+            "user": user,
+            **one,
+            "drawing": explain.drawn(shown.reasons),
+            "cypher": queries[0],
+            **{key: said[key] for key in ("served_by", "release", "notes")},
+        }
+
+    # ── one list ─────────────────────────────────────────────────────────────────────────
+
+    def _for_each(self, requests: Sequence[Request], now: int) -> list[Answer]:
+        asked = [self._asked(self._reader.read(one, now, self.erased), now) for one in requests]
+        lists = self._ranked(asked, now)
+        return [
+            self._answer(one, lists, place, lambda _: one.subject)  # noqa: B023 - called at once
+            for place, one in enumerate(asked)
+        ]
+
+    def _for_household(self, request: Request, now: int) -> Answer:
+        """One list for several users; nobody is shown what one of them hid or all may not see."""
+        members = []
+        for user in dict.fromkeys(request.household):
+            alone = replace(request, user=user, household=())
+            member = self._reader.read(alone, now, self.erased)
+            member.request = replace(request, n=max(POOL, 2 * request.n))
+            members.append(member)
+        heard = [member for member in members if member.items] or members[:1]
+        blocked = sorted({row for member in members for row in member.blocked})
+        for member in heard:
+            member.blocked = blocked
+        asked = [self._asked(member, now) for member in heard]
+        lists = self._ranked(asked, now)
+        rows, liked = relevance(lists.items, lists.scores)
+        order = fair_order(liked, asked[0].length)
+        one = Subject(request, heard[0].filter, blocked=blocked, served_by="household")
+        one.notes = [note for member in members for note in member.notes]
+        closest = dict(zip(rows.tolist(), liked.argmax(axis=0).tolist(), strict=True))
+        merged = _merged(lists, rows[order], closest, liked[:, order].mean(axis=0))
+        household = replace(asked[0], subject=one)
+        return self._answer(household, merged, 0, lambda row: heard[closest.get(row, 0)])
+
+    def _asked(self, subject: Subject, now: int) -> _Asked:
+        request = subject.request
+        if request.cursor is not None:
+            subject.blocked += shown_before(request, self._item_sums)
+        rules: tuple[Rule, ...] = ()
+        if request.rules and self.rulebook.rules:
+            rules = self.rulebook.in_force(now, self._segment(subject), request.context)
+        return _Asked(subject, rules, self._adjust(request, rules, now))
+
+    def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
+        steps: list[Adjust] = []
+        edited = self.rulebook.adjust(rules, now)
+        if edited is not None:
+            steps.append(edited)
+        if request.shown:
+            steps.append(lambda rows: rotation(request, self.release.items, rows))
+        if request.seed is not None:
+            seed = request.seed
+            steps.append(lambda rows: variety(seed, rows))
+        return _product(steps) if steps else None
+
+    def _ranked(self, asked: Sequence[_Asked], now: int) -> Lists:
+        known = [one.subject for one in asked]
+        subjects, tags = self._reader.arrays(known)
+        return self._ranker.rank(
+            subjects,
+            tags,
+            max(one.length for one in asked),
+            np.array([self._profile(one).weights() for one in known], np.float32),
+            now,
+            [self._order(one) for one in known],
+            [one.adjust for one in asked],
+        )
 
     def _check(self, request: Request) -> None:
         if not 1 <= request.n <= MOST_ITEMS:
@@ -168,229 +275,115 @@ class Recommender:
             there = ", ".join(self.profiles)
             raise InputError(f"profile {request.profile!r} is not one of {there}")
 
-    def _subject(self, request: Request) -> _Subject:
-        release, arrays, notes = self.release, self.release.arrays, []
-        items, weights, kinds, blocked = [], [], [], []
-        row = NO_ROW
-        if request.user is not None:
-            row = NO_ROW if request.user in self.erased else release.users.row(request.user)
-            if row == NO_ROW:
-                notes.append(f"nobody knows the user {request.user!r} yet")
-        if row != NO_ROW:
-            own = slice(arrays["histories.indptr"][row], arrays["histories.indptr"][row + 1])
-            items += arrays["histories.indices"][own].tolist()
-            weights += arrays["histories.values"][own].tolist()
-            names = release.manifest["event_kinds"]
-            kinds += [names[kind] for kind in arrays["histories.kinds"][own].tolist()]
-            never = "hides" if request.include_seen else "blocked"
-            start, stop = arrays[f"{never}.indptr"][row : row + 2]
-            blocked += arrays[f"{never}.indices"][start:stop].tolist()
-        served_by = "history" if items else "popular"
-        session = {release.items.row(name): weight for name, weight in request.items.items()}
-        unknown = [name for name in request.items if release.items.row(name) == NO_ROW]
-        if unknown:
-            notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
-        session.pop(NO_ROW, None)
-        if session:
-            served_by = "session"
-            total, old = sum(session.values()), sum(weights)
-            weights = [weight * (1 - SESSION_SHARE) / old for weight in weights] if old else []
-            items += session.keys()
-            weights += [weight * SESSION_SHARE / total for weight in session.values()]
-            kinds += ["view"] * len(session)
-            blocked += session.keys()
-        tags = []
-        for name in request.tags:
-            rows = self.filters.tag_rows(name).tolist()
-            tags += rows
-            if not rows:
-                notes.append(f"nobody knows the tag {name!r}")
-        if tags and not items:
-            served_by = TAGS
-        blocked += [row for row in map(release.items.row, request.exclude) if row != NO_ROW]
-        return _Subject(
-            request,
-            row,
-            np.array(items, np.int32),
-            np.array(weights, np.float32),
-            kinds,
-            np.array(blocked, np.int32),
-            tags,
-            served_by,
-            tuple(notes),
-        )
-
-    def _arrays(self, known: list[_Subject]) -> tuple[Subjects, csr_array]:
-        filters = list(dict.fromkeys(one.request.filter for one in known))
-        place = {wanted: row for row, wanted in enumerate(filters)}
-        subjects = Subjects(
-            _starts([one.items for one in known]),
-            np.concatenate([one.items for one in known]),
-            np.concatenate([one.weights for one in known]),
-            _starts([one.blocked for one in known]),
-            np.concatenate([one.blocked for one in known]),
-            np.stack([self.filters.mask(wanted) for wanted in filters]),
-            np.array([place[one.request.filter] for one in known], np.int32),
-        )
-        rows = np.repeat(np.arange(len(known)), [len(one.tags) for one in known])
-        columns = np.array([tag for one in known for tag in one.tags], np.int64)
-        shape = (len(known), len(self.release.tags))
-        tags = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
-        return subjects, tags
-
-    def _order(self, one: _Subject) -> tuple[str, ...]:
+    def _order(self, one: Subject) -> tuple[str, ...]:
         """The sources that are fused for a subject."""
         if one.request.source is not None:
             return (one.request.source,)
         return (*self._fused, TAGS) if one.tags else tuple(self._fused)
 
-    def _profile(self, one: _Subject) -> Profile:
+    def _profile(self, one: Subject) -> Profile:
         profile = self.profiles[one.request.profile or DEFAULT]
         if one.request.long_tail is not None:
             profile = replace(profile, long_tail=one.request.long_tail)
         return profile
 
-    # ── ranking ──────────────────────────────────────────────────────────────────────────
+    def _segment(self, one: Subject) -> str | None:  # noqa: ARG002 - what rules ask about
+        return None
 
-    def _rank(
-        self,
-        subjects: Subjects,
-        tags: csr_array,
-        n: int,
-        weights: F32,
-        now: int,
-        orders: list[tuple[str, ...]],
-    ) -> tuple[Ranking, npt.NDArray[np.int8], F32]:
-        """Lists (b, n), the place in `sources` that gave each item, and what each source gave."""
-        names = self.sources
-        items = np.full((len(subjects), n), -1, np.int32)
-        scores = np.full((len(subjects), n), -np.inf, np.float32)
-        origins = np.full((len(subjects), n), -1, np.int8)
-        parts = np.zeros((len(subjects), n, len(names)), np.float32)
-        neutral = (weights[:, 1:] == 0).all(axis=1)
-        for order, plain in set(zip(orders, neutral.tolist(), strict=True)):
-            same = [o == order and p == plain for o, p in zip(orders, neutral, strict=True)]
-            who = np.flatnonzero(same)
-            pool = n if plain and len(order) == 1 else max(POOL, 2 * n)
-            part, wanted = _take(subjects, who), tags[who]
-            proposed = [self._sources.propose(name, part, wanted, pool) for name in order]
-            blend = [self._fused.get(name, 1.0) for name in order]
-            fused, origin, shares = fuse(proposed, blend, pool)
-            places = np.array([names.index(name) for name in order])
-            origin = np.where(origin >= 0, places[origin], -1).astype(np.int8)
-            spread = np.zeros((*origin.shape, len(names)), np.float32)
-            spread[:, :, places] = shares
-            self._fill(part, wanted, n, fused, origin, spread)
-            chosen = fused
-            if not plain:
-                fresh = self._fresh(weights[who], now)
-                likeness, rarity = (self.release.arrays[a] for a in ("likeness", "rarity"))
-                chosen = rerank(fused, weights[who], likeness, rarity, fresh, n)
-            at = _places(fused.items, chosen.items[:, :n])
-            items[who], scores[who] = chosen.items[:, :n], chosen.scores[:, :n]
-            origins[who] = np.take_along_axis(origin, at, axis=1)
-            parts[who] = np.take_along_axis(spread, at[:, :, None], axis=1)
-        _refuse_disallowed(subjects, items)
-        return Ranking(items, scores), origins, parts
-
-    def _fill(
-        self,
-        subjects: Subjects,
-        tags: csr_array,
-        n: int,
-        fused: Ranking,
-        origin: npt.NDArray[np.int8],
-        parts: F32,
-    ) -> None:
-        """Complete lists shorter than n in place, source after source, below what is there."""
-        names = self.sources
-        for name in (*self._sources.vectors, TAGS, IN_DOMAIN, POPULAR):
-            short = np.flatnonzero(fused.items[:, n - 1] < 0)
-            if len(short) == 0:
-                return
-            more = self._sources.propose(name, _take(subjects, short), tags[short], 2 * n)
-            for place, subject in enumerate(short):
-                have = int(np.count_nonzero(fused.items[subject] >= 0))
-                new = more.items[place][more.items[place] >= 0]
-                new = new[~np.isin(new, fused.items[subject, :have])][: n - have]
-                floor = float(fused.scores[subject, have - 1]) if have else 1.0
-                steps = np.arange(1, len(new) + 1, dtype=np.float32)
-                span = slice(have, have + len(new))
-                fused.items[subject, span] = new
-                fused.scores[subject, span] = floor / (1 + steps)
-                origin[subject, span] = names.index(name)
-                parts[subject, span, names.index(name)] = floor / (1 + steps)
-
-    def _fresh(self, weights: F32, now: int) -> F32:
-        created = self.release.arrays["created_at"]
-        if not weights[:, 3].any():
-            return np.zeros(len(created), np.float32)
-        return freshness(created, now)
+    @cached_property
+    def _item_sums(self) -> npt.NDArray[np.uint32]:
+        return item_sums(self.release.items)
 
     # ── from arrays to answers ───────────────────────────────────────────────────────────
 
     def _answer(
-        self, one: _Subject, place: int, ranking: Ranking, origins: Any, parts: F32
+        self, asked: _Asked, lists: Lists, place: int, speaker: Callable[[int], Subject]
     ) -> Answer:
-        names, shown, filled = self.sources, [], set()
-        asked = self._order(one)
-        if one.served_by == "popular":
-            asked = (*asked, POPULAR)
-        for at in range(one.request.n):
-            row = int(ranking.items[place, at])
-            if row < 0:
-                break
-            source = names[origins[place, at]]
-            if source not in asked:
-                filled.add(source)
-            shares = {
-                names[s]: round(float(parts[place, at, s]), 6)
-                for s in np.flatnonzero(parts[place, at])
-            }
-            why = self._reasons(one, row, source) if one.request.reasons else ()
-            shown.append(
-                self._recommended(row, float(ranking.scores[place, at]), source, shares, why)
-            )
-        served_by = one.served_by if shown else "nothing"
+        one = asked.subject
+        n = one.request.n
+        entries = self._entries(lists, place, asked.length)
+        entries, notes = self._arranged(asked, entries)
+        shown = []
+        for entry in entries:
+            why: tuple[Any, ...] = ()
+            if one.request.reasons:
+                subject = speaker(entry.row)
+                why = explain.reasons(self.release, subject, entry.row, entry.source)
+            shown.append(self._recommended(entry, why))
+        sources = self._order(one) + ((POPULAR,) if one.served_by == "popular" else ())
+        filled = {e.source for e in entries if e.label is None and e.source not in sources}
         return Answer(
             tuple(shown),
-            served_by,
-            _fallback(shown, filled, one.request.n),
+            one.served_by if shown else "nothing",
+            _fallback(shown, filled, n),
             self.release.name,
             one.request.profile or DEFAULT,
-            None,
-            one.notes,
+            self._segment(one),
+            (*one.notes, *notes),
+            next_cursor(one.request, (i.item for i in shown)) if len(shown) == n else None,
         )
 
-    def _reasons(self, one: _Subject, row: int, source: str) -> tuple[Any, ...]:
-        told = explain.reasons(self.release, row, one.items, one.weights, one.kinds)
-        if told:
-            return told
-        carried = set(explain.tag_rows(self.release, row).tolist())
-        for tag in one.tags:
-            if tag in carried:
-                return (explain.through_tag(self.release, tag),)
-        for item in one.items:
-            shared = explain.shared_tag(self.release, int(item), row)
-            if shared is not None:
-                return (explain.like_history(self.release, int(item), row, shared),)
-        domains = explain.domains_of(self.release, row)
-        return (explain.through_popularity(domains[0] if source == IN_DOMAIN else None),)
+    def _entries(self, lists: Lists, place: int, length: int) -> list[Entry]:
+        names = self.sources
+        rows = lists.items[place, :length]
+        count = int(np.count_nonzero(rows >= 0))
+        scores = lists.scores[place, :count].tolist()
+        origins = lists.origins[place, :count].tolist()
+        parts = lists.parts[place, :count].tolist()
+        return [
+            Entry(row, scores[at], names[origins[at]], _named(names, parts[at]))
+            for at, row in enumerate(rows[:count].tolist())
+        ]
 
-    def _recommended(
-        self, row: int, score: float, source: str, parts: dict[str, float], why: tuple[Any, ...]
-    ) -> Recommended:
-        release = self.release
+    def _arranged(self, asked: _Asked, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
+        one, n = asked.subject, asked.subject.request.n
+        if asked.length == n:
+            return entries[:n], ()
+        mask, blocked = self.filters.mask(one.filter), set(one.blocked)
+        known = None if one.seen is None else set(one.seen)
+
+        def allowed(row: int) -> bool:
+            return bool(mask[row]) and row not in blocked and (known is None or row in known)
+
+        return self.rulebook.arrange(asked.rules, entries, n, allowed)
+
+    def _recommended(self, entry: Entry, why: tuple[Any, ...]) -> Recommended:
+        release, row = self.release, entry.row
         return Recommended(
             release.items.id(row),
             explain.title(release, row),
-            round(score, 6),
-            source,
-            parts,
+            round(entry.score, 6),
+            entry.source,
+            entry.parts,
             explain.strongest_tags(release, row),
             explain.domains_of(release, row),
             why,
+            entry.label,
         )
+
+
+def _product(steps: Sequence[Adjust]) -> Adjust:
+    def multiply(rows: I32) -> F32:
+        factors: F32 = np.prod([step(rows) for step in steps], axis=0)
+        return factors
+
+    return multiply
+
+
+def _named(names: Sequence[str], parts: Sequence[float]) -> dict[str, float]:
+    return {name: round(part, 6) for name, part in zip(names, parts, strict=True) if part}
+
+
+def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> Lists:
+    """One list of some rows, each as its closest member was given it."""
+    members = np.array([closest[row] for row in rows.tolist()], np.int64)
+    at = [int(np.flatnonzero(lists.items[m] == r)[0]) for m, r in zip(members, rows, strict=True)]
+    return Lists(
+        rows[None].astype(np.int32),
+        scores[None],
+        lists.origins[members, at][None],
+        lists.parts[members, at][None],
+    )
 
 
 def _fallback(shown: list[Recommended], filled: set[str], n: int) -> str | None:
@@ -400,40 +393,3 @@ def _fallback(shown: list[Recommended], filled: set[str], n: int) -> str | None:
     if len(shown) < n:
         said.append(f"only {len(shown)} items are allowed")
     return "; ".join(said) or None
-
-
-def _refuse_disallowed(subjects: Subjects, items: npt.NDArray[np.int32]) -> None:
-    """The last check on every path: a source that breaks a filter is a defect, never an answer."""
-    rows, places = np.nonzero(items >= 0)
-    if not subjects.masks[subjects.mask[rows], items[rows, places]].all():
-        raise AssertionError("a source proposed an item that the filter does not allow")
-
-
-def _starts(lists: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
-
-
-def _take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
-    """The subjects at some places."""
-    if len(who) == len(subjects):
-        return subjects
-    parts = [subjects.part(int(place), int(place) + 1) for place in who]
-    return Subjects(
-        _starts([part.items for part in parts]),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-        _starts([part.blocked for part in parts]),
-        np.concatenate([part.blocked for part in parts]),
-        subjects.masks,
-        subjects.mask[who],
-    )
-
-
-def _places(pool: npt.NDArray[np.int32], chosen: npt.NDArray[np.int32]) -> Any:
-    """(b, n) where each chosen item stands in the pool."""
-    order = np.argsort(pool, axis=1, kind="stable")
-    ranked = np.take_along_axis(pool, order, axis=1)
-    at = np.empty(chosen.shape, np.int64)
-    for row in range(len(pool)):
-        at[row] = order[row, np.searchsorted(ranked[row], chosen[row])]
-    return at

@@ -1,0 +1,207 @@
+"""From subjects to ranked rows: proposed, fused, filled when short, adjusted, reranked, checked.
+
+Filters hold inside every source and once more at the end, so nothing disallowed is ever shown,
+and a list is short only when fewer items are allowed than were asked for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from recommender.candidates import F32, I32, Ranking, Subjects
+from recommender.release import Release
+from recommender.rerank import POOL, freshness, rerank
+from recommender.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
+
+Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Ranked rows and where they come from, for b subjects."""
+
+    items: I32  # (b, n), -1 where a list is shorter
+    scores: F32  # (b, n), -inf there
+    origins: npt.NDArray[np.int8]  # (b, n) the place in `Sources.names` that gave the most
+    parts: F32  # (b, n, s) what each source gave
+
+
+class Ranker:
+    """Ranks subjects over one release."""
+
+    def __init__(self, release: Release, sources: Sources, fused: Mapping[str, float]) -> None:
+        """Rank by the weighted sum of the sources named in `fused`."""
+        self._release = release
+        self._sources = sources
+        self._fused = fused
+
+    def rank(
+        self,
+        subjects: Subjects,
+        tags: csr_array,
+        n: int,
+        weights: F32,
+        now: int,
+        orders: Sequence[tuple[str, ...]],
+        adjustments: Sequence[Adjust | None] | None = None,
+    ) -> Lists:
+        """The best n for each of b subjects.
+
+        Args:
+            subjects: histories, what is blocked, what is allowed.
+            tags: (b, t) tags asked for.
+            n: length of the lists.
+            weights: (b, 4) of reranking, see `Profile.weights`.
+            now: seconds since 1970, for freshness.
+            orders: which sources are fused for each subject.
+            adjustments: for each subject what rules, rotation and seeds make of the scores of
+                its candidates, before reranking; None: nothing.
+        """
+        count, names = len(subjects), self._sources.names
+        adjust = adjustments or [None] * count
+        lists = Lists(
+            np.full((count, n), -1, np.int32),
+            np.full((count, n), -np.inf, np.float32),
+            np.full((count, n), -1, np.int8),
+            np.zeros((count, n, len(names)), np.float32),
+        )
+        neutral = (weights[:, 1:] == 0).all(axis=1).tolist()
+        changed = [one is not None for one in adjust]
+        kinds = list(zip(orders, neutral, changed, strict=True))
+        for kind in dict.fromkeys(kinds):
+            order, plain, adjusted = kind
+            who = np.flatnonzero([one == kind for one in kinds])
+            part, wanted = take(subjects, who), tags[who]
+            pool = n if plain and not adjusted and len(order) == 1 else max(POOL, 2 * n)
+            found = self._candidates(part, wanted, order, n, pool)
+            if adjusted:
+                found = _adjusted(found, [adjust[place] for place in who])
+            if not plain:
+                found = self._reranked(found, weights[who], now, n)
+            lists.items[who], lists.scores[who] = found.items[:, :n], found.scores[:, :n]
+            lists.origins[who], lists.parts[who] = found.origins[:, :n], found.parts[:, :n]
+        _refuse_disallowed(subjects, lists.items)
+        return lists
+
+    def _candidates(
+        self, subjects: Subjects, tags: csr_array, order: tuple[str, ...], n: int, pool: int
+    ) -> Lists:
+        """The pool that a list is chosen from, at least n long where enough is allowed."""
+        names = self._sources.names
+        proposed = [self._sources.propose(name, subjects, tags, pool) for name in order]
+        fused, origin, shares = fuse(proposed, [self._fused.get(o, 1.0) for o in order], pool)
+        # Scores are told in the units of the first source, whose sums over the history are
+        # exact: without an item of the history they fall by just what that item gave.
+        best = proposed[0].scores[:, 0]
+        unit = np.where(best > 0, best, 1).astype(np.float32)
+        places = np.array([names.index(name) for name in order])
+        spread = np.zeros((*origin.shape, len(names)), np.float32)
+        spread[:, :, places] = shares * unit[:, None, None]
+        lists = Lists(
+            fused.items,
+            fused.scores * unit[:, None],
+            np.where(origin >= 0, places[origin], -1).astype(np.int8),
+            spread,
+        )
+        self._fill(subjects, tags, n, lists)
+        return lists
+
+    def _fill(self, subjects: Subjects, tags: csr_array, n: int, lists: Lists) -> None:
+        """Complete lists shorter than n in place, source after source, below what is there."""
+        names = self._sources.names
+        for name in (*self._sources.vectors, TAGS, IN_DOMAIN, POPULAR):
+            short = np.flatnonzero(lists.items[:, n - 1] < 0)
+            if len(short) == 0:
+                return
+            more = self._sources.propose(name, take(subjects, short), tags[short], 2 * n)
+            for place, subject in enumerate(short):
+                have = int(np.count_nonzero(lists.items[subject] >= 0))
+                new = more.items[place][more.items[place] >= 0]
+                new = new[~np.isin(new, lists.items[subject, :have])][: n - have]
+                floor = float(lists.scores[subject, have - 1]) if have else 1.0
+                steps = np.arange(1, len(new) + 1, dtype=np.float32)
+                span = slice(have, have + len(new))
+                lists.items[subject, span] = new
+                lists.scores[subject, span] = floor / (1 + steps)
+                lists.origins[subject, span] = names.index(name)
+                lists.parts[subject, span, names.index(name)] = floor / (1 + steps)
+
+    def _reranked(self, lists: Lists, weights: F32, now: int, n: int) -> Lists:
+        arrays = self._release.arrays
+        created = arrays["created_at"]
+        fresh = np.zeros(len(created), np.float32)
+        if weights[:, 3].any():
+            fresh = freshness(created, now)
+        chosen = rerank(
+            Ranking(lists.items, lists.scores),
+            weights, arrays["likeness"], arrays["rarity"], fresh, n,
+        )  # fmt: skip
+        at = _places(lists.items, chosen.items)
+        return Lists(
+            chosen.items,
+            chosen.scores,
+            np.take_along_axis(lists.origins, at, axis=1),
+            np.take_along_axis(lists.parts, at[:, :, None], axis=1),
+        )
+
+
+def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:
+    """Scores multiplied, and the order that follows from them."""
+    factors = np.ones_like(lists.scores)
+    for row, adjust in enumerate(adjustments):
+        count = int(np.count_nonzero(lists.items[row] >= 0))
+        if adjust is not None:
+            factors[row, :count] = adjust(lists.items[row, :count])
+    scores = lists.scores * factors
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return Lists(
+        np.take_along_axis(lists.items, order, axis=1),
+        np.take_along_axis(scores, order, axis=1),
+        np.take_along_axis(lists.origins, order, axis=1),
+        np.take_along_axis(lists.parts * factors[:, :, None], order[:, :, None], axis=1),
+    )
+
+
+def _refuse_disallowed(subjects: Subjects, items: I32) -> None:
+    """The last check on every path: a source that breaks a filter is a defect, never an answer."""
+    rows, places = np.nonzero(items >= 0)
+    if not subjects.masks[subjects.mask[rows], items[rows, places]].all():
+        raise AssertionError("a source proposed an item that the filter does not allow")
+
+
+def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
+    """The subjects at some places."""
+    if len(who) == len(subjects):
+        return subjects
+    liked, liked_at = _runs(subjects.indptr, who)
+    shut, shut_at = _runs(subjects.blocked_indptr, who)
+    return Subjects(
+        liked,
+        subjects.items[liked_at],
+        subjects.weights[liked_at],
+        shut,
+        subjects.blocked[shut_at],
+        subjects.masks,
+        subjects.mask[who],
+    )
+
+
+def _runs(indptr: npt.NDArray[np.int64], who: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    """The indptr of some rows, and where their entries stand."""
+    counts = indptr[who + 1] - indptr[who]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return starts, np.repeat(indptr[who] - starts[:-1], counts) + np.arange(starts[-1])
+
+
+def _places(pool: I32, chosen: I32) -> Any:
+    """(b, n) where each chosen item stands in the pool."""
+    order = np.argsort(pool, axis=1, kind="stable")
+    ranked = np.take_along_axis(pool, order, axis=1)
+    at = np.empty(chosen.shape, np.int64)
+    for row in range(len(pool)):
+        at[row] = order[row, np.searchsorted(ranked[row], chosen[row])]
+    return at
