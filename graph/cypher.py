@@ -1,0 +1,234 @@
+"""Every statement the Neo4j store says, and the schema.
+
+Nodes are found by their ids once per batch; after that, inside the same transaction, by the
+server's own numbers, which saves an index search per event. `id()` belongs to Cypher 5, so every
+statement that uses it says which Cypher it speaks.
+"""
+
+SCHEMA_VERSION = 1
+
+CONSTRAINTS = (
+    "CREATE CONSTRAINT user_id IF NOT EXISTS FOR (n:User) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT item_id IF NOT EXISTS FOR (n:Item) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT tag_key IF NOT EXISTS FOR (n:Tag) REQUIRE (n.category, n.name) IS UNIQUE",
+    "CREATE CONSTRAINT domain_name IF NOT EXISTS FOR (n:Domain) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT segment_name IF NOT EXISTS FOR (n:Segment) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT batch_name IF NOT EXISTS FOR (n:AppliedBatch) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT counter_name IF NOT EXISTS FOR (n:Counter) REQUIRE n.name IS UNIQUE",
+    (
+        "CREATE CONSTRAINT event_id IF NOT EXISTS "
+        "FOR ()-[r:INTERACTED]-() REQUIRE r.event_id IS UNIQUE"
+    ),
+)
+AWAIT_INDEXES = "CALL db.awaitIndexes(60)"
+
+# The counter: one node that every writer locks first, so there is one writer at a time.
+LOCK_COUNTER = """
+MERGE (c:Counter {name: 'events'})
+ON CREATE SET c.watermark = 0, c.kinds = [], c.columns = [], c.schema = $schema
+SET c.writer = timestamp()
+RETURN c.watermark AS watermark, c.kinds AS kinds, c.columns AS columns, c.schema AS schema
+"""
+READ_COUNTER = """
+MATCH (c:Counter {name: 'events'})
+RETURN c.watermark AS watermark, c.kinds AS kinds, c.columns AS columns, c.schema AS schema
+"""
+SAVE_COUNTER = """
+MATCH (c:Counter {name: 'events'})
+SET c.watermark = $watermark, c.kinds = $kinds, c.columns = $columns
+"""
+IS_APPLIED = "MATCH (b:AppliedBatch {name: $name}) RETURN count(b) AS found"
+RECORD_APPLIED = "CREATE (:AppliedBatch {name: $name})"
+
+KEYS = {
+    "User": "User {id: $keys[k][0]}",
+    "Item": "Item {id: $keys[k][0]}",
+    "Tag": "Tag {category: $keys[k][0], name: $keys[k][1]}",
+    "Domain": "Domain {name: $keys[k][0]}",
+    "Segment": "Segment {name: $keys[k][0]}",
+}
+_BORN_WITH = {"User": "SET n.consent = true ", "Item": "SET n.hidden = false "}
+
+
+def find_nodes(label: str) -> str:
+    """Places in `$keys` of the nodes that are there, and their numbers."""
+    return (
+        f"CYPHER 5 UNWIND range(0, size($keys) - 1) AS k MATCH (n:{KEYS[label]}) "
+        "RETURN k, id(n) AS node"
+    )
+
+
+def make_nodes(label: str) -> str:
+    """Make the nodes of `$keys`."""
+    return (
+        f"CYPHER 5 UNWIND range(0, size($keys) - 1) AS k CREATE (n:{KEYS[label]}) "
+        f"{_BORN_WITH.get(label, '')}RETURN k, id(n) AS node"
+    )
+
+
+# $rows: node, and what is not null replaces what is stored
+SET_USERS = """CYPHER 5
+UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
+SET n.consent = coalesce(row.consent, n.consent),
+    n.attributes = coalesce(row.attributes, n.attributes)
+"""
+SET_ITEMS = """CYPHER 5
+UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
+SET n.title = coalesce(row.title, n.title), n.hidden = coalesce(row.hidden, n.hidden),
+    n.created_at = coalesce(row.created_at, n.created_at),
+    n.attributes = coalesce(row.attributes, n.attributes)
+"""
+CLEAR_ITEMS = """CYPHER 5
+UNWIND $nodes AS node MATCH (n) WHERE id(n) = node
+SET n.title = null, n.created_at = null, n.attributes = null
+WITH n MATCH (n)-[old:HAS_TAG|IN]->() DELETE old
+"""
+
+# $rows, one per user: user, seq of the first, and lists of the same length: items, kinds (places
+# in $kinds), and where the batch has any: values, tags, times, ids. A null list gives nulls.
+_EACH_EVENT = """CYPHER 5
+UNWIND $rows AS row MATCH (u) WHERE id(u) = row.user
+UNWIND range(0, size(row.items) - 1) AS k
+MATCH (i) WHERE id(i) = row.items[k]
+"""
+_NEW_EVENT = """CREATE (u)-[:INTERACTED {kind: $kinds[row.kinds[k]], value: row.values[k],
+    tag: row.tags[k], at: row.times[k], event_id: row.ids[k], seq: row.seq + k}]->(i)"""
+CREATE_EVENTS = _EACH_EVENT + _NEW_EVENT
+UPSERT_EVENTS = f"""{_EACH_EVENT}
+OPTIONAL MATCH (u)-[r:INTERACTED]->(i)
+WHERE r.kind = $kinds[row.kinds[k]] AND coalesce(r.tag, '') = coalesce(row.tags[k], '')
+  AND coalesce(r.at, $no_time) = coalesce(row.times[k], $no_time)
+  AND coalesce(r.event_id, '') = coalesce(row.ids[k], '')
+WITH u, i, r, row, k
+FOREACH (_ IN CASE WHEN r IS NULL THEN [1] ELSE [] END | {_NEW_EVENT})
+FOREACH (_ IN CASE WHEN r IS NOT NULL
+    AND (r.value <> row.values[k] OR (r.value IS NULL) <> (row.values[k] IS NULL))
+    THEN [1] ELSE [] END | SET r.value = row.values[k], r.seq = row.seq + k)
+"""
+# An event that is known by its id and was something else: what it was goes.
+REMOVE_MOVED = """CYPHER 5
+UNWIND $rows AS row MATCH (u)-[r:INTERACTED {event_id: row.id}]->(i)
+WHERE id(u) <> row.user OR id(i) <> row.item OR r.kind <> row.kind
+  OR coalesce(r.tag, '') <> row.tag OR coalesce(r.at, $no_time) <> row.at
+WITH id(u) AS user, r DELETE r RETURN DISTINCT user
+"""
+COUNT_USED_TAGS = """CYPHER 5
+UNWIND $nodes AS node MATCH (u) WHERE id(u) = node
+CALL (u) { MATCH (u)-[old:USED]->() DELETE old }
+CALL (u) {
+  MATCH (u)-[r:INTERACTED]->() WHERE r.tag IS NOT NULL
+  WITH r.tag AS name, count(*) AS events
+  MATCH (t:Tag {category: $category, name: name})
+  CREATE (u)-[:USED {events: events}]->(t)
+}
+"""
+
+LINKS = {  # table -> label, relationship, label
+    "item_tags": ("Item", "HAS_TAG", "Tag"),
+    "item_domains": ("Item", "IN", "Domain"),
+    "item_relations": ("Item", "RELATED", "Item"),
+    "user_relations": ("User", "KNOWS", "User"),
+}
+
+
+def merge_links(table: str) -> str:
+    """$rows, one per source: source, and lists: targets, weights, kinds (null without kinds)."""
+    relationship = LINKS[table][1]
+    kind = " {kind: row.kinds[k]}" if table.endswith("relations") else ""
+    return f"""CYPHER 5
+UNWIND $rows AS row MATCH (a) WHERE id(a) = row.source
+UNWIND range(0, size(row.targets) - 1) AS k MATCH (b) WHERE id(b) = row.targets[k]
+MERGE (a)-[r:{relationship}{kind}]->(b) SET r.weight = row.weights[k]
+"""
+
+
+def read_links(table: str) -> str:
+    """One source a row, with lists."""
+    label, relationship, _ = LINKS[table]
+    kinds = ", collect(r.kind) AS kinds" if table.endswith("relations") else ", [] AS kinds"
+    return f"""CYPHER 5
+MATCH (a:{label}) CALL (a) {{
+  MATCH (a)-[r:{relationship}]->(b)
+  RETURN collect(id(b)) AS targets, collect(r.weight) AS weights{kinds}
+}}
+WITH a, targets, weights, kinds WHERE size(targets) > 0
+RETURN a.id AS source, targets, weights, kinds
+"""
+
+
+def read_names(label: str) -> str:
+    """Number and key of every node of a label."""
+    columns = {"Tag": "n.category AS category, n.name AS name", "Domain": "n.name AS name"}
+    return f"CYPHER 5 MATCH (n:{label}) RETURN id(n) AS node, " + columns.get(label, "n.id AS name")
+
+
+EVENT_COLUMNS = {  # column -> property, and the parameter that stands for null
+    "value": "collect(coalesce(r.value, $no_value)) AS value",
+    "tag": "collect(coalesce(r.tag, '')) AS tag",
+    "at": "collect(coalesce(r.at, $no_time)) AS at",
+    "event_id": "collect(coalesce(r.event_id, '')) AS event_id",
+}
+
+
+def read_events(columns: list[str], several_kinds: bool, until: bool) -> str:
+    """One user a row, with lists of only those columns that any event ever had."""
+    lists = ["collect(id(i)) AS item"]
+    if several_kinds:
+        lists.append("collect($kinds[r.kind]) AS kind")
+    lists += [EVENT_COLUMNS[column] for column in columns]
+    names = ", ".join(text.rsplit(" ", 1)[1] for text in lists)
+    where = "WHERE r.seq <= $until" if until else ""
+    return f"""CYPHER 5
+MATCH (u:User) CALL (u) {{
+  MATCH (u)-[r:INTERACTED]->(i) {where} RETURN {", ".join(lists)}
+}}
+WITH u, {names} WHERE size(item) > 0
+RETURN u.id AS user, {names}
+"""
+
+
+READ_USERS = "MATCH (n:User) RETURN n.id AS id, n.consent AS consent, n.attributes AS attributes"
+READ_ITEMS = """MATCH (n:Item) RETURN n.id AS id, n.title AS title, n.created_at AS created_at,
+n.hidden AS hidden, n.attributes AS attributes"""
+USER_EVENTS = """
+MATCH (u:User {id: $user})-[r:INTERACTED]->(i:Item)
+RETURN u.id AS user, i.id AS item, r.kind AS kind, r.value AS value, r.tag AS tag, r.at AS at,
+  r.event_id AS event_id
+"""
+COUNTS = {
+    "users": "MATCH (n:User) RETURN count(n) AS n",
+    "items": "MATCH (n:Item) RETURN count(n) AS n",
+    "item_tags": "MATCH (:Item)-[r:HAS_TAG]->() RETURN count(r) AS n",
+    "item_domains": "MATCH (:Item)-[r:IN]->() RETURN count(r) AS n",
+    "events": "MATCH (:User)-[r:INTERACTED]->() RETURN count(r) AS n",
+    "item_relations": "MATCH (:Item)-[r:RELATED]->() RETURN count(r) AS n",
+    "user_relations": "MATCH (:User)-[r:KNOWS]->() RETURN count(r) AS n",
+    "tags": """MATCH (n:Tag) WHERE EXISTS { (:Item)-[:HAS_TAG]->(n) }
+        OR EXISTS { (:User)-[:USED]->(n) } RETURN count(n) AS n""",
+}
+ERASE_USER = """
+MATCH (u:User {id: $user})
+WITH u, COUNT { (u)-[:INTERACTED]->() } AS events
+DETACH DELETE u
+RETURN events
+"""
+
+# What models found. $rows, one per source node; old ones carry another release.
+WRITE_SEGMENTS = """CYPHER 5
+UNWIND $rows AS row MATCH (u) WHERE id(u) = row.source
+UNWIND row.targets AS target MATCH (s) WHERE id(s) = target
+MERGE (u)-[r:IN_SEGMENT]->(s) SET r.release = $release
+"""
+WRITE_NEAR = """CYPHER 5
+UNWIND $rows AS row MATCH (a) WHERE id(a) = row.source
+UNWIND range(0, size(row.targets) - 1) AS k MATCH (b) WHERE id(b) = row.targets[k]
+MERGE (a)-[r:NEAR]->(b) SET r.score = row.weights[k], r.release = $release
+"""
+REMOVE_OLD = (
+    """MATCH (:User)-[r:IN_SEGMENT]->() WHERE r.release <> $release
+    WITH r LIMIT $limit DELETE r RETURN count(*) AS gone""",
+    """MATCH (:Item)-[r:NEAR]->() WHERE r.release <> $release
+    WITH r LIMIT $limit DELETE r RETURN count(*) AS gone""",
+    """MATCH (s:Segment) WHERE NOT EXISTS { (:User)-[:IN_SEGMENT]->(s) }
+    WITH s LIMIT $limit DELETE s RETURN count(*) AS gone""",
+)

@@ -1,0 +1,59 @@
+"""Copies one store into another: `nichegraph migrate`."""
+
+from collections.abc import Callable
+
+from graph.errors import InputError, StoreError
+from graph.model import SCHEMAS
+from graph.store import GraphStore
+
+ROWS = 100_000  # per batch
+
+
+def migrate(
+    source: GraphStore,
+    target: GraphStore,
+    *,
+    into_filled: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _table, _done, _rows: None,
+) -> dict[str, int]:
+    """Copy all facts; both stores then give the same snapshot and the same fingerprint.
+
+    What models found is not copied: the next refresh writes it. Names of applied batches are not
+    either: applied again, they change nothing. Nothing may write to the source meanwhile.
+
+    Args:
+        source: what is copied.
+        target: an empty store.
+        into_filled: copy although the target has facts already, to go on with a copy that was
+            interrupted; other facts in it stay.
+        progress: called with a table's name, its rows written so far, and all its rows.
+
+    Returns:
+        Rows of each table that were copied.
+
+    Raises:
+        InputError: the target is not empty.
+        StoreError: a store does not answer, or the copy has not as many rows as the source.
+    """
+    if not into_filled and any(target.counts().values()):
+        raise InputError(
+            f"{target.uri} is not empty; choose another store, or say that an interrupted copy "
+            "goes on"
+        )
+    copied = {}
+    for name in SCHEMAS:
+        table = source.read(name)
+        for start in range(0, table.num_rows, ROWS):
+            part = table.slice(start, ROWS)
+            target.apply({name: part})
+            progress(name, start + part.num_rows, table.num_rows)
+        copied[name] = table.num_rows
+    if not into_filled:
+        there = target.counts()
+        for name, rows in copied.items():
+            if there[name] != rows:
+                raise StoreError(
+                    f"{target.uri} has {there[name]} rows of {name}, the source {rows}: one of "
+                    "them was written to meanwhile; start again with an empty store"
+                )
+    return copied
