@@ -54,6 +54,15 @@ def through_relation(user: str | None, because: str, item: str) -> Cypher:
     return query, _parameters(user, because, item)
 
 
+def through_vectors(because: str, item: str) -> Cypher:
+    """The two items, and how near the last refresh put them; null: not among the nearest."""
+    query = (
+        "MATCH (h:Item {id: $because}), (i:Item {id: $item}) OPTIONAL MATCH (h)-[n:NEAR]-(i) "
+        f"RETURN h.id AS because, i.id AS item, n.score AS nearness LIMIT {MOST_PATHS}"
+    )
+    return query, {"because": because, "item": item}
+
+
 def through_popularity(item: str) -> Cypher:
     """How many people touched the item."""
     query = (

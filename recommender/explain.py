@@ -78,6 +78,8 @@ def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
         return why_cypher.through_popularity(item)
     if reason.through == "relation":
         return why_cypher.through_relation(user, reason.because, item)
+    if reason.through == "vectors":
+        return why_cypher.through_vectors(reason.because, item)
     if reason.through == "tag" and reason.tag is not None:
         return why_cypher.through_tag(user, reason.because, reason.tag, item)
     if reason.through == "written tag" and reason.tag is not None:
@@ -159,7 +161,7 @@ def _near(release: Release, one: Subject, item: int, source: str) -> Reason:
     near = int(rows[best])
     text = f"lies near “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
-    return Reason(text, path, round(share, 4), release.items.id(near), "people")
+    return Reason(text, path, round(share, 4), release.items.id(near), "vectors")
 
 
 def _popular(release: Release, item: int, domain: str | None) -> Reason:

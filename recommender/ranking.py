@@ -20,6 +20,11 @@ from recommender.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
 Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
 
 
+def pool_size(n: int) -> int:
+    """How many candidates a list of n is chosen from."""
+    return max(POOL, 2 * n)
+
+
 @dataclass(frozen=True)
 class Lists:
     """Ranked rows and where they come from, for b subjects."""
@@ -43,47 +48,57 @@ class Ranker:
         self,
         subjects: Subjects,
         tags: csr_array,
-        n: int,
+        n: Sequence[int],
         weights: F32,
         now: int,
         orders: Sequence[tuple[str, ...]],
         adjustments: Sequence[Adjust | None] | None = None,
+        whole: Sequence[bool] | None = None,
     ) -> Lists:
-        """The best n for each of b subjects.
+        """The best n for each of b subjects; what one gets does not depend on the others.
 
         Args:
             subjects: histories, what is blocked, what is allowed.
             tags: (b, t) tags asked for.
-            n: length of the lists.
+            n: for each subject the length of its list.
             weights: (b, 4) of reranking, see `Profile.weights`.
             now: seconds since 1970, for freshness.
             orders: which sources are fused for each subject.
             adjustments: for each subject what rules, rotation and seeds make of the scores of
                 its candidates, before reranking; None: nothing.
+            whole: which subjects get the whole pool (`pool_size`) in its order, of which the
+                first n are the same; rules choose from it.
         """
         count, names = len(subjects), self._sources.names
         adjust = adjustments or [None] * count
+        spare = whole or [False] * count
+        lengths = [pool_size(k) if w else k for k, w in zip(n, spare, strict=True)]
+        width = max(lengths, default=0)
         lists = Lists(
-            np.full((count, n), -1, np.int32),
-            np.full((count, n), -np.inf, np.float32),
-            np.full((count, n), -1, np.int8),
-            np.zeros((count, n, len(names)), np.float32),
+            np.full((count, width), -1, np.int32),
+            np.full((count, width), -np.inf, np.float32),
+            np.full((count, width), -1, np.int8),
+            np.zeros((count, width, len(names)), np.float32),
         )
         neutral = (weights[:, 1:] == 0).all(axis=1).tolist()
         changed = [one is not None for one in adjust]
-        kinds = list(zip(orders, neutral, changed, strict=True))
-        for kind in dict.fromkeys(kinds):
-            order, plain, adjusted = kind
-            who = np.flatnonzero([one == kind for one in kinds])
+        groups: dict[Any, list[int]] = {}
+        for place, kind in enumerate(zip(orders, neutral, changed, n, lengths, strict=True)):
+            groups.setdefault(kind, []).append(place)
+        for (order, plain, adjusted, asked, length), places in groups.items():
+            who = np.array(places)
             part, wanted = take(subjects, who), tags[who]
-            pool = n if plain and not adjusted and len(order) == 1 else max(POOL, 2 * n)
-            found = self._candidates(part, wanted, order, n, pool)
+            simple = plain and not adjusted and len(order) == 1
+            pool = length if simple else pool_size(asked)
+            found = self._candidates(part, wanted, order, length, pool)
             if adjusted:
-                found = _adjusted(found, [adjust[place] for place in who])
+                found = _adjusted(found, [adjust[place] for place in places])
             if not plain:
-                found = self._reranked(found, weights[who], now, n)
-            lists.items[who], lists.scores[who] = found.items[:, :n], found.scores[:, :n]
-            lists.origins[who], lists.parts[who] = found.origins[:, :n], found.parts[:, :n]
+                found = self._reranked(found, weights[who], now, length)
+            lists.items[who, :length] = found.items[:, :length]
+            lists.scores[who, :length] = found.scores[:, :length]
+            lists.origins[who, :length] = found.origins[:, :length]
+            lists.parts[who, :length] = found.parts[:, :length]
         _refuse_disallowed(subjects, lists.items)
         return lists
 

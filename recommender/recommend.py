@@ -22,10 +22,10 @@ from recommender.candidates import F32, I32, Ranking
 from recommender.filters import Filters
 from recommender.households import fair_order, relevance
 from recommender.pages import item_sums, next_cursor, rotation, shown_before, variety
-from recommender.ranking import Adjust, Lists, Ranker
+from recommender.ranking import Adjust, Lists, Ranker, pool_size
 from recommender.release import Release
 from recommender.request import DEFAULT, NEUTRAL, Answer, Filter, Recommended, Request
-from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, POOL, Profile
+from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
 from recommender.rules import LABELS, Entry, Rule, Rulebook
 from recommender.sources import ITEMS, POPULAR, TAGS, Sources
 from recommender.subjects import Subject, SubjectReader
@@ -45,11 +45,9 @@ class _Asked:
     adjust: Adjust | None
 
     @property
-    def length(self) -> int:
-        """How many to rank: more than are shown where a limit may drop some."""
-        n = self.subject.request.n
-        limited = any(rule.do in ("limit", *LABELS) for rule in self.rules)
-        return max(POOL, 2 * n) if limited else n
+    def arranged(self) -> bool:
+        """Whether rules arrange the list, and so need more to choose from than is shown."""
+        return any(rule.do in ("limit", *LABELS) for rule in self.rules)
 
 
 class Recommender:
@@ -130,7 +128,7 @@ class Recommender:
             np.array(self.profiles[profile].weights(), np.float32), (len(subjects), 1)
         )
         orders = [tuple(self._fused)] * len(subjects)
-        lists = self._ranker.rank(subjects, tags, n, weights, now, orders)
+        lists = self._ranker.rank(subjects, tags, [n] * len(subjects), weights, now, orders)
         return Ranking(lists.items, lists.scores)
 
     def similar(self, item: str, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
@@ -211,11 +209,12 @@ class Recommender:
 
     def _for_household(self, request: Request, now: int) -> Answer:
         """One list for several users; nobody is shown what one of them hid or all may not see."""
+        self._reader.check(request)
         members = []
         for user in dict.fromkeys(request.household):
             alone = replace(request, user=user, household=())
             member = self._reader.read(alone, now, self.erased)
-            member.request = replace(request, n=max(POOL, 2 * request.n))
+            member.request = request
             members.append(member)
         heard = [member for member in members if member.items] or members[:1]
         blocked = sorted({row for member in members for row in member.blocked})
@@ -224,7 +223,7 @@ class Recommender:
         asked = [self._asked(member, now) for member in heard]
         lists = self._ranked(asked, now)
         rows, liked = relevance(lists.items, lists.scores)
-        order = fair_order(liked, asked[0].length)
+        order = fair_order(liked, pool_size(request.n))
         one = Subject(request, heard[0].filter, blocked=blocked, served_by="household")
         one.notes = [note for member in members for note in member.notes]
         closest = dict(zip(rows.tolist(), liked.argmax(axis=0).tolist(), strict=True))
@@ -259,11 +258,12 @@ class Recommender:
         return self._ranker.rank(
             subjects,
             tags,
-            max(one.length for one in asked),
+            [one.request.n for one in known],
             np.array([self._profile(one).weights() for one in known], np.float32),
             now,
             [self._order(one) for one in known],
             [one.adjust for one in asked],
+            [one.arranged or bool(one.subject.request.household) for one in asked],
         )
 
     def _check(self, request: Request) -> None:
@@ -301,7 +301,7 @@ class Recommender:
     ) -> Answer:
         one = asked.subject
         n = one.request.n
-        entries = self._entries(lists, place, asked.length)
+        entries = self._entries(lists, place)
         entries, notes = self._arranged(asked, entries)
         shown = []
         for entry in entries:
@@ -323,9 +323,8 @@ class Recommender:
             next_cursor(one.request, (i.item for i in shown)) if len(shown) == n else None,
         )
 
-    def _entries(self, lists: Lists, place: int, length: int) -> list[Entry]:
-        names = self.sources
-        rows = lists.items[place, :length]
+    def _entries(self, lists: Lists, place: int) -> list[Entry]:
+        names, rows = self.sources, lists.items[place]
         count = int(np.count_nonzero(rows >= 0))
         scores = lists.scores[place, :count].tolist()
         origins = lists.origins[place, :count].tolist()
@@ -337,7 +336,7 @@ class Recommender:
 
     def _arranged(self, asked: _Asked, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
         one, n = asked.subject, asked.subject.request.n
-        if asked.length == n:
+        if not asked.arranged:
             return entries[:n], ()
         mask, blocked = self.filters.mask(one.filter), set(one.blocked)
         known = None if one.seen is None else set(one.seen)

@@ -107,7 +107,7 @@ class Reason:
     path: tuple[dict[str, str], ...]  # nodes and relationships from the subject to the item
     share: float  # of the item's score that this path explains, 0 … 1
     because: str | None = None  # id of the history's item that the path starts from
-    through: str = ""  # "tag", "written tag", "relation" or "people": how it goes on
+    through: str = ""  # "tag", "written tag", "relation", "people" … : how it goes on
     tag: str | None = None  # name of the tag that both items carry
 
 

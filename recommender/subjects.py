@@ -66,7 +66,7 @@ class SubjectReader:
 
     def read(self, request: Request, now: int, erased: frozenset[str]) -> Subject:
         """The subject of a request; unknown ids are noted, `erased` users are unknown."""
-        self._check(request)
+        self.check(request)
         one = Subject(request, request.filter.at(now))
         if request.mix:
             self._mix(one, erased)
@@ -80,7 +80,8 @@ class SubjectReader:
         """Whether a user is in the release and not erased."""
         return user not in erased and user in self._release.users
 
-    def _check(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
+        """An `InputError` when what is asked for does not go together."""
         alone = bool(request.user or request.items or request.tags)
         if bool(request.mix) + bool(request.household) + alone > 1:
             raise InputError("a subject is a user, items and tags, or a mix, or a household")

@@ -1,0 +1,196 @@
+"""Reasons are true: they carry the score, name no ids or people, and Cypher shows the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graph.embedded_store import EmbeddedStore
+from graph.errors import NotFound
+from graph.model import table
+from recommender.build import RefreshConfig
+from recommender.home import Home
+from recommender.recommend import Recommender
+from recommender.refresh import refresh
+from recommender.request import Request
+
+NOW = 1_760_000_000
+
+
+def one(recommender, **asked):
+    return recommender.recommend([Request(**asked)], now=NOW)[0]
+
+
+def without(release, pairs):
+    """The same release where some users' histories lack one item each."""
+    matrix = release.matrix("histories")
+    kept = np.ones(matrix.nnz, bool)
+    for user, item in pairs:
+        own = slice(*matrix.indptr[user : user + 2])
+        kept[own.start + np.flatnonzero(matrix.indices[own] == item)] = False
+    users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
+    arrays = dict(release.arrays) | {
+        "histories.indptr": np.searchsorted(users, np.arange(matrix.shape[0] + 1)),
+        "histories.indices": matrix.indices[kept],
+        "histories.values": matrix.data[kept],
+        "histories.kinds": release.arrays["histories.kinds"][kept],
+    }
+    return replace(release, arrays=arrays)
+
+
+def lowered(recommender, users, place):
+    """For each user: whether the item at a place of the list falls without its first reason."""
+    release = recommender.release
+    requests = [Request(user=user, n=place + 1, profile="neutral") for user in users]
+    cases = []
+    for user, answer in zip(users, recommender.recommend(requests, now=NOW)):
+        shown = answer.items[place]
+        if shown.reasons[0].because is not None:
+            cases.append((user, shown, shown.reasons[0].because))
+    pairs = [
+        (release.users.row(user), release.items.row(because)) for user, _, because in cases
+    ]
+    other = Recommender(without(release, pairs))
+    return [other.why(user, shown.item, now=NOW)["score"] < shown.score for user, shown, _ in cases]
+
+
+def test_without_its_reason_an_item_scores_lower(recommender, planted):
+    users = [user for user in planted.answers.users if user in recommender.release.users]
+    found = lowered(recommender, users[:100], 0)
+    assert len(found) >= 90
+    assert np.mean(found) >= 0.9
+
+
+@pytest.mark.long
+def test_without_their_reasons_five_hundred_items_score_lower(recommender, planted):
+    users = [user for user in planted.answers.users if user in recommender.release.users]
+    found = [low for place in range(6) for low in lowered(recommender, users, place)]
+    assert len(found) >= 500
+    assert np.mean(found) >= 0.9
+
+
+def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
+    user = planted.answers.users[0]
+    shown = one(recommender, user=user, n=1, profile="neutral").items[0]
+    reason = shown.reasons[0]
+    release = recommender.release
+    pair = release.users.row(user), release.items.row(reason.because)
+    other = Recommender(without(release, [pair])).why(user, shown.item, now=NOW)
+    assert other["score"] == pytest.approx(shown.score * (1 - reason.share), rel=1e-2)
+
+
+def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):
+    """Of first reasons for items of a niche, nearly all name an item of that niche."""
+    niche = dict(zip(planted.answers.items, planted.answers.item_niches.tolist()))
+    same = []
+    for user in planted.answers.users[:60]:
+        for shown in one(recommender, user=user, n=3, profile="neutral").items:
+            if niche[shown.item] >= 0 and shown.reasons[0].because:
+                same.append(niche[shown.reasons[0].because] == niche[shown.item])
+    assert len(same) >= 60
+    assert np.mean(same) >= 0.8
+
+
+def test_reasons_are_few_and_strongest_first_and_name_nobody(recommender, planted):
+    users = set(planted.answers.users)
+    for user in planted.answers.users[:20]:
+        for shown in one(recommender, user=user).items:
+            shares = [reason.share for reason in shown.reasons]
+            assert 1 <= len(shares) <= 3
+            assert shares == sorted(shares, reverse=True)
+            assert sum(shares) <= 1.001
+            for reason in shown.reasons:
+                assert shown.item not in reason.text
+                said = {part.get("id") for part in reason.path} | {reason.text}
+                assert not said & users
+
+
+# ── a small catalogue where each path is known ───────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Five people chose a and b; c is cited by a; d shares a tag with a; e is alone."""
+    home = Home(tmp_path_factory.mktemp("small")).create()
+    store = EmbeddedStore(home.store)
+    store.apply(
+        {
+            "items": table("items", [{"id": i, "title": f"The {i}"} for i in "abcde"]),
+            "item_tags": table(
+                "item_tags",
+                [{"item": i, "category": "tag", "tag": "organ", "weight": 1.0} for i in "ad"],
+            ),
+            "item_relations": table(
+                "item_relations", [{"source": "a", "target": "c", "kind": "cites", "weight": 1.0}]
+            ),
+        }
+    )
+    pairs = [(f"p{n}", item) for n in range(5) for item in "ab"]
+    pairs += [("me", "a"), ("q1", "a"), ("q1", "c"), ("q2", "c"), ("q2", "a"), ("q3", "e")]
+    pairs += [("q1", "d"), ("q2", "d")]
+    store.apply(
+        {"events": table("events", [{"user": u, "item": i, "kind": "save"} for u, i in pairs])}
+    )
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    store.close()
+    from recommender.live import Live
+
+    return home, Live(home).recommender()
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "through"),
+    [
+        ("b", "because you saved “The a”, which 5 people choose as well", "people"),
+        ("c", "because you saved “The a”, linked to it as “cites”", "relation"),
+        ("d", "because you saved “The a”, both tagged “organ”", "tag"),
+    ],
+)
+def test_each_path_is_told_in_words(small, item, text, through):
+    shown = next(i for i in one(small[1], user="me").items if i.item == item)
+    assert (shown.reasons[0].text, shown.reasons[0].through) == (text, through)
+    assert shown.reasons[0].because == "a"
+
+
+def test_few_people_are_not_counted(small):
+    shown = next(i for i in one(small[1], user="q2", include_seen=True).items if i.item == "a")
+    texts = " ".join(reason.text for reason in shown.reasons)
+    assert "2 people" not in texts
+
+
+def test_why_tells_what_the_list_tells(recommender, planted):
+    user = planted.answers.users[0]
+    for shown in one(recommender, user=user, n=5, profile="neutral").items:
+        told = recommender.why(user, shown.item, now=NOW)
+        assert told["score"] == pytest.approx(shown.score, rel=1e-4)
+        assert [r["text"] for r in told["reasons"]] == [r.text for r in shown.reasons]
+        assert told["source"] == shown.source
+        assert told["cypher"]["parameters"]["item"] == shown.item
+        assert len(told["drawing"]) == len(shown.reasons)
+    with pytest.raises(NotFound, match="does not show"):
+        recommender.why(user, "nothing", now=NOW)
+
+
+def test_why_answers_strangers_and_seen_items(recommender, planted):
+    item = planted.answers.items[0]
+    told = recommender.why("a stranger", item, now=NOW)
+    assert told["reasons"][0]["text"].startswith("popular")
+    assert "user" not in told["cypher"]["parameters"]
+    row = recommender.release.users.row(planted.answers.users[0])
+    seen = recommender.release.items.id(recommender.release.matrix("blocked")[[row]].indices[0])
+    assert recommender.why(planted.answers.users[0], seen, now=NOW)["item"] == seen
+
+
+@pytest.mark.parametrize("item", ["b", "c", "d", "e"])
+def test_the_cypher_shows_the_path(small, item):
+    pytest.importorskip("ladybug", reason="needs the extra explore")
+    from graph.console import Console, Target
+
+    home, recommender = small
+    asked = recommender.why("me", item, now=NOW)["cypher"]
+    console = Console(Target(str(home.store)), home.explore, now=lambda: float(NOW))
+    try:
+        rows = console.run(asked["query"], asked["parameters"], privacy=True).rows
+    finally:
+        console.close()
+    assert rows

@@ -1,0 +1,261 @@
+"""Subjects of every kind, sessions first, pages without repeats, rotation, seeds, batches."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graph.errors import InputError
+from recommender.households import OTHERS, fair_order
+from recommender.pages import ROTATION, item_sums, rotation, variety
+from recommender.request import SESSION_SHARE, Filter, Part, Request, session
+
+NOW = 1_760_000_000
+
+
+def one(recommender, **asked):
+    return recommender.recommend([Request(**asked)], now=NOW)[0]
+
+
+def ids(answer):
+    return [shown.item for shown in answer.items]
+
+
+def niches_of(planted):
+    return dict(zip(planted.answers.items, planted.answers.item_niches.tolist()))
+
+
+def users_of_different_niches(planted, recommender):
+    """Pairs of users whose home and second niches do not meet."""
+    pairs = []
+    known = [u for u in planted.answers.users if u in recommender.release.users]
+    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist()))
+    for a, b in zip(known[:40], known[1:41]):
+        if not set(niches[a]) & set(niches[b]):
+            pairs.append((a, b))
+    return pairs
+
+
+# ── sessions and mixes ───────────────────────────────────────────────────────────────────
+
+
+def subject(recommender, **asked):
+    return recommender._reader.read(Request(**asked), NOW, frozenset())
+
+
+def test_a_session_outweighs_the_history_by_the_share_it_is_given(recommender, planted):
+    user, item = planted.answers.users[0], planted.answers.items[-1]
+    for share in (None, 0.0, 0.25, 1.0):
+        read = subject(recommender, user=user, items={item: 1.0}, session_share=share)
+        expected = SESSION_SHARE if share is None else share
+        assert read.weights[-1] == pytest.approx(expected)
+        assert sum(read.weights) == pytest.approx(1.0)
+
+
+def test_without_a_history_a_session_has_all_the_weight(recommender, planted):
+    read = subject(recommender, items=session(planted.answers.items[-3:]))
+    assert sum(read.weights) == pytest.approx(1.0)
+    assert len(set(np.diff(sorted(read.weights)))) >= 1
+
+
+def test_the_newest_of_a_session_counts_most():
+    assert session(["a", "b", "a", "c"]) == pytest.approx({"c": 1.0, "a": 0.9, "b": 0.81})
+
+
+def test_the_running_session_moves_the_list_to_its_niche(recommender, planted):
+    """For users of other niches, most of the first five lie in the niche of the session."""
+    niche_of = niches_of(planted)
+    right = total = 0
+    for user, niches in list(zip(planted.answers.users, planted.answers.user_niches))[:30]:
+        inside = [i for i, n in niche_of.items() if n >= 0 and n not in niches.tolist()]
+        niche = niche_of[inside[0]]
+        items = [i for i in inside if niche_of[i] == niche][:2]
+        for item in ids(one(recommender, user=user, items=session(items), n=5, profile="neutral")):
+            right += niche_of[item] == niche
+            total += 1
+    assert right / total >= 0.6
+
+
+def test_a_mix_is_weighted_as_it_says(recommender, planted):
+    user, item = planted.answers.users[0], planted.answers.items[-1]
+    tag = list(recommender.release.tags)[0].split("\x1f")[1]
+    parts = (Part("user", user, 1.0), Part("item", item, 2.0), Part("tag", tag, 1.0))
+    read = subject(recommender, mix=parts)
+    count = len(subject(recommender, user=user).items)
+    assert sum(read.weights[:count]) == pytest.approx(1.0)
+    assert read.weights[count] == pytest.approx(2.0)
+    assert sum(read.weights[count + 1 :]) == pytest.approx(1.0)
+    answer = one(recommender, mix=parts)
+    assert answer.served_by == "mix"
+    assert item not in ids(answer)
+    assert len(answer.items) == 20
+
+
+def test_a_mix_of_one_user_is_that_user(recommender, planted):
+    user = planted.answers.users[0]
+    mixed = one(recommender, mix=(Part("user", user, 3.0),), n=10)
+    assert ids(mixed) == ids(one(recommender, user=user, n=10))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"user": "a", "household": ("a",)},
+        {"items": {"a": 1.0}, "mix": (Part("item", "a"),)},
+        {"mix": (Part("thing", "a"),)},
+        {"mix": (Part("item", "a", 0.0),)},
+        {"mix": (Part("item", "a", float("nan")),)},
+        {"household": tuple("abcdefghijk")},
+        {"items": {"a": 1.0}, "session_share": 1.5},
+    ],
+)
+def test_what_is_no_subject_is_refused(recommender, asked):
+    with pytest.raises(InputError):
+        one(recommender, **asked)
+
+
+def test_what_a_mix_does_not_know_is_said(recommender):
+    answer = one(recommender, mix=(Part("user", "x"), Part("item", "y"), Part("tag", "z")))
+    assert len(answer.notes) == 3
+    assert (answer.served_by, len(answer.items)) == ("popular", 20)
+
+
+# ── households ───────────────────────────────────────────────────────────────────────────
+
+
+def test_turns_go_to_the_least_satisfied():
+    # The first member likes 0 and 1, the second 2 alone. Best on average would be 0, 1, 2.
+    liked = np.array([[1.0, 0.9, 0.0], [0.0, 0.0, 0.6]], np.float32)
+    assert fair_order(liked, 3).tolist() == [0, 2, 1]
+    assert 0 < OTHERS < 1
+
+
+def test_a_household_is_fairer_than_its_average(recommender, planted):
+    """Over pairs of unlike users: the worse-off member finds more of their niches in the list."""
+    niche_of = niches_of(planted)
+    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist()))
+    pairs = users_of_different_niches(planted, recommender)
+    assert len(pairs) >= 5
+    worst = 0
+    for pair in pairs:
+        shown = ids(one(recommender, household=pair, n=10, profile="neutral"))
+        worst += min(sum(niche_of[item] in niches[user] for item in shown) for user in pair)
+    assert worst / len(pairs) >= 2.5  # of 10 items that two people share
+
+
+def test_a_household_is_shown_what_no_member_has_seen(recommender, planted):
+    users = planted.answers.users[:3]
+    rows = recommender.release.users.rows(users)
+    seen = set(recommender.release.matrix("blocked")[rows].indices.tolist())
+    answer = one(recommender, household=(*users, "nobody"), n=30)
+    assert len(answer.items) == 30
+    assert not seen & set(recommender.release.items.rows(ids(answer)).tolist())
+    assert answer.served_by == "household"
+    assert answer.notes == ("nobody knows the user 'nobody' yet",)
+    assert any("one of you" in r.text for shown in answer.items for r in shown.reasons)
+
+
+def test_a_household_of_strangers_gets_an_answer(recommender):
+    assert len(one(recommender, household=("x", "y")).items) == 20
+
+
+# ── pages ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("asked", [{"profile": "neutral"}, {}, {"seed": 3}])
+def test_pages_show_every_allowed_item_once(recommender, planted, asked):
+    asked |= {"user": planted.answers.users[0], "reasons": False}
+    allowed = recommender.filters.mask(Filter()).sum() - len(
+        recommender.release.matrix("blocked")[
+            [recommender.release.users.row(planted.answers.users[0])]
+        ].indices
+    )
+    shown, cursor = [], None
+    while True:
+        page = one(recommender, n=13, cursor=cursor, **asked)
+        assert page == one(recommender, n=13, cursor=cursor, **asked)
+        shown += ids(page)
+        cursor = page.next
+        if cursor is None:
+            break
+    assert len(shown) == len(set(shown)) == allowed
+
+
+def test_neutral_pages_are_one_long_list(recommender, planted):
+    user = planted.answers.users[1]
+    long = ids(one(recommender, user=user, n=30, profile="neutral"))
+    first = one(recommender, user=user, n=10, profile="neutral")
+    second = one(recommender, user=user, n=20, profile="neutral", cursor=first.next)
+    assert ids(first) + ids(second) == long
+
+
+def test_a_cursor_belongs_to_its_request(recommender, planted):
+    first = one(recommender, user=planted.answers.users[0], n=5)
+    with pytest.raises(InputError, match="another request"):
+        one(recommender, user=planted.answers.users[1], n=5, cursor=first.next)
+    for damaged in ("", "x", "äöü", first.next[:-3], "A" * 20_000):
+        with pytest.raises(InputError, match="cursor"):
+            one(recommender, user=planted.answers.users[0], n=5, cursor=damaged)
+
+
+def test_the_sums_of_ids_differ(recommender):
+    sums = item_sums(recommender.release.items)
+    assert len(set(sums.tolist())) == len(recommender.release.items)
+
+
+# ── rotation and seeds ───────────────────────────────────────────────────────────────────
+
+
+def test_what_was_shown_and_not_clicked_makes_room(recommender, planted):
+    user = planted.answers.users[2]
+    before = one(recommender, user=user, n=10, profile="neutral")
+    often = one(
+        recommender, user=user, n=10, profile="neutral", shown={before.items[0].item: 50}
+    )
+    assert before.items[0].item not in ids(often)
+    once = one(recommender, user=user, n=150, profile="neutral", shown={before.items[0].item: 1})
+    found = next(i for i in once.items if i.item == before.items[0].item)
+    assert found.score == pytest.approx(before.items[0].score * ROTATION, rel=1e-4)
+
+
+def test_rotation_counts_each_time():
+    class Rows:
+        def row(self, name):
+            return int(name)
+
+    factors = rotation(Request(shown={"1": 1, "2": 2}), Rows(), np.array([0, 1, 2], np.int32))
+    np.testing.assert_allclose(factors, [1, ROTATION, ROTATION**2], rtol=1e-6)
+
+
+def test_a_seed_varies_the_list_and_repeats_it(recommender, planted):
+    user = planted.answers.users[4]
+    lists = [ids(one(recommender, user=user, seed=seed)) for seed in (1, 1, 2, -5, 2**70)]
+    assert lists[0] == lists[1]
+    assert len({tuple(shown) for shown in lists}) == 4
+    factors = variety(7, np.arange(10_000, dtype=np.int32))
+    assert 0.9 <= factors.min() < 0.901
+    assert 1.099 < factors.max() <= 1.1
+    assert abs(factors.mean() - 1) < 0.005
+
+
+# ── batches ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_thousand_subjects_are_answered_as_each_alone(recommender, planted):
+    users, items = planted.answers.users, planted.answers.items
+    kinds = [
+        lambda k: Request(user=users[k % len(users)], n=5),
+        lambda k: Request(items=session(items[k % 50 : k % 50 + 3]), n=7, profile="neutral"),
+        lambda k: Request(user=f"stranger {k}", n=60),
+        lambda k: Request(user=users[k % len(users)], n=4, seed=k, filter=Filter(tags_none=("x",))),
+        lambda k: Request(household=(users[k % 9], users[9 + k % 9]), n=3),
+    ]
+    requests = [replace(kinds[k % 5](k), reasons=k % 7 == 0) for k in range(1000)]
+    together = recommender.recommend(requests, now=NOW)
+    assert len(together) == 1000
+    for place in range(0, 1000, 111):
+        assert together[place] == recommender.recommend([requests[place]], now=NOW)[0]
+
+
+def test_no_requests_no_answers(recommender):
+    assert recommender.recommend([], now=NOW) == []

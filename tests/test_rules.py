@@ -1,0 +1,196 @@
+"""Editorial rules do what they say, within time, segment and context, and never break a promise."""
+
+import tomllib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graph.errors import InputError, SettingError
+from recommender.recommend import Recommender
+from recommender.request import Filter, Request
+from recommender.rules import load_rules, parse_rules
+
+NOW = 1_760_000_000
+DAY = 86_400
+
+
+def ruled(recommender, text):
+    return Recommender(recommender.release, rules=parse_rules(tomllib.loads(text)))
+
+
+def one(recommender, **asked):
+    asked.setdefault("profile", "neutral")
+    return recommender.recommend([Request(**asked)], now=NOW)[0]
+
+
+def ids(answer):
+    return [shown.item for shown in answer.items]
+
+
+@pytest.fixture
+def user(planted):
+    return planted.answers.users[0]
+
+
+def test_a_pin_and_a_sponsor_stand_where_they_are_put_and_say_so(recommender, user):
+    plain = ids(one(recommender, user=user, n=60))
+    far, further = plain[50], plain[55]
+    rules = f"""
+        [[rule]]
+        name = "pin"
+        do = "pin"
+        items = ["unknown", "{far}"]
+        [[rule]]
+        name = "paid"
+        do = "sponsor"
+        items = ["{further}"]
+        place = 4
+    """
+    answer = one(ruled(recommender, rules), user=user, n=10)
+    rest = [item for item in plain if item not in (far, further)]
+    assert ids(answer) == [far, *rest[:2], further, *rest[2:8]]
+    labels = {shown.item: shown.label for shown in answer.items if shown.label}
+    assert labels == {far: "pinned", further: "sponsored"}
+    assert answer.items[0].reasons[0].text == "chosen by the editors"
+    assert answer.items[3].reasons[0].text == "sponsored"
+    assert answer.fallback is None
+
+
+def test_boost_lifts_and_bury_lowers(recommender, user):
+    plain = one(recommender, user=user, n=30)
+    last, first = plain.items[9].item, plain.items[0].item
+    boosted = ruled(
+        recommender, f'[[rule]]\nname="b"\ndo="boost"\nfactor=50\nitems=["{last}"]'
+    )
+    assert ids(one(boosted, user=user, n=10))[0] == last
+    buried = ruled(recommender, f'[[rule]]\nname="b"\ndo="bury"\nfactor=0.001\nitems=["{first}"]')
+    assert first not in ids(one(buried, user=user, n=5))
+
+
+def test_promote_lifts_what_is_young(recommender, user):
+    """With one item made a day ago, promoting the young puts it first."""
+    from dataclasses import replace
+
+    plain = ids(one(recommender, user=user, n=20))
+    created = np.full(len(recommender.release.items), NOW - 400 * DAY)
+    created[recommender.release.items.row(plain[12])] = NOW - DAY
+    release = replace(
+        recommender.release, arrays=dict(recommender.release.arrays) | {"created_at": created}
+    )
+    text = '[[rule]]\nname="young"\ndo="promote"\nnewer_than_days=7\nfactor=50'
+    rules = parse_rules(tomllib.loads(text))
+    assert ids(one(Recommender(release, rules=rules), user=user, n=20))[0] == plain[12]
+    assert ids(one(Recommender(release), user=user, n=20)) == plain
+
+
+def test_a_limit_holds_while_enough_other_items_exist(recommender, user):
+    limited = ruled(recommender, '[[rule]]\nname="two"\ndo="limit"\nby="domain"\nmost=2')
+    for asked in (user, None, "nobody"):
+        answer = one(limited, user=asked, n=6)
+        strongest = [shown.domains[0] for shown in answer.items if shown.domains]
+        assert max(map(strongest.count, strongest)) <= 2
+        assert len(answer.items) == 6
+    domain = list(recommender.release.domains)[0]
+    inside = one(limited, n=10, filter=Filter(domains=(domain,)))
+    free = one(recommender, n=10, filter=Filter(domains=(domain,)))
+    assert len(inside.items) == len(free.items) > 2
+    assert any("yields" in note for note in inside.notes)
+
+
+@pytest.mark.parametrize(
+    ("extra", "asked", "holds"),
+    [
+        ("", {}, True),
+        ("from = 2025-10-09T00:00:00Z", {}, True),
+        ("from = 2025-10-10", {}, False),
+        ("until = 2025-10-09", {}, False),
+        ("until = 2025-10-10", {}, True),
+        ('segments = ["night owls"]', {}, False),
+        ('when = { device = ["phone", "watch"] }', {"context": {"device": "phone"}}, True),
+        ('when = { device = ["phone"] }', {"context": {"device": "desk"}}, False),
+        ('when = { device = ["phone"] }', {}, False),
+        ("enabled = false", {}, False),
+        ("", {"rules": False}, False),
+    ],
+)
+def test_a_rule_holds_in_its_time_for_whom_it_names(recommender, user, extra, asked, holds):
+    """NOW is 2025-10-09 08:53 UTC."""
+    item = ids(one(recommender, user=user, n=60))[50]
+    text = f'[[rule]]\nname="pin"\ndo="pin"\nitems=["{item}"]\n{extra}'
+    assert (item in ids(one(ruled(recommender, text), user=user, n=5, **asked))) is holds
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, data):
+    items = list(recommender.release.items)
+    pick = st.lists(st.sampled_from(items), min_size=1, max_size=4)
+    rules = []
+    for number, do in enumerate(data.draw(st.lists(st.sampled_from(["pin", "sponsor", "boost", "bury", "limit"]), max_size=5))):
+        rule = {"name": str(number), "do": do}
+        if do == "limit":
+            rule |= {"by": "domain", "most": data.draw(st.integers(1, 3))}
+        else:
+            rule["items"] = data.draw(pick)
+        if do in ("pin", "sponsor"):
+            rule["place"] = data.draw(st.integers(1, 12))
+        rules.append(rule)
+    domain = data.draw(st.sampled_from(list(recommender.release.domains)))
+    wanted = data.draw(st.sampled_from([Filter(), Filter(domains=(domain,))]))
+    user = data.draw(st.sampled_from([*planted.answers.users[:5], "nobody"]))
+    n = data.draw(st.integers(1, 30))
+    exclude = tuple(data.draw(pick))
+    recommender = Recommender(recommender.release, rules=parse_rules({"rule": rules}))
+    answer = one(recommender, user=user, n=n, filter=wanted, exclude=exclude, reasons=False)
+    release = recommender.release
+    allowed = set(release.items.ids(np.flatnonzero(recommender.filters.mask(wanted)))) - set(exclude)
+    if user in release.users:
+        seen = release.matrix("blocked")[[release.users.row(user)]].indices
+        allowed -= set(release.items.ids(seen))
+    shown = ids(answer)
+    assert set(shown) <= allowed
+    assert len(shown) == len(set(shown)) == min(n, len(allowed))
+
+
+BAD = [
+    ('x = 1', "'x' is not known"),
+    ('[rule]\nname="a"', "two brackets"),
+    ('[[rule]]\ndo="pin"', "rule 1: needs a name"),
+    ('[[rule]]\nname="a"\ndo="lift"', "rule 1 .a.: do = 'lift' is not one of"),
+    ('[[rule]]\nname="a"\ndo="pin"', "pin needs items"),
+    ('[[rule]]\nname="a"\ndo="boost"', "needs where or items"),
+    ('[[rule]]\nname="a"\ndo="boost"\nitms=["a"]\nitems=["b"]', "did you mean 'items'"),
+    ('[[rule]]\nname="a"\ndo="boost"\nitems=["a"]\nfactor=0', "factor 0"),
+    ('[[rule]]\nname="a"\ndo="boost"\nitems=["a"]\nfactor=0.5', "must be above 1"),
+    ('[[rule]]\nname="a"\ndo="bury"\nitems=["a"]\nfactor=2', "below 1 to bury"),
+    ('[[rule]]\nname="a"\ndo="boost"\nwhere={domain=["x"]}', "where: 'domain' is no condition"),
+    ('[[rule]]\nname="a"\ndo="limit"\nby="domain"\nmost=0', "most is 0"),
+    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom="2026-01-01"', "without quotes"),
+    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom=2026-01-02\nuntil=2026-01-01', "not before"),
+    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nwhen={device="phone"}', "when.device must be"),
+    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nenabled=1', "enabled must be"),
+    ('[[rule]]\nname="a"\ndo="promote"\nnewer_than_days=-1', "newer_than_days"),
+    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\n[[rule]]\nname="a"\ndo="pin"\nitems=["x"]', "two rules"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD)
+def test_a_wrong_rule_is_named_with_the_remedy(text, said):
+    with pytest.raises(SettingError, match=said):
+        parse_rules(tomllib.loads(text))
+
+
+def test_a_limit_by_an_attribute_nobody_has_is_refused(recommender):
+    with pytest.raises(InputError, match="limits by 'author'"):
+        ruled(recommender, '[[rule]]\nname="a"\ndo="limit"\nby="author"\nmost=1')
+
+
+def test_a_missing_file_holds_no_rules_and_a_broken_one_is_an_error(tmp_path):
+    assert load_rules(tmp_path / "rules.toml") == ()
+    (tmp_path / "rules.toml").write_text("[[rule")
+    with pytest.raises(SettingError, match="no valid TOML"):
+        load_rules(tmp_path / "rules.toml")
