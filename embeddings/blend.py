@@ -1,9 +1,9 @@
 """One item table from several item-item scores, chosen per data set on a part held back.
 
 `build_item_table` is the entry: cut a part off, fit every scorer on the rest, take up what raises
-NDCG@20 on the cut part (features' weights first, then scorers one by one, then the popularity
-exponent), and fit the chosen ones again on everything. Few numbers are chosen, each from a short
-list, so that a small data set is not learned by heart.
+NDCG@20 + Recall@20 on the cut part (features' weights first, then scorers one by one, then the
+popularity exponent), and fit the chosen ones again on everything. Few numbers are chosen, each
+from a short list, so that a small data set is not learned by heart.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,10 @@ from embeddings import graph_filter as gf
 from embeddings.graph_filter import Floats, NormalisedGraph, Rows, Spectral
 from embeddings.item_table import (
     ItemTable,
-    Transposed,
     history_of,
-    score_lists,
+    look_up,
+    score_history,
+    strongest,
     transpose,
     truncate,
 )
@@ -43,11 +44,11 @@ class Feature:
 class Scorer:
     """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
 
-    `strength` is the penalty of a ridge or of ease, the sharpness of a spectrum, nothing for the
-    linear filter; `dimensions` belong to ease and spectral.
+    `strength` is the penalty of a ridge, the sharpness of a spectrum, nothing for the
+    linear filter; `dimensions` belong to spectral.
     """
 
-    kind: Literal["linear", "ridge", "spectral", "ease"]
+    kind: Literal["linear", "ridge", "spectral"]
     row_exponent: float
     item_exponent: float
     strength: float = 1.0
@@ -102,13 +103,16 @@ FAST = (
 )
 DEFAULT = (
     Scorer("ridge", 0.4, 0.3, 10.0),
-    Scorer("ridge", 0.3, 0.3, 30.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 768),
     Scorer("linear", 0.3, 0.4),
 )
-FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
-WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0)
-TOLERANCE = 0.015
+RIDGE_WIDTH = 200
+"""Support of each target's regression: its strongest co-occurring items."""
+RIDGE_KEPT = 200
+"""Weights of a ridge that are kept for each history item."""
+FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6)
+WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
+TOLERANCE = 0.025
 POPULARITY = (-0.1, 0.0, 0.1)
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
@@ -150,11 +154,12 @@ def build_item_table(
             neighbour_proposals=neighbour_proposals, threads=threads,
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
-    fitted = _Fitted(users, features, report.recipe, seed, neighbour_proposals, threads)
+    scorers = [scorer for scorer, _ in report.recipe.weights]
+    fitted = _Fitted(users, features, report.recipe, seed, neighbour_proposals, threads, scorers)
     blended = np.zeros(fitted.supports.shape, np.float32)
     for scorer, weight in report.recipe.weights:
         blended += np.float32(weight) * fitted.scores(scorer, report.recipe.popularity_exponent)
-    table = truncate(fitted.turned(), blended, report.recipe.table_width)
+    table = strongest(fitted.supports, blended, report.recipe.table_width)
     return table, fitted.widest_spectrum(), report
 
 
@@ -170,7 +175,10 @@ def fit_blend(
     neighbour_proposals: Rows | None = None,
     threads: int = 1,
 ) -> BlendReport:
-    """Choose a recipe by NDCG@20 of `select` (u, i) given `fit` (u, i), over `sample` users."""
+    """Choose a recipe by NDCG@20 + Recall@20 of `select` (u, i) given `fit` (u, i).
+
+    `sample` users judge, fewer in the preset fast.
+    """
     scorers = FAST if preset == "fast" else DEFAULT
     recipe = _neutral(scorers, features, preset, fit.shape[1])
     judge = _Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads)
@@ -178,41 +186,44 @@ def fit_blend(
         return BlendReport(recipe, int(judge.users.size))
     tried: dict[str, tuple[float, float]] = {}
 
-    def fitted_with(feature_weights: tuple[float, ...]) -> "_Fitted":
-        chosen = replace(recipe, feature_weights=feature_weights)
-        return _Fitted(fit, features, chosen, seed, neighbour_proposals, threads)
+    no_proposals = np.zeros((fit.shape[1], 0), np.int32)
+    linear = next(scorer for scorer in scorers if scorer.kind == "linear")
 
     for position, feature in enumerate(features):
         results = {}
         for factor in FEATURE_FACTORS if preset == "default" else (0.0, 0.3):
             weights = list(recipe.feature_weights)
             weights[position] = factor * feature.weight
-            fitted = fitted_with(tuple(weights))
-            results[weights[position]] = judge(fitted, fitted.scores(scorers[0]))
+            # The linear filter judges: it is cheap, and likes the same weights as the others.
+            chosen = replace(recipe, feature_weights=tuple(weights))
+            cheap = _Fitted(fit, features, chosen, seed, no_proposals, threads, ())
+            results[weights[position]] = judge(cheap, cheap.scores(linear))
             tried[f"{feature.name} x {weights[position]:g}"] = results[weights[position]]
-        best = max(results, key=lambda weight: results[weight])
+        best = max(results, key=lambda weight: sum(results[weight]))
         weights = list(recipe.feature_weights)
         weights[position] = best
         recipe = replace(recipe, feature_weights=tuple(weights))
         say(f"{feature.name}: weight {best:g}")
 
-    fitted = fitted_with(recipe.feature_weights)
+    fitted = _Fitted(fit, features, recipe, seed, neighbour_proposals, threads, scorers)
     parts = {}
     for scorer in scorers:
         parts[scorer] = fitted.scores(scorer)
         tried[scorer.name] = judge(fitted, parts[scorer])
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    chosen = _take_up(parts, lambda blended: judge(fitted, blended), tried)
-    recipe = replace(recipe, weights=tuple(chosen.items()))
-    say("blend: " + ", ".join(f"{s.name} x {w:g}" for s, w in chosen.items()))
+    weights_of = _take_up(parts, lambda blended: judge(fitted, blended), tried)
+    recipe = replace(recipe, weights=tuple(weights_of.items()))
+    say("blend: " + ", ".join(f"{s.name} x {w:g}" for s, w in weights_of.items()))
 
-    blended = sum_scores(parts, chosen)
+    blended = sum_scores(parts, weights_of)
     del parts
     results = {}
     for exponent in POPULARITY:
         results[exponent] = judge(fitted, blended * fitted.popularity(exponent))
         tried[f"popularity {exponent:+g}"] = results[exponent]
-    best = max(results, key=lambda exponent: (results[exponent], -abs(exponent)))
+    best = max(results, key=lambda exponent: sum(results[exponent]))
+    if sum(results[best]) < sum(results[0.0]) * (1 + TOLERANCE):
+        best = 0.0
     return BlendReport(replace(recipe, popularity_exponent=best), int(judge.users.size), tried)
 
 
@@ -251,27 +262,32 @@ def _take_up(
     judge: Callable[[Floats], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
 ) -> dict[Scorer, float]:
-    """Start from the best scorer, then add the best one of each other kind.
+    """Start from the best scorer, then add the others, in the order of the preset.
 
-    Its weight is the largest that costs no more than `TOLERANCE` of the best NDCG: within what the
-    sample can tell apart, the wider blend is taken, because what is served differs from the part
-    held back (in popularity above all), and scorers of different kinds err differently.
+    A spectrum's weight is the largest that costs no more than `TOLERANCE` of the best quality: the
+    part held back is drawn at random and understates what is popular in the future that is
+    served, where a spectrum is strong; so where the two are nearly equal, the wider blend is
+    taken. Anything else must raise it.
     """
-    ranked = sorted(parts, key=lambda scorer: tried[scorer.name], reverse=True)
-    chosen = {ranked[0]: 1.0}
-    best = tried[ranked[0].name][0]
-    kinds = {ranked[0].kind}
-    for scorer in ranked[1:]:
-        if scorer.kind in kinds:
+    first = max(parts, key=lambda scorer: sum(tried[scorer.name]))
+    chosen = {first: 1.0}
+    best = sum(tried[first.name])
+    for scorer, own in parts.items():
+        if scorer.kind == first.kind:
             continue
-        kinds.add(scorer.kind)
         base = sum_scores(parts, chosen)
+        results = {}
         for weight in WEIGHTS:
-            result = judge(base + np.float32(weight) * parts[scorer])
+            result = judge(base + np.float32(weight) * own)
             tried[f"+ {scorer.name} x {weight:g}"] = result
-            best = max(best, result[0])
-            if result[0] >= best * (1 - TOLERANCE):
-                chosen[scorer] = weight
+            results[weight] = sum(result)
+        if scorer.kind == "spectral":
+            best = max(best, *results.values())
+            good = [w for w, value in results.items() if value >= best * (1 - TOLERANCE)]
+            if good:
+                chosen[scorer] = max(good)
+        elif max(results.values()) > best:
+            best, chosen[scorer] = max((value, weight) for weight, value in results.items())
     return chosen
 
 
@@ -307,32 +323,51 @@ class _Fitted:
         seed: int,
         proposals: Rows | None,
         threads: int,
+        scorers: Sequence[Scorer],
     ) -> None:
         self._rows = users
+        self._scorers = scorers
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
             self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
         self._seed, self._threads = seed, threads
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
         self._graph: tuple[tuple[float, float], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float, int], Spectral] = {}
-        self._turned: Transposed | None = None
+        self._ridges: dict[Scorer, ItemTable] = {}
         self.supports = self._make_supports(recipe, proposals)
 
     def _make_supports(self, recipe: Recipe, proposals: Rows | None) -> Rows:
-        items = self._rows.shape[1]
-        extra = recipe.support_width // 4
-        supports = gf.co_occurrence_supports(
-            self.graph(0.3, 0.4), recipe.support_width - extra, self._threads
-        )
-        if proposals is None and items <= QUADRATIC_ITEMS:
+        """(i, c) the targets that each history item speaks for, proposed by every kind of scorer.
+
+        A ridge is fitted target by target; its strongest weights, read by history item, propose.
+        """
+        width = recipe.support_width // 2
+        graph = self.graph(0.3, 0.4)
+        gains = np.asarray(graph.item_degrees**0.4, np.float32)
+        supports = gf.co_occurrence_supports(graph, width, self._threads, gains)
+        if proposals is None and self._rows.shape[1] <= QUADRATIC_ITEMS:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
-            vectors = spectral.item_vectors * np.sqrt(spectral.values)
-            vectors *= np.sqrt(self.degrees(0.5, 0.5))[:, None]
-            proposals = gf.vector_supports(vectors, recipe.support_width // 2)
-        if proposals is None:
-            return supports
-        merged = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
-        return np.ascontiguousarray(merged[:, : recipe.support_width])
+            vectors = spectral.item_vectors * spectral.values**0.25
+            others = vectors * np.sqrt(self.degrees(0.5, 0.5))[:, None]
+            proposals = gf.vector_supports(vectors, width, others=others)
+        if proposals is not None:
+            supports = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
+        for scorer in self._scorers:
+            if scorer.kind == "ridge":
+                supports = gf.merge_supports(supports, self.ridge(scorer).neighbours)
+        return supports
+
+    def ridge(self, scorer: Scorer) -> ItemTable:
+        """The strongest weights of a ridge by history item, normalisation undone."""
+        if scorer not in self._ridges:
+            a, b = scorer.row_exponent, scorer.item_exponent
+            graph = self.graph(a, b)
+            supports = gf.co_occurrence_supports(graph, RIDGE_WIDTH, self._threads)
+            weights = gf.local_ridge(graph, supports, scorer.strength, self._threads)
+            weights *= np.where(supports >= 0, graph.item_degrees[supports] ** -b, 0)
+            weights *= (graph.item_degrees**b)[:, None]
+            self._ridges[scorer] = truncate(transpose(supports), weights, RIDGE_KEPT)
+        return self._ridges[scorer]
 
     def graph(self, row_exponent: float, item_exponent: float) -> NormalisedGraph:
         key = (row_exponent, item_exponent)
@@ -355,32 +390,25 @@ class _Fitted:
             return self.spectrum(0.5, 0.5, 128)
         return max(self._spectra.values(), key=lambda spectral: spectral.values.size)
 
-    def turned(self) -> Transposed:
-        if self._turned is None:
-            self._turned = transpose(self.supports)
-        return self._turned
-
     def popularity(self, exponent: float) -> Floats:
-        return np.asarray(self._popularity**exponent, np.float32)[:, None]
+        """(i, c) a power of each target's popularity."""
+        powers = np.asarray(self._popularity**exponent, np.float32)
+        return np.asarray(np.where(self.supports >= 0, powers[self.supports], 0), np.float32)
 
     def scores(self, scorer: Scorer, popularity_exponent: float = 0.0) -> Floats:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
-        graph = self.graph(a, b)
-        if scorer.kind == "linear":
-            scores = gf.linear_scores(graph, self.supports, self._threads)
-        elif scorer.kind == "ridge":
-            scores = gf.local_ridge(graph, self.supports, scorer.strength, self._threads)
+        if scorer.kind == "ridge":
+            scores = look_up(self.ridge(scorer), self.supports)
         else:
-            spectral = self.spectrum(a, b, scorer.dimensions)
-            if scorer.kind == "ease":
-                scores = gf.ease_scores(
-                    graph, spectral, self.supports, scorer.strength, self._threads
-                )
+            graph = self.graph(a, b)
+            if scorer.kind == "linear":
+                scores = gf.linear_scores(graph, self.supports, self._threads)
             else:
+                spectral = self.spectrum(a, b, scorer.dimensions)
                 scores = gf.spectral_scores(spectral, self.supports, scorer.strength, self._threads)
-        scores *= np.where(self.supports >= 0, graph.item_degrees[self.supports] ** -b, 0)
-        scores *= (graph.item_degrees**b)[:, None]
+            scores *= np.where(self.supports >= 0, graph.item_degrees[self.supports] ** b, 0)
+            scores *= (graph.item_degrees**-b)[:, None]
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0
         scores /= np.float32(spread or 1.0)
         if popularity_exponent:
@@ -408,11 +436,12 @@ class _Judge:
         self._threads = threads
 
     def __call__(self, fitted: _Fitted, blended: Floats) -> tuple[float, float]:
-        turned = fitted.turned()
         history = self._histories
-        top, _ = score_lists(
-            (turned.indptr, turned.targets, blended.ravel()[turned.positions]),
-            (history.indptr, history.indices, history.data),
+        top, _ = score_history(
+            ItemTable(fitted.supports, blended),
+            history.indptr,
+            history.indices,
+            history.data,
             TOP,
             threads=self._threads,
         )

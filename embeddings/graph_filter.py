@@ -115,29 +115,38 @@ def spectrum(graph: NormalisedGraph, dimensions: int, seed: int, passes: int = 3
     return Spectral(np.ascontiguousarray(vectors), values)
 
 
-def co_occurrence_supports(graph: NormalisedGraph, width: int, threads: int = 1) -> Rows:
-    """For each target item the `width` others with the largest (X'X), strongest first, -1 padded.
+def co_occurrence_supports(
+    graph: NormalisedGraph, width: int, threads: int = 1, gains: Floats | None = None
+) -> Rows:
+    """For each item the `width` others with the largest (X'X) x gain, strongest first, -1 padded.
 
-    Returns int32 (i, width). Time is the sum of squared row degrees.
+    `gains` (i,) are of the others, 1 when not given. Returns int32 (i, width). Time is the sum of
+    squared row degrees.
     """
+    weights = np.ones(graph.columns.shape[0], np.float32) if gains is None else gains
     supports = np.full((graph.columns.shape[0], width), -1, np.int32)
 
     def block(low: int, high: int) -> None:
-        _co_occurrence(*_parts(graph), supports, low, high)
+        _co_occurrence(*_parts(graph), weights, supports, low, high)
 
     in_blocks(block, supports.shape[0], threads)
     return supports
 
 
-def vector_supports(vectors: Floats, width: int, block_size: int = 512) -> Rows:
+def vector_supports(
+    vectors: Floats, width: int, block_size: int = 512, others: Floats | None = None
+) -> Rows:
     """For each item the `width` others with the largest inner product: int32 (i, width), exact.
+
+    `others` (i, d) are the vectors on the other side; the same when not given.
 
     Quadratic in the items: memory is `block_size` rows of scores, time i^2 d.
     """
     items = vectors.shape[0]
+    right = vectors if others is None else others
     supports = np.full((items, width), -1, np.int32)
     for low in range(0, items, block_size):
-        scores = vectors[low : low + block_size] @ vectors.T  # (b, d) @ (d, i) -> (b, i)
+        scores = vectors[low : low + block_size] @ right.T  # (b, d) @ (d, i) -> (b, i)
         _strongest_per_row(scores, supports, low)
     return supports
 
@@ -194,28 +203,6 @@ def local_ridge(
 
     in_blocks(block, items, threads)
     return weights
-
-
-def ease_scores(
-    graph: NormalisedGraph,
-    spectral: Spectral,
-    supports: Rows,
-    penalty: float,
-    threads: int = 1,
-) -> Floats:
-    """EASE in closed form on a spectrum: float32 (i, c), 0 at padding; exact at full rank.
-
-    With X = U diag(s) V' and g = s^2 / (s^2 + lambda), the inverse of X'X + lambda I is
-    (I - V g V') / lambda: the weight is (V g V')[support, target] / (1 - (V g V')[target, target]).
-    `penalty` counts in mean diagonals of X'X, as in `local_ridge`.
-    """
-    items = supports.shape[0]
-    mean = float(np.square(graph.rows.data, dtype=np.float64).sum()) / max(items, 1)
-    squares = np.square(spectral.values)
-    gains = squares / (squares + np.float32(max(penalty * mean, 1e-6)))
-    scores = spectral_scores(Spectral(spectral.item_vectors, gains), supports, 1.0, threads)
-    own = (np.square(spectral.item_vectors) @ gains)[:, None]  # (i, 1)
-    return np.asarray(scores / np.maximum(1.0 - own, 1e-3), np.float32)
 
 
 def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> None:
@@ -290,7 +277,7 @@ def empty_heap(heap_scores, heap_rows, size, rows_out, scores_out):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _co_occurrence(ip, ix, xv, tp, ti, tv, supports, low, high):  # type: ignore[no-untyped-def]
+def _co_occurrence(ip, ix, xv, tp, ti, tv, gains, supports, low, high):  # type: ignore[no-untyped-def]
     width = supports.shape[1]
     sums = np.zeros(len(tp) - 1, np.float32)
     touched = np.empty(len(tp) - 1, np.int32)
@@ -310,7 +297,8 @@ def _co_occurrence(ip, ix, xv, tp, ti, tv, supports, low, high):  # type: ignore
         for at in range(count):
             item = touched[at]
             if item != target and sums[item] > 0:
-                size = push_strongest(heap_scores, heap_rows, size, sums[item], item)
+                score = sums[item] * gains[item]
+                size = push_strongest(heap_scores, heap_rows, size, score, item)
             sums[item] = 0
         empty_heap(heap_scores, heap_rows, size, supports[target], spare)
 

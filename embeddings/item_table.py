@@ -129,6 +129,25 @@ def truncate(turned: Transposed, blended: Floats, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
+def strongest(supports: Rows, blended: Floats, width: int) -> ItemTable:
+    """Keep the `width` strongest positive targets of each item: supports and scores are (i, c)."""
+    count = supports.shape[1]
+    starts = np.arange(len(supports) + 1, dtype=np.int64) * count
+    neighbours = np.full((len(supports), width), -1, np.int32)
+    scores = np.zeros((len(supports), width), np.float32)
+    if width and len(supports):
+        values = np.where(supports >= 0, blended, 0).astype(np.float32).ravel()
+        _truncate(starts, supports.ravel(), values, neighbours, scores)
+    return ItemTable(neighbours, scores)
+
+
+def look_up(table: ItemTable, supports: Rows) -> Floats:
+    """The table's scores at other pairs: float32 (i, c), 0 where the table has none."""
+    found = np.zeros(supports.shape, np.float32)
+    _look_up(table.neighbours, table.scores, supports, found)
+    return found
+
+
 def history_of(user_items: sparse.csr_matrix, users: NDArray[np.int64]) -> sparse.csr_matrix:
     """The rows of `users`, with sorted int32 columns and float32 weights."""
     rows = sparse.csr_matrix(user_items[users], dtype=np.float32)
@@ -206,3 +225,21 @@ def _truncate(indptr, targets, values, neighbours, scores):  # type: ignore[no-u
             if values[e] > 0:
                 size = push_strongest(heap_scores, heap_rows, size, values[e], targets[e])
         empty_heap(heap_scores, heap_rows, size, neighbours[item], scores[item])
+
+
+@njit(cache=True, nogil=True)
+def _look_up(neighbours, scores, supports, found):  # type: ignore[no-untyped-def]
+    of_item = np.zeros(neighbours.shape[0], np.float32)
+    for row in range(neighbours.shape[0]):
+        for at in range(neighbours.shape[1]):
+            if neighbours[row, at] < 0:
+                break
+            of_item[neighbours[row, at]] = scores[row, at]
+        for at in range(supports.shape[1]):
+            if supports[row, at] < 0:
+                break
+            found[row, at] = of_item[supports[row, at]]
+        for at in range(neighbours.shape[1]):
+            if neighbours[row, at] < 0:
+                break
+            of_item[neighbours[row, at]] = 0

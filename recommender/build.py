@@ -19,6 +19,7 @@ from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting
 from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
+from recommender.split import SELECT, pair_parts, relevant_pairs
 
 Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
@@ -87,6 +88,7 @@ def build(
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
+        select=_select_part(snapshot, graph, config.seed),
         recipe=recipe,
         threads=config.threads,
     )
@@ -120,6 +122,15 @@ def build(
             "embedders": reports,
         },
     )
+
+
+def _select_part(snapshot: GraphSnapshot, graph: WeightedGraph, seed: int) -> sparse.csr_matrix:
+    """(u, i) the pairs on which everything is chosen; never those of the gate."""
+    pairs = relevant_pairs(snapshot, graph.user_items, seed)
+    chosen = pair_parts(pairs) == SELECT
+    rows, columns = pairs.users[chosen], pairs.items[chosen]
+    ones = np.ones(len(rows), np.float32)
+    return sparse.csr_matrix((ones, (rows, columns)), shape=graph.user_items.shape)
 
 
 def _features(graph: WeightedGraph) -> list[Feature]:

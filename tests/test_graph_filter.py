@@ -118,15 +118,3 @@ def test_local_ridge_solves_each_support() -> None:
         expected = np.linalg.solve(matrix, gram[inside, target])
         np.testing.assert_allclose(weights[target, : len(inside)], expected, atol=1e-4)
         assert (weights[target, len(inside) :] == 0).all()
-
-
-def test_ease_on_the_whole_spectrum_is_ease() -> None:
-    graph = gf.normalise(ratings(), 0.3, 0.3)
-    dense = graph.rows.toarray().astype(np.float64)
-    gram = dense.T @ dense
-    inverse = np.linalg.inv(gram + 1.5 * np.trace(gram) / 25 * np.eye(25))
-    expected = -inverse / np.diag(inverse)
-    supports = gf.co_occurrence_supports(graph, 10)
-    spectral = gf.spectrum(graph, 25, seed=0, passes=5)
-    scores = gf.ease_scores(graph, spectral, supports, 1.5)
-    np.testing.assert_allclose(scores, at_supports(expected, supports), atol=1e-4)
