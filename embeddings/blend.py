@@ -110,7 +110,7 @@ RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items."""
 RIDGE_KEPT = 200
 """Weights of a ridge that are kept for each history item."""
-FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6)
+FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 TOLERANCE = 0.025
 POPULARITY = (-0.1, 0.0, 0.1)
@@ -262,12 +262,11 @@ def _take_up(
     judge: Callable[[Floats], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
 ) -> dict[Scorer, float]:
-    """Start from the best scorer, then add the others, in the order of the preset.
+    """Start from the best scorer, then add the others that raise quality, in the preset's order.
 
-    A spectrum's weight is the largest that costs no more than `TOLERANCE` of the best quality: the
-    part held back is drawn at random and understates what is popular in the future that is
-    served, where a spectrum is strong; so where the two are nearly equal, the wider blend is
-    taken. Anything else must raise it.
+    A spectrum that does gets the largest weight within `TOLERANCE` of the best quality: the part
+    held back is drawn at random and understates what is popular in the future that is served,
+    where a spectrum is strong; so where weights are nearly equal, the wider blend is taken.
     """
     first = max(parts, key=lambda scorer: sum(tried[scorer.name]))
     chosen = {first: 1.0}
@@ -281,13 +280,12 @@ def _take_up(
             result = judge(base + np.float32(weight) * own)
             tried[f"+ {scorer.name} x {weight:g}"] = result
             results[weight] = sum(result)
-        if scorer.kind == "spectral":
-            best = max(best, *results.values())
-            good = [w for w, value in results.items() if value >= best * (1 - TOLERANCE)]
-            if good:
-                chosen[scorer] = max(good)
-        elif max(results.values()) > best:
-            best, chosen[scorer] = max((value, weight) for weight, value in results.items())
+        top = max(results.values())
+        if top <= best:
+            continue
+        best = top
+        margin = TOLERANCE if scorer.kind == "spectral" else 0.0
+        chosen[scorer] = max(w for w, value in results.items() if value >= top * (1 - margin))
     return chosen
 
 
