@@ -1,0 +1,247 @@
+"""What a user's behaviour looks like as numbers, at a refresh and for one subject online.
+
+`behaviour` makes a row of raw features per user, NaN where nothing is known of a feature.
+`Scale` turns raw rows into rows that can be compared: missing values filled with the median,
+outliers clipped, standardised, weighted. Both are numpy only, so a worker does the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.model import NO_TIME
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+DAY = 86_400
+MOST_DOMAINS = 8  # domains whose share is a feature of its own
+MOST_KINDS = 6
+VECTOR_WIDTH = 8  # first dimensions of the users' vectors
+CLIPPED = (1.0, 99.0)  # percentiles between which a feature is kept
+
+# group of features -> names; a group's weight (segments.toml) is that of each of its features
+PLAIN = {
+    "recency": ("days since last seen",),
+    "frequency": ("events", "days known"),
+    "value": ("weight of choices", "mean value"),
+    "time": ("night", "morning", "afternoon", "evening", "weekend"),
+    "breadth": ("domains", "largest domain", "tag concentration"),
+    "novelty": ("novelty", "spread of novelty"),
+}
+GROUPS = (*PLAIN, "kinds", "domains", "vectors")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What features ask about items."""
+
+    item_domains: csr_array  # (i, d)
+    item_tags: csr_array  # (i, t)
+    rarity: F32  # (i,) 0 … 1
+    vectors: F32  # (i, v)
+
+
+@dataclass(frozen=True)
+class History:
+    """What u users did: pairs with weights, and each event."""
+
+    user_items: csr_array  # (u, i)
+    user: I32  # (e,) row of each event
+    kind: I32  # (e,) place in the names of kinds
+    value: F32  # (e,) NaN where none
+    at: I64  # (e,) seconds since 1970, NO_TIME where none
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which features there are, in order."""
+
+    domains: tuple[int, ...]  # columns of `item_domains` with a feature of their own
+    domain_names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    vectors: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per feature."""
+        return (
+            *(name for names in PLAIN.values() for name in names),
+            *(f"kind {name}" for name in self.kinds[:MOST_KINDS]),
+            *(f"domain {name}" for name in self.domain_names),
+            *(f"vector {place}" for place in range(self.vectors)),
+        )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each feature."""
+        return (
+            *(group for group, names in PLAIN.items() for _ in names),
+            *("kinds" for _ in self.kinds[:MOST_KINDS]),
+            *("domains" for _ in self.domains),
+            *("vectors" for _ in range(self.vectors)),
+        )
+
+
+def layout(
+    catalogue: Catalogue, domains: Sequence[str], kinds: Sequence[str], user_items: csr_array
+) -> Layout:
+    """The features of a catalogue: its largest domains by use, its kinds of events."""
+    used = np.asarray(user_items.sum(axis=0)).ravel() @ catalogue.item_domains  # (d,)
+    order = np.argsort(-used, kind="stable")[:MOST_DOMAINS]
+    width = min(VECTOR_WIDTH, catalogue.vectors.shape[1])
+    return Layout(tuple(order.tolist()), tuple(domains[row] for row in order), tuple(kinds), width)
+
+
+def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: int) -> F64:
+    """(u, f) raw features, NaN where unknown, in the order of `wanted.names`.
+
+    Args:
+        history: what the users did; a user without anything gives a row of NaN.
+        catalogue: of the same items.
+        wanted: which features.
+        moment: seconds since 1970 from which recency counts back.
+    """
+    users = history.user_items.shape[0]
+    counts = np.bincount(history.user, minlength=users).astype(np.float64)
+    dated = history.at != NO_TIME
+    who, at = history.user[dated], history.at[dated]
+    first, last = np.full(users, np.inf), np.full(users, -np.inf)
+    np.minimum.at(first, who, at)
+    np.maximum.at(last, who, at)
+    timed = np.isfinite(last)
+    first, last = np.where(timed, first, np.nan), np.where(timed, last, np.nan)
+    valued = ~np.isnan(history.value)
+    means = _means(history.user[valued], history.value[valued].astype(np.float64), users)
+    weights = np.asarray(history.user_items.sum(axis=1), np.float64).ravel()
+    columns = [
+        np.log1p(np.maximum(moment - last, 0) / DAY),
+        np.where(counts > 0, np.log1p(counts), np.nan),
+        np.log1p((last - first) / DAY),
+        np.where(weights > 0, np.log1p(weights), np.nan),
+        means,
+        *_clock(who, at, users),
+        *_breadth(history.user_items, catalogue),
+        *_novelty(history.user_items, catalogue.rarity),
+        *_kinds(history, len(wanted.kinds[:MOST_KINDS]), counts),
+        *shares(history.user_items, catalogue.item_domains)[:, list(wanted.domains)].T,
+        *_vectors(history.user_items, catalogue.vectors[:, : wanted.vectors]).T,
+    ]
+    return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How raw features become comparable; (f,) each."""
+
+    low: F64
+    high: F64
+    median: F64
+    mean: F64
+    spread: F64
+    weight: F64
+
+    @classmethod
+    def of(cls, raw: F64, groups: Sequence[str], weights: Mapping[str, float]) -> "Scale":
+        """Learned from rows; a feature that is constant or unknown counts nothing."""
+        known = np.where(np.isnan(raw).all(axis=0), 0.0, raw)
+        low, median, high = np.nanpercentile(known, [CLIPPED[0], 50, CLIPPED[1]], axis=0)
+        clipped = np.clip(np.where(np.isnan(known), median, known), low, high)
+        mean, spread = clipped.mean(axis=0), clipped.std(axis=0)
+        sizes = {group: list(groups).count(group) for group in groups}
+        # A group of many columns must not outvote the others: its columns share its weight.
+        share = np.array([weights.get(group, 1.0) / np.sqrt(sizes[group]) for group in groups])
+        flat = spread < 1e-9
+        return cls(low, high, median, mean, np.where(flat, 1.0, spread), np.where(flat, 0.0, share))
+
+    @classmethod
+    def read(cls, array: F64) -> "Scale":
+        """From the rows of `array` (6, f)."""
+        return cls(*np.asarray(array, np.float64))
+
+    def array(self) -> F64:
+        """As a release keeps it: (6, f)."""
+        return np.stack([self.low, self.high, self.median, self.mean, self.spread, self.weight])
+
+    def __call__(self, raw: F64) -> F64:
+        """(u, f) comparable features."""
+        clipped = np.clip(np.where(np.isnan(raw), self.median, raw), self.low, self.high)
+        scaled: F64 = (clipped - self.mean) / self.spread * self.weight
+        return scaled
+
+
+def shares(user_items: csr_array, item_parts: csr_array) -> F64:
+    """(u, p) each user's mix over domains or tags; rows sum to one, NaN where nothing is known."""
+    sums = np.asarray((user_items @ item_parts).todense(), np.float64)
+    totals = sums.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.where(totals > 0, sums / np.where(totals > 0, totals, 1), np.nan)
+
+
+def nearest(points: F64, centroids: F64) -> I64:
+    """(u,) the centroid each point lies nearest to."""
+    distances = (centroids**2).sum(axis=1) - 2 * points @ centroids.T  # (u, k)
+    rows: I64 = distances.argmin(axis=1)
+    return rows
+
+
+def _means(who: I32, values: F64, users: int) -> F64:
+    counts = np.bincount(who, minlength=users)
+    sums = np.bincount(who, weights=values, minlength=users)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: F64 = np.where(counts > 0, sums / counts, np.nan)
+    return means
+
+
+def _clock(who: I32, at: I64, users: int) -> list[F64]:
+    """Shares of events by quarter of the day (UTC) and on weekends."""
+    quarter = (at % DAY) // (DAY // 4)
+    weekend = (at // DAY + 3) % 7 >= 5  # day 0 was a Thursday; 0 is Monday
+    parts = [(quarter == one).astype(np.float64) for one in range(4)] + [weekend.astype(np.float64)]
+    return [_means(who, part, users) for part in parts]
+
+
+def _breadth(user_items: csr_array, catalogue: Catalogue) -> list[F64]:
+    """How many domains count (the exponential of the entropy), the largest's share, tags' focus."""
+    mix = shares(user_items, catalogue.item_domains)
+    filled = np.where(mix > 0, mix, 1.0)
+    number = np.exp(-(filled * np.log(filled)).sum(axis=1))
+    unknown = np.isnan(mix).all(axis=1) if mix.shape[1] else np.ones(len(mix), np.bool_)
+    largest = np.where(np.isnan(mix), 0, mix).max(axis=1, initial=0.0)
+    tags = csr_array(user_items @ catalogue.item_tags)
+    totals = np.asarray(tags.sum(axis=1), np.float64).ravel()
+    squares = np.asarray(tags.multiply(tags).sum(axis=1), np.float64).ravel()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        focus = np.where(totals > 0, squares / totals**2, np.nan)
+    return [np.where(unknown, np.nan, number), np.where(unknown, np.nan, largest), focus]
+
+
+def _novelty(user_items: csr_array, rarity: F32) -> list[F64]:
+    """Mean and deviation of the rarity of what was chosen."""
+    users = user_items.shape[0]
+    who = np.repeat(np.arange(users, dtype=np.int32), np.diff(user_items.indptr))
+    values = rarity[user_items.indices].astype(np.float64)
+    mean = _means(who, values, users)
+    square = _means(who, values**2, users)
+    return [mean, np.sqrt(np.maximum(square - mean**2, 0))]
+
+
+def _kinds(history: History, kinds: int, counts: F64) -> list[F64]:
+    found = []
+    for kind in range(kinds):
+        own = np.bincount(history.user[history.kind == kind], minlength=len(counts))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found.append(np.where(counts > 0, own / counts, np.nan))
+    return found
+
+
+def _vectors(user_items: csr_array, vectors: F32) -> F64:
+    sums = np.asarray(user_items @ vectors, np.float64)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(norms > 0, sums / norms, np.nan)
