@@ -8,6 +8,8 @@ from graph.errors import NichegraphError, ReleaseError
 from recommender.home import Home
 from recommender.recommend import Recommender
 from recommender.release import current, open_release
+from recommender.rules import Rulebook, load_rules
+from recommender.segment_settings import load_segment_settings
 
 CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed
 
@@ -29,6 +31,10 @@ class Live:
         self._recommender: Recommender | None = None
         self._refused: str | None = None  # the release that `problem` is about
         self._erased_stamp: float | None = None
+        self.segments_problem: str | None = None  # why `segments.toml` as it stands is not used
+        self._segments_read: tuple[str, int] | None = None  # release and time of the file
+        self.rules_problem: str | None = None  # why `rules.toml` as it stands is not followed
+        self._rules_read: tuple[str, int] | None = None  # release and time of the file
 
     def recommender(self) -> Recommender:
         """The recommender over the current release; `ReleaseError` when there is none yet."""
@@ -57,6 +63,41 @@ class Live:
             self.problem = self._refused = None
         if self._recommender is not None:
             self._recommender.erased = self._erased()
+            self._read_segments(self._recommender)
+            self._read_rules(self._recommender)
+
+    def _read_segments(self, recommender: Recommender) -> None:
+        """Read `segments.toml` again when it changed; a wrong one is told of, the old one holds."""
+        try:
+            stamp = self.home.segments.stat().st_mtime_ns
+        except FileNotFoundError:
+            stamp = 0
+        read = (recommender.release.name, stamp)
+        if read == self._segments_read:
+            return
+        try:
+            recommender.use(load_segment_settings(self.home.segments))
+            self.segments_problem = None
+        except NichegraphError as error:
+            self.segments_problem = str(error)
+        self._segments_read = read
+
+    def _read_rules(self, recommender: Recommender) -> None:
+        """Read `rules.toml` again when it changed; wrong rules are told of, the old ones hold."""
+        try:
+            stamp = self.home.rules.stat().st_mtime_ns
+        except FileNotFoundError:
+            stamp = 0
+        read = (recommender.release.name, stamp)
+        if read == self._rules_read:
+            return
+        try:
+            rules = load_rules(self.home.rules)
+            recommender.rulebook = Rulebook(rules, recommender.release, recommender.filters)
+            self.rules_problem = None
+        except NichegraphError as error:
+            self.rules_problem = str(error)
+        self._rules_read = read
 
     def _erased(self) -> frozenset[str]:
         """Users erased since the release was made; read again when the file changes."""

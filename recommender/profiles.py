@@ -34,6 +34,7 @@ from recommender.segment_settings import EVERYONE, NEW
 
 F64 = npt.NDArray[np.float64]
 
+SEGMENTS = "segments"  # stands for the profile of each user's own segment
 SHOWN = 20
 BUDGET = 0.01  # of NDCG@20 over all users; half of what a default may lose, as the rest is chance
 DRAWN = 200.0  # users' worth of what all say that every segment starts with

@@ -22,11 +22,14 @@ from recommender.candidates import F32, I32, Ranking
 from recommender.filters import Filters
 from recommender.households import fair_order, relevance
 from recommender.pages import item_sums, next_cursor, rotation, shown_before, variety
+from recommender.profiles import SEGMENTS, Profiles
 from recommender.ranking import Adjust, Lists, Ranker, pool_size
 from recommender.release import Release
-from recommender.request import DEFAULT, NEUTRAL, Answer, Filter, Recommended, Request
-from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
+from recommender.request import NEUTRAL, Answer, Filter, Recommended, Request
+from recommender.rerank import Profile
 from recommender.rules import LABELS, Entry, Rule, Rulebook
+from recommender.segment_settings import SegmentSettings
+from recommender.segments import Asked, Segments
 from recommender.sources import ITEMS, POPULAR, TAGS, Sources
 from recommender.subjects import Subject, SubjectReader
 
@@ -73,7 +76,12 @@ class Recommender:
         }
         self._reader = SubjectReader(release, self.filters)
         self._ranker = Ranker(release, self._sources, self._fused)
-        self.profiles = {NEUTRAL: NEUTRAL_PROFILE, DEFAULT: DEFAULT_PROFILE}
+        self.use(SegmentSettings())
+
+    def use(self, settings: SegmentSettings) -> None:
+        """Take up an editor's segments and profiles, beside and over the learned ones."""
+        self.segments = Segments(self.release, settings.rules)
+        self.profiles = Profiles(self.release, settings.profiles)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -116,7 +124,8 @@ class Recommender:
         Args:
             user_rows: (b,) rows of the release's users.
             n: length of the lists.
-            profile: "neutral", "default" or a profile's name.
+            profile: "neutral", "default", a profile's name, or "segments": for each user that
+                of the user's learned segment.
             source: only this source, unfused and unfilled; None: all, as served.
             now: seconds since 1970, for freshness.
         """
@@ -124,9 +133,13 @@ class Recommender:
         tags = self._reader.tags([[]] * len(user_rows))  # none asked for
         if source is not None:
             return self._sources.propose(source, subjects, tags, n)
-        weights = np.tile(
-            np.array(self.profiles[profile].weights(), np.float32), (len(subjects), 1)
-        )
+        if profile == SEGMENTS:
+            places = self.segments.of_users()[user_rows].tolist()
+            names = [(self.segments.name(place),) for place in places]
+            chosen = [self.profiles.choose(None, own, None)[1].weights() for own in names]
+        else:
+            chosen = [self.profiles.named[profile].weights()] * len(subjects)
+        weights = np.array(chosen, np.float32).reshape(-1, 4)
         orders = [tuple(self._fused)] * len(subjects)
         lists = self._ranker.rank(subjects, tags, [n] * len(subjects), weights, now, orders)
         return Ranking(lists.items, lists.scores)
@@ -233,11 +246,13 @@ class Recommender:
 
     def _asked(self, subject: Subject, now: int) -> _Asked:
         request = subject.request
+        asked = Asked(subject.user_row, subject.items, subject.weights)
+        subject.segments = self.segments.of(asked, now)
         if request.cursor is not None:
             subject.blocked += shown_before(request, self._item_sums)
         rules: tuple[Rule, ...] = ()
         if request.rules and self.rulebook.rules:
-            rules = self.rulebook.in_force(now, self._segment(subject), request.context)
+            rules = self.rulebook.in_force(now, subject.segments, request.context)
         return _Asked(subject, rules, self._adjust(request, rules, now))
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
@@ -259,7 +274,7 @@ class Recommender:
             subjects,
             tags,
             [one.request.n for one in known],
-            np.array([self._profile(one).weights() for one in known], np.float32),
+            np.array([self._profile(one)[1].weights() for one in known], np.float32),
             now,
             [self._order(one) for one in known],
             [one.adjust for one in asked],
@@ -271,8 +286,8 @@ class Recommender:
             raise InputError(f"n is {request.n}; ask for 1 to {MOST_ITEMS} items")
         if request.source is not None and request.source not in self.sources:
             raise InputError(f"source {request.source!r} is not one of {', '.join(self.sources)}")
-        if request.profile is not None and request.profile not in self.profiles:
-            there = ", ".join(self.profiles)
+        if request.profile is not None and request.profile not in self.profiles.named:
+            there = ", ".join(self.profiles.named)
             raise InputError(f"profile {request.profile!r} is not one of {there}")
 
     def _order(self, one: Subject) -> tuple[str, ...]:
@@ -281,14 +296,8 @@ class Recommender:
             return (one.request.source,)
         return (*self._fused, TAGS) if one.tags else tuple(self._fused)
 
-    def _profile(self, one: Subject) -> Profile:
-        profile = self.profiles[one.request.profile or DEFAULT]
-        if one.request.long_tail is not None:
-            profile = replace(profile, long_tail=one.request.long_tail)
-        return profile
-
-    def _segment(self, one: Subject) -> str | None:  # noqa: ARG002 - what rules ask about
-        return None
+    def _profile(self, one: Subject) -> tuple[str, Profile]:
+        return self.profiles.choose(one.request.profile, one.segments, one.request.long_tail)
 
     @cached_property
     def _item_sums(self) -> npt.NDArray[np.uint32]:
@@ -317,8 +326,8 @@ class Recommender:
             one.served_by if shown else "nothing",
             _fallback(shown, filled, n),
             self.release.name,
-            one.request.profile or DEFAULT,
-            self._segment(one),
+            self._profile(one)[0],
+            one.segments[0] if one.segments else None,
             (*one.notes, *notes),
             next_cursor(one.request, (i.item for i in shown)) if len(shown) == n else None,
         )

@@ -25,6 +25,8 @@ from recommender.release import (
     staged,
     write_arrays,
 )
+from recommender.segment_settings import load_segment_settings
+from recommender.segment_step import add_segments, save_report, served
 
 Say = Callable[[str], None]
 LIBRARIES = ("numpy", "scipy", "numba", "faiss-cpu")  # whose versions can change the bytes
@@ -43,6 +45,7 @@ def refresh(
         say: told each step.
     """
     collect_leftovers(home)
+    segments = load_segment_settings(home.segments)
     say("taking a snapshot")
     snapshot = take_snapshot(store)
     say(f"weighing {len(snapshot.events.user):,} events")
@@ -50,9 +53,23 @@ def refresh(
     built = build(snapshot, graph, config, say)
     name = fingerprint(snapshot, config)
     with staged(home.releases) as folder:
+        built, found = add_segments(
+            built,
+            snapshot,
+            graph,
+            config,
+            segments,
+            folder / "trial",
+            last=served(home),
+            now=now,
+            write=lambda path, made, seen: write(path, made, seen, config, now=now),
+            say=say,
+        )
         say("writing the release")
         write(folder, built, snapshot, config, now=now)
-        return publish(home, folder, name)
+        release = publish(home, folder, name)
+    save_report(home, release, found)
+    return release
 
 
 def build_release(
@@ -75,6 +92,7 @@ def write(
     folder: Path, built: Built, snapshot: GraphSnapshot, config: RefreshConfig, *, now: int
 ) -> None:
     """Write arrays, indexes and the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder, built.arrays)
     for name, vectors in built.vectors.items():
         write_arrays(folder, {f"vectors.{name}": vectors})

@@ -25,7 +25,7 @@ No rule shows what a filter forbids, and none leaves a list short: a limit that 
 import datetime as dt
 import difflib
 import tomllib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,12 @@ class Rule:
     segments: tuple[str, ...] = ()
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def holds(self, now: int, segment: str | None, context: Mapping[str, str]) -> bool:
+    def holds(self, now: int, segments: Collection[str], context: Mapping[str, str]) -> bool:
         """Whether the rule is in force at this time for this subject."""
         return (
             (self.start is None or now >= self.start)
             and (self.until is None or now < self.until)
-            and (not self.segments or segment in self.segments)
+            and (not self.segments or any(one in self.segments for one in segments))
             and all(context.get(feature) in values for feature, values in self.when.items())
         )
 
@@ -106,10 +106,10 @@ class Rulebook:
                 self._attribute(rule.by)
 
     def in_force(
-        self, now: int, segment: str | None, context: Mapping[str, str]
+        self, now: int, segments: Collection[str], context: Mapping[str, str]
     ) -> tuple[Rule, ...]:
         """The rules that hold for a subject, in the order of the file."""
-        return tuple(rule for rule in self.rules if rule.holds(now, segment, context))
+        return tuple(rule for rule in self.rules if rule.holds(now, segments, context))
 
     def adjust(self, rules: Sequence[Rule], now: int) -> Callable[[I32], F32] | None:
         """What boost, bury and promote make of candidates' scores; None when they say nothing."""

@@ -149,6 +149,8 @@ class Scale:
     @classmethod
     def of(cls, raw: F64, groups: Sequence[str], weights: Mapping[str, float]) -> "Scale":
         """Learned from rows; a feature that is constant or unknown counts nothing."""
+        if len(raw) == 0:
+            raw = np.zeros((1, raw.shape[1]))
         known = np.where(np.isnan(raw).all(axis=0), 0.0, raw)
         low, median, high = np.nanpercentile(known, [CLIPPED[0], 50, CLIPPED[1]], axis=0)
         clipped = np.clip(np.where(np.isnan(known), median, known), low, high)

@@ -194,6 +194,8 @@ def _kept_names(
 
 def _importance(points: F64, labels: npt.NDArray[np.int16], names: Sequence[str]) -> dict[str, Any]:
     """Share of each feature's variance that the groups explain (η²), largest first."""
+    if len(points) == 0:
+        return {}
     total = points.var(axis=0)
     between = np.zeros(points.shape[1])
     for label in np.unique(labels):
@@ -278,7 +280,7 @@ class Segments:
             else 0
         )
         if row >= 0 and len(asked.items) < max(known + self._minimum, known * (1 + CHANGED)):
-            return self._name(int(self._assigned[row]))
+            return self.name(int(self._assigned[row]))
         if len(asked.items) < self._minimum:
             return NEW
         raw = behaviour(self._history(asked), self._catalogue, self._layout, self._moment)
@@ -287,7 +289,7 @@ class Segments:
             raw = np.where(np.isnan(raw) | self._from_events, before, raw)
         elif self._from_events.any():
             raw = np.where(self._from_events, np.nan, raw)
-        return self._name(int(nearest(self._scale(raw), self._centroids)[0]))
+        return self.name(int(nearest(self._scale(raw), self._centroids)[0]))
 
     def of_users(self) -> npt.NDArray[np.int16]:
         """(u,) the learned segment of each user of the release, -1 for "new"."""
@@ -301,7 +303,8 @@ class Segments:
         groups = self._layout.groups
         return np.array([g in ("recency", "frequency", "value", "time", "kinds") for g in groups])
 
-    def _name(self, place: int) -> str:
+    def name(self, place: int) -> str:
+        """The segment at a place of `names`; -1 is "new"."""
         return self.names[place] if place >= 0 else NEW
 
     def _history(self, asked: Asked) -> History:

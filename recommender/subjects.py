@@ -42,6 +42,7 @@ class Subject:
     seen: list[int] | None = None  # nothing but these may be shown
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
+    segments: tuple[str, ...] = ()  # those of rules first, then the learned one
 
     def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
         """Lengthen the history."""

@@ -1,0 +1,158 @@
+"""The part of a refresh that groups users and learns what each group's lists are made for."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from embeddings.blend import DEFAULT as DEFAULT_SCORERS
+from embeddings.blend import FAST, Recipe
+from graph.errors import ReleaseError
+from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.weighted import WeightedGraph
+from graph.weighting import weigh
+from recommender.build import SPECTRAL, Built, RefreshConfig, build
+from recommender.home import Home
+from recommender.profiles import MOST_USERS, Learned, candidates, learn
+from recommender.recommend import Recommender
+from recommender.release import Release, current, open_release
+from recommender.segment_settings import SegmentSettings
+from recommender.segments import Found, find_segments
+from recommender.split import FIT, SELECT, pair_parts, relevant_pairs
+
+Say = Callable[[str], None]
+Write = Callable[[Path, Built, GraphSnapshot], None]
+REPORT = "segments.json"
+FEWEST_SELECTED = 100  # users with something to find, to learn profiles by
+
+
+def add_segments(
+    built: Built,
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+    settings: SegmentSettings,
+    aside: Path,
+    *,
+    last: Release | None,
+    now: int,
+    write: Write,
+    say: Say,
+) -> tuple[Built, Found]:
+    """What was built with segments and profiles added, and what was found for the report.
+
+    Args:
+        built: of the whole snapshot.
+        snapshot: what it was built from.
+        graph: the same, weighted.
+        config: of the refresh; the preset "fast" learns no profiles.
+        settings: of the segments.
+        aside: a folder for the release that profiles are tried on; gone afterwards.
+        last: the release before, whose segments pass their names on.
+        now: seconds since 1970.
+        write: writes a release that was built.
+        say: told what is being done.
+    """
+    say("grouping the users")
+    found = find_segments(
+        snapshot,
+        graph,
+        built.vectors[SPECTRAL],
+        built.arrays["rarity"],
+        settings,
+        last=last,
+        seed=config.seed,
+        now=now,
+    )
+    manifest = dict(found.manifest)
+    if settings.learn_profiles and config.preset != "fast":
+        try:
+            profiles = _profiles(built, snapshot, graph, config, found, aside, now, write, say)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        manifest["profiles"] = {name: one.to_json() for name, one in profiles.items()}
+    report = found.report | {"profiles": manifest.get("profiles", {})}
+    found = replace(found, manifest=manifest, report=report)
+    return (
+        replace(
+            built,
+            arrays=built.arrays | found.arrays,
+            manifest=built.manifest | {"segments": manifest},
+        ),
+        found,
+    )
+
+
+def _profiles(
+    built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, config: RefreshConfig,
+    found: Found, aside: Path, now: int, write: Write, say: Say,
+) -> dict[str, Learned]:  # fmt: skip
+    """Profiles chosen on the select part, by a model that learned from the fit part only."""
+    pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
+    parts = pair_parts(pairs)
+    out, selected = parts != FIT, parts == SELECT
+    fit = drop_pairs(snapshot, pairs.users[out], pairs.items[out])
+    fit_graph = weigh(fit, config.weighting, now)
+    asked = np.unique(pairs.users[selected])
+    asked = asked[np.diff(fit_graph.user_items.indptr)[asked] > 0]
+    if len(asked) < FEWEST_SELECTED:
+        return {}
+    say("learning what each segment's lists are made for")
+    if len(asked) > MOST_USERS:
+        rng = np.random.default_rng(config.seed)
+        asked = np.sort(rng.choice(asked, MOST_USERS, replace=False))
+    own = replace(config, preset="default" if config.preset == "graph" else config.preset)
+    recipe = recipe_of(built.manifest["item_table"])
+    write(aside, build(fit, fit_graph, own, lambda _: None, recipe=recipe), fit)
+    trial = Recommender(open_release(aside, verify=False), threads=config.threads)
+    truth = csr_array(
+        (
+            np.ones(int(selected.sum()), np.float32),
+            (pairs.users[selected], pairs.items[selected]),
+        ),
+        shape=graph.user_items.shape,
+    )
+    truth.sort_indices()
+    return learn(
+        candidates(trial, asked),
+        truth[asked],
+        found.assigned[asked],
+        trial.release.arrays,
+        found.manifest["names"],
+        now=now,
+    )
+
+
+def recipe_of(report: Mapping[str, Any]) -> Recipe:
+    """The recipe that a report of the item table tells of."""
+    scorers = {scorer.name: scorer for scorer in (*FAST, *DEFAULT_SCORERS)}
+    return Recipe(
+        tuple((scorers[name], weight) for name, weight in report["weights"].items()),
+        tuple(report["feature_weights"]),
+        report["popularity_exponent"],
+        report["support_width"],
+        report["table_width"],
+    )
+
+
+def served(home: Home) -> Release | None:
+    """The current release, to pass names on; None before the first, or when it is damaged."""
+    name = current(home)
+    try:
+        return open_release(home.releases / name, verify=False) if name else None
+    except ReleaseError:
+        return None
+
+
+def save_report(home: Home, release: Release, found: Found) -> Path:
+    """Keep the report beside those of loads; what it is, see `find_segments`."""
+    home.reports.mkdir(parents=True, exist_ok=True)
+    path = home.reports / REPORT
+    text = json.dumps({"release": release.name, **found.report}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
