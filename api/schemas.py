@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from recommender.request import Filter, Request
+from recommender.filter_language import parse_conditions
+from recommender.request import Filter, Part, Request, session
+from recommender.subjects import MOST_MEMBERS
 
 MOST_ITEMS = 200  # in one list
 MOST_SUBJECTS = 1_000  # in one request
@@ -87,30 +89,40 @@ class UserQuery(ListQuery):
     include_seen: YesOrNo = Field(False, description="Also what the user knows already.")
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
     profile: Profile = None
+    cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
 
 
 class NoQuery(Strict):
     pass
 
 
-class FilterBody(Strict):
-    domains: Ids = Field([], description="In any of these.")
-    tags_all: Ids = Field([], description="With all of these.")
-    tags_any: Ids = Field([], description="With any of these.")
-    tags_none: Ids = Field([], description="With none of these.")
-    created_after: int | None = Field(None, ge=-(2**62), le=2**62, description="Seconds, 1970.")
-    created_before: int | None = Field(None, ge=-(2**62), le=2**62, description="Seconds, 1970.")
+class WhyPath(UserPath):
+    item: Id = Field(description="Id of an item.")
 
-    def filter(self) -> Filter:
-        """Which items may be shown."""
-        return Filter(
-            domains=tuple(self.domains),
-            tags_all=tuple(self.tags_all),
-            tags_any=tuple(self.tags_any),
-            tags_none=tuple(self.tags_none),
-            created_after=self.created_after,
-            created_before=self.created_before,
-        )
+
+class PartBody(Strict):
+    kind: Literal["user", "item", "tag"]
+    name: Id = Field(description="An id, or a tag's name.")
+    weight: float = Field(1.0, gt=0, le=1e6, description="Its share is this over the sum.")
+
+    def part(self) -> Part:
+        """As the recommender takes it."""
+        return Part(self.kind, self.name, self.weight)
+
+
+def _conditions(said: Any) -> Any:
+    parse_conditions(said)  # an `InputError` is a ValueError: the field is named
+    return said
+
+
+FilterBody = Annotated[
+    dict[str, Any],
+    BeforeValidator(_conditions),
+    Field(
+        description="Conditions on items, see docs/requests.md.",
+        json_schema_extra={"example": {"domains": ["baroque"], "not": {"tags_any": ["live"]}}},
+    ),
+]
 
 
 class Subject(Strict):
@@ -120,7 +132,12 @@ class Subject(Strict):
     items: Ids = Field([], description="Items of the running session, the newest last.")
     tags: Ids = Field([], description="Names of tags.")
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
-    filter: FilterBody = FilterBody()
+    mix: list[PartBody] = Field([], max_length=50, description="Weighted parts, alone.")
+    household: list[Id] = Field([], max_length=MOST_MEMBERS, description="Users, alone.")
+    session_share: float | None = Field(
+        None, ge=0, le=1, description="Share of the weight that lies on `items`, default 0.7."
+    )
+    filter: FilterBody = {}
     exclude: Ids = Field([], description="Ids of items not to show.")
     include_seen: bool = Field(False, strict=True)
     reasons: bool = Field(True, strict=True)
@@ -128,20 +145,39 @@ class Subject(Strict):
     long_tail: float | None = Field(
         None, ge=0, le=1, description="Weight of the long tail in reranking, over the profile's."
     )
+    context: dict[Id, Id] = Field(
+        {}, max_length=20, description="What rules may ask: device, place, first visit …"
+    )
+    shown: dict[Id, Annotated[int, Field(ge=0, le=1000)]] = Field(
+        {}, max_length=MOST_LISTED, description="Items shown before and not clicked: how often."
+    )
+    seed: int | None = Field(
+        None, ge=-(2**62), le=2**62, description="Varies the order a little; repeatable."
+    )
+    cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
 
     def request(self) -> Request:
         """As the recommender takes it."""
+        said = parse_conditions(self.filter)
         return Request(
             user=self.user,
-            items=dict.fromkeys(self.items, 1.0),
+            items=session(self.items),
             tags=tuple(self.tags),
             n=self.n,
-            filter=self.filter.filter(),
-            exclude=tuple(self.exclude),
-            include_seen=self.include_seen,
+            filter=said.filter,
+            exclude=(*self.exclude, *said.exclude),
+            include_seen=self.include_seen or said.seen == "include",
+            only_seen=said.seen == "only",
             reasons=self.reasons,
             profile=self.profile,
             long_tail=self.long_tail,
+            mix=tuple(part.part() for part in self.mix),
+            household=tuple(self.household),
+            session_share=self.session_share,
+            context=self.context,
+            shown=self.shown,
+            seed=self.seed,
+            cursor=self.cursor,
         )
 
 
@@ -164,6 +200,7 @@ class ItemAnswer(BaseModel):
     tags: list[str]
     domains: list[str]
     reasons: list[ReasonAnswer]
+    label: str | None = Field(description="sponsored or pinned, where a rule placed the item")
 
 
 class ListAnswer(BaseModel):
@@ -173,6 +210,34 @@ class ListAnswer(BaseModel):
     release: str
     profile: str
     segment: str | None
+    notes: list[str]
+    next: str | None = Field(description="The cursor of the next page; null: there is none.")
+
+
+class CypherAnswer(BaseModel):
+    query: str
+    parameters: dict[str, Any]
+
+
+class WhyReason(ReasonAnswer):
+    cypher: CypherAnswer = Field(description="What shows this path in the graph.")
+
+
+class WhyAnswer(BaseModel):
+    user: str
+    item: str
+    title: str
+    score: float
+    source: str
+    parts: dict[str, float]
+    tags: list[str]
+    domains: list[str]
+    reasons: list[WhyReason]
+    label: str | None
+    drawing: list[str] = Field(description="Each path as a line of text.")
+    cypher: CypherAnswer = Field(description="What shows the strongest path in the graph.")
+    served_by: str
+    release: str
     notes: list[str]
 
 

@@ -40,6 +40,8 @@ SHOWN = 20  # length of the lists
 CUTS = (10, 20)
 RANK_BLOCK = 4096  # users ranked in one call
 COMPARED = ("recall@20", "ndcg@20")
+BASELINE_USERS = 6_000  # asked of each baseline at most: a dense ranker costs 1 ms a user
+OF_ALL_LISTS = ("coverage", "gini")  # grow with the number of lists
 
 
 class Ranker(Protocol):
@@ -148,9 +150,13 @@ def evaluate_snapshot(
     *,
     now: int,
     baselines: bool = True,
+    thorough: bool = False,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
-    """Build a release from `fit` in `folder`, as a refresh would, and measure it on `test`."""
+    """Build a release from `fit` in `folder`, as a refresh would, and measure it on `test`.
+
+    `thorough` tunes the baselines on their whole grids and asks them about all users.
+    """
     steps = steps or Steps()
     with steps.step("weigh"):
         graph = weigh(fit, config.weighting, now)
@@ -161,8 +167,16 @@ def evaluate_snapshot(
     found: dict[str, Baseline] = {}
     if baselines:
         with steps.step("tune baselines"):
-            found = tuned(graph.user_items, seed=config.seed)
-    result = evaluate(recommender, truth, graph, baselines=found, seed=config.seed, steps=steps)
+            found = tuned(graph.user_items, seed=config.seed, thorough=thorough)
+    result = evaluate(
+        recommender,
+        truth,
+        graph,
+        baselines=found,
+        seed=config.seed,
+        baseline_users=None if thorough else BASELINE_USERS,
+        steps=steps,
+    )
     with steps.step("ratings"):
         rated = _rating_errors(fit, test, release.users, release.items, recommender)
     if rated:
@@ -190,6 +204,7 @@ def evaluate(
     *,
     baselines: Mapping[str, Baseline],
     seed: int,
+    baseline_users: int | None = BASELINE_USERS,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
     """The figures of what is served, of each source alone and of the baselines.
@@ -201,12 +216,19 @@ def evaluate(
         graph: what was learned from: popularity, what is masked for the baselines, and by tags
             (else by common users) how alike items are.
         baselines: name -> fitted baseline.
-        seed: of the bootstrap.
+        seed: of the bootstrap, and of the draw of users.
+        baseline_users: so many users are drawn when there are more; the baselines answer for
+            them only, ours is compared on the same ones. None: all.
         steps: is told of each step.
     """
     steps = steps or Steps()
     users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int64)
     view = _View(truth[users], graph)
+    drawn = np.arange(len(users))
+    if baseline_users is not None and len(users) > baseline_users:
+        order = np.random.default_rng(seed).permutation(len(users))
+        drawn = np.sort(order[:baseline_users])
+    asked = view if len(drawn) == len(users) else _View(truth[users[drawn]], graph)
     measured: dict[str, _Measured] = {}
     for key, profile in (("served", NEUTRAL), ("served_default", DEFAULT)):
         with steps.step(key):
@@ -216,17 +238,23 @@ def evaluate(
             measured[source] = view.measure(_ranked(recommender, users, NEUTRAL, source))
     for name, baseline in baselines.items():
         with steps.step(f"baseline {name}"):
-            ranked = rank_all(baseline.score_block, users, graph.user_seen, SHOWN)
-            measured[f"baseline {name}"] = view.measure(ranked)
+            ranked = rank_all(baseline.score_block, users[drawn], graph.user_seen, SHOWN)
+            measured[f"baseline {name}"] = asked.measure(ranked)
+            if asked is not view:
+                measured[f"baseline {name}"].figures |= dict.fromkeys(OF_ALL_LISTS)
     with steps.step("intervals"):
         for one in measured.values():
             one.add_intervals(seed)
         against = {
-            name: _difference(measured["served"], measured[f"baseline {name}"], seed)
+            name: _difference(measured["served"].of(drawn), measured[f"baseline {name}"], seed)
             for name in baselines
         }
     rows = {
-        name: {**measured[f"baseline {name}"].figures, "parameters": dict(one.parameters)}
+        name: {
+            **measured[f"baseline {name}"].figures,
+            "users": len(drawn),
+            "parameters": dict(one.parameters),
+        }
         for name, one in baselines.items()
     }
     return {
@@ -285,7 +313,10 @@ def table_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     rankers = {"served": result["served"], "served, default profile": result["served_default"]}
     rankers |= {f"source {name}": one for name, one in result["sources"].items()}
     rankers |= {f"baseline {name}": one for name, one in result["baselines"].items()}
-    rows = [[name, *(round(one[column], 4) for column in columns)] for name, one in rankers.items()]
+    rows = [
+        [name, *("" if one[column] is None else round(one[column], 4) for column in columns)]
+        for name, one in rankers.items()
+    ]
     return ["ranker", *columns], rows
 
 
@@ -299,6 +330,10 @@ def peak_rss_mb() -> float:
 class _Measured:
     figures: dict[str, Any]
     per_user: dict[str, npt.NDArray[np.float64]]
+
+    def of(self, users: I64) -> "_Measured":
+        """The values of some of the users only; no figures."""
+        return _Measured({}, {name: values[users] for name, values in self.per_user.items()})
 
     def add_intervals(self, seed: int) -> None:
         both = metrics.bootstrap(np.stack(list(self.per_user.values()), axis=1), seed=seed)

@@ -94,22 +94,34 @@ def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ..
         return ()
     strongest = np.argsort(-shares, kind="stable")[:MOST_REASONS]
     shown: dict[int, Reason] = {}
+    end = _item(release, item)
     for at in strongest.tolist():
         if shares[at] > 0 and one.items[at] not in shown:
             share = round(float(shares[at]) / total, 4)
             who = "one of you" if one.request.household or one.request.mix else "you"
-            shown[one.items[at]] = _through(release, one.items[at], item, one.kinds[at], share, who)
+            shown[one.items[at]] = _through(
+                release, one.items[at], item, end, one.kinds[at], share, who
+            )
     return tuple(shown.values())
 
 
-def _through(release: Release, source: int, item: int, kind: str, share: float, who: str) -> Reason:
-    """From a history item to the item: over a relation, a tag, or people."""
-    verb, name = VERBS.get(kind, "chose"), title(release, source)
+def _through(
+    release: Release,
+    source: int,
+    item: int,
+    end: dict[str, str],
+    kind: str,
+    share: float,
+    who: str,
+) -> Reason:
+    """From a history item to the item, whose node is `end`: over a relation, a tag, or people."""
+    start = _item(release, source)
+    verb, name = VERBS.get(kind, "chose"), start["text"]
     text = f"because {who} {verb} “{name}”"
-    path = [_edge(who, "INTERACTED", kind), _item(release, source)]
+    path = [_edge(who, "INTERACTED", kind), start]
     if kind.startswith(ASKED):
         text = f"because you asked for “{kind.removeprefix(ASKED)}”, as “{name}” is tagged"
-        path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), path[1]]
+        path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), start]
     relation, shared = _relation(release, source, item), shared_tag(release, source, item)
     tag = None
     if relation is not None:
@@ -123,14 +135,10 @@ def _through(release: Release, source: int, item: int, kind: str, share: float, 
     else:
         through, people = "people", _people(release, source, item)
         many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
-        text += (
-            f", which {many} choose as well"
-            if people >= FEWEST_PEOPLE
-            else f", which {many} choose"
-        )
+        text += f", which {many} choose as well"
         path.append(_edge("both", "INTERACTED", f"by {many}"))
-    path.append(_item(release, item))
-    return Reason(text, tuple(path), share, release.items.id(source), through, tag)
+    path.append(end)
+    return Reason(text, tuple(path), share, start["id"], through, tag)
 
 
 def _asked_for(release: Release, item: int, tag: int) -> Reason:

@@ -242,7 +242,8 @@ def open_release(folder: Path, *, verify: bool = True) -> Release:
                     "go back with `nichegraph releases rollback` or refresh again"
                 )
             if name.endswith(".npy"):
-                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r")
+                # A plain view of the map: `np.memmap` itself is slow to take parts of.
+                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r").view(np.ndarray)
         except (OSError, ValueError) as error:
             raise ReleaseError(
                 f"release {folder.name} cannot be read: {name}: {error}; "

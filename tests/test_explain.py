@@ -47,9 +47,7 @@ def lowered(recommender, users, place):
         shown = answer.items[place]
         if shown.reasons[0].because is not None:
             cases.append((user, shown, shown.reasons[0].because))
-    pairs = [
-        (release.users.row(user), release.items.row(because)) for user, _, because in cases
-    ]
+    pairs = [(release.users.row(user), release.items.row(because)) for user, _, because in cases]
     other = Recommender(without(release, pairs))
     return [other.why(user, shown.item, now=NOW)["score"] < shown.score for user, shown, _ in cases]
 

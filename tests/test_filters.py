@@ -89,8 +89,12 @@ def holds(said, one):
             "items": lambda v: one["id"] in v,
             "created_after": lambda v: created is not None and created >= v,
             "created_before": lambda v: created is not None and created <= v,
-            "newer_than_days": lambda v: created is not None and created >= NOW - NOW % 60 - v * DAY,
-            "older_than_days": lambda v: created is not None and created <= NOW - NOW % 60 - v * DAY,
+            "newer_than_days": lambda v: (
+                created is not None and created >= NOW - NOW % 60 - v * DAY
+            ),
+            "older_than_days": lambda v: (
+                created is not None and created <= NOW - NOW % 60 - v * DAY
+            ),
             "attributes": lambda v: all(
                 (name != "language" or one["language"] in rule["in"])
                 and (

@@ -54,7 +54,9 @@ def test_seen_items_come_back_when_asked_for(recommender, planted):
     assert seen & set(recommender.release.items.rows(ids(answer)).tolist())
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_list_is_short_only_when_too_few_items_are_allowed(recommender, data):
     release = recommender.release
@@ -152,7 +154,9 @@ def test_similar_tags_popular_latest(recommender, planted):
     assert item not in ids(recommender.similar(item, 5, now=NOW))
     tag = list(recommender.release.tags)[0].split("\x1f")[1]
     carriers = recommender.filters.mask(Filter(tags_any=(tag,)))
-    assert carriers[recommender.release.items.rows(ids(recommender.tag_items(tag, 5, now=NOW)))].all()
+    assert carriers[
+        recommender.release.items.rows(ids(recommender.tag_items(tag, 5, now=NOW)))
+    ].all()
     popular = recommender.popular(5, now=NOW)
     counts = recommender.release.arrays["popularity"]
     rows = recommender.release.items.rows(ids(popular))

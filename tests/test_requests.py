@@ -209,9 +209,7 @@ def test_the_sums_of_ids_differ(recommender):
 def test_what_was_shown_and_not_clicked_makes_room(recommender, planted):
     user = planted.answers.users[2]
     before = one(recommender, user=user, n=10, profile="neutral")
-    often = one(
-        recommender, user=user, n=10, profile="neutral", shown={before.items[0].item: 50}
-    )
+    often = one(recommender, user=user, n=10, profile="neutral", shown={before.items[0].item: 50})
     assert before.items[0].item not in ids(often)
     once = one(recommender, user=user, n=150, profile="neutral", shown={before.items[0].item: 1})
     found = next(i for i in once.items if i.item == before.items[0].item)

@@ -61,9 +61,7 @@ def test_a_pin_and_a_sponsor_stand_where_they_are_put_and_say_so(recommender, us
 def test_boost_lifts_and_bury_lowers(recommender, user):
     plain = one(recommender, user=user, n=30)
     last, first = plain.items[9].item, plain.items[0].item
-    boosted = ruled(
-        recommender, f'[[rule]]\nname="b"\ndo="boost"\nfactor=50\nitems=["{last}"]'
-    )
+    boosted = ruled(recommender, f'[[rule]]\nname="b"\ndo="boost"\nfactor=50\nitems=["{last}"]')
     assert ids(one(boosted, user=user, n=10))[0] == last
     buried = ruled(recommender, f'[[rule]]\nname="b"\ndo="bury"\nfactor=0.001\nitems=["{first}"]')
     assert first not in ids(one(buried, user=user, n=5))
@@ -130,7 +128,11 @@ def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, 
     items = list(recommender.release.items)
     pick = st.lists(st.sampled_from(items), min_size=1, max_size=4)
     rules = []
-    for number, do in enumerate(data.draw(st.lists(st.sampled_from(["pin", "sponsor", "boost", "bury", "limit"]), max_size=5))):
+    for number, do in enumerate(
+        data.draw(
+            st.lists(st.sampled_from(["pin", "sponsor", "boost", "bury", "limit"]), max_size=5)
+        )
+    ):
         rule = {"name": str(number), "do": do}
         if do == "limit":
             rule |= {"by": "domain", "most": data.draw(st.integers(1, 3))}
@@ -147,7 +149,9 @@ def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, 
     recommender = Recommender(recommender.release, rules=parse_rules({"rule": rules}))
     answer = one(recommender, user=user, n=n, filter=wanted, exclude=exclude, reasons=False)
     release = recommender.release
-    allowed = set(release.items.ids(np.flatnonzero(recommender.filters.mask(wanted)))) - set(exclude)
+    allowed = set(release.items.ids(np.flatnonzero(recommender.filters.mask(wanted)))) - set(
+        exclude
+    )
     if user in release.users:
         seen = release.matrix("blocked")[[release.users.row(user)]].indices
         allowed -= set(release.items.ids(seen))
@@ -157,7 +161,7 @@ def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, 
 
 
 BAD = [
-    ('x = 1', "'x' is not known"),
+    ("x = 1", "'x' is not known"),
     ('[rule]\nname="a"', "two brackets"),
     ('[[rule]]\ndo="pin"', "rule 1: needs a name"),
     ('[[rule]]\nname="a"\ndo="lift"', "rule 1 .a.: do = 'lift' is not one of"),
@@ -174,7 +178,10 @@ BAD = [
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nwhen={device="phone"}', "when.device must be"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nenabled=1', "enabled must be"),
     ('[[rule]]\nname="a"\ndo="promote"\nnewer_than_days=-1', "newer_than_days"),
-    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\n[[rule]]\nname="a"\ndo="pin"\nitems=["x"]', "two rules"),
+    (
+        '[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\n[[rule]]\nname="a"\ndo="pin"\nitems=["x"]',
+        "two rules",
+    ),
 ]
 
 

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from api.cli import demo, erase, evaluate, export, load, recommend, refresh, releases, serve, status
+from api.cli import (
+    demo,
+    erase,
+    evaluate,
+    explain,
+    export,
+    load,
+    recommend,
+    refresh,
+    releases,
+    rules,
+    serve,
+    status,
+)
 from api.cli.output import plain
 from graph.errors import GateRefused, NichegraphError
 
@@ -53,7 +66,20 @@ def nichegraph(
         os.environ["NICHEGRAPH_TRACEBACK"] = "1"
 
 
-for part in (demo, load, refresh, recommend, status, serve, releases, evaluate, export, erase):
+for part in (
+    demo,
+    load,
+    refresh,
+    recommend,
+    explain,
+    rules,
+    status,
+    serve,
+    releases,
+    evaluate,
+    export,
+    erase,
+):
     part.register(cli)
 
 

@@ -1,13 +1,23 @@
 """`nichegraph recommend` and `similar`: ask the current release."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import numpy as np
+import orjson
 import typer
 
+from api import strict_json
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
-from recommender.request import Answer, Filter, Request
+from recommender.filter_language import parse_conditions
+from recommender.recommend import Recommender
+from recommender.request import DEFAULT, Answer, Filter, Request
+from recommender.request import session as weighted
+
+Form = Literal["parquet", "jsonl"]
 
 Count = Annotated[int, typer.Option("-n", "--n", min=1, max=200, help="How many items.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -27,10 +37,13 @@ def register(cli: typer.Typer) -> None:
 
 def recommend(
     ctx: typer.Context,
-    user: Annotated[str, typer.Argument(help="Id of a user, known or not.")],
+    user: Annotated[str | None, typer.Argument(help="Id of a user, known or not.")] = None,
     n: Count = 20,
     domain: Domains = None,
     tag: Tags = None,
+    where: Annotated[
+        str | None, typer.Option("--filter", help="Conditions as JSON, see docs/requests.md.")
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Not this item; may be repeated.")
     ] = None,
@@ -41,25 +54,41 @@ def recommend(
         bool, typer.Option("--include-seen", help="Also what the user knows.")
     ] = False,
     profile: Annotated[str | None, typer.Option(help="Of reranking, such as neutral.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Lists for all users.")] = False,
+    form: Annotated[Form, typer.Option("--format", help="Of the file for all users.")] = "parquet",
+    out: Annotated[Path | None, typer.Option("--out", help="The file for all users.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What to show a user, and why.
+    """What to show a user, and why; or lists for all users into a file.
 
     \b
     nichegraph recommend alice
     nichegraph recommend alice -n 5 --domain baroque --json
     nichegraph recommend somebody-new --session bwv-1004
+    nichegraph recommend --all --format parquet --out lists.parquet
     """
+    recommender = open_live(load_settings(ctx.obj)).recommender()
+    if everybody:
+        if out is None or user is not None:
+            raise typer.BadParameter("--all takes --out FILE and no user")
+        count = write_all(recommender, out, form, n=n, profile=profile or DEFAULT, now=now())
+        say(f"{count:,} lists written to {out}")
+        return
+    if user is None:
+        raise typer.BadParameter("name a user, or say --all --out FILE")
+    said = parse_conditions(strict_json.parse((where or "{}").encode()))
     request = Request(
         user=user,
-        items=dict.fromkeys(session or [], 1.0),
+        items=weighted(session or []),
         n=n,
-        filter=Filter(domains=tuple(domain or ()), tags_all=tuple(tag or ())),
-        exclude=tuple(exclude or ()),
-        include_seen=include_seen,
+        filter=Filter(
+            domains=tuple(domain or ()), tags_all=tuple(tag or ()), all_of=(said.filter,)
+        ),
+        exclude=(*(exclude or ()), *said.exclude),
+        include_seen=include_seen or said.seen == "include",
+        only_seen=said.seen == "only",
         profile=profile,
     )
-    recommender = open_live(load_settings(ctx.obj)).recommender()
     answer = recommender.recommend([request], now=now())[0]
     show_answer(f"for {user}", answer, as_json=as_json)
 
@@ -96,3 +125,56 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
         if note:
             say(f"note: {note}")
     say(f"release {answer.release}, profile {answer.profile}, from {answer.served_by}")
+
+
+def write_all(
+    recommender: Recommender, out: Path, form: str, *, n: int, profile: str, now: int
+) -> int:
+    """Write user, item, rank and score of every list, aside first; how many lists."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from recommender.batch import all_lists
+
+    release, lists, aside = recommender.release, 0, out.with_name(f"{out.name}.part")
+    items = pa.array(release.items)
+    schema = pa.schema(
+        [
+            ("user", pa.string()),
+            ("item", pa.dictionary(pa.int32(), pa.string())),
+            ("rank", pa.int16()),
+            ("score", pa.float32()),
+        ]
+    )
+
+    def tables() -> Iterator[tuple[list[str], Any, pa.Table]]:
+        for rows, ranking in all_lists(recommender, n, profile=profile, now=now):
+            there = ranking.items >= 0
+            users = pa.array(release.users.ids(rows))
+            at, places = np.nonzero(there)
+            columns = [
+                users.take(pa.array(at)),
+                pa.DictionaryArray.from_arrays(pa.array(ranking.items[there]), items),
+                pa.array((places + 1).astype(np.int16)),
+                pa.array(ranking.scores[there]),
+            ]
+            yield users.to_pylist(), there.sum(axis=1), pa.table(columns, schema=schema)
+
+    if form == "parquet":
+        with pq.ParquetWriter(aside, schema) as writer:
+            for users, _, table in tables():
+                writer.write_table(table)
+                lists += len(users)
+    else:
+        with aside.open("wb") as file:
+            for users, lengths, table in tables():
+                chosen, scores = table["item"].to_pylist(), table["score"].to_pylist()
+                start = 0
+                for user, length in zip(users, lengths.tolist(), strict=True):
+                    own = slice(start, start + length)
+                    row = {"user": user, "items": chosen[own], "scores": scores[own]}
+                    file.write(orjson.dumps(row) + b"\n")
+                    start += length
+                lists += len(users)
+    aside.replace(out)
+    return lists

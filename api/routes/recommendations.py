@@ -6,7 +6,16 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
 from api.inputs import checked
-from api.schemas import ListAnswer, ManyAnswer, RecommendationsBody, UserPath, UserQuery
+from api.schemas import (
+    ListAnswer,
+    ManyAnswer,
+    NoQuery,
+    RecommendationsBody,
+    UserPath,
+    UserQuery,
+    WhyAnswer,
+    WhyPath,
+)
 from recommender.live import Live
 from recommender.request import Request
 
@@ -32,8 +41,20 @@ def register(app: OpenAPI, live: Live) -> None:
             include_seen=query.include_seen,
             reasons=query.reasons,
             profile=query.profile,
+            cursor=query.cursor,
         )
         return live.recommender().recommend([request], now=now())[0].to_json()
+
+    @app.get(
+        "/v1/users/<id:user>/recommendations/<id:item>/why",
+        tags=[TAG],
+        summary="Why an item is, or would be, shown to a user",
+        responses={200: WhyAnswer},
+    )
+    @checked
+    def why(path: WhyPath, query: NoQuery) -> dict[str, Any]:
+        del query
+        return live.recommender().why(path.user, path.item, now=now())
 
     @app.post(
         "/v1/recommendations",
