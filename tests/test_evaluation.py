@@ -10,7 +10,7 @@ from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from recommender import ratings
 from recommender.baselines import Baseline
-from recommender.evaluation import Steps, HeldOut, evaluate, known_truth, table_rows
+from recommender.evaluation import HeldOut, Steps, evaluate, known_truth, table_rows
 from recommender.ratings import Ratings
 
 
@@ -95,6 +95,18 @@ def test_the_gain_over_each_baseline_has_an_interval(result):
     expected = 1 - result["baselines"]["popularity"]["ndcg@20"]
     assert gain["mean"] == pytest.approx(expected, abs=1e-6)
     assert gain["interval"][0] <= gain["mean"] <= gain["interval"][1]
+
+
+def test_baselines_may_answer_for_some_users_and_ours_is_compared_on_those():
+    ranker = Dense(TRAIN, neutral=TRUTH.toarray(), default=TRUTH.toarray())
+    right = Baseline("right", {}, lambda rows: TRUTH.toarray()[rows])
+    found = evaluate(
+        ranker, TRUTH, graph_of(TRAIN), baselines={"right": right}, seed=0, baseline_users=2
+    )
+    one = found["baselines"]["right"]
+    assert (one["users"], one["ndcg@20"], one["coverage"]) == (2, 1, None)
+    assert found["served_minus_baseline"]["right"]["ndcg@20"]["mean"] == 0
+    assert all(len(row) == len(table_rows(found)[0]) for row in table_rows(found)[1])
 
 
 def test_tail_figures_count_wanted_items_outside_the_head_only():
@@ -185,7 +197,7 @@ def test_rating_biases_are_damped_means():
     train = Ratings(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([5.0, 3.0, 1.0]))
     item = (5 - 3 + 1 - 3) / (2 + 5)
     user = (5 - 3 - item + 3 - 3 - 0) / (2 + 5)
-    found = ratings.predict(train, np.array([0]), np.array([0]), (2, 2), None)
+    found = ratings.predict(train, np.array([0]), np.array([0]), (2, 2))
     assert found == pytest.approx([3 + item + user])
 
 
@@ -202,6 +214,20 @@ def test_neighbours_say_what_the_user_thought_of_like_items():
     assert found["pairs"] == (~shown).sum()
     assert found["neighbours"]["rmse"] < 1.0 < 1.5 < found["biases"]["rmse"]
     assert found["neighbours"]["mae"] <= found["neighbours"]["rmse"]
+
+
+def test_neighbours_that_mean_nothing_are_not_listened_to():
+    """Items alike by a table drawn at random: no worse than the biases alone."""
+    rng = np.random.default_rng(0)
+    users, items = map(np.ravel, np.meshgrid(np.arange(60), np.arange(40), indexing="ij"))
+    taste, worth = rng.normal(0, 1, 60), rng.normal(0, 1, 40)
+    values = 3 + taste[users] + worth[items] + rng.normal(0, 1, len(users))
+    shown = rng.random(len(users)) < 0.5
+    random = csr_array(rng.random((40, 40)) * (rng.random((40, 40)) < 0.1))
+    train = Ratings(users[shown], items[shown], values[shown])
+    test = Ratings(users[~shown], items[~shown], values[~shown])
+    found = ratings.errors(train, test, (60, 40), random)
+    assert found["neighbours"]["rmse"] <= found["biases"]["rmse"] + 0.005
 
 
 def test_no_ratings_give_no_errors():
