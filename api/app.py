@@ -14,7 +14,7 @@ from werkzeug.routing import BaseConverter
 from api import errors, health
 from api.bootstrap import now, open_live
 from api.observability import log, set_format
-from api.routes import items, recommendations, releases
+from api.routes import items, recommendations, releases, segments
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = True
     errors.register(app)
     _check_hosts(app, settings)
-    for part in (health, recommendations, items, releases):
+    for part in (health, recommendations, items, releases, segments):
         part.register(app, live)
     try:
         recommender = live.recommender()

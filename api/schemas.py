@@ -249,6 +249,27 @@ class ReleasesAnswer(BaseModel):
     releases: list[dict[str, Any]]
 
 
+class SegmentsQuery(Strict):
+    user: Id | None = Field(None, description="Only the segments of this user, known or not.")
+
+
+class SegmentAnswer(BaseModel):
+    name: str
+    users: int | None = Field(description="None for a segment of a rule: only a request can tell")
+    persona: str
+    profile: str
+    weights: dict[str, float]
+
+
+class SegmentsAnswer(BaseModel):
+    release: str
+    method: str
+    note: str | None
+    segments: list[SegmentAnswer]
+    user: str | None = None
+    profile: str | None = None
+
+
 class LiveAnswer(BaseModel):
     status: Literal["live"]
 

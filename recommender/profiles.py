@@ -79,13 +79,19 @@ class Learned:
     """Of one segment: its trade-off curve, from the least long tail to the most."""
 
     users: int
+    neutral: Point  # no reranking, to compare with
     curve: tuple[Point, ...]
     chosen: int  # place on the curve
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         points = [point.to_json() for point in self.curve]
-        return {"users": self.users, "curve": points, "chosen": self.chosen}
+        return {
+            "users": self.users,
+            "neutral": self.neutral.to_json(),
+            "curve": points,
+            "chosen": self.chosen,
+        }
 
 
 def learn(
@@ -199,7 +205,8 @@ def _curve(users: int, points: list[Point], chosen: int) -> Learned:
     if chosen not in kept:
         kept.append(chosen)
     kept.sort(key=lambda place: (points[place].long_tail_share, -points[place].ndcg))
-    return Learned(users, tuple(points[place] for place in kept), kept.index(chosen))
+    curve = tuple(points[place] for place in kept)
+    return Learned(users, points[0], curve, kept.index(chosen))
 
 
 class _Look:

@@ -113,6 +113,10 @@ class Recommender:
                 answers[place] = answer
         return [answer for answer in answers if answer is not None]
 
+    def segments_of(self, request: Request, *, now: int) -> tuple[str, ...]:
+        """Every segment of a request's subject: those of rules first, then the learned one."""
+        return self._asked(self._reader.read(request, now, self.erased), now).subject.segments
+
     def rank_users(
         self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
         source: str | None = None, now: int = 0,

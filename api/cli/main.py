@@ -21,6 +21,7 @@ from api.cli import (
     refresh,
     releases,
     rules,
+    segments,
     serve,
     status,
 )
@@ -73,6 +74,7 @@ for part in (
     recommend,
     explain,
     rules,
+    segments,
     status,
     serve,
     releases,

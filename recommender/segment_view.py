@@ -1,0 +1,52 @@
+"""Segments as doors show them: sizes, what marks each, which profile its lists have."""
+
+from dataclasses import asdict
+from typing import Any
+
+from recommender.recommend import Recommender
+from recommender.request import Request
+from recommender.segment_settings import EVERYONE
+
+
+def overview(recommender: Recommender) -> dict[str, Any]:
+    """Every segment with `users` (None where only a request can tell), `persona`, `profile`."""
+    release = recommender.release
+    said = release.manifest.get("segments") or {
+        "method": "none",
+        "note": "this release was made without segments",
+        "segments": [{"name": EVERYONE, "users": len(release.users), "persona": EVERYONE}],
+    }
+    learned = [
+        _shown(recommender, one["name"], one["users"], one["persona"]) for one in said["segments"]
+    ]
+    ruled = [_shown(recommender, name, None, "a rule") for name, _ in recommender.segments.rules]
+    return {
+        "release": release.name,
+        "method": said["method"],
+        "note": said["note"],
+        "segments": [*learned, *ruled],
+    }
+
+
+def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
+    """The `segments` of a user, known or not, and the `profile` of the user's lists."""
+    segments = recommender.segments_of(Request(user=user, n=1), now=now)
+    name, profile = recommender.profiles.choose(None, segments, None)
+    return {
+        "user": user,
+        "release": recommender.release.name,
+        "segments": list(segments),
+        "profile": name,
+        "weights": asdict(profile),
+    }
+
+
+def _shown(recommender: Recommender, name: str, users: int | None, persona: str) -> dict[str, Any]:
+    chosen, profile = recommender.profiles.choose(None, (name,), None)
+    return {
+        "name": name,
+        "users": users,
+        "persona": persona,
+        "profile": chosen,
+        "weights": asdict(profile),
+    }
