@@ -122,32 +122,35 @@ def _scaled(values: list[float]) -> F64:
 
 
 def marks(raw: F64, labels: I64, names: list[str], groups: int) -> list[dict[str, Any]]:
-    """What marks each group, by a shallow decision tree over raw features.
+    """What marks each group, by a shallow decision tree over raw features for each.
 
-    For each group the leaf that holds most of its members: `conditions` (feature, "above" or
+    Of the leaf that tells a group best from the rest (by F1): `conditions` (feature, "above" or
     "below", threshold) of the way to it, `covers` (share of the group that lies there) and
     `pure` (share of the leaf that belongs to the group).
     """
     filled = np.where(np.isnan(raw), np.nanmedian(np.where(np.isnan(raw), 0, raw), axis=0), raw)
-    smallest = max(3, len(labels) // 50)
-    tree = DecisionTreeClassifier(
-        max_depth=TREE_DEPTH, min_samples_leaf=smallest, class_weight="balanced", random_state=0
-    ).fit(filled, labels)
-    leaves = tree.apply(filled)
-    ways = _ways(tree.tree_, names)
+    smallest = max(3, len(labels) // 100)
     found = []
     for group in range(groups):
-        own = leaves[labels == group]
-        if len(own) == 0:
-            found.append({"conditions": [], "covers": 0.0, "pure": 0.0})
+        own = labels == group
+        if not own.any() or own.all():
+            found.append({"conditions": [], "covers": 1.0, "pure": float(own.mean())})
             continue
-        leaf = int(np.bincount(own).argmax())
-        inside = leaves == leaf
+        tree = DecisionTreeClassifier(
+            max_depth=TREE_DEPTH,
+            min_samples_leaf=smallest,
+            class_weight="balanced",
+            random_state=0,
+        ).fit(filled, own)
+        leaves = tree.apply(filled)
+        inside = np.bincount(leaves, weights=own)
+        f1 = 2 * inside / (np.bincount(leaves) + own.sum())
+        leaf = int(f1.argmax())
         found.append(
             {
-                "conditions": ways[leaf],
-                "covers": round(float((own == leaf).mean()), 3),
-                "pure": round(float((labels[inside] == group).mean()), 3),
+                "conditions": _ways(tree.tree_, names)[leaf],
+                "covers": round(float(inside[leaf] / own.sum()), 3),
+                "pure": round(float(inside[leaf] / (leaves == leaf).sum()), 3),
             }
         )
     return found

@@ -80,6 +80,10 @@ def _clause(condition: Mapping[str, Any]) -> str:
         of = f"in {rest}" if group == "domain" else f"{rest} events"
         return f"{'over' if more else 'under'} {threshold:.0%} {of}"
     value = float(np.expm1(threshold)) if feature in LOGARITHMS else threshold
-    number = f"{value:.0%}" if feature in SHARES else f"{value:.3g}"
+    number = f"{value:.0%}" if feature in SHARES else _number(value)
     word = WORDS[feature][0 if more else 1]
     return f"{word} ({feature} {'over' if more else 'under'} {number})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"

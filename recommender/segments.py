@@ -325,11 +325,11 @@ class Segments:
 
     def _holds(self, rule: Rule, asked: Asked, now: int) -> bool:
         def measure(name: str, argument: str) -> F64:
-            return np.array([self._measured(name, argument, asked, now)])
+            return np.array([self.measured(name, argument, asked, now)])
 
         return bool(rule.holds(measure)[0])
 
-    def _measured(self, name: str, argument: str, asked: Asked, now: int) -> float:
+    def measured(self, name: str, argument: str, asked: Asked, now: int) -> float:
         """What a rule asks of a subject; NaN where it is not known."""
         if name == "items":
             return float(len(asked.items))

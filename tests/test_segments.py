@@ -1,0 +1,371 @@
+"""Users are grouped by what they do, told apart in words, and assigned again without a refresh."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from graph.embedded_store import EmbeddedStore
+from graph.errors import SettingError
+from graph.model import NO_TIME, table
+from graph.snapshot import take_snapshot
+from graph.weighting import Weighting, weigh
+from recommender.build import RefreshConfig
+from recommender.home import Home
+from recommender.recommend import Recommender
+from recommender.refresh import refresh
+from recommender.request import Request
+from recommender.segment_features import Catalogue, History, Layout, Scale, behaviour
+from recommender.segment_rules import All, Any, Condition, Not, parse_rule
+from recommender.segment_settings import METHODS, SegmentSettings
+from recommender.segments import Asked, Segments, find_segments
+
+NOW = 1_760_000_000
+DAY, HOUR = 86_400, 3_600
+OWLS, LARKS = 60, 60
+
+
+def catalogue_batch(shift=0):
+    """60 night owls in one domain and 60 larks in four; `shy` users did two things.
+
+    Owls act at one in the morning every day, larks at ten; `shift` draws other choices.
+    """
+    rng = np.random.default_rng(shift)
+    domains = ("noir", "baroque", "maps", "bread")
+    items = [f"i{n:02}" for n in range(80)]
+    events = []
+    for u in range(OWLS + LARKS):
+        owl = u < OWLS
+        chosen = rng.choice(20 if owl else 80, 12, replace=False)
+        for n, i in enumerate(chosen):
+            day = int(rng.integers(100) if owl else 300 + rng.integers(60))
+            at = NOW // DAY * DAY - day * DAY + (1 if owl else 10) * HOUR + n
+            name = f"owl{u:03}" if owl else f"lark{u:03}"
+            events.append({"user": name, "item": items[i], "kind": "like", "at": at})
+    for u in range(5):
+        events += [
+            {"user": f"shy{u}", "item": items[n], "kind": "like", "at": NOW - DAY}
+            for n in (u, u + 1)
+        ]
+    return {
+        "items": table("items", [{"id": item} for item in items]),
+        "item_domains": table(
+            "item_domains",
+            [
+                {"item": item, "domain": domains[n // 20], "weight": 1.0}
+                for n, item in enumerate(items)
+            ],
+        ),
+        "events": table("events", events),
+    }
+
+
+def snapshot_of(path, shift=0):
+    store = EmbeddedStore(path)
+    store.apply(catalogue_batch(shift))
+    snapshot = take_snapshot(store)
+    store.close()
+    return snapshot
+
+
+def found_in(snapshot, settings, last=None):
+    graph = weigh(snapshot, Weighting(), NOW)
+    vectors = np.asarray((graph.user_items.T @ graph.user_items).todense())[:, :4]
+    rarity = np.linspace(0, 1, len(snapshot.items)).astype(np.float32)
+    return find_segments(
+        snapshot, graph, vectors.astype(np.float32), rarity, settings, last=last, seed=0, now=NOW
+    )
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    return snapshot_of(tmp_path_factory.mktemp("owls") / "store.sqlite")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    pytest.importorskip("sklearn", reason="segments are learned by scikit-learn")
+    home = Home(tmp_path_factory.mktemp("grouped")).create()
+    store = EmbeddedStore(home.store)
+    store.apply(catalogue_batch())
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    store.close()
+    return home
+
+
+@pytest.fixture(scope="module")
+def grouped(home):
+    from recommender.live import Live
+
+    return Live(home).recommender()
+
+
+# ── grouping ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "none"])
+def test_every_method_finds_the_planted_groups(snapshot, method):
+    pytest.importorskip("sklearn", reason="segments are learned by scikit-learn")
+    found = found_in(snapshot, SegmentSettings(method=method, most=4))
+    owls = np.array([name.startswith("owl") for name in snapshot.users])
+    shy = np.array([name.startswith("shy") for name in snapshot.users])
+    assert (found.assigned[shy] == -1).all()
+    assert (found.assigned[~shy] >= 0).all()
+    pairs = {(bool(o), int(g)) for o, g in zip(owls[~shy], found.assigned[~shy], strict=True)}
+    groups = {group for _, group in pairs}
+    assert len(groups) >= 2
+    assert len(pairs) == len(groups)  # no group holds both
+
+
+def test_personas_name_what_was_planted_and_names_stay(snapshot, home, grouped, tmp_path):
+    said = grouped.release.manifest["segments"]
+    words = " ".join(one["persona"] for one in said["segments"])
+    assert any(word in words for word in ("night", "morning", "domain", "seen"))
+    assert [one["users"] for one in said["segments"]][-1] == 5  # the shy are new
+    assert len(set(said["names"])) == len(said["names"])
+    again = found_in(
+        snapshot_of(tmp_path / "s.sqlite", shift=9), SegmentSettings(), grouped.release
+    )
+    # Other choices, the same behaviour: whoever keeps the group keeps its name.
+    kept = set(again.manifest["names"]) & set(said["names"])
+    assert len(kept) == min(len(again.manifest["names"]), len(said["names"]))
+
+
+def test_the_report_says_what_was_tried_and_what_matters(snapshot):
+    pytest.importorskip("sklearn", reason="segments are learned by scikit-learn")
+    report = found_in(snapshot, SegmentSettings(most=4)).report
+    assert [one["groups"] for one in report["tried"]] == [2, 3, 4]
+    assert report["stable"]
+    values = list(report["importance"].values())
+    assert values == sorted(values, reverse=True)
+    assert all(0 <= value <= 1 + 1e-9 for value in values)
+
+
+def test_without_scikit_learn_everyone_is_one_segment_and_it_says_so(snapshot, monkeypatch):
+    monkeypatch.setitem(sys.modules, "recommender.segment_learning", None)
+    found = found_in(snapshot, SegmentSettings())
+    assert found.manifest["names"] == ["everyone"]
+    assert "nichegraph[train]" in found.manifest["note"]
+    assert set(found.assigned.tolist()) == {0, -1}
+
+
+def test_the_same_seed_gives_the_same_groups(snapshot):
+    pytest.importorskip("sklearn", reason="segments are learned by scikit-learn")
+    first, second = (found_in(snapshot, SegmentSettings(most=3)) for _ in range(2))
+    assert first.manifest == second.manifest
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[name])
+
+
+# ── online ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_known_user_is_in_the_group_of_the_refresh(grouped):
+    names = {
+        user: grouped.segments_of(Request(user=user), now=NOW) for user in grouped.release.users
+    }
+    said = grouped.release.manifest["segments"]
+    for one in said["segments"]:
+        assert sum(found == (one["name"],) for found in names.values()) == one["users"]
+
+
+def test_strangers_are_new_until_they_have_done_enough(grouped):
+    few = {f"i{n:02}": 1.0 for n in range(3)}
+    many = {f"i{n:02}": 1.0 for n in range(12)}
+    assert grouped.segments_of(Request(user="nobody"), now=NOW) == ("new",)
+    assert grouped.segments_of(Request(items=few), now=NOW) == ("new",)
+    (name,) = grouped.segments_of(Request(items=many), now=NOW)
+    assert name in grouped.release.manifest["segments"]["names"]
+
+
+def test_a_known_user_moves_when_the_history_grew_past_the_threshold(grouped):
+    release = grouped.release
+    row = release.users.row("owl000")
+    own = slice(*release.arrays["histories.indptr"][row : row + 2])
+    items = release.arrays["histories.indices"][own].tolist()
+    segments = Segments(release)
+    before = segments.learned(Asked(row, items, [1.0] * len(items)))
+    others = [i for i in range(20, 80) if i not in items]
+    a_little = items + others[:2]
+    assert segments.learned(Asked(row, a_little, [1.0] * len(a_little))) == before
+    raw_before = segments.measured(
+        "domain share", "noir", Asked(row, items, [1.0] * len(items)), NOW
+    )
+    assert raw_before == 1.0
+    much = items + others
+    moved = segments.learned(Asked(row, much, [1.0] * len(much)))
+    assert moved in release.manifest["segments"]["names"]
+
+
+def test_a_worker_assigns_without_scikit_learn(grouped, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "recommender.segment_learning", None)
+    many = {f"i{n:02}": 1.0 for n in range(12)}
+    answer = Recommender(grouped.release).recommend([Request(items=many)], now=NOW)[0]
+    assert answer.segment in grouped.release.manifest["segments"]["names"]
+
+
+# ── features, by hand ────────────────────────────────────────────────────────────────────
+
+
+def test_features_by_hand():
+    """One user, three items: two noir, one maps; four events, one on a Saturday at 2 am."""
+    matrix = csr_array(np.array([[2.0, 1.0, 1.0], [0, 0, 0]], np.float32))
+    domains = csr_array(np.array([[1.0, 0], [1, 0], [0, 1]], np.float32))
+    tags = csr_array(np.array([[1.0, 0], [0, 1], [0, 0]], np.float32))
+    catalogue = Catalogue(
+        domains, tags, np.array([0, 0.5, 1], np.float32), np.eye(3, dtype=np.float32)
+    )
+    saturday = 2 * DAY  # 1970-01-03
+    at = np.array([saturday + 2 * HOUR, 4 * DAY + 9 * HOUR, 5 * DAY + 9 * HOUR, NO_TIME])
+    history = History(
+        matrix,
+        np.zeros(4, np.int32),
+        np.array([0, 0, 1, 1], np.int32),
+        np.array([4, 2, np.nan, np.nan], np.float32),
+        at,
+    )
+    wanted = Layout((0, 1), ("noir", "maps"), ("like", "play"), 3)
+    raw = behaviour(history, catalogue, wanted, 5 * DAY + 9 * HOUR)
+    told = dict(zip(wanted.names, raw[0].tolist(), strict=True))
+    assert told["days since last seen"] == 0
+    assert told["events"] == pytest.approx(np.log(5))
+    assert told["mean value"] == 3
+    assert told["night"] == pytest.approx(1 / 3)
+    assert told["morning"] == pytest.approx(2 / 3)
+    assert told["weekend"] == pytest.approx(1 / 3)
+    assert told["domain noir"] == 0.75
+    assert told["largest domain"] == 0.75
+    assert told["domains"] == pytest.approx(np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25))))
+    assert told["tag concentration"] == pytest.approx((4 + 1) / 9)
+    assert told["novelty"] == pytest.approx(0.5)
+    assert told["kind play"] == 0.5
+    assert told["vector 0"] == pytest.approx(2 / np.sqrt(6))
+    assert np.isnan(raw[1]).all()
+
+
+def test_scaling_fills_clips_and_weighs():
+    raw = np.array([[0.0, 5, np.nan], [1, 5, np.nan], [np.nan, 5, np.nan], [1e9, 5, np.nan]])
+    scale = Scale.of(raw, ("a", "b", "c"), {"a": 2.0})
+    made = scale(raw)
+    assert np.isfinite(made).all()
+    assert (made[:, 1:] == 0).all()  # constant and unknown features count nothing
+    median = scale(np.array([[scale.median[0], 5, 0]]))
+    np.testing.assert_array_equal(made[2], median[0])
+    np.testing.assert_array_equal(scale(np.array([[1e30, 5, 0]])), scale(np.array([[1e12, 5, 0]])))
+    np.testing.assert_array_equal(Scale.read(scale.array())(raw), made)
+
+
+# ── rules ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_rules_are_read_as_written():
+    rule = parse_rule("domain share of baroque > 30 % and last seen < 7 days")
+    assert rule == All(
+        (
+            Condition("domain share", "baroque", ">", 0.3),
+            Condition("last seen", "", "<", 7.0),
+        )
+    )
+    assert parse_rule("events >= 5 or not (novelty < 0.5 and last seen > 2 weeks)") == Any(
+        (
+            Condition("events", "", ">=", 5.0),
+            Not(All((Condition("novelty", "", "<", 0.5), Condition("last seen", "", ">", 14.0)))),
+        )
+    )
+    assert parse_rule('tag share of "rock and roll" > 10%').name == "rock and roll"
+    assert parse_rule("domain share of graph theory > 0.5").name == "graph theory"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("", 1, "expected a measure"),
+        ("noise > 3", 1, "expected a measure"),
+        ("last seen 7 days", 11, "expected >"),
+        ("last seen < soon", 13, "expected a number"),
+        ("events > 3 %", 12, "no share"),
+        ("novelty > 30", 11, "forget the %"),
+        ("events > 3 and", 15, "expected a measure"),
+        ("(events > 3", 12, "closing"),
+        ("events > 3) or items > 2", 11, "expected `and`"),
+        ("events > 3 days", 12, "no time"),
+        ("domain share > 3 %", 14, "expected `of`"),
+        ("__import__('os')", 1, "expected a measure"),
+    ],
+)
+def test_errors_name_the_place(text, place, words):
+    with pytest.raises(SettingError, match=f"character {place}: ") as error:
+        parse_rule(text)
+    assert words in str(error.value)
+
+
+def test_deep_and_long_rules_are_refused():
+    with pytest.raises(SettingError, match="nested"):
+        parse_rule("not " * 200 + "events > 1")
+    with pytest.raises(SettingError, match="longer"):
+        parse_rule("events > 1 or " * 500 + "events > 1")
+
+
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from("events > 3 and or not ( ) % of".split())).map(" ".join)
+)
+def test_any_text_is_a_rule_or_a_setting_error(text):
+    try:
+        parse_rule(text)
+    except SettingError as error:
+        assert "character" in str(error)
+
+
+LEAVES = st.sampled_from(["events > 2", "items < 3", "domains = 1", "novelty >= 50 %"])
+TREES = st.recursive(
+    LEAVES.map(lambda text: (text, text)),
+    lambda inner: st.one_of(
+        inner.map(lambda a: (f"not ({a[0]})", f"(not ({a[1]}))")),
+        st.tuples(inner, inner, st.sampled_from(["and", "or"])).map(
+            lambda t: (f"({t[0][0]}) {t[2]} ({t[1][0]})", f"(({t[0][1]}) {t[2]} ({t[1][1]}))")
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@given(TREES, st.tuples(*[st.integers(0, 4)] * 3, st.floats(0, 1)))
+def test_rules_mean_what_python_would_say(pair, values):
+    text, python = pair
+    names = dict(zip(("events", "items", "domains", "novelty"), values, strict=True))
+    expected = eval(python.replace("50 %", "0.5").replace(" = ", " == "), {}, dict(names))
+    found = parse_rule(text).holds(lambda name, _: np.array([float(names[name])]))
+    assert bool(found[0]) == bool(expected)
+
+
+def test_what_is_not_known_fulfils_no_condition():
+    unknown = lambda *_: np.array([np.nan])  # noqa: E731
+    assert not parse_rule("last seen < 7 days").holds(unknown)[0]
+    assert not parse_rule("last seen > 7 days").holds(unknown)[0]
+    assert parse_rule("not last seen < 7 days").holds(unknown)[0]
+
+
+def test_a_user_may_be_in_several_segments(grouped):
+    rules = (
+        ("noir people", parse_rule("domain share of noir > 90 %")),
+        ("just here", parse_rule("last seen < 400 days and night share > 50 %")),
+        ("nobody", parse_rule("domain share of nowhere > 1 %")),
+    )
+    recommender = Recommender(grouped.release)
+    recommender.use(SegmentSettings(rules=rules))
+    found = recommender.segments_of(Request(user="owl001"), now=NOW)
+    assert found[:2] == ("noir people", "just here")
+    assert len(found) == 3
+    assert recommender.segments_of(Request(user="lark100"), now=NOW)[0] not in (
+        "noir people",
+        "just here",
+    )
+    session = Request(items={f"i{n:02}": 1.0 for n in range(3)})
+    assert recommender.segments_of(session, now=NOW) == ("noir people", "new")
