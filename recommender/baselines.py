@@ -65,17 +65,24 @@ class Family:
 
 
 def tuned(
-    train: csr_array, *, seed: int, names: Sequence[str] | None = None, thorough: bool = False
+    train: csr_array,
+    *,
+    seed: int,
+    names: Sequence[str] | None = None,
+    thorough: bool = False,
+    families: Mapping[str, Family] | None = None,
 ) -> dict[str, Baseline]:
     """The named baselines (default: all), tuned and fitted to `train` (u, i).
 
     Those that cannot hold so many items are left out. `thorough` tries the whole grids, on more
-    users, and tunes EASE on all items and not on the most popular 6,000.
+    users, and tunes EASE on all items and not on the most popular 6,000. `families` are those
+    to choose from, default `FAMILIES`.
     """
     binary = _binary(train)
     found = {}
-    for name in FAMILIES if names is None else names:
-        family = FAMILIES[name]
+    known = FAMILIES if families is None else families
+    for name in known if names is None else names:
+        family = known[name]
         if not binary.nnz or (family.most_items and binary.shape[1] > family.most_items):
             continue
         parameters = _tune(family, binary, seed, thorough)

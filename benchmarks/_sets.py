@@ -1,0 +1,74 @@
+"""The real data sets beside the project, read the way a user would, and cut into two parts."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from graph.embedded_store import EmbeddedStore
+from graph.snapshot import GraphSnapshot, take_snapshot
+from loaders.ingest import load
+from recommender.build import RefreshConfig
+from recommender.evaluation import HeldOut, cut, given_part
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+NOW = 1_760_000_000
+
+
+class DataSet(NamedTuple):
+    """Where a set lies and how it is read; `test` names the file of a given split."""
+
+    folder: str
+    format: str
+    train: str = ""
+    test: str = ""
+
+
+SETS = {
+    "movielens": DataSet("ml-latest-small", "movielens"),
+    "lastfm": DataSet("hetrec2011-lastfm-2k", "lastfm"),
+    "movietweetings": DataSet("movietweetings-100k", "movietweetings"),
+    "citeulike": DataSet("citeulike-a", "citeulike"),
+    "gowalla": DataSet("gowalla-lightgcn", "lightgcn", "train.txt.gz", "test.txt"),
+}
+
+
+def chosen(names: list[str] | None) -> list[str]:
+    """The asked sets, by short name or folder, or all that are here, small ones first."""
+    of_folder = {one.folder: name for name, one in SETS.items()}
+    asked = [of_folder.get(name, name) for name in names or SETS]
+    unknown = sorted(set(asked) - set(SETS))
+    if unknown:
+        raise SystemExit(f"--set: no set {', '.join(unknown)}; there are {', '.join(SETS)}")
+    here = [name for name in asked if (DATA / SETS[name].folder).is_dir()]
+    if not here:
+        raise SystemExit("none of these sets lies in ../shared/data")
+    return here
+
+
+def whole(name: str, home: Path) -> GraphSnapshot:
+    """Everything of a set but a given test part; `home` is a folder for the store."""
+    one = SETS[name]
+    return _snapshot(DATA / one.folder / one.train, one.format, home / "train")
+
+
+def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, HeldOut]:
+    """What is learned from and what is to be found: the given split, else our own."""
+    one, snapshot = SETS[name], whole(name, home)
+    if not one.test:
+        return cut(snapshot, config, None, now=NOW)
+    asked = _snapshot(DATA / one.folder / one.test, one.format, home / "test")
+    return snapshot, given_part(asked, config, now=NOW)
+
+
+def _snapshot(path: Path, form: str, home: Path) -> GraphSnapshot:
+    home.mkdir(parents=True, exist_ok=True)
+    with closing(EmbeddedStore(home / "store.sqlite")) as store:
+        load(
+            [path],
+            form,
+            store,
+            staging_folder=home / "staging",
+            rejects_file=home / "rejects.csv",
+            now=NOW,
+        )
+        return take_snapshot(store)
