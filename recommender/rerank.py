@@ -75,6 +75,9 @@ def _choose(  # type: ignore[no-untyped-def]
     kept = np.full((subjects, n), -np.inf, np.float32)
     gains = np.empty(pool, np.float32)
     nearest = np.empty(pool, np.float32)
+    width = likeness.shape[1]
+    vectors = np.empty((width, pool), np.float32)  # dimensions first: loops over candidates
+    like = np.empty(pool, np.float32)
     for s in range(subjects):
         count = 0
         while count < pool and items[s, count] >= 0:
@@ -88,6 +91,9 @@ def _choose(  # type: ignore[no-untyped-def]
             gain = relevance * scores[s, c] / scale
             gains[c] = gain + tail * rarity[item] + newness * fresh[item]
             nearest[c] = 0.0
+            if diversity > 0:
+                for d in range(width):
+                    vectors[d, c] = likeness[item, d]
         for place in range(min(n, count)):
             best, best_value = -1, -np.inf
             for c in range(count):
@@ -99,11 +105,11 @@ def _choose(  # type: ignore[no-untyped-def]
             rows[s, place], kept[s, place] = chosen, scores[s, best]
             gains[best] = -np.inf
             if diversity > 0:
+                like[:count] = 0.0
+                for d in range(width):
+                    own, row = vectors[d, best], vectors[d]
+                    for c in range(count):
+                        like[c] += own * row[c]
                 for c in range(count):
-                    if gains[c] != -np.inf:
-                        like = np.float32(0.0)
-                        other = items[s, c]
-                        for d in range(likeness.shape[1]):
-                            like += likeness[chosen, d] * likeness[other, d]
-                        nearest[c] = max(nearest[c], like)
+                    nearest[c] = max(nearest[c], like[c])
     return rows, kept
