@@ -3,7 +3,6 @@
 A worker reads releases, never a store, and imports nothing that only training needs.
 """
 
-import ipaddress
 from http import HTTPStatus
 from typing import Any
 
@@ -13,8 +12,9 @@ from werkzeug.routing import BaseConverter
 
 from api import errors, health
 from api.bootstrap import now, open_live
+from api.inputs import is_loopback
 from api.observability import log, set_format
-from api.routes import items, recommendations, releases, segments
+from api.routes import cypher, items, recommendations, releases, segments
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
     _check_hosts(app, settings)
     for part in (health, recommendations, items, releases, segments):
         part.register(app, live)
+    cypher.register(app, live, settings)
     try:
         recommender = live.recommender()
         recommender.recommend([Request(items=_some_item(recommender), n=1)], now=now())
@@ -84,7 +85,7 @@ def _check_hosts(app: Flask, settings: Settings) -> None:
     @app.before_request
     def _check() -> None:
         name = _host_name(request.environ.get("HTTP_HOST", ""))
-        if name in allowed or name == "localhost" or _is_loopback(name):
+        if name in allowed or name == "localhost" or is_loopback(name):
             return
         raise errors.Problem(
             403,
@@ -98,13 +99,6 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.rpartition(":")[0].lower() if ":" in host else host.lower()
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _described(status: int) -> dict[str, Any]:

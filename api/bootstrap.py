@@ -10,6 +10,7 @@ from graph.errors import SettingError
 from recommender.home import Home
 
 if TYPE_CHECKING:
+    from graph.console import Console
     from graph.store import GraphStore
     from recommender.live import Live
 
@@ -57,6 +58,26 @@ def open_live(settings: Settings) -> "Live":
     from recommender.live import Live  # a load or a status needs none of it
 
     return Live(Home(settings.home))
+
+
+def open_console(settings: Settings) -> "Console":
+    """The guarded console over the store of these settings; the caller closes it.
+
+    Nothing is opened before its first query, and that happens in a process of its own.
+
+    Raises:
+        SettingError: a Neo4j store without a password.
+    """
+    from graph.console import Console, Target
+
+    home = open_home(settings)
+    if settings.store == "embedded":
+        target = Target(str(home.store))
+    else:
+        target = Target(
+            settings.store, settings.neo4j_user, password(settings), settings.neo4j_database
+        )
+    return Console(target, home.explore, audit=home.explore / "audit.jsonl", now=time.time)
 
 
 def password(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """From a request to checked values: what is not known or said twice is an error, not ignored."""
 
 import difflib
+import ipaddress
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, get_origin, get_type_hints
@@ -42,6 +43,14 @@ def checked(view: View) -> View:
 
     checked_view.__delay_validate_request__ = True  # type: ignore[attr-defined]
     return checked_view
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is an address of this machine alone; names are not."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:

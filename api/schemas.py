@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from graph.cypher_guard import LONGEST_QUERY
 from recommender.filter_language import parse_conditions
 from recommender.request import Filter, Part, Request, session
 from recommender.subjects import MOST_MEMBERS
@@ -217,6 +218,18 @@ class ListAnswer(BaseModel):
 class CypherAnswer(BaseModel):
     query: str
     parameters: dict[str, Any]
+
+
+class CypherBody(Strict):
+    query: str = Field(min_length=1, max_length=LONGEST_QUERY, description="It can only read.")
+    parameters: dict[str, Any] = Field({}, description="By name, without the $.")
+
+
+class RowsAnswer(BaseModel):
+    columns: list[str]
+    rows: list[list[Any]] = Field(description="Nodes, relationships and paths are objects.")
+    truncated: bool = Field(description="The limit of rows or bytes was reached.")
+    ms: float
 
 
 class WhyReason(ReasonAnswer):

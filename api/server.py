@@ -9,6 +9,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
+from api.bootstrap import open_console
 from api.settings import Settings, environment
 from graph.errors import SettingError
 
@@ -20,9 +21,12 @@ def serve(settings: Settings) -> None:
     """Listen until stopped; each worker opens the release by itself.
 
     Raises:
-        SettingError: the address is beyond loopback, or the port is taken.
+        SettingError: the address is beyond loopback, the port is taken, or the console is on and
+            lacks a password.
     """
     _check_address(settings)
+    if settings.console_enabled:
+        open_console(settings).close()
     os.environ.update(environment(settings))
     for name in ONE_THREAD:  # workers are many; each computes on one thread
         os.environ[name] = "1"

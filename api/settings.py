@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="largest request body"
     )
+    console_enabled: bool = Field(
+        False,
+        description="answer `POST /v1/cypher`: reading queries, on loopback only, users as "
+        "pseudonyms",
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"
     )

@@ -78,16 +78,25 @@ def tuned(
     users, and tunes EASE on all items and not on the most popular 6,000. `families` are those
     to choose from, default `FAMILIES`.
     """
-    binary = _binary(train)
+    ones = binary(train)
     found = {}
     known = FAMILIES if families is None else families
     for name in known if names is None else names:
         family = known[name]
-        if not binary.nnz or (family.most_items and binary.shape[1] > family.most_items):
+        if not ones.nnz or (family.most_items and ones.shape[1] > family.most_items):
             continue
-        parameters = _tune(family, binary, seed, thorough)
-        found[name] = Baseline(name, parameters, family.prepare(binary, parameters)(parameters))
+        parameters = _tune(family, ones, seed, thorough)
+        found[name] = Baseline(name, parameters, family.prepare(ones, parameters)(parameters))
     return found
+
+
+def binary(matrix: csr_array) -> csr_array:
+    """A copy with 1 wherever something other than 0 stands: f32, sorted rows."""
+    copy: csr_array = matrix.astype(np.float32)
+    copy.eliminate_zeros()
+    copy.sort_indices()
+    copy.data[:] = 1.0
+    return copy
 
 
 def rank_all(score_block: ScoreBlock, users: I64, seen: csr_array, n: int) -> I32:
@@ -249,14 +258,6 @@ def _orthonormal(basis: F32) -> F32:
         kept = strengths > 1e-6 * max(float(strengths[-1]), 1e-30)
         basis = basis @ (turn[:, kept] / np.sqrt(strengths[kept])).astype(np.float32)
     return basis
-
-
-def _binary(matrix: csr_array) -> csr_array:
-    copy: csr_array = matrix.astype(np.float32)
-    copy.eliminate_zeros()
-    copy.sort_indices()
-    copy.data[:] = 1.0
-    return copy
 
 
 def _tune(family: Family, train: csr_array, seed: int, thorough: bool) -> Parameters:

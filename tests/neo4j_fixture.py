@@ -6,9 +6,11 @@ none can be, tests are skipped with the reason, and fail when CI promised a serv
 """
 
 import atexit
+import functools
 import importlib.util
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def missing(reason: str):
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory):
+def address():
     """Where the server of this session is."""
     given = os.environ.get("NICHEGRAPH_NEO4J_URI")
     if given:
@@ -79,11 +81,18 @@ def address(tmp_path_factory):
     reason = module.missing()
     if reason:
         missing(reason)
-    server = module.Server(tmp_path_factory.mktemp("neo4j"))
-    atexit.register(server.kill)  # whatever ends this process in order ends the server
-    server.start()
+    server = started()
     yield Address(server.uri, "neo4j", module.PASSWORD, "neo4j", server)
-    server.stop()
+
+
+@functools.cache
+def started():
+    """The one server of this session, however many modules import the fixture."""
+    folder = tempfile.TemporaryDirectory(prefix="neo4j-", ignore_cleanup_errors=True)
+    server = servers().Server(Path(folder.name))
+    atexit.register(folder.cleanup)
+    atexit.register(server.kill)  # before the folder goes
+    return server.start()
 
 
 @pytest.fixture

@@ -15,7 +15,16 @@ import pytest
 
 from recommender.release import activate, list_releases
 
-FORBIDDEN = ("torch", "torch_geometric", "gensim", "sklearn", "neo4j", "pandas", "matplotlib")
+FORBIDDEN = (
+    "torch",
+    "torch_geometric",
+    "gensim",
+    "sklearn",
+    "neo4j",
+    "pandas",
+    "ladybug",
+    "matplotlib",
+)
 PATIENCE = 120.0  # seconds until a test gives up; no promise about speed
 
 
@@ -25,8 +34,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def get(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+def get(port, path, body=None, **headers):
+    address = f"http://127.0.0.1:{port}{path}"
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(address, data, {"Content-Type": "application/json"} | headers)
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -72,23 +84,29 @@ import sys
 from pathlib import Path
 from api.app import create_app
 from api.settings import load_settings
-client = create_app(load_settings(Path({str(planted_home.folder)!r}))).test_client()
+home = Path({str(planted_home.folder)!r})
+client = create_app(load_settings(home, console_enabled=True)).test_client()
 assert client.get("/v1/users/reader-1/recommendations").status_code == 200
 assert client.get("/v1/popular").status_code == 200
+asked = client.post("/v1/cypher", json={{"query": "MATCH (i:Item) RETURN count(i) AS n"}})
+assert asked.status_code == 200, asked.data
 print(*sorted(set({FORBIDDEN!r}) & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
-def test_the_real_server_answers_and_swaps_when_current_moves(home):
+def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch):
     from recommender.home import Home
 
     place = Home(home)
+    monkeypatch.setenv("NICHEGRAPH_CONSOLE_ENABLED", "true")
     with served(home, "--workers", "2") as port:
         first = get(port, "/ready")["release"]
         assert get(port, "/v1/users/a%2Fb/recommendations?n=1")["served_by"] == "popular"
         assert get(port, "/v1/users/reader-1/recommendations?n=3")["release"] == first
+        query = {"query": "MATCH (i:Item) RETURN count(i) > 0 AS some"}
+        assert get(port, "/v1/cypher", query)["rows"] == [[True]]
         subprocess.run(
             [sys.executable, "-m", "api.cli.main", "--home", str(home)]
             + ["refresh", "--preset", "fast", "--seed", "5"],

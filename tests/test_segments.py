@@ -369,3 +369,36 @@ def test_a_user_may_be_in_several_segments(grouped):
     )
     session = Request(items={f"i{n:02}": 1.0 for n in range(3)})
     assert recommender.segments_of(session, now=NOW) == ("noir people", "new")
+
+
+# ── doors ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_route_tells_of_segments_and_of_one_user(home):
+    from api.app import create_app
+    from api.settings import load_settings
+
+    client = create_app(load_settings(home.folder)).test_client()
+    found = client.get("/v1/segments").json
+    assert [one["name"] for one in found["segments"]][-1] == "new"
+    assert sum(one["users"] for one in found["segments"]) == OWLS + LARKS + 5
+    one = client.get("/v1/segments?user=owl001").json
+    assert one["user"] == "owl001"
+    assert len(one["segments"]) == 1
+    stranger = client.get("/v1/segments?user=nobody").json
+    assert [one["name"] for one in stranger["segments"]] == ["new"]
+    assert client.get("/v1/segments?usr=x").status_code == 400
+
+
+def test_the_command_shows_segments_and_says_when_there_is_no_curve(home, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from api.cli.main import run
+
+    assert run(["--home", str(home.folder), "segments"]) == 0
+    assert "new" in capsys.readouterr().out
+    assert run(["--home", str(home.folder), "segments", "--user", "owl001"]) == 0
+    picture = tmp_path / "users.svg"
+    assert run(["--home", str(home.folder), "segments", "--picture", str(picture)]) == 0
+    assert picture.stat().st_size > 1000
+    assert run(["--home", str(home.folder), "segments", "curve"]) == 1
+    assert "learned no profiles" in capsys.readouterr().err

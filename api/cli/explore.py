@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +9,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from api.bootstrap import open_home, password
+from api.bootstrap import open_console
 from api.cli.output import plain, say, show_json, show_table
-from api.settings import Settings, load_settings
-from graph.console import Console, QueryResult, Target
+from api.settings import load_settings
+from graph.console import Console, QueryResult
 from graph.drawing import draw
 from graph.errors import InputError, NichegraphError
 from graph.questions import filled, question, questions
@@ -88,18 +87,6 @@ def explore(
             say(f"{draw(result.rows, picture)} nodes drawn into {picture}")
     finally:
         console.close()
-
-
-def open_console(settings: Settings) -> Console:
-    """The guarded console over the store of these settings; the caller closes it."""
-    home = open_home(settings)
-    if settings.store == "embedded":
-        target = Target(str(home.store))
-    else:
-        target = Target(
-            settings.store, settings.neo4j_user, password(settings), settings.neo4j_database
-        )
-    return Console(target, home.explore, audit=home.explore / "audit.jsonl", now=time.time)
 
 
 def parameters(given: Iterable[str]) -> dict[str, str]:

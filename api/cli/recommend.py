@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import orjson
 import typer
 
@@ -13,9 +12,11 @@ from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
 from recommender.filter_language import parse_conditions
-from recommender.recommend import Recommender
 from recommender.request import DEFAULT, Answer, Filter, Request
 from recommender.request import session as weighted
+
+if TYPE_CHECKING:
+    from recommender.recommend import Recommender
 
 Form = Literal["parquet", "jsonl"]
 
@@ -67,15 +68,13 @@ def recommend(
     nichegraph recommend somebody-new --session bwv-1004
     nichegraph recommend --all --format parquet --out lists.parquet
     """
+    if everybody != (user is None) or everybody != (out is not None):
+        raise typer.BadParameter("name a user, or say --all --out FILE")
     recommender = open_live(load_settings(ctx.obj)).recommender()
-    if everybody:
-        if out is None or user is not None:
-            raise typer.BadParameter("--all takes --out FILE and no user")
+    if out is not None:
         count = write_all(recommender, out, form, n=n, profile=profile or DEFAULT, now=now())
         say(f"{count:,} lists written to {out}")
         return
-    if user is None:
-        raise typer.BadParameter("name a user, or say --all --out FILE")
     said = parse_conditions(strict_json.parse((where or "{}").encode()))
     request = Request(
         user=user,
@@ -128,9 +127,10 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
 
 
 def write_all(
-    recommender: Recommender, out: Path, form: str, *, n: int, profile: str, now: int
+    recommender: "Recommender", out: Path, form: str, *, n: int, profile: str, now: int
 ) -> int:
     """Write user, item, rank and score of every list, aside first; how many lists."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -7,6 +7,8 @@ Needs Java (17 or 21 for 5.26; 21 or 25 from 2025.10 on) and, for the first fetc
 NEO4J_VERSION and NEO4J_JAVA choose others than the defaults.
 """
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -108,7 +110,12 @@ class Server:
         command += [f"--config-dir={self.folder / 'conf'}", "--console-mode"]
         with (self.folder / "console.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self._wait()
         return self
@@ -176,6 +183,12 @@ class Server:
         }
         lines = [f"{name}={value}\n" for name, value in settings.items()]
         (self.folder / "conf" / "neo4j.conf").write_text("".join(lines))
+
+
+def _end_with_parent() -> None:
+    """Let the server die with the tests, even when those are killed (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,32 @@
+# docker build --target serve .   the HTTP server and the command line, without torch
+# docker build --target train .   the same with everything a refresh can train
+FROM python:3.11-slim-bookworm AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 \
+    NUMBA_CACHE_DIR=/home/nichegraph/.numba
+# faiss and numba use OpenMP
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 10001 --create-home nichegraph \
+    && install -d -o nichegraph -g nichegraph -m 700 \
+        /home/nichegraph/catalogue /home/nichegraph/.numba
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY graph graph
+COPY embeddings embeddings
+COPY loaders loaders
+COPY recommender recommender
+COPY api api
+
+FROM base AS serve
+RUN pip install -c constraints.txt ".[neo4j,explore]"
+USER nichegraph
+WORKDIR /home/nichegraph
+ENTRYPOINT ["nichegraph"]
+CMD ["serve"]
+
+FROM base AS train
+RUN pip install -c constraints.txt ".[neo4j,explore,train]"
+USER nichegraph
+WORKDIR /home/nichegraph
+ENTRYPOINT ["nichegraph"]
+CMD ["refresh"]

@@ -1,0 +1,53 @@
+"""Reading queries in Cypher, for who sits at this machine; off unless a setting says otherwise.
+
+A worker still asks no store: the guarded console answers from a process of its own, and from a
+copy in which users are pseudonyms (`docs/decisions/cypher-privacy.md`).
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import request
+from flask_openapi3 import OpenAPI, Tag
+
+from api.bootstrap import open_console
+from api.errors import Problem
+from api.inputs import checked, is_loopback
+from api.schemas import CypherBody, RowsAnswer
+from api.settings import Settings
+from graph.errors import QueryRefused
+from recommender.live import Live
+from recommender.release import current
+
+TAG = Tag(name="cypher", description="The graph itself, for analysts.")
+PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that another machine asks
+
+
+def register(app: OpenAPI, live: Live, settings: Settings) -> None:
+    """Add the route; where the console is off it answers so."""
+    console = open_console(settings) if settings.console_enabled else None
+    seen = current(live.home)  # the release that the copy is at least as new as
+
+    @app.post(
+        "/v1/cypher",
+        tags=[TAG],
+        summary="Rows of a reading query; users are pseudonyms",
+        responses={200: RowsAnswer},
+    )
+    @checked
+    def cypher(body: CypherBody) -> dict[str, Any]:
+        nonlocal seen
+        if console is None:
+            raise Problem(403, "the console is off; the setting console_enabled turns it on")
+        if not is_loopback(request.remote_addr or "") or any(
+            name in request.headers for name in PROXIES
+        ):
+            raise Problem(403, "the console answers this machine only, as there are no API keys")
+        release = current(live.home)
+        if release != seen:
+            console.renew()
+            seen = release
+        try:
+            return asdict(console.run(body.query, body.parameters, privacy=False))
+        except QueryRefused as error:
+            raise Problem(400, str(error), [("query", str(error))]) from error

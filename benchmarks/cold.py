@@ -1,0 +1,167 @@
+"""Items that nobody has touched and users with few events, over the path that serves.
+
+Cold items: a tenth of the items lose all their events; given tags stay. Each user with a history
+ranks the cold items only (a request with a filter), and what the user had is to be found. Beside
+tag kNN (from every item of the history to the cold items with the highest cosine of rarity-weighted
+tags, 100 per item) and tag content (cosine of an item's tags and the sum of the history's).
+
+Few events: a tenth of the users is unknown to the release. Their first 1, 2, 3, 5 or 10 events in
+random order are asked for as a session; what comes after the tenth is to be found, the ten are
+never shown. Item kNN, tuned, is fitted with those events in its train data.
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array
+
+from benchmarks import _sets
+from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.weighting import weigh
+from recommender import metrics
+from recommender.baselines import FAMILIES, binary, rank_all, tuned
+from recommender.build import RefreshConfig
+from recommender.recommend import Recommender
+from recommender.refresh import build_release
+from recommender.request import NEUTRAL, Filter, Request
+from recommender.split import cold_items
+
+FIRST = (1, 2, 3, 5, 10)
+NEIGHBOURS = 100
+MOST_USERS = 1500  # asked
+Rows = list[dict[str, Any]]
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Measure; `--set NAME` may be repeated (default movielens, citeulike), `--preset NAME`."""
+    parser = argparse.ArgumentParser(prog="bench cold")
+    parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    config = RefreshConfig(preset=options.preset, seed=options.seed)
+    table: Rows = []
+    ratios: dict[str, float] = {}
+    for name in _sets.chosen(options.sets or ["movielens", "citeulike"]):
+        with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
+            whole = _sets.whole(name, Path(folder))
+            for label, part in (("cold", cold), ("few", few)):
+                print(f"{name}: {label}", file=sys.stderr)
+                rows, gains = part(whole, config, Path(folder) / label)
+                table += [{"set": name, **row} for row in rows]
+                ratios |= {f"{name}/{what}": round(gain, 4) for what, gain in gains.items()}
+    return {"bench": "cold", "table": table, "ratios": ratios}
+
+
+def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
+    """Rows of the three rankers, and ours over the best of the others."""
+    likes = binary(weigh(whole, config.weighting, _sets.NOW).user_items)
+    is_cold = cold_items(whole.items, config.seed)
+    recommender, graph = _without(whole, is_cold[whole.events.item], config, folder)
+    history = binary(graph.user_items)
+    wanted = csr_array(likes @ diags_array(is_cold.astype(np.float32)))
+    wanted.eliminate_zeros()
+    able = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(history.indptr) > 0))
+    users = np.sort(np.random.default_rng(config.seed).permutation(able)[:MOST_USERS])
+    only = Filter(items=tuple(whole.items.ids(np.flatnonzero(is_cold).tolist())))
+    requests = [Request(user=name, filter=only) for name in whole.users.ids(users.tolist())]
+    tags = _unit(graph.item_tags)
+    near = _strongest(tags, is_cold)
+    history = csr_array(history[users])
+    profiles = csr_array(history @ tags)
+    warm = csr_array(np.tile(~is_cold, (len(users), 1)).astype(np.float32))
+    at = np.arange(len(users))
+    ranked = {
+        "served": _served(recommender, requests),
+        "tag kNN": rank_all(lambda rows: (history[rows] @ near).toarray(), at, warm, 20),
+        "tag content": rank_all(lambda rows: (profiles[rows] @ tags.T).toarray(), at, warm, 20),
+    }
+    rows = [_row("cold items", name, one, wanted[users]) for name, one in ranked.items()]
+    best = max(row["recall@20"] for row in rows[1:])
+    return rows, {"cold_recall": rows[0]["recall@20"] / max(best, 1e-9)}
+
+
+def few(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
+    """Rows of both rankers by the number of events, and ours over item kNN."""
+    likes = binary(weigh(whole, config.weighting, _sets.NOW).user_items)
+    rng = np.random.default_rng(config.seed)
+    able = rng.permutation(np.flatnonzero(np.diff(likes.indptr) > max(FIRST)))
+    users = np.sort(able[: min(MOST_USERS, max(1, len(whole.users) // 10))])
+    recommender, graph = _without(whole, np.isin(whole.events.user, users), config, folder)
+    drawn = [rng.permutation(likes.indices[slice(*likes.indptr[[u, u + 1]])]) for u in users]
+    wanted, ten = (
+        _matrix([items[part] for items in drawn], users, likes.shape)
+        for part in (slice(max(FIRST), None), slice(max(FIRST)))
+    )
+    train = graph.user_items
+    best = tuned(train, seed=config.seed, names=["item_knn"], thorough=True)["item_knn"].parameters
+    rows, gains = [], {}
+    for k in FIRST:
+        names = [whole.items.ids(items[: max(FIRST)].tolist()) for items in drawn]
+        requests = [
+            Request(items=dict.fromkeys(ids[:k], 1.0), exclude=tuple(ids[k:])) for ids in names
+        ]
+        known = csr_array(
+            binary(train) + _matrix([items[:k] for items in drawn], users, likes.shape)
+        )
+        score = FAMILIES["item_knn"].prepare(binary(known), best)(best)
+        both = _served(recommender, requests), rank_all(score, users, ten, 20)
+        names_of = ("served", "item kNN")
+        pair = [
+            _row(f"{k} events", *one, wanted[users]) for one in zip(names_of, both, strict=True)
+        ]
+        rows += pair
+        gains[f"events_{k}"] = pair[0]["ndcg@20"] / max(pair[1]["ndcg@20"], 1e-9)
+    return rows, gains
+
+
+def _without(whole: GraphSnapshot, out: Any, config: RefreshConfig, folder: Path) -> Any:
+    fit = drop_pairs(whole, whole.events.user[out], whole.events.item[out])
+    graph = weigh(fit, config.weighting, _sets.NOW)
+    release = build_release(fit, graph, config, folder, now=_sets.NOW)
+    return Recommender(release), graph
+
+
+def _served(recommender: Recommender, requests: list[Request]) -> Any:
+    asked = [replace(one, n=20, profile=NEUTRAL, reasons=False) for one in requests]
+    ranked = np.full((len(asked), 20), -1, np.int32)
+    for place, answer in enumerate(recommender.recommend(asked, now=_sets.NOW)):
+        rows = [recommender.release.items.row(item.item) for item in answer.items]
+        ranked[place, : len(rows)] = rows
+    return ranked
+
+
+def _row(what: str, name: str, ranked: Any, wanted: csr_array) -> dict[str, Any]:
+    found, relevant = metrics.hits(ranked, wanted), np.diff(wanted.indptr)
+    recall = round(float(metrics.recall(found, relevant, 20).mean()), 4)
+    ndcg = round(float(metrics.ndcg(found, relevant, 20).mean()), 4)
+    return {"what": what, "name": name, "recall@20": recall, "ndcg@20": ndcg, "users": len(ranked)}
+
+
+def _strongest(tags: csr_array, is_cold: Any) -> csr_array:
+    alike = (tags @ csr_array(diags_array(is_cold.astype(np.float32)) @ tags).T).tocsr()
+    for begin, end in pairwise(alike.indptr):
+        row = alike.data[begin:end]  # a view
+        if len(row) > NEIGHBOURS:
+            row[row < np.partition(row, -NEIGHBOURS)[-NEIGHBOURS]] = 0
+    return alike
+
+
+def _unit(matrix: csr_array) -> csr_array:
+    carriers = np.maximum(np.bincount(matrix.indices, minlength=matrix.shape[1]), 1)
+    rarity = np.log(matrix.shape[0] / carriers)
+    weighted = csr_array(binary(matrix) @ diags_array(rarity.astype(np.float32)))
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    return csr_array(diags_array((1 / np.maximum(lengths, 1e-9)).astype(np.float32)) @ weighted)
+
+
+def _matrix(lists: list, users: Any, shape: tuple[int, int]) -> csr_array:
+    rows = np.repeat(users, [len(one) for one in lists])
+    return csr_array((np.ones(len(rows), np.float32), (rows, np.concatenate(lists))), shape=shape)

@@ -1,0 +1,134 @@
+"""Loading into Neo4j and taking a snapshot out of it, beside the plainest correct driver code.
+
+The plain loader sends one relationship a row (MERGE by its key, 10,000 rows a transaction); the
+plain reader gets one record a relationship. Both stand here, in full. Needs a running server:
+`NICHEGRAPH_NEO4J_URI`, or Java and Maven to start one. The database of a given server must be
+empty; what is written into it is removed.
+"""
+
+import argparse
+import importlib.util
+import os
+import resource
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import neo4j
+import pyarrow as pa
+
+from graph.neo4j_store import Neo4jStore
+from graph.snapshot import take_snapshot
+from loaders.synthetic import generate
+
+MERGE = """UNWIND $rows AS row
+MATCH (u:User {id: row.user}) MATCH (i:Item {id: row.item})
+MERGE (u)-[r:INTERACTED {kind: row.kind, at: row.at}]->(i)"""
+NODES = "UNWIND $ids AS id MERGE (:%s {id: id})"
+READ = """MATCH (u:User)-[r:INTERACTED]->(i:Item)
+RETURN u.id AS user, i.id AS item, r.kind AS kind, r.value AS value, r.tag AS tag, r.at AS at"""
+
+
+def main(arguments: list[str]) -> dict:
+    """Measure; `--events N` (default 300,000), `--plain N` rows for the plain side."""
+    parser = argparse.ArgumentParser(prog="bench neo4j")
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--plain", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args(arguments)
+    batches = [b["events"] for b in generate(chosen.events, seed=1).batches() if "events" in b]
+    events = pa.concat_tables(batches).select(["user", "item", "kind", "at"])
+    few = events.slice(0, chosen.plain)
+    with _server() as (uri, user, password, database):
+        driver = neo4j.GraphDatabase.driver(
+            uri, auth=(user, password), notifications_min_severity="OFF"
+        )
+        store = Neo4jStore(uri, user, password, database, deadline=60.0)
+        if any(store.counts().values()):
+            raise SystemExit("bench neo4j: this database has facts in it; name an empty one")
+        rates = {}
+        store.apply({"events": events.slice(0, 2000)})  # the server's compiler warms up
+        _plain_load(driver, database, events.slice(0, 2000))
+        _empty(driver, database)
+        begun = time.perf_counter()
+        _plain_load(driver, database, few)
+        rates["load, one relationship a row"] = few.num_rows / (time.perf_counter() - begun)
+        _empty(driver, database)
+        begun = time.perf_counter()
+        store.apply({"events": events})
+        rates["load, ours"] = events.num_rows / (time.perf_counter() - begun)
+        stored = store.counts()["events"]
+        store.read("events")
+        begun = time.perf_counter()
+        read = store.read("events", until=store.watermark())
+        rates["read of events, ours"] = read.num_rows / (time.perf_counter() - begun)
+        begun = time.perf_counter()
+        take_snapshot(store)
+        rates["whole snapshot, ours"] = stored / (time.perf_counter() - begun)
+        begun = time.perf_counter()
+        count = _plain_read(driver, database)
+        rates["read, one record a relationship"] = count / (time.perf_counter() - begun)
+        _empty(driver, database)
+        store.close()
+        driver.close()
+    load = rates["load, ours"] / rates["load, one relationship a row"]
+    read_ratio = rates["read of events, ours"] / rates["read, one record a relationship"]
+    return {
+        "bench": "neo4j",
+        "events": chosen.events,
+        "table": [{"what": what, "events/s": round(rate)} for what, rate in rates.items()],
+        "ratios": {
+            "load over one relationship a row": round(load, 2),
+            "read over one record a relationship": round(read_ratio, 2),
+        },
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _plain_load(driver, database, events) -> None:
+    rows = events.to_pylist()
+    for label, column in (("User", "user"), ("Item", "item")):
+        statement = NODES % label
+        driver.execute_query(statement, ids=events[column].unique().to_pylist(), database_=database)
+    for start in range(0, len(rows), 10_000):
+        driver.execute_query(MERGE, rows=rows[start : start + 10_000], database_=database)
+
+
+def _plain_read(driver, database) -> int:
+    with driver.session(database=database) as session:
+        return len([tuple(record) for record in session.run(READ)])
+
+
+def _empty(driver, database) -> None:
+    with driver.session(database=database) as session:
+        statement = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 200 ROWS"
+        session.run(statement).consume()
+
+
+@contextmanager
+def _server():
+    given = os.environ.get("NICHEGRAPH_NEO4J_URI")
+    if given:
+        yield (
+            given,
+            os.environ.get("NICHEGRAPH_NEO4J_USER", "neo4j"),
+            os.environ.get("NICHEGRAPH_NEO4J_PASSWORD", ""),
+            os.environ.get("NICHEGRAPH_NEO4J_DATABASE", "neo4j"),
+        )
+        return
+    place = Path(__file__).parents[1] / "tests" / "servers" / "neo4j.py"
+    spec = importlib.util.spec_from_file_location("neo4j_bench_server", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["neo4j_bench_server"] = module  # a dataclass looks itself up
+    spec.loader.exec_module(module)
+    reason = module.missing()
+    if reason:
+        raise SystemExit(f"bench neo4j: {reason}")
+    with tempfile.TemporaryDirectory() as folder:
+        server = module.Server(Path(folder), heap="1g").start()
+        try:
+            yield server.uri, "neo4j", module.PASSWORD, "neo4j"
+        finally:
+            server.kill()

@@ -1,0 +1,104 @@
+"""`POST /v1/cypher`: off by default, for this machine, and nobody is seen by name."""
+
+import pytest
+import small_world
+
+from api.app import create_app
+from api.settings import load_settings
+from graph.embedded_store import EmbeddedStore
+from recommender.build import RefreshConfig
+from recommender.home import Home
+from recommender.refresh import refresh
+
+COUNT = "MATCH (u:User) RETURN count(u) AS n"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The small world, learned from once."""
+    home = Home(tmp_path_factory.mktemp("home")).create()
+    store = EmbeddedStore(home.store)
+    store.apply(small_world.batch())
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START)
+    store.close()
+    return home
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    return create_app(load_settings(home.folder, console_enabled=True)).test_client()
+
+
+def ask(client, query, parameters=None, **how):
+    body = {"query": query, "parameters": parameters or {}}
+    return client.post("/v1/cypher", json=body, **how)
+
+
+def problem(response, status):
+    assert response.status_code == status, response.data
+    assert response.content_type == "application/problem+json"
+    return response.json
+
+
+def test_it_is_off_unless_it_is_turned_on(home):
+    off = create_app(load_settings(home.folder)).test_client()
+    assert "console_enabled" in problem(ask(off, COUNT), 403)["detail"]
+
+
+def test_rows_come_back_with_their_columns(client):
+    query = "MATCH (i:Item)-[:`IN`]->(d:Domain) WHERE d.name = $name RETURN count(i) AS n"
+    answer = ask(client, query, {"name": "noir"})
+    assert answer.status_code == 200, answer.data
+    assert answer.json["columns"] == ["n"]
+    assert answer.json["rows"] == [[20]]
+    assert answer.json["truncated"] is False
+
+
+def test_users_are_pseudonyms_wherever_they_stand(client):
+    found = ask(client, "MATCH (u:User) RETURN u.id, u").json["rows"]
+    assert len(found) == small_world.USERS
+    assert all(name.startswith("user-") and len(name) == 25 for name, _ in found)
+    assert ask(client, "MATCH (u:User {id: 'user-01'}) RETURN u").json["rows"] == []
+
+
+@pytest.mark.parametrize("how", [{"REMOTE_ADDR": "192.0.2.7"}, {"HTTP_X_FORWARDED_FOR": "::1"}])
+def test_other_machines_are_refused(client, how):
+    assert "this machine only" in problem(ask(client, COUNT, environ_overrides=how), 403)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("CREATE (:Item {id: 'x'})", "CREATE"),
+        ("MATCH (u:User) RETURN nothing(", "not run"),
+        ("MATCH (i:Item {id: $id}) RETURN i", "$id"),
+        ("RETURN 1 AS a UNION RETURN 2 AS b", "not understood"),
+    ],
+)
+def test_what_may_not_run_is_a_problem_that_says_why(client, query, said):
+    document = problem(ask(client, query), 400)
+    assert said in document["detail"]
+    assert document["errors"][0]["field"] == "query"
+
+
+def test_a_hungry_query_is_stopped_and_the_next_one_answered(client):
+    stars = ", ".join(f"(a{n})-[]-(b{n})" for n in range(6))
+    assert "stopped" in problem(ask(client, f"MATCH {stars} RETURN count(*) AS n"), 400)["detail"]
+    assert ask(client, COUNT).json["rows"] == [[small_world.USERS]]
+
+
+def test_a_store_that_is_away_is_said_to_be(tmp_path):
+    settings = load_settings(
+        tmp_path, console_enabled=True, store="bolt://127.0.0.1:1", neo4j_password="x"
+    )
+    answer = ask(create_app(settings).test_client(), COUNT)
+    assert "127.0.0.1:1" in problem(answer, 503)["detail"]
+
+
+def test_a_new_release_shows_the_graph_as_it_is_then(home, client):
+    before = ask(client, "MATCH (i:Item) RETURN count(i) AS n").json["rows"][0][0]
+    store = EmbeddedStore(home.store)
+    store.apply({"items": small_world.table("items", [{"id": "new"}])})
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START)
+    store.close()
+    assert ask(client, "MATCH (i:Item) RETURN count(i) AS n").json["rows"] == [[before + 1]]
