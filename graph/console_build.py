@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from graph.errors import NichegraphError
-from graph.findings import load_findings
-from graph.ladybug_graph import forget, graph_file
+from graph.findings import forget, load_findings
+from graph.ladybug_graph import graph_file
 from graph.snapshot import take_snapshot
 from graph.store import GraphStore
 

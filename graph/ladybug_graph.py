@@ -12,7 +12,6 @@ This is the only file that imports ladybug.
 import datetime as dt
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -82,15 +81,6 @@ def graph_file(
         for leftover in path.parent.glob(f"{aside.name}*"):
             leftover.unlink()
     return path
-
-
-def forget(folder: Path, keep: str | None = None) -> None:
-    """Delete the copies but the one named `keep`; without it (an erasure) the findings too."""
-    if not folder.exists():
-        return
-    for old in folder.iterdir():
-        if old.is_dir() and old.name != keep and (keep is None or old.name != "findings"):
-            shutil.rmtree(old)
 
 
 class GraphFile:

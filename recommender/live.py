@@ -107,5 +107,5 @@ class Live:
             return frozenset()
         if stamp != self._erased_stamp or self._recommender is None:
             self._erased_stamp = stamp
-            return frozenset(self.home.erased.read_text(encoding="utf-8").splitlines())
+            return frozenset(self.home.erased.read_text(encoding="utf-8").split("\n"))
         return self._recommender.erased

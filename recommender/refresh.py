@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.faiss_index import FaissIndex
+from graph.findings import save_findings
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighted import WeightedGraph
@@ -25,6 +26,7 @@ from recommender.release import (
     staged,
     write_arrays,
 )
+from recommender.release_findings import findings_of
 from recommender.segment_settings import load_segment_settings
 from recommender.segment_step import add_segments, save_report, served
 
@@ -69,6 +71,7 @@ def refresh(
         write(folder, built, snapshot, config, now=now)
         release = publish(home, folder, name)
     save_report(home, release, found)
+    save_findings(findings_of(release), home.explore)
     return release
 
 

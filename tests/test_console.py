@@ -12,8 +12,8 @@ from graph.console import Console, Limits, Target, local_secret
 from graph.cypher_guard import check, check_parameters
 from graph.embedded_store import EmbeddedStore
 from graph.errors import QueryRefused, QueryStopped, StoreError
-from graph.findings import load_findings, save_findings
-from graph.ladybug_graph import forget, graph_file
+from graph.findings import forget, load_findings, save_findings
+from graph.ladybug_graph import graph_file
 from graph.ladybug_tables import pseudonym
 from graph.snapshot import take_snapshot
 

@@ -1,5 +1,6 @@
 """`nichegraph erase`: forget a person."""
 
+import unicodedata
 from typing import Annotated
 
 import typer
@@ -21,19 +22,25 @@ def erase(
 ) -> None:
     """Forget a user: no list is made from the history any more, and the store holds none of it.
 
+    The copies for exploring go with what they hold; the next query makes a new one.
+
     \b
     nichegraph erase alice
     """
+    from graph.findings import forget
+
     settings = load_settings(ctx.obj)
+    user = unicodedata.normalize("NFC", user)
     home = open_home(settings)
     # First the running servers, then the store: a kill in between leaves nothing served.
-    with home.erased.open("a", encoding="utf-8") as file:
+    with home.erased.open("a", encoding="utf-8", newline="\n") as file:
         file.write(user.replace("\n", " ") + "\n")
     store = open_store(settings)
     try:
         events = store.erase_user(user)
     finally:
         store.close()
+    forget(home.explore)
     if as_json:
         show_json({"user": user, "events_erased": events})
     else:

@@ -11,6 +11,7 @@ from api.settings import Settings, load_settings
 from graph.errors import InputError
 
 if TYPE_CHECKING:
+    from graph.neo4j_store import Neo4jStore
     from recommender.build import Preset, RefreshConfig
 
 PRESETS = ("fast", "default", "graph")
@@ -27,6 +28,9 @@ def refresh(
         str, typer.Option(help="fast, default, or graph (node2vec and GNN too).")
     ] = "default",
     seed: Annotated[int, typer.Option(help="Same data, same seed, same release.")] = 0,
+    write_back: Annotated[
+        bool, typer.Option("--write-back", help="Also write what was found into Neo4j.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Learn from the store and publish a release; running servers swap to it.
@@ -34,11 +38,12 @@ def refresh(
     \b
     nichegraph refresh
     nichegraph refresh --preset fast --seed 7
+    nichegraph refresh --write-back
     """
     from recommender.release import list_releases
 
     settings = load_settings(ctx.obj)
-    name = publish(settings, preset, seed)
+    name = publish(settings, preset, seed, write_back=write_back)
     if as_json:
         releases = list_releases(open_home(settings))
         show_json(next(one for one in releases if one["name"] == name))
@@ -46,35 +51,48 @@ def refresh(
         say(f"release {name} is served now")
 
 
-def publish(settings: Settings, preset: str, seed: int) -> str:
+def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = False) -> str:
     """Refresh and publish; the name of the release.
 
+    `write_back` makes segments and nearest items relationships in the store, to be explored.
+
     Raises:
-        InputError: no such preset.
+        InputError: no such preset, or a store that nothing can be written back to.
         GateRefused: the new release is worse than what is served.
     """
     from recommender.refresh import refresh as make_release
 
+    if write_back and settings.store == "embedded":
+        raise InputError(
+            "--write-back is for a Neo4j server; with the embedded store `nichegraph explore` "
+            "shows segments and nearest items anyway"
+        )
     config = config_of(settings.home, preset, seed)
     home = open_home(settings)
     store = open_store(settings)
     try:
-        return make_release(store, home, config, now=now(), say=step).name
+        release = make_release(store, home, config, now=now(), say=step)
+        if write_back:
+            from recommender.release_findings import findings_of
+
+            step("writing what was found back into the store")
+            cast("Neo4jStore", store).write_back(findings_of(release), release.name)
+        return release.name
     finally:
         store.close()
 
 
-def config_of(home: Path, preset: str, seed: int) -> "RefreshConfig":
-    """What to compute, with the weighting of a home.
+def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
+    """What to compute, with the weighting of a home, or the default one without a home.
 
     Raises:
         InputError: no such preset, or a weighting file with a wrong key.
     """
-    from graph.weighting import load_weighting
+    from graph.weighting import Weighting, load_weighting
     from recommender.build import RefreshConfig
     from recommender.home import Home
 
     if preset not in PRESETS:
         raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
-    weighting = load_weighting(Home(home).weighting)
+    weighting = Weighting() if home is None else load_weighting(Home(home).weighting)
     return RefreshConfig(preset=cast("Preset", preset), seed=seed, weighting=weighting)

@@ -1,0 +1,89 @@
+"""What a refresh found is there to be explored, until a person is erased."""
+
+import pytest
+import small_world
+
+from api.bootstrap import open_console
+from api.cli.main import run
+from api.settings import load_settings
+from graph.embedded_store import EmbeddedStore
+from graph.findings import load_findings
+from recommender.build import RefreshConfig
+from recommender.home import Home
+from recommender.refresh import refresh
+from recommender.release_findings import NEAREST, findings_of
+
+
+@pytest.fixture
+def home(tmp_path):
+    """The small world, its tags and domains included, learned from once."""
+    home = Home(tmp_path / "home").create()
+    store = EmbeddedStore(home.store)
+    store.apply(small_world.batch())
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START)
+    store.close()
+    return home
+
+
+def test_the_nearest_items_are_those_of_the_table(recommender):
+    release = recommender.release
+    near = findings_of(release).near.to_pylist()
+    neighbours = release.arrays["table.neighbours"]
+    told = {}
+    for row in near:
+        told.setdefault(row["source"], []).append((row["target"], row["score"]))
+    assert len(told) > 0
+    for source, found in told.items():
+        line = [row for row in neighbours[release.items.row(source)] if row >= 0]
+        wanted = [release.items.id(row) for row in line if release.items.id(row) != source]
+        assert [target for target, _ in found] == wanted[:NEAREST]
+        scores = [score for _, score in found]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_every_grouped_user_is_in_one_segment(recommender):
+    release = recommender.release
+    rows = findings_of(release).segments.to_pylist()
+    assert len({row["user"] for row in rows}) == len(rows)
+    assert len(rows) == (release.arrays["segments.assigned"] >= 0).sum() > 0
+    assert {row["segment"] for row in rows} <= set(release.manifest["segments"]["names"])
+
+
+def test_a_refresh_makes_them_explorable(home):
+    console = open_console(load_settings(home.folder))
+    try:
+        near = console.run("MATCH (:Item)-[n:NEAR]->(:Item) RETURN count(n)", {}, privacy=True)
+        people = console.run(
+            "MATCH (u:User)-[:IN_SEGMENT]->(:Segment) RETURN count(u)", {}, privacy=True
+        )
+    finally:
+        console.close()
+    assert near.rows[0][0] == load_findings(home.explore).near.num_rows > 0
+    assert people.rows[0][0] == load_findings(home.explore).segments.num_rows
+
+
+def test_erasing_deletes_the_copies_and_the_findings(home):
+    console = open_console(load_settings(home.folder))
+    query = "MATCH (u:User {id: $user}) RETURN count(u)"
+    try:
+        assert console.run(query, {"user": "user-01"}, privacy=True).rows == [[1]]
+        assert run(["--home", str(home.folder), "erase", "user-01"]) == 0
+        assert load_findings(home.explore) is None
+        assert not [*home.explore.glob("**/*.lbug")]
+        assert console.run(query, {"user": "user-01"}, privacy=True).rows == [[0]]
+    finally:
+        console.close()
+
+
+def test_an_erased_id_is_one_line_whatever_it_holds(home):
+    """U+2028 ends a line for some readers; the id is the same in either Unicode form."""
+    from recommender.live import Live
+
+    assert run(["--home", str(home.folder), "erase", "a\u2028b"]) == 0
+    assert run(["--home", str(home.folder), "erase", "e\u0301"]) == 0
+    assert {"a\u2028b", "\u00e9"} <= Live(home).recommender().erased
+
+
+def test_only_a_server_is_written_back_to(home, capsys):
+    assert run(["--home", str(home.folder), "refresh", "--write-back"]) == 1
+    assert "--write-back" in capsys.readouterr().err
