@@ -90,6 +90,7 @@ assert client.get("/v1/users/reader-1/recommendations").status_code == 200
 assert client.get("/v1/popular").status_code == 200
 asked = client.post("/v1/cypher", json={{"query": "MATCH (i:Item) RETURN count(i) AS n"}})
 assert asked.status_code == 200, asked.data
+client.application.extensions["console"].close()
 print(*sorted(set({FORBIDDEN!r}) & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,6 +4,7 @@ A worker still asks no store: the guarded console answers from a process of its 
 copy in which users are pseudonyms (`docs/decisions/cypher-privacy.md`).
 """
 
+import atexit
 from dataclasses import asdict
 from typing import Any
 
@@ -24,8 +25,11 @@ PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that anothe
 
 
 def register(app: OpenAPI, live: Live, settings: Settings) -> None:
-    """Add the route; where the console is off it answers so."""
+    """Add the route; where the console is off it answers so, else `app.extensions` has it."""
     console = open_console(settings) if settings.console_enabled else None
+    if console is not None:
+        app.extensions["console"] = console
+        atexit.register(console.close)
     seen = current(live.home)  # the release that the copy is at least as new as
 
     @app.post(
