@@ -61,7 +61,11 @@ def from_validation(error: ValidationError) -> Problem:
     errors = []
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         field = ".".join(str(part) for part in one["loc"])
-        errors.append((field, one["msg"].removeprefix("Value error, ")))
+        message = one["msg"].removeprefix("Value error, ")
+        place, colon, rest = message.partition(": ")
+        if colon and place.startswith(f"{field.rpartition('.')[2]}."):  # it names a place inside
+            field, message = field.rpartition(".")[0] + "." + place, rest
+        errors.append((field.removeprefix("."), message))
     field, message = errors[0]
     return Problem(400, f"{field}: {message}" if field else message, errors)
 

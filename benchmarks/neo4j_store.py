@@ -27,8 +27,9 @@ MERGE = """UNWIND $rows AS row
 MATCH (u:User {id: row.user}) MATCH (i:Item {id: row.item})
 MERGE (u)-[r:INTERACTED {kind: row.kind, at: row.at}]->(i)"""
 NODES = "UNWIND $ids AS id MERGE (:%s {id: id})"
-READ = """MATCH (u:User)-[r:INTERACTED]->(i:Item)
-RETURN u.id AS user, i.id AS item, r.kind AS kind, r.value AS value, r.tag AS tag, r.at AS at"""
+READ = """MATCH (u:User)-[r:INTERACTED]->(i:Item) WHERE r.seq <= $until
+RETURN u.id AS user, i.id AS item, r.kind AS kind, r.value AS value, r.tag AS tag, r.at AS at,
+r.event_id AS event_id"""
 
 
 def main(arguments: list[str]) -> dict:
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> dict:
         take_snapshot(store)
         rates["whole snapshot, ours"] = stored / (time.perf_counter() - begun)
         begun = time.perf_counter()
-        count = _plain_read(driver, database)
+        count = _plain_read(driver, database, store.watermark())
         rates["read, one record a relationship"] = count / (time.perf_counter() - begun)
         _empty(driver, database)
         store.close()
@@ -96,9 +97,9 @@ def _plain_load(driver, database, events) -> None:
         driver.execute_query(MERGE, rows=rows[start : start + 10_000], database_=database)
 
 
-def _plain_read(driver, database) -> int:
+def _plain_read(driver, database, until) -> int:
     with driver.session(database=database) as session:
-        return len([tuple(record) for record in session.run(READ)])
+        return len([tuple(record) for record in session.run(READ, until=until)])
 
 
 def _empty(driver, database) -> None:

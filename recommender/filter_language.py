@@ -80,7 +80,7 @@ class _Reader:
             elif key in _CONDITIONS:
                 values[key] = _CONDITIONS[key](value, place)
             else:
-                raise InputError(f"{where}: {_unknown(key, depth)}")
+                raise InputError(f"{place[:200]}: {_unknown(key, depth)}")
         return Filter(**values)
 
 

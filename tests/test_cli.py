@@ -143,6 +143,8 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
         (["releases", "rollback"], 1, "no release"),
         (["serve", "--host", "0.0.0.0"], 1, "host"),
         (["serve", "--port", "70000"], 1, "port"),
+        (["migrate", "--from", "embedded", "--to", "embedded"], 1, "same store"),
+        (["migrate", "--from", "embedded", "--to", "ftp://x"], 1, "ftp://x"),
     ],
 )
 def test_errors_are_one_sentence_with_an_exit_code(words, code, said, tmp_path, capsys):

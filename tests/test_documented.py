@@ -112,3 +112,13 @@ def test_every_route_stands_in_the_docs(tmp_path):
     assert len(routes) >= 9
     missing = [route for route in routes if route not in text]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "folder", ["graph", "embeddings", "loaders", "recommender", "api", "benchmarks"]
+)
+def test_every_file_stands_in_the_map(folder):
+    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    part = text.partition(f"## {folder}/\n")[2].partition("\n## ")[0]
+    here = [path.name for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
+    assert set(re.findall(r"`(\w+\.py)`", part)) == set(here)

@@ -230,7 +230,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
     ("said", "place"),
     [
         ([], "filter: must be an object"),
-        ({"domain": ["a"]}, "filter: 'domain' is no condition; did you mean 'domains'"),
+        ({"domain": ["a"]}, "filter.domain: 'domain' is no condition; did you mean 'domains'"),
         ({"domains": []}, "filter.domains: name 1 to"),
         ({"domains": "a"}, "filter.domains: must be a list"),
         ({"or": [{}, {"tags_any": [3]}]}, "filter.or.1.tags_any: must be a list of texts"),
@@ -243,7 +243,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"year": {"in": [[]]}}}, "filter.attributes.year.in: values are"),
         ({"created_after": 1.5}, "filter.created_after: must be a whole number"),
         ({"created_after": True}, "filter.created_after: must be a whole number"),
-        ({"or": [{"seen": "only"}]}, "filter.or.0: 'seen' can not stand inside"),
+        ({"or": [{"seen": "only"}]}, "filter.or.0.seen: 'seen' can not stand inside"),
         ({"seen": True}, "filter.seen: True is not one of"),
         ({"exclude": [""]}, "filter.exclude: must be a list of texts"),
     ],

@@ -257,3 +257,46 @@ def test_a_thousand_subjects_are_answered_as_each_alone(recommender, planted):
 
 def test_no_requests_no_answers(recommender):
     assert recommender.recommend([], now=NOW) == []
+
+
+# ── everybody, from the command line ─────────────────────────────────────────────────────
+
+
+def test_lists_for_all_users_are_those_of_each(recommender, planted_home, planted, tmp_path):
+    """Parquet and JSON Lines hold the same, for any number of threads; erased users are left out."""
+    import json
+
+    import pyarrow.parquet as pq
+
+    from api.cli.main import run
+    from recommender.batch import all_lists
+    from recommender.recommend import Recommender
+
+    home = ["--home", str(planted_home.folder), "recommend", "--all", "-n", "5"]
+    for form in ("parquet", "jsonl"):
+        out = tmp_path / f"lists.{form}"
+        asked = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
+        assert run(asked) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"lists.parquet", "lists.jsonl"}
+    table = pq.read_table(tmp_path / "lists.parquet").to_pylist()
+    lines = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
+    assert [line["user"] for line in lines] == list(recommender.release.users)
+    flat = [(line["user"], item) for line in lines for item in line["items"]]
+    assert [(row["user"], row["item"]) for row in table] == flat
+    user = planted.answers.users[0]
+    own = next(line["items"] for line in lines if line["user"] == user)
+    assert own == ids(one(recommender, user=user, n=5, profile="neutral"))
+    erased = Recommender(recommender.release, frozenset([user]))
+    rows = np.concatenate([r for r, _ in all_lists(erased, 5, now=NOW, threads=1)])
+    assert recommender.release.users.row(user) not in rows
+    for (_, a), (_, b) in zip(
+        all_lists(recommender, 5, now=NOW, threads=1), all_lists(recommender, 5, now=NOW, threads=2)
+    ):
+        np.testing.assert_array_equal(a.items, b.items)
+
+
+def test_all_needs_a_file_and_no_user(planted_home):
+    from api.cli.main import run
+
+    for asked in (["--all"], ["alice", "--all", "--out", "x"], []):
+        assert run(["--home", str(planted_home.folder), "recommend", *asked]) == 2

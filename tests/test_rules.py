@@ -171,7 +171,10 @@ BAD = [
     ('[[rule]]\nname="a"\ndo="boost"\nitems=["a"]\nfactor=0', "factor 0"),
     ('[[rule]]\nname="a"\ndo="boost"\nitems=["a"]\nfactor=0.5', "must be above 1"),
     ('[[rule]]\nname="a"\ndo="bury"\nitems=["a"]\nfactor=2', "below 1 to bury"),
-    ('[[rule]]\nname="a"\ndo="boost"\nwhere={domain=["x"]}', "where: 'domain' is no condition"),
+    (
+        '[[rule]]\nname="a"\ndo="boost"\nwhere={domain=["x"]}',
+        "where.domain: 'domain' is no condition",
+    ),
     ('[[rule]]\nname="a"\ndo="limit"\nby="domain"\nmost=0', "most is 0"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom="2026-01-01"', "without quotes"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom=2026-01-02\nuntil=2026-01-01', "not before"),
@@ -201,3 +204,48 @@ def test_a_missing_file_holds_no_rules_and_a_broken_one_is_an_error(tmp_path):
     (tmp_path / "rules.toml").write_text("[[rule")
     with pytest.raises(SettingError, match="no valid TOML"):
         load_rules(tmp_path / "rules.toml")
+
+
+def test_the_dry_run_tells_what_changes_and_costs(recommender):
+    from recommender.rules_check import check_rules
+
+    item = recommender.release.items.id(int(recommender.release.arrays["popularity"].argmin()))
+    text = f"""
+        [[rule]]
+        name = "odd"
+        do = "pin"
+        items = ["{item}"]
+        [[rule]]
+        name = "never"
+        do = "pin"
+        items = ["{item}"]
+        until = 2000-01-01
+    """
+    rules = parse_rules(tomllib.loads(text))
+    kept = recommender.rulebook
+    rows = check_rules(recommender, rules, users=30, n=10, now=NOW)
+    assert recommender.rulebook is kept
+    odd, never, together = rows
+    assert odd["changed"] > 0.9
+    assert 0 < odd["cost"] < 1
+    assert (never["changed"], never["new"], never["cost"]) == (0, 0, 0)
+    assert {**together, "rule": "", "do": ""} == {**odd, "rule": "", "do": ""}
+
+
+def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(planted_home, planted):
+    from recommender.live import Live
+
+    user, ticks = planted.answers.users[0], iter(range(100))
+    live = Live(planted_home, clock=lambda: next(ticks))
+    item = ids(one(live.recommender(), user=user, n=60))[50]
+    file = planted_home.rules
+    try:
+        file.write_text(f'[[rule]]\nname="p"\ndo="pin"\nitems=["{item}"]')
+        assert ids(one(live.recommender(), user=user, n=5))[0] == item
+        file.write_text("[[rule]]")
+        assert ids(one(live.recommender(), user=user, n=5))[0] == item
+        assert "needs a name" in live.rules_problem
+    finally:
+        file.unlink()
+    assert ids(one(live.recommender(), user=user, n=5))[0] != item
+    assert live.rules_problem is None

@@ -10,8 +10,8 @@ import typer
 from api.bootstrap import now, open_store
 from api.cli.load import options_of
 from api.cli.output import say, show_json, show_table, step
-from api.cli.refresh import PRESETS
-from api.settings import load_settings
+from api.cli.refresh import config_of
+from api.settings import Settings, load_settings
 from graph.errors import InputError
 
 SPLITS = ("time", "random", "global time")
@@ -70,15 +70,12 @@ def evaluate(
     On the store:  nichegraph evaluate --split random
     On files:      nichegraph evaluate --train train.csv --test test.csv --items films.csv
     """
-    from recommender.build import RefreshConfig
-
-    if preset not in PRESETS:
-        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
-    config = RefreshConfig(preset=cast("Any", preset), seed=seed)
     if not train and not test:
         if items:
             raise InputError("--items goes with --train and --test; the store has its own items")
-        result = _on_store(ctx, config, split, baselines)
+        settings = load_settings(ctx.obj)
+        config = config_of(settings.home, preset, seed)
+        result = _on_store(settings, config, split, baselines)
     elif train and test:
         if split is not None:
             raise InputError("--split is for the store; --train and --test are a split already")
@@ -89,6 +86,7 @@ def evaluate(
             "items", item_column, separator, header, encoding, None, list_separator, "items"
         )
         parts = {"train": train, "test": test, "items": items or []}
+        config = config_of(None, preset, seed)
         result = on_files(format_name, parts, config, baselines, options, item_options)
     else:
         raise InputError("--train and --test go together; without both the store is evaluated")
@@ -145,13 +143,12 @@ def on_files(
 
 
 def _on_store(
-    ctx: typer.Context, config: Any, split: str | None, baselines: bool
+    settings: Settings, config: Any, split: str | None, baselines: bool
 ) -> dict[str, Any]:
     from recommender.evaluation import evaluate_store
 
     if split is not None and split not in SPLITS:
         raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
-    settings = load_settings(ctx.obj)
     with (
         closing(open_store(settings)) as store,
         tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name,

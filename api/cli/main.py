@@ -18,6 +18,7 @@ from api.cli import (
     explore,
     export,
     load,
+    migrate,
     recommend,
     refresh,
     releases,
@@ -82,6 +83,7 @@ for part in (
     releases,
     evaluate,
     export,
+    migrate,
     erase,
 ):
     part.register(cli)
