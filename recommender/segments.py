@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 
 from graph.model import NO_TIME
@@ -169,6 +168,8 @@ def _kept_names(
     Only features of behaviour that both releases have are compared: vectors turn from one
     release to the next.
     """
+    from scipy.optimize import linear_sum_assignment  # a second that no worker need wait
+
     said = last.manifest.get("segments") if last is not None else None
     if last is None or said is None or said["method"] == "none":
         return {}
