@@ -330,7 +330,7 @@ class _Fitted:
         self._seed, self._threads = seed, threads
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
         self._graph: tuple[tuple[float, float], NormalisedGraph] | None = None
-        self._spectra: dict[tuple[float, float, int], Spectral] = {}
+        self._spectra: dict[tuple[float, float], Spectral] = {}
         self._ridges: dict[Scorer, ItemTable] = {}
         self.supports = self._make_supports(recipe, proposals)
 
@@ -347,7 +347,7 @@ class _Fitted:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
             others = vectors * np.sqrt(self.degrees(0.5, 0.5))[:, None]
-            proposals = gf.vector_supports(vectors, width, others=others)
+            proposals = gf.vector_supports(vectors, width, others=others, threads=self._threads)
         if proposals is not None:
             supports = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
         for scorer in self._scorers:
@@ -377,11 +377,18 @@ class _Fitted:
         return self.graph(row_exponent, item_exponent).item_degrees
 
     def spectrum(self, row_exponent: float, item_exponent: float, dimensions: int) -> Spectral:
-        key = (row_exponent, item_exponent, dimensions)
+        """The leading `dimensions`, of the widest that the scorers ask for."""
+        key = (row_exponent, item_exponent)
         if key not in self._spectra:
-            graph = self.graph(row_exponent, item_exponent)
-            self._spectra[key] = gf.spectrum(graph, dimensions, self._seed)
-        return self._spectra[key]
+            asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
+                     and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
+            self._spectra[key] = gf.spectrum(
+                self.graph(*key), max([dimensions, *asked]), self._seed, threads=self._threads
+            )
+        widest = self._spectra[key]
+        if dimensions >= widest.values.size:
+            return widest
+        return Spectral(widest.item_vectors[:, :dimensions], widest.values[:dimensions])
 
     def widest_spectrum(self) -> Spectral:
         if not self._spectra:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -206,15 +205,33 @@ def sort_best(rows, best, found):  # type: ignore[no-untyped-def]
 
 def top_of_scores(scores: F32, subjects: Subjects, n: int) -> Ranking:
     """The n allowed items with the largest positive entries of dense scores (b, i)."""
-    scores = np.where(subjects.masks[subjects.mask], scores, 0).astype(np.float32)
-    counts = np.diff(subjects.blocked_indptr)
-    scores[np.repeat(np.arange(len(subjects)), counts), subjects.blocked] = 0
-    n_found = min(n, scores.shape[1])
     rows = np.full((len(subjects), n), -1, np.int32)
     best = np.full((len(subjects), n), -np.inf, np.float32)
-    if n_found:
-        order: Any = np.argsort(-scores, axis=1, kind="stable")[:, :n_found]
-        values = np.take_along_axis(scores, order, axis=1)
-        rows[:, :n_found] = np.where(values > 0, order, -1)
-        best[:, :n_found] = np.where(values > 0, values, -np.inf)
+    _top_of_rows(
+        np.asarray(scores, np.float32),
+        subjects.blocked_indptr,
+        subjects.blocked,
+        subjects.masks,
+        subjects.mask,
+        rows,
+        best,
+    )
     return Ranking(rows, best)
+
+
+@njit(cache=True, nogil=True)
+def _top_of_rows(scores, blocked_indptr, blocked, masks, mask, rows, best):  # type: ignore[no-untyped-def]
+    shut = np.zeros(scores.shape[1], np.bool_)
+    for s in range(len(rows)):
+        own = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        for item in own:
+            shut[item] = True
+        allowed = masks[mask[s]]
+        found = 0
+        for item in range(scores.shape[1]):
+            score = scores[s, item]
+            if score > 0 and allowed[item] and not shut[item]:
+                found = keep_best(rows[s], best[s], found, item, score)
+        for item in own:
+            shut[item] = False
+        sort_best(rows[s], best[s], found)

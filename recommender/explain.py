@@ -1,7 +1,8 @@
 """Why an item is shown: the history items that carry its score, told without ids.
 
 The score is a sum over the history (see `recommender.candidates`), so the share of each
-history item is exact: take the item out of the history, and the score falls by that share.
+history item is exact: its part of all that speaks for the item. Take it out of the history, and
+the score falls by just that.
 From a history item the path goes on over a relation, else a tag that both carry, else the
 people who chose both, who are a count and never names.
 """
@@ -89,7 +90,7 @@ def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
 
 def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
     shares = contributions(release, item, *history(one))
-    total = float(shares.sum())
+    total = float(np.maximum(shares, 0).sum())
     if total <= 0:
         return ()
     strongest = np.argsort(-shares, kind="stable")[:MOST_REASONS]

@@ -33,17 +33,16 @@ def _segments(release: Release) -> pa.Table:
 
 
 def _near(release: Release) -> pa.Table:
-    neighbours = release.arrays["table.neighbours"]  # (i, width), best first, -1 pads
+    neighbours = release.arrays["table.neighbours"]  # (i, width), strongest first, -1 pads
     scores = release.arrays["table.scores"]
-    width = min(NEAREST + 1, neighbours.shape[1])  # one may be the item itself
-    targets = np.asarray(neighbours[:, :width])
+    targets = np.asarray(neighbours)
     sources = np.broadcast_to(np.arange(len(targets))[:, None], targets.shape)
-    there = (targets >= 0) & (targets != sources)
+    there = (targets >= 0) & (targets != sources) & (scores > 0)
     there &= np.cumsum(there, axis=1) <= NEAREST
     items = pa.array(release.items, pa.string())
     columns = [
         items.take(pa.array(sources[there])),
         items.take(pa.array(targets[there].astype(np.int64))),
-        pa.array(np.asarray(scores[:, :width])[there].astype(np.float64)),
+        pa.array(np.asarray(scores)[there].astype(np.float64)),
     ]
     return pa.table(columns, schema=NEAR)

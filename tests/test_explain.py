@@ -9,6 +9,7 @@ from graph.embedded_store import EmbeddedStore
 from graph.errors import NotFound
 from graph.model import table
 from recommender.build import RefreshConfig
+from recommender.explain import contributions
 from recommender.home import Home
 from recommender.recommend import Recommender
 from recommender.refresh import refresh
@@ -72,9 +73,13 @@ def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
     shown = one(recommender, user=user, n=1, profile="neutral").items[0]
     reason = shown.reasons[0]
     release = recommender.release
-    pair = release.users.row(user), release.items.row(reason.because)
+    place, row = release.users.row(user), release.items.row(shown.item)
+    history = release.matrix("histories")[[place]]
+    parts = contributions(release, row, history.indices, history.data)
+    speaks_for = parts[parts > 0].sum() * shown.score / parts.sum()
+    pair = place, release.items.row(reason.because)
     other = Recommender(without(release, [pair])).why(user, shown.item, now=NOW)
-    assert other["score"] == pytest.approx(shown.score * (1 - reason.share), rel=1e-2)
+    assert other["score"] == pytest.approx(shown.score - reason.share * speaks_for, rel=1e-2)
 
 
 def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):

@@ -34,8 +34,9 @@ def test_the_nearest_items_are_those_of_the_table(recommender):
         told.setdefault(row["source"], []).append((row["target"], row["score"]))
     assert len(told) > 0
     for source, found in told.items():
-        line = [row for row in neighbours[release.items.row(source)] if row >= 0]
-        wanted = [release.items.id(row) for row in line if release.items.id(row) != source]
+        own = release.items.row(source)
+        line = neighbours[own][release.arrays["table.scores"][own] > 0]
+        wanted = [item for item in release.items.ids(line) if item != source]
         assert [target for target, _ in found] == wanted[:NEAREST]
         scores = [score for _, score in found]
         assert scores == sorted(scores, reverse=True)
