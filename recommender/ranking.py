@@ -5,7 +5,8 @@ and a list is short only when fewer items are allowed than were asked for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.sparse import csr_array
 
 from recommender.candidates import F32, I32, Ranking, Subjects
 from recommender.release import Release
-from recommender.rerank import POOL, freshness, rerank
+from recommender.rerank import POOL, Traits, freshness, rerank
 from recommender.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
 
 Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
@@ -54,6 +55,7 @@ class Ranker:
         orders: Sequence[tuple[str, ...]],
         adjustments: Sequence[Adjust | None] | None = None,
         whole: Sequence[bool] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> Lists:
         """The best n for each of b subjects; what one gets does not depend on the others.
 
@@ -61,17 +63,18 @@ class Ranker:
             subjects: histories, what is blocked, what is allowed.
             tags: (b, t) tags asked for.
             n: for each subject the length of its list.
-            weights: (b, 4) of reranking, see `Profile.weights`.
+            weights: (b, 7) of reranking, see `Profile.weights`.
             now: seconds since 1970, for freshness.
             orders: which sources are fused for each subject.
             adjustments: for each subject what rules, rotation and seeds make of the scores of
                 its candidates, before reranking; None: nothing.
             whole: which subjects get the whole pool (`pool_size`) in its order, of which the
                 first n are the same; rules choose from it.
+            seeds: of each subject's exploration; None: 0.
         """
         count, names = len(subjects), self._sources.names
         adjust = adjustments or [None] * count
-        spare = whole or [False] * count
+        spare, drawn = whole or [False] * count, seeds or [0] * count
         lengths = [pool_size(k) if w else k for k, w in zip(n, spare, strict=True)]
         width = max(lengths, default=0)
         lists = Lists(
@@ -94,7 +97,8 @@ class Ranker:
             if adjusted:
                 found = _adjusted(found, [adjust[place] for place in places])
             if not plain:
-                found = self._reranked(found, weights[who], now, length)
+                traits = self._traits_of(part, weights[who], now, [drawn[p] for p in places])
+                found = _reranked(found, weights[who], traits, length)
             lists.items[who, :length] = found.items[:, :length]
             lists.scores[who, :length] = found.scores[:, :length]
             lists.origins[who, :length] = found.origins[:, :length]
@@ -145,23 +149,63 @@ class Ranker:
                 lists.origins[subject, span] = names.index(name)
                 lists.parts[subject, span, names.index(name)] = floor / (1 + steps)
 
-    def _reranked(self, lists: Lists, weights: F32, now: int, n: int) -> Lists:
-        arrays = self._release.arrays
-        created = arrays["created_at"]
-        fresh = np.zeros(len(created), np.float32)
+    @cached_property
+    def _traits(self) -> Traits:
+        """What reranking asks of the items; nothing of a subject."""
+        arrays, domains = self._release.arrays, self._release.matrix("item_domains")
+        plain = Traits.plain(arrays["likeness"], arrays["rarity"], self._unknown_age, 0)
+        return replace(plain, **shares_of(domains))
+
+    @cached_property
+    def _unknown_age(self) -> F32:
+        return np.zeros(len(self._release.items), np.float32)
+
+    def _traits_of(self, part: Subjects, weights: F32, now: int, seeds: Sequence[int]) -> Traits:
+        """With what these subjects' weights ask for: ages, their own mix, seeds of draws."""
+        fresh, mix = self._unknown_age, np.zeros((len(part), 0), np.float32)
         if weights[:, 3].any():
-            fresh = freshness(created, now)
-        chosen = rerank(
-            Ranking(lists.items, lists.scores),
-            weights, arrays["likeness"], arrays["rarity"], fresh, n,
-        )  # fmt: skip
-        at = _places(lists.items, chosen.items)
-        return Lists(
-            chosen.items,
-            chosen.scores,
-            np.take_along_axis(lists.origins, at, axis=1),
-            np.take_along_axis(lists.parts, at[:, :, None], axis=1),
-        )
+            fresh = freshness(self._release.arrays["created_at"], now)
+        if weights[:, 4].any():
+            mix = self.mixes(part)
+        draws = np.array([seed % 2**64 for seed in seeds], np.uint64)
+        if weights[:, 5].any():  # by the history, so that not all are shown the same
+            who = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+            np.add.at(draws, who, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
+        return replace(self._traits, fresh=fresh, mix=mix, draws=draws)
+
+    def mixes(self, subjects: Subjects) -> F32:
+        """(b, d) what share of each history lies in each domain; rows of 0 where none is known."""
+        one, width = self._traits, len(self._release.domains)
+        shape = (len(subjects), len(one.rarity))
+        liked = csr_array((subjects.weights, subjects.items, subjects.indptr), shape=shape)
+        shares = csr_array((one.shares, one.domains, one.indptr), shape=(shape[1], width))
+        sums = np.maximum((liked @ shares).toarray(), 0)
+        totals = sums.sum(axis=1, keepdims=True)
+        mix: F32 = (sums / np.where(totals > 0, totals, 1)).astype(np.float32)
+        return mix
+
+
+def shares_of(item_domains: csr_array) -> dict[str, Any]:
+    """The fields of `Traits` that tell of domains: each item's shares sum to one."""
+    sums = np.asarray(item_domains.sum(axis=1), np.float64).ravel()
+    owner = np.repeat(np.arange(item_domains.shape[0]), np.diff(item_domains.indptr))
+    shares = item_domains.data / np.where(sums > 0, sums, 1)[owner]
+    return {
+        "indptr": item_domains.indptr.astype(np.int64),
+        "domains": item_domains.indices.astype(np.int32),
+        "shares": shares.astype(np.float32),
+    }
+
+
+def _reranked(lists: Lists, weights: F32, traits: Traits, n: int) -> Lists:
+    chosen = rerank(Ranking(lists.items, lists.scores), weights, traits, n)
+    at = _places(lists.items, chosen.items)
+    return Lists(
+        chosen.items,
+        chosen.scores,
+        np.take_along_axis(lists.origins, at, axis=1),
+        np.take_along_axis(lists.parts, at[:, :, None], axis=1),
+    )
 
 
 def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:

@@ -19,6 +19,7 @@ from graph.errors import InputError, NotFound
 from graph.model import NO_TIME
 from recommender import explain
 from recommender.candidates import F32, I32, Ranking
+from recommender.contexts import features, fitted, session_share
 from recommender.filters import Filters
 from recommender.households import fair_order, relevance
 from recommender.pages import item_sums, next_cursor, rotation, shown_before, variety
@@ -26,7 +27,7 @@ from recommender.profiles import SEGMENTS, Profiles
 from recommender.ranking import Adjust, Lists, Ranker, pool_size
 from recommender.release import Release
 from recommender.request import NEUTRAL, Answer, Filter, Recommended, Request
-from recommender.rerank import Profile
+from recommender.rerank import WEIGHTS, Profile
 from recommender.rules import LABELS, Entry, Rule, Rulebook
 from recommender.segment_settings import SegmentSettings
 from recommender.segments import Asked, Segments
@@ -82,6 +83,7 @@ class Recommender:
         """Take up an editor's segments and profiles, beside and over the learned ones."""
         self.segments = Segments(self.release, settings.rules)
         self.profiles = Profiles(self.release, settings.profiles)
+        self.contexts = settings.contexts
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -115,7 +117,7 @@ class Recommender:
 
     def segments_of(self, request: Request, *, now: int) -> tuple[str, ...]:
         """Every segment of a request's subject: those of rules first, then the learned one."""
-        return self._asked(self._reader.read(request, now, self.erased), now).subject.segments
+        return self._asked(self._read(request, now), now).subject.segments
 
     def rank_users(
         self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
@@ -139,14 +141,21 @@ class Recommender:
             return self._sources.propose(source, subjects, tags, n)
         if profile == SEGMENTS:
             places = self.segments.of_users()[user_rows].tolist()
-            names = [(self.segments.name(place),) for place in places]
-            chosen = [self.profiles.choose(None, own, None)[1].weights() for own in names]
+            own = {
+                place: self.profiles.choose(None, (self.segments.name(place),), None)[1].weights()
+                for place in set(places)
+            }
+            chosen = [own[place] for place in places]
         else:
             chosen = [self.profiles.named[profile].weights()] * len(subjects)
-        weights = np.array(chosen, np.float32).reshape(-1, 4)
+        weights = np.array(chosen, np.float32).reshape(len(subjects), WEIGHTS)
         orders = [tuple(self._fused)] * len(subjects)
         lists = self._ranker.rank(subjects, tags, [n] * len(subjects), weights, now, orders)
         return Ranking(lists.items, lists.scores)
+
+    def mixes(self, user_rows: npt.NDArray[np.int64]) -> F32:
+        """(b, d) what share of each user's history lies in each domain, as balance sees it."""
+        return self._ranker.mixes(self._reader.users(user_rows))
 
     def similar(self, item: str, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """Items near an item; `NotFound` when nobody knows it."""
@@ -217,7 +226,7 @@ class Recommender:
     # ── one list ─────────────────────────────────────────────────────────────────────────
 
     def _for_each(self, requests: Sequence[Request], now: int) -> list[Answer]:
-        asked = [self._asked(self._reader.read(one, now, self.erased), now) for one in requests]
+        asked = [self._asked(self._read(one, now), now) for one in requests]
         lists = self._ranked(asked, now)
         return [
             self._answer(one, lists, place, lambda _: one.subject)  # noqa: B023 - called at once
@@ -230,7 +239,7 @@ class Recommender:
         members = []
         for user in dict.fromkeys(request.household):
             alone = replace(request, user=user, household=())
-            member = self._reader.read(alone, now, self.erased)
+            member = self._read(alone, now)
             member.request = request
             members.append(member)
         heard = [member for member in members if member.items] or members[:1]
@@ -242,11 +251,26 @@ class Recommender:
         rows, liked = relevance(lists.items, lists.scores)
         order = fair_order(liked, pool_size(request.n))
         one = Subject(request, heard[0].filter, blocked=blocked, served_by="household")
+        one.contexts = heard[0].contexts
         one.notes = [note for member in members for note in member.notes]
         closest = dict(zip(rows.tolist(), liked.argmax(axis=0).tolist(), strict=True))
         merged = _merged(lists, rows[order], closest, liked[:, order].mean(axis=0))
         household = replace(asked[0], subject=one)
         return self._answer(household, merged, 0, lambda row: heard[closest.get(row, 0)])
+
+    def _read(self, request: Request, now: int) -> Subject:
+        if not self.contexts:
+            return self._reader.read(request, now, self.erased)
+        told = self._features(request, now)
+        held = tuple(one for one in self.contexts if one.holds(told))
+        subject = self._reader.read(request, now, self.erased, session_share(held))
+        subject.contexts = held
+        return subject
+
+    def _features(self, request: Request, now: int) -> dict[str, str]:
+        users = (request.user, *request.household)
+        known = any(user and self._reader.knows(user, self.erased) for user in users)
+        return features(request.context, now, known=known)
 
     def _asked(self, subject: Subject, now: int) -> _Asked:
         request = subject.request
@@ -256,7 +280,8 @@ class Recommender:
             subject.blocked += shown_before(request, self._item_sums)
         rules: tuple[Rule, ...] = ()
         if request.rules and self.rulebook.rules:
-            rules = self.rulebook.in_force(now, subject.segments, request.context)
+            told = self._features(request, now)
+            rules = self.rulebook.in_force(now, subject.segments, told)
         return _Asked(subject, rules, self._adjust(request, rules, now))
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
@@ -278,11 +303,14 @@ class Recommender:
             subjects,
             tags,
             [one.request.n for one in known],
-            np.array([self._profile(one)[1].weights() for one in known], np.float32),
+            np.array([self._profile(one)[1].weights() for one in known], np.float32).reshape(
+                len(known), WEIGHTS
+            ),
             now,
             [self._order(one) for one in known],
             [one.adjust for one in asked],
             [one.arranged or bool(one.subject.request.household) for one in asked],
+            [one.request.seed or 0 for one in known],
         )
 
     def _check(self, request: Request) -> None:
@@ -301,7 +329,9 @@ class Recommender:
         return (*self._fused, TAGS) if one.tags else tuple(self._fused)
 
     def _profile(self, one: Subject) -> tuple[str, Profile]:
-        return self.profiles.choose(one.request.profile, one.segments, one.request.long_tail)
+        asked = one.request
+        name, profile = self.profiles.choose(asked.profile, one.segments, asked.long_tail)
+        return name, profile if name == NEUTRAL else fitted(profile, one.contexts)
 
     @cached_property
     def _item_sums(self) -> npt.NDArray[np.uint32]:

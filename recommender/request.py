@@ -92,7 +92,8 @@ class Request:
     household: tuple[str, ...] = ()  # user ids
     session_share: float | None = None  # of the weight, on `items`; None: SESSION_SHARE
     only_seen: bool = False  # nothing but what the user knows
-    context: Mapping[str, str] = field(default_factory=dict)  # what rules can ask: device=phone
+    # What rules and contexts can ask: device=phone; None: not even what is known without saying.
+    context: Mapping[str, str] | None = field(default_factory=dict)
     rules: bool = True  # whether editorial rules hold
     shown: Mapping[str, int] = field(default_factory=dict)  # item id -> times shown, not clicked
     seed: int | None = None  # varies the order a little, the same way for the same seed

@@ -1,19 +1,25 @@
 """The list an editor would print: relevant first, yet varied, fresh, and not only the hits.
 
-Greedy maximal marginal relevance (Carbonell & Goldstein 1998, doi:10.1145/290941.291025),
-with two additions to the gain of an item: how rare and how new it is. Weights come from the
-profile of the subject's segment; the neutral profile leaves the order of the scores alone.
+Greedy maximal marginal relevance (Carbonell & Goldstein 1998, doi:10.1145/290941.291025), with
+additions to the gain of an item: how rare and how new it is, and how much nearer it brings the
+list's domains to the subject's own mix (Steck 2018, doi:10.1145/3240323.3240372). In place of
+the likeness to the nearest item of the list a profile may ask for a determinantal point process
+(Chen 2018, arXiv:1709.05135). Weights come from the profile of the subject's segment; the
+neutral profile leaves the order of the scores alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recommender.candidates import F32, I32, Ranking
+from recommender.candidates import F32, I32, I64, Ranking
 
 POOL = 100  # candidates that reranking chooses from
+MMR, DPP = "mmr", "dpp"
+METHODS = (MMR, DPP)
+WEIGHTS = 7  # columns of `Profile.weights`
 
 
 @dataclass(frozen=True)
@@ -24,18 +30,64 @@ class Profile:
     diversity: float = 0.0  # taken off for likeness to what the list already holds
     long_tail: float = 0.0  # added for rarity: 0 for the most popular item, 1 for the rarest
     freshness: float = 0.0  # added for newness, halved every `FRESH_DAYS`
+    balance: float = 0.0  # added for what brings the list nearer to the subject's own domains
+    exploration: float = 0.0  # share of the places drawn from all candidates, by relevance
+    method: str = MMR  # how likeness is told: to the nearest item (mmr), to all of them (dpp)
 
     @property
     def neutral(self) -> bool:
         """Whether the order of the scores is kept."""
-        return self.diversity == self.long_tail == self.freshness == 0.0
+        return not any(self.weights()[1:6])
 
-    def weights(self) -> tuple[float, float, float, float]:
+    def weights(self) -> tuple[float, ...]:
         """As the columns that `rerank` takes."""
-        return self.relevance, self.diversity, self.long_tail, self.freshness
+        return (
+            self.relevance,
+            self.diversity,
+            self.long_tail,
+            self.freshness,
+            self.balance,
+            self.exploration,
+            float(self.method == DPP),
+        )
+
+    @classmethod
+    def of(cls, weights: "npt.ArrayLike") -> "Profile":
+        """The profile that `weights` came from."""
+        *numbers, dpp = np.asarray(weights, np.float64).tolist()
+        return replace(cls(*numbers), method=DPP if dpp >= 0.5 else MMR)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What reranking asks of items and subjects."""
+
+    likeness: F32  # (i, d) unit vectors; likeness is their product, negative counts as 0 for mmr
+    rarity: F32  # (i,) 0 … 1
+    fresh: F32  # (i,) 0 … 1
+    indptr: I64  # (i + 1,) where each item's domains begin
+    domains: I32  # domain rows
+    shares: F32  # their shares, that sum to one over an item's domains
+    mix: F32  # (b, m) each subject's own mix, rows sum to one or to zero; m = 0: nobody asks
+    draws: npt.NDArray[np.uint64]  # (b,) what each subject's draws are seeded with
+
+    @classmethod
+    def plain(cls, likeness: F32, rarity: F32, fresh: F32, subjects: int) -> "Traits":
+        """Without domains, the same draws for everybody."""
+        none = np.zeros(len(rarity) + 1, np.int64)
+        return cls(
+            likeness, rarity, fresh, none, np.zeros(0, np.int32), np.zeros(0, np.float32),
+            np.zeros((subjects, 0), np.float32), np.zeros(subjects, np.uint64),
+        )  # fmt: skip
+
+    def part(self, rows: I64) -> "Traits":
+        """Of some of the subjects."""
+        return replace(self, mix=self.mix[rows], draws=self.draws[rows])
 
 
 FRESH_DAYS = 30.0
+BLUR = 0.05  # of the own mix that counts as shown already, so that nothing is infinitely short
+OWN = np.float32(0.1)  # of likeness that an item shares with none: lists may outgrow the vectors
 NEUTRAL_PROFILE = Profile()
 DEFAULT_PROFILE = Profile(diversity=0.05, long_tail=0.3)  # by measurement: docs/reranking.md
 
@@ -46,70 +98,183 @@ def freshness(created_at: npt.NDArray[np.int64], now: int) -> F32:
     return np.exp2(-age / FRESH_DAYS).astype(np.float32)
 
 
-def rerank(
-    candidates: Ranking, weights: F32, likeness: F32, rarity: F32, fresh: F32, n: int
-) -> Ranking:
+def rerank(candidates: Ranking, weights: F32, traits: Traits, n: int) -> Ranking:
     """Choose n of each subject's candidates.
 
     Args:
         candidates: (b, c) items and scores, best first, -1 where there are fewer.
-        weights: (b, 4) relevance, diversity, long tail, freshness.
-        likeness: (i, d) unit vectors; likeness is their product, negative counts as 0.
-        rarity: (i,) 0 … 1.
-        fresh: (i,) 0 … 1.
+        weights: (b, 7) `Profile.weights` of each subject.
+        traits: of the items and the subjects.
         n: length of the lists.
 
     Returns:
         (b, n) items in their new order with the scores they came with.
     """
-    rows, scores = _choose(candidates.items, candidates.scores, weights, likeness, rarity, fresh, n)
+    one = traits
+    rows, scores = _choose(
+        candidates.items, candidates.scores, weights, one.likeness, one.rarity, one.fresh,
+        one.indptr, one.domains, one.shares, one.mix, one.draws, n,
+    )  # fmt: skip
     return Ranking(rows, scores)
 
 
 @njit(cache=True, nogil=True)
 def _choose(  # type: ignore[no-untyped-def]
-    items: I32, scores: F32, weights: F32, likeness: F32, rarity: F32, fresh: F32, n: int
+    items, scores, weights, likeness, rarity, fresh, indptr, domains, shares, mix, draws, n
 ):
     subjects, pool = items.shape
     rows = np.full((subjects, n), -1, np.int32)
     kept = np.full((subjects, n), -np.inf, np.float32)
     gains = np.empty(pool, np.float32)
-    nearest = np.empty(pool, np.float32)
+    nearest = np.empty(pool, np.float32)  # mmr: likeness to the nearest; dpp: minus the log of
+    left = np.empty(pool, np.float32)  # what of an item the list does not hold yet
     width = likeness.shape[1]
     vectors = np.empty((width, pool), np.float32)  # dimensions first: loops over candidates
     like = np.empty(pool, np.float32)
+    steps = np.empty((min(n, pool), pool), np.float32)  # of the growing Cholesky factor
+    short = np.zeros(pool, np.float32)  # gain in calibration
+    shown = np.zeros(mix.shape[1], np.float32)  # domains of the list so far
     for s in range(subjects):
         count = 0
         while count < pool and items[s, count] >= 0:
             count += 1
         if count == 0:
             continue
-        relevance, diversity, tail, newness = weights[s]
+        relevance, diversity, tail, newness, balance, exploration, dpp = weights[s]
+        balanced = balance > 0 and mix.shape[1] > 0 and mix[s].sum() > 0
         scale = max(scores[s, 0], np.float32(1e-12))
+        short[:] = 0.0
+        shown[:] = 0.0
+        if balanced:
+            who, where, share = _pairs_of(items[s, :count], indptr, domains, shares, mix[s])
         for c in range(count):
             item = items[s, c]
             gain = relevance * scores[s, c] / scale
             gains[c] = gain + tail * rarity[item] + newness * fresh[item]
             nearest[c] = 0.0
+            left[c] = 1.0
             if diversity > 0:
                 for d in range(width):
                     vectors[d, c] = likeness[item, d]
         for place in range(min(n, count)):
+            if balanced:
+                _calibration(who, where, share, place + 1, mix[s], shown, short)
             best, best_value = -1, -np.inf
-            for c in range(count):
-                if gains[c] != -np.inf:
-                    value = gains[c] - diversity * nearest[c]
-                    if value > best_value:
-                        best, best_value = c, value
+            if np.floor((place + 1) * exploration) > np.floor(place * exploration):
+                best = _drawn(items[s, :count], scores[s], gains, scale, draws[s])
+            else:
+                for c in range(count):
+                    if gains[c] != -np.inf:
+                        value = gains[c] - diversity * nearest[c] + balance * short[c]
+                        if value > best_value:
+                            best, best_value = c, value
             chosen = items[s, best]
             rows[s, place], kept[s, place] = chosen, scores[s, best]
             gains[best] = -np.inf
+            if balanced:
+                for at in range(indptr[chosen], indptr[chosen + 1]):
+                    shown[domains[at]] += shares[at]
             if diversity > 0:
                 like[:count] = 0.0
                 for d in range(width):
                     own, row = vectors[d, best], vectors[d]
                     for c in range(count):
                         like[c] += own * row[c]
-                for c in range(count):
-                    nearest[c] = max(nearest[c], like[c])
+                if dpp > 0:
+                    _project(like, steps, left, nearest, place, best, count)
+                else:
+                    for c in range(count):
+                        nearest[c] = max(nearest[c], like[c])
     return rows, kept
+
+
+@njit(cache=True, nogil=True)
+def _project(like, steps, left, nearest, place, best, count):  # type: ignore[no-untyped-def]
+    """Take what the chosen item holds of each candidate off it: one row of the factor."""
+    row = steps[place]
+    for c in range(count):
+        row[c] = (1 - OWN) * like[c]
+    for before in range(place):
+        own, other = steps[before, best], steps[before]
+        for c in range(count):
+            row[c] -= own * other[c]
+    length = np.sqrt(max(left[best], np.float32(1e-6)))
+    for c in range(count):
+        row[c] /= length
+        left[c] = max(left[c] - row[c] * row[c], np.float32(1e-6))
+        nearest[c] = left[c]
+    _logarithms(nearest[:count])
+    for c in range(count):
+        nearest[c] = -nearest[c]
+
+
+@njit(cache=True, nogil=True)
+def _pairs_of(items, indptr, domains, shares, own):  # type: ignore[no-untyped-def]
+    """Each candidate's domains that the subject cares for: place, domain and share of each."""
+    total = 0
+    for c in range(len(items)):
+        total += indptr[items[c] + 1] - indptr[items[c]]
+    who, where = np.empty(total, np.int32), np.empty(total, np.int32)
+    share, count = np.empty(total, np.float32), 0
+    for c in range(len(items)):
+        for at in range(indptr[items[c]], indptr[items[c] + 1]):
+            if own[domains[at]] > 0:
+                who[count], where[count], share[count] = c, domains[at], shares[at]
+                count += 1
+    return who[:count], where[:count], share[:count]
+
+
+@njit(cache=True, nogil=True)
+def _calibration(who, where, share, length, own, shown, short):  # type: ignore[no-untyped-def]
+    """By how much each candidate brings a list of this length nearer to the own mix, in nats.
+
+    Of the divergence sum p log(p / q) only the parts of a candidate's domains change, but for
+    the length of the list, which changes for all candidates alike.
+    """
+    step = np.zeros(len(own), np.float32)
+    for d in range(len(own)):
+        if own[d] > 0:
+            step[d] = (1 - BLUR) / ((1 - BLUR) * shown[d] + BLUR * own[d] * length)
+    change = np.empty(len(who), np.float32)
+    for at in range(len(who)):
+        change[at] = 1 + share[at] * step[where[at]]
+    _logarithms(change)
+    short[:] = 0.0
+    for at in range(len(who)):
+        short[who[at]] += own[where[at]] * change[at]
+
+
+@njit(cache=True, nogil=True)
+def _logarithms(values):  # type: ignore[no-untyped-def]
+    """Natural logarithms of normal numbers above 0 in place, to 10⁻⁶: many at once, unlike libm.
+
+    A number is 2ᵏ m with m between √½ and √2, and log m = 2 artanh((m - 1) / (m + 1)).
+    """
+    bits, powers = values.view(np.int32), np.empty(len(values), np.float32)
+    for at in range(len(values)):
+        shifted = bits[at] - np.int32(0x3F3504F3)
+        powers[at] = np.float32(0.6931472) * np.float32(shifted >> np.int32(23))
+        bits[at] = (shifted & np.int32(0x7FFFFF)) + np.int32(0x3F3504F3)
+    for at in range(len(values)):
+        t = (values[at] - np.float32(1)) / (values[at] + np.float32(1))
+        z = t * t
+        series = z * (np.float32(1 / 3) + z * (np.float32(1 / 5) + z * np.float32(1 / 7)))
+        values[at] = powers[at] + np.float32(2) * (t + t * series)
+
+
+@njit(cache=True, nogil=True)
+def _drawn(items, scores, gains, scale, seed):  # type: ignore[no-untyped-def]
+    """One of the free candidates, by chance, in proportion to relevance: the first of a race."""
+    best, soonest = -1, np.inf
+    for c in range(len(items)):
+        if gains[c] == -np.inf:
+            continue
+        z = seed + np.uint64(items[c] + 1) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        uniform = (np.float64(z >> np.uint64(11)) + 0.5) / 9007199254740992.0
+        arrival = -np.log(uniform) / max(scores[c] / scale, 1e-6)
+        if arrival < soonest:
+            best, soonest = c, arrival
+    return best

@@ -24,6 +24,8 @@ def check_rules(
 ) -> list[dict[str, Any]]:
     """One row for each rule alone and one for all, against the lists without rules.
 
+    Where contexts are declared, a last row tells what they do under this context, against none.
+
     `changed` is the share of lists that change, `new` the mean share of items that are new in a
     list, and `cost` what the lists lose of NDCG when the scores without rules are taken for the
     relevance: 0 is nothing, 1 is all. Items that no source proposed count as not relevant.
@@ -40,26 +42,33 @@ def check_rules(
     relevance = _relevance(recommender.recommend([replace(r, n=5 * n) for r in plain], now=now))
     before = recommender.recommend(plain, now=now)
     trials = [(rule.name, rule.do, (rule,)) for rule in rules]
-    return [
-        {"rule": name, "do": do, **_compared(recommender, own, requests, before, relevance, now)}
-        for name, do, own in [*trials, ("all together", "", tuple(rules))]
-    ]
+    result: list[dict[str, Any]] = []
+    for name, do, own in [*trials, ("all together", "", tuple(rules))]:
+        after = _under(recommender, own, requests, now)
+        result.append({"rule": name, "do": do, **_compared(after, before, relevance)})
+    if recommender.contexts:
+        nothing = recommender.recommend([replace(r, context=None) for r in plain], now=now)
+        result.append(
+            {"rule": "contexts", "do": "context", **_compared(before, nothing, relevance)}
+        )
+    return result
 
 
-def _compared(
-    recommender: Recommender,
-    rules: Sequence[Rule],
-    requests: Sequence[Request],
-    before: Sequence[Answer],
-    relevance: Sequence[Mapping[str, float]],
-    now: int,
-) -> dict[str, float]:
+def _under(
+    recommender: Recommender, rules: Sequence[Rule], requests: Sequence[Request], now: int
+) -> list[Answer]:
+    """The answers while these rules hold."""
     kept = recommender.rulebook
     recommender.rulebook = Rulebook(rules, recommender.release, recommender.filters)
     try:
-        after = recommender.recommend(requests, now=now)
+        return recommender.recommend(requests, now=now)
     finally:
         recommender.rulebook = kept
+
+
+def _compared(
+    after: Sequence[Answer], before: Sequence[Answer], relevance: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
     pairs = [
         ([i.item for i in a.items], [i.item for i in b.items])
         for a, b in zip(before, after, strict=True)

@@ -12,8 +12,13 @@
     name = "baroque now"
     rule = "domain share of baroque > 30 % and last seen < 7 days"
     [profiles."baroque now"]     # of a segment, or under any name that requests may ask for
-    diversity = 0.1
-    long_tail = 0.2
+    diversity = 0.1              # relevance, diversity, long_tail, freshness, balance,
+    long_tail = 0.2              # exploration (a share of the places), method = "mmr" or "dpp"
+
+    [[context]]                  # device, place, time, first visit: see recommender/contexts.py
+    name = "short breaks"
+    when = { device = ["phone"] }
+    profile = { diversity = 2.0 }
 
 A profile written here stands over a learned one. Running servers read rules and profiles again
 when the file changes; the rest holds from the next refresh on.
@@ -28,8 +33,10 @@ from types import MappingProxyType
 from typing import Any
 
 from graph.errors import SettingError
+from recommender.contexts import FACTORS, Context
 from recommender.request import NEUTRAL
-from recommender.rerank import Profile
+from recommender.rerank import METHODS as METHODS_OF_LIKENESS
+from recommender.rerank import MMR, Profile
 from recommender.segment_features import GROUPS
 from recommender.segment_rules import Rule, parse_rule
 
@@ -53,6 +60,7 @@ class SegmentSettings:
     weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[tuple[str, Rule], ...] = ()  # names and what they say
     profiles: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
+    contexts: tuple[Context, ...] = ()
 
 
 _LEARNED = {  # key -> field, type
@@ -62,7 +70,7 @@ _LEARNED = {  # key -> field, type
     "minimum_events": ("minimum_events", int),
     "profiles": ("learn_profiles", bool),
 }
-_TABLES = ("learned", "weights", "segment", "profiles")
+_TABLES = ("learned", "weights", "segment", "profiles", "context")
 
 
 def load_segment_settings(path: Path) -> SegmentSettings:
@@ -95,6 +103,7 @@ def parse_segment_settings(said: Mapping[str, Any], where: str = "segments") -> 
             name: _profile(one, f'{where}: [profiles."{name}"]', name)
             for name, one in _table(said, "profiles", where).items()
         },
+        contexts=_contexts(said.get("context", []), where),
     )
     if settings.method not in METHODS:
         raise SettingError(
@@ -126,16 +135,59 @@ def _rules(said: object, where: str) -> tuple[tuple[str, Rule], ...]:
     return tuple(rules.items())
 
 
+def _contexts(said: object, where: str) -> tuple[Context, ...]:
+    if not isinstance(said, list):
+        raise SettingError(f"{where}: write each context as [[context]], with two brackets")
+    found = []
+    for number, one in enumerate(said, 1):
+        place = f"{where}: context {number}"
+        _known(one, ("name", "when", "profile", "session_share", "enabled"), place)
+        name, enabled, share = one.get("name"), one.get("enabled", True), one.get("session_share")
+        if not isinstance(name, str) or not name:
+            raise SettingError(f"{place}: needs a name, a text")
+        place = f"{place} ({name})"
+        if not isinstance(enabled, bool):
+            raise SettingError(f"{place}: enabled must be true or false")
+        when = _table(one, "when", place)
+        for key, values in when.items():
+            if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+                raise SettingError(f"{place}: when.{key} must be a list of texts")
+        factors = _table(one, "profile", place)
+        _known(factors, FACTORS, f"{place}: profile")
+        if share is not None and _number(share, f"{place}: session_share") > 1:
+            raise SettingError(f"{place}: session_share is a share, 0 to 1")
+        if not when or not (factors or share is not None):
+            raise SettingError(f"{place}: say when, and a profile or a session_share")
+        if enabled:
+            found.append(
+                Context(
+                    name,
+                    {key: tuple(values) for key, values in when.items()},
+                    {k: _number(v, f"{place}: profile.{k}") for k, v in factors.items()},
+                    None if share is None else float(share),
+                )
+            )
+    return tuple(found)
+
+
 def _profile(said: object, where: str, name: str) -> Profile:
     if name == NEUTRAL:
         raise SettingError(f"{where}: the neutral profile is fixed; choose another name")
     if not isinstance(said, Mapping):
         raise SettingError(f"{where} must be a table")
     _known(said, [one.name for one in fields(Profile)], where)
-    weights = {key: _number(value, f"{where}: {key}") for key, value in said.items()}
+    method = said.get("method", MMR)
+    if method not in METHODS_OF_LIKENESS:
+        there = " or ".join(METHODS_OF_LIKENESS)
+        raise SettingError(f"{where}: method is {method!r}; it must be {there}")
+    weights = {
+        key: _number(value, f"{where}: {key}") for key, value in said.items() if key != "method"
+    }
     if weights.get("relevance", 1.0) == 0 and not any(weights.values()):
         raise SettingError(f"{where}: every weight is 0; say what lists are made for")
-    return Profile(**weights)
+    if weights.get("exploration", 0.0) > 1:
+        raise SettingError(f"{where}: exploration is a share of the places, 0 to 1")
+    return Profile(**weights, method=method)
 
 
 def _weights(said: Mapping[str, Any], where: str) -> dict[str, float]:

@@ -18,11 +18,12 @@ from graph.weighted import WeightedGraph
 from graph.weighting import weigh
 from recommender.build import SPECTRAL, Built, RefreshConfig, build
 from recommender.home import Home
-from recommender.profiles import MOST_USERS, Learned, candidates, learn
+from recommender.profile_learning import MOST_USERS, Learned, candidates, learn
 from recommender.recommend import Recommender
 from recommender.release import Release, current, open_release
+from recommender.segment_features import Catalogue
 from recommender.segment_settings import SegmentSettings
-from recommender.segments import Found, find_segments
+from recommender.segments import Found, assigned_in, find_segments
 from recommender.split import FIT, SELECT, pair_parts, relevant_pairs
 
 Say = Callable[[str], None]
@@ -106,9 +107,9 @@ def _profiles(
     if len(asked) > MOST_USERS:
         rng = np.random.default_rng(config.seed)
         asked = np.sort(rng.choice(asked, MOST_USERS, replace=False))
-    own = replace(config, preset="default" if config.preset == "graph" else config.preset)
+    plain = replace(config, preset="default" if config.preset == "graph" else config.preset)
     recipe = recipe_of(built.manifest["item_table"])
-    write(aside, build(fit, fit_graph, own, lambda _: None, recipe=recipe), fit)
+    write(aside, build(fit, fit_graph, plain, lambda _: None, recipe=recipe), fit)
     trial = Recommender(open_release(aside, verify=False), threads=config.threads)
     truth = csr_array(
         (
@@ -118,13 +119,18 @@ def _profiles(
         shape=graph.user_items.shape,
     )
     truth.sort_indices()
+    catalogue = Catalogue(
+        graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
+    )
+    own = assigned_in(found, fit, fit_graph, catalogue)
     return learn(
         candidates(trial, asked),
         truth[asked],
-        found.assigned[asked],
+        own[asked],
         trial.release.arrays,
         found.manifest["names"],
         now=now,
+        mix=trial.mixes(asked),
     )
 
 

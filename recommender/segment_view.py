@@ -29,7 +29,12 @@ def overview(recommender: Recommender) -> dict[str, Any]:
 
 
 def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
-    """The `segments` of a user, known or not, and the `profile` of the user's lists."""
+    """The `segments` of a user, known or not, and the `profile` of the user's lists.
+
+    `moves` and `returns` are chances where the refresh could foretell them, else None.
+    """
+    release = recommender.release
+    user_row = -1 if user in recommender.erased else release.users.row(user)
     segments = recommender.segments_of(Request(user=user, n=1), now=now)
     name, profile = recommender.profiles.choose(None, segments, None)
     return {
@@ -38,6 +43,7 @@ def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
         "segments": list(segments),
         "profile": name,
         "weights": asdict(profile),
+        **{name: recommender.segments.chance(name, user_row) for name in ("moves", "returns")},
     }
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from graph.model import NO_TIME
-from graph.snapshot import GraphSnapshot
+from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.release import Release
 from recommender.segment_features import (
@@ -36,6 +36,7 @@ from recommender.segment_words import persona, title
 
 FEWEST_USERS = 40  # with enough history, to be grouped at all
 SAME = 0.5  # of the middle distance between groups: nearer to an old group than this is the same
+PAST = 0.8  # of the dated events lie before the moment that forecasts are tried from
 CHANGED = 0.25  # growth of a known user's history from which the user is assigned again
 
 
@@ -122,6 +123,10 @@ def find_segments(
         "note": note,
     }
     last_seen, first_seen = _seen(events.user, events.at, len(raw))
+    foretold, forecasts = _forecasts(
+        events, graph, catalogue, wanted, scale, centroids, assigned, raw,
+        settings.minimum_events, seed, learned is not None,
+    )  # fmt: skip
     arrays = {
         "segments.centroids": centroids.astype(np.float64),
         "segments.scale": scale.array(),
@@ -129,13 +134,91 @@ def find_segments(
         "segments.raw": raw.astype(np.float32),
         "segments.last_seen": last_seen,
         "segments.first_seen": first_seen,
+        **foretold,
     }
     report = manifest | {
         "tried": [] if learned is None else [vars(one) for one in learned.tried],
         "stable": learned is not None and learned.stable,
         "importance": _importance(points[active], assigned[active], wanted.names),
+        "forecasts": forecasts,
     }
     return Found(arrays, manifest, points, assigned, report)
+
+
+def assigned_in(
+    found: Found, snapshot: GraphSnapshot, graph: WeightedGraph, catalogue: Catalogue
+) -> npt.NDArray[np.int16]:
+    """(u,) the place of each user's segment, told from a part of what the users did.
+
+    What profiles are chosen by must not be known to the segments they are chosen for: who was
+    to find rare items would else be in the segment of those who like them.
+
+    Args:
+        found: of all that the users did.
+        snapshot: the part.
+        graph: the part, weighted.
+        catalogue: what features asked about items when the segments were found.
+    """
+    said, events = found.manifest, snapshot.events
+    wanted = Layout(
+        tuple(said["domains"]),
+        tuple(said["domain_names"]),
+        tuple(snapshot.kinds),
+        said["groups"].count("vectors"),
+    )
+    history = History(graph.user_items, events.user, events.kind, events.value, events.at)
+    points = Scale.read(found.arrays["segments.scale"])(
+        behaviour(history, catalogue, wanted, said["moment"])
+    )
+    active = np.bincount(events.user, minlength=len(points)) >= said["minimum_events"]
+    active &= np.diff(graph.user_items.indptr) > 0
+    places = nearest(points, found.arrays["segments.centroids"])
+    return np.where(active, places, -1).astype(np.int16)
+
+
+def _forecasts(
+    events: EventColumns, graph: WeightedGraph, catalogue: Catalogue, wanted: Layout, scale: Scale,
+    centroids: F64, assigned: npt.NDArray[np.int16], raw: F64, minimum: int, seed: int,
+    learned: bool,
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:  # fmt: skip
+    """Chances that users move to another segment or come back, and how they did on the past.
+
+    The moment to tell from is the time before which `PAST` of all dated events lie.
+    """
+    dated = events.at != NO_TIME
+    if not learned or not dated.any():
+        return {}, {"note": "nothing is foretold without times and learned segments"}
+    from recommender.segment_prediction import forecast  # scikit-learn: there, as segments are
+
+    moment = int(np.quantile(events.at[dated], PAST))
+    before = dated & (events.at <= moment)
+    users, items = events.user[before].astype(np.int64), events.item[before].astype(np.int64)
+    width = graph.user_items.shape[1]
+    pairs = graph.user_items.tocoo()
+    keys = pairs.coords[0].astype(np.int64) * width + pairs.coords[1]
+    kept = np.isin(keys, users * width + items)
+    then = csr_array(
+        (pairs.data[kept], (pairs.coords[0][kept], pairs.coords[1][kept])),
+        shape=graph.user_items.shape,
+    )
+    history = History(
+        then, events.user[before], events.kind[before], events.value[before], events.at[before]
+    )
+    past = behaviour(history, catalogue, wanted, moment)
+    active = (np.bincount(users, minlength=len(past)) >= minimum) & (np.diff(then.indptr) > 0)
+    was = nearest(scale(past), centroids)
+    after = np.zeros(len(past), np.bool_)
+    after[events.user[dated & (events.at > moment)]] = True
+    asked = {"returns": (active, after), "moves": (active & after, was != assigned)}
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    report: dict[str, Any] = {"moment": moment}
+    for name, (who, happened) in asked.items():
+        found = forecast(past[who], happened[who], raw, seed=seed)
+        report[name] = found.report
+        if found.chances is not None:
+            chances = np.where(assigned >= 0, found.chances, np.nan)
+            arrays[f"segments.{name}"] = chances.astype(np.float32)
+    return arrays, report
 
 
 def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, str | None]:
@@ -297,6 +380,13 @@ class Segments:
         if not self._learned:
             return np.zeros(len(self._release.users), np.int16)
         return np.asarray(self._assigned)
+
+    def chance(self, name: str, user_row: int) -> float | None:
+        """The chance that a user "moves" to another segment or "returns"; None: not foretold."""
+        chances = self._release.arrays.get(f"segments.{name}")
+        if chances is None or user_row < 0 or np.isnan(chances[user_row]):
+            return None
+        return round(float(chances[user_row]), 4)
 
     @property
     def _from_events(self) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from graph.errors import InputError
 from graph.model import NO_ROW
 from recommender.candidates import F32, I32, Subjects
+from recommender.contexts import Context
 from recommender.filters import Filters
 from recommender.release import Release
 from recommender.request import SESSION_SHARE, Filter, Request
@@ -33,6 +34,8 @@ class Subject:
 
     request: Request
     filter: Filter  # with ages turned into times
+    session_share: float = SESSION_SHARE
+    contexts: tuple[Context, ...] = ()  # that hold
     user_row: int = NO_ROW
     items: list[int] = field(default_factory=list)  # the history
     weights: list[float] = field(default_factory=list)
@@ -65,10 +68,21 @@ class SubjectReader:
         self._release = release
         self._filters = filters
 
-    def read(self, request: Request, now: int, erased: frozenset[str]) -> Subject:
-        """The subject of a request; unknown ids are noted, `erased` users are unknown."""
+    def read(
+        self, request: Request, now: int, erased: frozenset[str], share: float | None = None
+    ) -> Subject:
+        """The subject of a request; unknown ids are noted, `erased` users are unknown.
+
+        `share` is that of a session where the request names none; None: `SESSION_SHARE`.
+        """
         self.check(request)
-        one = Subject(request, request.filter.at(now))
+        if request.session_share is not None:
+            share = request.session_share
+        one = Subject(
+            request,
+            request.filter.at(now),
+            session_share=SESSION_SHARE if share is None else share,
+        )
         if request.mix:
             self._mix(one, erased)
         else:
@@ -105,7 +119,7 @@ class SubjectReader:
         session = self._session(one)
         if session:
             one.served_by = "session"
-            share = SESSION_SHARE if request.session_share is None else request.session_share
+            share = one.session_share
             one.scale(1 - share)
             start = len(one.items)
             one.add(list(session), list(session.values()), ["view"] * len(session))

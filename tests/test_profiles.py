@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 from graph.errors import InputError, SettingError
 from recommender.candidates import Ranking
 from recommender.live import Live
-from recommender.profiles import Profiles, learn
+from recommender.profile_learning import learn
+from recommender.profiles import Profiles
 from recommender.recommend import Recommender
 from recommender.request import Request
 from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile

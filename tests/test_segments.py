@@ -1,6 +1,8 @@
 """Users are grouped by what they do, told apart in words, and assigned again without a refresh."""
 
+import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy.sparse import csr_array
 from graph.embedded_store import EmbeddedStore
 from graph.errors import SettingError
 from graph.model import NO_TIME, table
-from graph.snapshot import take_snapshot
+from graph.snapshot import drop_pairs, take_snapshot
 from graph.weighting import Weighting, weigh
 from recommender.build import RefreshConfig
 from recommender.home import Home
@@ -21,7 +23,8 @@ from recommender.request import Request
 from recommender.segment_features import Catalogue, History, Layout, Scale, behaviour
 from recommender.segment_rules import All, Any, Condition, Not, parse_rule
 from recommender.segment_settings import METHODS, SegmentSettings
-from recommender.segments import Asked, Segments, find_segments
+from recommender.segment_view import of_user
+from recommender.segments import Asked, Segments, assigned_in, find_segments
 
 NOW = 1_760_000_000
 DAY, HOUR = 86_400, 3_600
@@ -132,6 +135,38 @@ def test_personas_name_what_was_planted_and_names_stay(snapshot, home, grouped, 
     # Other choices, the same behaviour: whoever keeps the group keeps its name.
     kept = set(again.manifest["names"]) & set(said["names"])
     assert len(kept) == min(len(again.manifest["names"]), len(said["names"]))
+
+
+def test_what_profiles_are_chosen_by_is_not_known_to_the_segments(snapshot):
+    """Told from the past alone a user's segment is that of a release which knows only the past."""
+    found = found_in(snapshot, SegmentSettings())
+    graph = weigh(snapshot, Weighting(), NOW)
+    vectors = np.asarray((graph.user_items.T @ graph.user_items).todense())[:, :4]
+    rarity = np.linspace(0, 1, len(snapshot.items)).astype(np.float32)
+    catalogue = Catalogue(graph.item_domains, graph.item_tags, rarity, vectors.astype(np.float32))
+    np.testing.assert_array_equal(assigned_in(found, snapshot, graph, catalogue), found.assigned)
+    pairs = graph.user_items.tocoo()
+    owls = np.flatnonzero([name.startswith("owl") for name in snapshot.users])
+    late = np.isin(pairs.coords[0], owls[:5])  # the whole history of five users is held out
+    users, items = pairs.coords[0][late], pairs.coords[1][late]
+    part = drop_pairs(snapshot, users.astype(np.int32), items.astype(np.int32))
+    own = assigned_in(found, part, weigh(part, Weighting(), NOW), catalogue)
+    assert (own[owls[:5]] == -1).all()
+    rest = np.setdiff1d(np.arange(len(own)), owls[:5])
+    np.testing.assert_array_equal(own[rest], found.assigned[rest])
+
+
+def test_chances_are_told_where_they_were_foretold(home, grouped):
+    """A release without forecasts says None; one with them tells users and nobody else."""
+    user = grouped.release.users.id(0)
+    assert of_user(grouped, user, now=NOW)["moves"] in (None, *np.linspace(0, 1, 10001).round(4))
+    chances = np.full(len(grouped.release.users), 0.25, np.float32)
+    arrays = dict(grouped.release.arrays) | {"segments.returns": chances}
+    told = Recommender(replace(grouped.release, arrays=arrays))
+    assert of_user(told, user, now=NOW)["returns"] == 0.25
+    assert of_user(told, "nobody", now=NOW)["returns"] is None
+    report = json.loads((home.reports / "segments.json").read_text())
+    assert set(report["forecasts"]) == {"moment", "moves", "returns"}
 
 
 def test_the_report_says_what_was_tried_and_what_matters(snapshot):

@@ -60,6 +60,9 @@ def segments(
         _show(found)
     else:
         say(f"{user}: {', '.join(found['segments'])}; profile {found['profile']}")
+        for name, words in (("moves", "moving to another segment"), ("returns", "coming back")):
+            if found[name] is not None:
+                say(f"chance of {words}: {found[name]:.0%}")
     if live.segments_problem is not None:
         say(f"note: {live.segments_problem}; what was read before holds")
 

@@ -1,0 +1,114 @@
+"""The moment of a request: declared in a file, switched off at will, measured."""
+
+import numpy as np
+import pytest
+
+from graph.errors import SettingError
+from recommender.contexts import Context, features, fitted
+from recommender.recommend import Recommender
+from recommender.request import Request
+from recommender.rerank import Profile
+from recommender.rules_check import check_rules
+from recommender.segment_settings import parse_segment_settings
+
+NOW = 1_760_000_000
+PHONE = {"name": "phone", "when": {"device": ["phone"]}, "profile": {"long_tail": 4.0}}
+
+
+def served(recommender, *contexts):
+    one = Recommender(recommender.release)
+    one.use(parse_segment_settings({"context": list(contexts)}))
+    return one
+
+
+def rows(recommender, **asked):
+    user = next(iter(recommender.release.users))
+    answer = recommender.recommend([Request(user=user, reasons=False, **asked)], now=NOW)[0]
+    return recommender.release.items.rows([one.item for one in answer.items])
+
+
+def test_a_context_moves_the_profile_and_can_be_switched_off(recommender):
+    one, off = served(recommender, PHONE), served(recommender, PHONE | {"enabled": False})
+    rarity = recommender.release.arrays["rarity"]
+    plain = rows(one).tolist()
+    phone = rows(one, context={"device": "phone"})
+    assert rarity[phone].mean() > rarity[plain].mean()
+    assert rows(one, context={"device": "desk"}).tolist() == plain
+    assert rows(one, context=None).tolist() == plain
+    assert rows(off, context={"device": "phone"}).tolist() == plain
+    asked = {"context": {"device": "phone"}, "profile": "neutral"}
+    assert rows(one, **asked).tolist() == rows(recommender, profile="neutral").tolist()
+
+
+def test_a_context_moves_the_weight_of_the_session(recommender, planted):
+    """A first visit leans on the session alone, where it is declared so."""
+    declared = {"name": "now", "when": {"device": ["phone"]}, "session_share": 1.0}
+    one = served(recommender, declared)
+    item = planted.answers.items[0]
+    phone = rows(one, items={item: 1.0}, context={"device": "phone"}, profile="neutral")
+    said = rows(one, items={item: 1.0}, session_share=1.0, profile="neutral")
+    assert phone.tolist() == said.tolist()
+    both = {"items": {item: 1.0}, "context": {"device": "phone"}, "profile": "neutral"}
+    kept = rows(one, session_share=0.2, **both)  # what a request says stands
+    assert kept.tolist() == rows(recommender, session_share=0.2, **both).tolist()
+
+
+@pytest.mark.parametrize(
+    ("hour", "time"),
+    [(0, "night"), (5, "night"), (6, "morning"), (12, "afternoon"), (23, "evening")],
+)
+def test_time_and_first_visit_are_known_without_being_said(hour, time):
+    now = 20_000 * 86_400 + hour * 3600
+    assert features({}, now, known=False) == {"time": time, "first_visit": "yes"}
+    assert features({"time": "noon"}, now, known=True)["time"] == "noon"
+    assert features(None, now, known=True) == {}
+
+
+def test_a_first_visit_is_one_of_a_user_whom_nobody_knows(recommender):
+    first = {"name": "first", "when": {"first_visit": ["yes"]}, "profile": {"long_tail": 0.0}}
+    one = served(recommender, first)
+    assert rows(one).tolist() == rows(recommender).tolist()
+    shown = [
+        answer.recommend([Request(user="stranger", items={"x": 1.0})], now=NOW)[0].profile
+        for answer in (one, recommender)
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_factors_are_multiplied_and_shares_stay_shares():
+    double = Context("a", {}, {"diversity": 2.0, "exploration": 5.0})
+    half = Context("b", {}, {"diversity": 0.25})
+    found = fitted(Profile(diversity=0.2, long_tail=0.3, exploration=0.5), [double, half])
+    assert found.diversity == pytest.approx(0.1)
+    assert (found.long_tail, found.exploration) == (0.3, 1.0)
+
+
+def test_the_effect_is_measured(recommender):
+    found = check_rules(
+        served(recommender, PHONE), (), users=20, n=10, now=NOW, context={"device": "phone"}
+    )
+    assert found[-1]["rule"] == "contexts"
+    assert found[-1]["changed"] > 0
+    other = check_rules(served(recommender, PHONE), (), users=20, n=10, now=NOW)
+    assert other[-1]["changed"] == other[-1]["cost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"when": {"device": ["phone"]}, "profile": {"diversity": 1}}, "needs a name"),
+        ({"name": "a", "profile": {"diversity": 1}}, "say when"),
+        ({"name": "a", "when": {"device": "phone"}}, "list of texts"),
+        ({"name": "a", "when": {"x": ["y"]}, "profile": {"diversty": 1}}, "did you mean"),
+        ({"name": "a", "when": {"x": ["y"]}, "session_share": 2}, "0 to 1"),
+        ({"name": "a", "when": {"x": ["y"]}}, "a profile or a session_share"),
+        ({"name": "a", "when": {"x": ["y"]}, "enabled": 1}, "true or false"),
+    ],
+)
+def test_a_wrong_context_is_named(said, words):
+    with pytest.raises(SettingError, match=words):
+        parse_segment_settings({"context": [said]})
+
+
+def test_a_context_that_nobody_declared_changes_nothing(recommender):
+    np.testing.assert_array_equal(rows(recommender, context={"device": "phone"}), rows(recommender))

@@ -1,0 +1,58 @@
+"""What is foretold of users is calibrated, and left out where it is no better than the base rate."""
+
+import numpy as np
+import pytest
+
+from recommender.segment_prediction import calibration, forecast
+
+
+def drawn(users, seed, *, signal):
+    """Features of which the first one says with what chance something happens."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(users, 4))
+    features[rng.random((users, 4)) < 0.05] = np.nan
+    chance = 1 / (1 + np.exp(-2 * np.nan_to_num(features[:, 0]))) if signal else 0.3
+    return features, rng.random(users) < chance, np.broadcast_to(chance, users)
+
+
+def test_planted_chances_are_found_and_calibrated():
+    past, happened, _ = drawn(1500, 0, signal=True)
+    today, _, chance = drawn(500, 1, signal=True)
+    found = forecast(past, happened, today, seed=0)
+    assert found.report["kept"]
+    assert found.report["brier"] < found.report["brier_of_base_rate"]
+    assert np.corrcoef(found.chances, chance)[0, 1] > 0.9
+    gaps = [abs(one["told"] - one["happened"]) for one in found.report["calibration"]]
+    assert max(gaps) < 0.15  # four deviations of a tenth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_alone_is_left_out(seed):
+    past, happened, _ = drawn(600, seed, signal=False)
+    found = forecast(past, happened, past, seed=0)
+    assert found.chances is None
+    assert not found.report["kept"]
+    assert "base rate" in found.report["note"]
+
+
+def test_too_few_are_not_learned_from():
+    past, happened, _ = drawn(50, 0, signal=True)
+    found = forecast(past, happened, past, seed=0)
+    assert found.chances is None
+    assert "too few" in found.report["note"]
+    assert forecast(past[:0], happened[:0], past, seed=0).chances is None
+
+
+def test_the_same_seed_foretells_the_same():
+    past, happened, _ = drawn(400, 0, signal=True)
+    a, b = (forecast(past, happened, past, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(a.chances, b.chances)
+
+
+def test_calibration_by_hand():
+    told = np.repeat([0.1, 0.9], 10)
+    happened = np.repeat([False, True], 10)
+    found = calibration(told, happened)
+    assert [one["users"] for one in found] == [2] * 10
+    assert [one["told"] for one in found] == [0.1] * 5 + [0.9] * 5
+    assert [one["happened"] for one in found] == [0.0] * 5 + [1.0] * 5
