@@ -2,8 +2,9 @@
 
 A fifth of each user's pairs is test data, drawn at random, used once. Segments, profiles and the
 default are learned from the rest, as a refresh does. Rows: no reranking, the built-in default,
-the best single profile, segment profiles, and the most long tail that a single profile and
-segment profiles give at the NDCG@20 of the best single one.
+the best single profile, segment profiles. Below them what segment profiles give over a single
+one when both move along what was learned, and what they would give if the profiles were chosen
+on the test data itself: more than that no choice can give.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,13 @@ from loaders.synthetic import generate
 from recommender import metrics
 from recommender.build import RefreshConfig, build
 from recommender.evaluation import cut, known_truth
+from recommender.profile_learning import Look, candidates
 from recommender.profiles import SEGMENTS
 from recommender.recommend import Recommender
 from recommender.refresh import write
 from recommender.release import open_release
-from recommender.rerank import DEFAULT_PROFILE, Profile
+from recommender.request import DEFAULT
+from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
 from recommender.segment_settings import SegmentSettings
 from recommender.segment_step import add_segments
 
@@ -39,7 +43,9 @@ SETS = {
     "citeulike-a": "citeulike",
 }
 SHOWN = 20
-SLOPES = np.geomspace(0.02, 5, 12)  # NDCG given for one more of long-tail share
+SLOPES = np.geomspace(0.001, 30, 120)  # NDCG given for one more of long-tail share
+DRAWS = 500  # of users, for intervals
+Asked = tuple[Any, Any, Any]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -50,17 +56,19 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments or [])
     names = options.data or [name for name in SETS if (SHARED / name).is_dir()] or ["planted"]
-    rows, ratios, found = [], {}, {}
+    rows, ratios, found, gains = [], {}, {}, []
     for name in names:
         result = measure(name, options.threads)
         rows += result["table"]
         ratios |= {f"{name}: {key}": value for key, value in result["ratios"].items()}
         found[name] = result["segments"]
+        gains += [{"data": name, "gain": key, **one} for key, one in result["gains"].items()]
     return {
         "bench": "segments",
         "data": ", ".join(names),
         "table": rows,
         "ratios": ratios,
+        "gains": gains,
         "segments": found,
     }
 
@@ -84,71 +92,50 @@ def measure(name: str, threads: int) -> dict[str, Any]:
         write_to(Path(folder) / "release", built, fit)
         recommender = Recommender(open_release(Path(folder) / "release"), threads=threads)
         truth, _ = known_truth(test, recommender.release.users, recommender.release.items, graph)
-        return _measured(name, recommender, truth, graph)
+        return _measured(name, recommender, truth)
 
 
-def _measured(name: str, recommender: Recommender, truth: Any, graph: Any) -> dict[str, Any]:
+def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]:
     users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int64)
     truth = truth[users]
-    relevant = np.diff(truth.indptr)
-    counts = np.bincount(graph.user_items.indices, minlength=truth.shape[1])
-    in_tail = metrics.tail(counts)
-
-    def ask(profile: str) -> tuple[Any, Any, Any]:
-        """Per user NDCG@20 and long-tail share, and the lists."""
-        lists = recommender.rank_users(users, SHOWN, profile=profile).items
-        ndcg = metrics.ndcg(metrics.hits(lists, truth), relevant, SHOWN)
-        return ndcg, (in_tail[lists] & (lists >= 0)).mean(axis=1), lists
+    release = recommender.release
+    look = Look.at(
+        candidates(recommender, users), truth, release.arrays,
+        int(release.manifest["created_at"]), recommender.mixes(users),
+    )  # fmt: skip
+    learned = release.manifest["segments"].get("profiles", {})
+    places = recommender.segments.of_users()[users].tolist()
+    own = [one if (one := recommender.segments.name(at)) in learned else DEFAULT for at in places]
+    ask = cache(lambda profile: _asked(look, profile))
 
     named = recommender.profiles.named
-    named["built-in"] = DEFAULT_PROFILE
     measured = {
-        "neutral": ask("neutral"),
-        "built-in default": ask("built-in"),
-        "best single": ask("default"),
-        "segments": ask(SEGMENTS),
+        "neutral": ask(NEUTRAL_PROFILE),
+        "built-in default": ask(DEFAULT_PROFILE),
+        "best single": ask(named[DEFAULT]),
+        "segments": _mixed(own, {segment: ask(named[segment]) for segment in {*own}}),
     }
-    learned = recommender.release.manifest["segments"].get("profiles", {})
-    singles, several = [measured["best single"]], [measured["segments"]]
-    for slope in SLOPES:  # both frontiers: what the select part says is best at each slope
-        for name_, one in learned.items():
-            named[name_] = _best(one["curve"], slope)
-        singles.append(ask("default"))
-        several.append(ask(SEGMENTS))
-    level = measured["best single"][0].mean()
-    for key, found in (("single, equal NDCG", singles), ("segments, equal NDCG", several)):
-        enough = [one for one in found if one[0].mean() >= level]
-        if enough:
-            measured[key] = max(enough, key=lambda one: one[1].mean())
+    served = recommender.rank_users(
+        users, SHOWN, profile=SEGMENTS, now=int(release.manifest["created_at"])
+    ).items
+    if not np.array_equal(served, measured["segments"][2]):
+        raise AssertionError("the lists measured are not those that are served")
     base = measured["neutral"]
-    rows = []
-    for ranker, (own_ndcg, own_tail, lists) in measured.items():
-        intervals = metrics.bootstrap(
-            np.stack([own_ndcg - base[0], own_tail - base[1]], axis=1), seed=0
-        )
-        rows.append(
-            {
-                "data": name,
-                "lists": ranker,
-                "ndcg@20": round(float(own_ndcg.mean()), 4),
-                "against neutral": _share(own_ndcg, base[0], intervals[0]),
-                "tail share": round(float(own_tail.mean()), 4),
-                "tail against neutral": _share(own_tail, base[1], intervals[1]),
-                "gini": round(metrics.gini(lists, truth.shape[1]), 4),
-                "coverage": round(metrics.coverage(lists, truth.shape[1]), 4),
-            }
-        )
-    gained: dict[str, Any] = {}
-    if "segments, equal NDCG" in measured:
-        own, other = (measured[f"{one}, equal NDCG"][1] for one in ("segments", "single"))
-        low, high = metrics.bootstrap(own - other, seed=0)[0] / max(other.mean(), 1e-12)
-        gained = {
-            "tail share of segments over single at equal NDCG": float(own.mean() / other.mean()),
-            "gain of that, 95 %": f"{low:+.1%} … {high:+.1%}",
-        }
+    rows = [_row(name, ranker, found, base, truth.shape[1]) for ranker, found in measured.items()]
+    gains: dict[str, Any] = {}
+    if learned:
+        single = [ask(_best(learned[DEFAULT]["curve"], slope)) for slope in SLOPES]
+        several = [
+            _mixed(own, {one: ask(_best(learned[one]["curve"], slope)) for one in {*own}})
+            for slope in SLOPES
+        ]
+        gains = _as_chosen(measured["best single"], measured["segments"])
+        gains |= _gains(single, several, measured["best single"][:2])
+        most = _chosen_on_test(ask, own, learned)
+        ceiling = _gains(most[0], most[1], measured["best single"][:2])
+        gains |= {f"{key}, if chosen on test data": value for key, value in ceiling.items()}
     default = measured["built-in default"]
     ratios = {
-        **gained,
         "NDCG of the built-in default over neutral": float(default[0].mean() / base[0].mean()),
         "tail share of the built-in default over neutral": float(
             default[1].mean() / max(base[1].mean(), 1e-12)
@@ -156,14 +143,128 @@ def _measured(name: str, recommender: Recommender, truth: Any, graph: Any) -> di
     }
     return {
         "table": rows,
-        "ratios": ratios,
-        "segments": recommender.release.manifest["segments"]["segments"],
+        "ratios": ratios | {key: one["mean"] for key, one in gains.items()},
+        "gains": gains,
+        "segments": release.manifest["segments"]["segments"],
+    }
+
+
+def _asked(look: Look, profile: Profile) -> Asked:
+    """Per user NDCG@20 and long-tail share, and the lists."""
+    lists = look.lists(profile)
+    return look.ndcg(lists), look.tail(lists), lists
+
+
+def _mixed(own: list[str], asked: dict[str, Asked]) -> Asked:
+    """For each user what the profile of the user's own segment gives."""
+    names = list(asked)
+    who, at = np.array([names.index(name) for name in own]), np.arange(len(own))
+    ndcg, tail, lists = (np.stack([asked[name][part] for name in names]) for part in range(3))
+    return ndcg[who, at], tail[who, at], lists[who, at]
+
+
+def _as_chosen(single: Asked, several: Asked) -> dict[str, Any]:
+    """What the segments' profiles give over the single one, each as the select part chose it."""
+    users = len(single[0])
+    draws = np.random.default_rng(0).multinomial(users, np.full(users, 1 / users), DRAWS) / users
+    draws = np.vstack([np.full(users, 1 / users), draws])
+    return {
+        f"{what}, both as chosen": _interval(
+            (draws @ several[at] / (draws @ single[at]) - 1).tolist()
+        )
+        for at, what in enumerate(("NDCG", "tail share"))
+    }
+
+
+def _chosen_on_test(ask: Any, own: list[str], learned: Any) -> tuple[list[Asked], list[Asked]]:
+    """The frontiers if what is best were known: no way of choosing from the same curves beats it.
+
+    All profiles that stand on any curve are there for both.
+    """
+    points = [point for one in learned.values() for point in one["curve"]]
+    grid = [ask(profile) for profile in sorted({_profile(p) for p in points}, key=repr)]
+    ndcg, tail = (np.stack([one[part] for one in grid]) for part in range(2))
+    groups = {name: np.array([one == name for one in own]) for name in {*own}}
+    single, several = [], []
+    for slope in SLOPES:
+        value = ndcg + slope * tail
+        single.append(grid[int(value.mean(axis=1).argmax())])
+        best = {
+            name: grid[int(value[:, who].mean(axis=1).argmax())] for name, who in groups.items()
+        }
+        several.append(_mixed(own, best))
+    return single, several
+
+
+def _gains(single: list[Asked], several: list[Asked], at: Any) -> dict[str, Any]:
+    """Tail share at equal NDCG and NDCG at equal tail share, of segments over single, at `at`.
+
+    Both frontiers are walked from point to point; the level is that of the best single profile.
+    Intervals by drawing users again, with the same draw for both.
+    """
+    users = len(at[0])
+    draws = np.random.default_rng(0).multinomial(users, np.full(users, 1 / users), DRAWS) / users
+    draws = np.vstack([np.full(users, 1 / users), draws])
+    fronts = [
+        (draws @ np.stack([one[0] for one in front]).T, draws @ np.stack([o[1] for o in front]).T)
+        for front in (single, several)
+    ]
+    ndcg, tail = draws @ at[0], draws @ at[1]
+    more_tail, more_ndcg = [], []
+    for draw in range(len(draws)):
+        pairs = [(front[0][draw], front[1][draw]) for front in fronts]
+        tails = [_along(n, t, ndcg[draw]) for n, t in pairs]
+        ndcgs = [_along(t, n, tail[draw]) for n, t in pairs]
+        more_tail.append(tails[1] / tails[0] - 1)
+        more_ndcg.append(ndcgs[1] / ndcgs[0] - 1)
+    return {
+        "tail share at equal NDCG": _interval(more_tail),
+        "NDCG at equal tail share": _interval(more_ndcg),
+    }
+
+
+def _along(given: Any, wanted: Any, level: float) -> float:
+    """The most of `wanted` on a frontier's steps where `given` is `level` or more."""
+    order = np.argsort(wanted, kind="stable")
+    wanted, given = wanted[order], np.maximum.accumulate(given[order][::-1])[::-1]
+    at = int(np.count_nonzero(given >= level)) - 1
+    if at < 0:
+        return float(wanted[0])
+    if at + 1 == len(given) or given[at] == given[at + 1]:
+        return float(wanted[at])
+    part = (given[at] - level) / (given[at] - given[at + 1])
+    return float(wanted[at] + part * (wanted[at + 1] - wanted[at]))
+
+
+def _interval(values: list[float]) -> dict[str, float]:
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    return {"mean": values[0], "low": float(low), "high": float(high)}
+
+
+def _row(name: str, ranker: str, found: Asked, base: Asked, items: int) -> dict[str, Any]:
+    own_ndcg, own_tail, lists = found
+    both = np.stack([own_ndcg - base[0], own_tail - base[1]], axis=1)
+    intervals = metrics.bootstrap(both, seed=0)
+    return {
+        "data": name,
+        "lists": ranker,
+        "ndcg@20": round(float(own_ndcg.mean()), 4),
+        "against neutral": _share(own_ndcg, base[0], intervals[0]),
+        "tail share": round(float(own_tail.mean()), 4),
+        "tail against neutral": _share(own_tail, base[1], intervals[1]),
+        "gini": round(metrics.gini(lists, items), 4),
+        "coverage": round(metrics.coverage(lists, items), 4),
     }
 
 
 def _best(curve: list[dict[str, float]], slope: float) -> Profile:
     """The point of a learned curve with the most NDCG and `slope` times its long-tail share."""
-    point = max(curve, key=lambda one: one["shown_ndcg"] + slope * one["shown_long_tail_share"])
+    return _profile(
+        max(curve, key=lambda one: one["shown_ndcg"] + slope * one["shown_long_tail_share"])
+    )
+
+
+def _profile(point: dict[str, Any]) -> Profile:
     return Profile(**{field.name: point[field.name] for field in fields(Profile)})
 
 
