@@ -295,6 +295,42 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
         np.testing.assert_array_equal(a.items, b.items)
 
 
+def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
+    """With rules, each of all users' lists is what the user's own request gives."""
+    from recommender.batch import all_lists
+    from recommender.recommend import Recommender
+    from recommender.rules import parse_rules
+    from recommender.segment_settings import parse_segment_settings
+
+    items = recommender.release.items
+    said = {
+        "rule": [
+            {"name": "first", "do": "pin", "items": [items.id(0), items.id(1)]},
+            {"name": "domains", "do": "limit", "by": "domain", "most": 2},
+        ]
+    }
+    ruled = Recommender(recommender.release, rules=parse_rules(said))
+    plain = Recommender(recommender.release)
+    grouped = Recommender(recommender.release)
+    grouped.use(
+        parse_segment_settings(
+            {
+                "segment": [{"name": "many", "rule": "items > 8"}],
+                "profiles": {"many": {"long_tail": 1.0}},
+            }
+        )
+    )
+    pinned = 0
+    for one in (ruled, plain, grouped):
+        for rows, ranking in all_lists(one, 5, now=NOW):
+            users = one.release.users.ids(rows)
+            asked = [Request(user=user, n=5, reasons=False) for user in users]
+            for own, answer in zip(ranking.items, one.recommend(asked, now=NOW)):
+                assert items.ids(own[own >= 0]) == ids(answer)
+                pinned += one is ruled and ids(answer)[0] in (items.id(0), items.id(1))
+    assert pinned > 0
+
+
 def test_all_needs_a_file_and_no_user(planted_home):
     from api.cli.main import run
 

@@ -12,7 +12,7 @@ from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
 from recommender.filter_language import parse_conditions
-from recommender.request import DEFAULT, Answer, Filter, Request
+from recommender.request import Answer, Filter, Request
 from recommender.request import session as weighted
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ def recommend(
         bool, typer.Option("--include-seen", help="Also what the user knows.")
     ] = False,
     profile: Annotated[str | None, typer.Option(help="Of reranking, such as neutral.")] = None,
+    long_tail: Annotated[
+        float | None,
+        typer.Option("--long-tail", min=0, max=1, help="0 to 1 along the trade-off curve."),
+    ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option(help="Such as device=phone; may be repeated.")
+    ] = None,
     everybody: Annotated[bool, typer.Option("--all", help="Lists for all users.")] = False,
     form: Annotated[Form, typer.Option("--format", help="Of the file for all users.")] = "parquet",
     out: Annotated[Path | None, typer.Option("--out", help="The file for all users.")] = None,
@@ -70,9 +77,11 @@ def recommend(
     """
     if everybody != (user is None) or everybody != (out is not None):
         raise typer.BadParameter("name a user, or say --all --out FILE")
+    from api.cli.explore import parameters
+
     recommender = open_live(load_settings(ctx.obj)).recommender()
     if out is not None:
-        count = write_all(recommender, out, form, n=n, profile=profile or DEFAULT, now=now())
+        count = write_all(recommender, out, form, n=n, profile=profile, now=now())
         say(f"{count:,} lists written to {out}")
         return
     said = parse_conditions(strict_json.parse((where or "{}").encode()))
@@ -87,6 +96,8 @@ def recommend(
         include_seen=include_seen or said.seen == "include",
         only_seen=said.seen == "only",
         profile=profile,
+        long_tail=long_tail,
+        context=parameters(context or []),
     )
     answer = recommender.recommend([request], now=now())[0]
     show_answer(f"for {user}", answer, as_json=as_json)
@@ -127,7 +138,7 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
 
 
 def write_all(
-    recommender: "Recommender", out: Path, form: str, *, n: int, profile: str, now: int
+    recommender: "Recommender", out: Path, form: str, *, n: int, profile: str | None, now: int
 ) -> int:
     """Write user, item, rank and score of every list, aside first; how many lists."""
     import numpy as np
