@@ -14,6 +14,7 @@ from api import strict_json
 from api.errors import Problem, from_validation
 
 JSON = "application/json"
+PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that another machine asks
 View = Callable[..., Any]
 
 
@@ -51,6 +52,13 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def asked_from_here() -> bool:
+    """Whether the request comes from this machine, and no proxy says that another asks."""
+    return is_loopback(request.remote_addr or "") and not any(
+        name in request.headers for name in PROXIES
+    )
 
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:

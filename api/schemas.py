@@ -1,10 +1,12 @@
 """What is asked and answered over HTTP, as the OpenAPI document shows it."""
 
 import unicodedata
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from api import strict_json
 from graph.cypher_guard import LONGEST_QUERY
 from recommender.filter_language import parse_conditions
 from recommender.request import Filter, Part, Request, session
@@ -66,13 +68,48 @@ class ItemPath(Strict):
     item: Id = Field(description="Id of an item.")
 
 
+def _conditions(said: Any) -> Any:
+    parse_conditions(said)  # an `InputError` is a ValueError: the field is named
+    return said
+
+
+FilterBody = Annotated[
+    dict[str, Any],
+    BeforeValidator(_conditions),
+    Field(
+        description="Conditions on items, see docs/requests.md.",
+        json_schema_extra={"example": {"domains": ["baroque"], "not": {"tags_any": ["live"]}}},
+    ),
+]
+
+
+def _parsed(said: Any) -> Any:
+    return strict_json.parse(said.encode()) if isinstance(said, str) else said
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"should be a number, not {value[:40]!r}") from error
+
+
+FilterQuery = Annotated[FilterBody, BeforeValidator(_parsed)]
+"""The same, as text in a query."""
+
+LongTail = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="0 to 1 along the trade-off curve of the subject's segment."),
+]
+
+
 class ListQuery(Strict):
     n: Count = 20
     domain: Ids = Field([], description="Only of one of these domains; may be repeated.")
     tag: Ids = Field([], description="Only with all of these tags; may be repeated.")
     without_tag: Ids = Field([], description="With none of these tags; may be repeated.")
 
-    def filter(self) -> Filter:
+    def conditions(self) -> Filter:
         """Which items may be shown."""
         return Filter(
             domains=tuple(self.domain),
@@ -86,11 +123,31 @@ class TagQuery(ListQuery):
 
 
 class UserQuery(ListQuery):
+    filter: FilterQuery = Field(
+        {}, description="Conditions on items as JSON, beside the others; see docs/requests.md."
+    )
     exclude: Ids = Field([], description="Not this item; may be repeated.")
     include_seen: YesOrNo = Field(False, description="Also what the user knows already.")
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
     profile: Profile = None
+    long_tail: Annotated[LongTail, BeforeValidator(_number)] = None
     cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
+
+    def request(self, user: str) -> Request:
+        """As the recommender takes it."""
+        said = parse_conditions(self.filter)
+        return Request(
+            user=user,
+            n=self.n,
+            filter=replace(self.conditions(), all_of=(said.filter,) if self.filter else ()),
+            exclude=(*self.exclude, *said.exclude),
+            include_seen=self.include_seen or said.seen == "include",
+            only_seen=said.seen == "only",
+            reasons=self.reasons,
+            profile=self.profile,
+            long_tail=self.long_tail,
+            cursor=self.cursor,
+        )
 
 
 class NoQuery(Strict):
@@ -111,21 +168,6 @@ class PartBody(Strict):
         return Part(self.kind, self.name, self.weight)
 
 
-def _conditions(said: Any) -> Any:
-    parse_conditions(said)  # an `InputError` is a ValueError: the field is named
-    return said
-
-
-FilterBody = Annotated[
-    dict[str, Any],
-    BeforeValidator(_conditions),
-    Field(
-        description="Conditions on items, see docs/requests.md.",
-        json_schema_extra={"example": {"domains": ["baroque"], "not": {"tags_any": ["live"]}}},
-    ),
-]
-
-
 class Subject(Strict):
     """Who or what a list is for: the sum of a user's history, a session's items and tags."""
 
@@ -143,11 +185,9 @@ class Subject(Strict):
     include_seen: bool = Field(False, strict=True)
     reasons: bool = Field(True, strict=True)
     profile: Profile = None
-    long_tail: float | None = Field(
-        None, ge=0, le=1, description="Weight of the long tail in reranking, over the profile's."
-    )
-    context: dict[Id, Id] = Field(
-        {}, max_length=20, description="What rules may ask: device, place, first visit …"
+    long_tail: LongTail = None
+    context: Annotated[dict[Id, Id], Field(max_length=20)] | None = Field(
+        {}, description="What rules and contexts may ask: device, place …; null: nothing holds."
     )
     shown: dict[Id, Annotated[int, Field(ge=0, le=1000)]] = Field(
         {}, max_length=MOST_LISTED, description="Items shown before and not clicked: how often."
@@ -271,7 +311,7 @@ class SegmentAnswer(BaseModel):
     users: int | None = Field(description="None for a segment of a rule: only a request can tell")
     persona: str
     profile: str
-    weights: dict[str, float]
+    weights: dict[str, float | str] = Field(description="And the method: mmr or dpp.")
 
 
 class SegmentsAnswer(BaseModel):
@@ -281,6 +321,20 @@ class SegmentsAnswer(BaseModel):
     segments: list[SegmentAnswer]
     user: str | None = None
     profile: str | None = None
+    moves: float | None = Field(None, description="Chance of another segment, where foretold.")
+    returns: float | None = Field(None, description="Chance of coming back, where foretold.")
+
+
+class CountQuery(Strict):
+    n: Count = 20
+
+
+class SimilarUsersAnswer(BaseModel):
+    users: int = Field(description="How many stand behind this, of those most like the user.")
+    segments: list[dict[str, Any]]
+    domains: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    release: str
 
 
 class LiveAnswer(BaseModel):

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         description="answer `POST /v1/cypher`: reading queries, on loopback only, users as "
         "pseudonyms",
     )
+    similar_users_enabled: bool = Field(
+        False,
+        description="answer `GET /v1/users/{user}/similar`: what the users most like one have in "
+        "common, on loopback only, never of fewer than 20",
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"
     )

@@ -1,6 +1,7 @@
 """The HTTP application, asked in one process: routes, filters, problems."""
 
 import json
+import json
 from urllib.parse import quote
 
 import pytest
@@ -57,6 +58,43 @@ def test_filters_hold(client, planted):
         f"/v1/users/reader-1/recommendations?domain={quote(domain)}&n=5&exclude={first}"
     )
     assert first not in listed(again)
+
+
+def test_get_takes_filters_as_json_and_a_place_on_the_curve(client, planted):
+    """Each answer is that of the same subject in a POST."""
+    first = listed(client.get("/v1/users/reader-1/recommendations?n=3"))[0]
+    domain = planted.answers.item_domains[0] if hasattr(planted.answers, "item_domains") else None
+    said = {"not": {"items": [first]}, "seen": "exclude", "exclude": ["x"]}
+    if domain is not None:
+        said["domains"] = [domain]
+    text = quote(json.dumps(said))
+    for query, asked in (
+        (f"filter={text}&n=5", {"filter": said, "n": 5}),
+        ("long_tail=1&n=5", {"long_tail": 1.0, "n": 5}),
+        ("long_tail=0.25&n=5", {"long_tail": 0.25, "n": 5}),
+    ):
+        own = client.get(f"/v1/users/reader-1/recommendations?{query}")
+        body = {"subjects": [{"user": "reader-1", **asked}]}
+        other = client.post("/v1/recommendations", json=body).json["answers"][0]
+        assert listed(own) == [one["item"] for one in other["items"]]
+        assert first not in listed(own) or "filter" not in asked
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("filter=[", "filter"),
+        ("filter=3", "filter"),
+        ('filter={"domians":["a"]}', "filter"),
+        ("long_tail=2", "long_tail"),
+        ("long_tail=much", "long_tail"),
+        ("long_tail=nan", "long_tail"),
+    ],
+)
+def test_wrong_filters_and_places_are_named(client, query, field):
+    document = client.get(f"/v1/users/reader-1/recommendations?{query}")
+    assert document.status_code == 400
+    assert document.json["errors"][0]["field"].startswith(field)
 
 
 def test_reasons_can_be_left_out(client):

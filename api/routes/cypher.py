@@ -8,12 +8,11 @@ import atexit
 from dataclasses import asdict
 from typing import Any
 
-from flask import request
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import open_console
 from api.errors import Problem
-from api.inputs import checked, is_loopback
+from api.inputs import asked_from_here, checked
 from api.schemas import CypherBody, RowsAnswer
 from api.settings import Settings
 from graph.errors import QueryRefused
@@ -21,7 +20,6 @@ from recommender.live import Live
 from recommender.release import current
 
 TAG = Tag(name="cypher", description="The graph itself, for analysts.")
-PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that another machine asks
 
 
 def register(app: OpenAPI, live: Live, settings: Settings) -> None:
@@ -43,9 +41,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         nonlocal seen
         if console is None:
             raise Problem(403, "the console is off; the setting console_enabled turns it on")
-        if not is_loopback(request.remote_addr or "") or any(
-            name in request.headers for name in PROXIES
-        ):
+        if not asked_from_here():
             raise Problem(403, "the console answers this machine only, as there are no API keys")
         release = current(live.home)
         if release != seen:

@@ -24,7 +24,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @checked
     def similar(path: ItemPath, query: ListQuery) -> dict[str, Any]:
         recommender = live.recommender()
-        return recommender.similar(path.item, query.n, query.filter(), now=now()).to_json()
+        return recommender.similar(path.item, query.n, query.conditions(), now=now()).to_json()
 
     @app.get(
         "/v1/tags/items", tags=[TAG], summary="Items that carry a tag", responses={200: ListAnswer}
@@ -32,14 +32,14 @@ def register(app: OpenAPI, live: Live) -> None:
     @checked
     def tag_items(query: TagQuery) -> dict[str, Any]:
         recommender = live.recommender()
-        return recommender.tag_items(query.name, query.n, query.filter(), now=now()).to_json()
+        return recommender.tag_items(query.name, query.n, query.conditions(), now=now()).to_json()
 
     @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
     @checked
     def popular(query: ListQuery) -> dict[str, Any]:
-        return live.recommender().popular(query.n, query.filter(), now=now()).to_json()
+        return live.recommender().popular(query.n, query.conditions(), now=now()).to_json()
 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked
     def latest(query: ListQuery) -> dict[str, Any]:
-        return live.recommender().latest(query.n, query.filter(), now=now()).to_json()
+        return live.recommender().latest(query.n, query.conditions(), now=now()).to_json()

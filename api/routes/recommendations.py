@@ -17,7 +17,6 @@ from api.schemas import (
     WhyPath,
 )
 from recommender.live import Live
-from recommender.request import Request
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
 
@@ -33,16 +32,7 @@ def register(app: OpenAPI, live: Live) -> None:
     )
     @checked
     def for_user(path: UserPath, query: UserQuery) -> dict[str, Any]:
-        request = Request(
-            user=path.user,
-            n=query.n,
-            filter=query.filter(),
-            exclude=tuple(query.exclude),
-            include_seen=query.include_seen,
-            reasons=query.reasons,
-            profile=query.profile,
-            cursor=query.cursor,
-        )
+        request = query.request(path.user)
         return live.recommender().recommend([request], now=now())[0].to_json()
 
     @app.get(

@@ -1,20 +1,23 @@
-"""How users are grouped."""
+"""How users are grouped, and what those like one have in common."""
 
 from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
-from api.inputs import checked
-from api.schemas import SegmentsAnswer, SegmentsQuery
+from api.errors import Problem
+from api.inputs import asked_from_here, checked
+from api.schemas import CountQuery, SegmentsAnswer, SegmentsQuery, SimilarUsersAnswer, UserPath
+from api.settings import Settings
 from recommender.live import Live
 from recommender.segment_view import of_user, overview
+from recommender.similar_users import similar_users
 
 TAG = Tag(name="segments", description="How users are grouped, and what lists are made for.")
 
 
-def register(app: OpenAPI, live: Live) -> None:
-    """Add the route."""
+def register(app: OpenAPI, live: Live, settings: Settings) -> None:
+    """Add the routes."""
 
     @app.get(
         "/v1/segments",
@@ -30,4 +33,19 @@ def register(app: OpenAPI, live: Live) -> None:
             return found
         one = of_user(recommender, query.user, now=now())
         kept = [s for s in found["segments"] if s["name"] in one["segments"]]
-        return found | {"segments": kept, "user": one["user"], "profile": one["profile"]}
+        told = {key: one[key] for key in ("user", "profile", "moves", "returns")}
+        return found | {"segments": kept} | told
+
+    @app.get(
+        "/v1/users/<id:user>/similar",
+        tags=[TAG],
+        summary="What the users most like one have in common, of at least 20 together",
+        responses={200: SimilarUsersAnswer},
+    )
+    @checked
+    def similar_to_user(path: UserPath, query: CountQuery) -> dict[str, Any]:
+        if not settings.similar_users_enabled:
+            raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
+        if not asked_from_here():
+            raise Problem(403, "this answers this machine only, as there are no API keys")
+        return similar_users(live.recommender(), path.user, query.n)
