@@ -19,10 +19,12 @@ NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
 
 UPSERT_EVENT = """
     INSERT INTO events (user, item, kind, tag, at, event_id, value, seq)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, {tag}, ?, {event_id}, {value}, ?)
     ON CONFLICT (user, item, kind, tag, at, event_id)
         DO UPDATE SET value = excluded.value, seq = excluded.seq
         WHERE value IS NOT excluded.value
+"""
+SAME_EVENT_ID = """
     ON CONFLICT (event_id) WHERE event_id <> ''
         DO UPDATE SET user = excluded.user, item = excluded.item, kind = excluded.kind,
             tag = excluded.tag, at = excluded.at, value = excluded.value, seq = excluded.seq
@@ -151,24 +153,28 @@ def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
         _one(table["at"].fill_null(NO_TIME)).to_numpy(),
     )
     order = np.lexsort(keys[::-1])  # stable, and near neighbours in the tree
-    if table["event_id"].null_count < len(table):
+    has_ids = table["event_id"].null_count < len(table)
+    if has_ids:
         order = order[_last_of_each_id(table["event_id"])[order]]
-        event_ids = pc.take(table["event_id"].fill_null(""), order).to_pylist()
-    else:
-        event_ids = [""] * len(order)
-    values = pc.take(table["value"], order).to_pylist()
     (watermark,) = db.execute("SELECT watermark FROM counter").fetchone()
+    users, items, kinds, tags, times = (column[order].tolist() for column in keys)
+    # What no row has is written into the statement: binding it would cost a third more.
+    literals = {"tag": "0", "event_id": "''", "value": "NULL"}
+    bound = [users, items, kinds]
+    if keys[3].any():
+        literals["tag"] = "?"
+        bound.append(tags)
+    bound.append(times)
+    if has_ids:
+        literals["event_id"] = "?"
+        bound.append(pc.take(table["event_id"].fill_null(""), order).to_pylist())
+    if table["value"].null_count < len(table):
+        literals["value"] = "?"
+        bound.append(pc.take(table["value"], order).to_pylist())
+    bound.append((order + (watermark + 1)).tolist())
+    statement = UPSERT_EVENT.format(**literals) + (SAME_EVENT_ID if has_ids else "")
     before = db.total_changes
-    db.executemany(
-        UPSERT_EVENT,
-        zip(
-            *(column[order].tolist() for column in keys),
-            event_ids,
-            values,
-            (order + (watermark + 1)).tolist(),
-            strict=True,
-        ),
-    )
+    db.executemany(statement, zip(*bound, strict=True))
     if db.total_changes > before:
         db.execute("UPDATE counter SET watermark = watermark + ?", (len(table),))
 
