@@ -183,7 +183,7 @@ def _figures(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     steps = Steps()
     result = evaluate(
-        ranker, truth, graph, baselines=baselines, seed=seed, baseline_users=None, steps=steps
+        ranker, truth, graph, baselines=baselines, seed=seed, sampled_users=None, steps=steps
     )
     return result, {name: one["seconds"] for name, one in steps.taken.items()}
 

@@ -40,7 +40,8 @@ SHOWN = 20  # length of the lists
 CUTS = (10, 20)
 RANK_BLOCK = 4096  # users ranked in one call
 COMPARED = ("recall@20", "ndcg@20")
-BASELINE_USERS = 6_000  # asked of each baseline at most: a dense ranker costs 1 ms a user
+SAMPLED_USERS = 6_000  # asked of single sources and baselines at most: what is served gets all
+DIVERSITY_LISTS = 2_000  # at most are compared item by item, evenly drawn: it is the dearest
 OF_ALL_LISTS = ("coverage", "gini")  # grow with the number of lists
 
 
@@ -174,7 +175,7 @@ def evaluate_snapshot(
         graph,
         baselines=found,
         seed=config.seed,
-        baseline_users=None if thorough else BASELINE_USERS,
+        sampled_users=None if thorough else SAMPLED_USERS,
         steps=steps,
     )
     with steps.step("ratings"):
@@ -204,7 +205,7 @@ def evaluate(
     *,
     baselines: Mapping[str, Baseline],
     seed: int,
-    baseline_users: int | None = BASELINE_USERS,
+    sampled_users: int | None = SAMPLED_USERS,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
     """The figures of what is served, of each source alone and of the baselines.
@@ -217,17 +218,17 @@ def evaluate(
             (else by common users) how alike items are.
         baselines: name -> fitted baseline.
         seed: of the bootstrap, and of the draw of users.
-        baseline_users: so many users are drawn when there are more; the baselines answer for
-            them only, ours is compared on the same ones. None: all.
+        sampled_users: so many users are drawn when there are more; single sources and baselines
+            answer for them only, what is served is compared on the same ones. None: all.
         steps: is told of each step.
     """
     steps = steps or Steps()
     users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int64)
     view = _View(truth[users], graph)
     drawn = np.arange(len(users))
-    if baseline_users is not None and len(users) > baseline_users:
+    if sampled_users is not None and len(users) > sampled_users:
         order = np.random.default_rng(seed).permutation(len(users))
-        drawn = np.sort(order[:baseline_users])
+        drawn = np.sort(order[:sampled_users])
     asked = view if len(drawn) == len(users) else _View(truth[users[drawn]], graph)
     measured: dict[str, _Measured] = {}
     for key, profile in (("served", NEUTRAL), ("served_default", DEFAULT)):
@@ -235,13 +236,15 @@ def evaluate(
             measured[key] = view.measure(_ranked(recommender, users, profile, None))
     for source in recommender.sources:
         with steps.step(f"source {source}"):
-            measured[source] = view.measure(_ranked(recommender, users, NEUTRAL, source))
+            ranked = _ranked(recommender, users[drawn], NEUTRAL, source)
+            measured[f"source {source}"] = asked.measure(ranked)
     for name, baseline in baselines.items():
         with steps.step(f"baseline {name}"):
             ranked = rank_all(baseline.score_block, users[drawn], graph.user_seen, SHOWN)
             measured[f"baseline {name}"] = asked.measure(ranked)
-            if asked is not view:
-                measured[f"baseline {name}"].figures |= dict.fromkeys(OF_ALL_LISTS)
+    if asked is not view:
+        for name in set(measured) - {"served", "served_default"}:
+            measured[name].figures |= dict.fromkeys(OF_ALL_LISTS)
     with steps.step("intervals"):
         for one in measured.values():
             one.add_intervals(seed)
@@ -260,7 +263,10 @@ def evaluate(
     return {
         "served": measured["served"].figures,
         "served_default": measured["served_default"].figures,
-        "sources": {name: measured[name].figures for name in recommender.sources},
+        "sources": {
+            name: {**measured[f"source {name}"].figures, "users": len(drawn)}
+            for name in recommender.sources
+        },
         "baselines": rows,
         "served_minus_baseline": against,
     }
@@ -375,7 +381,8 @@ class _View:
         figures["gini"] = metrics.gini(ranked, self.items)
         figures["novelty"] = metrics.novelty(ranked, self.popularity, self.users)
         figures["long_tail_share"] = metrics.long_tail_share(ranked, self.in_tail)
-        figures["intra_list_diversity"] = metrics.intra_list_diversity(ranked, self.features)
+        some_lists = ranked[:: -(-len(ranked) // DIVERSITY_LISTS) or 1]
+        figures["intra_list_diversity"] = metrics.intra_list_diversity(some_lists, self.features)
         return _Measured({name: round(value, 6) for name, value in figures.items()}, per_user)
 
 

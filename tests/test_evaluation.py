@@ -101,7 +101,7 @@ def test_baselines_may_answer_for_some_users_and_ours_is_compared_on_those():
     ranker = Dense(TRAIN, neutral=TRUTH.toarray(), default=TRUTH.toarray())
     right = Baseline("right", {}, lambda rows: TRUTH.toarray()[rows])
     found = evaluate(
-        ranker, TRUTH, graph_of(TRAIN), baselines={"right": right}, seed=0, baseline_users=2
+        ranker, TRUTH, graph_of(TRAIN), baselines={"right": right}, seed=0, sampled_users=2
     )
     one = found["baselines"]["right"]
     assert (one["users"], one["ndcg@20"], one["coverage"]) == (2, 1, None)
