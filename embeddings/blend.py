@@ -103,7 +103,8 @@ FAST = (
 )
 DEFAULT = (
     Scorer("ridge", 0.4, 0.3, 10.0),
-    Scorer("spectral", 0.5, 0.5, 0.5, 768),
+    Scorer("ridge", 0.4, 0.3, 30.0),  # for dense data
+    Scorer("spectral", 0.5, 0.5, 0.5, 1024),
     Scorer("linear", 0.3, 0.4),
 )
 RIDGE_WIDTH = 200
@@ -112,7 +113,7 @@ RIDGE_KEPT = 200
 """Weights of a ridge that are kept for each history item."""
 FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
-TOLERANCE = 0.025
+TOLERANCE = 0.012
 POPULARITY = (-0.1, 0.0, 0.1)
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
@@ -262,30 +263,29 @@ def _take_up(
     judge: Callable[[Floats], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
 ) -> dict[Scorer, float]:
-    """Start from the best scorer, then add the others that raise quality, in the preset's order.
+    """Start from the best scorer, then add the best of each other kind that raises quality.
 
-    A spectrum that does gets the largest weight within `TOLERANCE` of the best quality: the part
+    A spectrum gets the largest weight that keeps quality within `TOLERANCE` of the best: the part
     held back is drawn at random and understates what is popular in the future that is served,
     where a spectrum is strong; so where weights are nearly equal, the wider blend is taken.
     """
     first = max(parts, key=lambda scorer: sum(tried[scorer.name]))
     chosen = {first: 1.0}
     best = sum(tried[first.name])
-    for scorer, own in parts.items():
-        if scorer.kind == first.kind:
-            continue
+    for kind in dict.fromkeys(scorer.kind for scorer in parts if scorer.kind != first.kind):
+        own = [scorer for scorer in parts if scorer.kind == kind]
+        scorer = max(own, key=lambda scorer: sum(tried[scorer.name]))
         base = sum_scores(parts, chosen)
-        results = {}
+        results = {0.0: best}
         for weight in WEIGHTS:
-            result = judge(base + np.float32(weight) * own)
+            result = judge(base + np.float32(weight) * parts[scorer])
             tried[f"+ {scorer.name} x {weight:g}"] = result
             results[weight] = sum(result)
-        top = max(results.values())
-        if top <= best:
-            continue
-        best = top
-        margin = TOLERANCE if scorer.kind == "spectral" else 0.0
-        chosen[scorer] = max(w for w, value in results.items() if value >= top * (1 - margin))
+        best = max(results.values())
+        margin = TOLERANCE if kind == "spectral" else 0.0
+        weight = max(w for w, value in results.items() if value >= best * (1 - margin))
+        if weight:
+            chosen[scorer], best = weight, results[weight]
     return chosen
 
 

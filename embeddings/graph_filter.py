@@ -120,7 +120,7 @@ def spectrum(
 
 
 def product(matrix: sparse.csr_matrix, dense: Floats, threads: int = 1) -> Floats:
-    """matrix @ dense: float32 (n, i) @ (i, d) -> (n, d), rows divided among threads."""
+    """The product float32 (n, i) @ (i, d) -> (n, d), its rows divided among threads."""
     result = np.zeros((matrix.shape[0], dense.shape[1]), np.float32)
     starts = matrix.indptr.astype(np.int64)
 
