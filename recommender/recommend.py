@@ -420,11 +420,11 @@ def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) ->
     """One list of some rows, each as its closest member was given it."""
     members = np.array([closest[row] for row in rows.tolist()], np.int64)
     at = [int(np.flatnonzero(lists.items[m] == r)[0]) for m, r in zip(members, rows, strict=True)]
+    parts = lists.parts[members, at]  # in the member's units: brought to those of the scores
+    sums = parts.sum(axis=1)
+    parts = parts * (scores / np.where(sums > 0, sums, 1))[:, None]
     return Lists(
-        rows[None].astype(np.int32),
-        scores[None],
-        lists.origins[members, at][None],
-        lists.parts[members, at][None],
+        rows[None].astype(np.int32), scores[None], lists.origins[members, at][None], parts[None]
     )
 
 
