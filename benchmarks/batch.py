@@ -15,7 +15,7 @@ from graph.weighting import weigh
 from recommender.build import RefreshConfig
 from recommender.recommend import Recommender
 from recommender.refresh import build_release
-from recommender.request import DEFAULT, NEUTRAL, Request
+from recommender.request import NEUTRAL, Request
 
 SHOWN = 20
 BUDGET = 5000  # users a second on 2 threads, for gowalla
@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         alone = rows[-1]["users/s"]
         for row in rows[:-1]:
             ratios[f"{name}: {row['what']} over one by one"] = row["users/s"] / alone
+        without, reasons = (1 / rows[at]["users/CPU s"] for at in (2, 3))
+        ratios[f"{name}: CPU ms of an item's reasons over 1"] = 1000 * (reasons - without) / SHOWN
         ratios[f"{name}: neutral lists/s over {BUDGET:,}"] = rows[0]["users/s"] / BUDGET
         ratios[f"{name}: default lists/s over {BUDGET:,}"] = rows[1]["users/s"] / BUDGET
     return {"bench": "batch", "table": table, "ratios": ratios}
@@ -52,7 +54,7 @@ def _measured(name: str, folder: Path, preset: Any, rounds: int) -> list[dict[st
     some = users.ids(range(min(1000, len(users))))
     out = folder / "lists.parquet"
 
-    def everybody(profile: str) -> None:
+    def everybody(profile: str | None) -> None:
         write_all(recommender, out, "parquet", n=SHOWN, profile=profile, now=NOW)
 
     def together(*, reasons: bool) -> None:
@@ -65,7 +67,7 @@ def _measured(name: str, folder: Path, preset: Any, rounds: int) -> list[dict[st
 
     ways = [
         ("all to Parquet, neutral, 2 threads", len(users), lambda: everybody(NEUTRAL)),
-        ("all to Parquet, default, 2 threads", len(users), lambda: everybody(DEFAULT)),
+        ("all to Parquet, default, 2 threads", len(users), lambda: everybody(None)),
         ("1,000 requests in one call", len(some), lambda: together(reasons=False)),
         ("the same with reasons", len(some), lambda: together(reasons=True)),
         ("requests one by one", len(some[:200]), alone),
