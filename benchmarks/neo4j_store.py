@@ -42,50 +42,92 @@ def main(arguments: list[str]) -> dict:
     batches = [b["events"] for b in generate(chosen.events, seed=1).batches() if "events" in b]
     events = pa.concat_tables(batches).select(["user", "item", "kind", "at"])
     few = events.slice(0, chosen.plain)
-    with _server() as (uri, user, password, database):
+    with _server() as (server, uri, user, password, database):
         driver = neo4j.GraphDatabase.driver(
             uri, auth=(user, password), notifications_min_severity="OFF"
         )
         store = Neo4jStore(uri, user, password, database, deadline=60.0)
         if any(store.counts().values()):
             raise SystemExit("bench neo4j: this database has facts in it; name an empty one")
-        rates = {}
-        store.apply({"events": events.slice(0, 2000)})  # the server's compiler warms up
-        _plain_load(driver, database, events.slice(0, 2000))
+        _warm_up(driver, database, store, events.slice(0, 5000))
+        measured = Measured(server)
+        with measured("load, one relationship a row", few.num_rows):
+            _plain_load(driver, database, few)
         _empty(driver, database)
-        begun = time.perf_counter()
-        _plain_load(driver, database, few)
-        rates["load, one relationship a row"] = few.num_rows / (time.perf_counter() - begun)
-        _empty(driver, database)
-        begun = time.perf_counter()
-        store.apply({"events": events})
-        rates["load, ours"] = events.num_rows / (time.perf_counter() - begun)
+        with measured("load, ours", events.num_rows):
+            store.apply({"events": events})
         stored = store.counts()["events"]
-        store.read("events")
-        begun = time.perf_counter()
-        read = store.read("events", until=store.watermark())
-        rates["read of events, ours"] = read.num_rows / (time.perf_counter() - begun)
-        begun = time.perf_counter()
-        take_snapshot(store)
-        rates["whole snapshot, ours"] = stored / (time.perf_counter() - begun)
-        begun = time.perf_counter()
-        count = _plain_read(driver, database, store.watermark())
-        rates["read, one record a relationship"] = count / (time.perf_counter() - begun)
+        for name in ("first", "warm"):  # the server's compiler learns the statements
+            with measured(f"snapshot, ours, {name}", stored):
+                take_snapshot(store)
+        with measured("read of events, ours", stored):
+            store.read("events", until=store.watermark())
+        with measured("read, one record a relationship", stored):
+            _plain_read(driver, database, store.watermark())
         _empty(driver, database)
         store.close()
         driver.close()
+    rates = measured.rates()
+    plain = rates["read, one record a relationship"]
     load = rates["load, ours"] / rates["load, one relationship a row"]
-    read_ratio = rates["read of events, ours"] / rates["read, one record a relationship"]
     return {
         "bench": "neo4j",
         "events": chosen.events,
-        "table": [{"what": what, "events/s": round(rate)} for what, rate in rates.items()],
+        "table": measured.table,
         "ratios": {
             "load over one relationship a row": round(load, 2),
-            "read over one record a relationship": round(read_ratio, 2),
+            "read over one record a relationship": round(rates["read of events, ours"] / plain, 2),
+            "snapshot over one record a relationship": round(
+                rates["snapshot, ours, warm"] / plain, 2
+            ),
         },
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+class Measured:
+    """Rates by the clock and by the processor seconds of client and server together.
+
+    The second says what a machine that does nothing else would do on one core.
+    """
+
+    def __init__(self, server) -> None:
+        """`server` is the one we started, or None: then only the client's seconds are known."""
+        self._pid = server.process.pid if server else None
+        self.table: list[dict] = []
+
+    def rates(self) -> dict[str, float]:
+        return {row["what"]: row["events/s"] for row in self.table}
+
+    @contextmanager
+    def __call__(self, what: str, events: int):
+        begun, client, ours = time.perf_counter(), time.process_time(), self._server_seconds()
+        yield
+        seconds = time.perf_counter() - begun
+        client, ours = time.process_time() - client, self._server_seconds() - ours
+        row = {"what": what, "events/s": round(events / seconds), "client CPU s": round(client, 2)}
+        if self._pid is not None:
+            row["server CPU s"] = round(ours, 2)
+            row["events per CPU s"] = round(events / (client + ours))
+        self.table.append(row)
+
+    def _server_seconds(self) -> float:
+        if self._pid is None:
+            return 0.0
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _warm_up(driver, database, store, events) -> None:
+    """Let the server plan and compile what both sides will ask."""
+    _plain_load(driver, database, events)
+    _plain_read(driver, database, store.watermark())
+    _empty(driver, database)
+    for _ in range(3):
+        store.apply({"events": events})
+        take_snapshot(store)
+        _plain_read(driver, database, store.watermark())
+        _empty(driver, database)
 
 
 def _plain_load(driver, database, events) -> None:
@@ -113,6 +155,7 @@ def _server():
     given = os.environ.get("NICHEGRAPH_NEO4J_URI")
     if given:
         yield (
+            None,
             given,
             os.environ.get("NICHEGRAPH_NEO4J_USER", "neo4j"),
             os.environ.get("NICHEGRAPH_NEO4J_PASSWORD", ""),
@@ -130,6 +173,6 @@ def _server():
     with tempfile.TemporaryDirectory() as folder:
         server = module.Server(Path(folder), heap="1g").start()
         try:
-            yield server.uri, "neo4j", module.PASSWORD, "neo4j"
+            yield server, server.uri, "neo4j", module.PASSWORD, "neo4j"
         finally:
             server.kill()

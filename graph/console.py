@@ -153,7 +153,7 @@ class Console:
         if missing:
             raise QueryRefused(f"This query was not run: give a value for ${missing[0]}.")
         with _slot(self.folder, self.limits.at_once):
-            worker = self._worker("neo4j" if on_server else self._copy(privacy))
+            worker = self._worker("neo4j") if on_server else self._reader_of_copy(privacy)
             try:
                 answer = worker.ask(
                     {"query": checked.text, "parameters": parameters | checked.strings},
@@ -172,6 +172,15 @@ class Console:
         columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
         return QueryResult(columns, answer["rows"], answer["truncated"], answer["ms"])
 
+    def _reader_of_copy(self, privacy: bool) -> "_Worker":
+        copy = self._copy(privacy)
+        try:
+            return self._worker(copy)
+        except StoreError:
+            if Path(copy).exists():
+                raise
+            return self._worker(self._copy(privacy))  # somebody was erased just now
+
     def _copy(self, privacy: bool) -> str:
         """The path of the embedded graph file, built in a process of its own when needed."""
         with self._lock:
@@ -183,6 +192,9 @@ class Console:
                     "secret": None if privacy else local_secret(self.folder).hex(),
                 }
                 self._copies[privacy] = _built(order)
+                for gone in [graph for graph in self._idle if not _is_there(graph)]:
+                    for worker in self._idle.pop(gone):
+                        worker.kill()
             return self._copies[privacy]
 
     def _worker(self, graph: str) -> "_Worker":
@@ -286,6 +298,10 @@ class _Worker:
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+
+def _is_there(graph: str) -> bool:
+    return graph == "neo4j" or Path(graph).exists()
 
 
 _DIED = "The query used more memory or time than it may; it was stopped."

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from graph.copies import ErasedMeanwhile, keep_only, mark_of_erasure
 from graph.errors import NichegraphError
-from graph.findings import forget, load_findings
+from graph.findings import load_findings
 from graph.ladybug_graph import graph_file
 from graph.snapshot import take_snapshot
 from graph.store import GraphStore
@@ -27,17 +29,21 @@ def build(order: dict[str, Any]) -> dict[str, str]:
 
     With a secret, users are pseudonyms in it.
     """
-    store = _opened(order["target"])
-    try:
-        snapshot = take_snapshot(store)
-    finally:
-        store.close()
     folder = Path(order["folder"])
-    findings = load_findings(folder)
     secret = bytes.fromhex(order["secret"]) if order["secret"] else None
-    path = graph_file(snapshot, folder, secret=secret, findings=findings)
-    forget(folder, keep=path.parent.name)
-    return {"path": str(path)}
+    while True:
+        with suppress(ErasedMeanwhile):
+            path = _copied(order["target"], folder, secret)
+            keep_only(folder, path.parent.name)
+            return {"path": str(path)}
+
+
+def _copied(target: dict[str, str], folder: Path, secret: bytes | None) -> Path:
+    mark = mark_of_erasure(folder)
+    with closing(_opened(target)) as store:
+        snapshot = take_snapshot(store)
+    findings = load_findings(folder)
+    return graph_file(snapshot, folder, secret=secret, findings=findings, mark=mark)
 
 
 def _opened(target: dict[str, str]) -> GraphStore:

@@ -142,24 +142,45 @@ MERGE (a)-[r:{relationship}{kind}]->(b) SET r.weight = row.weights[k]
 """
 
 
-def read_links(table: str) -> str:
-    """One source a row, with lists."""
-    label, relationship, _ = LINKS[table]
-    kinds = ", collect(r.kind) AS kinds" if table.endswith("relations") else ", [] AS kinds"
+# Reading: nodes of one label in order of their numbers, many to a record, since a record costs as
+# much as about a hundred numbers in it. $first and $last are what `read_span` gives, $width is how
+# many numbers make a record.
+
+
+def read_span(label: str) -> str:
+    """The lowest and the highest number of a label's nodes, null without any."""
+    return f"CYPHER 5 MATCH (n:{label}) RETURN min(id(n)) AS first, max(id(n)) AS last"
+
+
+def _in_parts(label: str, row: str, between: str = "") -> str:
     return f"""CYPHER 5
-MATCH (a:{label}) CALL (a) {{
-  MATCH (a)-[r:{relationship}]->(b)
-  RETURN collect(id(b)) AS targets, collect(r.weight) AS weights{kinds}
+UNWIND range($first, $last, $width) AS begin
+CALL (begin) {{
+  UNWIND range(begin, begin + $width - 1) AS number
+  MATCH (n:{label}) WHERE id(n) = number
+  {between}
+  RETURN collect([{row}]) AS rows
 }}
-WITH a, targets, weights, kinds WHERE size(targets) > 0
-RETURN a.id AS source, targets, weights, kinds
+WITH rows WHERE size(rows) > 0 RETURN rows
 """
 
 
+def read_links(table: str) -> str:
+    """Rows of one source each: id, and lists of targets, weights, kinds (empty without kinds)."""
+    label, relationship, _ = LINKS[table]
+    kinds = "collect(r.kind)" if table.endswith("relations") else "[]"
+    between = f"""CALL (n) {{
+    MATCH (n)-[r:{relationship}]->(b)
+    RETURN collect(id(b)) AS targets, collect(r.weight) AS weights, {kinds} AS kinds
+  }}
+  WITH n, targets, weights, kinds WHERE size(targets) > 0"""
+    return _in_parts(label, "n.id, targets, weights, kinds", between)
+
+
 def read_names(label: str) -> str:
-    """Number and key of every node of a label."""
-    columns = {"Tag": "n.category AS category, n.name AS name", "Domain": "n.name AS name"}
-    return f"CYPHER 5 MATCH (n:{label}) RETURN id(n) AS node, " + columns.get(label, "n.id AS name")
+    """Rows of number and key, one for every node of a label."""
+    keys = {"Tag": "n.category, n.name", "Domain": "n.name"}
+    return _in_parts(label, f"number, {keys.get(label, 'n.id')}")
 
 
 EVENT_COLUMNS = {  # column -> property, and the parameter that stands for null
@@ -171,25 +192,24 @@ EVENT_COLUMNS = {  # column -> property, and the parameter that stands for null
 
 
 def read_events(columns: list[str], several_kinds: bool, until: bool) -> str:
-    """One user a row, with lists of only those columns that any event ever had."""
+    """Rows of one user each, with lists of only those columns that any event ever had."""
     lists = ["collect(id(i)) AS item"]
     if several_kinds:
         lists.append("collect($kinds[r.kind]) AS kind")
     lists += [EVENT_COLUMNS[column] for column in columns]
     names = ", ".join(text.rsplit(" ", 1)[1] for text in lists)
     where = "WHERE r.seq <= $until" if until else ""
-    return f"""CYPHER 5
-MATCH (u:User) CALL (u) {{
-  MATCH (u)-[r:INTERACTED]->(i) {where} RETURN {", ".join(lists)}
-}}
-WITH u, {names} WHERE size(item) > 0
-RETURN u.id AS user, {names}
-"""
+    between = f"""CALL (n) {{
+    MATCH (n)-[r:INTERACTED]->(i) {where} RETURN {", ".join(lists)}
+  }}
+  WITH n, {names} WHERE size(item) > 0"""
+    return _in_parts("User", f"n.id, {names}", between)
 
 
-READ_USERS = "MATCH (n:User) RETURN n.id AS id, n.consent AS consent, n.attributes AS attributes"
-READ_ITEMS = """MATCH (n:Item) RETURN n.id AS id, n.title AS title, n.created_at AS created_at,
-n.hidden AS hidden, n.attributes AS attributes"""
+READ_NODES = {
+    "users": ("User", _in_parts("User", "n.id, n.consent, n.attributes")),
+    "items": ("Item", _in_parts("Item", "n.id, n.title, n.created_at, n.hidden, n.attributes")),
+}
 USER_EVENTS = """
 MATCH (u:User {id: $user})-[r:INTERACTED]->(i:Item)
 RETURN u.id AS user, i.id AS item, r.kind AS kind, r.value AS value, r.tag AS tag, r.at AS at,
@@ -203,9 +223,12 @@ COUNTS = {
     "events": "MATCH (:User)-[r:INTERACTED]->() RETURN count(r) AS n",
     "item_relations": "MATCH (:Item)-[r:RELATED]->() RETURN count(r) AS n",
     "user_relations": "MATCH (:User)-[r:KNOWS]->() RETURN count(r) AS n",
-    "tags": """MATCH (n:Tag) WHERE EXISTS { (:Item)-[:HAS_TAG]->(n) }
-        OR EXISTS { (:User)-[:USED]->(n) } RETURN count(n) AS n""",
 }
+COUNT_TAGS = """CYPHER 5
+UNWIND range($first, $last) AS number MATCH (n:Tag) WHERE id(n) = number
+  AND (EXISTS { (:Item)-[:HAS_TAG]->(n) } OR EXISTS { (:User)-[:USED]->(n) })
+RETURN count(n) AS n
+"""
 ERASE_USER = """
 MATCH (u:User {id: $user})
 WITH u, COUNT { (u)-[:INTERACTED]->() } AS events

@@ -81,15 +81,20 @@ def _draw(
             graph, places, ax=axes, edge_color="#999999", arrowsize=8, node_size=220, width=0.8
         )
         nx.draw_networkx_nodes(graph, places, ax=axes, node_color=colours, node_size=220)
-        labels = {handle: _label(node) for handle, node in nodes.items()}
-        drawn = nx.draw_networkx_labels(
-            graph, places, labels, ax=axes, font_size=7, verticalalignment="bottom"
-        )
-        for text in drawn.values():
-            text.set_parse_math(False)  # a title may hold $
+        for handle, node in nodes.items():
+            axes.annotate(
+                _label(node),
+                places[handle],
+                xytext=(0, 9),
+                textcoords="offset points",
+                horizontalalignment="center",
+                fontsize=7,
+                parse_math=False,  # a title may hold $
+            )
         for label in sorted({str(node["label"]) for node in nodes.values()}):
             axes.scatter([], [], color=COLOURS.get(label, "#bbbbbb"), label=label)
-        axes.legend(loc="upper left", frameon=False, fontsize=8)
+        axes.margins(0.16, 0.08)  # room for long labels at the edge
+        figure.legend(loc="outside lower left", ncols=len(COLOURS), frameon=False, fontsize=8)
         axes.set_axis_off()
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
         figure.savefig(path, dpi=130, metadata=metadata)

@@ -4,7 +4,6 @@ Findings are never part of a snapshot, a fingerprint or a migration (`design.md`
 """
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +52,3 @@ def load_findings(folder: Path) -> Findings | None:
         )
     except FileNotFoundError:
         return None
-
-
-def forget(folder: Path, keep: str | None = None) -> None:
-    """Delete the copies for exploring but the one named `keep`; without it (an erasure) the
-    findings too.
-    """
-    if not folder.exists():
-        return
-    for old in folder.iterdir():
-        if old.is_dir() and old.name != keep and (keep is None or old.name != "findings"):
-            shutil.rmtree(old)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import ladybug
 
+from graph.copies import made_aside, mark_of_erasure
 from graph.errors import QueryRefused, QueryStopped, StoreError
 
 if TYPE_CHECKING:  # who only asks needs no arrays: a worker must start quickly
@@ -56,6 +57,7 @@ def graph_file(
     *,
     secret: bytes | None = None,
     findings: "Findings | None" = None,
+    mark: str | None = None,
 ) -> Path:
     """The file of this snapshot under `folder`; made now unless it is there already.
 
@@ -64,22 +66,20 @@ def graph_file(
         folder: the `explore` folder; other snapshots' files in it are left alone.
         secret: given, users appear as pseudonyms keyed with it.
         findings: segments and nearest items of a release, or none.
+        mark: `mark_of_erasure(folder)` before the snapshot was taken; by default as it is now.
+
+    Raises:
+        ErasedMeanwhile: the snapshot holds what was erased by now.
     """
     name = snapshot.fingerprint + (f"-{findings.digest()[:16]}" if findings else "")
     path = folder / name / ("graph.lbug" if secret is None else "pseudonyms.lbug")
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        from graph.ladybug_tables import tables
+    from graph.ladybug_tables import tables
 
+    with made_aside(path, mark_of_erasure(folder) if mark is None else mark) as aside:
         _build(aside, tables(snapshot, findings, secret))
         _sync(aside)
-        aside.replace(path)
-    finally:
-        for leftover in path.parent.glob(f"{aside.name}*"):
-            leftover.unlink()
     return path
 
 

@@ -1,9 +1,10 @@
 """Gets tables out of Neo4j: what `Neo4jStore` does inside a reading transaction.
 
-One user (or source) a row with lists, not one relationship a row; numbers instead of names; and
-the lists become arrays as they come, so that memory is bounded by the arrays.
+One user (or source) a row with lists, not one relationship a row; many rows a record; numbers
+instead of names; and the lists become arrays as they come, so that memory is bounded by the arrays.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from graph.model import NO_TIME, SCHEMAS
 from graph.neo4j_rows import Gathered, NamedNodes, events_table, repeated
 
 Transaction = Any  # neo4j.Transaction
+PART = 100  # nodes in one record
+TAGS_AT_ONCE = 20_000
 
 
 def check_schema(counter: dict[str, Any]) -> None:
@@ -34,6 +37,19 @@ def read_counter(tx: Transaction) -> dict[str, Any]:
     return dict(found)
 
 
+def count_tags(tx: Transaction, tick: Tick) -> int:
+    """How many tags an item or an event has; asked in parts, so that each ends soon."""
+    span = tx.run(cypher.read_span("Tag")).single(strict=True)
+    if span["first"] is None:
+        return 0
+    count = 0
+    for first in range(span["first"], span["last"] + 1, TAGS_AT_ONCE):
+        last = min(first + TAGS_AT_ONCE - 1, span["last"])
+        count += tx.run(cypher.COUNT_TAGS, first=first, last=last).single(strict=True)["n"]
+        tick()
+    return count
+
+
 def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
     counter = read_counter(tx)
     kinds, columns = counter["kinds"], counter["columns"]
@@ -47,19 +63,21 @@ def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
     users: list[str] = []
     lengths: list[int] = []
     lists = list(gathered.values())
-    result = tx.run(
+    rows = _rows(
+        tx,
+        tick,
+        "User",
         cypher.read_events(columns, several, until is not None),
         until=until,
         kinds=kind_codes,
         no_value=float("nan"),
         no_time=NO_TIME,
     )
-    for user, *values in result:
+    for user, *values in rows:
         users.append(user)
         lengths.append(len(values[0]))
         for column, entries in zip(lists, values, strict=True):
             column.extend(entries)
-        tick()
     read: dict[str, Any] = {name: column.array() for name, column in gathered.items()}
     items = _read_names(tx, tick, "Item")
     read["user"] = repeated(users, lengths)
@@ -69,22 +87,33 @@ def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
     return events_table(read)
 
 
+def _rows(
+    tx: Transaction, tick: Tick, label: str, statement: str, **parameters: Any
+) -> Iterator[list[Any]]:
+    """The rows of a statement that `graph.cypher` made to answer in parts."""
+    span = tx.run(cypher.read_span(label)).single(strict=True)
+    if span["first"] is None:
+        return
+    for record in tx.run(statement, parameters, first=span["first"], last=span["last"], width=PART):
+        tick()
+        yield from record[0]
+
+
 def _read_names(tx: Transaction, tick: Tick, label: str) -> NamedNodes:
     columns: list[list[Any]] = [[], [], []] if label == "Tag" else [[], []]
-    for record in tx.run(cypher.read_names(label)):
-        for column, value in zip(columns, record, strict=True):
+    for row in _rows(tx, tick, label, cypher.read_names(label)):
+        for column, value in zip(columns, row, strict=True):
             column.append(value)
-        tick()
     return NamedNodes(*columns)
 
 
 def read_nodes(tx: Transaction, tick: Tick, table: str) -> pa.Table:
     schema = SCHEMAS[table]
+    label, statement = cypher.READ_NODES[table]
     columns: list[list[Any]] = [[] for _ in schema]
-    for record in tx.run(cypher.READ_USERS if table == "users" else cypher.READ_ITEMS):
-        for column, value in zip(columns, record, strict=True):
+    for row in _rows(tx, tick, label, statement):
+        for column, value in zip(columns, row, strict=True):
             column.append(value)
-        tick()
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -93,13 +122,13 @@ def read_links(tx: Transaction, tick: Tick, table: str) -> pa.Table:
     targets, weights, kinds = Gathered(np.int64), Gathered(np.float64), Gathered(str)
     sources: list[str] = []
     lengths: list[int] = []
-    for source, nodes, link_weights, link_kinds in tx.run(cypher.read_links(table)):
+    label = cypher.LINKS[table][0]
+    for source, nodes, link_weights, link_kinds in _rows(tx, tick, label, cypher.read_links(table)):
         sources.append(source)
         lengths.append(len(nodes))
         targets.extend(nodes)
         weights.extend(link_weights)
         kinds.extend(link_kinds)
-        tick()
     named = _read_names(tx, tick, cypher.LINKS[table][2])
     places = named.places(targets.array())
     first, *_, last = SCHEMAS[table].names

@@ -9,7 +9,8 @@ retries are off: every write is an upsert, so the caller may simply send it agai
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import neo4j
@@ -24,11 +25,12 @@ from graph.errors import InputError, StoreAway
 from graph.findings import Findings
 from graph.model import SCHEMAS, Batch
 from graph.neo4j_faults import away, too_slow, unsupported
-from graph.neo4j_reading import read_counter, read_events, read_links, read_nodes
+from graph.neo4j_reading import count_tags, read_counter, read_events, read_links, read_nodes
 from graph.neo4j_rows import EventGroups
 from graph.neo4j_writing import STATEMENT_ROWS, apply, write_back
 
 Answer = TypeVar("Answer")
+ALL_AT_ONCE = -1  # the server goes on while we read; how full the socket is holds it back
 
 
 class Neo4jStore:
@@ -43,7 +45,6 @@ class Neo4jStore:
         *,
         deadline: float = 5.0,
         bulk_deadline: float = 60.0,
-        fetch_size: int = 200,
     ) -> None:
         """Remember where the server is; the first call connects.
 
@@ -54,14 +55,12 @@ class Neo4jStore:
             database: which of the server's databases.
             deadline: seconds a small call may take.
             bulk_deadline: seconds a load or a snapshot may go without any progress.
-            fetch_size: users whose lists travel together in a snapshot.
         """
         self.uri = uri
         self._auth = (user, password)
         self._database = database
         self._deadline = deadline
         self._bulk_deadline = bulk_deadline
-        self._fetch_size = fetch_size
         self._breaker = CircuitBreaker()
         self._connecting = threading.Lock()
         self._writing = threading.Lock()
@@ -121,7 +120,7 @@ class Neo4jStore:
             for name, statement in cypher.COUNTS.items():
                 counts[name] = int(tx.run(statement).single(strict=True)["n"])
                 tick()
-            return counts
+            return counts | {"tags": count_tags(tx, tick)}
 
         return self._transaction(work, writes=False)
 
@@ -195,9 +194,10 @@ class Neo4jStore:
         mode = neo4j.WRITE_ACCESS if writes else neo4j.READ_ACCESS
 
         def in_session(tick: Tick) -> Answer:
-            with self._connected().session(
-                database=self._database, default_access_mode=mode, fetch_size=self._fetch_size
-            ) as session:
+            session = self._connected().session(
+                database=self._database, default_access_mode=mode, fetch_size=ALL_AT_ONCE
+            )
+            with _closed_in_the_end(session):
                 tick()
                 return work(session, tick)
 
@@ -278,3 +278,16 @@ class Neo4jStore:
 
         self._call(work, self._bulk_deadline)
         self._has_schema = True
+
+
+@contextmanager
+def _closed_in_the_end(session: neo4j.Session) -> Iterator[None]:
+    """On a dead connection each attempt to close gets rid of one layer only, and raises."""
+    try:
+        yield
+    finally:
+        for _ in range(4):
+            with suppress(Exception):
+                session.close()
+            if session.closed():
+                break

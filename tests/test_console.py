@@ -4,16 +4,19 @@ import fcntl
 import hashlib
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import small_world
 
 from graph.console import Console, Limits, Target, local_secret
+from graph import console_build, ladybug_graph
+from graph.copies import ErasedMeanwhile, forget, keep_only, made_aside
 from graph.cypher_guard import check, check_parameters
 from graph.embedded_store import EmbeddedStore
 from graph.errors import QueryRefused, QueryStopped, StoreError
-from graph.findings import forget, load_findings, save_findings
-from graph.ladybug_graph import graph_file
+from graph.findings import load_findings, save_findings
+from graph.ladybug_graph import GraphFile, graph_file
 from graph.ladybug_tables import pseudonym
 from graph.snapshot import take_snapshot
 
@@ -199,10 +202,56 @@ def test_a_copy_is_made_once_per_snapshot_and_old_ones_go(home):
     assert first.stat().st_mtime_ns == made
     with_findings = graph_file(snapshot, folder, findings=load_findings(home / "explore"))
     assert with_findings.parent != first.parent
-    forget(folder, keep=with_findings.parent.name)
+    keep_only(folder, with_findings.parent.name)
     assert (first.exists(), with_findings.exists()) == (False, True)
     forget(folder)
     assert not with_findings.exists()
+
+
+@pytest.mark.parametrize("moment", ["take_snapshot", "load_findings", "_sync", "graph_file"])
+def test_who_is_erased_while_a_copy_is_made_is_in_no_copy(tmp_path, monkeypatch, moment):
+    """Whatever the maker of the copy has done when the erasure comes."""
+    EmbeddedStore(tmp_path / "store.sqlite").close()
+    store = EmbeddedStore(tmp_path / "store.sqlite")
+    store.apply(small_world.batch())
+    folder = tmp_path / "explore"
+    place = ladybug_graph if moment == "_sync" else console_build
+    step, calls = getattr(place, moment), []
+
+    def then_erase(*given, **named):
+        done = step(*given, **named)
+        calls.append(moment)
+        if len(calls) == 1:
+            store.erase_user("user-01")
+            forget(folder)
+        return done
+
+    monkeypatch.setattr(place, moment, then_erase)
+    order = {"target": {"uri": str(tmp_path / "store.sqlite")}, "folder": str(folder)}
+    told = console_build.build(order | {"secret": None})
+    store.close()
+    if moment == "graph_file":  # it was in place already, and went
+        assert not [*folder.glob("**/*.lbug")]
+        return
+    assert len(calls) == 2
+    assert [str(path) for path in folder.glob("**/*.lbug")] == [told["path"]]
+    rows = GraphFile(Path(told["path"]), seconds=5, memory=1 << 28).rows
+    assert next(rows("MATCH (u:User {id: 'user-01'}) RETURN count(u)", {})[1]) == [0]
+    assert next(rows("MATCH (u:User) RETURN count(u)", {})[1]) == [47]
+
+
+def test_a_copy_in_the_making_is_forgotten_too(tmp_path):
+    """Its file goes at the erasure, not when its maker is done; what a killed one left goes."""
+    path = tmp_path / "fingerprint" / "graph.lbug"
+    with pytest.raises(ErasedMeanwhile), made_aside(path, "") as aside:
+        aside.write_text("alice")
+        forget(tmp_path)
+        assert not aside.exists()
+        aside.read_text()
+    left = tmp_path / ".making-999999999-00-graph.lbug"
+    left.write_text("alice")
+    keep_only(tmp_path, "other")
+    assert not left.exists()
 
 
 def test_a_copy_that_was_deleted_is_made_again(console, home):
