@@ -20,6 +20,13 @@ CONSTRAINTS = (
         "FOR ()-[r:INTERACTED]-() REQUIRE r.event_id IS UNIQUE"
     ),
 )
+
+
+def drop_index(constraint: str) -> str:
+    """The statement that drops an index of the name of a statement of `CONSTRAINTS`."""
+    return f"DROP INDEX {constraint.split()[2]} IF EXISTS"
+
+
 AWAIT_INDEXES = "CALL db.awaitIndexes(60)"
 
 # The counter: one node that every writer locks first, so there is one writer at a time.

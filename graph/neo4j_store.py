@@ -272,9 +272,10 @@ class Neo4jStore:
             return
 
         def work(session: neo4j.Session, tick: Tick) -> None:
-            for statement in (*cypher.CONSTRAINTS, cypher.AWAIT_INDEXES):
-                session.run(statement).consume()
+            for statement in cypher.CONSTRAINTS:
+                _make_constraint(session, statement)
                 tick()
+            session.run(cypher.AWAIT_INDEXES).consume()
 
         self._call(work, self._bulk_deadline)
         self._has_schema = True
@@ -291,3 +292,16 @@ def _closed_in_the_end(session: neo4j.Session) -> Iterator[None]:
                 session.close()
             if session.closed():
                 break
+
+
+def _make_constraint(session: neo4j.Session, statement: str) -> None:
+    """A client that was killed while it made one may have left the index without the constraint;
+    who makes one holds a lock, so such an index is nobody's and goes.
+    """
+    try:
+        session.run(statement).consume()
+    except neo4j.exceptions.ClientError as error:
+        if error.code != "Neo.ClientError.Schema.IndexWithNameAlreadyExists":
+            raise
+        session.run(cypher.drop_index(statement)).consume()
+        session.run(statement).consume()

@@ -17,7 +17,7 @@ from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import StoreContract, batch_of_everything, events, facts
 
 from graph import neo4j_writing
-from graph.cypher import SCHEMA_VERSION
+from graph.cypher import CONSTRAINTS, SCHEMA_VERSION
 from graph.embedded_store import EmbeddedStore
 from graph.errors import StoreForeign
 from graph.findings import NEAR, SEGMENTS, Findings
@@ -195,6 +195,14 @@ def test_a_large_batch_in_several_transactions_shows_only_when_complete(store, m
     assert store.apply(batch, name="load")
     assert len(facts(store, "events", until=store.watermark())) == 61
     assert not store.apply(batch, name="load")
+
+
+def test_an_index_that_a_killed_client_left_without_its_constraint_is_replaced(store, address):
+    ask(address, "DROP CONSTRAINT item_id IF EXISTS")
+    ask(address, "CREATE INDEX item_id FOR (n:Item) ON (n.id)")
+    store.apply(events(("a", "x")))
+    names = [row["name"] for row in ask(address, "SHOW CONSTRAINTS YIELD name")]
+    assert "item_id" in names and len(names) == len(CONSTRAINTS)
 
 
 def test_a_database_of_a_newer_version_is_refused(store, address):
