@@ -72,7 +72,7 @@ class Recipe:
     """Added to the exponent of the target's degree: above 0 favours the popular."""
     support_width: int = 300
     table_width: int = 300
-    proposal_dimensions: int = 128
+    proposal_dimensions: int = 64
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ FAST = (
 DEFAULT = (
     Scorer("ridge", 0.4, 0.3, 10.0),
     Scorer("ridge", 0.4, 0.3, 30.0),  # for dense data
-    Scorer("spectral", 0.5, 0.5, 0.5, 1024),
+    Scorer("spectral", 0.5, 0.5, 0.5, 768),
     Scorer("linear", 0.3, 0.4),
 )
 RIDGE_WIDTH = 200
@@ -115,6 +115,8 @@ FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 TOLERANCE = 0.012
 POPULARITY = (-0.1, 0.0, 0.1)
+STRONG_RIDGE_ENTRIES = 300_000
+"""Up to so many pairs a second, stronger penalty is tried: dense sets are small."""
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
 QUADRATIC_ITEMS = 60_000
@@ -181,6 +183,8 @@ def fit_blend(
     `sample` users judge, fewer in the preset fast.
     """
     scorers = FAST if preset == "fast" else DEFAULT
+    if fit.nnz > STRONG_RIDGE_ENTRIES:
+        scorers = tuple(s for s in scorers if s.kind != "ridge" or s.strength < 30)
     recipe = _neutral(scorers, features, preset, fit.shape[1])
     judge = _Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads)
     if judge.users.size < FEWEST_USERS:

@@ -41,7 +41,7 @@ CUTS = (10, 20)
 RANK_BLOCK = 4096  # users ranked in one call
 COMPARED = ("recall@20", "ndcg@20")
 SAMPLED_USERS = 6_000  # asked of single sources and baselines at most: what is served gets all
-DIVERSITY_LISTS = 2_000  # at most are compared item by item, evenly drawn: it is the dearest
+DIVERSITY_LISTS = 500  # at most are compared item by item, evenly drawn: it is the dearest
 OF_ALL_LISTS = ("coverage", "gini")  # grow with the number of lists
 
 
@@ -163,7 +163,7 @@ def evaluate_snapshot(
         graph = weigh(fit, config.weighting, now)
     with steps.step("build"):
         release = build_release(fit, graph, config, folder, now=now, say=steps.say)
-    recommender = Recommender(release)
+    recommender = Recommender(release, threads=config.threads)
     truth, counts = known_truth(test, release.users, release.items, graph)
     found: dict[str, Baseline] = {}
     if baselines:

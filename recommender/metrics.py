@@ -18,6 +18,7 @@ F64 = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]  # non-negative numbers
 
 HEAD_SHARE = 0.5
+DRAWN_AT_ONCE = 2_000_000  # users in the rounds of a bootstrap that are summed together
 FEATURE_BLOCK = 4096  # users whose lists are turned into feature sums at once
 
 
@@ -185,9 +186,14 @@ def bootstrap(
         return np.full((columns.shape[1], 2), np.nan)
     rng = np.random.default_rng(seed)
     means = np.empty((rounds, columns.shape[1]))
-    for round_ in range(rounds):
-        times = np.bincount(rng.integers(0, users, users), minlength=users)
-        means[round_] = times @ columns / users  # (u,) @ (u, m) -> (m,)
+    step = max(1, DRAWN_AT_ONCE // users)
+    for begin in range(0, rounds, step):
+        times = [
+            np.bincount(rng.integers(0, users, users), minlength=users)
+            for _ in range(begin, min(begin + step, rounds))
+        ]
+        drawn = np.array(times, np.float64)  # (r, u)
+        means[begin : begin + len(times)] = drawn @ columns / users  # (r, u) @ (u, m) -> (r, m)
     edge = 50.0 * (1.0 - level)
     intervals: F64 = np.percentile(means, [edge, 100.0 - edge], axis=0).T
     return intervals
