@@ -1,11 +1,13 @@
 """Vectors from a graph network over users, items and tags, started from spectral vectors.
 
 Propagation is linear as in LightGCN (He et al. 2020, arXiv 2002.02126): tags and related items
-reach the items, items reach their users, each over a cached normalised sparse adjacency. As in
-SimpleX (Mao et al. 2021, arXiv 2109.12613) nothing flows from users back into items, so one step
-costs the edges of its own users and not those of the graph. The loss is a softmax over shared
-sampled negatives (Wu et al. 2022, arXiv 2201.02327); we draw whole users, so that all pairs of a
-user share one row of scores, and hide a part of the history while it is learned from.
+reach the items, items reach their users, each over a normalised sparse adjacency. As in SimpleX
+(Mao et al. 2021, arXiv 2109.12613) nothing flows from users back into items, so one step costs
+the edges of its own users and not those of the graph. We differ in three things. A user has no
+vector of its own but its history's, so that anybody with a history is known. An item has an input
+vector, read from histories, and an output vector, which ranks and whose length carries its
+popularity. And a part of each history is hidden, and the softmax over the items (Wu et al. 2022,
+arXiv 2201.02327, sampled) asks for just that part: what is learned is to go on from a history.
 
 The only module that imports torch and torch_geometric, so the map for items never seen is trained
 here as well; that makes it longer than four hundred lines.
@@ -27,6 +29,7 @@ from torch.nn import functional
 from torch_geometric.nn import HeteroConv, SimpleConv
 
 from embeddings.embedder import EmbeddingGraph, Embeddings, Progress, Vectors
+from embeddings.gnn_start import Tables, normalised, scaled, shifted_degrees, spectral_start
 from embeddings.inductive import InductiveMap, feature_scales
 from graph.errors import SettingError
 
@@ -35,19 +38,22 @@ Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class GnnConfig:
-    """How the network trains. The defaults are a first choice, not yet tuned on a validation part.
+    """How the network trains; the start is chosen on a part of Gowalla's train, see decision 4.
 
-    `temperature` divides the cosine of user and item; `batch` counts users; `negatives` are
-    shared by a whole batch; `hidden` is the part of a history left out while training; `patience`
-    is how many looks at the validation part may pass without a better Recall@20.
+    `shift` is added to all degrees, counted in edges of mean weight, before they normalise: it
+    quiets users and items about whom little is known. The length of an output vector grows with
+    (degree + shift) to the power `popularity`. `batch` counts users; `negatives` are shared by a
+    batch; `hidden` is the part of a history that is hidden and asked for; `patience` is how many
+    looks at the validation part may pass without a better Recall@20.
     """
 
     dimensions: int = 128
-    temperature: float = 0.1
+    shift: float = 10.0
+    popularity: float = 0.4
     batch: int = 1024
     negatives: int = 4096
-    hidden: float = 0.3
-    learning_rate: float = 0.005
+    hidden: float = 0.5
+    learning_rate: float = 0.003
     epochs: int = 40
     patience: int = 4
     device: str = "auto"
@@ -57,10 +63,10 @@ class GnnConfig:
             raise SettingError(f"dimensions must lie in 1 to 1024, not {self.dimensions}")
         if min(self.batch, self.negatives, self.epochs, self.patience) < 1:
             raise SettingError("batch, negatives, epochs and patience must be at least 1")
-        if not 0 <= self.hidden < 1:
-            raise SettingError(f"hidden is a part of the history, 0 to below 1, not {self.hidden}")
-        if self.temperature <= 0 or self.learning_rate <= 0:
-            raise SettingError("temperature and learning_rate must be positive")
+        if not 0 < self.hidden < 1:
+            raise SettingError(f"hidden is a part of the history, between 0 and 1: {self.hidden}")
+        if self.shift < 0 or self.learning_rate <= 0:
+            raise SettingError("shift must not be negative, learning_rate must be positive")
 
 
 def _adam(parameters: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
@@ -72,9 +78,10 @@ class GnnEmbedder:
     """A linear graph network over users, items and tags; bit-equal for a seed on one CPU thread.
 
     `validation` (u, i) holds the pairs that early stopping looks at, never part of the graph;
-    without it all epochs run. `start` warm-starts from vectors of the same width, without it from
-    the singular vectors of the normalised graph. `checkpoint` names a file in which every epoch
-    is kept, so that a killed run goes on where it was; it is removed when training ends.
+    without it all epochs run. `start` warm-starts from vectors of the same width (those of the
+    last release, say), without it from the singular vectors of the normalised graph. `checkpoint`
+    names a file in which every epoch is kept, so that a killed run goes on where it was; it is
+    removed when training ends.
     """
 
     config: GnnConfig = GnnConfig()
@@ -87,18 +94,19 @@ class GnnEmbedder:
     def embed(
         self, graph: EmbeddingGraph, *, seed: int, progress: Progress | None = None
     ) -> Embeddings:
-        """Unit vectors of users, items and tags. Raises SettingError when `start` does not fit.
+        """Vectors whose products rank: users by item_outputs; a sum of items by item_outputs.
 
         The best epoch on the validation part is returned, the start itself (epoch 0) included.
+        Raises SettingError when `start` does not fit.
         """
         config = self.config
         device = _device(config.device)
-        edges = Edges.of(graph, device)
-        network = Network(self._start(graph, seed), graph.counts).to(device)
+        edges = Edges.of(graph, config, device)
+        network = Network(self._start(graph, seed)).to(device)
         optimizer = self.optimizer(list(network.parameters()), config.learning_rate)
         state = _State(self, graph, seed)
-        state.resume(network, optimizer)
-        if state.epoch == 0:
+        if not state.resume(network, optimizer):
+            sharpen(network, edges, graph.user_items, config, seed)
             state.look(network, edges, graph, self.validation)
         while state.epoch < config.epochs and not state.stale and graph.user_items.nnz:
             loss = train_epoch(
@@ -112,32 +120,34 @@ class GnnEmbedder:
                 progress("gnn", state.epoch / config.epochs)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
-        users, items, _ = graph.counts
-        best = state.best
-        return Embeddings(
-            best[:users],
-            best[users : users + items],
-            best[users + items :],
-            None,
-            {
-                "config": asdict(config),
-                "epochs": state.epoch,
-                "best_epoch": state.best_epoch,
-                "losses": state.losses,
-                "validation_recall": state.recalls,
-                "device": str(device),
-            },
-        )
+        report = {
+            "config": asdict(config),
+            "epochs": state.epoch,
+            "best_epoch": state.best_epoch,
+            "losses": state.losses,
+            "validation_recall": state.recalls,
+            "device": str(device),
+        }
+        best_users, best_items, best_tags, best_outputs = state.best
+        return Embeddings(best_users, best_items, best_tags, best_outputs, report)
 
-    def _start(self, graph: EmbeddingGraph, seed: int) -> Vectors:
+    def _start(self, graph: EmbeddingGraph, seed: int) -> Tables:
         if self.start is None:
-            return spectral_start(graph, self.config.dimensions, seed)
-        parts = [self.start.users, self.start.items, self.start.tags]
-        expected = [(count, self.config.dimensions) for count in graph.counts]
+            return spectral_start(graph, self.config.dimensions, self.config.shift, seed)
+        outputs = self.start.items if self.start.item_outputs is None else self.start.item_outputs
+        parts = (self.start.items, outputs, self.start.tags)
+        _, items, tags = graph.counts
+        expected = [(count, self.config.dimensions) for count in (items, items, tags)]
         if [part.shape for part in parts] != expected:
             shapes = [part.shape for part in parts]
             raise SettingError(f"start has shapes {shapes}, the graph and config ask {expected}")
-        return np.concatenate(parts).astype(np.float32)
+        # Exported vectors carry their degrees in their lengths; inside, the edges carry them.
+        degrees = shifted_degrees(graph.user_items, self.config.shift)[1][:, None]
+        return (
+            scaled(parts[0] * np.sqrt(degrees)),
+            scaled(parts[1] / degrees**self.config.popularity),
+            scaled(parts[2]),
+        )
 
 
 @dataclass(frozen=True)
@@ -147,59 +157,138 @@ class Edges:
     histories: sparse.csr_matrix  # (u, i)
     item_tags: torch.Tensor | None  # (i, t)
     item_items: torch.Tensor | None  # (i, i)
+    lengths: torch.Tensor  # (i, 1): what popularity does to output vectors, 1 on average
+    degrees: NDArray[np.float64]  # (i,): shifted
     device: torch.device
 
     @classmethod
-    def of(cls, graph: EmbeddingGraph, device: torch.device) -> "Edges":
+    def of(cls, graph: EmbeddingGraph, config: GnnConfig, device: torch.device) -> "Edges":
         """Both sides of each relation scaled by degree**-1/2; empty relations are None."""
         others = [
             None if part is None or part.nnz == 0 else to_torch(normalised(part)).to(device)
             for part in (graph.item_tags, graph.item_items)
         ]
-        return cls(normalised(graph.user_items), others[0], others[1], device)
+        degrees = shifted_degrees(graph.user_items, config.shift)[1]
+        lengths = degrees**config.popularity
+        lengths = (lengths / max(float(lengths.mean()), 1e-12)).astype(np.float32)
+        histories = normalised(graph.user_items, config.shift)
+        column = torch.from_numpy(lengths[:, None]).to(device)
+        return cls(histories, others[0], others[1], column, degrees, device)
 
 
 class Network(torch.nn.Module):
-    """A vector for every node and one learned weight for each kind of edge."""
+    """Two vectors for every item, one for every tag, and a learned weight for each kind of edge."""
 
-    def __init__(self, start: Vectors, counts: tuple[int, int, int]) -> None:
+    def __init__(self, start: Tables) -> None:
         super().__init__()
-        users, items, _ = counts
-        self.users = torch.nn.Parameter(torch.from_numpy(start[:users].copy()))
-        self.items = torch.nn.Parameter(torch.from_numpy(start[users : users + items].copy()))
-        self.tags = torch.nn.Parameter(torch.from_numpy(start[users + items :].copy()))
-        self.weights = torch.nn.Parameter(torch.tensor([1.0, 0.3, 0.1]))  # history, tags, relations
+        self.items, self.outputs, self.tags = (
+            torch.nn.Parameter(torch.from_numpy(part.copy())) for part in start
+        )
+        self.weights = torch.nn.Parameter(torch.tensor([[0.3, 0.1], [0.3, 0.1]]))
+        self.sharpness = torch.nn.Parameter(torch.tensor(0.0))  # log of what scales the scores
         self.conv = SimpleConv(aggr="sum")
 
-    def item_vectors(self, edges: Edges) -> torch.Tensor:
-        """(i, d): an item's own vector with those of its tags and related items."""
-        vectors = self.items
-        if edges.item_tags is not None:
-            vectors = vectors + self.weights[1] * self.conv(
-                (self.tags, self.items), edges.item_tags
-            )
-        if edges.item_items is not None:
-            related = self.conv((self.items, self.items), edges.item_items)
-            vectors = vectors + self.weights[2] * related
-        return vectors
+    def item_inputs(self, edges: Edges) -> torch.Tensor:
+        """(i, d): what an item tells of a history it is in."""
+        return self._with_neighbours(self.items, self.weights[0], edges)
 
-    def user_vectors(
-        self, items: torch.Tensor, rows: torch.Tensor, histories: torch.Tensor
+    def item_outputs(self, edges: Edges) -> torch.Tensor:
+        """(i, d): what a user's vector is compared with; longer for popular items."""
+        return self._with_neighbours(self.outputs, self.weights[1], edges) * edges.lengths
+
+    def user_vectors(self, items: torch.Tensor, histories: torch.Tensor) -> torch.Tensor:
+        """(b, d) unit vectors: the propagated input vectors (i, d) of histories (b, i)."""
+        # No user has a vector of its own to be updated; the conv asks for the target's rows.
+        own = items.new_zeros((histories.shape[0], 1))
+        return functional.normalize(self.conv((items, own), histories), dim=1, eps=1e-8)
+
+    def _with_neighbours(
+        self, own: torch.Tensor, weights: torch.Tensor, edges: Edges
     ) -> torch.Tensor:
-        """(b, d) of the users `rows`: their own vector with those of their histories (b, i)."""
-        own = self.users[rows]
-        return own + self.weights[0] * self.conv((items, own), histories)
-
-    def export(self, edges: Edges) -> Vectors:
-        """(u + i + t, d) unit vectors of every node, with whole histories."""
-        with torch.no_grad():
-            items = self.item_vectors(edges)
-            rows = torch.arange(self.users.shape[0], device=edges.device)
-            histories = to_torch(edges.histories).to(edges.device)
-            users = self.user_vectors(items, rows, histories)
-            every = torch.cat([users, items, self.tags])
-            vectors: Vectors = functional.normalize(every, dim=1, eps=1e-8).cpu().numpy()
+        vectors = own
+        if edges.item_tags is not None:
+            vectors = vectors + weights[0] * self.conv((self.tags, own), edges.item_tags)
+        if edges.item_items is not None:
+            vectors = vectors + weights[1] * self.conv((own, own), edges.item_items)
         return vectors
+
+    def export(self, edges: Edges) -> tuple[Vectors, Vectors, Vectors, Vectors]:
+        """Users, items, tags and item outputs, with whole histories.
+
+        Item vectors carry degree**-1/2, so that a plain sum over a history is its user's vector.
+        """
+        with torch.no_grad():
+            items = self.item_inputs(edges)
+            users = self.user_vectors(items, to_torch(edges.histories).to(edges.device))
+            made = [users, items, self.tags, self.item_outputs(edges)]
+        parts = [np.ascontiguousarray(part.detach().cpu().numpy()) for part in made]
+        parts[1] = parts[1] / np.sqrt(edges.degrees, dtype=np.float64)[:, None]
+        return parts[0], scaled(parts[1], 1.0), parts[2].copy(), scaled(parts[3], 1.0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some users: what is left of their histories, what is hidden, and the sampled negatives."""
+
+    histories: sparse.csr_matrix  # (b, i), normalised
+    targets: sparse.csr_matrix  # (b, i), weights of the hidden pairs
+    negatives: NDArray[np.int64]  # (k,)
+    chances: NDArray[np.float32]  # (k,): how likely each negative was to be drawn
+
+    @classmethod
+    def of(
+        cls,
+        edges: Edges,
+        user_items: sparse.csr_matrix,
+        chosen: NDArray[np.int64],
+        config: GnnConfig,
+        rng: np.random.Generator,
+    ) -> "Batch":
+        """Hide each pair with chance `hidden`; draw items by the root of their degree."""
+        histories, targets = edges.histories[chosen], user_items[chosen]
+        hidden = rng.random(histories.nnz) < config.hidden
+        histories.data = np.where(hidden, 0, histories.data).astype(np.float32)
+        targets.data = np.where(hidden, targets.data, 0).astype(np.float32)
+        shares = np.sqrt(edges.degrees)
+        chances = np.minimum(1.0, config.negatives * shares / shares.sum())
+        negatives = np.flatnonzero(rng.random(len(chances)) < chances)
+        return cls(histories, targets, negatives, chances[negatives].astype(np.float32))
+
+    def loss(self, network: Network, edges: Edges, log_scale: torch.Tensor) -> torch.Tensor:
+        """The network's loss on these users, with scores times exp(log_scale)."""
+        items, outputs = network.item_inputs(edges), network.item_outputs(edges)
+        histories, targets = (
+            to_torch(part).to(edges.device) for part in (self.histories, self.targets)
+        )
+        users = network.user_vectors(items, histories) * log_scale.exp()
+        wanted = network.conv((outputs, users), targets)  # (b, i) @ (i, d) -> (b, d)
+        rows = torch.from_numpy(self.negatives).to(edges.device)
+        weights = np.asarray(self.targets.sum(axis=1), dtype=np.float32).ravel()
+        return batch_loss(
+            users,
+            wanted,
+            torch.from_numpy(weights).to(edges.device),
+            outputs.index_select(0, rows),
+            torch.from_numpy(np.log(self.chances)).to(edges.device),
+        )
+
+
+def batch_loss(
+    users: torch.Tensor,
+    wanted: torch.Tensor,
+    weights: torch.Tensor,
+    negatives: torch.Tensor,
+    log_chances: torch.Tensor,
+) -> torch.Tensor:
+    """Mean -log softmax of the hidden items, each weighted; 0 when nothing is hidden.
+
+    `users` (b, d); `wanted` (b, d) sums of the hidden items' outputs times their weights, whose
+    sums are `weights` (b,); `negatives` (k, d) outputs drawn with the chances whose logs are
+    `log_chances` (k,): each stands for 1 / chance items, so the sum below estimates that over
+    all items without bias.
+    """
+    against = torch.logsumexp(users @ negatives.T - log_chances, 1)  # (b, d) @ (d, k) -> (b,)
+    return (weights @ against - (users * wanted).sum()) / weights.sum().clamp(min=1e-12)
 
 
 def train_epoch(
@@ -215,93 +304,37 @@ def train_epoch(
     `user_items` (u, i) says by its weights how much each pair counts.
     """
     rng = np.random.default_rng(seed)
-    mean_weight = max(float(user_items.data.mean()), 1e-12)
-    total = 0.0
-    active = np.flatnonzero(np.diff(user_items.indptr))
-    order = rng.permutation(active)
+    total = weight = 0.0
+    order = rng.permutation(np.flatnonzero(np.diff(user_items.indptr)))
     for begin in range(0, len(order), config.batch):
-        chosen = order[begin : begin + config.batch]
-        pairs = user_items[chosen].tocoo()
-        histories = edges.histories[chosen]
-        histories.data *= (rng.random(histories.nnz) >= config.hidden) / (1 - config.hidden)
-        negatives = rng.integers(user_items.shape[1], size=config.negatives)
+        batch = Batch.of(edges, user_items, order[begin : begin + config.batch], config, rng)
         optimizer.zero_grad(set_to_none=True)
-        items = network.item_vectors(edges)
-        users = network.user_vectors(
-            items, torch.from_numpy(chosen).to(edges.device), to_torch(histories).to(edges.device)
-        )
-        loss = batch_loss(
-            users,
-            items,
-            torch.from_numpy(pairs.row.astype(np.int64)).to(edges.device),
-            torch.from_numpy(pairs.col.astype(np.int64)).to(edges.device),
-            torch.from_numpy(negatives).to(edges.device),
-            torch.from_numpy((pairs.data / mean_weight).astype(np.float32)).to(edges.device),
-            temperature=config.temperature,
-        )
+        loss = batch.loss(network, edges, network.sharpness)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        total += float(loss.detach()) * pairs.nnz
-    return total / max(user_items.nnz, 1)
+        pairs = float(batch.targets.sum())
+        total += float(loss.detach()) * pairs
+        weight += pairs
+    return total / max(weight, 1e-12)
 
 
-def batch_loss(
-    users: torch.Tensor,
-    items: torch.Tensor,
-    pair_users: torch.Tensor,
-    pair_items: torch.Tensor,
-    negatives: torch.Tensor,
-    weights: torch.Tensor,
-    *,
-    temperature: float,
-) -> torch.Tensor:
-    """Mean weighted -log softmax of each pair's cosine among its own and the shared negatives.
+def sharpen(
+    network: Network, edges: Edges, user_items: sparse.csr_matrix, config: GnnConfig, seed: int
+) -> None:
+    """Set the scale of the scores to the one, of a row of powers of two, with the least loss.
 
-    `users` (b, d) and `items` (i, d) of any length; `pair_users` rows of `users`, `pair_items`
-    and `negatives` rows of `items`; `weights` one per pair.
+    Without it the first steps of training undo what the start knows.
     """
-    subjects = functional.normalize(users, dim=1, eps=1e-8) / temperature  # (b, d)
-    others = functional.normalize(items[negatives], dim=1, eps=1e-8)  # (k, d)
-    against = torch.logsumexp(subjects @ others.T, 1)  # (b, d) @ (d, k) -> (b,)
-    wanted = functional.normalize(items[pair_items], dim=1, eps=1e-8)  # (m, d)
-    positive = (subjects[pair_users] * wanted).sum(1)  # (m,)
-    return (weights * (torch.logaddexp(positive, against[pair_users]) - positive)).mean()
-
-
-def spectral_start(graph: EmbeddingGraph, dimensions: int, seed: int) -> Vectors:
-    """(u + i + t, d) start: singular vectors of the items' side against users and tags.
-
-    Each is scaled by the root of its value. Randomised subspace iteration (Halko et al. 2011,
-    arXiv 0909.4061), four rounds. Directions beyond the rank are small noise, open to training.
-    """
-    users, items, tags = graph.counts
     rng = np.random.default_rng(seed)
-    start = rng.normal(0, 0.01, (users + items + tags, dimensions)).astype(np.float32)
-    rank = min(dimensions, items, users + tags)
-    if rank == 0 or graph.user_items.nnz + graph.item_tags.nnz == 0:
-        return start
-    others = np.r_[0:users, users + items : users + items + tags]
-    block = sparse.vstack(
-        [normalised(graph.user_items), 0.3 * normalised(sparse.csr_matrix(graph.item_tags.T))]
-    ).tocsr()  # (u + t, i)
-    basis = rng.normal(size=(items, min(rank + 16, items))).astype(np.float32)
-    for _ in range(4):
-        basis, _ = np.linalg.qr(block.T @ (block @ basis))
-    left, values, right = np.linalg.svd(block @ basis, full_matrices=False)
-    roots = np.sqrt(values[:rank])
-    start[users : users + items, :rank] += (basis @ right[:rank].T) * roots
-    start[others, :rank] += left[:, :rank] * roots
-    scale = np.sqrt(np.mean(np.square(start), dtype=np.float64))
-    return (start * (0.1 / max(scale, 1e-12))).astype(np.float32)
-
-
-def normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Dr^-1/2 A Dc^-1/2 with weighted degrees of rows and columns; empty ones stay empty."""
-    scales = []
-    for axis in (1, 0):
-        degrees = np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
-        scales.append(sparse.diags(1.0 / np.sqrt(np.where(degrees > 0, degrees, 1.0))))
-    return sparse.csr_matrix(scales[0] @ matrix @ scales[1], dtype=np.float32)
+    active = np.flatnonzero(np.diff(user_items.indptr))
+    chosen = np.sort(rng.permutation(active)[:512])
+    if len(chosen) == 0:
+        return
+    batch = Batch.of(edges, user_items, chosen, config, rng)
+    with torch.no_grad():
+        grid = torch.arange(-4, 12, device=edges.device) * 0.6931472
+        losses = torch.stack([batch.loss(network, edges, scale) for scale in grid])
+        network.sharpness.copy_(grid[losses.argmin()])
 
 
 def to_torch(matrix: sparse.csr_matrix) -> torch.Tensor:
@@ -326,7 +359,7 @@ class _State:
         self.best_epoch = 0
         self.losses: list[float] = []
         self.recalls: list[float] = []
-        self.best: Vectors = np.zeros((0, 0), dtype=np.float32)
+        self.best: tuple[Vectors, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -342,10 +375,7 @@ class _State:
     ) -> None:
         vectors = network.export(edges)
         if validation is not None:
-            users, items, _ = graph.counts
-            recall = recall_at_20(
-                vectors[:users], vectors[users : users + items], graph.user_items, validation
-            )
+            recall = recall_at_20(vectors[0], vectors[3], graph.user_items, validation)
             self.recalls.append(recall)
             if recall < max(self.recalls) or self.recalls.count(recall) > 1:
                 return
@@ -366,7 +396,7 @@ class _State:
                     "best_epoch": self.best_epoch,
                     "losses": self.losses,
                     "recalls": self.recalls,
-                    "best": torch.from_numpy(self.best),
+                    "best": [torch.from_numpy(part) for part in self.best],
                 },
                 target,
             )
@@ -374,21 +404,22 @@ class _State:
             os.fsync(target.fileno())
         aside.replace(self.file)
 
-    def resume(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
+    def resume(self, network: Network, optimizer: torch.optim.Optimizer) -> bool:
         """Take up a checkpoint of the same graph, config and seed; leave any other alone."""
         if self.file is None or not self.file.exists():
-            return
+            return False
         try:
             saved: dict[str, Any] = torch.load(self.file, weights_only=True)
         except Exception:  # noqa: BLE001 - whatever a damaged file raises, training starts anew
-            return
+            return False
         if saved.get("fingerprint") != self.fingerprint:
-            return
+            return False
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         self.epoch, self.best_epoch = saved["epoch"], saved["best_epoch"]
         self.losses, self.recalls = saved["losses"], saved["recalls"]
-        self.best = saved["best"].numpy()
+        self.best = tuple(part.numpy() for part in saved["best"])
+        return True
 
 
 def recall_at_20(
@@ -419,7 +450,9 @@ def _fingerprint(embedder: GnnEmbedder, graph: EmbeddingGraph, seed: int) -> str
             for array in (matrix.indptr, matrix.indices, matrix.data):
                 digest.update(np.ascontiguousarray(array).data)
     if embedder.start is not None:
-        digest.update(np.ascontiguousarray(embedder.start.items).data)
+        for part in (embedder.start.items, embedder.start.item_outputs, embedder.start.tags):
+            if part is not None:
+                digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

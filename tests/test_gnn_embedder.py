@@ -35,9 +35,8 @@ def noise(graph, dimensions=16):
 def learns(optimizer):
     """Niche share of the neighbours after training from noise with this optimizer."""
     graph, niche = niches()
-    made = GnnEmbedder(GnnConfig(**SMALL), start=noise(graph), optimizer=optimizer).embed(
-        graph, seed=1
-    )
+    config = GnnConfig(**{**SMALL, "epochs": 30})
+    made = GnnEmbedder(config, start=noise(graph), optimizer=optimizer).embed(graph, seed=1)
     return neighbours_in_niche(made.items, niche), made.report["losses"]
 
 
@@ -54,42 +53,71 @@ def test_a_loop_whose_optimizer_does_nothing_fails_the_same_check():
 
 
 def test_gradients_of_a_batch_are_those_worked_out_by_hand():
-    """loss = mean w * (logaddexp(p, logsumexp n) - p), with p and n cosines over temperature."""
+    """loss = sum over pairs of w * (log sum_k exp(u . n_k) / c_k - u . q), over the sum of w."""
     rng = np.random.default_rng(2)
-    users, items = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
-    pair_users, pair_items = np.array([0, 0, 2, 1]), np.array([1, 4, 0, 5])
-    negatives, weights, tau = np.array([2, 3, 2]), np.array([1.0, 2.0, 0.5, 1.0]), 0.5
-    given = [torch.tensor(part, requires_grad=True) for part in (users, items)]
+    users, outputs = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
+    targets = np.zeros((3, 6))
+    targets[[0, 0, 2, 1], [1, 4, 0, 5]] = [1.0, 2.0, 0.5, 1.0]
+    drawn, chances = np.array([2, 3, 4]), np.array([0.5, 1.0, 0.25])
+    given = [torch.tensor(part, requires_grad=True) for part in (users, outputs)]
     loss = gnn.batch_loss(
-        *given,
-        torch.from_numpy(pair_users),
-        torch.from_numpy(pair_items),
-        torch.from_numpy(negatives),
-        torch.from_numpy(weights),
-        temperature=tau,
+        given[0],
+        torch.from_numpy(targets) @ given[1],
+        torch.from_numpy(targets.sum(axis=1)),
+        given[1][torch.from_numpy(drawn)],
+        torch.log(torch.from_numpy(chances)),
     )
     loss.backward()
 
-    lengths_u = np.linalg.norm(users, axis=1, keepdims=True)
-    lengths_i = np.linalg.norm(items, axis=1, keepdims=True)
-    unit_u, unit_i = users / lengths_u, items / lengths_i
-    by_u, by_i, total = np.zeros_like(users), np.zeros_like(items), 0.0
-    for u, i, w in zip(pair_users, pair_items, weights, strict=True):
-        candidates = np.array([i, *negatives])
-        logits = unit_i[candidates] @ unit_u[u] / tau
-        chances = np.exp(logits) / np.exp(logits).sum()
-        total += -w * np.log(chances[0]) / len(weights)
-        pull = (chances - (np.arange(4) == 0)) * w / len(weights) / tau
-        by_u[u] += pull @ unit_i[candidates]
-        for candidate, amount in zip(candidates, pull, strict=True):
-            by_i[candidate] += amount * unit_u[u]
+    by_users, by_outputs, total = np.zeros_like(users), np.zeros_like(outputs), 0.0
+    for u, i in np.argwhere(targets):
+        w = targets[u, i] / targets.sum()
+        raised = np.exp(outputs[drawn] @ users[u]) / chances
+        total += w * (np.log(raised.sum()) - users[u] @ outputs[i])
+        by_users[u] -= w * outputs[i]
+        by_outputs[i] -= w * users[u]
+        for item, share in zip(drawn, raised / raised.sum(), strict=True):
+            by_users[u] += w * share * outputs[item]
+            by_outputs[item] += w * share * users[u]
     assert loss.item() == pytest.approx(total)
-    for got, grad, unit, length in (
-        (given[0].grad, by_u, unit_u, lengths_u),
-        (given[1].grad, by_i, unit_i, lengths_i),
-    ):
-        through_length = (grad - unit * (grad * unit).sum(1, keepdims=True)) / length
-        np.testing.assert_allclose(got.numpy(), through_length, atol=1e-12)
+    np.testing.assert_allclose(given[0].grad.numpy(), by_users, atol=1e-12)
+    np.testing.assert_allclose(given[1].grad.numpy(), by_outputs, atol=1e-12)
+
+
+def test_sampled_negatives_stand_for_all_items():
+    """The sum over drawn items, each over its chance, is on average that over all of them."""
+    graph, _ = niches()
+    config = GnnConfig(**{**SMALL, "negatives": 30})
+    edges = gnn.Edges.of(graph, config, torch.device("cpu"))
+    rng = np.random.default_rng(5)
+    values, rows = np.arange(1.0, 91.0), np.arange(10)
+    sums = []
+    for _ in range(2000):
+        batch = gnn.Batch.of(edges, graph.user_items, rows, config, rng)
+        sums.append((values[batch.negatives] / batch.chances).sum())
+    error = np.std(sums) / len(sums) ** 0.5
+    assert abs(np.mean(sums) - values.sum()) < 5 * error
+
+
+def test_a_sum_of_item_vectors_over_a_history_is_its_users_vector():
+    """That is how a history is asked for at serving time."""
+    graph, _ = niches()
+    made = GnnEmbedder(GnnConfig(**{**SMALL, "epochs": 2})).embed(graph, seed=1)
+    summed = graph.user_items @ made.items
+    unit = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, made.users, atol=1e-5)
+
+
+def test_training_goes_on_from_the_vectors_of_a_release():
+    graph, _ = niches()
+    first = GnnEmbedder(GnnConfig(**SMALL)).embed(graph, seed=1)
+    again = GnnEmbedder(GnnConfig(**{**SMALL, "learning_rate": 1e-9}), start=first).embed(
+        EmbeddingGraph(graph.user_items, sparse.csr_matrix((90, 12), dtype=np.float32)), seed=1
+    )
+    cosines = (first.items * again.items).sum(1) / (
+        np.linalg.norm(first.items, axis=1) * np.linalg.norm(again.items, axis=1)
+    )
+    assert cosines.min() > 0.999
 
 
 def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(tmp_path):
@@ -137,7 +165,7 @@ def test_it_stops_early_and_never_ends_below_its_start():
     recalls = made.report["validation_recall"]
     assert made.report["epochs"] < 200
     assert max(recalls) == recalls[made.report["best_epoch"]] >= recalls[0]
-    best = gnn.recall_at_20(made.users, made.items, graph.user_items, held)
+    best = gnn.recall_at_20(made.users, made.item_outputs, graph.user_items, held)
     assert best == pytest.approx(max(recalls))
 
 
@@ -153,7 +181,8 @@ def test_items_never_seen_fall_into_their_niche_by_tags_and_by_words():
         tags.eliminate_zeros()
         said.eliminate_zeros()
         cold = apply(learned, tags[held], said[held])
-        nearest = np.argsort(-(cold @ made.items.T), axis=1)[:, :10]
+        unit = made.items / np.linalg.norm(made.items, axis=1, keepdims=True)
+        nearest = np.argsort(-(cold @ unit.T), axis=1)[:, :10]
         assert (niche[~held][nearest] == niche[held][:, None]).mean() >= 0.9
         row = tags[held][0]
         one = fold_in_item(learned, row.indices, row.data, said[held][0].indices)
