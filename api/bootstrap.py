@@ -46,6 +46,8 @@ def open_store(settings: Settings) -> "GraphStore":
             user=settings.neo4j_user,
             password=password(settings),
             database=settings.neo4j_database,
+            deadline=settings.neo4j_deadline,
+            bulk_deadline=max(60.0, settings.neo4j_deadline),
         )
     raise SettingError(
         f"setting 'store': {settings.store!r} is neither 'embedded' nor the URI of a Neo4j "

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         None, description="file whose first line is the password at the Neo4j server"
     )
     neo4j_database: str = Field("neo4j", description="database at the Neo4j server")
+    neo4j_deadline: float = Field(
+        5.0, ge=1, le=600, description="seconds a small call to the Neo4j server may take"
+    )
     max_rejects: float = Field(
         0.05, ge=0, le=1, description="share of rejected rows at which a load stops"
     )

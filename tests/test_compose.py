@@ -109,6 +109,7 @@ def test_a_server_with_these_settings_carries_the_store_and_the_command_line(com
         environment |= {
             "NICHEGRAPH_HOME": str(tmp_path / "home"),
             "NICHEGRAPH_STORE": server.uri,
+            "NICHEGRAPH_NEO4J_DEADLINE": "60",  # a server just started, beside other tests
             "NICHEGRAPH_NEO4J_PASSWORD_FILE": str(secret),
         }
         file = tmp_path / "events.csv"

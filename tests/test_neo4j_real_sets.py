@@ -31,6 +31,7 @@ def test_a_real_set_gives_the_same_release_from_either_store(
         monkeypatch.setenv("NICHEGRAPH_NEO4J_USER", address.user)
         monkeypatch.setenv("NICHEGRAPH_NEO4J_PASSWORD", address.password)
         monkeypatch.setenv("NICHEGRAPH_NEO4J_DATABASE", address.database)
+        monkeypatch.setenv("NICHEGRAPH_NEO4J_DEADLINE", "60")
         homes.append(Home(tmp_path / store.split(":")[0]))
         command = ["--home", str(homes[-1].folder)]
         assert run([*command, "load", str(folder), *load]) == 0, capsys.readouterr().err
