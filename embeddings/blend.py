@@ -182,7 +182,7 @@ def fit_blend(
 
     `sample` users judge, fewer in the preset fast.
     """
-    scorers = FAST if preset == "fast" else DEFAULT
+    scorers: tuple[Scorer, ...] = FAST if preset == "fast" else DEFAULT
     if fit.nnz > STRONG_RIDGE_ENTRIES:
         scorers = tuple(s for s in scorers if s.kind != "ridge" or s.strength < 30)
     recipe = _neutral(scorers, features, preset, fit.shape[1])
