@@ -132,8 +132,10 @@ def _choose(  # type: ignore[no-untyped-def]
     vectors = np.empty((width, pool), np.float32)  # dimensions first: loops over candidates
     like = np.empty(pool, np.float32)
     steps = np.empty((min(n, pool), pool), np.float32)  # of the growing Cholesky factor
-    short = np.zeros(pool, np.float32)  # gain in calibration
+    nearer = np.empty(pool, np.float32)  # gain in calibration, as of when it was last asked for
     shown = np.zeros(mix.shape[1], np.float32)  # domains of the list so far
+    worth = np.zeros(mix.shape[1], np.float32)  # of more of each domain
+    arrivals = np.empty(pool, np.float32)  # of a race that the drawn items win
     for s in range(subjects):
         count = 0
         while count < pool and items[s, count] >= 0:
@@ -143,10 +145,8 @@ def _choose(  # type: ignore[no-untyped-def]
         relevance, diversity, tail, newness, balance, exploration, dpp = weights[s]
         balanced = balance > 0 and mix.shape[1] > 0 and mix[s].sum() > 0
         scale = max(scores[s, 0], np.float32(1e-12))
-        short[:] = 0.0
+        nearer[:] = np.inf if balanced else 0.0
         shown[:] = 0.0
-        if balanced:
-            who, where, share = _pairs_of(items[s, :count], indptr, domains, shares, mix[s])
         for c in range(count):
             item = items[s, c]
             gain = relevance * scores[s, c] / scale
@@ -156,18 +156,24 @@ def _choose(  # type: ignore[no-untyped-def]
             if diversity > 0:
                 for d in range(width):
                     vectors[d, c] = likeness[item, d]
+        if exploration > 0:
+            _race(items[s, :count], scores[s], scale, draws[s], arrivals[:count])
         for place in range(min(n, count)):
             if balanced:
-                _calibration(who, where, share, place + 1, mix[s], shown, short)
+                _worths(mix[s], shown, place + 1, worth)
             best, best_value = -1, -np.inf
             if np.floor((place + 1) * exploration) > np.floor(place * exploration):
-                best = _drawn(items[s, :count], scores[s], gains, scale, draws[s])
+                best = np.where(gains[:count] == -np.inf, np.inf, arrivals[:count]).argmin()
             else:
                 for c in range(count):
-                    if gains[c] != -np.inf:
-                        value = gains[c] - diversity * nearest[c] + balance * short[c]
-                        if value > best_value:
-                            best, best_value = c, value
+                    if gains[c] == -np.inf:
+                        continue
+                    value = gains[c] - diversity * nearest[c]
+                    if balanced and value + balance * nearer[c] > best_value:
+                        nearer[c] = _nearer(items[s, c], indptr, domains, shares, mix[s], worth)
+                    value += balance * nearer[c]
+                    if value > best_value:
+                        best, best_value = c, value
             chosen = items[s, best]
             rows[s, place], kept[s, place] = chosen, scores[s, best]
             gains[best] = -np.inf
@@ -209,39 +215,32 @@ def _project(like, steps, left, nearest, place, best, count):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _pairs_of(items, indptr, domains, shares, own):  # type: ignore[no-untyped-def]
-    """Each candidate's domains that the subject cares for: place, domain and share of each."""
-    total = 0
-    for c in range(len(items)):
-        total += indptr[items[c] + 1] - indptr[items[c]]
-    who, where = np.empty(total, np.int32), np.empty(total, np.int32)
-    share, count = np.empty(total, np.float32), 0
-    for c in range(len(items)):
-        for at in range(indptr[items[c]], indptr[items[c] + 1]):
-            if own[domains[at]] > 0:
-                who[count], where[count], share[count] = c, domains[at], shares[at]
-                count += 1
-    return who[:count], where[:count], share[:count]
+def _worths(own, shown, length, worth):  # type: ignore[no-untyped-def]
+    """What more of each domain is worth to a list of this length; 0 to who cares for none of it.
+
+    Neither a longer list nor one that shows more of a domain makes it worth more, so what an item
+    gained at an earlier place bounds what it gains now: few need to be asked again (the lazy
+    greedy choice of Minoux 1978, doi:10.1007/BFb0006528).
+    """
+    for d in range(len(own)):
+        worth[d] = 0.0
+        if own[d] > 0:
+            worth[d] = (1 - BLUR) / ((1 - BLUR) * shown[d] + BLUR * own[d] * length)
 
 
 @njit(cache=True, nogil=True)
-def _calibration(who, where, share, length, own, shown, short):  # type: ignore[no-untyped-def]
-    """By how much each candidate brings a list of this length nearer to the own mix, in nats.
+def _nearer(item, indptr, domains, shares, own, worth):  # type: ignore[no-untyped-def]
+    """By how much an item brings the list nearer to the own mix, in nats.
 
-    Of the divergence sum p log(p / q) only the parts of a candidate's domains change, but for
-    the length of the list, which changes for all candidates alike.
+    Of the divergence sum p log(p / q) only the parts of the item's domains change, but for the
+    length of the list, which changes for all candidates alike.
     """
-    step = np.zeros(len(own), np.float32)
-    for d in range(len(own)):
+    total = np.float32(0.0)
+    for at in range(indptr[item], indptr[item + 1]):
+        d = domains[at]
         if own[d] > 0:
-            step[d] = (1 - BLUR) / ((1 - BLUR) * shown[d] + BLUR * own[d] * length)
-    change = np.empty(len(who), np.float32)
-    for at in range(len(who)):
-        change[at] = 1 + share[at] * step[where[at]]
-    _logarithms(change)
-    short[:] = 0.0
-    for at in range(len(who)):
-        short[who[at]] += own[where[at]] * change[at]
+            total += own[d] * np.log(np.float32(1.0) + shares[at] * worth[d])
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -263,18 +262,17 @@ def _logarithms(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _drawn(items, scores, gains, scale, seed):  # type: ignore[no-untyped-def]
-    """One of the free candidates, by chance, in proportion to relevance: the first of a race."""
-    best, soonest = -1, np.inf
+def _race(items, scores, scale, seed, arrivals):  # type: ignore[no-untyped-def]
+    """When each candidate arrives, by chance, sooner the more relevant it is (exponential).
+
+    Who arrives first of those that are free is drawn in proportion to relevance.
+    """
     for c in range(len(items)):
-        if gains[c] == -np.inf:
-            continue
         z = seed + np.uint64(items[c] + 1) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
-        uniform = (np.float64(z >> np.uint64(11)) + 0.5) / 9007199254740992.0
-        arrival = -np.log(uniform) / max(scores[c] / scale, 1e-6)
-        if arrival < soonest:
-            best, soonest = c, arrival
-    return best
+        arrivals[c] = (np.float64(z >> np.uint64(11)) + 0.5) / 9007199254740992.0
+    _logarithms(arrivals)
+    for c in range(len(items)):
+        arrivals[c] = -arrivals[c] / max(scores[c] / scale, np.float32(1e-6))
