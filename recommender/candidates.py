@@ -117,8 +117,8 @@ def _top_of_table(  # type: ignore[no-untyped-def]
     rows = np.full((subjects, n), -1, np.int32)
     best = np.full((subjects, n), -np.inf, np.float32)
     scores = np.zeros(catalogue, np.float32)
-    state = np.zeros(catalogue, np.uint8)  # 1: in `touched`, 2: blocked
-    touched = np.empty(catalogue, np.int32)
+    state = np.zeros(catalogue, np.uint8)  # + 1: in `touched`, + 2: blocked
+    touched = np.empty(catalogue + 1, np.int32)  # one more: the next is written before it counts
     for s in range(subjects):
         shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
         for item in shut:
@@ -130,21 +130,18 @@ def _top_of_table(  # type: ignore[no-untyped-def]
                 other = neighbours[item, k]
                 if other < 0:
                     break
-                if state[other] == 2:
-                    continue
-                if state[other] == 0:
-                    state[other] = 1
-                    touched[count] = other
-                    count += 1
+                touched[count] = other  # no branches: they would be mispredicted
+                count += 1 - (state[other] & 1)
+                state[other] |= 1
                 scores[other] += weight * strengths[item, k]
         found = 0
         allowed = masks[mask[s]]
         for t in range(count):
             item = touched[t]
-            score = scores[item]
+            score, free = scores[item], state[item] == 1 and allowed[item]
             scores[item] = 0.0
             state[item] = 0
-            if allowed[item] and score > 0:
+            if free and score > 0:
                 found = keep_best(rows[s], best[s], found, item, score)
         for item in shut:
             state[item] = 0

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from recommender.candidates import F32, I32, Ranking, Subjects
 from recommender.release import Release
-from recommender.rerank import POOL, Traits, freshness, rerank
+from recommender.rerank import POOL, Traits, chosen_places, freshness
 from recommender.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
 
 Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
@@ -198,14 +198,17 @@ def shares_of(item_domains: csr_array) -> dict[str, Any]:
 
 
 def _reranked(lists: Lists, weights: F32, traits: Traits, n: int) -> Lists:
-    chosen = rerank(Ranking(lists.items, lists.scores), weights, traits, n)
-    at = _places(lists.items, chosen.items)
-    return Lists(
-        chosen.items,
-        chosen.scores,
+    at = chosen_places(Ranking(lists.items, lists.scores), weights, traits, n)
+    short = at < 0
+    picked = Lists(
+        np.take_along_axis(lists.items, at, axis=1),
+        np.take_along_axis(lists.scores, at, axis=1),
         np.take_along_axis(lists.origins, at, axis=1),
         np.take_along_axis(lists.parts, at[:, :, None], axis=1),
     )
+    picked.items[short], picked.scores[short], picked.origins[short] = -1, -np.inf, -1
+    picked.parts[short] = 0
+    return picked
 
 
 def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:
@@ -254,13 +257,3 @@ def _runs(indptr: npt.NDArray[np.int64], who: npt.NDArray[np.int64]) -> tuple[An
     counts = indptr[who + 1] - indptr[who]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return starts, np.repeat(indptr[who] - starts[:-1], counts) + np.arange(starts[-1])
-
-
-def _places(pool: I32, chosen: I32) -> Any:
-    """(b, n) where each chosen item stands in the pool."""
-    order = np.argsort(pool, axis=1, kind="stable")
-    ranked = np.take_along_axis(pool, order, axis=1)
-    at = np.empty(chosen.shape, np.int64)
-    for row in range(len(pool)):
-        at[row] = order[row, np.searchsorted(ranked[row], chosen[row])]
-    return at

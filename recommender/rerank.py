@@ -110,12 +110,22 @@ def rerank(candidates: Ranking, weights: F32, traits: Traits, n: int) -> Ranking
     Returns:
         (b, n) items in their new order with the scores they came with.
     """
+    at = chosen_places(candidates, weights, traits, n)
+    there = at >= 0
+    return Ranking(
+        np.where(there, np.take_along_axis(candidates.items, at, axis=1), -1),
+        np.where(there, np.take_along_axis(candidates.scores, at, axis=1), -np.inf),
+    )
+
+
+def chosen_places(candidates: Ranking, weights: F32, traits: Traits, n: int) -> I64:
+    """(b, n) where the chosen stand among the candidates, -1 after the last; as `rerank`."""
     one = traits
-    rows, scores = _choose(
+    places: I64 = _choose(
         candidates.items, candidates.scores, weights, one.likeness, one.rarity, one.fresh,
         one.indptr, one.domains, one.shares, one.mix, one.draws, n,
     )  # fmt: skip
-    return Ranking(rows, scores)
+    return places
 
 
 @njit(cache=True, nogil=True)
@@ -123,8 +133,7 @@ def _choose(  # type: ignore[no-untyped-def]
     items, scores, weights, likeness, rarity, fresh, indptr, domains, shares, mix, draws, n
 ):
     subjects, pool = items.shape
-    rows = np.full((subjects, n), -1, np.int32)
-    kept = np.full((subjects, n), -np.inf, np.float32)
+    places = np.full((subjects, n), -1, np.int64)
     gains = np.empty(pool, np.float32)
     nearest = np.empty(pool, np.float32)  # mmr: likeness to the nearest; dpp: minus the log of
     left = np.empty(pool, np.float32)  # what of an item the list does not hold yet
@@ -163,7 +172,7 @@ def _choose(  # type: ignore[no-untyped-def]
                 _worths(mix[s], shown, place + 1, worth)
             best, best_value = -1, -np.inf
             if np.floor((place + 1) * exploration) > np.floor(place * exploration):
-                best = np.where(gains[:count] == -np.inf, np.inf, arrivals[:count]).argmin()
+                best = int(np.where(gains[:count] == -np.inf, np.inf, arrivals[:count]).argmin())
             else:
                 for c in range(count):
                     if gains[c] == -np.inf:
@@ -175,7 +184,7 @@ def _choose(  # type: ignore[no-untyped-def]
                     if value > best_value:
                         best, best_value = c, value
             chosen = items[s, best]
-            rows[s, place], kept[s, place] = chosen, scores[s, best]
+            places[s, place] = best
             gains[best] = -np.inf
             if balanced:
                 for at in range(indptr[chosen], indptr[chosen + 1]):
@@ -191,7 +200,7 @@ def _choose(  # type: ignore[no-untyped-def]
                 else:
                     for c in range(count):
                         nearest[c] = max(nearest[c], like[c])
-    return rows, kept
+    return places
 
 
 @njit(cache=True, nogil=True)
