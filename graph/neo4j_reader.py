@@ -46,6 +46,8 @@ READING_OPERATORS = frozenset(
 the list: `ProcedureCall` and `LoadCSV` are operators too."""
 
 _NOT_THE_QUERY = ("Unauthorized", "AuthenticationRateLimit", "CredentialsExpired", ".Database.")
+_ITS_FAULT = ("Neo.DatabaseError.General.UnknownError", "Neo.DatabaseError.Statement.")
+"""What the server calls its own fault, and says of a query it stumbled over."""
 
 
 class Reader:
@@ -120,7 +122,8 @@ def _in_words(uri: str, database: str, error: Neo4jError | DriverError) -> Niche
         return QueryStopped("The query needed more memory than it may use; it was stopped.")
     if any(word in (code or "") for word in ("TransactionTimedOut", "Terminated")):
         return QueryStopped("The query ran longer than it may; it was stopped.")
-    if isinstance(error, ClientError) and not any(word in (code or "") for word in _NOT_THE_QUERY):
+    is_the_query = isinstance(error, ClientError) or (code or "").startswith(_ITS_FAULT)
+    if is_the_query and not any(word in (code or "") for word in _NOT_THE_QUERY):
         first = said.strip().split("\n")[0]
         return QueryRefused(f"The query was not understood: {first}")
     return StoreAway(away(uri, database=database, code=code, kind=type(error).__name__, text=said))

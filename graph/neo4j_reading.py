@@ -119,6 +119,8 @@ def read_nodes(tx: Transaction, tick: Tick, table: str) -> pa.Table:
 
 
 def read_links(tx: Transaction, tick: Tick, table: str) -> pa.Table:
+    if not tx.run(cypher.COUNTS[table]).single(strict=True)["n"]:
+        return SCHEMAS[table].empty_table()
     targets, weights, kinds = Gathered(np.int64), Gathered(np.float64), Gathered(str)
     sources: list[str] = []
     lengths: list[int] = []

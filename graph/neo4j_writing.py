@@ -160,23 +160,26 @@ def _write_events(
         moved = tx.run(cypher.REMOVE_MOVED, rows=part, no_time=NO_TIME)
         touched.update(moved.value())
         tick()
+    underway: list[Any] = []  # the server works on one statement while the next is made ready
     for count, rows in events.rows(users, items, counter["watermark"] + 1, STATEMENT_ROWS):
         # Of a user made in this batch nothing is known yet: what is written need not be sought.
         new = [row for row in rows if row["user"] in fresh]
         known = [row for row in rows if row["user"] not in fresh]
         for statement, part in ((cypher.CREATE_EVENTS, new), (cypher.UPSERT_EVENTS, known)):
             if part:
-                done = tx.run(statement, rows=part, kinds=events.kinds, no_time=NO_TIME).consume()
-                changed = changed or done.counters.contains_updates
-                tick()
+                sent = tx.run(statement, rows=part, kinds=events.kinds, no_time=NO_TIME)
+                changed = _consume(underway, tick) or changed
+                underway.append(sent)
         held += count
         if held >= TRANSACTION_EVENTS:
+            changed = _consume(underway, tick) or changed
             _save_counter(tx, counter | _known_facts(counter, events))
             tx.commit()
             tick()
             tx = session.begin_transaction()
             tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).consume()
             held = 0
+    changed = _consume(underway, tick) or changed
     nodes = sorted(touched)
     for start in range(0, len(nodes), 1000):
         part = nodes[start : start + 1000]
@@ -186,6 +189,15 @@ def _write_events(
         facts = _known_facts(counter, events)
         _save_counter(tx, counter | facts | {"watermark": counter["watermark"] + len(events)})
     return tx
+
+
+def _consume(underway: list[Any], tick: Tick) -> bool:
+    """Wait for the statements sent; whether one of them changed anything."""
+    changed = False
+    while underway:
+        changed = underway.pop().consume().counters.contains_updates or changed
+        tick()
+    return changed
 
 
 def _known_facts(counter: dict[str, Any], events: EventGroups) -> dict[str, list[str]]:

@@ -268,7 +268,9 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
     at = table["at"].fill_null(NO_TIME).to_numpy()
     pairs = users.astype(np.int64) << 32 | items
     means = kinds.astype(np.int64) << 32 | (tags.astype(np.int64) + 1)
-    order = np.lexsort((_ranks(table["event_id"]), at, means, pairs))
+    order = np.argsort(pairs)
+    if not (np.diff(pairs[order]) > 0).all():  # only then is there more to order by
+        order = np.lexsort((_ranks(table["event_id"]), at, means, pairs))
     value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
     value[np.isnan(value)] = np.nan  # one bit pattern for "none"
     return EventColumns(
