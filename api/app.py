@@ -61,8 +61,9 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = True
     errors.register(app)
     _check_hosts(app, settings)
-    for part in (health, recommendations, items, releases):
+    for part in (health, items, releases):
         part.register(app, live)
+    recommendations.register(app, live, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
     try:

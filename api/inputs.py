@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from api import strict_json
 from api.errors import Problem, from_validation
+from api.settings import Settings
 
 JSON = "application/json"
 PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that another machine asks
@@ -59,6 +60,14 @@ def asked_from_here() -> bool:
     return is_loopback(request.remote_addr or "") and not any(
         name in request.headers for name in PROXIES
     )
+
+
+def about_similar_users(settings: Settings) -> None:
+    """A 403 unless the setting allows it and this machine asks."""
+    if not settings.similar_users_enabled:
+        raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
+    if not asked_from_here():
+        raise Problem(403, "this answers this machine only, as there are no API keys")
 
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:

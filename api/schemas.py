@@ -177,6 +177,11 @@ class Subject(Strict):
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
     mix: list[PartBody] = Field([], max_length=50, description="Weighted parts, alone.")
     household: list[Id] = Field([], max_length=MOST_MEMBERS, description="Users, alone.")
+    similar_to: Id | None = Field(
+        None,
+        description="A user, alone: for what users like this one share, 20 together at least. "
+        "Only with `similar_users_enabled`, and for this machine.",
+    )
     session_share: float | None = Field(
         None, ge=0, le=1, description="Share of the weight that lies on `items`, default 0.7."
     )
@@ -214,6 +219,7 @@ class Subject(Strict):
             long_tail=self.long_tail,
             mix=tuple(part.part() for part in self.mix),
             household=tuple(self.household),
+            similar_to=self.similar_to,
             session_share=self.session_share,
             context=self.context,
             shown=self.shown,

@@ -70,8 +70,8 @@ class Settings(BaseSettings):
     )
     similar_users_enabled: bool = Field(
         False,
-        description="answer `GET /v1/users/{user}/similar`: what the users most like one have in "
-        "common, on loopback only, never of fewer than 20",
+        description="answer `GET /v1/users/{user}/similar` and `similar_to`: what the users most "
+        "like one have in common, on loopback only, never of fewer than 20",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"

@@ -19,7 +19,7 @@ from recommender.release import Release
 from recommender.request import Reason
 from recommender.rules import PINNED, SPONSORED
 from recommender.sources import IN_DOMAIN, TAGS
-from recommender.subjects import ASKED, Subject, history
+from recommender.subjects import ASKED, SHARED, Subject, history
 
 MOST_REASONS = 3
 FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
@@ -120,6 +120,10 @@ def _through(
     verb, name = VERBS.get(kind, "chose"), start["text"]
     text = f"because {who} {verb} “{name}”"
     path = [_edge(who, "INTERACTED", kind), start]
+    if kind.startswith(SHARED):
+        alike = f"{kind.removeprefix(SHARED)} users like this one"
+        text = f"because {alike} chose “{name}”"
+        path = [_edge(alike, "INTERACTED", ""), start]
     if kind.startswith(ASKED):
         text = f"because you asked for “{kind.removeprefix(ASKED)}”, as “{name}” is tagged"
         path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), start]
@@ -278,7 +282,7 @@ def drawn(reasons: Sequence[Reason]) -> list[str]:
             if "node" in part:
                 steps.append(f"({part['node']} {part['text']})")
             else:
-                start = "(you) " if part["of"] in ("you", "one of you") else ""
+                start = "" if part["of"] in ("both", "") else f"({part['of']}) "
                 said = f" {part['text']}" if part["text"] else ""
                 steps.append(f"{start}─[{part['relationship']}{said}]─")
         lines.append(f"{reason.share:4.0%}  {' '.join(steps)}")

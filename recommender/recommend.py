@@ -19,6 +19,7 @@ from graph.errors import InputError, NotFound
 from graph.model import NO_TIME
 from recommender import explain
 from recommender.candidates import F32, I32, Ranking
+from recommender.circles import Circles
 from recommender.contexts import features, fitted, session_share
 from recommender.filters import Filters
 from recommender.households import fair_order, relevance
@@ -75,7 +76,8 @@ class Recommender:
             ITEMS: 1.0,
             **{name: w for name, w in release.manifest["vectors"].items() if w > 0},
         }
-        self._reader = SubjectReader(release, self.filters)
+        self.circles = Circles(release, self.filters)
+        self._reader = SubjectReader(release, self.filters, self.circles)
         self._ranker = Ranker(release, self._sources, self._fused)
         self.use(SegmentSettings())
 

@@ -74,7 +74,8 @@ class Request:
 
     The subject is the sum of what is given: a known user's history, the items of a running
     session (see `session`), tags; or else a mix of these with weights, or else a household,
-    whose list is fair to its least satisfied member. All empty: the answer is what is popular.
+    whose list is fair to its least satisfied member, or else what users like one share. All
+    empty: the answer is what is popular.
     """
 
     user: str | None = None
@@ -90,6 +91,7 @@ class Request:
     source: str | None = None  # only this source, for evaluation
     mix: tuple[Part, ...] = ()
     household: tuple[str, ...] = ()  # user ids
+    similar_to: str | None = None  # a user; of those most like them, 20 together at least
     session_share: float | None = None  # of the weight, on `items`; None: SESSION_SHARE
     only_seen: bool = False  # nothing but what the user knows
     # What rules and contexts can ask: device=phone; None: not even what is known without saying.

@@ -1,23 +1,16 @@
-"""Who is like a user, told of many together and never of one: for people who run the service.
+"""What users like one have in common, told of many together: for people who run the service.
 
-The nearest users by the cosine of their vectors stand behind the answer. What fewer than
-`FEWEST` of them share is not told, and of a smaller circle nothing is.
+Who they are, and of how many together nothing less is told: `recommender.circles`.
 """
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from graph.errors import InputError, NotFound
 from recommender import explain
+from recommender.candidates import I64
+from recommender.circles import FEWEST
 from recommender.recommend import Recommender
-from recommender.release import Release
-from recommender.request import Filter
-
-FEWEST = 20  # users behind everything that is told
-CIRCLE = 200  # nearest users that are looked at
-SPECTRAL = "vectors.spectral"
 
 
 def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]:
@@ -38,28 +31,17 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
         InputError: there are fewer than `FEWEST` other users with a history.
     """
     release = recommender.release
-    row = release.users.row(user)
-    if row < 0 or user in recommender.erased:
-        raise NotFound(f"there is no user {user!r} in release {release.name}")
-    gone = release.users.rows(sorted(recommender.erased))
-    circle = _nearest(release, int(row), gone[gone >= 0])
-    if len(circle) < FEWEST:
-        raise InputError(
-            f"only {len(circle)} other users have a history; {FEWEST} must stand behind an answer"
-        )
-    histories = release.matrix("histories")
-    chosen = histories[circle]
-    counts = np.bincount(chosen.indices, minlength=len(release.items))
-    known = histories.indices[histories.indptr[row] : histories.indptr[row + 1]]
-    counts[known] = 0
-    counts[~recommender.filters.mask(Filter())] = 0  # hidden
+    circle = recommender.circles.of(user, recommender.erased)
+    histories, row = release.matrix("histories"), release.users.row(user)
+    counts = recommender.circles.shared(circle)
+    counts[histories.indices[histories.indptr[row] : histories.indptr[row + 1]]] = 0
     named = recommender.segments.of_users()[circle]
     segments = [
         {"segment": recommender.segments.name(int(place)), "users": int(count)}
         for place, count in zip(*np.unique(named, return_counts=True), strict=True)
         if count >= FEWEST
     ]
-    reached = (chosen @ release.matrix("item_domains")).tocsr()
+    reached = (histories[circle] @ release.matrix("item_domains")).tocsr()
     domains = np.bincount(reached.indices, minlength=len(release.domains))
     return {
         "users": len(circle),
@@ -80,19 +62,6 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
     }
 
 
-def _most(counts: npt.NDArray[np.int64], n: int) -> list[tuple[int, int]]:
+def _most(counts: I64, n: int) -> list[tuple[int, int]]:
     order = np.argsort(-counts, kind="stable")[:n].tolist()
     return [(place, int(counts[place])) for place in order if counts[place] >= FEWEST]
-
-
-def _nearest(release: Release, row: int, gone: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Rows of the users whose vectors are nearest, without the user and those that are gone."""
-    histories = release.matrix("histories")
-    vectors = np.asarray(histories @ release.arrays[SPECTRAL], np.float64)  # (u, d)
-    norms = np.linalg.norm(vectors, axis=1)
-    likeness = vectors @ vectors[row] / np.maximum(norms * max(norms[row], 1e-12), 1e-12)
-    likeness[norms == 0] = -np.inf
-    likeness[row] = -np.inf
-    likeness[gone] = -np.inf
-    order = np.argsort(-likeness, kind="stable")[:CIRCLE]
-    return order[np.isfinite(likeness[order])]

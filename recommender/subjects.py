@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.errors import InputError
+from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.candidates import F32, I32, Subjects
+from recommender.circles import FEWEST, Circles
 from recommender.contexts import Context
 from recommender.filters import Filters
 from recommender.release import Release
@@ -26,6 +27,7 @@ from recommender.sources import TAGS
 TAG_ITEMS = 50  # best known items of a tag that stand for it in a mix
 MOST_MEMBERS = 10  # of a household
 ASKED = "asked:"  # kind of a history entry that stands for a tag of a mix
+SHARED = "shared:"  # … that so many users like the one named chose
 
 
 @dataclass
@@ -63,10 +65,11 @@ class Subject:
 class SubjectReader:
     """Turns requests into subjects over one release."""
 
-    def __init__(self, release: Release, filters: Filters) -> None:
+    def __init__(self, release: Release, filters: Filters, circles: Circles) -> None:
         """Hold the release; nothing is read yet."""
         self._release = release
         self._filters = filters
+        self._circles = circles
 
     def read(
         self, request: Request, now: int, erased: frozenset[str], share: float | None = None
@@ -85,6 +88,8 @@ class SubjectReader:
         )
         if request.mix:
             self._mix(one, erased)
+        elif request.similar_to is not None:
+            self._circle(one, request.similar_to, erased)
         else:
             self._sum(one, erased)
         rows = map(self._release.items.row, request.exclude)
@@ -98,8 +103,11 @@ class SubjectReader:
     def check(self, request: Request) -> None:
         """An `InputError` when what is asked for does not go together."""
         alone = bool(request.user or request.items or request.tags)
-        if bool(request.mix) + bool(request.household) + alone > 1:
-            raise InputError("a subject is a user, items and tags, or a mix, or a household")
+        given = (alone, request.mix, request.household, request.similar_to is not None)
+        if sum(map(bool, given)) > 1:
+            raise InputError(
+                "a subject is a user, items and tags, or a mix, or a household, or similar_to"
+            )
         if request.only_seen and request.user is None:
             raise InputError("only what was seen can be shown to a user alone; name the user")
         if len(request.household) > MOST_MEMBERS:
@@ -166,6 +174,23 @@ class SubjectReader:
         if one.items:
             one.served_by = "mix"
 
+    def _circle(self, one: Subject, user: str, erased: frozenset[str]) -> None:
+        """What users like one share becomes the history; what the one knows is not shown."""
+        try:
+            circle = self._circles.of(user, erased)
+        except (NotFound, InputError) as error:
+            one.notes.append(str(error))
+            return
+        counts = self._circles.shared(circle)
+        rows = np.flatnonzero(counts).tolist()
+        one.blocked += self._never(one.request, int(self._release.users.row(user)))
+        shares = (counts[rows] / len(circle)).tolist()
+        one.add(rows, shares, [f"{SHARED}{counts[row]}" for row in rows])
+        if rows:
+            one.served_by = "similar users"
+        else:
+            one.notes.append(f"no item is shared by {FEWEST} users like {user!r}")
+
     def _user(self, one: Subject, user: str, erased: frozenset[str]) -> int:
         """Add a user's history and what the user must not be shown; the user's row."""
         row = NO_ROW if user in erased else self._release.users.row(user)
@@ -180,10 +205,13 @@ class SubjectReader:
             arrays["histories.values"][own].tolist(),
             [names[kind] for kind in arrays["histories.kinds"][own].tolist()],
         )
-        request = one.request
-        never = "hides" if request.include_seen or request.only_seen else "blocked"
-        one.blocked += self._row_of(never, row)
+        one.blocked += self._never(one.request, int(row))
         return int(row)
+
+    def _never(self, request: Request, row: int) -> list[int]:
+        """What a user must not be shown."""
+        seen_too = request.include_seen or request.only_seen
+        return self._row_of("hides" if seen_too else "blocked", row)
 
     def _row_of(self, matrix: str, row: int) -> list[int]:
         if row == NO_ROW:

@@ -6,8 +6,12 @@ import pytest
 from api.app import create_app
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
+from recommender.circles import CIRCLE, FEWEST
 from recommender.recommend import Recommender
-from recommender.similar_users import CIRCLE, FEWEST, similar_users
+from recommender.request import Request
+from recommender.similar_users import similar_users
+
+NOW = 1_760_000_000
 
 
 def test_at_least_twenty_stand_behind_everything(recommender, planted):
@@ -65,3 +69,60 @@ def test_the_route_is_off_and_for_this_machine(planted_home, planted):
     assert on.get(path, environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 403
     assert on.get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 403
     assert on.get("/v1/users/nobody/similar").status_code == 404
+
+
+def test_a_list_for_users_like_one_rests_on_what_twenty_share(recommender, planted):
+    """The history is counted again by hand; nobody is named and nothing known is shown."""
+    user, users = planted.answers.users[0], set(planted.answers.users)
+    answer = recommender.recommend([Request(similar_to=user, n=50)], now=NOW)[0]
+    release, circle = recommender.release, recommender.circles.of(user, frozenset())
+    chosen = release.matrix("histories")[circle]
+    counts = np.bincount(chosen.indices, minlength=len(release.items))
+    own = release.matrix("blocked")[[release.users.row(user)]].indices
+    assert len(answer.items) == 50
+    assert answer.served_by == "similar users"
+    for one in answer.items:
+        assert release.items.row(one.item) not in own
+        for reason in one.reasons:
+            assert not users & {part.get("id") for part in reason.path}
+            if reason.because is not None and "users like this one" in reason.text:
+                count = counts[release.items.row(reason.because)]
+                assert count >= FEWEST
+                assert reason.text.startswith(f"because {count} users like this one chose")
+    assert any("users like this one" in one.reasons[0].text for one in answer.items)
+
+
+def test_a_list_for_users_like_one_depends_on_no_single_user(recommender, planted):
+    """Without any one of the circle what is shared stays the same, but for counts of 20."""
+    user = planted.answers.users[0]
+    circle = recommender.circles.of(user, frozenset())
+    counts = recommender.circles.shared(circle)
+    fewer = recommender.circles.shared(circle[1:])
+    assert ((counts - fewer <= 1) | (counts == FEWEST)).all()
+    assert counts[counts > 0].min() >= FEWEST
+
+
+def test_who_stands_alone_gets_what_many_chose(recommender, planted):
+    user = planted.answers.users[0]
+    others = [one for one in recommender.release.users if one != user]
+    some = Recommender(recommender.release, frozenset(others[: len(others) - 19]))
+    answers = some.recommend(
+        [Request(similar_to=user, n=5), Request(similar_to="nobody", n=5)], now=NOW
+    )
+    assert [answer.served_by for answer in answers] == ["popular", "popular"]
+    assert "20 must stand behind" in answers[0].notes[0]
+    assert "there is no user 'nobody'" in answers[1].notes[0]
+    with pytest.raises(InputError, match="or similar_to"):
+        some.recommend([Request(similar_to=user, tags=("x",))], now=NOW)
+
+
+def test_the_subject_is_off_and_for_this_machine(planted_home, planted):
+    body = {"subjects": [{"tags": ["x"]}, {"similar_to": planted.answers.users[0], "n": 3}]}
+    off = create_app(load_settings(planted_home.folder)).test_client()
+    assert off.post("/v1/recommendations", json=body).status_code == 403
+    on = create_app(load_settings(planted_home.folder, similar_users_enabled=True)).test_client()
+    answers = on.post("/v1/recommendations", json=body).json["answers"]
+    assert answers[1]["served_by"] == "similar users"
+    assert len(answers[1]["items"]) == 3
+    far = {"X-Forwarded-For": "192.0.2.1"}
+    assert on.post("/v1/recommendations", json=body, headers=far).status_code == 403

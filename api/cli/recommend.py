@@ -54,6 +54,9 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also what the user knows.")
     ] = False,
+    alike: Annotated[
+        bool, typer.Option("--alike", help="What users like this one share, 20 of them at least.")
+    ] = False,
     profile: Annotated[str | None, typer.Option(help="Of reranking, such as neutral.")] = None,
     long_tail: Annotated[
         float | None,
@@ -86,7 +89,8 @@ def recommend(
         return
     said = parse_conditions(strict_json.parse((where or "{}").encode()))
     request = Request(
-        user=user,
+        user=None if alike else user,
+        similar_to=user if alike else None,
         items=weighted(session or []),
         n=n,
         filter=Filter(

@@ -5,7 +5,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
-from api.inputs import checked
+from api.inputs import about_similar_users, checked
 from api.schemas import (
     ListAnswer,
     ManyAnswer,
@@ -16,12 +16,13 @@ from api.schemas import (
     WhyAnswer,
     WhyPath,
 )
+from api.settings import Settings
 from recommender.live import Live
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
 
 
-def register(app: OpenAPI, live: Live) -> None:
+def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     """Add the routes."""
 
     @app.get(
@@ -54,6 +55,8 @@ def register(app: OpenAPI, live: Live) -> None:
     )
     @checked
     def for_subjects(body: RecommendationsBody) -> dict[str, Any]:
+        if any(subject.similar_to is not None for subject in body.subjects):
+            about_similar_users(settings)
         requests = [subject.request() for subject in body.subjects]
         answers = live.recommender().recommend(requests, now=now())
         return {"answers": [answer.to_json() for answer in answers]}

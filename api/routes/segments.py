@@ -5,8 +5,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
-from api.errors import Problem
-from api.inputs import asked_from_here, checked
+from api.inputs import about_similar_users, checked
 from api.schemas import CountQuery, SegmentsAnswer, SegmentsQuery, SimilarUsersAnswer, UserPath
 from api.settings import Settings
 from recommender.live import Live
@@ -44,8 +43,5 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     )
     @checked
     def similar_to_user(path: UserPath, query: CountQuery) -> dict[str, Any]:
-        if not settings.similar_users_enabled:
-            raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
-        if not asked_from_here():
-            raise Problem(403, "this answers this machine only, as there are no API keys")
+        about_similar_users(settings)
         return similar_users(live.recommender(), path.user, query.n)
