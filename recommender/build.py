@@ -84,7 +84,7 @@ def build(
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
-        _features(graph),
+        features_of(graph),
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
@@ -133,8 +133,8 @@ def _select_part(snapshot: GraphSnapshot, graph: WeightedGraph, seed: int) -> sp
     return sparse.csr_matrix((ones, (rows, columns)), shape=graph.user_items.shape)
 
 
-def _features(graph: WeightedGraph) -> list[Feature]:
-    """What items share beside users, as rows over items: tags, then domains that tags lack."""
+def features_of(graph: WeightedGraph) -> list[Feature]:
+    """What items share beside users, as rows over items: tags, then relations."""
     features = []
     if graph.item_tags.nnz:
         features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))

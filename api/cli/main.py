@@ -26,6 +26,7 @@ from api.cli import (
     segments,
     serve,
     status,
+    tune,
 )
 from api.cli.output import plain
 from graph.errors import GateRefused, NichegraphError
@@ -82,6 +83,7 @@ for part in (
     serve,
     releases,
     evaluate,
+    tune,
     export,
     migrate,
     erase,
