@@ -84,7 +84,7 @@ FilterBody = Annotated[
 
 
 def _parsed(said: Any) -> Any:
-    return strict_json.parse(said.encode()) if isinstance(said, str) else said
+    return strict_json.parse(said.encode(), "the text") if isinstance(said, str) else said
 
 
 def _number(value: Any) -> Any:
@@ -99,7 +99,12 @@ FilterQuery = Annotated[FilterBody, BeforeValidator(_parsed)]
 
 LongTail = Annotated[
     float | None,
-    Field(ge=0, le=1, description="0 to 1 along the trade-off curve of the subject's segment."),
+    Field(
+        ge=0,
+        le=1,
+        description="0 to 1 along the trade-off curve of the subject's segment.",
+        strict=True,
+    ),
 ]
 
 
@@ -161,7 +166,9 @@ class WhyPath(UserPath):
 class PartBody(Strict):
     kind: Literal["user", "item", "tag"]
     name: Id = Field(description="An id, or a tag's name.")
-    weight: float = Field(1.0, gt=0, le=1e6, description="Its share is this over the sum.")
+    weight: float = Field(
+        1.0, gt=0, le=1e6, description="Its share is this over the sum.", strict=True
+    )
 
     def part(self) -> Part:
         """As the recommender takes it."""
@@ -183,7 +190,11 @@ class Subject(Strict):
         "Only with `similar_users_enabled`, and for this machine.",
     )
     session_share: float | None = Field(
-        None, ge=0, le=1, description="Share of the weight that lies on `items`, default 0.7."
+        None,
+        ge=0,
+        le=1,
+        description="Share of the weight that lies on `items`, default 0.7.",
+        strict=True,
     )
     filter: FilterBody = {}
     exclude: Ids = Field([], description="Ids of items not to show.")

@@ -11,35 +11,42 @@ _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse(body: bytes) -> Any:
-    """The value of a JSON document.
+def parse(body: bytes, what: str = "the body") -> Any:
+    """The value of a JSON document; `what` it is called in errors.
 
     Raises:
         InputError: not UTF-8 or not JSON, nested deeper than `MOST_DEPTH`, NaN, infinite or
             overflowing numbers, a key twice in one object, half of a surrogate pair.
     """
+    try:
+        return _parsed(body)
+    except InputError as error:
+        raise InputError(f"{what} {error}") from error
+
+
+def _parsed(body: bytes) -> Any:
     _check_depth(body)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"the body is not UTF-8: byte {error.start} fits nowhere") from error
+        raise InputError(f"is not UTF-8: byte {error.start} fits nowhere") from error
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_number
         )
     except json.JSONDecodeError as error:
         raise InputError(
-            f"the body is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+            f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
         ) from error
     except InputError:
         raise
     except ValueError as error:  # an integer of thousands of digits
-        raise InputError("the body holds a number that is too large") from error
+        raise InputError("holds a number that is too large") from error
     if _ESCAPED_SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise InputError("the body holds half of a surrogate pair") from error
+            raise InputError("holds half of a surrogate pair") from error
     return value
 
 
@@ -50,7 +57,7 @@ def _check_depth(body: bytes) -> None:
         if mark in b"[{":
             depth += 1
             if depth > MOST_DEPTH:
-                raise InputError(f"the body is nested deeper than {MOST_DEPTH} levels")
+                raise InputError(f"is nested deeper than {MOST_DEPTH} levels")
         elif mark in b"]}":
             depth -= 1
 
@@ -60,16 +67,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"the body holds the key {twice!r} twice in one object")
+        raise InputError(f"holds the key {twice!r} twice in one object")
     return value
 
 
 def _constant(name: str) -> NoReturn:
-    raise InputError(f"the body holds {name}, which is no number in JSON")
+    raise InputError(f"holds {name}, which is no number in JSON")
 
 
 def _number(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise InputError(f"the body holds {text[:40]}, which is too large a number")
+        raise InputError(f"holds {text[:40]}, which is too large a number")
     return value

@@ -136,7 +136,7 @@ def _through(
     elif shared is not None:
         tag, through = shared
         text += f", both tagged “{tag}”"
-        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag)]
+        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag), _edge("", "HAS_TAG", "")]
     else:
         through, people = "people", _people(release, source, item)
         many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
@@ -158,7 +158,7 @@ def _like_history(release: Release, source: int, item: int, tag: str, through: s
     text = f"tagged “{tag}” like “{title(release, source)}”"
     path = (
         _item(release, source), _edge("both", "HAS_TAG", ""), _node("Tag", tag),
-        _item(release, item),
+        _edge("", "HAS_TAG", ""), _item(release, item),
     )  # fmt: skip
     return Reason(text, path, 1.0, release.items.id(source), through, tag)
 

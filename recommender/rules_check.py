@@ -10,6 +10,7 @@ from graph.errors import InputError
 from recommender.recommend import Recommender
 from recommender.request import Answer, Request
 from recommender.rules import Rule, Rulebook
+from recommender.segment_view import overview
 
 
 def check_rules(
@@ -52,6 +53,22 @@ def check_rules(
             {"rule": "contexts", "do": "context", **_compared(before, nothing, relevance)}
         )
     return result
+
+
+def without_effect(recommender: Recommender, rules: Sequence[Rule], *, now: int) -> list[str]:
+    """A sentence for each rule that names segments or items that this release does not have."""
+    known = {one["name"] for one in overview(recommender)["segments"]}
+    found = []
+    for rule in rules:
+        strange = sorted(set(rule.segments) - known)
+        if strange:
+            found.append(f"rule {rule.name!r}: there is no segment {', '.join(map(repr, strange))}")
+        if rule.where is not None and not recommender.filters.mask(rule.where.at(now)).any():
+            found.append(f"rule {rule.name!r}: where allows no item")
+        missing = [item for item in rule.items if item not in recommender.release.items]
+        if missing:
+            found.append(f"rule {rule.name!r}: there is no item {', '.join(map(repr, missing))}")
+    return found
 
 
 def _under(

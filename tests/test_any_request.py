@@ -36,7 +36,7 @@ def requests(draw, planted):
     """A subject of any kind and anything that may be asked for it."""
     users = st.sampled_from([*planted.answers.users[:40], "nobody"])
     items = st.sampled_from([*planted.answers.items[:60], "nothing"])
-    kind = draw(st.sampled_from(["user", "session", "both", "mix", "household", "none"]))
+    kind = draw(st.sampled_from(["user", "session", "both", "mix", "household", "alike", "none"]))
     subject = {}
     if kind in ("user", "both"):
         subject["user"] = draw(users)
@@ -49,6 +49,8 @@ def requests(draw, planted):
         subject["mix"] = tuple(draw(st.lists(parts, min_size=1, max_size=3)))
     if kind == "household":
         subject["household"] = tuple(draw(st.lists(users, min_size=1, max_size=4)))
+    if kind == "alike":
+        subject["similar_to"] = draw(users)
     return Request(
         **subject,
         n=draw(st.integers(1, 40)),
@@ -78,7 +80,12 @@ def test_any_request_keeps_every_promise(recommender, planted, data):
     assert len(set(rows.tolist())) == len(rows)
     mask = one.filters.mask(request.filter.at(NOW)).copy()
     seen = "hides" if request.include_seen else "blocked"
-    people = {request.user, *request.household, *(p.name for p in request.mix if p.kind == "user")}
+    people = {
+        request.user,
+        request.similar_to,
+        *request.household,
+        *(p.name for p in request.mix if p.kind == "user"),
+    }
     for user in people & set(release.users):
         mask[release.matrix(seen)[[release.users.row(user)]].indices] = False
     named = [*request.items, *(p.name for p in request.mix if p.kind == "item"), *request.exclude]

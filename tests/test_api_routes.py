@@ -194,6 +194,8 @@ def test_tricks_of_notation_are_refused(client, body, said):
         ({"subjects": [{"n": True}]}, "subjects.0.n"),
         ({"subjects": [{"filter": {"tag": []}}]}, "subjects.0.filter.tag"),
         ({"subjects": [{"long_tail": 2}]}, "subjects.0.long_tail"),
+        ({"subjects": [{"long_tail": "0.5"}]}, "subjects.0.long_tail"),
+        ({"subjects": [{"session_share": True}]}, "subjects.0.session_share"),
     ],
 )
 def test_a_wrong_field_is_named(client, body, field):

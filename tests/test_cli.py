@@ -32,6 +32,19 @@ def test_recommendations_are_printed_with_reasons_or_as_json(home, capsys):
     assert answer["served_by"] == "history"
 
 
+def test_what_users_like_one_share_is_listed(home, planted, capsys):
+    user = planted.answers.users[0]
+    code, out, _ = ask(capsys, "--home", home, "recommend", user, "-n", 3, "--alike", "--json")
+    assert code == 0
+    assert json.loads(out)["served_by"] == "similar users"
+
+
+def test_a_wrong_filter_is_told_of_by_its_option(home, capsys):
+    code, _, err = ask(capsys, "--home", home, "recommend", "reader-1", "--filter", "{")
+    assert code == 1
+    assert "--filter is not JSON" in err
+
+
 def test_an_unknown_user_gets_a_list_and_is_told_why(home, capsys):
     code, out, _ = ask(capsys, "--home", home, "recommend", "nobody/[etc]", "-n", 2)
     assert code == 0

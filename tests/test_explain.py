@@ -1,6 +1,7 @@
 """Reasons are true: they carry the score, name no ids or people, and Cypher shows the same."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,6 +154,17 @@ def test_each_path_is_told_in_words(small, item, text, through):
     shown = next(i for i in one(small[1], user="me").items if i.item == item)
     assert (shown.reasons[0].text, shown.reasons[0].through) == (text, through)
     assert shown.reasons[0].because == "a"
+
+
+def test_a_path_goes_from_node_to_edge_to_node(small):
+    for user in ("me", "q3", "stranger"):
+        for shown in one(small[1], user=user, n=9).items:
+            for reason in shown.reasons:
+                kinds = ["node" if "node" in part else "edge" for part in reason.path]
+                assert kinds[-1] == "node"
+                assert all(a != b for a, b in pairwise(kinds))
+    line = small[1].why("me", "d", now=NOW)["drawing"][0]
+    assert line.endswith("─[HAS_TAG]─ (Tag organ) ─[HAS_TAG]─ (Item The d)")
 
 
 def test_few_people_are_not_counted(small):

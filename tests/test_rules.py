@@ -7,10 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.cli.main import run
 from graph.errors import InputError, SettingError
 from recommender.recommend import Recommender
 from recommender.request import Filter, Request
 from recommender.rules import load_rules, parse_rules
+from recommender.rules_check import check_rules, without_effect
 
 NOW = 1_760_000_000
 DAY = 86_400
@@ -207,8 +209,6 @@ def test_a_missing_file_holds_no_rules_and_a_broken_one_is_an_error(tmp_path):
 
 
 def test_the_dry_run_tells_what_changes_and_costs(recommender):
-    from recommender.rules_check import check_rules
-
     item = recommender.release.items.id(int(recommender.release.arrays["popularity"].argmin()))
     text = f"""
         [[rule]]
@@ -230,6 +230,41 @@ def test_the_dry_run_tells_what_changes_and_costs(recommender):
     assert 0 < odd["cost"] < 1
     assert (never["changed"], never["new"], never["cost"]) == (0, 0, 0)
     assert {**together, "rule": "", "do": ""} == {**odd, "rule": "", "do": ""}
+
+
+def test_the_dry_run_names_what_the_release_does_not_have(recommender):
+    text = """
+        [[rule]]
+        name = "odd"
+        do = "boost"
+        factor = 2
+        where = { domains = ["nowhere"] }
+        segments = ["nobody"]
+        [[rule]]
+        name = "missing"
+        do = "pin"
+        items = ["nothing"]
+        [[rule]]
+        name = "right"
+        do = "boost"
+        factor = 2
+        where = { not = { newer_than_days = 1 } }
+        segments = ["new"]
+    """
+    said = without_effect(recommender, parse_rules(tomllib.loads(text)), now=NOW)
+    assert said == [
+        "rule 'odd': there is no segment 'nobody'",
+        "rule 'odd': where allows no item",
+        "rule 'missing': there is no item 'nothing'",
+    ]
+
+
+def test_a_file_that_is_asked_for_must_be_there(planted_home, tmp_path, capsys):
+    home = ["--home", str(planted_home.folder), "rules", "check", "--users", "2"]
+    assert run([*home, "--file", str(tmp_path / "none.toml")]) == 1
+    assert "there is no file" in capsys.readouterr().err
+    assert run([*home, "--context", "phone"]) == 1
+    assert "--context phone: write it as name=value" in capsys.readouterr().err
 
 
 def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(planted_home, planted):

@@ -89,12 +89,12 @@ def explore(
         console.close()
 
 
-def parameters(given: Iterable[str]) -> dict[str, str]:
-    """Names and values of `name=value` texts."""
+def parameters(given: Iterable[str], option: str = "--param") -> dict[str, str]:
+    """Names and values of `name=value` texts that an option was given."""
     pairs = [text.partition("=") for text in given]
     for name, equals, _ in pairs:
         if not equals:
-            raise InputError(f"--param {name}: write it as name=value")
+            raise InputError(f"{option} {name}: write it as name=value")
     return {name: value for name, _, value in pairs}
 
 

@@ -87,7 +87,7 @@ def recommend(
         count = write_all(recommender, out, form, n=n, profile=profile, now=now())
         say(f"{count:,} lists written to {out}")
         return
-    said = parse_conditions(strict_json.parse((where or "{}").encode()))
+    said = parse_conditions(strict_json.parse((where or "{}").encode(), "--filter"))
     request = Request(
         user=None if alike else user,
         similar_to=user if alike else None,
@@ -101,7 +101,7 @@ def recommend(
         only_seen=said.seen == "only",
         profile=profile,
         long_tail=long_tail,
-        context=parameters(context or []),
+        context=parameters(context or [], "--context"),
     )
     answer = recommender.recommend([request], now=now())[0]
     show_answer(f"for {user}", answer, as_json=as_json)

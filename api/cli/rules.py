@@ -8,6 +8,7 @@ import typer
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
+from graph.errors import InputError
 
 rules = typer.Typer(help="Editorial rules: rules.toml in the home.", no_args_is_help=True)
 
@@ -42,17 +43,22 @@ def check(
     """
     from api.cli.explore import parameters
     from recommender.rules import load_rules
-    from recommender.rules_check import check_rules
+    from recommender.rules_check import check_rules, without_effect
 
+    if file is not None and not file.is_file():
+        raise InputError(f"there is no file {file}")
     live = open_live(load_settings(ctx.obj))
     recommender = live.recommender()
     read = load_rules(file or live.home.rules)
     rows = check_rules(
         recommender, read, users=users, n=n, now=now(), seed=seed,
-        context=parameters(context or []),
+        context=parameters(context or [], "--context"),
     )  # fmt: skip
+    notes = without_effect(recommender, read, now=now())
     if as_json:
-        show_json({"rules": rows})
+        show_json({"rules": rows, "notes": notes})
         return
     show_table("", list(rows[0]), [list(row.values()) for row in rows])
+    for note in notes:
+        say(f"note: {note}")
     say(f"{len(read)} rules; cost is the share of NDCG lost, by the release's own scores")
