@@ -44,7 +44,8 @@ def forecast(past: F64, happened: npt.NDArray[np.bool_], today: F64, *, seed: in
     """
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(past))[:MOST_USERS])
-    past, happened = past[drawn], happened[drawn]
+    past, today = _told_apart(past[drawn], today)
+    happened = happened[drawn]
     rate = float(happened.mean()) if len(happened) else 0.0
     report: dict[str, Any] = {"users": len(past), "base_rate": round(rate, 4), "kept": False}
     few = min(int(happened.sum()), int((~happened).sum()))
@@ -75,6 +76,16 @@ def forecast(past: F64, happened: npt.NDArray[np.bool_], today: F64, *, seed: in
         return Forecast(None, report | {"note": "no better than the base rate: left out"})
     chances: F64 = model.fit(past, happened).predict_proba(today)[:, 1]
     return Forecast(chances, report)
+
+
+def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
+    """Both with a number below all others where nothing is known.
+
+    scikit-learn takes NaN, but fails on a feature that is unknown of everybody it learns from.
+    """
+    known = np.where(np.isnan(past), np.inf, past).min(axis=0, initial=np.inf)
+    below = np.where(np.isinf(known), 0.0, known) - 1.0
+    return np.where(np.isnan(past), below, past), np.where(np.isnan(today), below, today)
 
 
 def calibration(told: F64, happened: npt.NDArray[np.bool_]) -> list[dict[str, float]]:

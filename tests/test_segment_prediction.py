@@ -26,6 +26,17 @@ def test_planted_chances_are_found_and_calibrated():
     assert max(gaps) < 0.15  # four deviations of a tenth
 
 
+def test_what_is_unknown_of_everybody_tells_nothing():
+    """As the age of an item in a catalogue without dates, or known of one user alone."""
+    past, happened, _ = drawn(600, 0, signal=True)
+    unknown = np.full((len(past), 2), np.nan)
+    unknown[0, 1] = 3.0
+    wide = np.hstack([past, unknown])
+    found = forecast(wide, happened, wide, seed=0)
+    assert found.report["kept"]
+    assert np.isfinite(found.chances).all()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_chance_alone_is_left_out(seed):
     past, happened, _ = drawn(600, seed, signal=False)
