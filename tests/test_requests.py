@@ -278,6 +278,9 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
         asked = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
         assert run(asked) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"lists.parquet", "lists.jsonl"}
+    wrong = [*home, "--profile", "nothing", "--out", str(tmp_path / "none.parquet")]
+    assert run(wrong) == 1
+    assert not list(tmp_path.glob("none*"))
     table = pq.read_table(tmp_path / "lists.parquet").to_pylist()
     lines = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
     assert [line["user"] for line in lines] == list(recommender.release.users)

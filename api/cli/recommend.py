@@ -175,21 +175,26 @@ def write_all(
             ]
             yield users.to_pylist(), there.sum(axis=1), pa.table(columns, schema=schema)
 
-    if form == "parquet":
-        with pq.ParquetWriter(aside, schema) as writer:
-            for users, _, table in tables():
-                writer.write_table(table)
-                lists += len(users)
-    else:
-        with aside.open("wb") as file:
-            for users, lengths, table in tables():
-                chosen, scores = table["item"].to_pylist(), table["score"].to_pylist()
-                start = 0
-                for user, length in zip(users, lengths.tolist(), strict=True):
-                    own = slice(start, start + length)
-                    row = {"user": user, "items": chosen[own], "scores": scores[own]}
-                    file.write(orjson.dumps(row) + b"\n")
-                    start += length
-                lists += len(users)
-    aside.replace(out)
+    def lines(users: list[str], lengths: Any, table: pa.Table) -> Iterator[bytes]:
+        chosen, scores = table["item"].to_pylist(), table["score"].to_pylist()
+        start = 0
+        for user, length in zip(users, lengths.tolist(), strict=True):
+            own = slice(start, start + length)
+            yield orjson.dumps({"user": user, "items": chosen[own], "scores": scores[own]}) + b"\n"
+            start += length
+
+    try:
+        if form == "parquet":
+            with pq.ParquetWriter(aside, schema) as writer:
+                for users, _, table in tables():
+                    writer.write_table(table)
+                    lists += len(users)
+        else:
+            with aside.open("wb") as file:
+                for users, lengths, table in tables():
+                    file.writelines(lines(users, lengths, table))
+                    lists += len(users)
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)  # there only when something went wrong
     return lists
