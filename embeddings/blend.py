@@ -134,14 +134,17 @@ def build_item_table(
     recipe: Recipe | None = None,
     neighbour_proposals: Rows | None = None,
     threads: int = 1,
+    start: Floats | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
     `user_items` (u, i) is all that may be learned from. `select` (u, i) names the entries of it
     that are held back while choosing; without it a fifth of each user's is drawn by `seed`. A
     `recipe` skips choosing. `neighbour_proposals` int32 (i, c), -1 padded, joins the pairs that
-    are scored. Memory grows with items x (support + table width) and the widest spectrum. An empty
-    matrix gives a table of padding. Raises ValueError when shapes do not fit.
+    are scored. `start` (i, d) is where the search for singular vectors begins in the last fit, see
+    `graph_filter.spectrum`; choosing never sees it. Memory grows with items x (support + table
+    width) and the widest spectrum. An empty matrix gives a table of padding. Raises ValueError
+    when shapes do not fit.
     """
     say = progress or (lambda _step: None)
     users = sparse.csr_matrix(user_items, dtype=np.float32)
@@ -158,7 +161,9 @@ def build_item_table(
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
     scorers = [scorer for scorer, _ in report.recipe.weights]
-    fitted = _Fitted(users, features, report.recipe, seed, neighbour_proposals, threads, scorers)
+    fitted = _Fitted(
+        users, features, report.recipe, seed, neighbour_proposals, threads, scorers, start
+    )
     blended = np.zeros(fitted.supports.shape, np.float32)
     for scorer, weight in report.recipe.weights:
         blended += np.float32(weight) * fitted.scores(scorer, report.recipe.popularity_exponent)
@@ -326,7 +331,9 @@ class _Fitted:
         proposals: Rows | None,
         threads: int,
         scorers: Sequence[Scorer],
+        start: Floats | None = None,
     ) -> None:
+        self._start = start
         self._rows = users
         self._scorers = scorers
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
@@ -387,7 +394,11 @@ class _Fitted:
             asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
                      and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
             self._spectra[key] = gf.spectrum(
-                self.graph(*key), max([dimensions, *asked]), self._seed, threads=self._threads
+                self.graph(*key),
+                max([dimensions, *asked]),
+                self._seed,
+                threads=self._threads,
+                start=self._start,
             )
         widest = self._spectra[key]
         if dimensions >= widest.values.size:

@@ -97,9 +97,18 @@ def spectral_vectors(
 
 
 def spectrum(
-    graph: NormalisedGraph, dimensions: int, seed: int, passes: int = 3, threads: int = 1
+    graph: NormalisedGraph,
+    dimensions: int,
+    seed: int,
+    passes: int = 3,
+    threads: int = 1,
+    start: Floats | None = None,
 ) -> Spectral:
-    """`spectral_vectors` of a graph that is already normalised."""
+    """`spectral_vectors` of a graph that is already normalised.
+
+    `start` (i, k) spans what the leading vectors were before, in any basis and scale; the search
+    begins there instead of anywhere, and ends nearer to the truth in as many passes.
+    """
     count, items = graph.rows.shape
     kept = min(dimensions, count, items) if graph.rows.nnz else 0
     if kept <= 0:
@@ -107,6 +116,10 @@ def spectrum(
     width = min(kept + 32, count, items)
     generator = np.random.default_rng(seed)
     basis = generator.standard_normal((items, width), dtype=np.float32)
+    if start is not None:
+        lengths = np.linalg.norm(start[:, :width], axis=0)
+        known = np.flatnonzero(lengths > 0)
+        basis[:, known] = start[:, known] * (np.sqrt(items) / lengths[known]).astype(np.float32)
     for _ in range(passes):
         image = product(graph.rows, basis, threads)  # (u + f, d)
         basis = _orthonormal(product(graph.columns, image, threads))  # (i, d)

@@ -69,6 +69,7 @@ def build(
     *,
     recipe: Recipe | None = None,
     fusion: Mapping[str, float] | None = None,
+    start: npt.NDArray[np.float32] | None = None,
 ) -> Built:
     """Compute table, vectors and all that filters, reasons and fallbacks need.
 
@@ -79,6 +80,8 @@ def build(
         say: told what is being done.
         recipe: of the item table, when it was chosen before; else it is chosen here.
         fusion: weights of the vector sources, when they were chosen before.
+        start: (i, d) the last release's spectral vectors, from which the search for those of the
+            whole graph begins; nothing is chosen by them.
     """
     user_items = sparse.csr_matrix(graph.user_items)
     say("choosing and fitting the item table")
@@ -91,6 +94,7 @@ def build(
         select=_select_part(snapshot, graph, config.seed),
         recipe=recipe,
         threads=config.threads,
+        start=start,
     )
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}

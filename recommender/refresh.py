@@ -28,7 +28,8 @@ from recommender.release import (
 )
 from recommender.release_findings import findings_of
 from recommender.segment_settings import load_segment_settings
-from recommender.segment_step import add_segments, save_report, served
+from recommender.segment_step import add_segments, save_report
+from recommender.stability import parent_of, start_of, turned
 
 Say = Callable[[str], None]
 LIBRARIES = ("numpy", "scipy", "numba", "faiss-cpu")  # whose versions can change the bytes
@@ -52,8 +53,10 @@ def refresh(
     snapshot = take_snapshot(store)
     say(f"weighing {len(snapshot.events.user):,} events")
     graph = weigh(snapshot, config.weighting, now)
-    built = build(snapshot, graph, config, say)
-    name = fingerprint(snapshot, config)
+    parent = parent_of(home)
+    built = build(snapshot, graph, config, say, start=start_of(parent, snapshot.items))
+    built = turned(built, parent, snapshot.items)
+    name = fingerprint(snapshot, config, parent)
     with staged(home.releases) as folder:
         built, found = add_segments(
             built,
@@ -62,13 +65,13 @@ def refresh(
             config,
             segments,
             folder / "trial",
-            last=served(home),
+            last=parent,
             now=now,
             write=lambda path, made, seen: write(path, made, seen, config, now=now),
             say=say,
         )
         say("writing the release")
-        write(folder, built, snapshot, config, now=now)
+        write(folder, built, snapshot, config, now=now, parent=parent)
         release = publish(home, folder, name)
     save_report(home, release, found)
     save_findings(findings_of(release), home.explore)
@@ -92,16 +95,22 @@ def build_release(
 
 
 def write(
-    folder: Path, built: Built, snapshot: GraphSnapshot, config: RefreshConfig, *, now: int
+    folder: Path,
+    built: Built,
+    snapshot: GraphSnapshot,
+    config: RefreshConfig,
+    *,
+    now: int,
+    parent: Release | None = None,
 ) -> None:
-    """Write arrays, indexes and the manifest."""
+    """Write arrays, indexes and the manifest; `parent` is what the vectors were turned onto."""
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder, built.arrays)
     for name, vectors in built.vectors.items():
         write_arrays(folder, {f"vectors.{name}": vectors})
         FaissIndex.build(vectors).save(folder / f"{name}.faiss")
     manifest: dict[str, Any] = {
-        "fingerprint": fingerprint(snapshot, config),
+        "fingerprint": fingerprint(snapshot, config, parent),
         "snapshot": snapshot.fingerprint,
         "watermark": snapshot.watermark,
         "created_at": now,
@@ -114,7 +123,12 @@ def write(
     seal(folder, manifest)
 
 
-def fingerprint(snapshot: GraphSnapshot, config: RefreshConfig) -> str:
-    """Names what went into a release: the graph's facts and the configuration."""
-    said = json.dumps([snapshot.fingerprint, config.to_json()], sort_keys=True)
+def fingerprint(
+    snapshot: GraphSnapshot, config: RefreshConfig, parent: Release | None = None
+) -> str:
+    """Names what went into a release: the graph's facts, the configuration, the release before."""
+    parts: list[Any] = [snapshot.fingerprint, config.to_json()]
+    if parent is not None:
+        parts.append(parent.manifest.get("fingerprint"))
+    said = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()

@@ -12,7 +12,6 @@ from scipy.sparse import csr_array
 
 from embeddings.blend import DEFAULT as DEFAULT_SCORERS
 from embeddings.blend import FAST, Recipe
-from graph.errors import ReleaseError
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
@@ -20,7 +19,7 @@ from recommender.build import SPECTRAL, Built, RefreshConfig, build
 from recommender.home import Home
 from recommender.profile_learning import MOST_USERS, Learned, candidates, learn
 from recommender.recommend import Recommender
-from recommender.release import Release, current, open_release
+from recommender.release import Release, open_release
 from recommender.segment_features import Catalogue
 from recommender.segment_settings import SegmentSettings
 from recommender.segments import Found, assigned_in, find_segments
@@ -144,15 +143,6 @@ def recipe_of(report: Mapping[str, Any]) -> Recipe:
         report["support_width"],
         report["table_width"],
     )
-
-
-def served(home: Home) -> Release | None:
-    """The current release, to pass names on; None before the first, or when it is damaged."""
-    name = current(home)
-    try:
-        return open_release(home.releases / name, verify=False) if name else None
-    except ReleaseError:
-        return None
 
 
 def save_report(home: Home, release: Release, found: Found) -> Path:

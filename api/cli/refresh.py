@@ -27,7 +27,7 @@ def refresh(
     preset: Annotated[
         str, typer.Option(help="fast, default, or graph (node2vec and GNN too).")
     ] = "default",
-    seed: Annotated[int, typer.Option(help="Same data, same seed, same release.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same data, seed and last release: the same.")] = 0,
     write_back: Annotated[
         bool, typer.Option("--write-back", help="Also write what was found into Neo4j.")
     ] = False,

@@ -19,10 +19,11 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="What was published: list, show, rollback, prune.",
+        help="What was published: list, show, compare, rollback, prune.",
     )
     group.command("list")(show_all)
     group.command("show")(show_one)
+    group.command("compare")(compare)
     group.command("rollback")(rollback)
     group.command("prune")(prune)
     cli.add_typer(group, name="releases")
@@ -60,7 +61,7 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
 def show_one(
     ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name or number.")]
 ) -> None:
-    """Print the manifest of a release: counts, configuration, report, files.
+    """Print the manifest of a release: counts, configuration, report, drift, files.
 
     \b
     nichegraph releases show 3
@@ -70,6 +71,55 @@ def show_one(
     home = _home(ctx)
     full = known(home, name)
     show_json(next(one for one in list_releases(home) if one["name"] == full))
+
+
+def compare(
+    ctx: typer.Context,
+    new: Annotated[str | None, typer.Argument(help="Name or number; default: the current.")] = None,
+    old: Annotated[
+        str | None, typer.Argument(help="Name or number; default: the one before.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two releases: counts, configuration, how far vectors moved.
+
+    \b
+    nichegraph releases compare
+    nichegraph releases compare 3 1 --json
+    """
+    from recommender.release import current, known, open_release
+    from recommender.stability import drift_between
+
+    home = _home(ctx)
+    name = new or current(home)
+    if name is None:
+        raise NotFound("there is no release yet; run `nichegraph refresh`")
+    newer = open_release(home.releases / known(home, name))
+    older = open_release(home.releases / known(home, old or _previous(home, newer.name)))
+    counts = [one.manifest.get("counts", {}) for one in (older, newer)]
+    found: dict[str, Any] = {
+        "old": older.name,
+        "new": newer.name,
+        "counts": {key: [part.get(key, 0) for part in counts] for key in counts[1]},
+        "configuration_differs": older.manifest.get("config") != newer.manifest.get("config"),
+        "drift": drift_between(newer, older),
+    }
+    if as_json:
+        show_json(found)
+        return
+    rows = [[key, *pair, pair[1] - pair[0]] for key, pair in found["counts"].items()]
+    show_table("", ["", older.name, newer.name, "change"], rows)
+    for what in ("users", "items"):
+        one = found["drift"][what]
+        say(f"{what}: {one['common']:,} in both, {one['new']:,} new, {one['gone']:,} gone")
+    for vectors, moved in found["drift"]["vectors"].items():
+        if moved["sample"]:
+            say(
+                f"{vectors}: of {moved['sample']:,} items the ten nearest overlap by "
+                f"{moved['jaccard@10']:.3f}, their vectors' cosine is {moved['cosine']:.3f}"
+            )
+    if found["configuration_differs"]:
+        say("note: the two were made with different configurations")
 
 
 def rollback(
@@ -84,10 +134,10 @@ def rollback(
     nichegraph releases rollback
     nichegraph releases rollback 3
     """
-    from recommender.release import activate
+    from recommender.release import activate, current
 
     home = _home(ctx)
-    release = activate(home, name if name is not None else _previous(home))
+    release = activate(home, name if name is not None else _previous(home, current(home)))
     say(f"release {release.name} is served now")
 
 
@@ -124,12 +174,11 @@ def made_at(moment: object) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _previous(home: Home) -> str:
-    from recommender.release import current, list_releases
+def _previous(home: Home, name: str | None) -> str:
+    from recommender.release import list_releases
 
     names = [one["name"] for one in list_releases(home)]
-    served = current(home)
-    older = [name for name in names if served is not None and name < served]
+    older = [other for other in names if name is not None and other < name]
     if not older:
-        raise NotFound("there is no release before the current one")
+        raise NotFound(f"there is no release before {name or 'the first'}")
     return str(older[-1])
