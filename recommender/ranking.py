@@ -233,6 +233,12 @@ def _refuse_disallowed(subjects: Subjects, items: I32) -> None:
     rows, places = np.nonzero(items >= 0)
     if not subjects.masks[subjects.mask[rows], items[rows, places]].all():
         raise AssertionError("a source proposed an item that the filter does not allow")
+    width = np.int64(items.max(initial=0)) + 1
+    blocked = np.repeat(np.arange(len(subjects)), np.diff(subjects.blocked_indptr))
+    low = subjects.blocked < width
+    shut = blocked[low] * width + subjects.blocked[low]
+    if np.isin(rows * width + items[rows, places], shut).any():
+        raise AssertionError("a source proposed an item that the subject must not be shown")
 
 
 def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:

@@ -389,7 +389,10 @@ class Recommender:
         def allowed(row: int) -> bool:
             return bool(mask[row]) and row not in blocked and (known is None or row in known)
 
-        return self.rulebook.arrange(asked.rules, entries, n, allowed)
+        arranged, notes = self.rulebook.arrange(asked.rules, entries, n, allowed)
+        if not all(allowed(entry.row) for entry in arranged):
+            raise AssertionError("a rule placed an item that the request does not allow")
+        return arranged, notes
 
     def _recommended(self, entry: Entry, why: tuple[Any, ...]) -> Recommended:
         release, row = self.release, entry.row

@@ -9,12 +9,13 @@ from graph.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
 from recommender.build import RefreshConfig
-from recommender.candidates import Subjects, from_table
+from recommender.candidates import Ranking, Subjects, from_table
 from recommender.explain import contributions
 from recommender.home import Home
 from recommender.recommend import Recommender
 from recommender.refresh import refresh
 from recommender.request import Filter, Request
+from recommender.rules import parse_rules
 
 NOW = 1_760_000_000
 
@@ -224,3 +225,43 @@ def test_the_same_seed_gives_the_same_bytes(planted, tmp_path):
         manifests.append(refresh(store, home, config, now=NOW).manifest["files"])
         store.close()
     assert manifests[0] == manifests[1]
+
+
+@pytest.mark.parametrize("source", ["items", "popular"])
+def test_a_source_that_breaks_a_promise_is_a_defect_and_never_an_answer(
+    recommender, planted, monkeypatch, source
+):
+    """Whatever a source proposes, on the way of every list stands a last check."""
+    user, allowed = planted.answers.users[0], planted.answers.items[0]
+    release = recommender.release
+    known = int(release.matrix("blocked")[[release.users.row(user)]].indices[0])
+    spoilt = Recommender(release)
+    for wrong, wanted in (
+        (known, Filter()),  # seen already
+        (release.items.row(planted.answers.items[1]), Filter(items=(allowed,))),
+    ):
+
+        def propose(name, subjects, tags, n, wrong=wrong):
+            rows = np.full((len(subjects), n), -1, np.int32)
+            scores = np.full((len(subjects), n), -np.inf, np.float32)
+            if name == source:
+                rows[:, 0], scores[:, 0] = wrong, 1.0
+            return Ranking(rows, scores)
+
+        monkeypatch.setattr(spoilt._sources, "propose", propose)
+        with pytest.raises(AssertionError, match="a source proposed"):
+            spoilt.recommend([Request(user=user, filter=wanted, n=3)], now=NOW)
+
+
+def test_a_rule_that_breaks_a_promise_is_a_defect_and_never_an_answer(
+    recommender, planted, monkeypatch
+):
+    item = planted.answers.items[0]
+    rule = {"name": "first", "do": "pin", "items": [item]}
+    spoilt = Recommender(recommender.release, rules=parse_rules({"rule": [rule]}))
+    keep = spoilt.rulebook.arrange
+    monkeypatch.setattr(
+        spoilt.rulebook, "arrange", lambda rules, e, n, _: keep(rules, e, n, lambda _: True)
+    )
+    with pytest.raises(AssertionError, match="a rule placed"):
+        spoilt.recommend([Request(exclude=(item,), n=3)], now=NOW)
