@@ -1,13 +1,11 @@
-"""Vectors from a graph network over users, items and tags, started from spectral vectors.
+"""Vectors from a graph network over users, items and tags, trained to rank by cosine.
 
-Propagation is linear as in LightGCN (He et al. 2020, arXiv 2002.02126): tags and related items
-reach the items, items reach their users, each over a normalised sparse adjacency. As in SimpleX
-(Mao et al. 2021, arXiv 2109.12613) nothing flows from users back into items, so one step costs
-the edges of its own users and not those of the graph. We differ in three things. A user has no
-vector of its own but its history's, so that anybody with a history is known. An item has an input
-vector, read from histories, and an output vector, which ranks and whose length carries its
-popularity. And a part of each history is hidden, and the softmax over the items (Wu et al. 2022,
-arXiv 2201.02327, sampled) asks for just that part: what is learned is to go on from a history.
+LightGCN (He et al. 2020, arXiv 2002.02126): a vector for every node, propagated over the
+normalised adjacency without weights or activations, and the mean of all layers. Three things
+differ. Tags and relations are edges of the same graph. The loss is a softmax over the items,
+estimated from negatives drawn by the root of their degree (Wu et al. 2022, arXiv 2201.02327), of
+cosines over a temperature: it needs tens of epochs where BPR needs hundreds. And it starts from
+the graph's singular vectors, or from the vectors of the last release.
 
 The only module that imports torch and torch_geometric, so the map for items never seen is trained
 here as well; that makes it longer than four hundred lines.
@@ -28,32 +26,33 @@ from scipy import sparse
 from torch.nn import functional
 from torch_geometric.nn import HeteroConv, SimpleConv
 
-from embeddings.embedder import EmbeddingGraph, Embeddings, Progress, Vectors
-from embeddings.gnn_start import Tables, normalised, scaled, shifted_degrees, spectral_start
+from embeddings.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
+from embeddings.gnn_start import normalised, scaled, spectral_start
 from embeddings.inductive import InductiveMap, feature_scales
 from graph.errors import SettingError
 
 Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
 
+TAG_WEIGHT, RELATION_WEIGHT = 0.3, 0.1
+"""Of normalised edges between items and tags, and between items, beside those of users."""
+
 
 @dataclass(frozen=True)
 class GnnConfig:
-    """How the network trains; the start is chosen on a part of Gowalla's train, see decision 4.
+    """How the network trains; chosen on a tenth of Gowalla's train part, see decision 4.
 
-    `shift` is added to all degrees, counted in edges of mean weight, before they normalise: it
-    quiets users and items about whom little is known. The length of an output vector grows with
-    (degree + shift) to the power `popularity`. `batch` counts users; `negatives` are shared by a
-    batch; `hidden` is the part of a history that is hidden and asked for; `patience` is how many
-    looks at the validation part may pass without a better Recall@20.
+    `batch` counts users, and is never less than a 16th of them, so that an epoch has at most 16
+    steps and costs time in proportion to the edges. `negatives` are shared by a batch;
+    `temperature` divides the cosines; `patience` is how many epochs may pass without a better
+    Recall@20 on the validation part.
     """
 
     dimensions: int = 128
-    shift: float = 10.0
-    popularity: float = 0.4
-    batch: int = 1024
-    negatives: int = 4096
-    hidden: float = 0.5
-    learning_rate: float = 0.003
+    layers: int = 3
+    batch: int = 2048
+    negatives: int = 2048
+    temperature: float = 0.1
+    learning_rate: float = 0.01
     epochs: int = 40
     patience: int = 4
     device: str = "auto"
@@ -61,12 +60,10 @@ class GnnConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.dimensions <= 1024:
             raise SettingError(f"dimensions must lie in 1 to 1024, not {self.dimensions}")
-        if min(self.batch, self.negatives, self.epochs, self.patience) < 1:
-            raise SettingError("batch, negatives, epochs and patience must be at least 1")
-        if not 0 < self.hidden < 1:
-            raise SettingError(f"hidden is a part of the history, between 0 and 1: {self.hidden}")
-        if self.shift < 0 or self.learning_rate <= 0:
-            raise SettingError("shift must not be negative, learning_rate must be positive")
+        if min(self.layers, self.batch, self.negatives, self.epochs, self.patience) < 1:
+            raise SettingError("layers, batch, negatives, epochs, patience must be at least 1")
+        if self.temperature <= 0 or self.learning_rate <= 0:
+            raise SettingError("temperature and learning_rate must be positive")
 
 
 def _adam(parameters: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
@@ -78,10 +75,10 @@ class GnnEmbedder:
     """A linear graph network over users, items and tags; bit-equal for a seed on one CPU thread.
 
     `validation` (u, i) holds the pairs that early stopping looks at, never part of the graph;
-    without it all epochs run. `start` warm-starts from vectors of the same width (those of the
-    last release, say), without it from the singular vectors of the normalised graph. `checkpoint`
-    names a file in which every epoch is kept, so that a killed run goes on where it was; it is
-    removed when training ends.
+    without it all epochs run. `start` warm-starts from item vectors of the same width (those of
+    the last release, say), without it from the singular vectors of the normalised graph.
+    `checkpoint` names a file in which every epoch is kept, so that a killed run goes on where it
+    was; it is removed when training ends.
     """
 
     config: GnnConfig = GnnConfig()
@@ -101,12 +98,11 @@ class GnnEmbedder:
         """
         config = self.config
         device = _device(config.device)
-        edges = Edges.of(graph, config, device)
-        network = Network(self._start(graph, seed)).to(device)
+        edges = Edges.of(graph, device)
+        network = Network(self._start(graph, seed), edges, config.layers).to(device)
         optimizer = self.optimizer(list(network.parameters()), config.learning_rate)
         state = _State(self, graph, seed)
         if not state.resume(network, optimizer):
-            sharpen(network, edges, graph.user_items, config, seed)
             state.look(network, edges, graph, self.validation)
         while state.epoch < config.epochs and not state.stale and graph.user_items.nnz:
             loss = train_epoch(
@@ -131,107 +127,110 @@ class GnnEmbedder:
         best_users, best_items, best_tags, best_outputs = state.best
         return Embeddings(best_users, best_items, best_tags, best_outputs, report)
 
-    def _start(self, graph: EmbeddingGraph, seed: int) -> Tables:
+    def _start(self, graph: EmbeddingGraph, seed: int) -> Vectors:
+        """(i, d) what the items begin with."""
         if self.start is None:
-            return spectral_start(graph, self.config.dimensions, self.config.shift, seed)
-        outputs = self.start.items if self.start.item_outputs is None else self.start.item_outputs
-        parts = (self.start.items, outputs, self.start.tags)
-        _, items, tags = graph.counts
-        expected = [(count, self.config.dimensions) for count in (items, items, tags)]
-        if [part.shape for part in parts] != expected:
-            shapes = [part.shape for part in parts]
-            raise SettingError(f"start has shapes {shapes}, the graph and config ask {expected}")
-        # Exported vectors carry their degrees in their lengths; inside, the edges carry them.
-        degrees = shifted_degrees(graph.user_items, self.config.shift)[1][:, None]
-        return (
-            scaled(parts[0] * np.sqrt(degrees)),
-            scaled(parts[1] / degrees**self.config.popularity),
-            scaled(parts[2]),
-        )
+            return spectral_start(graph, self.config.dimensions, seed)
+        given = self.start.items if self.start.item_outputs is None else self.start.item_outputs
+        expected = (graph.counts[1], self.config.dimensions)
+        if given.shape != expected:
+            raise SettingError(f"start has shape {given.shape}, graph and config ask {expected}")
+        return given
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The graph's edges as normalised sparse matrices: (u, i) in scipy, the small ones in torch."""
+    """The whole graph as one symmetric normalised matrix over its nodes [users | items | tags]."""
 
-    histories: sparse.csr_matrix  # (u, i)
-    item_tags: torch.Tensor | None  # (i, t)
-    item_items: torch.Tensor | None  # (i, i)
-    lengths: torch.Tensor  # (i, 1): what popularity does to output vectors, 1 on average
-    degrees: NDArray[np.float64]  # (i,): shifted
+    matrix: torch.Tensor  # (n, n)
+    counts: tuple[int, int, int]
+    degrees: NDArray[np.float64]  # (i,): of items, over users alone; 1 where that is nothing
     device: torch.device
 
     @classmethod
-    def of(cls, graph: EmbeddingGraph, config: GnnConfig, device: torch.device) -> "Edges":
-        """Both sides of each relation scaled by degree**-1/2; empty relations are None."""
-        others = [
-            None if part is None or part.nnz == 0 else to_torch(normalised(part)).to(device)
-            for part in (graph.item_tags, graph.item_items)
-        ]
-        degrees = shifted_degrees(graph.user_items, config.shift)[1]
-        lengths = degrees**config.popularity
-        lengths = (lengths / max(float(lengths.mean()), 1e-12)).astype(np.float32)
-        histories = normalised(graph.user_items, config.shift)
-        column = torch.from_numpy(lengths[:, None]).to(device)
-        return cls(histories, others[0], others[1], column, degrees, device)
+    def of(cls, graph: EmbeddingGraph, device: torch.device) -> "Edges":
+        """Each relation is scaled by degree**-1/2 on both sides by itself, so that an item with
+        many tags hears its users as loudly as one with few.
+        """
+        related = graph.item_items
+        if related is not None:
+            related = RELATION_WEIGHT / 2 * normalised(sparse.csr_matrix(related + related.T))
+        matrix = adjacency(
+            EmbeddingGraph(
+                normalised(graph.user_items), TAG_WEIGHT * normalised(graph.item_tags), related
+            )
+        )
+        degrees = np.asarray(graph.user_items.sum(axis=0), np.float64).ravel()
+        degrees = np.where(degrees > 0, degrees, 1.0)
+        return cls(to_torch(matrix).to(device), graph.counts, degrees, device)
 
 
 class Network(torch.nn.Module):
-    """Two vectors for every item, one for every tag, and a learned weight for each kind of edge."""
+    """A vector for every node, and the mean of itself and what its neighbours send, layer by
+    layer.
+    """
 
-    def __init__(self, start: Tables) -> None:
+    def __init__(self, items: Vectors, edges: Edges, layers: int) -> None:
+        """Users and tags begin with what the items (i, d) send them."""
         super().__init__()
-        self.items, self.outputs, self.tags = (
-            torch.nn.Parameter(torch.from_numpy(part.copy())) for part in start
-        )
-        self.weights = torch.nn.Parameter(torch.tensor([[0.3, 0.1], [0.3, 0.1]]))
-        self.sharpness = torch.nn.Parameter(torch.tensor(0.0))  # log of what scales the scores
+        self.layers = layers
         self.conv = SimpleConv(aggr="sum")
+        users, count, tags = edges.counts
+        own = torch.zeros((users + count + tags, items.shape[1]))
+        own[users : users + count] = torch.from_numpy(scaled(items))
+        with torch.no_grad():
+            sent = self.conv((own, own), edges.matrix.cpu())
+        for part in (slice(0, users), slice(users + count, None)):
+            own[part] = torch.from_numpy(scaled(sent[part].numpy()))
+        self.nodes = torch.nn.Parameter(own)
 
-    def item_inputs(self, edges: Edges) -> torch.Tensor:
-        """(i, d): what an item tells of a history it is in."""
-        return self._with_neighbours(self.items, self.weights[0], edges)
-
-    def item_outputs(self, edges: Edges) -> torch.Tensor:
-        """(i, d): what a user's vector is compared with; longer for popular items."""
-        return self._with_neighbours(self.outputs, self.weights[1], edges) * edges.lengths
-
-    def user_vectors(self, items: torch.Tensor, histories: torch.Tensor) -> torch.Tensor:
-        """(b, d) unit vectors: the propagated input vectors (i, d) of histories (b, i)."""
-        # No user has a vector of its own to be updated; the conv asks for the target's rows.
-        own = items.new_zeros((histories.shape[0], 1))
-        return functional.normalize(self.conv((items, own), histories), dim=1, eps=1e-8)
-
-    def _with_neighbours(
-        self, own: torch.Tensor, weights: torch.Tensor, edges: Edges
-    ) -> torch.Tensor:
-        vectors = own
-        if edges.item_tags is not None:
-            vectors = vectors + weights[0] * self.conv((self.tags, own), edges.item_tags)
-        if edges.item_items is not None:
-            vectors = vectors + weights[1] * self.conv((own, own), edges.item_items)
-        return vectors
+    def forward(self, edges: Edges) -> torch.Tensor:
+        """(n, d) unit vectors of all nodes."""
+        layer = total = self.nodes
+        for _ in range(self.layers):
+            layer = _Propagate.apply(layer, edges.matrix, self.conv)
+            total = total + layer
+        return functional.normalize(total, dim=1, eps=1e-8)
 
     def export(self, edges: Edges) -> tuple[Vectors, Vectors, Vectors, Vectors]:
-        """Users, items, tags and item outputs, with whole histories.
+        """Users, items as a history reads them, tags, and items as they are ranked.
 
-        Item vectors carry degree**-1/2, so that a plain sum over a history is its user's vector.
+        The third is times degree**-1/2: a plain sum of them over a history is near its user's
+        vector, for users who were trained and for those nobody has seen.
         """
         with torch.no_grad():
-            items = self.item_inputs(edges)
-            users = self.user_vectors(items, to_torch(edges.histories).to(edges.device))
-            made = [users, items, self.tags, self.item_outputs(edges)]
-        parts = [np.ascontiguousarray(part.detach().cpu().numpy()) for part in made]
-        parts[1] = parts[1] / np.sqrt(edges.degrees, dtype=np.float64)[:, None]
-        return parts[0], scaled(parts[1], 1.0), parts[2].copy(), scaled(parts[3], 1.0)
+            made = self(edges).cpu().numpy()
+        users, items, _ = edges.counts
+        outputs = made[users : users + items]
+        read = outputs / np.sqrt(edges.degrees)[:, None]
+        parts = (made[:users], scaled(read, 1.0), made[users + items :], outputs)
+        copied = [np.array(part, np.float32, order="C") for part in parts]
+        return copied[0], copied[1], copied[2], copied[3]
+
+
+class _Propagate(torch.autograd.Function):
+    """One layer; since the matrix is its own transpose, the gradient is one more propagation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: torch.Tensor, matrix: torch.Tensor, conv: SimpleConv
+    ) -> torch.Tensor:
+        ctx.matrix, ctx.conv = matrix, conv
+        sent: torch.Tensor = conv((nodes, nodes), matrix)
+        return sent
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        gradient = grads[0].contiguous()
+        return ctx.conv((gradient, gradient), ctx.matrix), None, None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some users: what is left of their histories, what is hidden, and the sampled negatives."""
+    """Some users, what they chose, and the sampled negatives."""
 
-    histories: sparse.csr_matrix  # (b, i), normalised
-    targets: sparse.csr_matrix  # (b, i), weights of the hidden pairs
+    users: NDArray[np.int64]  # (b,)
+    targets: sparse.csr_matrix  # (b, i), how much each pair counts
     negatives: NDArray[np.int64]  # (k,)
     chances: NDArray[np.float32]  # (k,): how likely each negative was to be drawn
 
@@ -244,31 +243,29 @@ class Batch:
         config: GnnConfig,
         rng: np.random.Generator,
     ) -> "Batch":
-        """Hide each pair with chance `hidden`; draw items by the root of their degree."""
-        histories, targets = edges.histories[chosen], user_items[chosen]
-        hidden = rng.random(histories.nnz) < config.hidden
-        histories.data = np.where(hidden, 0, histories.data).astype(np.float32)
-        targets.data = np.where(hidden, targets.data, 0).astype(np.float32)
+        """Draw items by the root of their degree."""
         shares = np.sqrt(edges.degrees)
         chances = np.minimum(1.0, config.negatives * shares / shares.sum())
         negatives = np.flatnonzero(rng.random(len(chances)) < chances)
-        return cls(histories, targets, negatives, chances[negatives].astype(np.float32))
+        return cls(chosen, user_items[chosen], negatives, chances[negatives].astype(np.float32))
 
-    def loss(self, network: Network, edges: Edges, log_scale: torch.Tensor) -> torch.Tensor:
-        """The network's loss on these users, with scores times exp(log_scale)."""
-        items, outputs = network.item_inputs(edges), network.item_outputs(edges)
-        histories, targets = (
-            to_torch(part).to(edges.device) for part in (self.histories, self.targets)
+    def loss(self, network: Network, edges: Edges, temperature: float) -> torch.Tensor:
+        """The network's loss on these users."""
+        nodes = network(edges)
+        first, items, _ = edges.counts
+        users, drawn = (
+            nodes.index_select(0, torch.from_numpy(rows).to(edges.device))
+            for rows in (self.users, self.negatives + first)
         )
-        users = network.user_vectors(items, histories) * log_scale.exp()
-        wanted = network.conv((outputs, users), targets)  # (b, i) @ (i, d) -> (b, d)
-        rows = torch.from_numpy(self.negatives).to(edges.device)
+        outputs = nodes[first : first + items]
+        users = users / temperature
+        wanted = network.conv((outputs, users), to_torch(self.targets).to(edges.device))
         weights = np.asarray(self.targets.sum(axis=1), dtype=np.float32).ravel()
         return batch_loss(
             users,
-            wanted,
+            wanted,  # (b, i) @ (i, d) -> (b, d)
             torch.from_numpy(weights).to(edges.device),
-            outputs.index_select(0, rows),
+            drawn,
             torch.from_numpy(np.log(self.chances)).to(edges.device),
         )
 
@@ -280,12 +277,12 @@ def batch_loss(
     negatives: torch.Tensor,
     log_chances: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean -log softmax of the hidden items, each weighted; 0 when nothing is hidden.
+    """Mean -log softmax of the chosen items, each weighted; 0 when nothing was chosen.
 
-    `users` (b, d); `wanted` (b, d) sums of the hidden items' outputs times their weights, whose
-    sums are `weights` (b,); `negatives` (k, d) outputs drawn with the chances whose logs are
-    `log_chances` (k,): each stands for 1 / chance items, so the sum below estimates that over
-    all items without bias.
+    `users` (b, d), already over the temperature; `wanted` (b, d) sums of the chosen items'
+    outputs times their weights, whose sums are `weights` (b,); `negatives` (k, d) outputs drawn
+    with the chances whose logs are `log_chances` (k,): each stands for 1 / chance items, so the
+    sum below estimates that over all items without bias.
     """
     against = torch.logsumexp(users @ negatives.T - log_chances, 1)  # (b, d) @ (d, k) -> (b,)
     return (weights @ against - (users * wanted).sum()) / weights.sum().clamp(min=1e-12)
@@ -306,35 +303,17 @@ def train_epoch(
     rng = np.random.default_rng(seed)
     total = weight = 0.0
     order = rng.permutation(np.flatnonzero(np.diff(user_items.indptr)))
-    for begin in range(0, len(order), config.batch):
-        batch = Batch.of(edges, user_items, order[begin : begin + config.batch], config, rng)
+    size = max(config.batch, -(-len(order) // 16))
+    for begin in range(0, len(order), size):
+        batch = Batch.of(edges, user_items, order[begin : begin + size], config, rng)
         optimizer.zero_grad(set_to_none=True)
-        loss = batch.loss(network, edges, network.sharpness)
+        loss = batch.loss(network, edges, config.temperature)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         pairs = float(batch.targets.sum())
         total += float(loss.detach()) * pairs
         weight += pairs
     return total / max(weight, 1e-12)
-
-
-def sharpen(
-    network: Network, edges: Edges, user_items: sparse.csr_matrix, config: GnnConfig, seed: int
-) -> None:
-    """Set the scale of the scores to the one, of a row of powers of two, with the least loss.
-
-    Without it the first steps of training undo what the start knows.
-    """
-    rng = np.random.default_rng(seed)
-    active = np.flatnonzero(np.diff(user_items.indptr))
-    chosen = np.sort(rng.permutation(active)[:512])
-    if len(chosen) == 0:
-        return
-    batch = Batch.of(edges, user_items, chosen, config, rng)
-    with torch.no_grad():
-        grid = torch.arange(-4, 12, device=edges.device) * 0.6931472
-        losses = torch.stack([batch.loss(network, edges, scale) for scale in grid])
-        network.sharpness.copy_(grid[losses.argmin()])
 
 
 def to_torch(matrix: sparse.csr_matrix) -> torch.Tensor:

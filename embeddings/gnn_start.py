@@ -1,4 +1,4 @@
-"""Where the graph network starts from: spectral vectors, and the degrees that normalise edges."""
+"""Where the graph network starts from: the singular vectors of the normalised graph."""
 
 from typing import Any
 
@@ -8,29 +8,22 @@ from scipy import sparse
 
 from embeddings.embedder import EmbeddingGraph, Vectors
 
-Tables = tuple[Vectors, Vectors, Vectors]
-"""Inputs and outputs of items, (i, d) each, and vectors of tags (t, d)."""
 
+def spectral_start(graph: EmbeddingGraph, dimensions: int, seed: int) -> Vectors:
+    """Item vectors (i, d): the strongest singular vectors of users and tags by items.
 
-def spectral_start(graph: EmbeddingGraph, dimensions: int, shift: float, seed: int) -> Tables:
-    """Inputs (i, d), outputs (i, d) and tags (t, d) from singular vectors of the items' side.
-
-    Inputs are scaled by the root of the singular value, so that users times outputs is a spectral
-    filter. Randomised subspace iteration (Halko et al. 2011, arXiv 0909.4061), four rounds.
-    Directions beyond the rank are small noise, open to training.
+    Randomised subspace iteration (Halko et al. 2011, arXiv 0909.4061), four rounds. Each is
+    scaled by the root of its singular value, so that products of two items are a spectral filter.
+    Directions beyond the rank, and items without edges, are small noise, open to training.
     """
     users, items, tags = graph.counts
     rng = np.random.default_rng(seed)
-    noise = rng.normal(0, 0.01, (2 * items + tags, dimensions)).astype(np.float32)
-    start = (noise[:items], noise[items : 2 * items], noise[2 * items :])
+    start = rng.normal(0, 0.01, (items, dimensions)).astype(np.float32)
     rank = min(dimensions, items, users + tags)
     if rank == 0 or graph.user_items.nnz + graph.item_tags.nnz == 0:
         return start
     block = sparse.vstack(
-        [
-            normalised(graph.user_items, shift),
-            0.3 * normalised(sparse.csr_matrix(graph.item_tags.T)),
-        ]
+        [normalised(graph.user_items), 0.3 * normalised(sparse.csr_matrix(graph.item_tags.T))]
     ).tocsr()  # (u + t, i)
     back = block.T.tocsr()
     basis = rng.normal(size=(items, min(rank + 32, items))).astype(np.float32)
@@ -40,39 +33,27 @@ def spectral_start(graph: EmbeddingGraph, dimensions: int, shift: float, seed: i
     values, turns = np.linalg.eigh((images.T @ images).astype(np.float64))
     strongest = np.argsort(-values)[:rank]
     singular = np.sqrt(np.maximum(values[strongest], 1e-12))
-    vectors = basis @ turns[:, strongest]  # (i, r)
-    rows = images[users:] @ (turns[:, strongest] / singular)  # (t, r)
-    inputs, outputs, words = (np.zeros_like(part) for part in start)
-    inputs[:, :rank] = vectors * np.sqrt(singular)
-    outputs[:, :rank] = vectors
-    words[:, :rank] = rows * np.sqrt(singular)
-    return tuple(  # type: ignore[return-value]
-        scaled(made) + 0.1 * before
-        for made, before in zip((inputs, outputs, words), start, strict=True)
-    )
+    found = np.zeros_like(start)
+    found[:, :rank] = (basis @ turns[:, strongest]) * np.sqrt(singular)  # (i, r) scaled
+    return scaled(scaled(found) + 0.1 * start)
 
 
-def normalised(matrix: sparse.csr_matrix, shift: float = 0.0) -> sparse.csr_matrix:
-    """Dr^-1/2 A Dc^-1/2 with shifted weighted degrees of rows and columns; empty ones stay so."""
-    scales = [sparse.diags(degrees**-0.5) for degrees in shifted_degrees(matrix, shift)]
+def normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Dr^-1/2 A Dc^-1/2 with the weighted degrees of rows and columns; empty ones stay so."""
+    scales = []
+    for axis in (1, 0):
+        degrees = np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
+        scales.append(sparse.diags(np.where(degrees > 0, degrees, 1.0) ** -0.5))
     return sparse.csr_matrix(scales[0] @ matrix @ scales[1], dtype=np.float32)
-
-
-def shifted_degrees(
-    matrix: sparse.csr_matrix, shift: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted degrees of rows and columns plus `shift` mean weights; 1 where that is nothing."""
-    added = shift * float(matrix.data.mean()) if matrix.nnz else 0.0
-    sums = [np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel() + added for axis in (1, 0)]
-    rows, columns = (np.where(degrees > 0, degrees, 1.0) for degrees in sums)
-    return rows, columns
 
 
 def scaled(vectors: NDArray[Any], length: float | None = None) -> Vectors:
     """The same up to one factor: rows of that mean length, or entries of mean square 0.1**2."""
+    if vectors.size == 0:
+        return np.ascontiguousarray(vectors, dtype=np.float32)
     if length is None:
         now, wanted = np.sqrt(np.mean(np.square(vectors), dtype=np.float64)), 0.1
     else:
         now, wanted = np.linalg.norm(vectors, axis=1).mean(dtype=np.float64), length
-    factor = wanted / now if vectors.size and now > 0 else 1.0
+    factor = wanted / now if now > 0 else 1.0
     return np.ascontiguousarray(vectors * factor, dtype=np.float32)

@@ -33,23 +33,23 @@ def noise(graph, dimensions=16):
 
 
 def learns(optimizer):
-    """Niche share of the neighbours after training from noise with this optimizer."""
-    graph, niche = niches()
+    """Whether training from noise with this optimizer finds niches that propagation alone, which
+    finds some, does not; and whether the loss falls.
+    """
+    graph, niche = niches(stray=0.2)
     config = GnnConfig(**{**SMALL, "epochs": 30})
     made = GnnEmbedder(config, start=noise(graph), optimizer=optimizer).embed(graph, seed=1)
-    return neighbours_in_niche(made.items, niche), made.report["losses"]
+    losses = made.report["losses"]
+    found = neighbours_in_niche(made.items, niche) >= 0.9
+    return bool(found), bool(np.mean(losses[-5:]) < 0.9 * losses[0])
 
 
 def test_it_learns_planted_niches_from_noise():
-    share, losses = learns(gnn._adam)
-    assert share >= 0.9
-    assert losses[-1] < 0.8 * losses[0]
+    assert learns(gnn._adam) == (True, True)
 
 
 def test_a_loop_whose_optimizer_does_nothing_fails_the_same_check():
-    share, losses = learns(lambda parameters, rate: torch.optim.SGD(parameters, lr=0.0))
-    assert share < 0.5
-    assert losses[-1] > 0.9 * losses[0]
+    assert learns(lambda given, rate: torch.optim.SGD(given, lr=0.0)) == (False, False)
 
 
 def test_gradients_of_a_batch_are_those_worked_out_by_hand():
@@ -88,7 +88,7 @@ def test_sampled_negatives_stand_for_all_items():
     """The sum over drawn items, each over its chance, is on average that over all of them."""
     graph, _ = niches()
     config = GnnConfig(**{**SMALL, "negatives": 30})
-    edges = gnn.Edges.of(graph, config, torch.device("cpu"))
+    edges = gnn.Edges.of(graph, torch.device("cpu"))
     rng = np.random.default_rng(5)
     values, rows = np.arange(1.0, 91.0), np.arange(10)
     sums = []
@@ -99,25 +99,45 @@ def test_sampled_negatives_stand_for_all_items():
     assert abs(np.mean(sums) - values.sum()) < 5 * error
 
 
-def test_a_sum_of_item_vectors_over_a_history_is_its_users_vector():
+def test_a_sum_of_item_vectors_over_a_history_is_near_its_users_vector():
     """That is how a history is asked for at serving time."""
     graph, _ = niches()
-    made = GnnEmbedder(GnnConfig(**{**SMALL, "epochs": 2})).embed(graph, seed=1)
+    made = GnnEmbedder(GnnConfig(**SMALL)).embed(graph, seed=1)
     summed = graph.user_items @ made.items
     unit = summed / np.linalg.norm(summed, axis=1, keepdims=True)
-    np.testing.assert_allclose(unit, made.users, atol=1e-5)
+    assert (unit * made.users).sum(1).min() > 0.75
+
+
+def test_a_layer_sends_gradients_the_way_it_sends_vectors():
+    graph, _ = niches(groups=2, users=3, items=4)
+    edges = gnn.Edges.of(graph, torch.device("cpu"))
+    dense = edges.matrix.to_dense().double()
+    assert torch.equal(dense, dense.T)
+    start = np.random.default_rng(0).normal(size=(edges.counts[1], 3)).astype(np.float32)
+    network = gnn.Network(start, edges, layers=2)
+    pull = torch.randn(dense.shape[0], 3, generator=torch.Generator().manual_seed(1))
+    (network(edges) * pull).sum().backward()
+    plain = network.nodes.detach().double().requires_grad_()
+    total = plain + dense @ plain + dense @ dense @ plain
+    (torch.nn.functional.normalize(total, dim=1) * pull).sum().backward()
+    torch.testing.assert_close(network.nodes.grad.double(), plain.grad, atol=1e-5, rtol=1e-4)
 
 
 def test_training_goes_on_from_the_vectors_of_a_release():
     graph, _ = niches()
     first = GnnEmbedder(GnnConfig(**SMALL)).embed(graph, seed=1)
-    again = GnnEmbedder(GnnConfig(**{**SMALL, "learning_rate": 1e-9}), start=first).embed(
-        EmbeddingGraph(graph.user_items, sparse.csr_matrix((90, 12), dtype=np.float32)), seed=1
-    )
-    cosines = (first.items * again.items).sum(1) / (
-        np.linalg.norm(first.items, axis=1) * np.linalg.norm(again.items, axis=1)
-    )
-    assert cosines.min() > 0.999
+    still = GnnConfig(**{**SMALL, "learning_rate": 1e-9, "epochs": 1})
+    again = GnnEmbedder(still, start=first).embed(graph, seed=2)
+    anew = GnnEmbedder(still).embed(graph, seed=2)
+    nearest = [
+        np.argsort(-(made.item_outputs @ made.item_outputs.T), axis=1)[:, 1:6]
+        for made in (first, again, anew)
+    ]
+    shared = [
+        np.mean([len(set(a) & set(b)) for a, b in zip(nearest[0], other, strict=True)])
+        for other in nearest[1:]
+    ]
+    assert shared[0] > max(4.0, shared[1])
 
 
 def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(tmp_path):
@@ -203,5 +223,5 @@ def test_a_graph_without_edges_and_bad_settings():
     assert (made.users.shape, made.items.shape, made.tags.shape) == ((2, 16), (3, 16), (0, 16))
     with pytest.raises(SettingError, match="start"):
         GnnEmbedder(GnnConfig(dimensions=8), start=noise(empty)).embed(empty, seed=0)
-    with pytest.raises(SettingError, match="hidden"):
-        GnnConfig(hidden=1.0)
+    with pytest.raises(SettingError, match="temperature"):
+        GnnConfig(temperature=0.0)
