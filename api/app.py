@@ -42,6 +42,7 @@ def application() -> Flask:
 def create_app(settings: Settings) -> Flask:
     """The application over the home of these settings; it starts without a release, too."""
     live = open_live(settings)
+    live.tell = log
     app = OpenAPI(
         __name__,
         info=Info(

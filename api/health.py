@@ -25,4 +25,5 @@ def register(app: OpenAPI, live: Live) -> None:
     def is_ready(query: NoQuery) -> dict[str, Any]:
         del query
         release = live.recommender().release.name
-        return {"status": "ready", "release": release, "problem": live.problem}
+        notes = [note for note in (live.segments_problem, live.rules_problem) if note is not None]
+        return {"status": "ready", "release": release, "problem": live.problem, "notes": notes}

@@ -362,6 +362,9 @@ class ReadyAnswer(BaseModel):
     status: Literal["ready"]
     release: str
     problem: str | None = Field(description="Why a newer release is not served, if one is refused")
+    notes: list[str] = Field(
+        description="Why segments.toml or rules.toml does not hold as it stands"
+    )
 
 
 class FieldError(BaseModel):

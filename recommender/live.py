@@ -1,5 +1,6 @@
 """The release that is served now: opened once, swapped when CURRENT moves."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -7,10 +8,11 @@ from collections.abc import Callable
 from graph.errors import NichegraphError, ReleaseError
 from recommender.home import Home
 from recommender.recommend import Recommender
-from recommender.release import current, open_release
+from recommender.release import Release, current, open_release
 from recommender.rules import Rulebook, load_rules
 from recommender.segment_settings import load_segment_settings
 
+Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
 CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed
 
 
@@ -18,12 +20,14 @@ class Live:
     """Holds the current release; safe to ask from many threads.
 
     A release that cannot be verified is never swapped in: the old one goes on being served and
-    `problem` says why.
+    `problem` says why. A wrong `segments.toml` or `rules.toml` is told of, and what was read before
+    holds on, over a new release, too.
     """
 
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Open nothing yet."""
+        """Open nothing yet; `tell` may be set to hear of what is taken up or refused."""
         self.home = home
+        self.tell: Tell = lambda event, **fields: None
         self.problem: str | None = None
         self._clock = clock
         self._checked = float("-inf")
@@ -55,10 +59,13 @@ class Live:
         if name is not None and name not in (here, self._refused):
             try:
                 release = open_release(self.home.releases / name)
-                self._recommender = Recommender(release, self._erased())
+                self._recommender = _successor(self._recommender, release, self._erased())
                 self.problem = self._refused = None
+                if here is not None:
+                    self.tell("release swapped", release=name, before=here)
             except NichegraphError as error:
                 self.problem, self._refused = str(error), name
+                self.tell("release refused", release=name, problem=error)
         elif name == here:
             self.problem = self._refused = None
         if self._recommender is not None:
@@ -76,10 +83,14 @@ class Live:
         if read == self._segments_read:
             return
         try:
-            recommender.use(load_segment_settings(self.home.segments))
+            settings = load_segment_settings(self.home.segments)
+            recommender.use(settings)
             self.segments_problem = None
+            if stamp:
+                self.tell("segments.toml read", rules=len(settings.rules))
         except NichegraphError as error:
             self.segments_problem = str(error)
+            self.tell("segments.toml refused", problem=error)
         self._segments_read = read
 
     def _read_rules(self, recommender: Recommender) -> None:
@@ -95,8 +106,11 @@ class Live:
             rules = load_rules(self.home.rules)
             recommender.rulebook = Rulebook(rules, recommender.release, recommender.filters)
             self.rules_problem = None
+            if stamp:
+                self.tell("rules.toml read", rules=len(rules))
         except NichegraphError as error:
             self.rules_problem = str(error)
+            self.tell("rules.toml refused", problem=error)
         self._rules_read = read
 
     def _erased(self) -> frozenset[str]:
@@ -109,3 +123,15 @@ class Live:
             self._erased_stamp = stamp
             return frozenset(self.home.erased.read_text(encoding="utf-8").split("\n"))
         return self._recommender.erased
+
+
+def _successor(old: Recommender | None, release: Release, erased: frozenset[str]) -> Recommender:
+    """A recommender over a new release, under what an editor said of the last one."""
+    new = Recommender(release, erased)
+    if old is not None:
+        new.use(old.settings)
+        with contextlib.suppress(
+            NichegraphError
+        ):  # of an attribute that is gone: told of on reading
+            new.rulebook = Rulebook(old.rulebook.rules, release, new.filters)
+    return new

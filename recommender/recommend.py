@@ -83,6 +83,7 @@ class Recommender:
 
     def use(self, settings: SegmentSettings) -> None:
         """Take up an editor's segments and profiles, beside and over the learned ones."""
+        self.settings = settings
         self.segments = Segments(self.release, settings.rules)
         self.profiles = Profiles(self.release, settings.profiles)
         self.contexts = settings.contexts

@@ -1,14 +1,20 @@
 """Editorial rules do what they say, within time, segment and context, and never break a promise."""
 
+import shutil
+import time
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.app import create_app
 from api.cli.main import run
+from api.settings import load_settings
 from graph.errors import InputError, SettingError
+from recommender.live import CHECK_SECONDS
 from recommender.recommend import Recommender
 from recommender.request import Filter, Request
 from recommender.rules import load_rules, parse_rules
@@ -271,7 +277,8 @@ def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(plan
     from recommender.live import Live
 
     user, ticks = planted.answers.users[0], iter(range(100))
-    live = Live(planted_home, clock=lambda: next(ticks))
+    live, heard = Live(planted_home, clock=lambda: next(ticks)), []
+    live.tell = lambda event, **said: heard.append(event)
     item = ids(one(live.recommender(), user=user, n=60))[50]
     file = planted_home.rules
     try:
@@ -280,7 +287,35 @@ def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(plan
         file.write_text("[[rule]]")
         assert ids(one(live.recommender(), user=user, n=5))[0] == item
         assert "needs a name" in live.rules_problem
+        assert heard == ["rules.toml read", "rules.toml refused"]
     finally:
         file.unlink()
     assert ids(one(live.recommender(), user=user, n=5))[0] != item
     assert live.rules_problem is None
+
+
+def test_what_an_editor_said_holds_over_a_new_release_while_the_files_are_wrong(
+    planted_home, planted, tmp_path
+):
+    home = replace(planted_home, folder=tmp_path / "home").create()
+    shutil.rmtree(home.releases)
+    shutil.copytree(planted_home.releases, home.releases)
+    item = planted.answers.items[0]
+    home.rules.write_text(f'[[rule]]\nname="p"\ndo="pin"\nitems=["{item}"]')
+    home.segments.write_text("[profiles.loud]\nlong_tail = 1.0\n")
+    client = create_app(load_settings(home.folder)).test_client()
+    before = client.get("/v1/popular?n=1").json
+    assert before["items"][0]["item"] == item
+    assert client.get("/ready").json["notes"] == []
+    home.rules.write_text("[[rule]]")
+    home.segments.write_text("nonsense = 1")
+    old = (home.releases / "CURRENT").read_text().strip()
+    shutil.copytree(home.releases / old, home.releases / "000009-next")
+    (home.releases / "CURRENT").write_text("000009-next\n")
+    time.sleep(CHECK_SECONDS + 0.1)
+    after = client.get("/v1/users/nobody/recommendations?n=1&profile=loud").json
+    assert after["release"] == "000009-next"
+    assert after["items"][0]["item"] == item
+    notes = " ".join(client.get("/ready").json["notes"])
+    assert "needs a name" in notes
+    assert "nonsense" in notes
