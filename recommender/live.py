@@ -27,7 +27,7 @@ class Live:
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Open nothing yet; `tell` may be set to hear of what is taken up or refused."""
         self.home = home
-        self.tell: Tell = lambda event, **fields: None
+        self.tell: Tell = _nobody_hears
         self.problem: str | None = None
         self._clock = clock
         self._checked = float("-inf")
@@ -125,13 +125,15 @@ class Live:
         return self._recommender.erased
 
 
+def _nobody_hears(event: str, **fields: object) -> None:
+    pass
+
+
 def _successor(old: Recommender | None, release: Release, erased: frozenset[str]) -> Recommender:
     """A recommender over a new release, under what an editor said of the last one."""
     new = Recommender(release, erased)
     if old is not None:
         new.use(old.settings)
-        with contextlib.suppress(
-            NichegraphError
-        ):  # of an attribute that is gone: told of on reading
+        with contextlib.suppress(NichegraphError):  # an attribute is gone: told of on reading
             new.rulebook = Rulebook(old.rulebook.rules, release, new.filters)
     return new
