@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse import csr_array
 
 from embeddings.blend import Feature, Recipe, build_item_table
+from embeddings.cold_items import content, with_cold_items
 from embeddings.embedder import EmbeddingGraph, Embeddings
 from graph.errors import InputError
 from graph.model import tag_parts
@@ -20,6 +21,7 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting
 from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
 from recommender.split import SELECT, pair_parts, relevant_pairs
+from recommender.title_words import title_words
 
 Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
@@ -96,6 +98,9 @@ def build(
         threads=config.threads,
         start=start,
     )
+    cold = np.flatnonzero(np.asarray(user_items.sum(axis=0)).ravel() == 0)
+    words = title_words(snapshot.item_titles.to_pylist())
+    table = with_cold_items(table, content(sparse.csr_matrix(graph.item_tags), words), cold)
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}

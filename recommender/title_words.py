@@ -1,0 +1,32 @@
+"""The words of titles as features of items."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import sparse
+
+LONGEST_SHARE = 0.1
+"""A word that more than this part of the items has tells nothing of an item."""
+MOST_ITEMS = 2000
+_WORD = re.compile(r"\w{3,}")
+
+
+def title_words(titles: Iterable[str]) -> sparse.csr_matrix:
+    """(i, w) which words of three letters and more each title has, years and numbers too.
+
+    Words of one title alone are left out, and those of more than a tenth of all, or 2,000.
+    """
+    words: dict[str, int] = {}
+    rows, columns = [], []
+    count = 0
+    for title in titles:
+        for word in dict.fromkeys(_WORD.findall(title.casefold())):
+            rows.append(count)
+            columns.append(words.setdefault(word, len(words)))
+        count += 1
+    shape = (count, len(words))
+    matrix = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    carriers = np.bincount(matrix.indices, minlength=len(words))
+    most = min(max(LONGEST_SHARE * count, 2), MOST_ITEMS)
+    return sparse.csr_matrix(matrix[:, np.flatnonzero((carriers > 1) & (carriers <= most))])

@@ -1,0 +1,76 @@
+"""Items that nobody touched get into the table by their tags and title words."""
+
+import numpy as np
+from scipy import sparse
+
+from embeddings.cold_items import content, with_cold_items
+from embeddings.item_table import ItemTable, score_history
+from recommender.title_words import title_words
+from tests.planted import niches
+
+
+def table_of(user_items):
+    """Every pair of items by the number of users they share."""
+    common = np.asarray((user_items.T @ user_items).todense(), np.float32)
+    np.fill_diagonal(common, 0)
+    order = np.argsort(-common, axis=1, kind="stable").astype(np.int32)
+    scores = np.take_along_axis(common, order, axis=1)
+    return ItemTable(np.where(scores > 0, order, -1).astype(np.int32), scores)
+
+
+def without(graph, cold):
+    kept = graph.user_items.copy().tolil()
+    kept[:, cold] = 0
+    return sparse.csr_matrix(kept.tocsr())
+
+
+def test_a_history_finds_the_cold_items_of_its_niche_and_keeps_the_others():
+    graph, niche = niches()
+    cold = np.arange(0, len(niche), 9)
+    known = without(graph, cold)
+    before = table_of(known)
+    words = sparse.csr_matrix((len(niche), 0), dtype=np.float32)
+    after = with_cold_items(before, content(graph.item_tags, words), cold)
+    for item in np.setdiff1d(np.arange(len(niche)), cold):
+        mine = after.neighbours[item]
+        mine = mine[mine >= 0]
+        fresh = mine[np.isin(mine, cold)]
+        assert set(fresh[:1].tolist()) <= set(cold[niche[cold] == niche[item]].tolist())
+        assert set(mine) - set(cold) == set(before.neighbours[item]) - {-1}
+    histories = sparse.csr_matrix(known[:20])
+    found, _ = score_history(after, histories.indptr, histories.indices, histories.data, 90)
+    for user in range(20):
+        best = [row for row in found[user] if row in cold][:1]
+        assert [niche[row] for row in best] == [0]
+
+
+def test_scores_are_the_sums_that_the_docstring_states():
+    tags = sparse.csr_matrix(np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32))
+    table = ItemTable(
+        np.array([[1, 2], [0, -1], [0, -1], [-1, -1]], np.int32),
+        np.array([[4, -1], [3, 0], [2, 0], [0, 0]], np.float32),
+    )
+    made = with_cold_items(table, content(tags, 0 * tags), np.array([3]))
+    likeness = 2**-0.8  # two items like it, cosine 1 each
+    entries = dict(zip(made.neighbours[0].tolist(), made.scores[0].tolist(), strict=True))
+    np.testing.assert_allclose(entries[3], likeness * (4 + 2.0 * 4), rtol=1e-5)
+    assert (entries[1], entries[2]) == (4, -1)
+    assert made.neighbours[3].tolist()[0] == -1
+
+
+def test_without_cold_items_or_content_the_table_stays():
+    graph, _ = niches()
+    table = table_of(graph.user_items)
+    nothing = sparse.csr_matrix((90, 0), dtype=np.float32)
+    assert with_cold_items(table, content(graph.item_tags, nothing), np.array([], int)) is table
+    assert with_cold_items(table, content(nothing, nothing), np.array([3])) is table
+
+
+def test_words_of_titles_are_those_that_tell_items_apart():
+    titles = [f"The Tin Lichen, part {'abcdefghij'[k]}" for k in range(10)]
+    titles += ["Café 1984", "CAFÉ 1984 again", "", "x y"] + [f"single{k}" for k in range(86)]
+    words = title_words(titles)
+    assert words.shape == (100, 6)  # the, tin, lichen, part: on 10 of 100; café, 1984
+    assert words[10].toarray().tolist() == words[11].toarray().tolist()
+    assert words[12].nnz == words[13].nnz == 0
+    assert title_words([]).shape == (0, 0)
