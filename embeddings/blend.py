@@ -117,6 +117,8 @@ TOLERANCE = 0.012
 POPULARITY = (-0.1, 0.0, 0.1)
 STRONG_RIDGE_ENTRIES = 300_000
 """Up to so many pairs a second, stronger penalty is tried: dense sets are small."""
+SETTLED_DIMENSIONS = 128
+SETTLING_PASSES = 5
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
 QUADRATIC_ITEMS = 60_000
@@ -168,7 +170,7 @@ def build_item_table(
     for scorer, weight in report.recipe.weights:
         blended += np.float32(weight) * fitted.scores(scorer, report.recipe.popularity_exponent)
     table = strongest(fitted.supports, blended, report.recipe.table_width)
-    return table, fitted.widest_spectrum(), report
+    return table, fitted.settled_spectrum(), report
 
 
 def fit_blend(
@@ -405,10 +407,25 @@ class _Fitted:
             return widest
         return Spectral(widest.item_vectors[:, :dimensions], widest.values[:dimensions])
 
-    def widest_spectrum(self) -> Spectral:
-        if not self._spectra:
-            return self.spectrum(0.5, 0.5, 128)
-        return max(self._spectra.values(), key=lambda spectral: spectral.values.size)
+    def settled_spectrum(self) -> Spectral:
+        """The leading part of the widest spectrum, searched on until it stays where it is.
+
+        A table sums up hundreds of vectors and does not mind how they are mixed; the few that are
+        served as vectors must be the same ones at the next refresh.
+        """
+        key, widest = (0.5, 0.5), self.spectrum(0.5, 0.5, SETTLED_DIMENSIONS)
+        for other, spectral in self._spectra.items():
+            if spectral.values.size > widest.values.size:
+                key, widest = other, spectral
+        dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
+        return gf.spectrum(
+            self.graph(*key),
+            dimensions,
+            self._seed,
+            SETTLING_PASSES,
+            self._threads,
+            widest.item_vectors,
+        )
 
     def popularity(self, exponent: float) -> Floats:
         """(i, c) a power of each target's popularity."""
