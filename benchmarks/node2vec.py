@@ -152,7 +152,9 @@ def package_rows(
         )
     ratios = {"package_speed": took[1] / took[0]}
     if importlib.util.find_spec("pecanpy") is None:
-        rows.append({"what": "PecanPy: not installed, not run (pip install --no-deps pecanpy nptyping)"})
+        rows.append(
+            {"what": "PecanPy: not installed, not run (pip install --no-deps pecanpy nptyping)"}
+        )
         return rows, ratios
     ours, theirs = pecanpy_steps(options.threads)
     rows.append({"what": "ours: walks p=2 q=.5, planted niches", "steps_per_s": round(ours)})

@@ -156,7 +156,7 @@ def build_item_table(
         )
     report = BlendReport(recipe, 0) if recipe else None
     if report is None:
-        fit, held = hold_back(users, seed) if select is None else (_without(users, select), select)
+        fit, held = hold_back(users, seed) if select is None else (without(users, select), select)
         report = fit_blend(
             fit, held, features, preset=preset, seed=seed, say=say,
             neighbour_proposals=neighbour_proposals, threads=threads,
@@ -310,7 +310,8 @@ def _neutral(
     return Recipe(((scorers[0], 1.0),), feature_weights, 0.0, width, width)
 
 
-def _without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:
+def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:
+    """`users` (u, i) less the entries that `select` (u, i) has; ValueError when shapes differ."""
     if select.shape != users.shape:
         raise ValueError(f"select is {select.shape}, user_items {users.shape}")
     ones = np.ones(select.nnz, np.float32)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.blend import Feature, Recipe, build_item_table
+from embeddings.blend import Feature, Recipe, build_item_table, without
 from embeddings.cold_items import content, with_cold_items
 from embeddings.embedder import EmbeddingGraph, Embeddings
 from graph.errors import InputError
@@ -86,6 +86,7 @@ def build(
             whole graph begins; nothing is chosen by them.
     """
     user_items = sparse.csr_matrix(graph.user_items)
+    select = _select_part(snapshot, graph, config.seed)
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
@@ -93,7 +94,7 @@ def build(
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
-        select=_select_part(snapshot, graph, config.seed),
+        select=select,
         recipe=recipe,
         threads=config.threads,
         start=start,
@@ -106,7 +107,7 @@ def build(
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
     reports: dict[str, Any] = {}
     if config.preset == "graph":
-        for name, made in _graph_vectors(graph, config, say).items():
+        for name, made in _graph_vectors(graph, select, config, say).items():
             searched = made.items if made.item_outputs is None else made.item_outputs
             vectors[name] = np.ascontiguousarray(searched, np.float32)
             if made.item_outputs is not None:
@@ -153,31 +154,40 @@ def features_of(graph: WeightedGraph) -> list[Feature]:
     return features
 
 
-def _graph_vectors(graph: WeightedGraph, config: RefreshConfig, say: Say) -> dict[str, Embeddings]:
+def _graph_vectors(
+    graph: WeightedGraph, select: sparse.csr_matrix, config: RefreshConfig, say: Say
+) -> dict[str, Embeddings]:
     """node2vec and GNN vectors; an `InputError` when the extra `train` is not installed."""
     try:
-        from embeddings.gnn_embedder import GnnEmbedder
+        from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
         from embeddings.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
     except ImportError as error:
         raise InputError(
             f"the preset graph trains networks and needs {error.name}: install nichegraph[train]"
         ) from error
 
-    seen = EmbeddingGraph(
-        sparse.csr_matrix(graph.user_items),
-        sparse.csr_matrix(graph.item_tags),
-        sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None,
-    )
-    made = {}
+    users = sparse.csr_matrix(graph.user_items)
+    tags = sparse.csr_matrix(graph.item_tags)
+    related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
+
+    def tell(step: str, share: float) -> None:
+        say(f"{step}: {share:.0%}")
+
+    whole = EmbeddingGraph(users, tags, related)
+    say("training node2vec")
     node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
-    for embedder in (node2vec, GnnEmbedder()):
-        say(f"training {embedder.name}")
-        made[embedder.name] = embedder.embed(
-            seen,
-            seed=config.seed,
-            progress=lambda step, share: say(f"{step}: {share:.0%}"),
+    made = {node2vec.name: node2vec.embed(whole, seed=config.seed, progress=tell)}
+    say("training gnn")
+    settings = GnnConfig(threads=config.threads)
+    if select.nnz:  # how long to train is settled without these pairs, then all are learned from
+        part = EmbeddingGraph(without(users, select), tags, related)
+        looked = GnnEmbedder(settings, validation=select).embed(
+            part, seed=config.seed, progress=tell
         )
-    return made
+        settings = replace(settings, epochs=max(1, looked.report["best_epoch"]))
+        say(f"training gnn on everything, {settings.epochs} epochs")
+    gnn = GnnEmbedder(settings)
+    return made | {gnn.name: gnn.embed(whole, seed=config.seed, progress=tell)}
 
 
 def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:

@@ -114,7 +114,7 @@ def test_a_layer_sends_gradients_the_way_it_sends_vectors():
     dense = edges.matrix.to_dense().double()
     assert torch.equal(dense, dense.T)
     start = np.random.default_rng(0).normal(size=(edges.counts[1], 3)).astype(np.float32)
-    network = gnn.Network(start, edges, layers=2)
+    network = gnn.Network(start, edges, GnnConfig(dimensions=3, layers=2))
     pull = torch.randn(dense.shape[0], 3, generator=torch.Generator().manual_seed(1))
     (network(edges) * pull).sum().backward()
     plain = network.nodes.detach().double().requires_grad_()
@@ -130,8 +130,7 @@ def test_training_goes_on_from_the_vectors_of_a_release():
     again = GnnEmbedder(still, start=first).embed(graph, seed=2)
     anew = GnnEmbedder(still).embed(graph, seed=2)
     nearest = [
-        np.argsort(-(made.item_outputs @ made.item_outputs.T), axis=1)[:, 1:6]
-        for made in (first, again, anew)
+        np.argsort(-np.corrcoef(made.item_outputs), axis=1)[:, 1:6] for made in (first, again, anew)
     ]
     shared = [
         np.mean([len(set(a) & set(b)) for a, b in zip(nearest[0], other, strict=True)])
