@@ -59,7 +59,10 @@ class Embeddings:
 class Embedder(Protocol):
     """A way to make vectors; bit-equal for the same graph and seed on one thread."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports and releases call its vectors."""
+        ...
 
     def embed(
         self, graph: EmbeddingGraph, *, seed: int, progress: Progress | None = None

@@ -223,13 +223,18 @@ def spectral_scores(
     spectral: Spectral, supports: Rows, sharpness: float = 1.0, threads: int = 1
 ) -> Floats:
     """(V diag(s^sharpness) V')[support, target] for each target: float32 (i, c), 0 at padding."""
-    scores = np.zeros(supports.shape, np.float32)
     weighted = spectral.item_vectors * spectral.values**sharpness
+    return vector_scores(weighted, spectral.item_vectors, supports, threads)
+
+
+def vector_scores(vectors: Floats, others: Floats, supports: Rows, threads: int = 1) -> Floats:
+    """The products of each row of `vectors` and its supports' rows of `others`: float32 (i, c)."""
+    scores = np.zeros(supports.shape, np.float32)
 
     def block(low: int, high: int) -> None:
-        _inner_products(spectral.item_vectors, weighted, supports, scores, low, high)
+        _inner_products(others, vectors, supports, scores, low, high)
 
-    if spectral.values.size:
+    if vectors.size:
         in_blocks(block, supports.shape[0], threads)
     return scores
 

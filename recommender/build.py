@@ -10,9 +10,10 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.blend import Feature, Recipe, build_item_table, without
+from embeddings.blend import build_item_table, without
 from embeddings.cold_items import content, with_cold_items
-from embeddings.embedder import EmbeddingGraph, Embeddings
+from embeddings.embedder import Embedder, EmbeddingGraph, Embeddings
+from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe
 from graph.errors import InputError
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
@@ -26,6 +27,7 @@ from recommender.title_words import title_words
 Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
 Preset = Literal["default", "fast", "graph"]
+Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from everything
 
 SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
@@ -87,6 +89,9 @@ def build(
     """
     user_items = sparse.csr_matrix(graph.user_items)
     select = _select_part(snapshot, graph, config.seed)
+    trained: dict[str, Trained] = {}
+    if config.preset == "graph":
+        trained = _graph_vectors(graph, select, config, say)
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
@@ -98,6 +103,10 @@ def build(
         recipe=recipe,
         threads=config.threads,
         start=start,
+        learned=[
+            LearnedVectors(name, *(Pair(one.items, _ranked(one)) for one in both))
+            for name, both in trained.items()
+        ],
     )
     cold = np.flatnonzero(np.asarray(user_items.sum(axis=0)).ravel() == 0)
     words = title_words(snapshot.item_titles.to_pylist())
@@ -106,13 +115,10 @@ def build(
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
     reports: dict[str, Any] = {}
-    if config.preset == "graph":
-        for name, made in _graph_vectors(graph, select, config, say).items():
-            searched = made.items if made.item_outputs is None else made.item_outputs
-            vectors[name] = np.ascontiguousarray(searched, np.float32)
-            if made.item_outputs is not None:
-                arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
-            reports[name] = made.report
+    for name, (_, made) in trained.items():
+        vectors[name] = _ranked(made)
+        arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
+        reports[name] = made.report
     arrays |= _graph_arrays(snapshot, graph)
     arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = _attributes(snapshot)
@@ -156,8 +162,12 @@ def features_of(graph: WeightedGraph) -> list[Feature]:
 
 def _graph_vectors(
     graph: WeightedGraph, select: sparse.csr_matrix, config: RefreshConfig, say: Say
-) -> dict[str, Embeddings]:
-    """node2vec and GNN vectors; an `InputError` when the extra `train` is not installed."""
+) -> dict[str, Trained]:
+    """node2vec and GNN vectors, learned without the select pairs and from everything.
+
+    The first tell how long to train and how much the vectors are worth in the blend; where there
+    are no such pairs, both are the same. An `InputError` when the extra `train` is not installed.
+    """
     try:
         from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
         from embeddings.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
@@ -169,25 +179,34 @@ def _graph_vectors(
     users = sparse.csr_matrix(graph.user_items)
     tags = sparse.csr_matrix(graph.item_tags)
     related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
-
-    def tell(step: str, share: float) -> None:
-        say(f"{step}: {share:.0%}")
-
     whole = EmbeddingGraph(users, tags, related)
-    say("training node2vec")
-    node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
-    made = {node2vec.name: node2vec.embed(whole, seed=config.seed, progress=tell)}
-    say("training gnn")
-    settings = GnnConfig(threads=config.threads)
-    if select.nnz:  # how long to train is settled without these pairs, then all are learned from
-        part = EmbeddingGraph(without(users, select), tags, related)
-        looked = GnnEmbedder(settings, validation=select).embed(
-            part, seed=config.seed, progress=tell
+    part = EmbeddingGraph(without(users, select), tags, related) if select.nnz else whole
+
+    def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
+        pairs = f"{seen.user_items.nnz:,} pairs"
+        say(f"training {embedder.name} on {pairs}")
+        return embedder.embed(
+            seen, seed=config.seed, progress=lambda step, share: say(f"{step}: {share:.0%}")
         )
-        settings = replace(settings, epochs=max(1, looked.report["best_epoch"]))
-        say(f"training gnn on everything, {settings.epochs} epochs")
-    gnn = GnnEmbedder(settings)
-    return made | {gnn.name: gnn.embed(whole, seed=config.seed, progress=tell)}
+
+    node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
+    settings = GnnConfig(threads=config.threads)
+    looked = learn(GnnEmbedder(settings, validation=select if select.nnz else None), part)
+    settled = replace(settings, epochs=max(1, looked.report["best_epoch"]))
+    if not select.nnz:
+        once = learn(node2vec, whole)
+        return {"node2vec": (once, once), "gnn": (looked, looked)}
+    return {
+        "node2vec": (learn(node2vec, part), learn(node2vec, whole)),
+        "gnn": (looked, learn(GnnEmbedder(settled), whole)),
+    }
+
+
+def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:
+    """(i, d) the vectors that queries are compared with."""
+    return np.ascontiguousarray(
+        made.items if made.item_outputs is None else made.item_outputs, np.float32
+    )
 
 
 def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from embeddings.blend import DEFAULT as DEFAULT_SCORERS
-from embeddings.blend import FAST, Recipe
+from embeddings.blend import FAST
+from embeddings.scorers import Recipe
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
@@ -134,10 +135,11 @@ def _profiles(
 
 
 def recipe_of(report: Mapping[str, Any]) -> Recipe:
-    """The recipe that a report of the item table tells of."""
+    """The recipe that a report of the item table tells of, without what trained networks add."""
     scorers = {scorer.name: scorer for scorer in (*FAST, *DEFAULT_SCORERS)}
+    kept = [(scorers[name], w) for name, w in report["weights"].items() if name in scorers]
     return Recipe(
-        tuple((scorers[name], weight) for name, weight in report["weights"].items()),
+        tuple(kept or [(DEFAULT_SCORERS[0], 1.0)]),
         tuple(report["feature_weights"]),
         report["popularity_exponent"],
         report["support_width"],

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.blend import Recipe, Scorer, build_item_table
+from embeddings.blend import build_item_table
 from embeddings.item_table import history_of, score_history
+from embeddings.scorers import Recipe, Scorer
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph

@@ -85,8 +85,8 @@ def test_the_client_finds_it_valid():
 
 @pytest.mark.neo4j
 def test_a_server_with_these_settings_carries_the_store_and_the_command_line(compose, tmp_path):
-    """The server knows every setting (it checks strictly), and `load`, `refresh`, `status` run
-    with the environment of the job, but for places."""
+    """The server knows every setting (it checks strictly), and `load`, `refresh`, `status`,
+    `export`, `erase` run with the environment of the job, but for places."""
     module = servers()
     if module.missing():
         missing(module.missing())
@@ -115,7 +115,14 @@ def test_a_server_with_these_settings_carries_the_store_and_the_command_line(com
         file = tmp_path / "events.csv"
         rows = [f"u{k % 20},i{k % 17}" for k in range(200)]
         file.write_text("\n".join(["user,item", *rows]) + "\n")
-        for arguments in (["load", str(file)], ["refresh", "--preset", "fast"], ["status"]):
+        drawn = tmp_path / "around.graphml"
+        for arguments in (
+            ["load", str(file)],
+            ["refresh", "--preset", "fast"],
+            ["status"],
+            ["export", str(drawn), "--item", "i1"],
+            ["erase", "u1"],
+        ):
             done = subprocess.run(
                 [sys.executable, "-m", "api.cli.main", *arguments],
                 cwd=ROOT,
@@ -124,7 +131,9 @@ def test_a_server_with_these_settings_carries_the_store_and_the_command_line(com
                 text=True,
             )
             assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-        assert store.counts()["users"] == 20 + 3
+        assert store.counts()["users"] == 19 + 3
+        assert store.user_events("u1").num_rows == 0
+        assert "<graphml" in drawn.read_text()
         store.close()
         embedded.close()
     finally:

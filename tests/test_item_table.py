@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.blend import Feature, Recipe, Scorer, build_item_table, hold_back, top_quality
+from embeddings.blend import build_item_table, hold_back
 from embeddings.item_table import (
     ItemTable,
     contributions,
@@ -12,6 +12,8 @@ from embeddings.item_table import (
     transpose,
     truncate,
 )
+from embeddings.judge import top_quality
+from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
 
 
 def planted(users: int = 120, items: int = 60, seed: int = 3) -> sparse.csr_matrix:
@@ -185,3 +187,21 @@ def test_quality_by_hand() -> None:
     ndcg, recall = top_quality(top, wanted)
     assert recall == pytest.approx(0.25)
     assert ndcg == pytest.approx(0.5 * 1.0 / (1.0 + 1.0 / np.log2(3)))
+
+
+def test_learned_vectors_are_taken_up_where_they_help_and_left_where_they_do_not() -> None:
+    users = planted(users=300, items=100, seed=2)
+    rng = np.random.default_rng(0)
+    niche = np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
+    noise = rng.normal(size=(100, 8)).astype(np.float32)
+    held = hold_back(users, 0, 0.9)[1]  # so little is left that only the vectors know
+    for vectors, taken in ((niche, True), (noise, False)):
+        pair = Pair(vectors, vectors)
+        table, _, report = build_item_table(
+            users, select=held, learned=[LearnedVectors("net", pair, pair)]
+        )
+        assert ("net" in report.as_json()["weights"]) == taken
+        assert "net" in report.tried
+        if taken:
+            best = table.neighbours[:, :20]
+            assert ((best < 50) == (np.arange(100)[:, None] < 50))[best >= 0].mean() > 0.95

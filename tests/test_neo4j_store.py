@@ -23,6 +23,7 @@ from graph.errors import StoreForeign
 from graph.findings import NEAR, SEGMENTS, Findings
 from graph.model import SCHEMAS, table
 from graph.snapshot import take_snapshot
+from loaders.synthetic import generate
 
 pytestmark = pytest.mark.neo4j
 
@@ -335,6 +336,35 @@ def test_a_server_killed_at_random_moments_has_lost_and_doubled_nothing(
         again.apply(part(number), name=f"part {number}")
     assert take_snapshot(again).fingerprint == wanted
     again.close()
+
+
+SNAPSHOT = """
+import resource, sys
+from graph.neo4j_store import Neo4jStore
+from graph.snapshot import take_snapshot
+from loaders.synthetic import generate
+store = Neo4jStore(*sys.argv[1:], deadline=60.0)
+store.counts()  # connected, driver and Arrow in place
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+events = take_snapshot(store).events
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(events.user), (after - before) * 1024)
+"""
+
+
+@pytest.mark.long
+def test_memory_of_a_snapshot_is_bounded_by_its_arrays(address, store):
+    """A snapshot has 28 bytes an event; a record of the driver alone would be ten times that."""
+    events = [b["events"] for b in generate(500_000, seed=1).batches() if "events" in b]
+    store.apply({"events": pa.concat_tables(events)})
+    given = [address.uri, address.user, address.password, address.database]
+    done = subprocess.run(
+        [sys.executable, "-c", SNAPSHOT, *given], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    count, grown = (int(word) for word in done.stdout.split())
+    assert count >= 450_000
+    assert grown < 6 * 28 * count, f"{grown / count:.0f} bytes an event"
 
 
 if __name__ == "__main__":
