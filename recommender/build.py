@@ -185,9 +185,14 @@ def _graph_vectors(
     def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
         pairs = f"{seen.user_items.nnz:,} pairs"
         say(f"training {embedder.name} on {pairs}")
-        return embedder.embed(
-            seen, seed=config.seed, progress=lambda step, share: say(f"{step}: {share:.0%}")
-        )
+        tenths = [0]
+
+        def tell(step: str, share: float) -> None:
+            if int(10 * share) > tenths[-1]:
+                tenths.append(int(10 * share))
+                say(f"{step}: {share:.0%}")
+
+        return embedder.embed(seen, seed=config.seed, progress=tell)
 
     node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
     settings = GnnConfig(threads=config.threads)
