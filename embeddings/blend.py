@@ -155,7 +155,7 @@ def fit_blend(
 
     for position, feature in enumerate(features):
         results = {}
-        for factor in FEATURE_FACTORS if preset == "default" else (0.0, 0.3, 1.0):
+        for factor in FEATURE_FACTORS if preset == "default" else (0.0, 0.3):
             weights = list(recipe.feature_weights)
             weights[position] = factor * feature.weight
             # The linear filter judges: it is cheap, and likes the same weights as the others.

@@ -66,7 +66,9 @@ def test_a_question_is_drawn(run, tmp_path):
 
 
 def test_pseudonyms_are_shown_when_asked_for(run):
-    assert "user-02" not in run("MATCH (u:User) RETURN u.id", "--pseudonyms", "--format", "csv")
+    shown = run("MATCH (u:User) RETURN u.id", "--pseudonyms", "--format", "csv").splitlines()
+    assert len(shown) > 10
+    assert "user-02" not in shown  # a pseudonym may begin like it
 
 
 def test_lines_are_answered_until_quit(run, tmp_path):
