@@ -360,6 +360,7 @@ class _State:
         graph: EmbeddingGraph,
         validation: sparse.csr_matrix | None,
     ) -> None:
+        """Keep these vectors when the validation part likes them best so far, or there is none."""
         vectors = network.export(edges)
         if validation is not None:
             recall = recall_at_20(vectors[0], vectors[3], graph.user_items, validation)

@@ -51,6 +51,7 @@ def count_tags(tx: Transaction, tick: Tick) -> int:
 
 
 def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
+    """All events up to the watermark `until`, in the columns of the schema."""
     counter = read_counter(tx)
     kinds, columns = counter["kinds"], counter["columns"]
     several = len(kinds) > 1
@@ -119,6 +120,7 @@ def read_nodes(tx: Transaction, tick: Tick, table: str) -> pa.Table:
 
 
 def read_links(tx: Transaction, tick: Tick, table: str) -> pa.Table:
+    """One of the tables of links; nothing is asked of the nodes where there are no links."""
     if not tx.run(cypher.COUNTS[table]).single(strict=True)["n"]:
         return SCHEMAS[table].empty_table()
     targets, weights, kinds = Gathered(np.int64), Gathered(np.float64), Gathered(str)

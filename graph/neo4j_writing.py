@@ -31,6 +31,7 @@ def apply(
     name: str | None,
     replace: bool,
 ) -> bool:
+    """See `Neo4jStore.apply`: whether the batch was new; ends with its transaction committed."""
     tx = session.begin_transaction()
     try:
         counter = dict(tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).single(True))
@@ -214,6 +215,7 @@ def _save_counter(tx: Transaction, counter: dict[str, Any]) -> None:
 
 
 def write_back(session: Session, tick: Tick, findings: Findings, release: str) -> None:
+    """See `Neo4jStore.write_back`."""
     with session.begin_transaction() as tx:
         users, names = coded(findings.segments["user"])
         sources = _nodes(tx, tick, "User", [(name,) for name in names], make=False)[0][users]
