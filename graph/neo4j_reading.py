@@ -50,8 +50,10 @@ def count_tags(tx: Transaction, tick: Tick) -> int:
     return count
 
 
-def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
-    """All events up to the watermark `until`, in the columns of the schema."""
+def read_events(tx: Transaction, tick: Tick, until: int | None, half: int) -> pa.Table:
+    """The events of one half (0 or 1) of the users up to the watermark `until`, in the columns of
+    the schema; an item is the server's number until `name_items`.
+    """
     counter = read_counter(tx)
     kinds, columns = counter["kinds"], counter["columns"]
     several = len(kinds) > 1
@@ -69,6 +71,7 @@ def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
         tick,
         "User",
         cypher.read_events(columns, several, until is not None),
+        half,
         until=until,
         kinds=kind_codes,
         no_value=float("nan"),
@@ -80,22 +83,40 @@ def read_events(tx: Transaction, tick: Tick, until: int | None) -> pa.Table:
         for column, entries in zip(lists, values, strict=True):
             column.extend(entries)
     read: dict[str, Any] = {name: column.array() for name, column in gathered.items()}
-    items = _read_names(tx, tick, "Item")
     read["user"] = repeated(users, lengths)
-    read["item"] = items.column(items.places(read["item"]))
     codes = read.get("kind", np.zeros(len(read["user"]), np.int32))
     read["kind"] = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(kinds, pa.string()))
     return events_table(read)
 
 
+def name_items(tx: Transaction, tick: Tick, events: pa.Table) -> pa.Table:
+    """What `read_events` gave, with the ids of its items."""
+    items = _read_names(tx, tick, "Item")
+    named = items.column(items.places(events["item"].to_numpy()))
+    return events.set_column(events.schema.names.index("item"), "item", named)
+
+
 def _rows(
-    tx: Transaction, tick: Tick, label: str, statement: str, **parameters: Any
+    tx: Transaction,
+    tick: Tick,
+    label: str,
+    statement: str,
+    half: int | None = None,
+    **parameters: Any,
 ) -> Iterator[list[Any]]:
-    """The rows of a statement that `graph.cypher` made to answer in parts."""
+    """The rows of a statement that `graph.cypher` made to answer in parts: all, or of one half
+    of the nodes.
+    """
     span = tx.run(cypher.read_span(label)).single(strict=True)
     if span["first"] is None:
         return
-    for record in tx.run(statement, parameters, first=span["first"], last=span["last"], width=PART):
+    begins = range(span["first"], span["last"] + 1, PART)
+    middle = len(begins) // 2
+    if half is not None:
+        begins = begins[middle:] if half else begins[:middle]
+    if not begins:  # asked for range(5, 4, 100), the server makes [5]
+        return
+    for record in tx.run(statement, parameters, first=begins[0], last=begins[-1], width=PART):
         tick()
         yield from record[0]
 

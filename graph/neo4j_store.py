@@ -10,6 +10,7 @@ retries are off: every write is an upsert, so the caller may simply send it agai
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -25,7 +26,14 @@ from graph.errors import InputError, StoreAway
 from graph.findings import Findings
 from graph.model import SCHEMAS, Batch
 from graph.neo4j_faults import away, too_slow, unsupported
-from graph.neo4j_reading import count_tags, read_counter, read_events, read_links, read_nodes
+from graph.neo4j_reading import (
+    count_tags,
+    name_items,
+    read_counter,
+    read_events,
+    read_links,
+    read_nodes,
+)
 from graph.neo4j_rows import EventGroups
 from graph.neo4j_writing import STATEMENT_ROWS, apply, write_back
 
@@ -96,9 +104,14 @@ class Neo4jStore:
         if table not in SCHEMAS:
             raise InputError(f"{table}: no such table; there are {', '.join(SCHEMAS)}")
 
+        if table == "events":
+            return self._call(
+                lambda session, tick: self._read_events(session, tick, until),
+                self._bulk_deadline,
+                writes=False,
+            )
+
         def work(tx: neo4j.Transaction, tick: Tick) -> pa.Table:
-            if table == "events":
-                return read_events(tx, tick, until)
             if table in ("users", "items"):
                 return read_nodes(tx, tick, table)
             return read_links(tx, tick, table)
@@ -160,6 +173,20 @@ class Neo4jStore:
         self._prepare_schema()
         self._call(lambda session, tick: write_back(session, tick, findings, release), None)
 
+    def _read_events(self, session: neo4j.Session, tick: Tick, until: int | None) -> pa.Table:
+        """Each half of the users over a connection of its own: the server gives each a thread."""
+
+        def read(half: int, over: neo4j.Session) -> pa.Table:
+            with over.begin_transaction() as tx:
+                return read_events(tx, tick, until, half)
+
+        other = self._session(neo4j.READ_ACCESS)
+        with _closed_in_the_end(other), ThreadPoolExecutor(1) as pool:
+            second = pool.submit(read, 1, other)
+            halves = [read(0, session), second.result()]
+        with session.begin_transaction() as tx:
+            return name_items(tx, tick, pa.concat_tables(halves).combine_chunks())
+
     # How it is asked
 
     def _transaction(
@@ -194,9 +221,7 @@ class Neo4jStore:
         mode = neo4j.WRITE_ACCESS if writes else neo4j.READ_ACCESS
 
         def in_session(tick: Tick) -> Answer:
-            session = self._connected().session(
-                database=self._database, default_access_mode=mode, fetch_size=ALL_AT_ONCE
-            )
+            session = self._session(mode)
             with _closed_in_the_end(session):
                 tick()
                 return work(session, tick)
@@ -218,6 +243,11 @@ class Neo4jStore:
             raise StoreAway(sentence) from error
         self._breaker.succeeded()
         return answer
+
+    def _session(self, mode: str) -> neo4j.Session:
+        return self._connected().session(
+            database=self._database, default_access_mode=mode, fetch_size=ALL_AT_ONCE
+        )
 
     def _connected(self) -> neo4j.Driver:
         """The driver, made and checked when there is none."""

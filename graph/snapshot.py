@@ -269,8 +269,13 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
     pairs = users.astype(np.int64) << 32 | items
     means = kinds.astype(np.int64) << 32 | (tags.astype(np.int64) + 1)
     order = np.argsort(pairs)
-    if not (np.diff(pairs[order]) > 0).all():  # only then is there more to order by
-        order = np.lexsort((_ranks(table["event_id"]), at, means, pairs))
+    ordered = pairs[order]
+    tied = np.zeros(len(order) + 1, np.bool_)
+    np.equal(ordered[1:], ordered[:-1], out=tied[1:-1])
+    tied = tied[1:] | tied[:-1]
+    several = order[tied]  # of one user and item: they are ordered by all the rest
+    rest = (_ranks(table["event_id"].take(pa.array(several))), at[several], means[several])
+    order[tied] = several[np.lexsort((*rest, pairs[several]))]
     value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
     value[np.isnan(value)] = np.nan  # one bit pattern for "none"
     return EventColumns(
