@@ -97,6 +97,8 @@ def _number(value: Any) -> Any:
 FilterQuery = Annotated[FilterBody, BeforeValidator(_parsed)]
 """The same, as text in a query."""
 
+INTERESTS = "Show each of several interests in proportion, and name it."
+
 LongTail = Annotated[
     float | None,
     Field(
@@ -136,6 +138,7 @@ class UserQuery(ListQuery):
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
     profile: Profile = None
     long_tail: Annotated[LongTail, BeforeValidator(_number)] = None
+    interests: YesOrNo = Field(False, description=INTERESTS)
     cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
 
     def request(self, user: str) -> Request:
@@ -151,6 +154,7 @@ class UserQuery(ListQuery):
             reasons=self.reasons,
             profile=self.profile,
             long_tail=self.long_tail,
+            interests=self.interests,
             cursor=self.cursor,
         )
 
@@ -211,6 +215,7 @@ class Subject(Strict):
     seed: int | None = Field(
         None, ge=-(2**62), le=2**62, description="Varies the order a little; repeatable."
     )
+    interests: bool = Field(False, description=INTERESTS, strict=True)
     cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
 
     def request(self) -> Request:
@@ -235,6 +240,7 @@ class Subject(Strict):
             context=self.context,
             shown=self.shown,
             seed=self.seed,
+            interests=self.interests,
             cursor=self.cursor,
         )
 
@@ -259,6 +265,7 @@ class ItemAnswer(BaseModel):
     domains: list[str]
     reasons: list[ReasonAnswer]
     label: str | None = Field(description="sponsored or pinned, where a rule placed the item")
+    interest: str | None = Field(description="Which of several the item comes from, if asked.")
 
 
 class ListAnswer(BaseModel):
@@ -304,6 +311,7 @@ class WhyAnswer(BaseModel):
     domains: list[str]
     reasons: list[WhyReason]
     label: str | None
+    interest: str | None
     drawing: list[str] = Field(description="Each path as a line of text.")
     cypher: CypherAnswer = Field(description="What shows the strongest path in the graph.")
     served_by: str

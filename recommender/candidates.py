@@ -30,6 +30,7 @@ class Subjects:
     blocked: I32  # item rows never to be shown, in any order
     masks: Flags  # (m, i) allowed items of each distinct filter
     mask: I32  # (b,) which of them holds for the subject
+    interests: I32 | None = None  # of each history entry, see `recommender.interests`
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -46,6 +47,7 @@ class Subjects:
             self.blocked[shut],
             self.masks,
             self.mask[start:stop],
+            None if self.interests is None else self.interests[own],
         )
 
 

@@ -7,6 +7,7 @@ and a list is short only when fewer items are allowed than were asked for.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,11 @@ class Ranker:
         neutral = (weights[:, 1:] == 0).all(axis=1).tolist()
         changed = [one is not None for one in adjust]
         groups: dict[Any, list[int]] = {}
-        for place, kind in enumerate(zip(orders, neutral, changed, n, lengths, strict=True)):
+        several = _several(subjects)
+        kinds = zip(orders, neutral, changed, n, lengths, several, strict=True)
+        for place, kind in enumerate(kinds):
             groups.setdefault(kind, []).append(place)
-        for (order, plain, adjusted, asked, length), places in groups.items():
+        for (order, plain, adjusted, asked, length, _), places in groups.items():
             who = np.array(places)
             part, wanted = take(subjects, who), tags[who]
             simple = plain and not adjusted and len(order) == 1
@@ -197,6 +200,13 @@ def shares_of(item_domains: csr_array) -> dict[str, Any]:
     }
 
 
+def _several(subjects: Subjects) -> list[bool]:
+    """Which subjects have more than one interest."""
+    if subjects.interests is None:
+        return [False] * len(subjects)
+    return [bool(subjects.interests[a:b].any()) for a, b in pairwise(subjects.indptr.tolist())]
+
+
 def _reranked(lists: Lists, weights: F32, traits: Traits, n: int) -> Lists:
     at = chosen_places(Ranking(lists.items, lists.scores), weights, traits, n)
     short = at < 0
@@ -255,6 +265,7 @@ def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
         subjects.blocked[shut_at],
         subjects.masks,
         subjects.mask[who],
+        None if subjects.interests is None else subjects.interests[liked_at],
     )
 
 

@@ -23,6 +23,7 @@ from recommender.circles import Circles
 from recommender.contexts import features, fitted, session_share
 from recommender.filters import Filters
 from recommender.households import fair_order, relevance
+from recommender.interest_words import find_interests, in_proportion
 from recommender.pages import item_sums, next_cursor, rotation, shown_before, variety
 from recommender.profiles import SEGMENTS, Profiles
 from recommender.ranking import Adjust, Lists, Ranker, pool_size
@@ -53,6 +54,11 @@ class _Asked:
     def arranged(self) -> bool:
         """Whether rules arrange the list, and so need more to choose from than is shown."""
         return any(rule.do in ("limit", *LABELS) for rule in self.rules)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the list is chosen from the whole pool, and not its beginning."""
+        return self.arranged or bool(self.subject.request.household or self.subject.interests)
 
 
 class Recommender:
@@ -279,6 +285,8 @@ class Recommender:
         request = subject.request
         asked = Asked(subject.user_row, subject.items, subject.weights)
         subject.segments = self.segments.of(asked, now)
+        if request.interests:
+            find_interests(self.release, subject)
         if request.cursor is not None:
             subject.blocked += shown_before(request, self._item_sums)
         rules: tuple[Rule, ...] = ()
@@ -312,7 +320,7 @@ class Recommender:
             now,
             [self._order(one) for one in known],
             [one.adjust for one in asked],
-            [one.arranged or bool(one.subject.request.household) for one in asked],
+            [one.whole for one in asked],
             [one.request.seed or 0 for one in known],
         )
 
@@ -347,7 +355,7 @@ class Recommender:
     ) -> Answer:
         one = asked.subject
         n = one.request.n
-        entries = self._entries(lists, place)
+        entries = in_proportion(self.release, one, self._entries(lists, place))
         entries, notes = self._arranged(asked, entries)
         shown = []
         for entry in entries:
@@ -407,6 +415,7 @@ class Recommender:
             explain.domains_of(release, row),
             why,
             entry.label,
+            entry.interest,
         )
 
 

@@ -100,6 +100,7 @@ class Request:
     shown: Mapping[str, int] = field(default_factory=dict)  # item id -> times shown, not clicked
     seed: int | None = None  # varies the order a little, the same way for the same seed
     cursor: str | None = None  # `Answer.next` of the page before
+    interests: bool = False  # every interest in proportion, and named
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Recommended:
     domains: tuple[str, ...]
     reasons: tuple[Reason, ...]
     label: str | None = None  # "sponsored" or "pinned" where a rule placed it
+    interest: str | None = None  # which of several it comes from, when that was asked
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class Answer:
                         for r in one.reasons
                     ],
                     "label": one.label,
+                    "interest": one.interest,
                 }
                 for one in self.items
             ],

@@ -91,6 +91,7 @@ class Entry:
     source: str
     parts: dict[str, float]
     label: str | None = None
+    interest: str | None = None  # the one it comes from, in words
 
 
 class Rulebook:

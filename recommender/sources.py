@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 
 from embeddings.faiss_index import FaissIndex
 from embeddings.index import VectorIndex
+from recommender import interests
 from recommender.candidates import F32, I32, Ranking, Subjects, from_table, top_of_scores
 from recommender.release import Release
 
@@ -59,6 +60,8 @@ class Sources:
         if name == ITEMS:
             arrays = self._release.arrays
             neighbours, strengths = arrays["table.neighbours"], arrays["table.scores"]
+            if subjects.interests is not None and subjects.interests.any():
+                return interests.propose(neighbours, strengths, subjects, n)
             return from_table(neighbours, strengths, subjects, n, threads=self._threads)
         if name in self._indexes:
             return self._nearest(name, subjects, n)

@@ -48,6 +48,7 @@ class Subject:
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
     segments: tuple[str, ...] = ()  # those of rules first, then the learned one
+    interests: list[int] = field(default_factory=list)  # of each history entry, where several
 
     def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
         """Lengthen the history."""
@@ -112,6 +113,8 @@ class SubjectReader:
             raise InputError("only what was seen can be shown to a user alone; name the user")
         if len(request.household) > MOST_MEMBERS:
             raise InputError(f"a household has at most {MOST_MEMBERS} members")
+        if request.interests and request.household:
+            raise InputError("interests are those of one subject, not of a household")
         share = request.session_share
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"session_share is {share}; it is a share, 0 to 1")
@@ -243,6 +246,9 @@ class SubjectReader:
             _joined([one.blocked for one in known], np.int32),
             np.stack([self._mask(*key) for key in places]),
             np.array([places[key] for key in keys], np.int32),
+            _joined([one.interests or [0] * len(one.items) for one in known], np.int32)
+            if any(one.interests for one in known)
+            else None,
         )
         return subjects, self.tags([one.tags for one in known])
 

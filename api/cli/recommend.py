@@ -62,6 +62,9 @@ def recommend(
         float | None,
         typer.Option("--long-tail", min=0, max=1, help="0 to 1 along the trade-off curve."),
     ] = None,
+    interests: Annotated[
+        bool, typer.Option("--interests", help="Each of several interests in proportion, named.")
+    ] = False,
     context: Annotated[
         list[str] | None, typer.Option(help="Such as device=phone; may be repeated.")
     ] = None,
@@ -101,6 +104,7 @@ def recommend(
         only_seen=said.seen == "only",
         profile=profile,
         long_tail=long_tail,
+        interests=interests,
         context=parameters(context or [], "--context"),
     )
     answer = recommender.recommend([request], now=now())[0]
@@ -134,7 +138,11 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
         [place, one.item, one.title, one.score, one.reasons[0].text if one.reasons else one.source]
         for place, one in enumerate(answer.items, 1)
     ]
-    show_table(title, ["", "item", "title", "score", "why"], rows)
+    columns = ["", "item", "title", "score", "why"]
+    if any(one.interest for one in answer.items):
+        columns.append("interest")
+        rows = [[*row, one.interest or ""] for row, one in zip(rows, answer.items, strict=True)]
+    show_table(title, columns, rows)
     for note in (answer.fallback, *answer.notes):
         if note:
             say(f"note: {note}")

@@ -1,0 +1,138 @@
+"""Lists that hold each of a user's interests in proportion, beside the lists without.
+
+Both over the path that serves, neutral profile, on the same held-out part. Users whose history is
+of one piece get the same list twice, which is checked; the figures are of the others. `covered` is
+the share of a user's interests that the shown 20 touch; `off` is how far the shares of the
+interests in the list are from those in the history, half the sum of the differences.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _sets
+from graph.weighting import weigh
+from recommender import metrics
+from recommender.build import RefreshConfig
+from recommender.candidates import Subjects
+from recommender.evaluation import cut, known_truth
+from recommender.interests import interests_of, shares_of_interests, voices
+from recommender.recommend import Recommender
+from recommender.refresh import build_release
+from recommender.request import NEUTRAL, Request
+from recommender.subjects import SubjectReader
+
+SHOWN = 20
+MOST_USERS = 3000  # asked
+TRIALS = [("movielens", "time"), ("movielens", "random"), ("lastfm", "time"), ("lastfm", "random"),
+          ("citeulike", "random")]  # fmt: skip
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Measure; `--set NAME` may be repeated (default movielens, lastfm, citeulike)."""
+    parser = argparse.ArgumentParser(prog="bench interests")
+    parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    config = RefreshConfig(preset=options.preset, seed=options.seed)
+    asked = _sets.chosen(options.sets or ["movielens", "lastfm", "citeulike"])
+    table: list[dict[str, Any]] = []
+    ratios: dict[str, Any] = {}
+    for name, how in TRIALS:
+        if name not in asked:
+            continue
+        print(f"{name}, {how}", file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
+            fit, test = cut(_sets.whole(name, Path(folder)), config, how, now=_sets.NOW)
+            graph = weigh(fit, config.weighting, _sets.NOW)
+            release = build_release(fit, graph, config, Path(folder) / "release", now=_sets.NOW)
+            truth, _ = known_truth(test, release.users, release.items, graph)
+            rows, found = compared(Recommender(release), truth, options.seed)
+        table += [{"set": f"{name}, {how}", **row} for row in rows]
+        ratios |= {f"{name}, {how}: {what}": value for what, value in found.items()}
+    return {"bench": "interests", "table": table, "ratios": ratios}
+
+
+def compared(recommender: Recommender, truth: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+    """A row with and one without, of the users with several interests; and what it costs."""
+    users = np.flatnonzero(np.diff(truth.indptr))
+    users = np.sort(np.random.default_rng(seed).permutation(users)[:MOST_USERS])
+    labels = _labels(recommender, users)
+    began = time.process_time()
+    _labels(recommender, users)
+    grouping = time.process_time() - began
+    several = np.array([one.max(initial=0) > 0 for one in labels])
+    names = recommender.release.users.ids(users.tolist())
+    lists = {
+        said: np.stack([_list(recommender, name, said) for name in names]) for said in (False, True)
+    }
+    if not (lists[True] == lists[False])[~several].all():
+        raise AssertionError("a history of one piece got another list")
+    seconds = {}
+    for said in lists:
+        began = time.process_time()
+        for at in np.flatnonzero(several):
+            _list(recommender, names[at], said)
+        seconds[said] = time.process_time() - began
+    kept = np.flatnonzero(several)
+    wanted = truth[users[kept]]
+    relevant = np.diff(wanted.indptr)
+    rows, gains = [], {}
+    for said, ranked in lists.items():
+        found = metrics.hits(ranked[kept], wanted)
+        gains[said] = metrics.ndcg(found, relevant, SHOWN)
+        told = [_told(recommender, users[at], labels[at], ranked[at]) for at in kept]
+        rows.append(
+            {
+                "interests": said,
+                "users": len(kept),
+                "ndcg@20": round(float(gains[said].mean()), 4),
+                "recall@20": round(float(metrics.recall(found, relevant, SHOWN).mean()), 4),
+                "covered": round(float(np.mean([covered for covered, _ in told])), 3),
+                "off": round(float(np.mean([off for _, off in told])), 3),
+            }
+        )
+    low, high = metrics.bootstrap(gains[True] - gains[False], seed=seed)[0]
+    return rows, {
+        "share of users with several": round(float(several.mean()), 3),
+        "NDCG@20, with less without": f"{low:+.4f} … {high:+.4f}",
+        "their request's time over without": seconds[True] / seconds[False],
+        "ms more": round(1000 * (seconds[True] - seconds[False]) / len(kept), 2),
+        "ms of grouping a history": round(1000 * grouping / len(users), 4),
+    }
+
+
+def _labels(recommender: Recommender, users: Any) -> list[Any]:
+    histories = _histories(recommender, users)
+    labels = interests_of(recommender.release.arrays["likeness"], histories)
+    return np.split(labels, histories.indptr[1:-1])
+
+
+def _histories(recommender: Recommender, users: Any) -> Subjects:
+    return SubjectReader(recommender.release, recommender.filters, recommender.circles).users(users)
+
+
+def _list(recommender: Recommender, user: str, said: bool) -> Any:
+    request = Request(user=user, n=SHOWN, profile=NEUTRAL, reasons=False, interests=said)
+    answer = recommender.recommend([request], now=_sets.NOW)[0]
+    rows = recommender.release.items.rows([item.item for item in answer.items])
+    return np.pad(rows, (0, SHOWN - len(rows)), constant_values=-1).astype(np.int32)
+
+
+def _told(recommender: Recommender, user: int, labels: Any, shown: Any) -> tuple[float, float]:
+    """The share of the interests that a list touches, and how far it is from their proportion."""
+    release = recommender.release
+    one = replace(_histories(recommender, np.array([user])), interests=labels)
+    pool = shown[shown >= 0]
+    said = voices(release.arrays["table.neighbours"], release.arrays["table.scores"], one, pool)
+    counts = np.bincount(said.argmax(axis=1), minlength=said.shape[1])
+    off = np.abs(counts / max(counts.sum(), 1) - shares_of_interests(labels, one.weights)).sum()
+    return float((counts > 0).mean()), float(off / 2)
