@@ -8,17 +8,19 @@ import numpy as np
 from scipy import sparse
 
 from embeddings import graph_filter as gf
+from embeddings.faiss_index import likely_neighbours
 from embeddings.graph_filter import Floats, NormalisedGraph, Rows, Spectral
 from embeddings.item_table import ItemTable, look_up, transpose, truncate
 
 RIDGE_WIDTH = 200
-"""Support of each target's regression: its strongest co-occurring items."""
-RIDGE_KEPT = 200
-"""Weights of a ridge that are kept for each history item."""
+"""Support of each target's regression: its strongest co-occurring items; never more than the
+support of the table. As many weights are kept for each history item."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
-"""Above this many items spectral neighbours are not searched exactly, only as proposed."""
+"""Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
+SPECTRUM_CELLS = 128_000_000
+"""Items x singular vectors: beyond, there are fewer than a scorer asks for, 128 for a million."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Fitted:
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
             self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
         self._seed, self._threads = seed, threads
+        self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
         self._graph: tuple[tuple[float, float], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
@@ -122,34 +125,38 @@ class Fitted:
         graph = self.graph(0.3, 0.4)
         gains = np.asarray(graph.item_degrees**0.4, np.float32)
         supports = gf.co_occurrence_supports(graph, width, self._threads, gains)
-        if proposals is None and self._rows.shape[1] <= QUADRATIC_ITEMS:
+        if proposals is None:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
             others = vectors * np.sqrt(self.degrees(0.5, 0.5))[:, None]
-            proposals = gf.vector_supports(vectors, width, others=others, threads=self._threads)
+            proposals = self._nearest(vectors, others, width)
         if proposals is not None:
             supports = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
         for scorer in self._scorers:
             if scorer.kind == "ridge":
                 supports = gf.merge_supports(supports, self.ridge(scorer).neighbours)
-            if scorer.kind == "learned" and self._rows.shape[1] <= QUADRATIC_ITEMS:
+            if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
-                near = gf.vector_supports(
-                    pair.inputs, width, others=pair.outputs, threads=self._threads
-                )
+                near = self._nearest(pair.inputs, pair.outputs, width)
                 supports = gf.merge_supports(supports, near)
         return supports
+
+    def _nearest(self, vectors: Floats, others: Floats, width: int) -> Rows:
+        """(i, width) the largest products with others, by FAISS where the catalogue is large."""
+        if len(vectors) > QUADRATIC_ITEMS:
+            return likely_neighbours(vectors, others, width, self._threads)
+        return gf.vector_supports(vectors, width, others=others, threads=self._threads)
 
     def ridge(self, scorer: Scorer) -> ItemTable:
         """The strongest weights of a ridge by history item, normalisation undone."""
         if scorer not in self._ridges:
             a, b = scorer.row_exponent, scorer.item_exponent
             graph = self.graph(a, b)
-            supports = gf.co_occurrence_supports(graph, RIDGE_WIDTH, self._threads)
+            supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
             weights = gf.local_ridge(graph, supports, scorer.strength, self._threads)
             weights *= np.where(supports >= 0, graph.item_degrees[supports] ** -b, 0)
             weights *= (graph.item_degrees**b)[:, None]
-            self._ridges[scorer] = truncate(transpose(supports), weights, RIDGE_KEPT)
+            self._ridges[scorer] = truncate(transpose(supports), weights, self._ridge_width)
         return self._ridges[scorer]
 
     def graph(self, row_exponent: float, item_exponent: float) -> NormalisedGraph:
@@ -167,9 +174,10 @@ class Fitted:
         if key not in self._spectra:
             asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
                      and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
+            most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(self._rows.shape[1], 1))
             self._spectra[key] = gf.spectrum(
                 self.graph(*key),
-                max([dimensions, *asked]),
+                min(max([dimensions, *asked]), most),
                 self._seed,
                 threads=self._threads,
                 start=self._start,

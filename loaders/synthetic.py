@@ -134,20 +134,26 @@ class Synthetic:
             }
 
 
-def generate(events: int, seed: int, niches: int | None = None) -> Synthetic:
+def generate(
+    events: int, seed: int, niches: int | None = None, *, items: int | None = None
+) -> Synthetic:
     """Plan a catalogue with this many events, all different; nothing is drawn yet but the plan.
 
     Args:
-        events: 200 to 10,000,000 and more; there are about 25 a user and 20 an item.
+        events: 200 to 10,000,000 and more; there are about 25 a user.
         seed: the same seed gives the same catalogue.
         niches: how many; by default about one per 30 items, at most 2,000.
+        items: how many, at least 40; by default one per 20 events.
 
     Raises:
-        ValueError: fewer than 1 event, or more niches than names or than items.
+        ValueError: fewer than 1 event or 40 items, or more niches than names or than items.
     """
     if events < 1:
         raise ValueError(f"events must be at least 1, not {events}")
-    item_count, user_count = max(40, events // 20), max(10, events // 25)
+    if items is not None and items < 40:
+        raise ValueError(f"items must be at least 40, not {items}")
+    item_count = max(40, events // 20) if items is None else items
+    user_count = max(10, events // 25)
     head = max(2, item_count // 50)
     if niches is None:
         niches = max(2, min(len(_FIRST) * len(_SECOND), (item_count - head) // 30))
@@ -162,7 +168,7 @@ def generate(events: int, seed: int, niches: int | None = None) -> Synthetic:
     item_niches = np.sort(np.concatenate([np.full(head, HEAD), every, more])).astype(np.int32)
     numbers = _numbers_in_niche(item_niches)
     slugs = [name.replace(" ", "-") for name in names] + ["evergreen"]  # HEAD is the last
-    items = tuple(
+    ids = tuple(
         f"{slugs[niche]}-{number + 1}"
         for niche, number in zip(item_niches.tolist(), numbers.tolist(), strict=True)
     )
@@ -170,7 +176,7 @@ def generate(events: int, seed: int, niches: int | None = None) -> Synthetic:
     second = (home + rng.integers(1, max(2, niches), size=user_count)) % niches
     users = tuple(f"reader-{row + 1}" for row in range(user_count))
     user_niches = np.stack([home, second], axis=1).astype(np.int32)
-    return Synthetic(events, seed, Answers(users, items, names, item_niches, user_niches))
+    return Synthetic(events, seed, Answers(users, ids, names, item_niches, user_niches))
 
 
 def _numbers_in_niche(item_niches: I32) -> npt.NDArray[np.int64]:

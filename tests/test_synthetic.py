@@ -28,6 +28,12 @@ def test_every_size_has_exactly_its_events_and_all_are_different(events):
     assert len(set(tables["items"].column("id").to_pylist())) == tables["items"].num_rows
 
 
+def test_items_may_be_many_for_few_events():
+    assert len(generate(2_000, seed=1, items=500).answers.items) == 500
+    with pytest.raises(ValueError, match="items must be at least 40"):
+        generate(2_000, seed=1, items=39)
+
+
 def test_batches_are_bounded_whatever_the_size():
     batches = generate(10_000_000, seed=1).batches()
     for _ in range(30):

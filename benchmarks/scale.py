@@ -1,0 +1,241 @@
+"""What a refresh and a worker cost as the catalogue grows: time and memory per item.
+
+Each size is a generated catalogue of planted niches, ten events to an item. The build is that of a
+refresh (snapshot, weighting, table, vectors, index, release), out of memory, since the load has a
+bench of its own; without segments, which are learned from at most 20,000 users at any size. Then a
+worker opens the release and answers. Each runs in a process of its own, so that its peak is its
+own. Beside them implicit's ALS (64 factors, 15 iterations) on the same weighted matrix, with as
+many threads, and its `recommend` for the same users.
+
+`own` is what of a worker's memory belongs to it alone; `mapped` are pages of the release that it
+has touched, which the workers of a host share. `niche` is the share of what is recommended that
+lies in the user's own two niches, of what is in no niche (the popular head) nothing counts.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graph.model import SCHEMAS
+from graph.snapshot import take_snapshot
+from graph.weighting import weigh
+from loaders.synthetic import END, Synthetic, generate
+from recommender.build import RefreshConfig
+from recommender.recommend import Recommender
+from recommender.refresh import build_release
+from recommender.release import open_release
+from recommender.request import Request
+
+PER_ITEM = 10  # events
+SHOWN = 20
+ASKED = 1000  # users
+THREADS = 2
+MB = 1e6
+UNITS = {"k": 1000, "M": 1_000_000}
+Row = dict[str, Any]
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Measure; `--sizes 10k,30k` items (`10k,100k,1M` takes an hour), `--presets fast,default`."""
+    parser = argparse.ArgumentParser(prog="bench scale")
+    parser.add_argument("--sizes", default="10k,30k", help="items, as 300, 10k or 1M")
+    parser.add_argument("--presets", default="fast,default")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    presets = [name for name in options.presets.split(",") if name]
+    with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
+        apart(built, 300, options.seed, "default", folder)  # whatever is not yet compiled
+    table: list[Row] = []
+    for size in (number(word) for word in options.sizes.split(",")):
+        with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
+            for preset in presets:
+                home = str(Path(folder) / preset)
+                row = {"items": size, "events": PER_ITEM * size, "what": f"preset {preset}"}
+                row |= apart(built, size, options.seed, preset, home)
+                table.append(row | apart(served, size, options.seed, home))
+            row = {"items": size, "events": PER_ITEM * size, "what": "ALS (implicit)"}
+            table.append(row | apart(als, size, options.seed))
+    return {"bench": "scale", "seed": options.seed, "table": table, "ratios": ratios(table)}
+
+
+def apart(work: Callable[..., Row], *arguments: Any) -> Row:
+    """What `work` gives in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def built(size: int, seed: int, preset: Any, folder: str) -> Row:
+    """A refresh into `folder`: seconds, peak memory, bytes of the release."""
+    store = Made(generate(PER_ITEM * size, seed, items=size))
+    began, busy = time.perf_counter(), time.process_time()
+
+    def say(step: str) -> None:
+        took = time.process_time() - busy
+        print(f"{size:,} {took:6.1f} CPU s {memory('VmRSS'):6.0f} MB: {step}", file=sys.stderr)
+
+    say(f"preset {preset}")
+    config = RefreshConfig(preset=preset, threads=THREADS)
+    snapshot = take_snapshot(store)  # type: ignore[arg-type]
+    graph = weigh(snapshot, config.weighting, END)
+    release = build_release(snapshot, graph, config, Path(folder), now=END, say=say)
+    took = time.perf_counter() - began, time.process_time() - busy
+    say("done")
+    files = sum(path.stat().st_size for path in release.folder.iterdir())
+    return costs(size, *took) | {"release KB/item": round(files / 1e3 / size, 2)}
+
+
+def served(size: int, seed: int, folder: str) -> Row:
+    """A worker over the release in `folder`: milliseconds, users/s, memory, niches."""
+    recommender = Recommender(open_release(Path(folder)))
+    catalogue = generate(PER_ITEM * size, seed, items=size)
+    users = asked(catalogue)
+    requests = [Request(user=user, n=SHOWN, reasons=False) for user in users]
+    recommender.recommend(requests[:5], now=END)  # what is compiled is loaded
+    singly = [timed(lambda one=one: recommender.recommend([one], now=END)) for one in requests]
+    seconds, answers = timed(lambda: recommender.recommend(requests, now=END))
+    shown = [[item.item for item in answer.items] for answer in answers]
+    return answered([took for took, _ in singly], seconds) | {
+        "niche": niche_share(catalogue, users, shown),
+        "own MB": round(memory("RssAnon")),
+        "mapped MB": round(memory("RssFile")),
+    }
+
+
+def als(size: int, seed: int) -> Row:
+    """The same figures of implicit's ALS."""
+    from implicit.als import AlternatingLeastSquares
+    from scipy.sparse import csr_matrix
+    from threadpoolctl import threadpool_limits
+
+    catalogue = generate(PER_ITEM * size, seed, items=size)
+    store = Made(catalogue)
+    began, busy = time.perf_counter(), time.process_time()
+    snapshot = take_snapshot(store)  # type: ignore[arg-type]
+    likes = csr_matrix(weigh(snapshot, RefreshConfig().weighting, END).user_items)
+    model = AlternatingLeastSquares(
+        factors=64, iterations=15, alpha=5.0, random_state=seed, num_threads=THREADS
+    )
+    with threadpool_limits(1, "blas"):  # implicit runs its own threads
+        model.fit(likes, show_progress=False)
+    row = costs(size, time.perf_counter() - began, time.process_time() - busy)
+    users = asked(catalogue)
+    rows = snapshot.users.rows(users)
+    model.recommend(rows[0], likes[rows[0]], N=SHOWN)
+    singly = [timed(lambda one=one: model.recommend(one, likes[one], N=SHOWN)) for one in rows]
+    seconds, (found, _) = timed(lambda: model.recommend(rows, likes[rows], N=SHOWN))
+    shown = [snapshot.items.ids(one.tolist()) for one in found]
+    niche = niche_share(catalogue, users, shown)
+    return row | answered([took for took, _ in singly], seconds) | {"niche": niche}
+
+
+class Made:
+    """A generated catalogue in memory: all that a refresh asks of a store."""
+
+    def __init__(self, catalogue: Synthetic) -> None:
+        parts: dict[str, list[pa.Table]] = {name: [] for name in SCHEMAS}
+        for batch in catalogue.batches():
+            for name, rows in batch.items():
+                parts[name].append(rows)
+        self._tables = {
+            name: pa.concat_tables(rows) if rows else SCHEMAS[name].empty_table()
+            for name, rows in parts.items()
+        }
+        self._events = catalogue.events
+
+    def watermark(self) -> int:
+        return self._events
+
+    def read(self, table: str, *, until: int | None = None) -> pa.Table:  # noqa: ARG002
+        return self._tables[table]
+
+
+def asked(catalogue: Synthetic) -> list[str]:
+    """Ids of the users that are asked for."""
+    users = catalogue.answers.users
+    drawn = np.random.default_rng(0).permutation(len(users))[:ASKED]
+    return [users[row] for row in drawn.tolist()]
+
+
+def niche_share(catalogue: Synthetic, users: list[str], shown: list[list[str]]) -> float:
+    """The mean share of the lists' places that hold items of the users' own niches."""
+    answers = catalogue.answers
+    niche_of = dict(zip(answers.items, answers.item_niches.tolist(), strict=True))
+    row_of = {user: row for row, user in enumerate(answers.users)}
+    right = 0
+    for user, items in zip(users, shown, strict=True):
+        own = set(answers.user_niches[row_of[user]].tolist())
+        right += sum(niche_of[item] in own for item in items)
+    return round(right / (SHOWN * len(users)), 3)
+
+
+def costs(size: int, seconds: float, cpu: float) -> Row:
+    peak = memory("VmHWM")
+    return {
+        "build s": round(seconds, 1),
+        "CPU µs/item": round(1e6 * cpu / size),
+        "peak MB": round(peak),
+        "peak KB/item": round(1000 * peak / size, 2),
+    }
+
+
+def answered(singly: list[float], together: float) -> Row:
+    p50, p99 = np.percentile(singly, [50, 99])
+    return {
+        "p50 ms": round(1000 * float(p50), 2),
+        "p99 ms": round(1000 * float(p99), 2),
+        "users/s": round(len(singly) / together),
+    }
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def memory(field: str) -> float:
+    """Megabytes of this process, by the kernel's name for them."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1]) / MB
+    return float("nan")
+
+
+def number(word: str) -> int:
+    """10k -> 10,000."""
+    return int(float(word[:-1]) * UNITS[word[-1]]) if word[-1] in UNITS else int(word)
+
+
+def ratios(table: list[Row]) -> dict[str, float]:
+    """Each preset over ALS at each size, and per item the largest size over the smallest."""
+    found: dict[str, float] = {}
+    of = {(row["items"], row["what"]): row for row in table}
+    sizes = sorted({row["items"] for row in table})
+    for (size, what), row in of.items():
+        other = of[size, "ALS (implicit)"]
+        if row is other:
+            continue
+        for column in ("CPU µs/item", "peak MB", "p50 ms", "niche"):
+            name = f"{what}: {column} over ALS, {size:,} items"
+            found[name] = round(row[column] / max(other[column], 1e-9), 3)
+        if size == sizes[-1] != sizes[0]:
+            for column in ("CPU µs/item", "peak KB/item"):
+                grown = row[column] / of[sizes[0], what][column]
+                found[f"{what}: {column}, {size:,} over {sizes[0]:,}"] = round(grown, 3)
+    return found
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(main(sys.argv[1:]), indent=1))
