@@ -86,6 +86,7 @@ def built(size: int, seed: int, preset: Any, folder: str) -> Row:
     say(f"preset {preset}")
     config = RefreshConfig(preset=preset, threads=THREADS)
     snapshot = take_snapshot(store)  # type: ignore[arg-type]
+    del store  # one in a file or on a server takes no memory either
     graph = weigh(snapshot, config.weighting, END)
     release = build_release(snapshot, graph, config, Path(folder), now=END, say=say)
     took = time.perf_counter() - began, time.process_time() - busy

@@ -5,6 +5,7 @@ it: content chooses the neighbours, and what people did tells how much each is w
 is more than likeness alone, which ranks by content what people choose by taste.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,35 +54,51 @@ def with_cold_items(table: ItemTable, features: sparse.csr_matrix, cold: Rows) -
     likeness = _likeness(features, cold, ~is_cold)  # (c, i)
     if likeness.nnz == 0:
         return table
-    known = (table.neighbours >= 0) & ~is_cold[table.neighbours]
-    rows = np.repeat(np.arange(items), known.sum(axis=1))
-    scores = sparse.csr_matrix(
-        (table.scores[known], (rows, table.neighbours[known])), shape=(items, items)
-    )
-    speaks = np.where(known, table.scores, 0).max(axis=1, initial=0)
-    voices = sparse.csr_matrix(scores + sparse.diags((OWN * speaks).astype(np.float32)))
     back = likeness.T.tocsr()
-    neighbours = np.full((items, table.neighbours.shape[1] + WIDTH), -1, np.int32)
-    blended = np.zeros(neighbours.shape, np.float32)
-    width = table.neighbours.shape[1]
-    neighbours[:, :width] = np.where(known, table.neighbours, -1)
-    blended[:, :width] = np.where(known, table.scores, 0)
+    parts = []
     for begin in range(0, items, _ROWS_AT_ONCE):
-        part = sparse.csr_matrix(voices[begin : begin + _ROWS_AT_ONCE] @ back)  # (b, c)
-        _keep_largest(part, WIDTH)
-        for place, (first, end) in enumerate(zip(part.indptr, part.indptr[1:], strict=False)):
-            to = slice(width, width + end - first)
-            neighbours[begin + place, to] = cold[part.indices[first:end]]
-            blended[begin + place, to] = part.data[first:end]
-    return _packed(neighbours, blended)
+        rows = slice(begin, begin + _ROWS_AT_ONCE)
+        parts.append(_joined(table.neighbours[rows], table.scores[rows], begin, back, is_cold))
+    widest = max(part.shape[1] for part, _ in parts)
+    neighbours = np.full((items, widest), -1, np.int32)
+    scores = np.zeros(neighbours.shape, np.float32)
+    for begin, (part, values) in zip(range(0, items, _ROWS_AT_ONCE), parts, strict=True):
+        rows = slice(begin, begin + _ROWS_AT_ONCE)
+        neighbours[rows, : part.shape[1]] = part
+        scores[rows, : part.shape[1]] = values
+    return ItemTable(neighbours, scores)
 
 
-def _packed(neighbours: NDArray[np.int32], scores: Floats) -> ItemTable:
-    """Strongest first, with the padding at the end."""
-    order = np.argsort(neighbours < 0, axis=1, kind="stable")
-    packed = np.take_along_axis(neighbours, order, axis=1)
-    widest = int((packed >= 0).sum(axis=1).max(initial=0))
-    return strongest(packed, np.take_along_axis(scores, order, axis=1), widest)
+def _joined(
+    neighbours: NDArray[np.int32], scores: Floats, begin: int, back: Any, is_cold: Any
+) -> tuple[NDArray[np.int32], Floats]:
+    """Some rows of the table, from row `begin` on, with cold items in; strongest first.
+
+    `back` (i, c) tells how much each item stands for each cold one, `is_cold` (i,) which they are.
+    """
+    count, width = neighbours.shape
+    cold = np.flatnonzero(is_cold)
+    known = (neighbours >= 0) & ~is_cold[neighbours]
+    owner = np.repeat(np.arange(count), known.sum(axis=1))
+    shape = (count, back.shape[0])
+    said = sparse.csr_matrix((scores[known], (owner, neighbours[known])), shape=shape)
+    speaks = (OWN * np.where(known, scores, 0).max(axis=1, initial=0)).astype(np.float32)
+    own = sparse.csr_matrix((speaks, (np.arange(count), begin + np.arange(count))), shape=shape)
+    part = sparse.csr_matrix(sparse.csr_matrix(said + own) @ back)  # (b, c)
+    _keep_largest(part, WIDTH)
+    wider = np.full((count, width + WIDTH), -1, np.int32)
+    values = np.zeros(wider.shape, np.float32)
+    wider[:, :width] = np.where(known, neighbours, -1)
+    values[:, :width] = np.where(known, scores, 0)
+    for place, (first, end) in enumerate(pairwise(part.indptr)):
+        to = slice(width, width + end - first)
+        wider[place, to] = cold[part.indices[first:end]]
+        values[place, to] = part.data[first:end]
+    order = np.argsort(wider < 0, axis=1, kind="stable")  # padding at the end
+    packed = np.take_along_axis(wider, order, axis=1)
+    most = int((packed >= 0).sum(axis=1).max(initial=0))
+    table = strongest(packed, np.take_along_axis(values, order, axis=1), most)
+    return table.neighbours, table.scores
 
 
 def _likeness(features: sparse.csr_matrix, cold: Rows, warm: NDArray[np.bool_]) -> Any:
