@@ -51,7 +51,7 @@ def with_cold_items(table: ItemTable, features: sparse.csr_matrix, cold: Rows) -
         return table
     is_cold = np.zeros(items, bool)
     is_cold[cold] = True
-    likeness = _likeness(features, cold, ~is_cold)  # (c, i)
+    likeness = _likeness(features, np.flatnonzero(is_cold), ~is_cold)  # (c, i)
     if likeness.nnz == 0:
         return table
     back = likeness.T.tocsr()

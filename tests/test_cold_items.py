@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from embeddings import cold_items
 from embeddings.cold_items import content, with_cold_items
 from embeddings.item_table import ItemTable, score_history
 from recommender.title_words import title_words
@@ -42,6 +43,18 @@ def test_a_history_finds_the_cold_items_of_its_niche_and_keeps_the_others():
     for user in range(20):
         best = [row for row in found[user] if row in cold][:1]
         assert [niche[row] for row in best] == [0]
+
+
+def test_neither_blocks_nor_the_order_of_the_cold_items_change_a_byte(monkeypatch):
+    graph, niche = niches()
+    cold = np.arange(0, len(niche), 9)
+    features = content(graph.item_tags, sparse.csr_matrix((len(niche), 0), dtype=np.float32))
+    table = table_of(without(graph, cold))
+    whole = with_cold_items(table, features, cold)
+    monkeypatch.setattr(cold_items, "_ROWS_AT_ONCE", 7)
+    again = with_cold_items(table, features, cold[::-1])
+    assert again.neighbours.tobytes() == whole.neighbours.tobytes()
+    assert again.scores.tobytes() == whole.scores.tobytes()
 
 
 def test_scores_are_the_sums_that_the_docstring_states():
