@@ -1,8 +1,9 @@
 """What segment profiles are worth: NDCG@20 and long-tail share on test data, with intervals.
 
 A fifth of each user's pairs is test data, drawn at random, used once. Segments, profiles and the
-default are learned from the rest, as a refresh does. Rows: no reranking, the built-in default,
-the best single profile, segment profiles. Below them what segment profiles give over a single
+default are learned from the rest, as a refresh does. Rows: no reranking, the built-in default
+(served where too few users say anything), the learned default, which is the best single profile,
+and segment profiles. Below them what segment profiles give over a single
 one when both move along what was learned, and what they would give if the profiles were chosen
 on the test data itself: more than that no choice can give.
 """
@@ -112,7 +113,7 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
     measured = {
         "neutral": ask(NEUTRAL_PROFILE),
         "built-in default": ask(DEFAULT_PROFILE),
-        "best single": ask(named[DEFAULT]),
+        "learned default": ask(named[DEFAULT]),
         "segments": _mixed(own, {segment: ask(named[segment]) for segment in {*own}}),
     }
     served = recommender.rank_users(
@@ -129,18 +130,18 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
             _mixed(own, {one: ask(_best(learned[one]["curve"], slope)) for one in {*own}})
             for slope in SLOPES
         ]
-        gains = _as_chosen(measured["best single"], measured["segments"])
-        gains |= _gains(single, several, measured["best single"][:2])
+        gains = _as_chosen(measured["learned default"], measured["segments"])
+        gains |= _gains(single, several, measured["learned default"][:2])
         most = _chosen_on_test(ask, own, learned)
-        ceiling = _gains(most[0], most[1], measured["best single"][:2])
+        ceiling = _gains(most[0], most[1], measured["learned default"][:2])
         gains |= {f"{key}, if chosen on test data": value for key, value in ceiling.items()}
-    default = measured["built-in default"]
-    ratios = {
-        "NDCG of the built-in default over neutral": float(default[0].mean() / base[0].mean()),
-        "tail share of the built-in default over neutral": float(
-            default[1].mean() / max(base[1].mean(), 1e-12)
-        ),
-    }
+    ratios = {}
+    for default in ("built-in default", "learned default"):
+        ndcg, tail, _ = measured[default]
+        ratios[f"NDCG of the {default} over neutral"] = float(ndcg.mean() / base[0].mean())
+        ratios[f"tail share of the {default} over neutral"] = float(
+            tail.mean() / max(base[1].mean(), 1e-12)
+        )
     return {
         "table": rows,
         "ratios": ratios | {key: one["mean"] for key, one in gains.items()},

@@ -2,7 +2,7 @@
 
 `build_item_table` is the entry: cut a part off, fit every scorer on the rest, take up what raises
 NDCG@20 + Recall@20 on the cut part (features' weights first, then scorers one by one, then the
-popularity exponent), and fit the chosen ones again on everything. Few numbers are chosen, each
+powers of popularity), and fit the chosen ones again on everything. Few numbers are chosen, each
 from a short list, so that a small data set is not learned by heart.
 """
 
@@ -44,6 +44,7 @@ class BlendReport:
             "weights": {scorer.name: weight for scorer, weight in self.recipe.weights},
             "feature_weights": list(self.recipe.feature_weights),
             "popularity_exponent": self.recipe.popularity_exponent,
+            "history_exponent": self.recipe.history_exponent,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
             "users": self.users,
@@ -52,22 +53,26 @@ class BlendReport:
 
 
 FAST = (
-    Scorer("ridge", 0.4, 0.3, 10.0),
+    Scorer("ridge", 0.3, 0.3, 10.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 256),
     Scorer("linear", 0.3, 0.4),
 )
 DEFAULT = (
     Scorer("ridge", 0.4, 0.3, 10.0),
-    Scorer("ridge", 0.4, 0.3, 30.0),  # for dense data
+    Scorer("ridge", 0.2, 0.2, 10.0),
+    Scorer("ridge", 0.2, 0.2, 30.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 768),
     Scorer("linear", 0.3, 0.4),
 )
 FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 TOLERANCE = 0.012
-POPULARITY = (-0.1, 0.0, 0.1)
-STRONG_RIDGE_ENTRIES = 300_000
-"""Up to so many pairs a second, stronger penalty is tried: dense sets are small."""
+HISTORY = (-0.3, -0.2, -0.1, 0.1)
+POPULARITY = (-0.1, 0.1)
+EXPONENT_GAIN = 0.015
+"""What an exponent other than 0 must bring: popularity is what changes with time."""
+FEW_PAIRS = 300_000
+"""Up to so many pairs the second ridge has the stronger penalty."""
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
 
@@ -118,7 +123,8 @@ def build_item_table(
     )  # fmt: skip
     blended = np.zeros(fitted.supports.shape, np.float32)
     for scorer, weight in report.recipe.weights:
-        blended += np.float32(weight) * fitted.scores(scorer, report.recipe.popularity_exponent)
+        blended += np.float32(weight) * fitted.scores(scorer)
+    blended = fitted.calibrated(blended, report.recipe)
     table = strongest(fitted.supports, blended, report.recipe.table_width)
     return table, fitted.settled_spectrum(), report
 
@@ -141,9 +147,7 @@ def fit_blend(
     `sample` users judge, fewer in the preset fast. `learned` vectors come from `fit` alone.
     """
     models = dict(learned or {})
-    scorers: tuple[Scorer, ...] = FAST if preset == "fast" else DEFAULT
-    if fit.nnz > STRONG_RIDGE_ENTRIES:
-        scorers = tuple(s for s in scorers if s.kind != "ridge" or s.strength < 30)
+    scorers = _scorers(preset, fit.nnz)
     recipe = _neutral(scorers, features, preset, fit.shape[1])
     judge = Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads)
     if judge.users.size < FEWEST_USERS:
@@ -152,22 +156,17 @@ def fit_blend(
 
     no_proposals = np.zeros((fit.shape[1], 0), np.int32)
     linear = next(scorer for scorer in scorers if scorer.kind == "linear")
-
+    factors = FEATURE_FACTORS if preset == "default" else (0.0, 0.3)
     for position, feature in enumerate(features):
         results = {}
-        for factor in FEATURE_FACTORS if preset == "default" else (0.0, 0.3):
-            weights = list(recipe.feature_weights)
-            weights[position] = factor * feature.weight
+        for weight in (factor * feature.weight for factor in factors):
             # The linear filter judges: it is cheap, and likes the same weights as the others.
-            chosen = replace(recipe, feature_weights=tuple(weights))
+            chosen = _with_feature(recipe, position, weight)
             cheap = Fitted(fit, features, chosen, seed, no_proposals, threads, ())
-            results[weights[position]] = judge(cheap.supports, cheap.scores(linear))
-            tried[f"{feature.name} x {weights[position]:g}"] = results[weights[position]]
-        best = max(results, key=lambda weight: sum(results[weight]))
-        weights = list(recipe.feature_weights)
-        weights[position] = best
-        recipe = replace(recipe, feature_weights=tuple(weights))
-        say(f"{feature.name}: weight {best:g}")
+            results[weight] = judge(cheap.supports, cheap.scores(linear))
+            tried[f"{feature.name} x {weight:g}"] = results[weight]
+        recipe = _with_feature(recipe, position, max(results, key=lambda w: sum(results[w])))
+        say(f"{feature.name}: weight {recipe.feature_weights[position]:g}")
 
     scorers += tuple(Scorer("learned", model=name) for name in models)
     fitted = Fitted(
@@ -178,20 +177,41 @@ def fit_blend(
         parts[scorer] = fitted.scores(scorer)
         tried[scorer.name] = judge(fitted.supports, parts[scorer])
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    weights_of = _take_up(parts, lambda blended: judge(fitted.supports, blended), tried)
-    recipe = replace(recipe, weights=tuple(weights_of.items()))
-    say("blend: " + ", ".join(f"{s.name} x {w:g}" for s, w in weights_of.items()))
+    weights = _take_up(parts, lambda blended: judge(fitted.supports, blended), tried)
+    recipe = replace(recipe, weights=tuple(weights.items()))
+    say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
 
-    blended = sum_scores(parts, weights_of)
+    blended = sum_scores(parts, weights)
     del parts
-    results = {}
-    for exponent in POPULARITY:
-        results[exponent] = judge(fitted.supports, blended * fitted.popularity(exponent))
-        tried[f"popularity {exponent:+g}"] = results[exponent]
-    best = max(results, key=lambda exponent: sum(results[exponent]))
-    if sum(results[best]) < sum(results[0.0]) * (1 + TOLERANCE):
-        best = 0.0
-    return BlendReport(replace(recipe, popularity_exponent=best), int(judge.users.size), tried)
+
+    def best_of(variants: dict[str, Recipe]) -> Recipe:
+        """The variant that raises quality most, if by enough over the recipe as it is."""
+        results = {recipe: judge(fitted.supports, fitted.calibrated(blended, recipe))}
+        for name, variant in variants.items():
+            results[variant] = judge(fitted.supports, fitted.calibrated(blended, variant))
+            tried[name] = results[variant]
+        best = max(results, key=lambda one: sum(results[one]))
+        return best if sum(results[best]) >= sum(results[recipe]) * (1 + EXPONENT_GAIN) else recipe
+
+    recipe = best_of({f"history {e:+g}": replace(recipe, history_exponent=e) for e in HISTORY})
+    recipe = best_of(
+        {f"popularity {e:+g}": replace(recipe, popularity_exponent=e) for e in POPULARITY}
+    )
+    say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
+    return BlendReport(recipe, int(judge.users.size), tried)
+
+
+def _scorers(preset: Preset, pairs: int) -> tuple[Scorer, ...]:
+    if preset == "fast":
+        return FAST
+    left_out = DEFAULT[1] if pairs <= FEW_PAIRS else DEFAULT[2]
+    return tuple(scorer for scorer in DEFAULT if scorer != left_out)
+
+
+def _with_feature(recipe: Recipe, position: int, weight: float) -> Recipe:
+    weights = list(recipe.feature_weights)
+    weights[position] = weight
+    return replace(recipe, feature_weights=tuple(weights))
 
 
 def sum_scores(parts: dict[Scorer, Floats], weights: dict[Scorer, float]) -> Floats:

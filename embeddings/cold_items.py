@@ -25,6 +25,9 @@ SHARPNESS, DAMPING = 2.0, 0.8
 """Cosines to a power; their sum is divided out to a power: below 1, many like items are worth
 more than few. Chosen by hand on a draw of cold items of citeulike-a and ml-latest-small."""
 WORD_WEIGHT = 0.6
+WORTH = 0.25
+"""Of a cold item beside one that people have chosen and that is as like the history. On parts of
+train held back, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little."""
 _ROWS_AT_ONCE = 500
 
 Rows = NDArray[np.int64]
@@ -42,9 +45,9 @@ def content(tags: sparse.csr_matrix, words: sparse.csr_matrix) -> sparse.csr_mat
 def with_cold_items(table: ItemTable, features: sparse.csr_matrix, cold: Rows) -> ItemTable:
     """The table, wider by the entries of `cold` items; itself where there are none to add.
 
-    score(h -> c) = sum over warm items j of likeness(c, j) * (score(h -> j), or OWN times the
-    strongest score of h where j is h), over the `NEIGHBOURS` that are most like c. What the table
-    already had of cold items is replaced. `features` (i, f) are unit rows, see `content`.
+    score(h -> c) = WORTH * sum over warm items j of likeness(c, j) * (score(h -> j), or OWN times
+    the strongest score of h where j is h), over the `NEIGHBOURS` that are most like c. What the
+    table already had of cold items is replaced. `features` (i, f) are unit rows, see `content`.
     """
     items = len(table.neighbours)
     if len(cold) == 0 or features.nnz == 0:
@@ -112,7 +115,7 @@ def _likeness(features: sparse.csr_matrix, cold: Rows, warm: NDArray[np.bool_]) 
         parts.append(part)
     likeness = sparse.csr_matrix(sparse.vstack(parts), dtype=np.float32)
     sums = np.asarray(likeness.sum(axis=1), np.float64).ravel()
-    scale = np.where(sums > 0, sums, 1) ** -DAMPING
+    scale = WORTH * np.where(sums > 0, sums, 1) ** -DAMPING
     return sparse.csr_matrix(sparse.diags(scale.astype(np.float32)) @ likeness)
 
 

@@ -85,6 +85,8 @@ class Recipe:
     support_width: int = 300
     table_width: int = 300
     proposal_dimensions: int = 64
+    history_exponent: float = 0.0
+    """The same of the history item: below 0, what few have chosen says more about who did."""
 
 
 class Fitted:
@@ -207,12 +209,15 @@ class Fitted:
             widest.item_vectors,
         )
 
-    def popularity(self, exponent: float) -> Floats:
-        """(i, c) a power of each target's popularity."""
-        powers = np.asarray(self._popularity**exponent, np.float32)
-        return np.asarray(np.where(self.supports >= 0, powers[self.supports], 0), np.float32)
+    def calibrated(self, blended: Floats, recipe: Recipe) -> Floats:
+        """(i, c) scores times the recipe's powers of both items' popularity."""
+        of_target, of_history = (
+            np.asarray(self._popularity**exponent, np.float32)
+            for exponent in (recipe.popularity_exponent, recipe.history_exponent)
+        )
+        return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
 
-    def scores(self, scorer: Scorer, popularity_exponent: float = 0.0) -> Floats:
+    def scores(self, scorer: Scorer) -> Floats:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "ridge":
@@ -231,6 +236,4 @@ class Fitted:
             scores *= (graph.item_degrees**-b)[:, None]
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0
         scores /= np.float32(spread or 1.0)
-        if popularity_exponent:
-            scores *= self.popularity(popularity_exponent)
         return scores

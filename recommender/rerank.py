@@ -89,7 +89,7 @@ FRESH_DAYS = 30.0
 BLUR = 0.05  # of the own mix that counts as shown already, so that nothing is infinitely short
 OWN = np.float32(0.1)  # of likeness that an item shares with none: lists may outgrow the vectors
 NEUTRAL_PROFILE = Profile()
-DEFAULT_PROFILE = Profile(diversity=0.05, long_tail=0.3)  # by measurement: docs/reranking.md
+DEFAULT_PROFILE = Profile(diversity=0.02, long_tail=0.15)  # where none was learned
 
 
 def freshness(created_at: npt.NDArray[np.int64], now: int) -> F32:

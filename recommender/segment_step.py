@@ -24,7 +24,7 @@ from recommender.release import Release, open_release
 from recommender.segment_features import Catalogue
 from recommender.segment_settings import SegmentSettings
 from recommender.segments import Found, assigned_in, find_segments
-from recommender.split import FIT, SELECT, pair_parts, relevant_pairs
+from recommender.split import SELECT, pair_parts, relevant_pairs
 
 Say = Callable[[str], None]
 Write = Callable[[Path, Built, GraphSnapshot], None]
@@ -93,11 +93,11 @@ def _profiles(
     built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, config: RefreshConfig,
     found: Found, aside: Path, now: int, write: Write, say: Say,
 ) -> dict[str, Learned]:  # fmt: skip
-    """Profiles chosen on the select part, by a model that learned from the fit part only."""
+    """Profiles chosen on the select part, by a model that has not seen it."""
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     parts = pair_parts(pairs)
-    out, selected = parts != FIT, parts == SELECT
-    fit = drop_pairs(snapshot, pairs.users[out], pairs.items[out])
+    selected = parts == SELECT
+    fit = drop_pairs(snapshot, pairs.users[selected], pairs.items[selected])
     fit_graph = weigh(fit, config.weighting, now)
     asked = np.unique(pairs.users[selected])
     asked = asked[np.diff(fit_graph.user_items.indptr)[asked] > 0]
@@ -144,6 +144,7 @@ def recipe_of(report: Mapping[str, Any]) -> Recipe:
         report["popularity_exponent"],
         report["support_width"],
         report["table_width"],
+        history_exponent=report["history_exponent"],
     )
 
 

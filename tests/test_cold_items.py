@@ -64,7 +64,7 @@ def test_scores_are_the_sums_that_the_docstring_states():
         np.array([[4, -1], [3, 0], [2, 0], [0, 0]], np.float32),
     )
     made = with_cold_items(table, content(tags, 0 * tags), np.array([3]))
-    likeness = 2**-0.8  # two items like it, cosine 1 each
+    likeness = 0.25 * 2**-0.8  # two items like it, cosine 1 each; cold items are worth a quarter
     entries = dict(zip(made.neighbours[0].tolist(), made.scores[0].tolist(), strict=True))
     np.testing.assert_allclose(entries[3], likeness * (4 + 2.0 * 4), rtol=1e-5)
     assert (entries[1], entries[2]) == (4, -1)
