@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from embeddings.graph_filter import Floats, Rows, Spectral
+from embeddings.graph_filter import Floats, Rows
 from embeddings.item_table import ItemTable, strongest
 from embeddings.judge import Judge
 from embeddings.scorers import (
@@ -25,6 +25,7 @@ from embeddings.scorers import (
     Recipe,
     Scorer,
 )
+from embeddings.spectrum import Spectral
 
 Preset = Literal["fast", "default"]
 Say = Callable[[str], None]
@@ -97,7 +98,7 @@ def build_item_table(
     that are held back while choosing; without it a fifth of each user's is drawn by `seed`. A
     `recipe` skips choosing. `neighbour_proposals` int32 (i, c), -1 padded, joins the pairs that
     are scored. `start` (i, d) is where the search for singular vectors begins in the last fit, see
-    `graph_filter.spectrum`; choosing never sees it. `learned` vectors are further scorers. Memory
+    `spectrum.spectrum`; choosing never sees it. `learned` vectors are further scorers. Memory
     grows with items x (support + table width) and the widest spectrum. An empty matrix gives a
     table of padding. Raises ValueError when shapes do not fit.
     """

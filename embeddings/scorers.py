@@ -9,8 +9,9 @@ from scipy import sparse
 
 from embeddings import graph_filter as gf
 from embeddings.faiss_index import likely_neighbours
-from embeddings.graph_filter import Floats, NormalisedGraph, Rows, Spectral
+from embeddings.graph_filter import Floats, NormalisedGraph, Rows
 from embeddings.item_table import ItemTable, look_up, transpose, truncate
+from embeddings.spectrum import Spectral, spectral_scores, spectrum
 
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
@@ -177,7 +178,7 @@ class Fitted:
             asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
                      and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
             most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(self._rows.shape[1], 1))
-            self._spectra[key] = gf.spectrum(
+            self._spectra[key] = spectrum(
                 self.graph(*key),
                 min(max([dimensions, *asked]), most),
                 self._seed,
@@ -200,7 +201,7 @@ class Fitted:
             if spectral.values.size > widest.values.size:
                 key, widest = other, spectral
         dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
-        return gf.spectrum(
+        return spectrum(
             self.graph(*key),
             dimensions,
             self._seed,
@@ -231,7 +232,7 @@ class Fitted:
                 scores = gf.linear_scores(graph, self.supports, self._threads)
             else:
                 spectral = self.spectrum(a, b, scorer.dimensions)
-                scores = gf.spectral_scores(spectral, self.supports, scorer.strength, self._threads)
+                scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
             scores *= (graph.item_degrees**b)[self.supports]  # they are 0 at padding
             scores *= (graph.item_degrees**-b)[:, None]
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0

@@ -64,7 +64,7 @@ def keep_only(folder: Path, name: str) -> None:
     with _alone(folder):
         _delete(folder, {name, "findings"})
         for aside in folder.glob(f"{_ASIDE}*"):
-            if not _lives(int(aside.name.removeprefix(_ASIDE).split("-")[0])):
+            if not is_running(int(aside.name.removeprefix(_ASIDE).split("-")[0])):
                 aside.unlink(missing_ok=True)
 
 
@@ -84,7 +84,8 @@ def _delete(folder: Path, keep: set[str]) -> None:
             shutil.rmtree(old)
 
 
-def _lives(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.copies import is_running
 from graph.errors import NotFound, ReleaseError
 from graph.vocabulary import Vocabulary
 from recommender.home import Home
@@ -187,7 +188,7 @@ def collect_leftovers(home: Home) -> list[str]:
     gone = []
     for path in home.releases.glob(f"{STAGING_PREFIX}*"):
         pid = path.name.removeprefix(STAGING_PREFIX)
-        if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
+        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
             gone.append(path.name)
     return gone
@@ -293,13 +294,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

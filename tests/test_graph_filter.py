@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from embeddings import graph_filter as gf
+from embeddings.spectrum import spectral_scores, spectrum
 
 
 def ratings(users: int = 40, items: int = 25, seed: int = 0) -> sparse.csr_matrix:
@@ -49,18 +50,18 @@ def test_features_on_one_item_or_on_too_many_are_left_out() -> None:
 def test_the_spectrum_is_that_of_a_dense_decomposition() -> None:
     matrix = dense_normalised(ratings().toarray(), 0.5, 0.5)
     _, values, vectors = np.linalg.svd(matrix)
-    spectral = gf.spectral_vectors(ratings(), 5, seed=1)
+    spectral = spectrum(gf.normalise(ratings()), 5, seed=1)
     np.testing.assert_allclose(spectral.values, values[:5], rtol=1e-4)
     low_rank = spectral.item_vectors * spectral.values @ spectral.item_vectors.T
     np.testing.assert_allclose(low_rank, vectors[:5].T * values[:5] @ vectors[:5], atol=1e-4)
 
 
 def test_the_spectrum_is_deterministic_and_bounded_by_the_rank() -> None:
-    first, second = (gf.spectral_vectors(ratings(), 100, seed=4) for _ in range(2))
+    first, second = (spectrum(gf.normalise(ratings()), 100, seed=4) for _ in range(2))
     assert first.item_vectors.shape == (25, 25)
     assert first.item_vectors.tobytes() == second.item_vectors.tobytes()
     for shape in [(0, 0), (0, 5), (5, 0), (3, 3)]:
-        empty = gf.spectral_vectors(sparse.csr_matrix(shape, dtype=np.float32), 4, seed=0)
+        empty = spectrum(gf.normalise(sparse.csr_matrix(shape, dtype=np.float32)), 4, seed=0)
         assert empty.item_vectors.shape == (shape[1], 0)
 
 
@@ -97,11 +98,11 @@ def test_merging_keeps_order_and_drops_repeats_and_the_target() -> None:
 
 def test_spectral_scores_are_the_sharpened_low_rank_matrix() -> None:
     graph = gf.normalise(ratings(), 0.5, 0.5)
-    spectral = gf.spectrum(graph, 6, seed=0)
+    spectral = spectrum(graph, 6, seed=0)
     supports = gf.co_occurrence_supports(graph, 5)
     dense = spectral.item_vectors * spectral.values**0.5 @ spectral.item_vectors.T
     np.testing.assert_allclose(
-        gf.spectral_scores(spectral, supports, 0.5), at_supports(dense, supports), atol=1e-5
+        spectral_scores(spectral, supports, 0.5), at_supports(dense, supports), atol=1e-5
     )
 
 

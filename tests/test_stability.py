@@ -9,6 +9,7 @@ import pytest
 
 from api.cli.main import run
 from embeddings import graph_filter as gf
+from embeddings.spectrum import spectrum
 from embeddings.align import neighbour_overlap
 from graph.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
@@ -164,9 +165,9 @@ def test_vectors_searched_by_others_are_turned_with_them(home):
 
 def test_a_start_brings_the_search_nearer_to_the_truth():
     graph = gf.normalise(niches(groups=12)[0].user_items)
-    exact = gf.spectrum(graph, 30, 0, passes=60)
-    cold = gf.spectrum(graph, 30, 1, passes=1)
-    warm = gf.spectrum(graph, 30, 1, passes=1, start=exact.item_vectors @ np.diag(exact.values))
+    exact = spectrum(graph, 30, 0, passes=60)
+    cold = spectrum(graph, 30, 1, passes=1)
+    warm = spectrum(graph, 30, 1, passes=1, start=exact.item_vectors @ np.diag(exact.values))
     lost = [np.abs(one.values - exact.values).max() for one in (cold, warm)]
     assert lost[1] < 0.1 * lost[0]
 
