@@ -155,19 +155,17 @@ def fit_blend(
         return BlendReport(recipe, int(judge.users.size))
     tried: dict[str, tuple[float, float]] = {}
 
-    no_proposals = np.zeros((fit.shape[1], 0), np.int32)
+    def by_linear(recipe: Recipe) -> tuple[float, float]:
+        """Of the linear filter: it is cheap, and likes the same tags as the others."""
+        none = np.zeros((fit.shape[1], 0), np.int32)
+        cheap = Fitted(fit, features, recipe, seed, none, threads, ())
+        return judge(cheap.supports, cheap.scores(linear))
+
     linear = next(scorer for scorer in scorers if scorer.kind == "linear")
     factors = FEATURE_FACTORS if preset == "default" else (0.0, 0.3)
-    for position, feature in enumerate(features):
-        results = {}
-        for weight in (factor * feature.weight for factor in factors):
-            # The linear filter judges: it is cheap, and likes the same weights as the others.
-            chosen = _with_feature(recipe, position, weight)
-            cheap = Fitted(fit, features, chosen, seed, no_proposals, threads, ())
-            results[weight] = judge(cheap.supports, cheap.scores(linear))
-            tried[f"{feature.name} x {weight:g}"] = results[weight]
-        recipe = _with_feature(recipe, position, max(results, key=lambda w: sum(results[w])))
-        say(f"{feature.name}: weight {recipe.feature_weights[position]:g}")
+    for place in range(len(features)):
+        recipe = _with_best_weight(recipe, features[place], place, factors, by_linear, tried)
+        say(f"{features[place].name}: weight {recipe.feature_weights[place]:g}")
 
     scorers += tuple(Scorer("learned", model=name) for name in models)
     fitted = Fitted(
@@ -209,10 +207,24 @@ def _scorers(preset: Preset, pairs: int) -> tuple[Scorer, ...]:
     return tuple(scorer for scorer in DEFAULT if scorer != left_out)
 
 
-def _with_feature(recipe: Recipe, position: int, weight: float) -> Recipe:
-    weights = list(recipe.feature_weights)
-    weights[position] = weight
-    return replace(recipe, feature_weights=tuple(weights))
+def _with_best_weight(
+    recipe: Recipe,
+    feature: Feature,
+    place: int,
+    factors: Sequence[float],
+    quality: Callable[[Recipe], tuple[float, float]],
+    tried: dict[str, tuple[float, float]],
+) -> Recipe:
+    """The recipe with the weight of one feature that does best."""
+    best, most = recipe, -1.0
+    for weight in (factor * feature.weight for factor in factors):
+        weights = list(recipe.feature_weights)
+        weights[place] = weight
+        variant = replace(recipe, feature_weights=tuple(weights))
+        tried[f"{feature.name} x {weight:g}"] = result = quality(variant)
+        if sum(result) > most:
+            best, most = variant, sum(result)
+    return best
 
 
 def sum_scores(parts: dict[Scorer, Floats], weights: dict[Scorer, float]) -> Floats:
