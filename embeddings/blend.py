@@ -56,22 +56,22 @@ class BlendReport:
 FAST = (
     Scorer("ridge", 0.3, 0.3, 10.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 256),
-    Scorer("linear", 0.3, 0.4),
 )
 DEFAULT = (
     Scorer("ridge", 0.4, 0.3, 10.0),
     Scorer("ridge", 0.2, 0.2, 10.0),
     Scorer("ridge", 0.2, 0.2, 30.0),
     Scorer("spectral", 0.5, 0.5, 0.5, 768),
-    Scorer("linear", 0.3, 0.4),
 )
+LINEAR = Scorer("linear", 0.3, 0.4)
+"""Judges the features; beside a ridge and a spectrum it adds nothing."""
 FEATURE_FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 TOLERANCE = 0.012
-HISTORY = (-0.3, -0.2, -0.1, 0.1)
-POPULARITY = (-0.1, 0.1)
-EXPONENT_GAIN = 0.015
-"""What an exponent other than 0 must bring: popularity is what changes with time."""
+HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
+POPULARITY = (-0.1, 0.0, 0.1)
+HISTORY_COST, POPULARITY_COST = 0.3, 1.5
+"""An exponent e must raise quality by cost e^2: popularity is what changes with time."""
 FEW_PAIRS = 300_000
 """Up to so many pairs the second ridge has the stronger penalty."""
 FEWEST_USERS = 50
@@ -159,9 +159,8 @@ def fit_blend(
         """Of the linear filter: it is cheap, and likes the same tags as the others."""
         none = np.zeros((fit.shape[1], 0), np.int32)
         cheap = Fitted(fit, features, recipe, seed, none, threads, ())
-        return judge(cheap.supports, cheap.scores(linear))
+        return judge(cheap.supports, cheap.scores(LINEAR))
 
-    linear = next(scorer for scorer in scorers if scorer.kind == "linear")
     factors = FEATURE_FACTORS if preset == "default" else (0.0, 0.3)
     for place in range(len(features)):
         recipe = _with_best_weight(recipe, features[place], place, factors, by_linear, tried)
@@ -183,19 +182,19 @@ def fit_blend(
     blended = sum_scores(parts, weights)
     del parts
 
-    def best_of(variants: dict[str, Recipe]) -> Recipe:
-        """The variant that raises quality most, if by enough over the recipe as it is."""
-        results = {recipe: judge(fitted.supports, fitted.calibrated(blended, recipe))}
-        for name, variant in variants.items():
-            results[variant] = judge(fitted.supports, fitted.calibrated(blended, variant))
-            tried[name] = results[variant]
-        best = max(results, key=lambda one: sum(results[one]))
-        return best if sum(results[best]) >= sum(results[recipe]) * (1 + EXPONENT_GAIN) else recipe
+    def best_of(name: str, variants: dict[float, Recipe], cost: float) -> Recipe:
+        """The variant that raises quality most, dearer the farther its exponent is from 0."""
+        worth = {}
+        for exponent, variant in variants.items():
+            result = judge(fitted.supports, fitted.calibrated(blended, variant))
+            tried[f"{name} {exponent:+g}"] = result
+            worth[exponent] = sum(result) * (1 - cost * exponent**2)
+        return variants[max(worth, key=lambda exponent: worth[exponent])]
 
-    recipe = best_of({f"history {e:+g}": replace(recipe, history_exponent=e) for e in HISTORY})
-    recipe = best_of(
-        {f"popularity {e:+g}": replace(recipe, popularity_exponent=e) for e in POPULARITY}
-    )
+    history = {e: replace(recipe, history_exponent=e) for e in HISTORY}
+    recipe = best_of("history", history, HISTORY_COST)
+    popularity = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
+    recipe = best_of("popularity", popularity, POPULARITY_COST)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     return BlendReport(recipe, int(judge.users.size), tried)
 
