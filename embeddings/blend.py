@@ -91,6 +91,7 @@ def build_item_table(
     threads: int = 1,
     start: Floats | None = None,
     learned: Sequence[LearnedVectors] = (),
+    seen: sparse.csr_matrix | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
@@ -98,7 +99,8 @@ def build_item_table(
     that are held back while choosing; without it a fifth of each user's is drawn by `seed`. A
     `recipe` skips choosing. `neighbour_proposals` int32 (i, c), -1 padded, joins the pairs that
     are scored. `start` (i, d) is where the search for singular vectors begins in the last fit, see
-    `spectrum.spectrum`; choosing never sees it. `learned` vectors are further scorers. Memory
+    `spectrum.spectrum`; choosing never sees it. `learned` vectors are further scorers. What users
+    have `seen` (u, i) beside `user_items` is masked while choosing, as it is in serving. Memory
     grows with items x (support + table width) and the widest spectrum. An empty matrix gives a
     table of padding. Raises ValueError when shapes do not fit.
     """
@@ -114,7 +116,7 @@ def build_item_table(
         report = fit_blend(
             fit, held, features, preset=preset, seed=seed, say=say,
             neighbour_proposals=neighbour_proposals, threads=threads,
-            learned={one.name: one.without_select for one in learned},
+            learned={one.name: one.without_select for one in learned}, seen=seen,
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
     scorers = [scorer for scorer, _ in report.recipe.weights]
@@ -142,6 +144,7 @@ def fit_blend(
     neighbour_proposals: Rows | None = None,
     threads: int = 1,
     learned: Mapping[str, Pair] | None = None,
+    seen: sparse.csr_matrix | None = None,
 ) -> BlendReport:
     """Choose a recipe by NDCG@20 + Recall@20 of `select` (u, i) given `fit` (u, i).
 
@@ -150,7 +153,7 @@ def fit_blend(
     models = dict(learned or {})
     scorers = _scorers(preset, fit.nnz)
     recipe = _neutral(scorers, features, preset, fit.shape[1])
-    judge = Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads)
+    judge = Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads, seen)
     if judge.users.size < FEWEST_USERS:
         return BlendReport(recipe, int(judge.users.size))
     tried: dict[str, tuple[float, float]] = {}

@@ -11,7 +11,11 @@ TOP = 20
 
 
 class Judge:
-    """NDCG@20 and Recall@20 of blended scores for a fixed sample of users."""
+    """NDCG@20 and Recall@20 of blended scores for a fixed sample of users.
+
+    `fit` (u, i) is what they are known by, `select` (u, i) what is to be found; what they have
+    `seen` (u, i) without liking it is never ranked, as in serving.
+    """
 
     def __init__(
         self,
@@ -20,13 +24,17 @@ class Judge:
         sample: int,
         seed: int,
         threads: int,
+        seen: sparse.csr_matrix | None = None,
     ) -> None:
         usable = np.flatnonzero((np.diff(select.indptr) > 0) & (np.diff(fit.indptr) > 0))
         if len(usable) > sample:
             usable = np.sort(np.random.default_rng(seed).choice(usable, sample, replace=False))
         self.users = usable
-        self._histories = history_of(fit, usable)
         self._wanted = history_of(select, usable)
+        self._histories = history_of(fit, usable)
+        if seen is not None:
+            shut = sparse.csr_matrix(seen[usable], dtype=np.float32)
+            self._histories = _with_silent(self._histories, shut, self._wanted)
         self._threads = threads
 
     def __call__(self, supports: Rows, blended: Floats) -> tuple[float, float]:
@@ -40,6 +48,23 @@ class Judge:
             threads=self._threads,
         )
         return top_quality(top, self._wanted)
+
+
+def _with_silent(
+    histories: sparse.csr_matrix, shut: sparse.csr_matrix, wanted: sparse.csr_matrix
+) -> sparse.csr_matrix:
+    """`histories` (b, i) with zeros stored for what is `shut`: it says nothing and is not ranked.
+
+    All three have non-negative weights; what is `wanted` is left out.
+    """
+    shut = shut.sign()
+    shut = sparse.csr_matrix(shut - shut.multiply(wanted.sign()))
+    shut.eliminate_zeros()
+    both = sparse.csr_matrix(histories.sign() + shut)
+    both.sort_indices()
+    rows = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
+    both.data = np.asarray(histories[rows, both.indices], np.float32).ravel()
+    return both
 
 
 def top_quality(top: Rows, wanted: sparse.csr_matrix) -> tuple[float, float]:

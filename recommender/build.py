@@ -103,6 +103,7 @@ def build(
         recipe=recipe,
         threads=config.threads,
         start=start,
+        seen=sparse.csr_matrix(graph.user_seen + graph.user_hides),
         learned=[
             LearnedVectors(name, *(Pair(one.items, _ranked(one)) for one in both))
             for name, both in trained.items()

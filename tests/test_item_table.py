@@ -12,7 +12,7 @@ from embeddings.item_table import (
     transpose,
     truncate,
 )
-from embeddings.judge import top_quality
+from embeddings.judge import Judge, top_quality
 from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
 
 
@@ -205,3 +205,18 @@ def test_learned_vectors_are_taken_up_where_they_help_and_left_where_they_do_not
         if taken:
             best = table.neighbours[:, :20]
             assert ((best < 50) == (np.arange(100)[:, None] < 50))[best >= 0].mean() > 0.95
+
+
+def test_the_judge_ranks_nothing_that_was_seen_without_liking():
+    # One user likes 0; a table speaks for 1 before 2; 2 is wanted, 1 was seen.
+    def one(*items: int) -> sparse.csr_matrix:
+        return sparse.csr_matrix(
+            (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, 3)
+        )
+
+    supports = np.array([[1, 2], [-1, -1], [-1, -1]], np.int32)
+    scores = np.array([[2, 1], [0, 0], [0, 0]], np.float32)
+    second = 1 / np.log2(3)
+    assert Judge(one(0), one(2), 10, 0, 1)(supports, scores)[0] == pytest.approx(second)
+    for seen in (one(0, 1), one(1), one(0, 1, 2)):  # what is wanted is never masked
+        assert Judge(one(0), one(2), 10, 0, 1, seen)(supports, scores)[0] == 1
