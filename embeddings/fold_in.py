@@ -1,55 +1,65 @@
-"""Vectors for what the model has not seen: an item from its tags and words, a user from events.
+"""Vectors for what the model has not seen: an item from its features, users from their events.
 
 Plain numpy on exported arrays, microseconds a call, so that workers need no torch.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from embeddings.embedder import Vectors
 from embeddings.inductive import InductiveMap
 
+RELATED = "related"
+
 Rows = NDArray[np.integer]
+Weights = NDArray[np.floating]
 
 
 def fold_in_item(
     learned: InductiveMap,
-    tag_rows: Rows,
-    tag_weights: NDArray[np.floating],
-    word_rows: Rows,
-) -> Vectors:
-    """Unit vector (d,) of an item with these tags and title words, in the space of the items.
+    features: Mapping[str, tuple[Rows, Weights]],
+    related: Vectors,
+) -> dict[str, Vectors]:
+    """What each feature and related item adds to the unit vector of an item: (k, d) by kind.
 
-    `tag_weights` are positive, one for each of `tag_rows`. Nothing known, or only features no
-    training item had, gives zeros. Raises ValueError when rows and weights differ in length.
+    The sum of all rows is the vector, of length one, in the space of the items; or zeros, where
+    nothing is known, or only features that no training item had.
+
+    Args:
+        learned: the map.
+        features: by kind of the map, rows of features and a positive weight for each.
+        related: (r, d) vectors of related items, of any length. Their directions are averaged,
+            and what the features say counts as one of them; their rows are of kind `RELATED`.
+
+    Raises:
+        ValueError: rows and weights of a kind differ in length.
     """
-    if len(tag_rows) != len(tag_weights):
-        raise ValueError(f"{len(tag_rows)} tag rows but {len(tag_weights)} weights")
-    tags = np.asarray(tag_weights, dtype=np.float32)
-    summed = np.zeros(learned.tags.shape[1], dtype=np.float32)
-    if len(tags) and tags.sum() > 0:
-        scaled = tags * learned.tag_scales[tag_rows] / np.sqrt(tags.sum())
-        summed += scaled @ learned.tags[tag_rows]  # (k,) @ (k, d) -> (d,)
-    if len(word_rows):
-        scaled = learned.word_scales[word_rows] / np.float32(np.sqrt(len(word_rows)))
-        summed += scaled @ learned.words[word_rows]
-    return _unit(summed)
+    parts: dict[str, Vectors] = {}
+    for kind, (rows, weights) in features.items():
+        if len(rows) != len(weights):
+            raise ValueError(f"{len(rows)} {kind} but {len(weights)} weights")
+        shares = np.asarray(weights, np.float32)
+        shares = shares / np.sqrt(max(float(shares.sum()), 1e-12))
+        parts[kind] = shares[:, None] * learned.vectors[kind][rows].astype(np.float32)
+    parts = _scaled(parts)
+    lengths = np.linalg.norm(related, axis=1, keepdims=True)
+    parts[RELATED] = (related / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return _scaled(parts)
 
 
-def fold_in_user(
-    items: Vectors, history: Rows, weights: NDArray[np.floating] | None = None
-) -> Vectors:
-    """Unit vector (d,) of a user with these items in the history; an empty one gives zeros.
+def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:
+    """(b, d) what users with these histories (b, i) compare items with; an empty one gives zeros.
 
-    The mean of the items' vectors (i, d), each weighted by its event's positive weight: what the
-    network does for users it knows, without their own vector.
+    The sum of the items' vectors (i, d), each times its weight in the history.
     """
-    if len(history) == 0:
-        return np.zeros(items.shape[1], dtype=np.float32)
-    shares = np.ones(len(history)) if weights is None else np.asarray(weights)
-    return _unit(shares.astype(np.float32) @ items[history])
+    return (histories @ vectors).astype(np.float32)  # (b, i) @ (i, d) -> (b, d)
 
 
-def _unit(vector: Vectors) -> Vectors:
-    length = float(np.linalg.norm(vector))
-    return (vector / length if length > 0 else vector).astype(np.float32)
+def _scaled(parts: dict[str, Vectors]) -> dict[str, Vectors]:
+    """The same rows, all times the factor that makes their sum as long as one."""
+    summed = sum((part.sum(axis=0) for part in parts.values()), np.zeros(1, np.float32))
+    length = float(np.linalg.norm(summed))
+    return {kind: part / length if length > 0 else part for kind, part in parts.items()}

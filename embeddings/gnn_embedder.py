@@ -28,7 +28,7 @@ from torch_geometric.nn import HeteroConv, SimpleConv
 
 from embeddings.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
 from embeddings.gnn_start import normalised, scaled, spectral_start
-from embeddings.inductive import InductiveMap, feature_scales
+from embeddings.inductive import Features, InductiveMap, feature_scales
 from graph.errors import SettingError
 
 Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
@@ -451,51 +451,57 @@ def _device(wanted: str) -> torch.device:
 
 
 def fit_inductive(
-    tags: sparse.csr_matrix,
-    words: sparse.csr_matrix,
+    features: Features,
     targets: Vectors,
     *,
     seed: int,
     epochs: int = 30,
+    steps: int = 2000,
     temperature: float = 0.1,
     learning_rate: float = 0.02,
+    penalty: float = 100.0,
 ) -> InductiveMap:
-    """Learn to tell an item's vector (i, d) from its tags (i, t) and title words (i, w) alone.
+    """Learn to tell an item's vector (i, d) from its features alone, by kind (i, f).
 
-    Domains count as further tags. A heterogeneous network of one linear layer: an item's own
+    A heterogeneous network of one linear layer, with a type of node for each kind: an item's own
     vector must score highest, among those of its batch, against what its features add up to.
-    Items without features or without a target are left out.
+    Items without features or without a target are left out. At most `epochs`, of batches of
+    1,024, and about `steps` of these.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     dimensions = targets.shape[1]
     tables = torch.nn.ParameterDict(
         {
-            name: torch.nn.Parameter(0.1 * torch.randn(part.shape[1], dimensions))
-            for name, part in (("tag", tags), ("word", words))
+            kind: torch.nn.Parameter(0.01 * torch.randn(part.shape[1], dimensions))
+            for kind, part in features.items()
         }
     )
-    relations = {("tag", "on", "item"): normalised(tags), ("word", "in", "item"): normalised(words)}
+    relations = {(kind, "of", "item"): normalised(part) for kind, part in features.items()}
     with warnings.catch_warnings():
-        # Tags and words are only ever read: that nothing flows back into them is meant.
+        # Features are only ever read: that nothing flows back into them is meant.
         warnings.filterwarnings("ignore", "There exist node types", UserWarning)
         conv = HeteroConv({kind: SimpleConv(aggr="sum") for kind in relations}, aggr="sum")
     optimizer = torch.optim.Adam(list(tables.parameters()), lr=learning_rate)
     goal = functional.normalize(torch.from_numpy(targets), dim=1, eps=1e-8)  # (i, d)
-    featured = np.diff(tags.indptr) + np.diff(words.indptr) > 0
+    featured = sum(np.diff(part.indptr) for part in features.values()) > 0
     known = np.flatnonzero(featured & (np.abs(targets).sum(1) > 0))
-    for _ in range(epochs):
+    for _ in range(min(epochs, max(1, steps * 1024 // max(len(known), 1)))):
         order = rng.permutation(known)
         for begin in range(0, len(order), 1024):
             rows = order[begin : begin + 1024]
             edges = {kind: to_torch(matrix[rows]) for kind, matrix in relations.items()}
-            nodes = {"tag": tables["tag"], "word": tables["word"], "item": goal[rows]}
+            nodes = {**tables, "item": goal[rows]}
             optimizer.zero_grad(set_to_none=True)
             made = functional.normalize(conv(nodes, edges)["item"], dim=1, eps=1e-8)
             scores = made @ goal[rows].T / temperature  # (b, d) @ (d, b) -> (b, b)
             loss = functional.cross_entropy(scores, torch.arange(len(rows)))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = loss + penalty / len(known) * sum(t.square().sum() for t in tables.values())
+            loss.backward()
             optimizer.step()
-    with torch.no_grad():
-        arrays = {name: table.numpy().copy() for name, table in tables.items()}
-    return InductiveMap(arrays["tag"], arrays["word"], feature_scales(tags), feature_scales(words))
+    return InductiveMap(
+        {
+            kind: feature_scales(part)[:, None] * tables[kind].detach().numpy()
+            for kind, part in features.items()
+        }
+    )

@@ -110,7 +110,7 @@ def build(
         ],
     )
     cold = np.flatnonzero(np.asarray(user_items.sum(axis=0)).ravel() == 0)
-    words = title_words(snapshot.item_titles.to_pylist())
+    words, _ = title_words(snapshot.item_titles.to_pylist())
     table = with_cold_items(table, content(sparse.csr_matrix(graph.item_tags), words), cold)
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}

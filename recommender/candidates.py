@@ -4,9 +4,9 @@ A subject's score for an item is the weighted sum of the table rows of its histo
 known users, sessions and new users cost the same and every share of a score is known exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +31,8 @@ class Subjects:
     masks: Flags  # (m, i) allowed items of each distinct filter
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.interests`
+    # Source -> (b, …) what is asked of it beside the history: vectors, or weights of domains.
+    asked: Mapping[str, F32] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -48,6 +50,7 @@ class Subjects:
             self.masks,
             self.mask[start:stop],
             None if self.interests is None else self.interests[own],
+            {source: rows[start:stop] for source, rows in self.asked.items()},
         )
 
 

@@ -34,6 +34,14 @@ VERBS = {
     "visit": "visited",
 }
 
+_NEAR = {
+    "tags": "lies near what is tagged “{}”",
+    "domains": "lies near what belongs to “{}”",
+    "words": "lies near what has “{}” in the title",
+    "related": "lies near “{}”",
+}
+_NODES = {"tags": "Tag", "domains": "Domain"}
+
 
 def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
     """At most three reasons, strongest first; always at least one.
@@ -46,7 +54,7 @@ def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Rea
     """
     if source in (PINNED, SPONSORED):
         return (_placed(release, item, source),)
-    told = _from_history(release, one, item)
+    told = _from_history(release, one, item) or _from_new_item(release, one, item, source)
     if told:
         return told
     carried = set(tag_rows(release, item).tolist())
@@ -104,6 +112,28 @@ def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ..
                 release, one.items[at], item, end, one.kinds[at], share, who
             )
     return tuple(shown.values())
+
+
+def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+    """What pulls a new item to this one: its vector is a sum, so the shares are exact."""
+    if one.placed is None or source not in one.placed.parts:
+        return ()
+    pulls = one.placed.parts[source] @ release.arrays[f"vectors.{source}"][item]  # (k, d) @ (d,)
+    total = float(np.maximum(pulls, 0).sum())
+    told = []
+    for at in np.argsort(-pulls, kind="stable")[:MOST_REASONS].tolist():
+        if pulls[at] <= 0:
+            break
+        kind, name = one.placed.names[at]
+        path = [_edge("both", "NEAR", source), _item(release, item)]
+        if kind == "related":
+            near = _item(release, int(release.items.row(name)))
+            path, name = [near, *path], near["text"]
+        elif kind in _NODES:
+            path = [_node(_NODES[kind], name), *path]
+        share = round(float(pulls[at]) / total, 4)
+        told.append(Reason(_NEAR[kind].format(name), tuple(path), share, None, "vectors"))
+    return tuple(told)
 
 
 def _through(

@@ -266,6 +266,7 @@ def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
         subjects.masks,
         subjects.mask[who],
         None if subjects.interests is None else subjects.interests[liked_at],
+        {source: rows[who] for source, rows in subjects.asked.items()},
     )
 
 

@@ -33,7 +33,7 @@ from recommender.rerank import WEIGHTS, Profile
 from recommender.rules import LABELS, Entry, Rule, Rulebook
 from recommender.segment_settings import SegmentSettings
 from recommender.segments import Asked, Segments
-from recommender.sources import ITEMS, POPULAR, TAGS, Sources
+from recommender.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources
 from recommender.subjects import Subject, SubjectReader
 
 MOST_ITEMS = 1000  # in one list
@@ -337,6 +337,10 @@ class Recommender:
         """The sources that are fused for a subject."""
         if one.request.source is not None:
             return (one.request.source,)
+        if one.placed is not None and one.placed.source is not None:
+            return (one.placed.source,)
+        if one.served_by == IN_DOMAIN:
+            return (IN_DOMAIN,)
         return (*self._fused, TAGS) if one.tags else tuple(self._fused)
 
     def _profile(self, one: Subject) -> tuple[str, Profile]:

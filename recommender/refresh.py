@@ -16,6 +16,7 @@ from graph.store import GraphStore
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
 from recommender.build import Built, RefreshConfig, build
+from recommender.fold_in_arrays import with_new_items
 from recommender.home import Home
 from recommender.release import (
     Release,
@@ -55,7 +56,7 @@ def refresh(
     graph = weigh(snapshot, config.weighting, now)
     parent = parent_of(home)
     built = build(snapshot, graph, config, say, start=start_of(parent, snapshot.items))
-    built = turned(built, parent, snapshot.items)
+    built = with_new_items(turned(built, parent, snapshot.items), snapshot, graph, say)
     name = fingerprint(snapshot, config, parent)
     with staged(home.releases) as folder:
         built, found = add_segments(
@@ -90,7 +91,8 @@ def build_release(
     """A release outside of any home, for evaluation: the same code, never published."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write(folder, build(snapshot, graph, config, say), snapshot, config, now=now)
+    built = with_new_items(build(snapshot, graph, config, say), snapshot, graph, say)
+    write(folder, built, snapshot, config, now=now)
     return open_release(folder, verify=False)
 
 

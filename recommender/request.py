@@ -69,13 +69,28 @@ class Part:
 
 
 @dataclass(frozen=True)
+class NewItem:
+    """An item that the catalogue does not have, by what is known of it.
+
+    The answer is what lies near it: `served_by` is "new item", and the items' `source` tells in
+    whose vectors. What nobody knows is left out and noted; where nothing has a place the answer
+    is what is popular, in the item's domains if these are known.
+    """
+
+    title: str = ""
+    tags: tuple[str, ...] = ()  # names of tags
+    domains: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()  # ids of items of the catalogue
+
+
+@dataclass(frozen=True)
 class Request:
     """One subject and what it asks for.
 
     The subject is the sum of what is given: a known user's history, the items of a running
     session (see `session`), tags; or else a mix of these with weights, or else a household,
-    whose list is fair to its least satisfied member, or else what users like one share. All
-    empty: the answer is what is popular.
+    whose list is fair to its least satisfied member, or else what users like one share, or else
+    a new item, for what is near it. All empty: the answer is what is popular.
     """
 
     user: str | None = None
@@ -101,6 +116,7 @@ class Request:
     seed: int | None = None  # varies the order a little, the same way for the same seed
     cursor: str | None = None  # `Answer.next` of the page before
     interests: bool = False  # every interest in proportion, and named
+    new_item: NewItem | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,8 @@ class Answer:
     """The items for one request, best first, and how they came about."""
 
     items: tuple[Recommended, ...]
-    served_by: str  # "history", "session", "tags", "popular" or "nothing": an empty catalogue
+    # "history", "session", "tags", "new item", "popular" … or "nothing": an empty catalogue
+    served_by: str
     fallback: str | None  # a sentence when a fallback filled the list, else None
     release: str
     profile: str

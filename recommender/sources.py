@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from embeddings.faiss_index import FaissIndex
+from embeddings.fold_in import fold_in_users
 from embeddings.index import VectorIndex
 from recommender import interests
 from recommender.candidates import F32, I32, Ranking, Subjects, from_table, top_of_scores
@@ -86,6 +87,8 @@ class Sources:
         )
         taste = self._histories(subjects) @ links
         if back is None:  # every item of the domains, the best known first
+            if name in subjects.asked:
+                taste = csr_array(taste + csr_array(subjects.asked[name]))
             shares = (taste @ links.T).toarray()
             return np.where(shares > 0, popularity * (1 + shares / (1 + shares)), 0)
         dense = ((taste + tags) @ back).toarray().astype(np.float32)
@@ -97,7 +100,9 @@ class Sources:
         arrays = self._release.arrays
         vectors = arrays[f"vectors.{name}"]
         histories = arrays.get(f"queries.{name}", vectors)  # node2vec: input × output
-        queries = (self._histories(subjects) @ histories).astype(np.float32)  # (b, i) @ (i, d)
+        queries = fold_in_users(histories, self._histories(subjects))  # (b, d)
+        if name in subjects.asked:
+            queries = queries + subjects.asked[name]
         blocked = np.diff(subjects.blocked_indptr)
         rows = np.full((len(subjects), n), -1, np.int32)
         scores = np.full((len(subjects), n), -np.inf, np.float32)

@@ -20,9 +20,10 @@ from recommender.candidates import F32, I32, Subjects
 from recommender.circles import FEWEST, Circles
 from recommender.contexts import Context
 from recommender.filters import Filters
+from recommender.new_items import NewItems, Placed
 from recommender.release import Release
-from recommender.request import SESSION_SHARE, Filter, Request
-from recommender.sources import TAGS
+from recommender.request import SESSION_SHARE, Filter, NewItem, Request
+from recommender.sources import IN_DOMAIN, TAGS
 
 TAG_ITEMS = 50  # best known items of a tag that stand for it in a mix
 MOST_MEMBERS = 10  # of a household
@@ -49,6 +50,7 @@ class Subject:
     notes: list[str] = field(default_factory=list)
     segments: tuple[str, ...] = ()  # those of rules first, then the learned one
     interests: list[int] = field(default_factory=list)  # of each history entry, where several
+    placed: Placed | None = None  # a new item
 
     def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
         """Lengthen the history."""
@@ -71,6 +73,7 @@ class SubjectReader:
         self._release = release
         self._filters = filters
         self._circles = circles
+        self._new_items = NewItems(release, filters)
 
     def read(
         self, request: Request, now: int, erased: frozenset[str], share: float | None = None
@@ -91,6 +94,8 @@ class SubjectReader:
             self._mix(one, erased)
         elif request.similar_to is not None:
             self._circle(one, request.similar_to, erased)
+        elif request.new_item is not None:
+            self._new_item(one, request.new_item)
         else:
             self._sum(one, erased)
         rows = map(self._release.items.row, request.exclude)
@@ -104,10 +109,11 @@ class SubjectReader:
     def check(self, request: Request) -> None:
         """An `InputError` when what is asked for does not go together."""
         alone = bool(request.user or request.items or request.tags)
-        given = (alone, request.mix, request.household, request.similar_to is not None)
-        if sum(map(bool, given)) > 1:
+        circle, new = request.similar_to is not None, request.new_item is not None
+        if sum(map(bool, (alone, request.mix, request.household, circle, new))) > 1:
             raise InputError(
-                "a subject is a user, items and tags, or a mix, or a household, or similar_to"
+                "a subject is a user, items and tags, or a mix, or a household, or similar_to, "
+                "or a new item"
             )
         if request.only_seen and request.user is None:
             raise InputError("only what was seen can be shown to a user alone; name the user")
@@ -176,6 +182,21 @@ class SubjectReader:
             one.scale(part.weight, start)
         if one.items:
             one.served_by = "mix"
+
+    def _new_item(self, one: Subject, item: NewItem) -> None:
+        """Its place stands for a history; items it is related to are known, and not shown."""
+        placed = self._new_items.place(item)
+        one.placed, one.tags = placed, placed.tags
+        one.blocked += placed.related
+        one.notes += placed.notes
+        if placed.source is not None:
+            one.served_by = "new item"
+        elif placed.domains:
+            one.served_by = IN_DOMAIN
+        elif placed.tags:
+            one.served_by = TAGS
+        if placed.source is None:
+            one.notes.append("nothing is known of the new item that tells where it belongs")
 
     def _circle(self, one: Subject, user: str, erased: frozenset[str]) -> None:
         """What users like one share becomes the history; what the one knows is not shown."""
@@ -249,8 +270,24 @@ class SubjectReader:
             _joined([one.interests or [0] * len(one.items) for one in known], np.int32)
             if any(one.interests for one in known)
             else None,
+            self._asked([one.placed for one in known]),
         )
         return subjects, self.tags([one.tags for one in known])
+
+    def _asked(self, placed: Sequence[Placed | None]) -> dict[str, F32]:
+        """What new items ask of each source, (b, …); nothing where there is no new item."""
+        asked: dict[str, F32] = {}
+        for row, one in enumerate(placed):
+            if one is None:
+                continue
+            domains = np.zeros(len(self._release.domains), np.float32)
+            domains[one.domains] = 1
+            told = {source: one.vector(source) for source in one.parts} | {IN_DOMAIN: domains}
+            for source, vector in told.items():
+                if source not in asked:
+                    asked[source] = np.zeros((len(placed), len(vector)), np.float32)
+                asked[source][row] = vector
+        return asked
 
     def _mask(self, wanted: Filter, seen: tuple[int, ...] | None) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[np.bool_] = self._filters.mask(wanted)

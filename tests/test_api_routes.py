@@ -130,6 +130,61 @@ def test_a_session_of_an_unknown_user_works_at_once(client, planted):
     assert not set(items) & {one["item"] for one in answers[0]["items"]}
 
 
+def near(client, body):
+    data = body if isinstance(body, str) else json.dumps(body)
+    return client.post("/v1/items/similar", data=data, content_type="application/json")
+
+
+def test_what_is_near_an_item_that_nobody_knows_yet(client, planted):
+    domain, item = planted.answers.niches[0], planted.answers.items[-1]
+    body = {"title": "New", "tags": [domain], "domains": [domain], "related": [item], "n": 5}
+    answer = near(client, body)
+    assert len(listed(answer)) == 5
+    assert item not in listed(answer)
+    assert answer.json["served_by"] == "new item"
+    assert {one["source"] for one in answer.json["items"]} == {"spectral"}
+    assert all(one["reasons"] for one in answer.json["items"])
+    first = listed(answer)[0]
+    fewer = near(client, body | {"filter": {"not": {"items": [first]}}})
+    assert listed(fewer)[:4] == listed(answer)[1:]
+    only = near(client, {"domains": [domain], "n": 3, "filter": {"domains": [domain]}})
+    assert all(domain in one["domains"] for one in only.json["items"])
+
+
+def test_an_unknown_new_item_gets_what_is_popular_and_is_told(client):
+    for body in ({}, {"title": "\x00 \u202e"}, {"tags": ["qwx"], "related": ["no/such"]}):
+        answer = near(client, body)
+        assert len(listed(answer)) == 20
+        assert answer.json["served_by"] == "popular"
+        assert "nothing is known" in answer.json["notes"][-1]
+    assert "nobody knows the tags 'qwx'" in answer.json["notes"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"tag": ["a"]}, "tag"),
+        ({"title": 3}, "title"),
+        ({"title": "x" * 2001}, "title"),
+        ({"tags": "a"}, "tags"),
+        ({"tags": [""]}, "tags.0"),
+        ({"domains": [1]}, "domains.0"),
+        ({"related": ["x"] * 1001}, "related"),
+        ({"n": 0}, "n"),
+        ({"n": "5"}, "n"),
+        ({"filter": {"tag": []}}, "filter.tag"),
+    ],
+)
+def test_a_wrong_field_of_a_new_item_is_named(client, body, field):
+    problem(near(client, body), 400, field)
+
+
+def test_a_new_item_that_is_no_json_or_too_early_is_a_problem(client, empty):
+    problem(near(client, "{"), 400)
+    problem(near(client, {"filter": {"seen": "only"}}), 400)
+    problem(near(empty, {}), 503)
+
+
 def test_releases_and_health(client, empty):
     (release,) = client.get("/v1/releases").json["releases"]
     assert release["current"]

@@ -88,6 +88,7 @@ home = Path({str(planted_home.folder)!r})
 client = create_app(load_settings(home, console_enabled=True)).test_client()
 assert client.get("/v1/users/reader-1/recommendations").status_code == 200
 assert client.get("/v1/popular").status_code == 200
+assert client.post("/v1/items/similar", json={{"title": "a"}}).status_code == 200
 asked = client.post("/v1/cypher", json={{"query": "MATCH (i:Item) RETURN count(i) AS n"}})
 assert asked.status_code == 200, asked.data
 client.application.extensions["console"].close()

@@ -61,6 +61,21 @@ def test_similar_asks_for_a_known_item(home, planted, capsys):
     assert "no-such-item" in err
 
 
+def test_similar_asks_for_an_item_that_nobody_knows_yet(home, planted, capsys):
+    domain, item = planted.answers.niches[0], planted.answers.items[-1]
+    known = ["--title", "New", "--tag", domain, "--tag", "qwx", "--domain", domain]
+    words = ["--home", home, "similar", "--new", *known, "--related", item, "-n", 3]
+    code, out, _ = ask(capsys, *words, "--json")
+    answer = json.loads(out)
+    assert (code, answer["served_by"], len(answer["items"])) == (0, "new item", 3)
+    assert item not in [one["item"] for one in answer["items"]]
+    code, out, _ = ask(capsys, *words)
+    assert code == 0
+    assert "like the new item" in out
+    assert "nobody knows the tags 'qwx'" in out
+    assert "from new item" in out
+
+
 def test_status_counts_what_the_store_holds(home, planted, capsys):
     code, out, _ = ask(capsys, "--home", home, "status", "--json")
     facts = json.loads(out)
@@ -148,6 +163,10 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
         (["recommend"], 2, "user"),
         (["recommend", "x", "-n", "0"], 2, "-n"),
         (["recommend", "x", "--bogus"], 2, "--bogus"),
+        (["similar"], 2, "--new"),
+        (["similar", "x", "--new"], 2, "--new"),
+        (["similar", "x", "--related", "y"], 2, "--new"),
+        (["similar", "--new", "--tag", "x"], 1, "nichegraph refresh"),
         (["recommend", "x"], 1, "nichegraph refresh"),
         (["load", "missing.csv"], 1, "missing.csv"),
         (["load", "missing.csv", "--format", "nope"], 1, "nope"),

@@ -82,8 +82,9 @@ def test_without_cold_items_or_content_the_table_stays():
 def test_words_of_titles_are_those_that_tell_items_apart():
     titles = [f"The Tin Lichen, part {'abcdefghij'[k]}" for k in range(10)]
     titles += ["Café 1984", "CAFÉ 1984 again", "", "x y"] + [f"single{k}" for k in range(86)]
-    words = title_words(titles)
-    assert words.shape == (100, 6)  # the, tin, lichen, part: on 10 of 100; café, 1984
+    words, names = title_words(titles)
+    assert names == ["the", "tin", "lichen", "part", "café", "1984"]  # the first on 10 of 100
+    assert words.shape == (100, 6)
     assert words[10].toarray().tolist() == words[11].toarray().tolist()
     assert words[12].nnz == words[13].nnz == 0
-    assert title_words([]).shape == (0, 0)
+    assert title_words([])[0].shape == (0, 0)

@@ -8,9 +8,8 @@ torch = pytest.importorskip("torch")
 
 from embeddings import gnn_embedder as gnn
 from embeddings.embedder import EmbeddingGraph, Embeddings
-from embeddings.fold_in import fold_in_item, fold_in_user
+from embeddings.fold_in import fold_in_item, fold_in_users
 from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
-from embeddings.inductive import apply
 from graph.errors import SettingError
 from tests.planted import neighbours_in_niche, niches
 
@@ -188,30 +187,32 @@ def test_it_stops_early_and_never_ends_below_its_start():
     assert best == pytest.approx(max(recalls))
 
 
-def test_items_never_seen_fall_into_their_niche_by_tags_and_by_words():
+def test_items_never_seen_fall_into_their_niche_by_tags_domains_and_words():
     graph, niche = niches(items=20)
     words = sparse.csr_matrix(np.eye(6, dtype=np.float32)[niche])
+    domains = sparse.csr_matrix(2 * np.eye(6, dtype=np.float32)[5 - niche])
     held = np.arange(len(niche)) % 10 == 0
     made = GnnEmbedder(GnnConfig(**SMALL)).embed(
         EmbeddingGraph(graph.user_items[:, ~held], graph.item_tags[~held]), seed=1
     )
-    learned = gnn.fit_inductive(graph.item_tags[~held], words[~held], made.items, seed=1)
-    for tags, said in ((graph.item_tags, 0 * words), (0 * graph.item_tags, words)):
-        tags.eliminate_zeros()
-        said.eliminate_zeros()
-        cold = apply(learned, tags[held], said[held])
-        unit = made.items / np.linalg.norm(made.items, axis=1, keepdims=True)
-        nearest = np.argsort(-(cold @ unit.T), axis=1)[:, :10]
+    features = {"tags": graph.item_tags, "domains": domains, "words": words}
+    learned = gnn.fit_inductive(
+        {k: part[~held] for k, part in features.items()}, made.items, seed=1
+    )
+    unit = made.items / np.linalg.norm(made.items, axis=1, keepdims=True)
+    for kind, part in features.items():
+        folded = [
+            fold_in_item(learned, {kind: (row.indices, row.data)}, unit[:0])[kind].sum(axis=0)
+            for row in part[held]
+        ]
+        nearest = np.argsort(-(np.array(folded) @ unit.T), axis=1)[:, :10]
         assert (niche[~held][nearest] == niche[held][:, None]).mean() >= 0.9
-        row = tags[held][0]
-        one = fold_in_item(learned, row.indices, row.data, said[held][0].indices)
-        np.testing.assert_allclose(one, cold[0], atol=1e-6)
 
 
-def test_fold_in_of_nothing_is_zeros_and_of_a_history_lies_near_it():
-    items = np.eye(3, dtype=np.float32)
-    assert not fold_in_user(items, np.array([], dtype=int)).any()
-    np.testing.assert_allclose(fold_in_user(items, np.array([0, 1])), [0.5**0.5, 0.5**0.5, 0])
+def test_users_are_folded_in_as_the_sums_of_their_histories():
+    items = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 1]], np.float32)
+    histories = sparse.csr_array(np.array([[0, 0, 0], [1, 0.5, 0]], np.float32))
+    np.testing.assert_allclose(fold_in_users(items, histories), [[0, 0, 0], [1, 1, 0]])
 
 
 def test_a_graph_without_edges_and_bad_settings():

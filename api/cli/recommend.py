@@ -12,7 +12,7 @@ from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
 from recommender.filter_language import parse_conditions
-from recommender.request import Answer, Filter, Request
+from recommender.request import NEUTRAL, Answer, Filter, NewItem, Request
 from recommender.request import session as weighted
 
 if TYPE_CHECKING:
@@ -113,20 +113,41 @@ def recommend(
 
 def similar(
     ctx: typer.Context,
-    item: Annotated[str, typer.Argument(help="Id of an item.")],
+    item: Annotated[str | None, typer.Argument(help="Id of an item.")] = None,
     n: Count = 20,
     domain: Domains = None,
     tag: Tags = None,
+    new: Annotated[
+        bool,
+        typer.Option("--new", help="For an item not in the catalogue; it has these tags, domains."),
+    ] = False,
+    title: Annotated[str | None, typer.Option("--title", help="Of the new item.")] = None,
+    related: Annotated[
+        list[str] | None,
+        typer.Option("--related", help="Id of an item the new one is related to; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is like an item.
+    """What is like an item, or like one that the catalogue does not have yet.
 
     \b
     nichegraph similar bwv-1004 -n 10
+    nichegraph similar --new --title "Cello suites" --tag baroque --tag strings
+    nichegraph similar --new --domain jazz --related kind-of-blue
     """
-    wanted = Filter(domains=tuple(domain or ()), tags_all=tuple(tag or ()))
+    if new != (item is None):
+        raise typer.BadParameter("name an item, or say --new and what is known of it")
+    if not new and (title is not None or related):
+        raise typer.BadParameter("--title and --related are of a new item; say --new")
+    domains, tags = tuple(domain or ()), tuple(tag or ())
     recommender = open_live(load_settings(ctx.obj)).recommender()
-    show_answer(f"like {item}", recommender.similar(item, n, wanted, now=now()), as_json=as_json)
+    if item is None:
+        known = NewItem(title or "", tags, domains, tuple(related or ()))
+        request = Request(new_item=known, n=n, profile=NEUTRAL)
+        answer = recommender.recommend([request], now=now())[0]
+    else:
+        answer = recommender.similar(item, n, Filter(domains=domains, tags_all=tags), now=now())
+    show_answer(f"like {item or 'the new item'}", answer, as_json=as_json)
 
 
 def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
 from api.inputs import checked
+from api.new_item import NewItemBody
 from api.schemas import ItemPath, ListAnswer, ListQuery, TagQuery
 from recommender.live import Live
 
@@ -25,6 +26,16 @@ def register(app: OpenAPI, live: Live) -> None:
     def similar(path: ItemPath, query: ListQuery) -> dict[str, Any]:
         recommender = live.recommender()
         return recommender.similar(path.item, query.n, query.conditions(), now=now()).to_json()
+
+    @app.post(
+        "/v1/items/similar",
+        tags=[TAG],
+        summary="What is like an item that the catalogue does not have yet",
+        responses={200: ListAnswer},
+    )
+    @checked
+    def similar_to_new(body: NewItemBody) -> dict[str, Any]:
+        return live.recommender().recommend([body.request()], now=now())[0].to_json()
 
     @app.get(
         "/v1/tags/items", tags=[TAG], summary="Items that carry a tag", responses={200: ListAnswer}

@@ -1,0 +1,35 @@
+"""What a request tells of an item that the catalogue does not have."""
+
+import unicodedata
+
+from pydantic import Field
+
+from api.schemas import MOST_ITEMS, FilterBody, Ids, Strict
+from recommender.filter_language import parse_conditions
+from recommender.request import NEUTRAL, NewItem, Request
+
+LONGEST_TITLE = 2000  # characters
+
+
+class NewItemBody(Strict):
+    """An item that the catalogue does not have, by what is known of it."""
+
+    title: str = Field("", max_length=LONGEST_TITLE, description="Its words count, not the order.")
+    tags: Ids = Field([], description="Names of tags, or `category:name`.")
+    domains: Ids = Field([], description="Names of domains.")
+    related: Ids = Field([], description="Ids of items it is related to.")
+    n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
+    filter: FilterBody = Field({})
+
+    def request(self) -> Request:
+        """As the recommender takes it."""
+        said = parse_conditions(self.filter)
+        known = (self.tags, self.domains, self.related)
+        return Request(
+            new_item=NewItem(unicodedata.normalize("NFC", self.title), *map(tuple, known)),
+            n=self.n,
+            filter=said.filter,
+            exclude=said.exclude,
+            only_seen=said.seen == "only",
+            profile=NEUTRAL,
+        )
