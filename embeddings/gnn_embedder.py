@@ -466,7 +466,8 @@ def fit_inductive(
     A heterogeneous network of one linear layer, with a type of node for each kind: an item's own
     vector must score highest, among those of its batch, against what its features add up to.
     Items without features or without a target are left out. At most `epochs`, of batches of
-    1,024, and about `steps` of these.
+    1,024, and about `steps` of these; `penalty` is on squared entries. `inductive.fit_ridge`
+    places new items better and is what releases hold; `./run bench cold` compares them.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

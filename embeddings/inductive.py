@@ -1,7 +1,7 @@
 """What is exported so that items never seen get vectors: one linear map from their features.
 
-Fitted here by ridge regression, or by a network in `gnn_embedder.fit_inductive`; applied by
-`fold_in.fold_in_item`. Nothing here needs torch, so workers can load a map.
+Fitted here by ridge regression; `gnn_embedder.fit_inductive` fits one by a network, to be compared.
+Applied by `fold_in.fold_in_item`. Nothing here needs torch, so workers can load a map.
 """
 
 from collections.abc import Mapping
