@@ -1,6 +1,8 @@
 """Items that a release does not have are placed by what is known of them, and told of honestly."""
 
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 
@@ -258,3 +260,17 @@ def test_a_release_without_maps_serves_and_says_what_to_do(recommender, planted,
     assert old.recommend([Request(user=planted.answers.users[0])], now=NOW)[0].items
     with pytest.raises(ReleaseError, match="run `nichegraph refresh`"):
         ask(old, tags=(planted.answers.niches[0],))
+
+
+def test_learning_and_asking_need_no_torch():
+    code = """
+import sys
+import numpy as np
+from scipy import sparse
+from embeddings.inductive import fit_ridge
+import recommender.refresh, recommender.recommend
+fit_ridge({"tags": sparse.eye(3, format="csr")}, np.eye(3, dtype=np.float32))
+print(*{"torch", "torch_geometric", "sklearn"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
