@@ -63,7 +63,8 @@ def _with_silent(
     both = sparse.csr_matrix(histories.sign() + shut)
     both.sort_indices()
     rows = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
-    both.data = np.asarray(histories[rows, both.indices], np.float32).ravel()
+    if both.nnz:
+        both.data = np.asarray(histories[rows, both.indices], np.float32).ravel()
     return both
 
 

@@ -190,7 +190,7 @@ def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGr
         user_items=_with_minimum(user_items, weighting),
         user_seen=_pattern(events, allowed & ~hides, shape),
         user_hides=user_hides,
-        item_tags=_item_tags(snapshot, weighting, allowed),
+        item_tags=weigh_tags(snapshot, weighting),
         item_domains=item_domains,
         item_items=_relations(snapshot.item_relations, weighting.relations, 0.0, shape[1]),
         user_users=_relations(
@@ -233,9 +233,7 @@ def _rating_worth(values: F32, relevant_from: float) -> npt.NDArray[np.float64]:
     return np.where(place >= relevant_from, 0.5 + 0.5 * place, 0.0)
 
 
-def _item_tags(
-    snapshot: GraphSnapshot, weighting: Weighting, allowed: npt.NDArray[np.bool_]
-) -> csr_array:
+def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:
     """(i, t) given tags, and those of tag events: users who gave the tag / √ taggers of the item.
 
     A tag on n items counts (1 / log2(1 + n)) ^ (2 · rarity) of that.
@@ -244,7 +242,7 @@ def _item_tags(
     given = snapshot.item_tags
     matrix = _matrix(given.source, given.target, given.weight, shape)
     events = snapshot.events
-    tagged = allowed & (events.tag >= 0)
+    tagged = snapshot.user_consents[events.user] & (events.tag >= 0)
     if tagged.any():
         users, items, tags = events.user[tagged], events.item[tagged], events.tag[tagged]
         user_items, pairs = np.unique(

@@ -16,10 +16,10 @@ from embeddings.embedder import Embedder, EmbeddingGraph, Embeddings
 from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe
 from graph.errors import InputError
 from graph.model import tag_parts
-from graph.snapshot import GraphSnapshot
+from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from graph.weighting import Weighting
+from graph.weighting import Weighting, weigh_tags
 from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
 from recommender.split import SELECT, pair_parts, relevant_pairs
 from recommender.title_words import title_words
@@ -89,13 +89,15 @@ def build(
     """
     user_items = sparse.csr_matrix(graph.user_items)
     select = _select_part(snapshot, graph, config.seed)
+    without_select = _without_written_tags(snapshot, graph, select, config.weighting)
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
-        trained = _graph_vectors(graph, select, config, say)
+        trained = _graph_vectors(graph, without_select, select, config, say)
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
         features_of(graph),
+        features_without_select=features_of(without_select),
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
@@ -150,6 +152,20 @@ def _select_part(snapshot: GraphSnapshot, graph: WeightedGraph, seed: int) -> sp
     return sparse.csr_matrix((ones, (rows, columns)), shape=graph.user_items.shape)
 
 
+def _without_written_tags(
+    snapshot: GraphSnapshot, graph: WeightedGraph, select: sparse.csr_matrix, weighting: Weighting
+) -> WeightedGraph:
+    """The graph without what the users of the select pairs wrote on their items as tags.
+
+    The pairs themselves stay, and so does every tag's place.
+    """
+    if not (snapshot.events.tag >= 0).any() or not graph.item_tags.nnz:
+        return graph
+    pairs = select.tocoo()
+    tags = weigh_tags(drop_pairs(snapshot, pairs.row, pairs.col), weighting)
+    return replace(graph, item_tags=tags) if tags.nnz else graph
+
+
 def features_of(graph: WeightedGraph) -> list[Feature]:
     """What items share beside users, as rows over items: tags, then relations."""
     features = []
@@ -162,7 +178,11 @@ def features_of(graph: WeightedGraph) -> list[Feature]:
 
 
 def _graph_vectors(
-    graph: WeightedGraph, select: sparse.csr_matrix, config: RefreshConfig, say: Say
+    graph: WeightedGraph,
+    without_select: WeightedGraph,
+    select: sparse.csr_matrix,
+    config: RefreshConfig,
+    say: Say,
 ) -> dict[str, Trained]:
     """node2vec and GNN vectors, learned without the select pairs and from everything.
 
@@ -181,7 +201,8 @@ def _graph_vectors(
     tags = sparse.csr_matrix(graph.item_tags)
     related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
     whole = EmbeddingGraph(users, tags, related)
-    part = EmbeddingGraph(without(users, select), tags, related) if select.nnz else whole
+    written = sparse.csr_matrix(without_select.item_tags)
+    part = EmbeddingGraph(without(users, select), written, related) if select.nnz else whole
 
     def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
         pairs = f"{seen.user_items.nnz:,} pairs"

@@ -220,3 +220,5 @@ def test_the_judge_ranks_nothing_that_was_seen_without_liking():
     assert Judge(one(0), one(2), 10, 0, 1)(supports, scores)[0] == pytest.approx(second)
     for seen in (one(0, 1), one(1), one(0, 1, 2)):  # what is wanted is never masked
         assert Judge(one(0), one(2), 10, 0, 1, seen)(supports, scores)[0] == 1
+    nobody = sparse.csr_matrix((1, 3), dtype=np.float32)
+    assert Judge(nobody, nobody, 10, 0, 1, nobody).users.size == 0
