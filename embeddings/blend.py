@@ -60,12 +60,12 @@ DEFAULT = (RIDGE, Scorer("ridge", 0.2, 0.2, 30.0), Scorer("spectral", 0.5, 0.5, 
 FEATURE_FACTORS = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Of a feature's weights: searched from 1 upwards, else downwards, as long as quality rises."""
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
-SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.012
+SPECTRUM_WEIGHT, SPECTRUM_COST = 0.4, 0.012
 """What a spectrum weighs beside a ridge, as far as is known beforehand; another weight w must
-raise quality by cost x log(w / .3)^2, and none at all counts as .1."""
+raise quality by cost x log(w / .4)^2, and none at all counts as .1."""
 HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
 POPULARITY = (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)
-HISTORY_COST, POPULARITY_COST = 0.3, 1.5
+HISTORY_COST, POPULARITY_COST = 0.3, 2.0
 """An exponent e must raise quality by cost e^2: popularity is what changes with time."""
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
@@ -260,7 +260,7 @@ def _take_up(
     judge: Callable[[Floats], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
 ) -> dict[Scorer, float]:
-    """Start from the best scorer, or `RIDGE`, then add the best of each other kind that raises quality.
+    """Start from one scorer, then add the best of each other kind that raises quality.
 
     The part held back is drawn at random and understates what is popular in the future that is
     served, where a spectrum is strong: so its weight is drawn to `SPECTRUM_WEIGHT`, near which it
