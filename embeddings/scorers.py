@@ -16,6 +16,9 @@ from embeddings.spectrum import Spectral, spectral_scores, spectrum
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
 support of the table. As many weights are kept for each history item."""
+SPECTRUM_FEATURES = 0.3
+"""The most that features weigh in a spectrum. A ridge likes tags at several times that; singular
+vectors that must tell of tags as well have less room for what people chose."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
@@ -107,14 +110,16 @@ class Fitted:
     ) -> None:
         self._start = start
         self._learned = dict(learned or {})
-        self._rows = users
+        self._rows = self._spectral_rows = users
         self._scorers = scorers
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
             self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
+            least = min(weight, SPECTRUM_FEATURES * feature.weight)
+            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
         self._seed, self._threads = seed, threads
         self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
-        self._graph: tuple[tuple[float, float], NormalisedGraph] | None = None
+        self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
         self._ridges: dict[Scorer, ItemTable] = {}
         self.supports = self._make_supports(recipe, proposals)
@@ -131,7 +136,8 @@ class Fitted:
         if proposals is None:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
-            others = vectors * np.sqrt(self.degrees(0.5, 0.5))[:, None]
+            degrees = self.graph(0.5, 0.5, spectral=True).item_degrees
+            others = vectors * np.sqrt(degrees)[:, None]
             proposals = self._nearest(vectors, others, width)
         if proposals is not None:
             supports = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
@@ -162,14 +168,15 @@ class Fitted:
             self._ridges[scorer] = truncate(transpose(supports), weights, self._ridge_width)
         return self._ridges[scorer]
 
-    def graph(self, row_exponent: float, item_exponent: float) -> NormalisedGraph:
-        key = (row_exponent, item_exponent)
+    def graph(
+        self, row_exponent: float, item_exponent: float, *, spectral: bool = False
+    ) -> NormalisedGraph:
+        """The normalised graph; with less of the features where a spectrum is made of it."""
+        key = (row_exponent, item_exponent, spectral)
         if self._graph is None or self._graph[0] != key:
-            self._graph = (key, gf.normalise(self._rows, *key))
+            rows = self._spectral_rows if spectral else self._rows
+            self._graph = (key, gf.normalise(rows, row_exponent, item_exponent))
         return self._graph[1]
-
-    def degrees(self, row_exponent: float, item_exponent: float) -> Floats:
-        return self.graph(row_exponent, item_exponent).item_degrees
 
     def spectrum(self, row_exponent: float, item_exponent: float, dimensions: int) -> Spectral:
         """The leading `dimensions`, of the widest that the scorers ask for."""
@@ -179,7 +186,7 @@ class Fitted:
                      and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
             most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(self._rows.shape[1], 1))
             self._spectra[key] = spectrum(
-                self.graph(*key),
+                self.graph(*key, spectral=True),
                 min(max([dimensions, *asked]), most),
                 self._seed,
                 threads=self._threads,
@@ -202,7 +209,7 @@ class Fitted:
                 key, widest = other, spectral
         dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
         return spectrum(
-            self.graph(*key),
+            self.graph(*key, spectral=True),
             dimensions,
             self._seed,
             SETTLING_PASSES,
@@ -227,7 +234,7 @@ class Fitted:
             pair = self._learned[scorer.model]
             scores = gf.vector_scores(pair.inputs, pair.outputs, self.supports, self._threads)
         else:
-            graph = self.graph(a, b)
+            graph = self.graph(a, b, spectral=scorer.kind == "spectral")
             if scorer.kind == "linear":
                 scores = gf.linear_scores(graph, self.supports, self._threads)
             else:
