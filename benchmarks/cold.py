@@ -114,7 +114,7 @@ def _by_network(release: Release, whole: GraphSnapshot, graph: WeightedGraph) ->
     from embeddings.gnn_embedder import fit_inductive
 
     known = known_features(whole, graph)
-    features = {kind: part for kind, part in known.features.items() if part.shape[1]}
+    features = {k: part[known.items] for k, part in known.features.items() if part.shape[1]}
     learned = fit_inductive(features, release.arrays["vectors.gnn"][known.items], seed=0)
     kept = {name: a for name, a in release.arrays.items() if not name.startswith("fold.spectral")}
     return replace(release, arrays={**kept, **map_arrays("gnn", learned)})

@@ -27,6 +27,7 @@ from loaders.synthetic import generate
 from recommender import metrics
 from recommender.build import RefreshConfig, build
 from recommender.evaluation import cut, known_truth
+from recommender.fold_in_arrays import with_new_items
 from recommender.profile_learning import Look, candidates
 from recommender.profiles import SEGMENTS
 from recommender.recommend import Recommender
@@ -87,7 +88,8 @@ def measure(name: str, threads: int) -> dict[str, Any]:
             write(path, made, seen, config, now=now)
 
         built, _ = add_segments(
-            build(fit, graph, config, print), fit, graph, config, SegmentSettings(),
+            with_new_items(build(fit, graph, config, print), fit, graph, print),
+            fit, graph, config, SegmentSettings(),
             Path(folder) / "trial", last=None, now=now, write=write_to, say=print,
         )  # fmt: skip
         write_to(Path(folder) / "release", built, fit)

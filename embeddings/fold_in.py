@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from embeddings.embedder import Vectors
-from embeddings.inductive import InductiveMap
+from embeddings.inductive import Features, InductiveMap, rows_scaled
 
 RELATED = "related"
 
@@ -48,6 +48,19 @@ def fold_in_item(
     lengths = np.linalg.norm(related, axis=1, keepdims=True)
     parts[RELATED] = (related / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return _scaled(parts)
+
+
+def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
+    """(n, d) unit vectors of many items at once, without relations; zeros where nothing is known.
+
+    `features` holds (n, f) positive weights by kind of the map.
+    """
+    made = np.zeros((0, 0), np.float32)
+    for kind, rows in features.items():
+        part = np.asarray(rows_scaled(rows) @ learned.vectors[kind], np.float32)
+        made = made + part if made.size else part
+    lengths = np.linalg.norm(made, axis=1, keepdims=True)
+    return np.asarray(made / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:

@@ -53,7 +53,7 @@ def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
     """
     scales = {kind: feature_scales(part) ** (2 * COLUMN_POWER) for kind, part in features.items()}
     lengths = np.linalg.norm(targets, axis=1)
-    parts = [_rows_scaled(part) @ sparse.diags(scales[kind]) for kind, part in features.items()]
+    parts = [rows_scaled(part) @ sparse.diags(scales[kind]) for kind, part in features.items()]
     whole = sparse.csr_matrix(sparse.hstack(parts), dtype=np.float32)
     known = np.flatnonzero((np.diff(whole.indptr) > 0) & (lengths > 0))
     goal = (targets[known] / lengths[known, None]).astype(np.float32)
@@ -84,6 +84,7 @@ def _solved(rows: sparse.csr_matrix, goal: Vectors) -> Vectors:
     return solved
 
 
-def _rows_scaled(features: sparse.csr_matrix) -> sparse.csr_matrix:
+def rows_scaled(features: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Each row divided by the root of its sum."""
     totals = np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
     return sparse.csr_matrix(sparse.diags(np.where(totals > 0, totals, 1.0) ** -0.5) @ features)

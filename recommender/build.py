@@ -11,7 +11,6 @@ from scipy import sparse
 from scipy.sparse import csr_array
 
 from embeddings.blend import build_item_table, without
-from embeddings.cold_items import content, with_cold_items
 from embeddings.embedder import Embedder, EmbeddingGraph, Embeddings
 from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe
 from graph.errors import InputError
@@ -22,7 +21,6 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh_tags
 from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
 from recommender.split import SELECT, pair_parts, relevant_pairs
-from recommender.title_words import title_words
 
 Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
@@ -111,9 +109,6 @@ def build(
             for name, both in trained.items()
         ],
     )
-    cold = np.flatnonzero(np.asarray(user_items.sum(axis=0)).ravel() == 0)
-    words, _ = title_words(snapshot.item_titles.to_pylist())
-    table = with_cold_items(table, content(sparse.csr_matrix(graph.item_tags), words), cold)
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}

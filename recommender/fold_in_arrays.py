@@ -1,4 +1,7 @@
-"""What a release holds so that items it does not have can be placed beside those it has.
+"""Where items are placed that nobody chose: those of a catalogue, and those it does not have yet.
+
+A map from tags, domains and title words to vectors puts the former into the item table, see
+`embeddings.cold_items`, and is kept in the release for the latter:
 
 fold.tag_rows               (k,) rows of the tags that something was learned of
 fold.words.data, .offsets   the vocabulary of title words
@@ -17,11 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from embeddings.cold_items import content, with_cold_items
+from embeddings.fold_in import fold_in_items
 from embeddings.inductive import Features, InductiveMap, fit_ridge
+from embeddings.item_table import ItemTable
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from recommender.build import Arrays, Built, Say
+from recommender.build import SPECTRAL, Arrays, Built, Say
 from recommender.new_items import PLACING
 from recommender.release import vocabulary_arrays
 from recommender.title_words import title_words
@@ -32,18 +38,35 @@ Rows = npt.NDArray[np.int64]
 
 
 def with_new_items(built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, say: Say) -> Built:
-    """What was built, and a map from tags, domains and title words for each of `PLACING` there."""
+    """What was built, with cold items in its table, and a map for each of `PLACING` there."""
     say("learning where new items belong")
     known = known_features(snapshot, graph)
+    warm = {kind: part[known.items] for kind, part in known.features.items()}
     arrays: Arrays = {
         "fold.tag_rows": known.tag_rows.astype(np.int32),
         **vocabulary_arrays("fold.words", known.words),
     }
-    for source in PLACING:
-        if source in built.vectors:
-            targets = built.vectors[source][known.items]
-            arrays |= map_arrays(source, fit_ridge(known.features, targets))
+    maps = {
+        source: fit_ridge(warm, built.vectors[source][known.items])
+        for source in PLACING
+        if source in built.vectors
+    }
+    for source, learned in maps.items():
+        arrays |= map_arrays(source, learned)
+    cold = np.setdiff1d(np.arange(len(snapshot.items)), known.items)
+    if len(cold):
+        arrays |= _with_cold_items(built, graph, known, maps[SPECTRAL], cold)
     return replace(built, arrays=built.arrays | arrays)
+
+
+def _with_cold_items(
+    built: Built, graph: WeightedGraph, known: "KnownFeatures", learned: InductiveMap, cold: Rows
+) -> Arrays:
+    table = ItemTable(built.arrays["table.neighbours"], built.arrays["table.scores"])
+    placed = fold_in_items(learned, {kind: part[cold] for kind, part in known.features.items()})
+    like = content(sparse.csr_matrix(graph.item_tags), known.titled)
+    table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed))
+    return {"table.neighbours": table.neighbours, "table.scores": table.scores}
 
 
 def map_arrays(source: str, learned: InductiveMap) -> Arrays:
@@ -58,8 +81,9 @@ def map_arrays(source: str, learned: InductiveMap) -> Arrays:
 class KnownFeatures:
     """What a map is learned from: the items that somebody chose, and what they have."""
 
-    items: Rows  # (n,) rows of the items
-    features: Features  # (n, …) 1 where an item has a tag of `tag_rows`, a domain, one of `words`
+    items: Rows  # (n,) rows of the items, ascending
+    features: Features  # (i, …) 1 where an item has a tag of `tag_rows`, a domain, one of `words`
+    titled: sparse.csr_matrix  # (i, w) all words of the titles
     tag_rows: Rows  # (k,) ascending
     words: Vocabulary
 
@@ -69,16 +93,16 @@ def known_features(snapshot: GraphSnapshot, graph: WeightedGraph) -> KnownFeatur
     items = np.flatnonzero(np.asarray(graph.user_items.sum(axis=0)).ravel() > 0)
     titled, names = title_words(snapshot.item_titles.to_pylist())
     order = np.argsort(np.array(names, object), kind="stable").astype(np.int64)
-    tags, words = sparse.csr_matrix(graph.item_tags)[items], titled[items][:, order]
+    tags, words = sparse.csr_matrix(graph.item_tags), titled[:, order]
     most = len(snapshot.items)
-    tag_rows, word_rows = _known(tags, most), _known(words, most)
+    tag_rows, word_rows = _known(tags[items], most), _known(words[items], most)
     features = {
         "tags": _there(tags[:, tag_rows]),
-        "domains": _there(sparse.csr_matrix(graph.item_domains)[items]),
+        "domains": _there(sparse.csr_matrix(graph.item_domains)),
         "words": _there(words[:, word_rows]),
     }
     vocabulary = Vocabulary.of(names[row] for row in order[word_rows].tolist())
-    return KnownFeatures(items, features, tag_rows, vocabulary)
+    return KnownFeatures(items, features, titled, tag_rows, vocabulary)
 
 
 def _known(features: sparse.csr_matrix, most: int) -> Rows:

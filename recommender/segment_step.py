@@ -17,6 +17,7 @@ from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
 from recommender.build import SPECTRAL, Built, RefreshConfig, build
+from recommender.fold_in_arrays import with_new_items
 from recommender.home import Home
 from recommender.profile_learning import MOST_USERS, Learned, candidates, learn
 from recommender.recommend import Recommender
@@ -109,7 +110,8 @@ def _profiles(
         asked = np.sort(rng.choice(asked, MOST_USERS, replace=False))
     plain = replace(config, preset="default" if config.preset == "graph" else config.preset)
     recipe = recipe_of(built.manifest["item_table"])
-    write(aside, build(fit, fit_graph, plain, lambda _: None, recipe=recipe), fit)
+    made = build(fit, fit_graph, plain, _quiet, recipe=recipe)
+    write(aside, with_new_items(made, fit, fit_graph, _quiet), fit)
     trial = Recommender(open_release(aside, verify=False), threads=config.threads)
     truth = csr_array(
         (
@@ -132,6 +134,10 @@ def _profiles(
         now=now,
         mix=trial.mixes(asked),
     )
+
+
+def _quiet(_: str) -> None:
+    """A trial is not told of."""
 
 
 def recipe_of(report: Mapping[str, Any]) -> Recipe:

@@ -88,3 +88,16 @@ def test_words_of_titles_are_those_that_tell_items_apart():
     assert words[10].toarray().tolist() == words[11].toarray().tolist()
     assert words[12].nnz == words[13].nnz == 0
     assert title_words([])[0].shape == (0, 0)
+
+
+def test_vectors_speak_for_the_cold_items_that_likeness_cannot_tell_apart():
+    # All four items are alike; 0 and 1 are warm; vectors put 2 beside 0 and 3 beside 1.
+    alike = sparse.csr_matrix(np.ones((4, 1), np.float32))
+    table = ItemTable(
+        np.array([[1], [0], [-1], [-1]], np.int32), np.array([[1], [1], [0], [0]], np.float32)
+    )
+    histories = np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.float32)
+    placed = np.array([[0, 1], [1, 0]], np.float32)
+    made = with_cold_items(table, alike, np.array([3, 2]), (histories, placed))
+    first = {item: [n for n in made.neighbours[item].tolist() if n in (2, 3)][0] for item in (0, 1)}
+    assert first == {0: 2, 1: 3}
