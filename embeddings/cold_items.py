@@ -2,7 +2,9 @@
 
 A history speaks for a cold item as it speaks for the items whose tags and title words are like
 it: content chooses the neighbours, and what people did tells how much each is worth to whom. That
-is more than likeness alone, which ranks by content what people choose by taste.
+is more than likeness alone, which ranks by content what people choose by taste. Where many items
+are equally like, vectors tell them apart: those of the history's items, and that which the cold
+item's features place it at.
 """
 
 from itertools import pairwise
