@@ -179,19 +179,10 @@ def fit_blend(
     blended = sum_scores(parts, weights)
     del parts
 
-    def best_of(name: str, variants: dict[float, Recipe], cost: float) -> Recipe:
-        """The variant that raises quality most, dearer the farther its exponent is from 0."""
-        worth = {}
-        for exponent, variant in variants.items():
-            result = judge(fitted.supports, fitted.calibrated(blended, variant))
-            tried[f"{name} {exponent:+g}"] = result
-            worth[exponent] = sum(result) * (1 - cost * exponent**2)
-        return variants[max(worth, key=lambda exponent: worth[exponent])]
+    def quality(recipe: Recipe) -> tuple[float, float]:
+        return judge(fitted.supports, fitted.calibrated(blended, recipe))
 
-    history = {e: replace(recipe, history_exponent=e) for e in HISTORY}
-    recipe = best_of("history", history, HISTORY_COST)
-    popularity = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
-    recipe = best_of("popularity", popularity, POPULARITY_COST)
+    recipe = _with_best_exponents(recipe, quality, tried)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     return BlendReport(recipe, int(judge.users.size), tried)
 
@@ -223,6 +214,34 @@ def _with_best_weight(
         if best is not start:
             break
     return best[0]
+
+
+def _with_best_exponents(
+    recipe: Recipe,
+    quality: Callable[[Recipe], tuple[float, float]],
+    tried: dict[str, tuple[float, float]],
+) -> Recipe:
+    """The recipe with the powers of popularity that do best, first the history's, then the
+    target's; dearer the farther from 0.
+    """
+    history = {e: replace(recipe, history_exponent=e) for e in HISTORY}
+    recipe = _worthiest(history, "history", HISTORY_COST, quality, tried)
+    target = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
+    return _worthiest(target, "popularity", POPULARITY_COST, quality, tried)
+
+
+def _worthiest(
+    variants: dict[float, Recipe],
+    name: str,
+    cost: float,
+    quality: Callable[[Recipe], tuple[float, float]],
+    tried: dict[str, tuple[float, float]],
+) -> Recipe:
+    worth = {}
+    for exponent, variant in variants.items():
+        tried[f"{name} {exponent:+g}"] = result = quality(variant)
+        worth[exponent] = sum(result) * (1 - cost * exponent**2)
+    return variants[max(worth, key=lambda exponent: worth[exponent])]
 
 
 def sum_scores(parts: dict[Scorer, Floats], weights: dict[Scorer, float]) -> Floats:

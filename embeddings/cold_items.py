@@ -59,8 +59,9 @@ def with_cold_items(
     score(h -> c) = WORTH * sum over warm items j of likeness(c, j) * (score(h -> j), or OWN times
     the strongest score of h where j is h), over the `NEIGHBOURS` that are most like c. What the
     table already had of cold items is replaced. `features` (i, f) are unit rows, see `content`.
-    With `vectors`, of history items (i, d) and where the cold ones were placed (c, d), the score
-    is the mean of that and of `PRODUCTS` times their products, in the same root mean square.
+    With `vectors`, of all items as history (i, d) and where the cold ones were placed (c, d, in
+    the order of `cold`), the score is the mean of that, weighing 1, and of their products, weighing
+    `PRODUCTS`, brought to the same root mean square.
     """
     items = len(table.neighbours)
     if len(cold) == 0 or features.nnz == 0:
@@ -115,7 +116,10 @@ def _said(
 def _beside_products(
     said: list[sparse.csr_matrix], histories: Floats, placed: Floats, blocks: list[slice]
 ) -> list[sparse.csr_matrix]:
-    """The mean of what likeness and products say, at the level of likeness; the largest kept."""
+    """The weighted mean of what likeness and products say, at likeness's level; the largest kept.
+
+    `said` (b, c) for each of `blocks` of the histories (i, d), `placed` (c, d).
+    """
     entries = sum(part.nnz for part in said)
     squares = sum(float(np.square(part.data, dtype=np.float64).sum()) for part in said)
     grams = [(one.T @ one).astype(np.float64) for one in (histories, placed)]

@@ -55,10 +55,7 @@ def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
 
     `features` holds (n, f) positive weights by kind of the map.
     """
-    made = np.zeros((0, 0), np.float32)
-    for kind, rows in features.items():
-        part = np.asarray(rows_scaled(rows) @ learned.vectors[kind], np.float32)
-        made = made + part if made.size else part
+    made = sum(rows_scaled(rows) @ learned.vectors[kind] for kind, rows in features.items())
     lengths = np.linalg.norm(made, axis=1, keepdims=True)
     return np.asarray(made / np.where(lengths > 0, lengths, 1), np.float32)
 

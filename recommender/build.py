@@ -87,7 +87,9 @@ def build(
     """
     user_items = sparse.csr_matrix(graph.user_items)
     select = _select_part(snapshot, graph, config.seed)
-    without_select = _without_written_tags(snapshot, graph, select, config.weighting)
+    without_select = graph
+    if recipe is None or config.preset == "graph":  # else nothing is chosen here
+        without_select = _without_written_tags(snapshot, graph, select, config.weighting)
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
         trained = _graph_vectors(graph, without_select, select, config, say)
@@ -152,7 +154,8 @@ def _without_written_tags(
 ) -> WeightedGraph:
     """The graph without what the users of the select pairs wrote on their items as tags.
 
-    The pairs themselves stay, and so does every tag's place.
+    The pairs themselves stay, and tags keep their columns. Without it, tags that people write
+    would tell the very pairs that choosing looks for.
     """
     if not (snapshot.events.tag >= 0).any() or not graph.item_tags.nnz:
         return graph

@@ -76,6 +76,7 @@ def from_table(
     """
 
     def block(part: Subjects) -> tuple[I32, F32]:
+        """Items and scores of some of the subjects."""
         result: tuple[I32, F32] = _top_of_table(
             neighbours,
             strengths,
