@@ -132,7 +132,7 @@ def package_rows(
     options: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Whole runs of both engines on a graph small enough for the package; PecanPy if installed."""
-    fit, test = planted(users=200, items=100)
+    fit, test = planted(users=1000, items=500)
     graph = EmbeddingGraph(fit, sparse.csr_matrix((fit.shape[1], 0), dtype=np.float32))
     rows, took = [], []
     for engine in ("fast", "package"):

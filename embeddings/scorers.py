@@ -16,9 +16,9 @@ from embeddings.spectrum import Spectral, spectral_scores, spectrum
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
 support of the table. As many weights are kept for each history item."""
-SPECTRUM_FEATURES = 0.3
-"""The most that features weigh in a spectrum. A ridge likes tags at several times that; singular
-vectors that must tell of tags as well have less room for what people chose."""
+SPECTRUM_FEATURES = 0.15
+"""The share of features' weights in a spectrum: singular vectors that must tell of tags as well
+have less room for what people chose than a ridge has."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
@@ -84,13 +84,11 @@ class Recipe:
 
     weights: tuple[tuple[Scorer, float], ...]
     feature_weights: tuple[float, ...] = ()
-    popularity_exponent: float = 0.0
-    """Added to the exponent of the target's degree: above 0 favours the popular."""
     support_width: int = 300
     table_width: int = 300
     proposal_dimensions: int = 64
     history_exponent: float = 0.0
-    """The same of the history item: below 0, what few have chosen says more about who did."""
+    """Of a history item's popularity: below 0, what few have chosen says more about who did."""
 
 
 class Fitted:
@@ -114,8 +112,8 @@ class Fitted:
         self._scorers = scorers
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
             self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
-            least = min(weight, SPECTRUM_FEATURES * feature.weight)
-            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
+            less = SPECTRUM_FEATURES * weight
+            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, less)
         self._seed, self._threads = seed, threads
         self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
@@ -218,12 +216,9 @@ class Fitted:
         )
 
     def calibrated(self, blended: Floats, recipe: Recipe) -> Floats:
-        """(i, c) scores times the recipe's powers of both items' popularity."""
-        of_target, of_history = (
-            np.asarray(self._popularity**exponent, np.float32)
-            for exponent in (recipe.popularity_exponent, recipe.history_exponent)
-        )
-        return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
+        """(i, c) scores times the recipe's power of the history item's popularity."""
+        factors = np.asarray(self._popularity**recipe.history_exponent, np.float32)
+        return blended * factors[:, None]
 
     def scores(self, scorer: Scorer) -> Floats:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""

@@ -62,7 +62,10 @@ def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], li
     names = sorted(set(categories))
     place = np.array([names.index(one) for one in categories], np.int64)
     used = _used(names, place[tagged] if len(tagged) else tagged)
-    knobs += [_factor("categories", one, 1.0) for one in used]
+    if len(used) == 1:  # how much all tags weigh a refresh finds by itself
+        knobs.append(Knob("categories", used[0], 1.0, (0.0, 1.0), (0.0,)))
+    else:
+        knobs += [_factor("categories", one, 1.0) for one in used]
     if used:
         probes = (RARITIES[0], RARITIES[-1])
         knobs.append(Knob("tags", "rarity", default.tag_rarity, RARITIES, probes))

@@ -1,8 +1,11 @@
-"""How well a weighting ranks, in about a second: a small item table on a part held back.
+"""How well a weighting ranks, in a few seconds: a small item table on a part held back.
 
-What is served blends scorers of many dimensions, chosen anew at each refresh. To compare
-weightings a fixed recipe is enough: the linear filter and a spectrum of few dimensions, folded
-into a narrow table by the code that a refresh uses.
+What is served blends scorers, chosen anew at each refresh. To compare weightings the one that does
+most of the work is enough: a ridge, in a narrow table made by the code that a refresh uses.
+
+How much all tags weigh beside what people chose a refresh finds by itself. So that weights tell
+what one tag is worth beside another, all tags together weigh the same here under every weighting:
+what is best under the neutral one.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +15,9 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.blend import build_item_table
+from embeddings.blend import RIDGE, build_item_table
 from embeddings.item_table import history_of, score_history
-from embeddings.scorers import Recipe, Scorer
+from embeddings.scorers import Feature, Recipe
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
@@ -25,15 +28,10 @@ from recommender.split import FIT, SELECT, pair_parts, relevant_pairs
 
 F64 = npt.NDArray[np.float64]
 SHOWN = 20
-WIDTH = 200  # of supports and of the table
-DIMENSIONS = 48
-FEATURE_FACTOR = 0.3  # of tags and relations, as the preset fast takes them
+WIDTH = 100  # of supports and of the table
+TAG_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)  # times the neutral weight of all tags together
 MOST_PAIRS = 500_000  # learned from; of larger catalogues whole users are drawn
 MOST_USERS = 4_000  # asked
-SURROGATE = (
-    (Scorer("linear", 0.3, 0.4), 1.0),
-    (Scorer("spectral", 0.5, 0.5, 0.5, DIMENSIONS), 0.75),
-)
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,19 @@ class Trial:
     now: int
     seed: int
     threads: int
+    tags_weigh: float = 0.0  # all together, in any weighting; 0: as much as the weighting says
 
     def ndcg(self, weighting: Weighting) -> F64:
         """NDCG@20 (s,) of each asked user under a weighting."""
         graph = weigh(self.fit, weighting, self.now)
         features = features_of(graph)
+        factors = tuple(self._factor(one) for one in features)
         table, _, _ = build_item_table(
             sparse.csr_matrix(graph.user_items),
             features,
             preset="fast",
             seed=self.seed,
-            recipe=Recipe(SURROGATE, (FEATURE_FACTOR,) * len(features), 0.0, WIDTH, WIDTH),
+            recipe=Recipe(((RIDGE, 1.0),), factors, WIDTH, WIDTH),
             neighbour_proposals=np.zeros((graph.user_items.shape[1], 0), np.int32),
             threads=self.threads,
         )
@@ -72,6 +72,11 @@ class Trial:
         )
         found = metrics.hits(top, self.wanted)
         return metrics.ndcg(found, np.diff(self.wanted.indptr), SHOWN)
+
+    def _factor(self, feature: Feature) -> float:
+        if feature.name != "tags" or not self.tags_weigh:
+            return 1.0
+        return self.tags_weigh / float(feature.rows.sum())
 
 
 def trial_of(
@@ -104,7 +109,12 @@ def trial_of(
         shape=graph.user_items.shape,
     )[asked]
     wanted.sort_indices()
-    return Trial(fit, domains_from, asked, wanted, now, seed, threads)
+    trial = Trial(fit, domains_from, asked, wanted, now, seed, threads)
+    neutral_sum = float(graph.item_tags.sum())
+    if not neutral_sum or not len(asked):
+        return trial
+    variants = [replace(trial, tags_weigh=factor * neutral_sum) for factor in TAG_FACTORS]
+    return max(variants, key=lambda one: float(one.ndcg(neutral).mean()))
 
 
 def _enough_users(

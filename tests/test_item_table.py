@@ -130,10 +130,10 @@ def test_features_reach_an_item_nobody_has_used() -> None:
     users = planted().tolil()
     users[:, 0] = 0
     niches = sparse.csr_matrix(np.repeat(np.eye(2, dtype=np.float32), 30, axis=1))
-    recipe = Recipe(((Scorer("ridge", 0.3, 0.3, 15.0), 1.0),), (1.0,), 0.0, 50, 50)
-    without = build_item_table(
-        sparse.csr_matrix(users), recipe=Recipe(recipe.weights, (), 0.0, 50, 50)
-    )[0]
+    recipe = Recipe(((Scorer("ridge", 0.3, 0.3, 15.0), 1.0),), (1.0,), 50, 50)
+    without = build_item_table(sparse.csr_matrix(users), recipe=Recipe(recipe.weights, (), 50, 50))[
+        0
+    ]
     assert (without.neighbours[0] == -1).all()
     table = build_item_table(sparse.csr_matrix(users), [Feature("niche", niches)], recipe=recipe)[0]
     reached = table.neighbours[0][table.neighbours[0] >= 0]
