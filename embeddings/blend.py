@@ -2,7 +2,7 @@
 
 `build_item_table` is the entry: cut a part off, fit every scorer on the rest, take up what raises
 NDCG@20 + Recall@20 on the cut part (features' weights first, then scorers one by one, then the
-power of popularity), and fit the chosen ones again on everything. Few numbers are chosen, each
+powers of popularity), and fit the chosen ones again on everything. Few numbers are chosen, each
 from a short list, so that a small data set is not learned by heart.
 """
 
@@ -44,6 +44,7 @@ class BlendReport:
         return {
             "weights": {scorer.name: weight for scorer, weight in self.recipe.weights},
             "feature_weights": list(self.recipe.feature_weights),
+            "popularity_exponent": self.recipe.popularity_exponent,
             "history_exponent": self.recipe.history_exponent,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
@@ -63,9 +64,9 @@ SPECTRUM_WEIGHT, SPECTRUM_COST = 0.4, 0.012
 """What a spectrum weighs beside a ridge, as far as is known beforehand; another weight w must
 raise quality by cost x log(w / .4)^2, and none at all counts as .1."""
 HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
-"""Powers of a history item's popularity; a power e must raise quality by `HISTORY_COST` e^2. The
-target's has none: how popular things are is what changes with time."""
-HISTORY_COST = 0.3
+POPULARITY = (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)
+HISTORY_COST, POPULARITY_COST = 0.3, 2.0
+"""An exponent e must raise quality by cost e^2: popularity is what changes with time."""
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
 
@@ -181,8 +182,8 @@ def fit_blend(
     def quality(recipe: Recipe) -> tuple[float, float]:
         return judge(fitted.supports, fitted.calibrated(blended, recipe))
 
-    recipe = _with_best_power(recipe, quality, tried)
-    say(f"power of a history item's popularity: {recipe.history_exponent:g}")
+    recipe = _with_best_exponents(recipe, quality, tried)
+    say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     return BlendReport(recipe, int(judge.users.size), tried)
 
 
@@ -215,18 +216,32 @@ def _with_best_weight(
     return best[0]
 
 
-def _with_best_power(
+def _with_best_exponents(
     recipe: Recipe,
     quality: Callable[[Recipe], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
 ) -> Recipe:
-    """The recipe with the power of history items' popularity that does best; dear far from 0."""
+    """The recipe with the powers of popularity that do best, first the history's, then the
+    target's; dearer the farther from 0.
+    """
+    history = {e: replace(recipe, history_exponent=e) for e in HISTORY}
+    recipe = _worthiest(history, "history", HISTORY_COST, quality, tried)
+    target = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
+    return _worthiest(target, "popularity", POPULARITY_COST, quality, tried)
+
+
+def _worthiest(
+    variants: dict[float, Recipe],
+    name: str,
+    cost: float,
+    quality: Callable[[Recipe], tuple[float, float]],
+    tried: dict[str, tuple[float, float]],
+) -> Recipe:
     worth = {}
-    for exponent in HISTORY:
-        variant = replace(recipe, history_exponent=exponent)
-        result = tried[f"history {exponent:+g}"] = quality(variant)
-        worth[variant] = sum(result) * (1 - HISTORY_COST * exponent**2)
-    return max(worth, key=lambda variant: worth[variant])
+    for exponent, variant in variants.items():
+        tried[f"{name} {exponent:+g}"] = result = quality(variant)
+        worth[exponent] = sum(result) * (1 - cost * exponent**2)
+    return variants[max(worth, key=lambda exponent: worth[exponent])]
 
 
 def sum_scores(parts: dict[Scorer, Floats], weights: dict[Scorer, float]) -> Floats:
@@ -301,7 +316,7 @@ def _neutral(
     if items > QUADRATIC_ITEMS:
         width = 100
     feature_weights = tuple(feature.weight for feature in features)
-    return Recipe(((scorers[0], 1.0),), feature_weights, width, width)
+    return Recipe(((scorers[0], 1.0),), feature_weights, 0.0, width, width)
 
 
 def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -84,11 +84,13 @@ class Recipe:
 
     weights: tuple[tuple[Scorer, float], ...]
     feature_weights: tuple[float, ...] = ()
+    popularity_exponent: float = 0.0
+    """Added to the exponent of the target's degree: above 0 favours the popular."""
     support_width: int = 300
     table_width: int = 300
     proposal_dimensions: int = 64
     history_exponent: float = 0.0
-    """Of a history item's popularity: below 0, what few have chosen says more about who did."""
+    """The same of the history item: below 0, what few have chosen says more about who did."""
 
 
 class Fitted:
@@ -216,9 +218,12 @@ class Fitted:
         )
 
     def calibrated(self, blended: Floats, recipe: Recipe) -> Floats:
-        """(i, c) scores times the recipe's power of the history item's popularity."""
-        factors = np.asarray(self._popularity**recipe.history_exponent, np.float32)
-        return blended * factors[:, None]
+        """(i, c) scores times the recipe's powers of both items' popularity."""
+        of_target, of_history = (
+            np.asarray(self._popularity**exponent, np.float32)
+            for exponent in (recipe.popularity_exponent, recipe.history_exponent)
+        )
+        return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
 
     def scores(self, scorer: Scorer) -> Floats:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""

@@ -147,6 +147,7 @@ def recipe_of(report: Mapping[str, Any]) -> Recipe:
     return Recipe(
         tuple(kept or [(DEFAULT_SCORERS[0], 1.0)]),
         tuple(report["feature_weights"]),
+        report["popularity_exponent"],
         report["support_width"],
         report["table_width"],
         history_exponent=report["history_exponent"],

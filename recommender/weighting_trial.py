@@ -57,7 +57,7 @@ class Trial:
             features,
             preset="fast",
             seed=self.seed,
-            recipe=Recipe(((RIDGE, 1.0),), factors, WIDTH, WIDTH),
+            recipe=Recipe(((RIDGE, 1.0),), factors, 0.0, WIDTH, WIDTH),
             neighbour_proposals=np.zeros((graph.user_items.shape[1], 0), np.int32),
             threads=self.threads,
         )

@@ -130,15 +130,31 @@ def test_features_reach_an_item_nobody_has_used() -> None:
     users = planted().tolil()
     users[:, 0] = 0
     niches = sparse.csr_matrix(np.repeat(np.eye(2, dtype=np.float32), 30, axis=1))
-    recipe = Recipe(((Scorer("ridge", 0.3, 0.3, 15.0), 1.0),), (1.0,), 50, 50)
-    without = build_item_table(sparse.csr_matrix(users), recipe=Recipe(recipe.weights, (), 50, 50))[
-        0
-    ]
+    recipe = Recipe(((Scorer("ridge", 0.3, 0.3, 15.0), 1.0),), (1.0,), 0.0, 50, 50)
+    without = build_item_table(
+        sparse.csr_matrix(users), recipe=Recipe(recipe.weights, (), 0.0, 50, 50)
+    )[0]
     assert (without.neighbours[0] == -1).all()
     table = build_item_table(sparse.csr_matrix(users), [Feature("niche", niches)], recipe=recipe)[0]
     reached = table.neighbours[0][table.neighbours[0] >= 0]
     assert len(reached) > 0
     assert (reached < 30).mean() >= 0.9
+
+
+def test_what_tags_weigh_in_the_table_is_their_weight_times_what_was_chosen() -> None:
+    """A file may say 1 or 4: the ridge and the spectrum see the product alone."""
+    niches = sparse.csr_matrix(np.repeat(np.eye(2, dtype=np.float32), 30, axis=1))
+    both = ((Scorer("ridge", 0.2, 0.3, 10.0), 1.0), (Scorer("spectral", 0.5, 0.5, 0.5, 8), 0.4))
+
+    def table(weight: float, factor: float) -> ItemTable:
+        feature = Feature("niche", sparse.csr_matrix(niches * weight))
+        return build_item_table(planted(), [feature], recipe=Recipe(both, (factor,), 0.0, 50, 50))[
+            0
+        ]
+
+    one, four, more = table(1.0, 2.0), table(4.0, 0.5), table(4.0, 2.0)
+    assert np.array_equal(one.scores, four.scores)
+    assert not np.array_equal(one.scores, more.scores)
 
 
 @pytest.mark.parametrize("preset", ["fast", "default"])
