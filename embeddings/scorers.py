@@ -16,9 +16,10 @@ from embeddings.spectrum import Spectral, spectral_scores, spectrum
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
 support of the table. As many weights are kept for each history item."""
-SPECTRUM_FEATURES = 0.15
-"""The share of features' weights in a spectrum: singular vectors that must tell of tags as well
-have less room for what people chose than a ridge has."""
+SPECTRUM_FEATURES = 0.3
+"""What features weigh in a spectrum, times their own weight, where they weigh anything at all. A
+ridge likes tags at several times that; singular vectors that must tell of tags as well have less
+room for what people chose, and would turn whenever a refresh chose another weight."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
@@ -114,8 +115,8 @@ class Fitted:
         self._scorers = scorers
         for feature, weight in zip(features, recipe.feature_weights, strict=True):
             self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
-            less = SPECTRUM_FEATURES * weight
-            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, less)
+            least = SPECTRUM_FEATURES * feature.weight if weight else 0.0
+            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
         self._seed, self._threads = seed, threads
         self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)

@@ -141,20 +141,20 @@ def test_features_reach_an_item_nobody_has_used() -> None:
     assert (reached < 30).mean() >= 0.9
 
 
-def test_what_tags_weigh_in_the_table_is_their_weight_times_what_was_chosen() -> None:
-    """A file may say 1 or 4: the ridge and the spectrum see the product alone."""
+def test_a_spectrum_stays_where_it_is_when_another_weight_of_tags_is_chosen() -> None:
+    """Its vectors are served: they must not turn with every refresh that weighs tags anew."""
     niches = sparse.csr_matrix(np.repeat(np.eye(2, dtype=np.float32), 30, axis=1))
     both = ((Scorer("ridge", 0.2, 0.3, 10.0), 1.0), (Scorer("spectral", 0.5, 0.5, 0.5, 8), 0.4))
 
-    def table(weight: float, factor: float) -> ItemTable:
-        feature = Feature("niche", sparse.csr_matrix(niches * weight))
-        return build_item_table(planted(), [feature], recipe=Recipe(both, (factor,), 0.0, 50, 50))[
-            0
-        ]
+    def made(factor: float):
+        recipe = Recipe(both, (factor,), 0.0, 50, 50)
+        table, spectral, _ = build_item_table(planted(), [Feature("niche", niches)], recipe=recipe)
+        return table.scores, spectral.item_vectors
 
-    one, four, more = table(1.0, 2.0), table(4.0, 0.5), table(4.0, 2.0)
-    assert np.array_equal(one.scores, four.scores)
-    assert not np.array_equal(one.scores, more.scores)
+    half, twice, none = made(0.5), made(2.0), made(0.0)
+    assert np.array_equal(half[1], twice[1])
+    assert not np.array_equal(half[0], twice[0])
+    assert not np.array_equal(half[1], none[1])
 
 
 @pytest.mark.parametrize("preset", ["fast", "default"])
