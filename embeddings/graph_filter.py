@@ -1,9 +1,9 @@
-"""Item-item scores learned without gradient steps: the linear graph filter and local ridges.
+"""Item-item scores learned without gradient steps: co-occurrence and local ridges.
 
 All read X = Du^-a R Di^-b, where R is users x items with weighted tags as further rows (what
 shares a tag is as if one more person had both). Item rows of every result are columns of R.
 
-- `co_occurrence_supports`: the strongest X'X per target item (the linear filter, truncated);
+- `co_occurrence_supports`: the strongest X'X per target item;
 - `local_ridge`: for each target the ridge regression of its column on its support only: EASE
   (arXiv:1905.03375) where only co-occurring items may have weight, in linear memory.
 
@@ -117,17 +117,6 @@ def merge_supports(first: Rows, second: Rows) -> Rows:
     merged = np.full((first.shape[0], first.shape[1] + second.shape[1]), -1, np.int32)
     _merge(first, second, merged)
     return merged
-
-
-def linear_scores(graph: NormalisedGraph, supports: Rows, threads: int = 1) -> Floats:
-    """(X'X)[support, target] for each target: float32 (i, c), 0 at padding."""
-    scores = np.zeros(supports.shape, np.float32)
-
-    def block(low: int, high: int) -> None:
-        _linear(graph.rows.shape[0], *_parts(graph)[3:], supports, scores, low, high)
-
-    in_blocks(block, supports.shape[0], threads)
-    return scores
 
 
 def vector_scores(vectors: Floats, others: Floats, supports: Rows, threads: int = 1) -> Floats:
@@ -293,24 +282,6 @@ def _merge(first, second, merged):  # type: ignore[no-untyped-def]
                 seen_by[item] = row
                 merged[row, size] = item
                 size += 1
-
-
-@njit(cache=True, nogil=True)
-def _linear(row_count, tp, ti, tv, supports, scores, low, high):  # type: ignore[no-untyped-def]
-    of_row = np.zeros(row_count, np.float32)
-    for target in range(low, high):
-        for e in range(tp[target], tp[target + 1]):
-            of_row[ti[e]] = tv[e]
-        for q in range(supports.shape[1]):
-            item = supports[target, q]
-            if item < 0:
-                break
-            total = np.float32(0)
-            for e in range(tp[item], tp[item + 1]):
-                total += tv[e] * of_row[ti[e]]
-            scores[target, q] = total
-        for e in range(tp[target], tp[target + 1]):
-            of_row[ti[e]] = 0
 
 
 @njit(cache=True, nogil=True, fastmath=True)

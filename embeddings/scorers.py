@@ -58,11 +58,11 @@ class LearnedVectors:
 class Scorer:
     """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
 
-    `strength` is the penalty of a ridge, the sharpness of a spectrum, nothing for the
-    linear filter; `dimensions` belong to spectral. Those of a `model` are products of its vectors.
+    `strength` is the penalty of a ridge, the sharpness of a spectrum; `dimensions` belong to
+    spectral. Those of a `model` are products of its vectors.
     """
 
-    kind: Literal["linear", "ridge", "spectral", "learned"]
+    kind: Literal["ridge", "spectral", "learned"]
     row_exponent: float = 0.0
     item_exponent: float = 0.0
     strength: float = 1.0
@@ -74,8 +74,7 @@ class Scorer:
         """What a report calls it."""
         if self.kind == "learned":
             return self.model
-        text = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g}"
-        text += "" if self.kind == "linear" else f" {self.strength:g}"
+        text = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
         return text + (f" d{self.dimensions}" if self.dimensions else "")
 
 
@@ -235,12 +234,9 @@ class Fitted:
             pair = self._learned[scorer.model]
             scores = gf.vector_scores(pair.inputs, pair.outputs, self.supports, self._threads)
         else:
-            graph = self.graph(a, b, spectral=scorer.kind == "spectral")
-            if scorer.kind == "linear":
-                scores = gf.linear_scores(graph, self.supports, self._threads)
-            else:
-                spectral = self.spectrum(a, b, scorer.dimensions)
-                scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
+            graph = self.graph(a, b, spectral=True)
+            spectral = self.spectrum(a, b, scorer.dimensions)
+            scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
             scores *= (graph.item_degrees**b)[self.supports]  # they are 0 at padding
             scores *= (graph.item_degrees**-b)[:, None]
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0

@@ -75,9 +75,6 @@ def test_supports_are_the_strongest_co_occurrences() -> None:
         expected = expected[gram[expected, target] > 0]
         found = supports[target][supports[target] >= 0]
         np.testing.assert_allclose(gram[found, target], gram[expected, target], rtol=1e-5)
-    np.testing.assert_allclose(
-        gf.linear_scores(graph, supports), at_supports(gram, supports), rtol=1e-4, atol=1e-7
-    )
 
 
 def test_vector_supports_are_exact_over_blocks() -> None:
