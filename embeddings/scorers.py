@@ -74,8 +74,8 @@ class Scorer:
         """What a report calls it."""
         if self.kind == "learned":
             return self.model
-        text = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
-        return text + (f" d{self.dimensions}" if self.dimensions else "")
+        fitted = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
+        return fitted + (f" d{self.dimensions}" if self.dimensions else "")
 
 
 @dataclass(frozen=True)
