@@ -2,8 +2,9 @@
 
 `build_item_table` is the entry: cut a part off, fit every scorer on the rest, take up what raises
 NDCG@20 + Recall@20 on the cut part (features' weights first, then scorers one by one, then the
-powers of popularity), and fit the chosen ones again on everything. Few numbers are chosen, each
-from a short list, so that a small data set is not learned by heart.
+powers of popularity, then what the order of a history weighs), and fit the chosen ones again on
+everything. Few numbers are chosen, each from a short list, so that a small data set is not learned
+by heart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from embeddings.graph_filter import Floats, Rows
+from embeddings.graph_filter import Floats
 from embeddings.item_table import ItemTable, strongest
 from embeddings.judge import Judge
+from embeddings.recency import recency_judge
 from embeddings.scorers import (
     QUADRATIC_ITEMS,
     Feature,
@@ -46,6 +48,7 @@ class BlendReport:
             "feature_weights": list(self.recipe.feature_weights),
             "popularity_exponent": self.recipe.popularity_exponent,
             "history_exponent": self.recipe.history_exponent,
+            "recency_exponent": self.recipe.recency_exponent,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
             "users": self.users,
@@ -67,8 +70,26 @@ HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
 POPULARITY = (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)
 HISTORY_COST, POPULARITY_COST = 0.3, 2.0
 """An exponent e must raise quality by cost e^2: popularity is what changes with time."""
+RECENCY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+RECENCY_EXPONENT, RECENCY_COST = 0.3, 0.05
+"""Of a history's order, see `recency.weighed`; as far as is known beforehand it is .3, and another
+exponent e must raise quality by cost x (e - .3)^2."""
 FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What a recipe is chosen by, beside what is learned from."""
+
+    select: sparse.csr_matrix
+    """(u, i) the entries of the likes that are held back and to be found."""
+    seen: sparse.csr_matrix | None = None
+    """(u, i) what users have seen beside what they like: masked, as it is in serving."""
+    features: Sequence[Feature] | None = None
+    """These stand for the others, as many and in the same order: without what select gives away."""
+    order: sparse.csr_matrix | None = None
+    """(u, i) when each like came, see `recency.order_of`; None: nobody knows."""
 
 
 def build_item_table(
@@ -78,46 +99,34 @@ def build_item_table(
     preset: Preset = "default",
     seed: int = 0,
     progress: Say | None = None,
-    select: sparse.csr_matrix | None = None,
+    held: HeldBack | None = None,
     recipe: Recipe | None = None,
-    neighbour_proposals: Rows | None = None,
     threads: int = 1,
     start: Floats | None = None,
     learned: Sequence[LearnedVectors] = (),
-    seen: sparse.csr_matrix | None = None,
-    features_without_select: Sequence[Feature] | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
-    `user_items` (u, i) is all that may be learned from. `select` (u, i) names the entries of it
-    that are held back while choosing; without it a fifth of each user's is drawn by `seed`. A
-    `recipe` skips choosing. `neighbour_proposals` int32 (i, c), -1 padded, joins the pairs that
-    are scored. `start` (i, d) is where the search for singular vectors begins in the last fit, see
-    `spectrum.spectrum`; choosing never sees it. `learned` vectors are further scorers. What users
-    have `seen` (u, i) beside `user_items` is masked while choosing, as it is in serving;
-    `features_without_select`, as many and in the same order, stand for `features` then. Memory
-    grows with items x (support + table width) and the widest spectrum. An empty matrix gives a
-    table of padding. Raises ValueError when shapes do not fit.
+    `user_items` (u, i) is all that may be learned from. `held` is what is held back while choosing;
+    without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing. `start`
+    (i, d) is where the search for singular vectors begins in the last fit, see `spectrum.spectrum`;
+    choosing never sees it. `learned` vectors are further scorers. Memory grows with items x
+    (support + table width) and the widest spectrum. An empty matrix gives a table of padding.
+    Raises ValueError when shapes do not fit.
     """
     say = progress or (lambda _step: None)
     users = sparse.csr_matrix(user_items, dtype=np.float32)
-    if neighbour_proposals is not None and neighbour_proposals.shape[0] != users.shape[1]:
-        raise ValueError(
-            f"neighbour_proposals has {neighbour_proposals.shape[0]} rows, items {users.shape[1]}"
-        )
     report = BlendReport(recipe, 0) if recipe else None
     if report is None:
-        fit, held = hold_back(users, seed) if select is None else (without(users, select), select)
+        held = held or HeldBack(hold_back(users, seed)[1])
         report = fit_blend(
-            fit, held, features if features_without_select is None else features_without_select,
-            preset=preset, seed=seed, say=say,
-            neighbour_proposals=neighbour_proposals, threads=threads,
-            learned={one.name: one.without_select for one in learned}, seen=seen,
+            without(users, held.select), held, features, preset=preset, seed=seed, say=say,
+            threads=threads, learned={one.name: one.without_select for one in learned},
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
     scorers = [scorer for scorer, _ in report.recipe.weights]
     fitted = Fitted(
-        users, features, report.recipe, seed, neighbour_proposals, threads, scorers, start,
+        users, features, report.recipe, seed, threads, scorers, start,
         {one.name: one.of_all for one in learned},
     )  # fmt: skip
     blended = np.zeros(fitted.supports.shape, np.float32)
@@ -130,33 +139,34 @@ def build_item_table(
 
 def fit_blend(
     fit: sparse.csr_matrix,
-    select: sparse.csr_matrix,
+    held: HeldBack,
     features: Sequence[Feature] = (),
     *,
     preset: Preset = "default",
     seed: int = 0,
     say: Say = lambda _step: None,
     sample: int = 4000,
-    neighbour_proposals: Rows | None = None,
     threads: int = 1,
     learned: Mapping[str, Pair] | None = None,
-    seen: sparse.csr_matrix | None = None,
 ) -> BlendReport:
-    """Choose a recipe by NDCG@20 + Recall@20 of `select` (u, i) given `fit` (u, i).
+    """Choose a recipe by NDCG@20 + Recall@20 of the select part given `fit` (u, i).
 
     `sample` users judge, fewer in the preset fast. `learned` vectors come from `fit` alone.
     """
+    if held.features is not None:
+        features = held.features
     models = dict(learned or {})
     scorers: tuple[Scorer, ...] = DEFAULT if preset == "default" else FAST
     recipe = _neutral(scorers, features, preset, fit.shape[1])
-    judge = Judge(fit, select, sample if preset == "default" else sample // 2, seed, threads, seen)
+    sample = sample if preset == "default" else sample // 2
+    judge = Judge(fit, held.select, sample, seed, threads, held.seen)
     if judge.users.size < FEWEST_USERS:
         return BlendReport(recipe, int(judge.users.size))
     tried: dict[str, tuple[float, float]] = {}
 
     def by_ridge(recipe: Recipe) -> tuple[float, float]:
-        none = np.zeros((fit.shape[1], 0), np.int32)
-        first = Fitted(fit, features, recipe, seed, none, threads, (RIDGE,))
+        alone = replace(recipe, proposal_dimensions=0)
+        first = Fitted(fit, features, alone, seed, threads, (RIDGE,))
         return judge(first.supports, first.scores(RIDGE))
 
     for place in range(len(features)):
@@ -164,9 +174,7 @@ def fit_blend(
         say(f"{features[place].name}: weight {recipe.feature_weights[place]:g}")
 
     scorers += tuple(Scorer("learned", model=name) for name in models)
-    fitted = Fitted(
-        fit, features, recipe, seed, neighbour_proposals, threads, scorers, learned=models
-    )
+    fitted = Fitted(fit, features, recipe, seed, threads, scorers, learned=models)
     parts = {}
     for scorer in scorers:
         parts[scorer] = fitted.scores(scorer)
@@ -184,6 +192,16 @@ def fit_blend(
 
     recipe = _with_best_exponents(recipe, quality, tried)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
+    if held.order is not None:
+        by_order = recency_judge(fit, held.select, held.order, sample, seed, threads, held.seen)
+        scores = fitted.calibrated(blended, recipe)
+        recent = {e: replace(recipe, recency_exponent=e) for e in RECENCY}
+        recipe = _worthiest(
+            recent, "recency", RECENCY_COST,
+            lambda one: by_order(fitted.supports, scores, one.recency_exponent), tried,
+            RECENCY_EXPONENT,
+        )  # fmt: skip
+        say(f"recency: exponent {recipe.recency_exponent:g}")
     return BlendReport(recipe, int(judge.users.size), tried)
 
 
@@ -236,11 +254,12 @@ def _worthiest(
     cost: float,
     quality: Callable[[Recipe], tuple[float, float]],
     tried: dict[str, tuple[float, float]],
+    expected: float = 0.0,
 ) -> Recipe:
     worth = {}
     for exponent, variant in variants.items():
         tried[f"{name} {exponent:+g}"] = result = quality(variant)
-        worth[exponent] = sum(result) * (1 - cost * exponent**2)
+        worth[exponent] = sum(result) * (1 - cost * (exponent - expected) ** 2)
     return variants[max(worth, key=lambda exponent: worth[exponent])]
 
 

@@ -7,15 +7,17 @@ are equally like, vectors tell them apart: those of the history's items, and tha
 item's features place it at.
 """
 
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from embeddings import graph_filter as gf
 from embeddings.graph_filter import Floats
-from embeddings.item_table import ItemTable, strongest
+from embeddings.item_table import ItemTable, look_up, strongest, strongest_entries
+from embeddings.scorers import nearest
 
 NEIGHBOURS = 100
 """Warm items that stand for a cold one."""
@@ -33,8 +35,9 @@ train held back, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or 
 PRODUCTS = 0.5
 """What products of vectors weigh beside likeness, see `with_cold_items`. 1 is better still on
 ml-latest-small, where an item has few tags, and costs 5 % on citeulike-a, where it has many."""
+MOST_CARRIERS = 5000
+"""Of one tag or word that are looked at, evenly drawn: what more items carry tells little."""
 _ROWS_AT_ONCE = 500
-_CELLS_AT_ONCE = 20_000_000
 
 Rows = NDArray[np.int64]
 
@@ -53,6 +56,7 @@ def with_cold_items(
     features: sparse.csr_matrix,
     cold: Rows,
     vectors: tuple[Floats, Floats] | None = None,
+    threads: int = 1,
 ) -> ItemTable:
     """The table, wider by the entries of `cold` items; itself where there are none to add.
 
@@ -61,7 +65,7 @@ def with_cold_items(
     table already had of cold items is replaced. `features` (i, f) are unit rows, see `content`.
     With `vectors`, of all items as history (i, d) and where the cold ones were placed (c, d, in
     the order of `cold`), the score is the mean of that, weighing 1, and of their products, weighing
-    `PRODUCTS`, brought to the same root mean square.
+    `PRODUCTS`, brought to the same root mean square; taken of the `WIDTH` that either has most of.
     """
     items = len(table.neighbours)
     if len(cold) == 0 or features.nnz == 0:
@@ -70,136 +74,115 @@ def with_cold_items(
     cold = cold[order]
     is_cold = np.zeros(items, bool)
     is_cold[cold] = True
-    likeness = _likeness(features, cold, ~is_cold)  # (c, i)
-    if likeness.nnz == 0:
+    back = _likeness(features, cold, ~is_cold)  # (i, i)
+    if back.nnz == 0:
         return table
-    back = likeness.T.tocsr()
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
-    said = [
-        _said(table.neighbours[rows], table.scores[rows], rows.start, back, is_cold)
-        for rows in blocks
-    ]
+    known = (table.neighbours >= 0) & ~is_cold[table.neighbours]
+    said = _padded(_said(table, known, rows, back) for rows in blocks)
     if vectors is not None:
-        said = _beside_products(said, vectors[0], vectors[1][order], blocks)
-    parts = [
-        _joined(table.neighbours[rows], table.scores[rows], part, cold, is_cold)
-        for rows, part in zip(blocks, said, strict=True)
-    ]
-    widest = max(part.shape[1] for part, _ in parts)
-    neighbours = np.full((items, widest), -1, np.int32)
-    scores = np.zeros((items, widest), np.float32)
-    for rows, (part, values) in zip(blocks, parts, strict=True):
-        neighbours[rows, : part.shape[1]] = part
-        scores[rows, : part.shape[1]] = values
-    return ItemTable(neighbours, scores)
+        said = _beside_products(said, vectors[0], cold, vectors[1][order], threads)
+    return _padded(_joined(table, known, said, rows) for rows in blocks)
 
 
-def _said(
-    neighbours: NDArray[np.int32], scores: Floats, begin: int, back: Any, is_cold: Any
-) -> sparse.csr_matrix:
-    """(b, c) what some rows of the table, from row `begin` on, say of cold items by likeness.
+def _padded(parts: Iterable[ItemTable]) -> ItemTable:
+    """Tables of consecutive rows as one, as wide as the widest row."""
+    kept = list(parts)
+    widest = max(int((part.neighbours >= 0).sum(axis=1).max(initial=0)) for part in kept)
+    items = sum(len(part.neighbours) for part in kept)
+    whole = ItemTable(np.full((items, widest), -1, np.int32), np.zeros((items, widest), np.float32))
+    begin = 0
+    for part in kept:
+        rows = slice(begin, begin + len(part.neighbours))
+        width = min(widest, part.neighbours.shape[1])
+        whole.neighbours[rows, :width] = part.neighbours[:, :width]
+        whole.scores[rows, :width] = part.scores[:, :width]
+        begin = rows.stop
+    return whole
 
-    `back` (i, c) tells how much each item stands for each cold one, `is_cold` (i,) which they are.
+
+def _said(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:
+    """What some rows of the table say of cold items by likeness: (b, WIDTH).
+
+    `known` (i, k) are the entries that tell of warm items, `back` (i, i) what each of those is
+    worth for each cold one.
     """
-    count = len(neighbours)
-    known = (neighbours >= 0) & ~is_cold[neighbours]
-    owner = np.repeat(np.arange(count), known.sum(axis=1))
+    told = known[rows]
+    scores = np.where(told, table.scores[rows], 0).astype(np.float32)
+    count = len(scores)
+    owner = np.repeat(np.arange(count), told.sum(axis=1))
     shape = (count, back.shape[0])
-    said = sparse.csr_matrix((scores[known], (owner, neighbours[known])), shape=shape)
-    speaks = (OWN * np.where(known, scores, 0).max(axis=1, initial=0)).astype(np.float32)
-    own = sparse.csr_matrix((speaks, (np.arange(count), begin + np.arange(count))), shape=shape)
-    part = sparse.csr_matrix(sparse.csr_matrix(said + own) @ back)
-    _keep_largest(part, WIDTH)
-    return part
+    of_others = sparse.csr_matrix((scores[told], (owner, table.neighbours[rows][told])), shape)
+    speaks = (OWN * scores.max(axis=1, initial=0)).astype(np.float32)
+    own = sparse.csr_matrix((speaks, (np.arange(count), rows.start + np.arange(count))), shape)
+    part = sparse.csr_matrix(sparse.csr_matrix(of_others + own) @ back)
+    return strongest_entries(part, WIDTH)
 
 
 def _beside_products(
-    said: list[sparse.csr_matrix], histories: Floats, placed: Floats, blocks: list[slice]
-) -> list[sparse.csr_matrix]:
+    said: ItemTable, histories: Floats, cold: Rows, placed: Floats, threads: int
+) -> ItemTable:
     """The weighted mean of what likeness and products say, at likeness's level; the largest kept.
 
-    `said` (b, c) for each of `blocks` of the histories (i, d), `placed` (c, d).
+    `said` is by likeness; the products are of the histories (i, d) and of `cold` items, `placed`
+    (c, d).
     """
-    entries = sum(part.nnz for part in said)
-    squares = sum(float(np.square(part.data, dtype=np.float64).sum()) for part in said)
+    entries = np.count_nonzero(said.neighbours >= 0)
     grams = [(one.T @ one).astype(np.float64) for one in (histories, placed)]
     products = float((grams[0] * grams[1]).sum()) / (len(histories) * len(placed))
     if not entries or products <= 0:
         return said
+    squares = float(np.square(said.scores, dtype=np.float64).sum())
     scale = np.float32(PRODUCTS * np.sqrt(squares / entries / products))
-    both = []
-    for part, rows in zip(said, blocks, strict=True):
-        low = max(1, _CELLS_AT_ONCE // len(placed))
-        pieces = []
-        for begin in range(0, part.shape[0], low):
-            piece = part[begin : begin + low]
-            near = histories[rows][begin : begin + low] @ placed.T  # (b, d) @ (d, c) -> (b, c)
-            pieces.append(_largest((piece.toarray() + scale * near) / (1 + PRODUCTS), WIDTH))
-        both.append(sparse.csr_matrix(sparse.vstack(pieces)))
-    return both
+    others = np.zeros_like(histories)
+    others[cold] = placed
+    near = nearest(histories, others, WIDTH, threads, cold)
+    supports = gf.merge_supports(said.neighbours, near)
+    both = gf.vector_scores(histories, others, supports, threads)
+    both *= scale
+    both += look_up(said, supports)
+    both /= 1 + PRODUCTS
+    return strongest(supports, np.maximum(both, 0, out=both), WIDTH)
 
 
-def _joined(
-    neighbours: NDArray[np.int32],
-    scores: Floats,
-    part: sparse.csr_matrix,
-    cold: Rows,
-    is_cold: Any,
-) -> tuple[NDArray[np.int32], Floats]:
-    """Some rows of the table with what `part` (b, c) says of cold items; strongest first."""
-    width = neighbours.shape[1]
-    known = (neighbours >= 0) & ~is_cold[neighbours]
-    wider = np.full((len(neighbours), width + WIDTH), -1, np.int32)
-    values = np.zeros(wider.shape, np.float32)
-    wider[:, :width] = np.where(known, neighbours, -1)
-    values[:, :width] = np.where(known, scores, 0)
-    for place, (first, end) in enumerate(pairwise(part.indptr)):
-        to = slice(width, width + end - first)
-        wider[place, to] = cold[part.indices[first:end]]
-        values[place, to] = part.data[first:end]
-    order = np.argsort(wider < 0, axis=1, kind="stable")  # padding at the end
-    packed = np.take_along_axis(wider, order, axis=1)
-    most = int((packed >= 0).sum(axis=1).max(initial=0))
-    table = strongest(packed, np.take_along_axis(values, order, axis=1), most)
-    return table.neighbours, table.scores
+def _joined(table: ItemTable, known: Any, said: ItemTable, rows: slice) -> ItemTable:
+    """Some rows of the table, their `known` entries and what is `said` of cold items."""
+    supports = np.concatenate(
+        [np.where(known[rows], table.neighbours[rows], -1), said.neighbours[rows]], axis=1
+    )
+    scores = np.concatenate([table.scores[rows], said.scores[rows]], axis=1)
+    return strongest(supports, scores, int((supports >= 0).sum(axis=1).max(initial=0)))
 
 
 def _likeness(features: sparse.csr_matrix, cold: Rows, warm: NDArray[np.bool_]) -> Any:
-    """(c, i) how much each warm item stands for each cold one."""
+    """(i, i) how much each warm item, by row, stands for each cold one, by column."""
     able = sparse.csr_matrix(sparse.diags(warm.astype(np.float32)) @ features).T.tocsr()
-    parts = []
-    for begin in range(0, len(cold), _ROWS_AT_ONCE):
-        part = sparse.csr_matrix(features[cold[begin : begin + _ROWS_AT_ONCE]] @ able)
-        _keep_largest(part, NEIGHBOURS)
-        part.data = part.data**SHARPNESS
-        parts.append(part)
-    likeness = sparse.csr_matrix(sparse.vstack(parts), dtype=np.float32)
-    sums = np.asarray(likeness.sum(axis=1), np.float64).ravel()
-    scale = WORTH * np.where(sums > 0, sums, 1) ** -DAMPING
-    return sparse.csr_matrix(sparse.diags(scale.astype(np.float32)) @ likeness)
+    able.eliminate_zeros()
+    able = _thinned(able, MOST_CARRIERS)
+    tables = [
+        strongest_entries(features[cold[begin : begin + _ROWS_AT_ONCE]] @ able, NEIGHBOURS)
+        for begin in range(0, len(cold), _ROWS_AT_ONCE)
+    ]
+    like = np.concatenate([one.scores for one in tables]).astype(np.float64) ** SHARPNESS
+    sums = like.sum(axis=1, keepdims=True)
+    like *= WORTH * np.where(sums > 0, sums, 1) ** -DAMPING
+    warm_rows = np.concatenate([one.neighbours for one in tables])
+    there = warm_rows >= 0
+    columns = np.repeat(cold, there.sum(axis=1))
+    shape = (len(warm), len(warm))
+    return sparse.csr_matrix((like[there].astype(np.float32), (warm_rows[there], columns)), shape)
 
 
-def _largest(dense: Floats, count: int) -> sparse.csr_matrix:
-    """The `count` largest positive entries of each row of a (b, c) array."""
-    kept = min(count, dense.shape[1])
-    top = np.argpartition(-dense, kept - 1, axis=1)[:, :kept]
-    rows = np.repeat(np.arange(len(dense)), kept)
-    values = np.maximum(np.take_along_axis(dense, top, axis=1), 0).ravel()
-    made = sparse.csr_matrix(
-        (values, (rows, top.ravel())), (len(dense), dense.shape[1]), np.float32
-    )
-    made.eliminate_zeros()
-    return made
-
-
-def _keep_largest(matrix: sparse.csr_matrix, count: int) -> None:
-    """Leave the `count` largest positive entries of each row, in place."""
-    for begin, end in zip(matrix.indptr, matrix.indptr[1:], strict=False):
-        row = matrix.data[begin:end]  # a view
-        row[row < 0] = 0
-        if len(row) > count:
-            row[np.argpartition(-row, count)[count:]] = 0
-    matrix.eliminate_zeros()
+def _thinned(rows: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
+    """At most `most` entries of each row, evenly drawn from its own."""
+    counts = np.diff(rows.indptr)
+    if counts.max(initial=0) <= most:
+        return rows
+    place = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], counts)
+    shares = np.repeat(np.minimum(1.0, most / np.maximum(counts, 1)), counts)
+    kept = np.floor((place + 1) * shares) > np.floor(place * shares)
+    starts = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
+    return sparse.csr_matrix((rows.data[kept], rows.indices[kept], starts), rows.shape)
 
 
 def _rare(features: sparse.csr_matrix) -> sparse.csr_matrix:

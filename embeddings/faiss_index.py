@@ -10,6 +10,7 @@ from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
+import numpy.typing as npt
 
 from embeddings.index import F32, I32, Flags, checked, exact_search
 from graph.errors import ReleaseError
@@ -124,23 +125,32 @@ class FaissIndex:
         return cls(vectors, index)
 
 
-def likely_neighbours(vectors: F32, others: F32, width: int, threads: int = 1) -> I32:
+def likely_neighbours(
+    vectors: F32,
+    others: F32,
+    width: int,
+    threads: int = 1,
+    among: npt.NDArray[np.int64] | None = None,
+) -> I32:
     """For each row the `width` others with the largest positive products, nine tenths of them.
 
-    Vectors and others are f32 (i, d). Time grows with i log i: an HNSW graph of the others, built
-    with less care than one that serves. Returns i32 (i, width), strongest first, -1 padded, never
-    the row itself; the same each time on one thread.
+    Vectors and others are f32 (i, d); of the others only rows `among` are looked for, or all. Time
+    grows with i log i: an HNSW graph of the others, built with less care than one that serves.
+    Returns i32 (i, width), strongest first, -1 padded, never the row itself; the same each time on
+    one thread.
     """
+    asked = np.arange(len(others)) if among is None else among
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
         index = faiss.IndexHNSWFlat(others.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = PLAIN_BUILD_WIDTH
-        index.add(np.ascontiguousarray(others, np.float32))
+        index.add(np.ascontiguousarray(others[asked], np.float32))
         index.hnsw.efSearch = 2 * width
-        scores, rows = index.search(np.ascontiguousarray(vectors, np.float32), width + 1)
+        scores, found = index.search(np.ascontiguousarray(vectors, np.float32), width + 1)
     finally:
         faiss.omp_set_num_threads(before)
+    rows = np.where(found >= 0, asked[found], -1)
     own = np.arange(len(vectors))[:, None]
     rows = np.where((scores > 0) & (rows != own), rows, -1)
     order = np.argsort(rows < 0, axis=1, kind="stable")[:, :width]

@@ -142,6 +142,16 @@ def strongest(supports: Rows, blended: Floats, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
+def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:
+    """The `width` largest positive entries of each row (b, i): neighbours are its columns."""
+    rows = sparse.csr_matrix(matrix, dtype=np.float32)
+    neighbours = np.full((rows.shape[0], width), -1, np.int32)
+    scores = np.zeros((rows.shape[0], width), np.float32)
+    starts = rows.indptr.astype(np.int64)
+    _truncate(starts, rows.indices, np.maximum(rows.data, 0), neighbours, scores)
+    return ItemTable(neighbours, scores)
+
+
 def look_up(table: ItemTable, supports: Rows) -> Floats:
     """The table's scores at other pairs: float32 (i, c), 0 where the table has none."""
     found = np.zeros(supports.shape, np.float32)

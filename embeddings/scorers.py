@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings import graph_filter as gf
@@ -89,8 +90,11 @@ class Recipe:
     support_width: int = 300
     table_width: int = 300
     proposal_dimensions: int = 64
+    """Of the singular vectors that propose pairs; 0: none do."""
     history_exponent: float = 0.0
     """The same of the history item: below 0, what few have chosen says more about who did."""
+    recency_exponent: float = 0.0
+    """See `recency.weighed`; it changes histories, not the table."""
 
 
 class Fitted:
@@ -102,7 +106,6 @@ class Fitted:
         features: Sequence[Feature],
         recipe: Recipe,
         seed: int,
-        proposals: Rows | None,
         threads: int,
         scorers: Sequence[Scorer],
         start: Floats | None = None,
@@ -122,9 +125,9 @@ class Fitted:
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
         self._ridges: dict[Scorer, ItemTable] = {}
-        self.supports = self._make_supports(recipe, proposals)
+        self.supports = self._make_supports(recipe)
 
-    def _make_supports(self, recipe: Recipe, proposals: Rows | None) -> Rows:
+    def _make_supports(self, recipe: Recipe) -> Rows:
         """(i, c) the targets that each history item speaks for, proposed by every kind of scorer.
 
         A ridge is fitted target by target; its strongest weights, read by history item, propose.
@@ -133,28 +136,20 @@ class Fitted:
         graph = self.graph(0.3, 0.4)
         gains = np.asarray(graph.item_degrees**0.4, np.float32)
         supports = gf.co_occurrence_supports(graph, width, self._threads, gains)
-        if proposals is None:
+        if recipe.proposal_dimensions:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
             degrees = self.graph(0.5, 0.5, spectral=True).item_degrees
             others = vectors * np.sqrt(degrees)[:, None]
-            proposals = self._nearest(vectors, others, width)
-        if proposals is not None:
-            supports = gf.merge_supports(supports, np.ascontiguousarray(proposals, np.int32))
+            supports = gf.merge_supports(supports, nearest(vectors, others, width, self._threads))
         for scorer in self._scorers:
             if scorer.kind == "ridge":
                 supports = gf.merge_supports(supports, self.ridge(scorer).neighbours)
             if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
-                near = self._nearest(pair.inputs, pair.outputs, width)
+                near = nearest(pair.inputs, pair.outputs, width, self._threads)
                 supports = gf.merge_supports(supports, near)
         return supports
-
-    def _nearest(self, vectors: Floats, others: Floats, width: int) -> Rows:
-        """(i, width) the largest products with others, by FAISS where the catalogue is large."""
-        if len(vectors) > QUADRATIC_ITEMS:
-            return likely_neighbours(vectors, others, width, self._threads)
-        return gf.vector_supports(vectors, width, others=others, threads=self._threads)
 
     def ridge(self, scorer: Scorer) -> ItemTable:
         """The strongest weights of a ridge by history item, normalisation undone."""
@@ -242,3 +237,19 @@ class Fitted:
         spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0
         scores /= np.float32(spread or 1.0)
         return scores
+
+
+def nearest(
+    vectors: Floats,
+    others: Floats,
+    width: int,
+    threads: int,
+    among: NDArray[np.int64] | None = None,
+) -> Rows:
+    """(i, width) the largest products with others, by FAISS where the catalogue is large.
+
+    `among` are the rows of the others that are asked about; None: all of them.
+    """
+    if len(vectors) > QUADRATIC_ITEMS:
+        return likely_neighbours(vectors, others, width, threads, among)
+    return gf.vector_supports(vectors, width, others=others, threads=threads)

@@ -17,6 +17,7 @@ class Pairs:
 
     first: pa.Array  # binary (n,)
     second: pa.Array  # binary (n,)
+    places: I64  # (n,) of the neighbour in its line, from 1
     lines: I64  # (n,)
     rejected: tuple[Rejected, ...]
     done: int
@@ -49,9 +50,11 @@ def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator
             second += rest
             counts.append(len(rest))
         repeats = np.repeat(np.arange(len(counts)), counts)
+        begins = np.cumsum(counts, dtype=np.int64) - counts
         yield Pairs(
             pa.array(first, pa.binary()).take(pa.array(repeats)),
             pa.array(second, pa.binary()),
+            np.arange(1, len(second) + 1) - begins[repeats],
             (block.first_line + repeats).astype(np.int64),
             tuple(rejected),
             block.done,

@@ -10,17 +10,18 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.blend import build_item_table, without
+from embeddings.blend import HeldBack, build_item_table, without
 from embeddings.embedder import Embedder, EmbeddingGraph, Embeddings
+from embeddings.recency import order_of, weighed
 from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe
 from graph.errors import InputError
-from graph.model import tag_parts
+from graph.model import NO_TIME, tag_parts
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh_tags
 from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
-from recommender.split import SELECT, pair_parts, relevant_pairs
+from recommender.split import SELECT, Pairs, pair_parts, relevant_pairs
 
 Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
@@ -31,6 +32,7 @@ SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
 LIKENESS_DIMENSIONS = 32  # of the vectors that tell how alike two items of a list are
 MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
+DATED = 0.9  # share of the pairs that must have a time before their order means something
 GRAPH_FUSION = 0.05  # of a graph preset's vector source, before its weight is fitted
 
 
@@ -86,7 +88,9 @@ def build(
             whole graph begins; nothing is chosen by them.
     """
     user_items = sparse.csr_matrix(graph.user_items)
-    select = _select_part(snapshot, graph, config.seed)
+    user_items.sort_indices()
+    pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
+    select, order = _select_part(pairs, user_items), _order(pairs, user_items)
     without_select = graph
     if recipe is None or config.preset == "graph":  # else nothing is chosen here
         without_select = _without_written_tags(snapshot, graph, select, config.weighting)
@@ -97,15 +101,18 @@ def build(
     table, spectral, report = build_item_table(
         user_items,
         features_of(graph),
-        features_without_select=features_of(without_select),
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
-        select=select,
+        held=HeldBack(
+            select,
+            sparse.csr_matrix(graph.user_seen + graph.user_hides),
+            features_of(without_select),
+            order,
+        ),
         recipe=recipe,
         threads=config.threads,
         start=start,
-        seen=sparse.csr_matrix(graph.user_seen + graph.user_hides),
         learned=[
             LearnedVectors(name, *(Pair(one.items, _ranked(one)) for one in both))
             for name, both in trained.items()
@@ -119,7 +126,10 @@ def build(
         vectors[name] = _ranked(made)
         arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
         reports[name] = made.report
-    arrays |= _graph_arrays(snapshot, graph)
+    histories = user_items
+    if order is not None:
+        histories = weighed(user_items, order, report.recipe.recency_exponent)
+    arrays |= _graph_arrays(snapshot, graph, histories)
     arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = _attributes(snapshot)
     arrays |= attribute_arrays
@@ -140,13 +150,18 @@ def build(
     )
 
 
-def _select_part(snapshot: GraphSnapshot, graph: WeightedGraph, seed: int) -> sparse.csr_matrix:
+def _select_part(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix:
     """(u, i) the pairs on which everything is chosen; never those of the gate."""
-    pairs = relevant_pairs(snapshot, graph.user_items, seed)
     chosen = pair_parts(pairs) == SELECT
     rows, columns = pairs.users[chosen], pairs.items[chosen]
     ones = np.ones(len(rows), np.float32)
-    return sparse.csr_matrix((ones, (rows, columns)), shape=graph.user_items.shape)
+    return sparse.csr_matrix((ones, (rows, columns)), shape=user_items.shape)
+
+
+def _order(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix | None:
+    """(u, i) when each pair came, see `order_of`; None where too few have a time to tell."""
+    dated = np.count_nonzero(pairs.at != NO_TIME)
+    return order_of(user_items, pairs.at) if dated >= DATED * max(len(pairs.at), 1) else None
 
 
 def _without_written_tags(
@@ -234,8 +249,10 @@ def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:
     )
 
 
-def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
-    """Ids, cards, histories, tags, domains, popularity and times."""
+def _graph_arrays(
+    snapshot: GraphSnapshot, graph: WeightedGraph, histories: sparse.csr_matrix
+) -> Arrays:
+    """Ids, cards, `histories` (u, i) as they are weighed, tags, domains, popularity and times."""
     names = [tag_parts(key)[1] for key in snapshot.tags]
     tag_names = Vocabulary.of(names)
     popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
@@ -254,7 +271,7 @@ def _graph_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
         **vocabulary_arrays("tag_names", tag_names),
         "tag_name_rows": tag_names.rows(names).astype(np.int32),
         **text_arrays("cards", cards),
-        **matrix_arrays("histories", graph.user_items),
+        **matrix_arrays("histories", csr_array(histories)),
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
         **matrix_arrays("blocked", blocked),
         **matrix_arrays("hides", graph.user_hides),

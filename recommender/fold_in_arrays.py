@@ -37,7 +37,9 @@ FEWEST_ITEMS = 3  # with events, of a tag or word that something is learned of
 Rows = npt.NDArray[np.int64]
 
 
-def with_new_items(built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, say: Say) -> Built:
+def with_new_items(
+    built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, say: Say, threads: int = 1
+) -> Built:
     """What was built, with cold items in its table, and a map for each of `PLACING` there."""
     say("learning where new items belong")
     known = known_features(snapshot, graph)
@@ -55,17 +57,18 @@ def with_new_items(built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, 
         arrays |= map_arrays(source, learned)
     cold = np.setdiff1d(np.arange(len(snapshot.items)), known.items)
     if len(cold):
-        arrays |= _with_cold_items(built, graph, known, maps[SPECTRAL], cold)
+        arrays |= _with_cold_items(built, graph, known, maps[SPECTRAL], cold, threads)
     return replace(built, arrays=built.arrays | arrays)
 
 
 def _with_cold_items(
-    built: Built, graph: WeightedGraph, known: "KnownFeatures", learned: InductiveMap, cold: Rows
-) -> Arrays:
+    built: Built, graph: WeightedGraph, known: "KnownFeatures", learned: InductiveMap, cold: Rows,
+    threads: int,
+) -> Arrays:  # fmt: skip
     table = ItemTable(built.arrays["table.neighbours"], built.arrays["table.scores"])
     placed = fold_in_items(learned, {kind: part[cold] for kind, part in known.features.items()})
     like = content(sparse.csr_matrix(graph.item_tags), known.titled)
-    table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed))
+    table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed), threads)
     return {"table.neighbours": table.neighbours, "table.scores": table.scores}
 
 

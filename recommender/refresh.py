@@ -56,7 +56,9 @@ def refresh(
     graph = weigh(snapshot, config.weighting, now)
     parent = parent_of(home)
     built = build(snapshot, graph, config, say, start=start_of(parent, snapshot.items))
-    built = with_new_items(turned(built, parent, snapshot.items), snapshot, graph, say)
+    built = with_new_items(
+        turned(built, parent, snapshot.items), snapshot, graph, say, config.threads
+    )
     name = fingerprint(snapshot, config, parent)
     with staged(home.releases) as folder:
         built, found = add_segments(
@@ -91,7 +93,9 @@ def build_release(
     """A release outside of any home, for evaluation: the same code, never published."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    built = with_new_items(build(snapshot, graph, config, say), snapshot, graph, say)
+    built = with_new_items(
+        build(snapshot, graph, config, say), snapshot, graph, say, config.threads
+    )
     write(folder, built, snapshot, config, now=now)
     return open_release(folder, verify=False)
 

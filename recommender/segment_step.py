@@ -111,7 +111,7 @@ def _profiles(
     plain = replace(config, preset="default" if config.preset == "graph" else config.preset)
     recipe = recipe_of(built.manifest["item_table"])
     made = build(fit, fit_graph, plain, _quiet, recipe=recipe)
-    write(aside, with_new_items(made, fit, fit_graph, _quiet), fit)
+    write(aside, with_new_items(made, fit, fit_graph, _quiet, config.threads), fit)
     trial = Recommender(open_release(aside, verify=False), threads=config.threads)
     truth = csr_array(
         (
@@ -151,6 +151,7 @@ def recipe_of(report: Mapping[str, Any]) -> Recipe:
         report["support_width"],
         report["table_width"],
         history_exponent=report["history_exponent"],
+        recency_exponent=report["recency_exponent"],
     )
 
 

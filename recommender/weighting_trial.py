@@ -57,8 +57,7 @@ class Trial:
             features,
             preset="fast",
             seed=self.seed,
-            recipe=Recipe(((RIDGE, 1.0),), factors, 0.0, WIDTH, WIDTH),
-            neighbour_proposals=np.zeros((graph.user_items.shape[1], 0), np.int32),
+            recipe=Recipe(((RIDGE, 1.0),), factors, 0.0, WIDTH, WIDTH, proposal_dimensions=0),
             threads=self.threads,
         )
         histories = _histories(graph, self.users)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from embeddings import cold_items
+from embeddings import cold_items, scorers
 from embeddings.cold_items import content, with_cold_items
 from embeddings.item_table import ItemTable, score_history
 from recommender.title_words import title_words
@@ -101,3 +101,32 @@ def test_vectors_speak_for_the_cold_items_that_likeness_cannot_tell_apart():
     made = with_cold_items(table, alike, np.array([3, 2]), (histories, placed))
     first = {item: [n for n in made.neighbours[item].tolist() if n in (2, 3)][0] for item in (0, 1)}
     assert first == {0: 2, 1: 3}
+
+
+def test_where_a_catalogue_is_large_proposed_cold_items_are_nearly_the_nearest(monkeypatch):
+    graph, niche = niches()
+    cold = np.arange(0, len(niche), 3)
+    features = content(graph.item_tags, sparse.csr_matrix((len(niche), 0), dtype=np.float32))
+    table = table_of(without(graph, cold))
+    vectors = np.random.default_rng(1).normal(size=(len(niche), 8)).astype(np.float32)
+    vectors += 2 * np.eye(8)[niche].astype(np.float32)
+    exact = with_cold_items(table, features, cold, (vectors, vectors[cold]))
+    monkeypatch.setattr(scorers, "QUADRATIC_ITEMS", 50)
+    monkeypatch.setattr(scorers.gf, "vector_supports", lambda *_a, **_k: 1 / 0)
+    found = with_cold_items(table, features, cold, (vectors, vectors[cold]))
+    same = [len(np.intersect1d(a, b)) for a, b in zip(exact.neighbours, found.neighbours)]
+    assert np.mean(same) >= 0.98 * (exact.neighbours >= 0).sum(axis=1).mean()
+
+
+def test_of_what_most_items_carry_an_even_part_is_looked_at(monkeypatch):
+    monkeypatch.setattr(cold_items, "MOST_CARRIERS", 10)
+    tags = sparse.csr_matrix(np.array([[1, 0]] * 90 + [[0, 0]] * 10 + [[1, 1]] * 4, np.float32))
+    before = table_of(sparse.csr_matrix(np.tile([1.0] * 103 + [0.0], (3, 1))))
+    made = with_cold_items(before, content(tags, 0 * tags), np.array([103]))
+    rows = np.flatnonzero((made.neighbours == 103).any(axis=1))
+    assert len(rows) == 103  # all speak for it, through those that are like it
+    like = cold_items._likeness(content(tags, 0 * tags), np.array([103]), np.arange(104) < 103)
+    stand = np.flatnonzero(like.toarray()[:, 103])
+    assert set(range(100, 103)) <= set(stand)  # of the rare tag all are looked at
+    common = stand[stand < 100]
+    assert 5 <= len(common) <= 10 and common.max() - common.min() > 50

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.blend import build_item_table, hold_back
+from embeddings.blend import HeldBack, build_item_table, hold_back
 from embeddings.item_table import (
     ItemTable,
     contributions,
@@ -170,14 +170,6 @@ def test_empty_users_and_items_give_padding(shape: tuple[int, int], preset) -> N
     assert report.tried == {}
 
 
-def test_proposals_join_the_pairs_that_are_scored() -> None:
-    with pytest.raises(ValueError, match="neighbour_proposals"):
-        build_item_table(planted(), neighbour_proposals=np.zeros((3, 1), np.int32))
-    proposals = np.full((60, 2), -1, np.int32)
-    table, _, _ = build_item_table(planted(), preset="fast", neighbour_proposals=proposals)
-    assert (table.neighbours >= 0).any()
-
-
 def test_held_back_entries_are_a_fifth_and_leave_one_of_each_user() -> None:
     users = planted()
     kept, held = hold_back(users, seed=1)
@@ -191,10 +183,10 @@ def test_select_names_what_is_held_back() -> None:
     users = planted()
     kept, held = hold_back(users, seed=1)
     drawn = build_item_table(users, preset="fast", seed=1)
-    named = build_item_table(users, preset="fast", seed=1, select=held)
+    named = build_item_table(users, preset="fast", seed=1, held=HeldBack(held))
     assert drawn[2].tried == named[2].tried
     with pytest.raises(ValueError, match="select"):
-        build_item_table(users, select=sparse.csr_matrix((1, 1), dtype=np.float32))
+        build_item_table(users, held=HeldBack(sparse.csr_matrix((1, 1), dtype=np.float32)))
 
 
 def test_quality_by_hand() -> None:
@@ -214,7 +206,7 @@ def test_learned_vectors_are_taken_up_where_they_help_and_left_where_they_do_not
     for vectors, taken in ((niche, True), (noise, False)):
         pair = Pair(vectors, vectors)
         table, _, report = build_item_table(
-            users, select=held, learned=[LearnedVectors("net", pair, pair)]
+            users, held=HeldBack(held), learned=[LearnedVectors("net", pair, pair)]
         )
         assert ("net" in report.as_json()["weights"]) == taken
         assert "net" in report.tried

@@ -1,0 +1,102 @@
+"""What lately happened weighs more in a history, as far as it helps to find what came last."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from embeddings.blend import HeldBack, build_item_table, hold_back
+from embeddings.recency import order_of, weighed
+from graph.embedded_store import EmbeddedStore
+from graph.model import NO_TIME
+from graph.snapshot import take_snapshot
+from graph.weighting import weigh
+from recommender.build import RefreshConfig, build
+from tests.store_contract import events
+
+NOW = 1_760_000_000
+
+
+def matrix(rows: list[list[float]]) -> sparse.csr_matrix:
+    return sparse.csr_matrix(np.array(rows, np.float32))
+
+
+def test_the_order_counts_what_came_earlier_and_moments_are_shared():
+    likes = matrix([[1, 1, 1, 1], [0, 2, 0, 2], [0, 0, 0, 0]])
+    at = np.array([50, 10, 50, NO_TIME, 7, 3], np.int64)
+    assert order_of(likes, at).toarray().tolist() == [[3, 2, 3, 1], [0, 2, 0, 1], [0, 0, 0, 0]]
+
+
+def test_weights_fall_with_the_number_of_later_entries():
+    likes = matrix([[1, 1, 2, 1]])
+    order = matrix([[3, 2, 3, 1]])
+    # Two are the last; two came after the second, three after the first.
+    expected = [1, 3**-0.5, 2, 4**-0.5]
+    np.testing.assert_allclose(weighed(likes, order, 0.5).toarray()[0], expected, rtol=1e-6)
+    assert (weighed(likes, order, 0.0) != likes).nnz == 0
+    part = matrix([[1, 0, 0, 1]])  # of a part only what is in it counts
+    np.testing.assert_allclose(weighed(part, order, 1.0).toarray()[0], [1, 0, 0, 0.5])
+
+
+def test_nothing_that_is_asked_for_changes_the_inputs():
+    likes, at = matrix([[1, 1, 0, 1, 1]]), np.array([4, 3, 2, 1], np.int64)
+    order = order_of(likes, at)
+    before = likes.copy(), order.copy()
+    weighed(likes, order, 0.5)
+    build_item_table(likes, held=HeldBack(hold_back(likes, 0)[1], order=order))
+    assert (likes != before[0]).nnz == (order != before[1]).nnz == 0
+
+
+def walkers(moved: bool) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """1,200 users: 15 items of one niche of 25, and 8 of another; if `moved`, these came later."""
+    rng = np.random.default_rng(5)
+    likes = np.zeros((1200, 150), np.float32)
+    at = np.zeros((1200, 150), np.int64)
+    for user in range(1200):
+        one, other = rng.choice(6, 2, replace=False)
+        visits = np.concatenate(
+            [25 * one + rng.permutation(25)[:15], 25 * other + rng.permutation(25)[:8]]
+        )
+        likes[user, visits] = 1
+        at[user, visits if moved else rng.permutation(visits)] = np.arange(1, 24)
+    users = sparse.csr_matrix(likes)
+    return users, order_of(users, at[likes > 0])
+
+
+@pytest.mark.parametrize(("moved", "recent"), [(True, True), (False, False)])
+def test_recency_is_taken_up_where_tastes_move_and_left_where_they_do_not(moved, recent):
+    users, order = walkers(moved)
+    _, _, report = build_item_table(
+        users, preset="fast", held=HeldBack(hold_back(users, 1)[1], order=order)
+    )
+    assert "recency +0.1" in report.tried
+    found = report.recipe.recency_exponent
+    assert found >= 0.75 if recent else found <= 0.2
+    assert report.as_json()["recency_exponent"] == found
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_release_weighs_histories_only_where_most_events_have_a_time(dated, tmp_path):
+    users, order = walkers(moved=True)
+    rows = users.tocoo()
+    at = np.asarray(order[rows.row, rows.col]).ravel().astype(int) + 1_700_000_000
+    told = [
+        {"user": f"u{user:04}", "item": f"i{item:03}"}
+        | ({"at": int(when)} if dated or user < 600 else {})
+        for user, item, when in zip(rows.row, rows.col, at, strict=True)
+    ]
+    with closing(EmbeddedStore(tmp_path / "store.sqlite")) as store:
+        store.apply(events(*told))
+        snapshot = take_snapshot(store)
+    config = RefreshConfig(preset="fast")
+    made = build(snapshot, weigh(snapshot, config.weighting, NOW), config, lambda _: None)
+    weights = made.arrays["histories.values"].reshape(1200, 23)
+    if dated:
+        assert made.manifest["item_table"]["recency_exponent"] > 0
+        assert (weights.max(axis=1) == 1).all()
+        assert (weights.min(axis=1) <= 23**-0.3).all()
+    else:
+        assert (weights == 1).all()
+    counts = np.asarray(users.sum(axis=0)).ravel()
+    assert (made.arrays["popularity"] == counts[counts > 0]).all()  # who is recent, not what
