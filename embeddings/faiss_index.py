@@ -21,6 +21,7 @@ LINKS = 32  # per node of the HNSW graph: arXiv:1603.09320, M
 BUILD_WIDTH = 120  # efConstruction
 SEARCH_WIDTH = 128  # efSearch
 PLAIN_BUILD_WIDTH = 40  # of the graph that proposes for every row once
+ROWS_AT_ONCE = 65_536  # of those that ask for proposals: their answers are 64-bit rows
 LOW_SELECTIVITY = 0.1  # below this share of allowed rows HNSW is asked for more, then not at all
 
 
@@ -147,11 +148,14 @@ def likely_neighbours(
         index.hnsw.efConstruction = PLAIN_BUILD_WIDTH
         index.add(np.ascontiguousarray(others[asked], np.float32))
         index.hnsw.efSearch = 2 * width
-        scores, found = index.search(np.ascontiguousarray(vectors, np.float32), width + 1)
+        near = np.full((len(vectors), width), -1, np.int32)
+        for begin in range(0, len(vectors), ROWS_AT_ONCE):
+            part = np.ascontiguousarray(vectors[begin : begin + ROWS_AT_ONCE], np.float32)
+            scores, found = index.search(part, width + 1)
+            rows = np.where((found >= 0) & (scores > 0), asked[found], -1)
+            rows[rows == np.arange(begin, begin + len(part))[:, None]] = -1
+            order = np.argsort(rows < 0, axis=1, kind="stable")[:, :width]
+            near[begin : begin + len(part)] = np.take_along_axis(rows, order, axis=1)
     finally:
         faiss.omp_set_num_threads(before)
-    rows = np.where(found >= 0, asked[found], -1)
-    own = np.arange(len(vectors))[:, None]
-    rows = np.where((scores > 0) & (rows != own), rows, -1)
-    order = np.argsort(rows < 0, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(rows, order, axis=1).astype(np.int32)
+    return near
