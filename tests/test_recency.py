@@ -12,6 +12,7 @@ from graph.embedded_store import EmbeddedStore
 from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
+from loaders.ingest import read_tables
 from recommender.build import RefreshConfig, build
 from tests.store_contract import events
 
@@ -100,3 +101,13 @@ def test_a_release_weighs_histories_only_where_most_events_have_a_time(dated, tm
         assert (weights == 1).all()
     counts = np.asarray(users.sum(axis=0)).ravel()
     assert (made.arrays["popularity"] == counts[counts > 0]).all()  # who is recent, not what
+
+
+def test_the_order_of_a_list_stands_for_time_and_its_test_part_comes_later(tmp_path):
+    (tmp_path / "train.txt").write_text("0 7 3 5\n1 3 9\n")
+    (tmp_path / "test.txt").write_text("0 1 2\n1 4\n")
+    tables, rejects = read_tables([tmp_path], "lightgcn", now=NOW)
+    assert not rejects
+    told = sorted(tables["events"].to_pylist(), key=lambda event: event["at"])
+    visits = {user: [e["item"] for e in told if e["user"] == user] for user in ("0", "1")}
+    assert visits == {"0": ["7", "3", "5", "1", "2"], "1": ["3", "9", "4"]}
