@@ -195,12 +195,9 @@ def fit_blend(
     if held.order is not None:
         by_order = recency_judge(fit, held.select, held.order, sample, seed, threads, held.seen)
         scores = fitted.calibrated(blended, recipe)
-        recent = {e: replace(recipe, recency_exponent=e) for e in RECENCY}
-        recipe = _worthiest(
-            recent, "recency", RECENCY_COST,
-            lambda one: by_order(fitted.supports, scores, one.recency_exponent), tried,
-            RECENCY_EXPONENT,
-        )  # fmt: skip
+        recipe = _with_best_recency(
+            recipe, lambda one: by_order(fitted.supports, scores, one.recency_exponent), tried
+        )
         say(f"recency: exponent {recipe.recency_exponent:g}")
     return BlendReport(recipe, int(judge.users.size), tried)
 
@@ -246,6 +243,15 @@ def _with_best_exponents(
     recipe = _worthiest(history, "history", HISTORY_COST, quality, tried)
     target = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
     return _worthiest(target, "popularity", POPULARITY_COST, quality, tried)
+
+
+def _with_best_recency(
+    recipe: Recipe,
+    quality: Callable[[Recipe], tuple[float, float]],
+    tried: dict[str, tuple[float, float]],
+) -> Recipe:
+    recent = {e: replace(recipe, recency_exponent=e) for e in RECENCY}
+    return _worthiest(recent, "recency", RECENCY_COST, quality, tried, RECENCY_EXPONENT)
 
 
 def _worthiest(

@@ -1,6 +1,5 @@
-"""Everything a release serves, computed from a weighted graph as plain named arrays."""
+"""Everything a release serves, learned from a weighted graph or taken from it."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -8,22 +7,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse import csr_array
 
 from embeddings.blend import HeldBack, build_item_table, without
 from embeddings.embedder import Embedder, EmbeddingGraph, Embeddings
 from embeddings.recency import order_of, weighed
 from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe
 from graph.errors import InputError
-from graph.model import NO_TIME, tag_parts
+from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs
-from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh_tags
-from recommender.release import matrix_arrays, text_arrays, vocabulary_arrays
+from recommender.graph_arrays import Arrays, attribute_columns, graph_arrays
 from recommender.split import SELECT, Pairs, pair_parts, relevant_pairs
 
-Arrays = dict[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
 Preset = Literal["default", "fast", "graph"]
 Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from everything
@@ -31,7 +27,6 @@ Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from ev
 SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
 LIKENESS_DIMENSIONS = 32  # of the vectors that tell how alike two items of a list are
-MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
 DATED = 0.9  # share of the pairs that must have a time before their order means something
 GRAPH_FUSION = 0.05  # of a graph preset's vector source, before its weight is fitted
 
@@ -97,6 +92,7 @@ def build(
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
         trained = _graph_vectors(graph, without_select, select, config, say)
+    seen = sparse.csr_matrix(graph.user_seen + graph.user_hides)
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
@@ -104,12 +100,7 @@ def build(
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
-        held=HeldBack(
-            select,
-            sparse.csr_matrix(graph.user_seen + graph.user_hides),
-            features_of(without_select),
-            order,
-        ),
+        held=HeldBack(select, seen, features_of(without_select), order),
         recipe=recipe,
         threads=config.threads,
         start=start,
@@ -126,12 +117,11 @@ def build(
         vectors[name] = _ranked(made)
         arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
         reports[name] = made.report
-    histories = user_items
-    if order is not None:
-        histories = weighed(user_items, order, report.recipe.recency_exponent)
-    arrays |= _graph_arrays(snapshot, graph, histories)
+    exponent = report.recipe.recency_exponent
+    histories = user_items if order is None else weighed(user_items, order, exponent)
+    arrays |= graph_arrays(snapshot, graph, histories)
     arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
-    attribute_arrays, attributes = _attributes(snapshot)
+    attribute_arrays, attributes = attribute_columns(snapshot)
     arrays |= attribute_arrays
     weights = {name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors}
     return Built(
@@ -247,137 +237,6 @@ def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(
         made.items if made.item_outputs is None else made.item_outputs, np.float32
     )
-
-
-def _graph_arrays(
-    snapshot: GraphSnapshot, graph: WeightedGraph, histories: sparse.csr_matrix
-) -> Arrays:
-    """Ids, cards, `histories` (u, i) as they are weighed, tags, domains, popularity and times."""
-    names = [tag_parts(key)[1] for key in snapshot.tags]
-    tag_names = Vocabulary.of(names)
-    popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
-    blocked = csr_array(graph.user_seen + graph.user_hides)
-    titles = snapshot.item_titles.to_pylist()
-    attributes = snapshot.item_attributes.to_pylist()
-    cards = [
-        f'{{"title": {json.dumps(title)}, "attributes": {text}}}'
-        for title, text in zip(titles, attributes, strict=True)
-    ]
-    return {
-        **vocabulary_arrays("users", snapshot.users),
-        **vocabulary_arrays("items", snapshot.items),
-        **vocabulary_arrays("tags", snapshot.tags),
-        **vocabulary_arrays("domains", graph.domains),
-        **vocabulary_arrays("tag_names", tag_names),
-        "tag_name_rows": tag_names.rows(names).astype(np.int32),
-        **text_arrays("cards", cards),
-        **matrix_arrays("histories", csr_array(histories)),
-        "histories.kinds": _history_kinds(snapshot, graph.user_items),
-        **matrix_arrays("blocked", blocked),
-        **matrix_arrays("hides", graph.user_hides),
-        **_item_users(graph.user_items),
-        **_item_relations(snapshot),
-        **matrix_arrays("item_tags", graph.item_tags),
-        "item_tags.given": _given(snapshot, graph.item_tags),
-        **_carriers(snapshot),
-        **matrix_arrays("tag_items", csr_array(graph.item_tags.T)),
-        **matrix_arrays("item_domains", graph.item_domains),
-        **matrix_arrays("domain_items", csr_array(graph.item_domains.T)),
-        "popularity": popularity,
-        "rarity": rarity(popularity),
-        "created_at": snapshot.item_created_at,
-        "hidden": snapshot.item_hidden,
-    }
-
-
-def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(i,) 0 for the most popular item, 1 for one that nobody chose; logarithmic between."""
-    top = float(np.log1p(popularity.max(initial=0)))
-    return (1 - np.log1p(popularity) / (top or 1)).astype(np.float32)
-
-
-def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArray[np.int32]:
-    """What each entry of the histories tells the user did: the first kind of the pair."""
-    count = len(snapshot.items)
-    events = snapshot.events
-    keys = events.user.astype(np.int64) * count + events.item
-    users = np.repeat(np.arange(user_items.shape[0]), np.diff(user_items.indptr))
-    entries = users * count + user_items.indices
-    if len(entries) == 0:
-        return np.zeros(0, np.int32)
-    return events.kind[np.searchsorted(keys, entries)]
-
-
-def _item_users(user_items: csr_array) -> Arrays:
-    """Who chose each item, for counts of people in reasons: rows of users, ascending."""
-    columns = user_items.tocsc()
-    columns.sort_indices()
-    return {
-        "item_users.indptr": columns.indptr.astype(np.int64),
-        "item_users.indices": columns.indices.astype(np.int32),
-    }
-
-
-def _item_relations(snapshot: GraphSnapshot) -> Arrays:
-    """Relations between items as reasons tell of them: targets and kinds by source."""
-    links = snapshot.item_relations
-    return {
-        "relations.indptr": np.searchsorted(links.source, np.arange(len(snapshot.items) + 1)),
-        "relations.indices": links.target,
-        "relations.kinds": links.kind,
-    }
-
-
-def _carriers(snapshot: GraphSnapshot) -> Arrays:
-    """The items of every tag, for filters: also of tags too rare or common to be learned from."""
-    events = snapshot.events
-    written = (events.tag >= 0) & snapshot.user_consents[events.user]
-    tags = np.concatenate([snapshot.item_tags.target, events.tag[written]]).astype(np.int64)
-    items = np.concatenate([snapshot.item_tags.source, events.item[written]])
-    count = max(len(snapshot.items), 1)
-    pairs = np.unique(tags * count + items)
-    return {
-        "carriers.indptr": np.searchsorted(pairs, np.arange(len(snapshot.tags) + 1) * count),
-        "carriers.indices": (pairs % count).astype(np.int32),
-    }
-
-
-def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
-    """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
-    count = len(snapshot.tags)
-    items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))
-    given = snapshot.item_tags.source.astype(np.int64) * count + snapshot.item_tags.target
-    return np.isin(items * count + item_tags.indices, given)
-
-
-def _attributes(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
-    """Columns of the attributes that most items have: numbers, or words as codes."""
-    rows = [json.loads(text) for text in snapshot.item_attributes.to_pylist()]
-    counts: dict[str, int] = {}
-    for row in rows:
-        for name in row:
-            counts[name] = counts.get(name, 0) + 1
-    kept = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_ATTRIBUTES]
-    arrays: Arrays = {}
-    manifest: dict[str, Any] = {}
-    for place, name in enumerate(sorted(kept)):
-        values = [row.get(name) for row in rows]
-        numeric = all(v is None or _is_number(v) for v in values)
-        manifest[name] = {"place": place, "numeric": numeric}
-        if numeric:
-            numbers = [np.nan if value is None else float(value) for value in values]
-            arrays[f"attribute{place}.values"] = np.array(numbers, np.float64)
-            continue
-        words = [None if value is None else str(value) for value in values]
-        vocabulary = Vocabulary.of(word for word in words if word is not None)
-        arrays |= vocabulary_arrays(f"attribute{place}.words", vocabulary)
-        codes = [-1 if word is None else vocabulary.row(word) for word in words]
-        arrays[f"attribute{place}.codes"] = np.array(codes, np.int32)
-    return arrays, manifest
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _counts(snapshot: GraphSnapshot, graph: WeightedGraph) -> dict[str, int]:

@@ -27,7 +27,8 @@ from embeddings.item_table import ItemTable
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from recommender.build import SPECTRAL, Arrays, Built, Say
+from recommender.build import SPECTRAL, Built, Say
+from recommender.graph_arrays import Arrays
 from recommender.new_items import PLACING
 from recommender.release import vocabulary_arrays
 from recommender.title_words import title_words
