@@ -18,8 +18,8 @@ from api.routes import cypher, items, recommendations, releases, segments
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
-from recommender.recommend import Recommender
-from recommender.request import Request
+from recommender.ranking.request import Request
+from recommender.serving.recommend import Recommender
 
 VERSION = "1"
 PROBLEMS = (400, 403, 404, 405, 413, 415, 500, 503)

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from api.settings import Settings
 from graph.errors import SettingError
-from recommender.home import Home
+from recommender.releases.home import Home
 
 if TYPE_CHECKING:
-    from graph.console import Console
+    from graph.explore.console import Console
     from graph.store import GraphStore
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -35,11 +35,11 @@ def open_store(settings: Settings) -> "GraphStore":
         StoreError: it cannot be opened.
     """
     if settings.store == "embedded":
-        from graph.embedded_store import EmbeddedStore  # a server never opens a store
+        from graph.stores.embedded_store import EmbeddedStore  # a server never opens a store
 
         return EmbeddedStore(open_home(settings).store)
     if urlsplit(settings.store).scheme in NEO4J_SCHEMES:
-        from graph.neo4j_store import Neo4jStore  # workers and most commands never need it
+        from graph.stores.neo4j_store import Neo4jStore  # workers and most commands never need it
 
         return Neo4jStore(
             settings.store,
@@ -57,7 +57,7 @@ def open_store(settings: Settings) -> "GraphStore":
 
 def open_live(settings: Settings) -> "Live":
     """The current release of the home, to be asked for recommendations."""
-    from recommender.live import Live  # a load or a status needs none of it
+    from recommender.serving.live import Live  # a load or a status needs none of it
 
     return Live(Home(settings.home))
 
@@ -70,7 +70,7 @@ def open_console(settings: Settings) -> "Console":
     Raises:
         SettingError: a Neo4j store without a password.
     """
-    from graph.console import Console, Target
+    from graph.explore.console import Console, Target
 
     home = open_home(settings)
     if settings.store == "embedded":

@@ -6,7 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.inputs import checked
 from api.schemas import LiveAnswer, NoQuery, ReadyAnswer
-from recommender.live import Live
+from recommender.serving.live import Live
 
 TAG = Tag(name="health", description="For load balancers and supervisors.")
 

@@ -5,8 +5,8 @@ import unicodedata
 from pydantic import Field
 
 from api.schemas import MOST_ITEMS, FilterBody, Ids, Strict
-from recommender.filter_language import parse_conditions
-from recommender.request import NEUTRAL, NewItem, Request
+from recommender.ranking.filter_language import parse_conditions
+from recommender.ranking.request import NEUTRAL, NewItem, Request
 
 LONGEST_TITLE = 2000  # characters
 

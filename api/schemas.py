@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import strict_json
-from graph.cypher_guard import LONGEST_QUERY
-from recommender.filter_language import parse_conditions
-from recommender.request import Filter, Part, Request, session
-from recommender.subjects import MOST_MEMBERS
+from graph.explore.cypher_guard import LONGEST_QUERY
+from recommender.ranking.filter_language import parse_conditions
+from recommender.ranking.request import Filter, Part, Request, session
+from recommender.serving.subjects import MOST_MEMBERS
 
 MOST_ITEMS = 200  # in one list
 MOST_SUBJECTS = 1_000  # in one request

@@ -4,11 +4,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from graph.embedded_store import EmbeddedStore
 from graph.snapshot import GraphSnapshot, take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.ingest import load
-from recommender.build import RefreshConfig
-from recommender.evaluation import HeldOut, cut, given_part
+from recommender.evaluation.evaluate import HeldOut, cut, given_part
+from recommender.learning.build import RefreshConfig
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NOW = 1_760_000_000

@@ -24,11 +24,11 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import _sets
 from graph.weighting import weigh
-from recommender.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
-from recommender.build import RefreshConfig
-from recommender.evaluation import Steps, evaluate, known_truth
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
+from recommender.evaluation.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
+from recommender.evaluation.evaluate import Steps, evaluate, known_truth
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import build_release
+from recommender.serving.recommend import Recommender
 
 METRICS = ("recall@20", "ndcg@20")
 SHOWN = ("tail_ndcg@20", "coverage")

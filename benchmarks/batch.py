@@ -12,10 +12,10 @@ from typing import Any
 from api.cli.recommend import write_all
 from benchmarks._sets import NOW, SETS, chosen, whole
 from graph.weighting import weigh
-from recommender.build import RefreshConfig
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.request import NEUTRAL, Request
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import build_release
+from recommender.ranking.request import NEUTRAL, Request
+from recommender.serving.recommend import Recommender
 
 SHOWN = 20
 BUDGET = 5000  # users a second on 2 threads, for gowalla

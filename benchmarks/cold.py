@@ -27,22 +27,22 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from benchmarks import _sets
-from embeddings.fold_in import fold_in_users
+from embeddings.vectors.fold_in import fold_in_users
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
-from recommender import metrics
-from recommender.baselines import FAMILIES, binary, rank_all, tuned
-from recommender.build import RefreshConfig
-from recommender.filters import Filters
-from recommender.fold_in_arrays import known_features, map_arrays
-from recommender.new_items import NewItems
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.release import Release
-from recommender.request import NEUTRAL, Filter, NewItem, Request
-from recommender.split import cold_items
+from recommender.evaluation.baselines import FAMILIES, binary, rank_all, tuned
+from recommender.learning.build import RefreshConfig
+from recommender.learning.fold_in_arrays import known_features, map_arrays
+from recommender.learning.refresh import build_release
+from recommender.measures import metrics
+from recommender.measures.split import cold_items
+from recommender.ranking.filters import Filters
+from recommender.ranking.request import NEUTRAL, Filter, NewItem, Request
+from recommender.releases.release import Release
+from recommender.serving.new_items import NewItems
+from recommender.serving.recommend import Recommender
 
 FIRST = (1, 2, 3, 5, 10)
 NEIGHBOURS = 100
@@ -111,7 +111,7 @@ def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Row
 
 def _by_network(release: Release, whole: GraphSnapshot, graph: WeightedGraph) -> Release:
     """The release with the map that a HeteroConv network learns in place of the ridge's."""
-    from embeddings.gnn_embedder import fit_inductive
+    from embeddings.vectors.gnn_embedder import fit_inductive
 
     known = known_features(whole, graph)
     features = {k: part[known.items] for k, part in known.features.items() if part.shape[1]}

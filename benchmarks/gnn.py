@@ -15,8 +15,8 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.node2vec import GOWALLA, gowalla, planted, show
-from embeddings.embedder import EmbeddingGraph, Embeddings
-from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
+from embeddings.vectors.embedder import EmbeddingGraph, Embeddings
+from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
 
 _UNITS = {"K": 1_000, "M": 1_000_000}
 

@@ -18,15 +18,15 @@ import numpy as np
 
 from benchmarks import _sets
 from graph.weighting import weigh
-from recommender import metrics
-from recommender.build import RefreshConfig
-from recommender.candidates import Subjects
-from recommender.evaluation import cut, known_truth
-from recommender.interests import interests_of, shares_of_interests, voices
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.request import NEUTRAL, Request
-from recommender.subjects import SubjectReader
+from recommender.evaluation.evaluate import cut, known_truth
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import build_release
+from recommender.measures import metrics
+from recommender.ranking.candidates import Subjects
+from recommender.ranking.interests import interests_of, shares_of_interests, voices
+from recommender.ranking.request import NEUTRAL, Request
+from recommender.serving.recommend import Recommender
+from recommender.serving.subjects import SubjectReader
 
 SHOWN = 20
 MOST_USERS = 3000  # asked

@@ -19,8 +19,8 @@ from pathlib import Path
 import neo4j
 import pyarrow as pa
 
-from graph.neo4j_store import Neo4jStore
 from graph.snapshot import take_snapshot
+from graph.stores.neo4j_store import Neo4jStore
 from loaders.synthetic import generate
 
 MERGE = """UNWIND $rows AS row

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from embeddings.embedder import EmbeddingGraph, adjacency
-from embeddings.node2vec_embedder import Node2VecConfig, Node2VecEmbedder, visit_frequencies
-from embeddings.skipgram import train
-from embeddings.walks import WalkConfig, prepare, walk_blocks
+from embeddings.vectors.embedder import EmbeddingGraph, adjacency
+from embeddings.vectors.node2vec_embedder import Node2VecConfig, Node2VecEmbedder, visit_frequencies
+from embeddings.vectors.skipgram import train
+from embeddings.vectors.walks import WalkConfig, prepare, walk_blocks
 
 GOWALLA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gowalla-lightgcn"
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.candidates import Ranking
-from recommender.ranking import shares_of
-from recommender.rerank import BLUR, DEFAULT_PROFILE, DPP, OWN, Profile, Traits, rerank
+from recommender.ranking.candidates import Ranking
+from recommender.ranking.ranker import shares_of
+from recommender.ranking.rerank import BLUR, DEFAULT_PROFILE, DPP, OWN, Profile, Traits, rerank
 
 ITEMS, WIDTH, POOL, SHOWN, DOMAINS = 20_000, 32, 300, 20, 20
 PROFILES = {

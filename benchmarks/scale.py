@@ -29,11 +29,11 @@ from graph.model import SCHEMAS
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from loaders.synthetic import END, Synthetic, generate
-from recommender.build import RefreshConfig
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.release import open_release
-from recommender.request import Request
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import build_release
+from recommender.ranking.request import Request
+from recommender.releases.release import open_release
+from recommender.serving.recommend import Recommender
 
 PER_ITEM = 10  # events
 SHOWN = 20

@@ -19,24 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from graph.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from loaders.ingest import load
 from loaders.synthetic import generate
-from recommender import metrics
-from recommender.build import RefreshConfig, build
-from recommender.evaluation import cut, known_truth
-from recommender.fold_in_arrays import with_new_items
-from recommender.profile_learning import Look, candidates
-from recommender.profiles import SEGMENTS
-from recommender.recommend import Recommender
-from recommender.refresh import write
-from recommender.release import open_release
-from recommender.request import DEFAULT
-from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
-from recommender.segment_settings import SegmentSettings
-from recommender.segment_step import add_segments
+from recommender.evaluation.evaluate import cut, known_truth
+from recommender.learning.build import RefreshConfig, build
+from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.profile_learning import Look, candidates
+from recommender.learning.refresh import write
+from recommender.learning.segment_step import add_segments
+from recommender.measures import metrics
+from recommender.ranking.request import DEFAULT
+from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
+from recommender.releases.release import open_release
+from recommender.segments.settings import SegmentSettings
+from recommender.serving.profiles import SEGMENTS
+from recommender.serving.recommend import Recommender
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = {

@@ -22,13 +22,13 @@ from benchmarks import _sets
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.weighting import Weighting, weigh
-from recommender import metrics
-from recommender.build import RefreshConfig
-from recommender.evaluation import HeldOut, known_truth
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.request import NEUTRAL
-from recommender.weighting_tuning import tune_weighting
+from recommender.evaluation.evaluate import HeldOut, known_truth
+from recommender.evaluation.weighting_tuning import tune_weighting
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import build_release
+from recommender.measures import metrics
+from recommender.ranking.request import NEUTRAL
+from recommender.serving.recommend import Recommender
 
 SHOWN = 20
 DEFAULT_SETS = ["citeulike", "lastfm", "movielens"]

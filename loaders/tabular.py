@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from graph.batch import REQUIRED
 from graph.errors import InputError
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
+from graph.stores.batch import REQUIRED
 from loaders.format import Format, Options, Source
 from loaders.lines import blocks, first_line, opened
 from loaders.records import (

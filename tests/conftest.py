@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import Synthetic, generate
-from recommender.build import RefreshConfig
-from recommender.home import Home
-from recommender.recommend import Recommender
-from recommender.refresh import refresh
+from recommender.learning.build import RefreshConfig
+from recommender.releases.home import Home
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import refresh
 
 NOW = 1_760_000_000
 
@@ -48,6 +48,6 @@ def planted_home(planted, tmp_path_factory) -> Home:
 @pytest.fixture(scope="session")
 def recommender(planted_home) -> Recommender:
     """Serves the planted release."""
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
     return Live(Home(Path(planted_home.folder))).recommender()

@@ -17,7 +17,7 @@ from pathlib import Path
 import neo4j
 import pytest
 
-from graph.neo4j_store import Neo4jStore
+from graph.stores.neo4j_store import Neo4jStore
 
 HERE = Path(__file__).parent
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from embeddings.embedder import EmbeddingGraph
+from embeddings.vectors.embedder import EmbeddingGraph
 
 
 def niches(seed=0, groups=6, users=20, items=15, tags=2, stray=0.05):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embeddings.align import neighbour_overlap, rotation
+from embeddings.vectors.align import neighbour_overlap, rotation
 
 
 def test_a_turned_copy_comes_back_and_keeps_all_neighbours():

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recommender.release import activate, list_releases
+from recommender.releases.release import activate, list_releases
 
 FORBIDDEN = (
     "torch",
@@ -99,7 +99,7 @@ print(*sorted(set({FORBIDDEN!r}) & set(sys.modules)))
 
 
 def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch):
-    from recommender.home import Home
+    from recommender.releases.home import Home
 
     place = Home(home)
     monkeypatch.setenv("NICHEGRAPH_CONSOLE_ENABLED", "true")

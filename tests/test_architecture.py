@@ -14,14 +14,14 @@ ROOMS = {  # third party -> files that may import it
     "flask_openapi3": "api/",
     "granian": "api/server.py",
     "typer": "api/cli/",
-    "neo4j": "graph/neo4j_",
-    "faiss": "embeddings/faiss_index.py",
-    "torch": "embeddings/gnn_",
-    "torch_geometric": "embeddings/gnn_",
-    "node2vec": "embeddings/node2vec_embedder.py",
+    "neo4j": ("graph/stores/neo4j_", "graph/explore/neo4j_reader.py"),
+    "faiss": "embeddings/indexes/faiss_index.py",
+    "torch": "embeddings/vectors/gnn_",
+    "torch_geometric": "embeddings/vectors/gnn_",
+    "node2vec": "embeddings/vectors/node2vec_embedder.py",
     "gensim": "benchmarks/",
-    "ladybug": "graph/",
-    "sklearn": "recommender/segment",
+    "ladybug": "graph/explore/",
+    "sklearn": "recommender/segments/",
 }
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

@@ -3,10 +3,12 @@
 import numpy as np
 from scipy import sparse
 
-from embeddings import cold_items, scorers
-from embeddings.cold_items import content, with_cold_items
-from embeddings.item_table import ItemTable, score_history
-from recommender.title_words import title_words
+from embeddings.item_item import cold_items
+
+from embeddings.item_item import scorers
+from embeddings.item_item.cold_items import content, with_cold_items
+from embeddings.item_item.item_table import ItemTable, score_history
+from recommender.releases.title_words import title_words
 from tests.planted import niches
 
 

@@ -13,8 +13,8 @@ from neo4j_fixture import missing, servers
 from store_contract import batch_of_everything
 
 from api.settings import Settings
-from graph.embedded_store import EmbeddedStore
-from graph.neo4j_store import Neo4jStore
+from graph.stores.embedded_store import EmbeddedStore
+from graph.stores.neo4j_store import Neo4jStore
 from graph.snapshot import take_snapshot
 
 ROOT = Path(__file__).parents[1]

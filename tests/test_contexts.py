@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from graph.errors import SettingError
-from recommender.contexts import Context, features, fitted
-from recommender.recommend import Recommender
-from recommender.request import Request
-from recommender.rerank import Profile
-from recommender.rules_check import check_rules
-from recommender.segment_settings import parse_segment_settings
+from recommender.ranking.contexts import Context, features, fitted
+from recommender.serving.recommend import Recommender
+from recommender.ranking.request import Request
+from recommender.ranking.rerank import Profile
+from recommender.serving.rules_check import check_rules
+from recommender.segments.settings import parse_segment_settings
 
 NOW = 1_760_000_000
 PHONE = {"name": "phone", "when": {"device": ["phone"]}, "profile": {"long_tail": 4.0}}

@@ -6,7 +6,7 @@ import pytest
 
 from graph import convert
 from graph.convert import all_nodes_csr, ego_network, network, to_graphml
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
 from graph.snapshot import take_snapshot

@@ -5,10 +5,10 @@ import small_world
 
 from api.app import create_app
 from api.settings import load_settings
-from graph.embedded_store import EmbeddedStore
-from recommender.build import RefreshConfig
-from recommender.home import Home
-from recommender.refresh import refresh
+from graph.stores.embedded_store import EmbeddedStore
+from recommender.learning.build import RefreshConfig
+from recommender.releases.home import Home
+from recommender.learning.refresh import refresh
 
 COUNT = "MATCH (u:User) RETURN count(u) AS n"
 

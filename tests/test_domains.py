@@ -5,7 +5,7 @@ import random
 import pytest
 
 from graph.domains import derive_domains
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
 from tests.store_contract import events

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from graph import embedded_store
-from graph.embedded_store import APPLICATION_ID, MIGRATIONS, EmbeddedStore
+from graph.stores import embedded_store
+from graph.stores.embedded_store import APPLICATION_ID, MIGRATIONS, EmbeddedStore
 from graph.errors import StoreAway, StoreError, StoreForeign
 from graph.model import table
 from graph.snapshot import take_snapshot
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Applies the batches of its part one by one, in an order of its own, and says each that is done.
 WRITER = """
 import sys
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 path, part, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 store = EmbeddedStore(path)

@@ -8,10 +8,10 @@ from scipy.sparse import csr_array
 
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from recommender import ratings
-from recommender.baselines import Baseline
-from recommender.evaluation import HeldOut, Steps, evaluate, known_truth, table_rows
-from recommender.ratings import Ratings
+from recommender.evaluation.evaluate import ratings
+from recommender.evaluation.baselines import Baseline
+from recommender.evaluation.evaluate import HeldOut, Steps, evaluate, known_truth, table_rows
+from recommender.evaluation.ratings import Ratings
 
 
 @dataclass

@@ -7,17 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import NotFound
 from graph.model import table
 from loaders.ingest import load
-from recommender.build import RefreshConfig
-from recommender.explain import contributions
-from recommender.home import Home
-from recommender.live import Live
-from recommender.recommend import Recommender
-from recommender.refresh import refresh
-from recommender.request import Request
+from recommender.learning.build import RefreshConfig
+from recommender.serving.explain import contributions
+from recommender.releases.home import Home
+from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import refresh
+from recommender.ranking.request import Request
 from data import shared_data
 
 NOW = 1_760_000_000
@@ -218,7 +218,7 @@ def test_why_answers_strangers_and_seen_items(recommender, planted):
 @pytest.mark.parametrize("item", ["b", "c", "d", "e"])
 def test_the_cypher_shows_the_path(small, item):
     pytest.importorskip("ladybug", reason="needs the extra explore")
-    from graph.console import Console, Target
+    from graph.explore.console import Console, Target
 
     home, recommender = small
     asked = recommender.why("me", item, now=NOW)["cypher"]

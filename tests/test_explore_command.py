@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import explore
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
-from recommender.home import Home
+from recommender.releases.home import Home
 
 
 @pytest.fixture(scope="module")

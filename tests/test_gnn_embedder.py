@@ -6,10 +6,10 @@ from scipy import sparse
 
 torch = pytest.importorskip("torch")
 
-from embeddings import gnn_embedder as gnn
-from embeddings.embedder import EmbeddingGraph, Embeddings
-from embeddings.fold_in import fold_in_item, fold_in_users
-from embeddings.gnn_embedder import GnnConfig, GnnEmbedder
+from embeddings.vectors import gnn_embedder as gnn
+from embeddings.vectors.embedder import EmbeddingGraph, Embeddings
+from embeddings.vectors.fold_in import fold_in_item, fold_in_users
+from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
 from graph.errors import SettingError
 from tests.planted import neighbours_in_niche, niches
 

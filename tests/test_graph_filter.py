@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings import graph_filter as gf
-from embeddings.spectrum import spectral_scores, spectrum
+from embeddings.item_item import graph_filter as gf
+from embeddings.item_item.spectrum import spectral_scores, spectrum
 
 
 def ratings(users: int = 40, items: int = 25, seed: int = 0) -> sparse.csr_matrix:

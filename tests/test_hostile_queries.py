@@ -16,13 +16,13 @@ import pytest
 import small_world
 from console_server import module, started
 
-from graph import console as console_module
-from graph.console import Console, Limits, Target
-from graph.embedded_store import EmbeddedStore
+from graph.explore import console as console_module
+from graph.explore.console import Console, Limits, Target
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import QueryRefused
 from graph.findings import save_findings
-from graph.ladybug_graph import GraphFile
-from graph.questions import questions
+from graph.explore.ladybug_graph import GraphFile
+from graph.explore.questions import questions
 from graph.snapshot import take_snapshot
 
 HERE = Path(__file__).parent / "hostile"
@@ -103,7 +103,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(server):
-    from graph.neo4j_store import Neo4jStore
+    from graph.stores.neo4j_store import Neo4jStore
 
     for _ in range(60):
         store = Neo4jStore(server.uri, "neo4j", module().PASSWORD, "neo4j", deadline=20)
@@ -249,7 +249,7 @@ def test_the_server_is_not_harmed(on_server, store, scene):
 @pytest.mark.neo4j
 def test_the_plan_alone_refuses_what_writes_reads_files_or_calls(server, store, scene, sampled):
     """The second layer, without the first: EXPLAIN and the list of operators."""
-    from graph.neo4j_reader import Reader
+    from graph.explore.neo4j_reader import Reader
 
     reader = Reader(server.uri, "neo4j", module().PASSWORD, "neo4j", SECONDS)
     before = take_snapshot(store).fingerprint

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from embeddings.faiss_index import FaissIndex
-from embeddings.index import ExactIndex, recall_by_distance
+from embeddings.indexes.faiss_index import FaissIndex
+from embeddings.indexes.index import ExactIndex, recall_by_distance
 from graph.errors import ReleaseError
 
 
@@ -83,7 +83,7 @@ class TestSmallFaissIndex(VectorIndexContract):
 class TestApproximateFaissIndex(VectorIndexContract):
     @pytest.fixture(autouse=True)
     def always_approximate(self, monkeypatch):
-        monkeypatch.setattr("embeddings.faiss_index.EXACT_PRODUCTS", 0)
+        monkeypatch.setattr("embeddings.indexes.faiss_index.EXACT_PRODUCTS", 0)
 
     def build(self, vectors):
         index = FaissIndex.build(vectors, exact_products=0)

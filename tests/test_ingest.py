@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv as arrow_csv
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, TooManyRejects
 from graph.snapshot import take_snapshot
 from loaders import duplicates, staging
@@ -262,7 +262,7 @@ print(report.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 LOAD = """
 import sys
 from pathlib import Path
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.ingest import load
 home = Path(sys.argv[1])
 load([home / "events.csv"], "table", EmbeddedStore(home / "graph.sqlite"),

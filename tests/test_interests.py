@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from loaders.synthetic import HEAD_DOMAIN, generate
-from recommender.build import RefreshConfig
-from recommender.candidates import Subjects, from_table
-from recommender.home import Home
-from recommender.interests import (
+from recommender.learning.build import RefreshConfig
+from recommender.ranking.candidates import Subjects, from_table
+from recommender.releases.home import Home
+from recommender.ranking.interests import (
     APART,
     FEWEST_ITEMS,
     MOST,
@@ -30,11 +30,11 @@ from recommender.interests import (
     shown_first,
     voices,
 )
-from recommender.live import Live
-from recommender.recommend import Recommender
-from recommender.refresh import refresh
-from recommender.request import Filter, Request
-from recommender.rules import parse_rules
+from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import refresh
+from recommender.ranking.request import Filter, Request
+from recommender.serving.rules import parse_rules
 from tests.test_any_request import requests
 
 NOW = 1_760_000_000
@@ -268,7 +268,7 @@ def test_a_niche_that_the_list_forgot_is_in_it(serving, niches):
 
 
 def test_interests_without_words_are_named_by_titles(serving, niches, monkeypatch):
-    monkeypatch.setattr("recommender.interest_words.CARRIED", 2.0)
+    monkeypatch.setattr("recommender.serving.interest_words.CARRIED", 2.0)
     _, session = of_niches(niches, (14, 6))
     answer = serving.recommend([Request(items=session, n=10, interests=True)], now=NOW)[0]
     names = {one.interest for one in answer.items}

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.blend import HeldBack, build_item_table, hold_back
-from embeddings.item_table import (
+from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
+from embeddings.item_item.item_table import (
     ItemTable,
     contributions,
     score_history,
     transpose,
     truncate,
 )
-from embeddings.judge import Judge, top_quality
-from embeddings.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
+from embeddings.item_item.judge import Judge, top_quality
+from embeddings.item_item.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
 
 
 def planted(users: int = 120, items: int = 60, seed: int = 3) -> sparse.csr_matrix:

@@ -5,15 +5,16 @@ import pytest
 from scipy import sparse
 
 from benchmarks import scale
-from embeddings import blend, scorers
-from embeddings.blend import build_item_table, hold_back
-from embeddings.faiss_index import likely_neighbours
-from embeddings.graph_filter import vector_supports
-from embeddings.judge import Judge
+from embeddings.item_item import blend
+from embeddings.item_item import scorers
+from embeddings.item_item.blend import build_item_table, hold_back
+from embeddings.indexes.faiss_index import likely_neighbours
+from embeddings.item_item.graph_filter import vector_supports
+from embeddings.item_item.judge import Judge
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from loaders.synthetic import END, generate
-from recommender.build import RefreshConfig
+from recommender.learning.build import RefreshConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
-from recommender.build import RefreshConfig
-from recommender.evaluation import cut, evaluate_snapshot
-from recommender.refresh import build_release
+from recommender.learning.build import RefreshConfig
+from recommender.evaluation.evaluate import cut, evaluate_snapshot
+from recommender.learning.refresh import build_release
 from tests.conftest import NOW
 
 CONFIG = RefreshConfig(preset="fast", threads=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.format import Options
 from loaders.ingest import load, read_tables
 from loaders.registry import FORMATS, sniff

@@ -5,10 +5,10 @@ from data import shared_data
 from neo4j_fixture import address  # noqa: F401 - fixture
 
 from api.cli.main import run
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
-from recommender.home import Home
-from recommender.live import Live
+from recommender.releases.home import Home
+from recommender.serving.live import Live
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.long]
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import StoreContract, batch_of_everything, events, facts
 
-from graph import neo4j_writing
-from graph.cypher import CONSTRAINTS, SCHEMA_VERSION
-from graph.embedded_store import EmbeddedStore
+from graph.stores import neo4j_writing
+from graph.stores.cypher import CONSTRAINTS, SCHEMA_VERSION
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import StoreForeign
 from graph.findings import NEAR, SEGMENTS, Findings
 from graph.model import SCHEMAS, table
@@ -265,7 +265,7 @@ def part(number):
 
 def load_all(uri, user, password, database):
     """What the killed process runs (see the end of this file)."""
-    from graph.neo4j_store import Neo4jStore
+    from graph.stores.neo4j_store import Neo4jStore
 
     store = Neo4jStore(uri, user, password, database, deadline=20.0)
     print("ready", flush=True)
@@ -340,7 +340,7 @@ def test_a_server_killed_at_random_moments_has_lost_and_doubled_nothing(
 
 SNAPSHOT = """
 import resource, sys
-from graph.neo4j_store import Neo4jStore
+from graph.stores.neo4j_store import Neo4jStore
 from graph.snapshot import take_snapshot
 from loaders.synthetic import generate
 store = Neo4jStore(*sys.argv[1:], deadline=60.0)

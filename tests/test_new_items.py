@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embeddings.fold_in import RELATED, fold_in_item
-from embeddings.inductive import InductiveMap, fit_ridge
-from graph.embedded_store import EmbeddedStore
+from embeddings.vectors.fold_in import RELATED, fold_in_item
+from embeddings.vectors.inductive import InductiveMap, fit_ridge
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, ReleaseError
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from loaders.synthetic import generate
-from recommender.build import RefreshConfig
-from recommender.recommend import Recommender
-from recommender.refresh import build_release
-from recommender.release import open_release, seal
-from recommender.request import Filter, NewItem, Request
+from recommender.learning.build import RefreshConfig
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import build_release
+from recommender.releases.release import open_release, seal
+from recommender.ranking.request import Filter, NewItem, Request
 from scipy import sparse
 from tests.conftest import NOW
 from tests.planted import niches
@@ -267,8 +267,8 @@ def test_learning_and_asking_need_no_torch():
 import sys
 import numpy as np
 from scipy import sparse
-from embeddings.inductive import fit_ridge
-import recommender.refresh, recommender.recommend
+from embeddings.vectors.inductive import fit_ridge
+import recommender.learning.refresh, recommender.serving.recommend
 fit_ridge({"tags": sparse.eye(3, format="csr")}, np.eye(3, dtype=np.float32))
 print(*{"torch", "torch_geometric", "sklearn"} & set(sys.modules))
 """

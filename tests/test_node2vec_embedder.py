@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embeddings.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
+from embeddings.vectors.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
 from graph.errors import SettingError
 from tests.planted import neighbours_in_niche, niches
 

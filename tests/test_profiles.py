@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from graph.errors import InputError, SettingError
-from recommender.candidates import Ranking
-from recommender.live import Live
-from recommender.profile_learning import learn
-from recommender.profiles import Profiles
-from recommender.recommend import Recommender
-from recommender.request import Request
-from recommender.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
-from recommender.segment_report import curves, draw_curves
-from recommender.segment_settings import (
+from recommender.ranking.candidates import Ranking
+from recommender.serving.live import Live
+from recommender.learning.profile_learning import learn
+from recommender.serving.profiles import Profiles
+from recommender.serving.recommend import Recommender
+from recommender.ranking.request import Request
+from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
+from recommender.segments.report import curves, draw_curves
+from recommender.segments.settings import (
     SegmentSettings,
     load_segment_settings,
     parse_segment_settings,

@@ -5,13 +5,18 @@ import random
 import pytest
 import small_world
 
-from graph.console import Console, Target
-from graph.drawing import draw, parts
-from graph.embedded_store import EmbeddedStore
+from graph.explore.console import Console, Target
+from graph.explore.drawing import draw, parts
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.findings import save_findings
-from graph.questions import filled, question, questions
-from graph.why_cypher import through_people, through_relation, through_tag, through_written_tag
+from graph.explore.questions import filled, question, questions
+from graph.explore.why_cypher import (
+    through_people,
+    through_relation,
+    through_tag,
+    through_written_tag,
+)
 
 QUESTIONS = questions()
 

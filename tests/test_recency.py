@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.blend import HeldBack, build_item_table, hold_back
-from embeddings.recency import order_of, weighed
-from graph.embedded_store import EmbeddedStore
+from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
+from embeddings.item_item.recency import order_of, weighed
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from loaders.ingest import read_tables
-from recommender.build import RefreshConfig, build
+from recommender.learning.build import RefreshConfig, build
 from tests.store_contract import events
 
 NOW = 1_760_000_000

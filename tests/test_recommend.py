@@ -5,17 +5,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
-from recommender.build import RefreshConfig
-from recommender.candidates import Ranking, Subjects, from_table
-from recommender.explain import contributions
-from recommender.home import Home
-from recommender.recommend import Recommender
-from recommender.refresh import refresh
-from recommender.request import Filter, Request
-from recommender.rules import parse_rules
+from recommender.learning.build import RefreshConfig
+from recommender.ranking.candidates import Ranking, Subjects, from_table
+from recommender.serving.explain import contributions
+from recommender.releases.home import Home
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import refresh
+from recommender.ranking.request import Filter, Request
+from recommender.serving.rules import parse_rules
 
 NOW = 1_760_000_000
 
@@ -190,7 +190,7 @@ def test_a_batch_is_its_requests_one_by_one(recommender, planted):
 
 
 def test_erased_users_are_strangers(planted_home, planted):
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
     user = planted.answers.users[0]
     release = Live(planted_home).recommender().release

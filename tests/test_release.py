@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from graph.errors import NotFound, ReleaseError
-from recommender.home import Home
-from recommender.live import CHECK_SECONDS, Live
-from recommender.release import (
+from recommender.releases.home import Home
+from recommender.serving.live import CHECK_SECONDS, Live
+from recommender.releases.release import (
     activate,
     collect_leftovers,
     current,
@@ -136,8 +136,8 @@ def test_no_release_yet_says_what_to_do(home):
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from recommender.home import Home
-from recommender.release import *
+from recommender.releases.home import Home
+from recommender.releases.release import *
 home = Home(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**6):

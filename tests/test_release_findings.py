@@ -6,12 +6,12 @@ import small_world
 from api.bootstrap import open_console
 from api.cli.main import run
 from api.settings import load_settings
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.findings import load_findings
-from recommender.build import RefreshConfig
-from recommender.home import Home
-from recommender.refresh import refresh
-from recommender.release_findings import NEAREST, findings_of
+from recommender.learning.build import RefreshConfig
+from recommender.releases.home import Home
+from recommender.learning.refresh import refresh
+from recommender.releases.findings import NEAREST, findings_of
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_erasing_deletes_the_copies_and_the_findings(home):
 
 def test_an_erased_id_is_one_line_whatever_it_holds(home):
     """U+2028 ends a line for some readers; the id is the same in either Unicode form."""
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
     assert run(["--home", str(home.folder), "erase", "a\u2028b"]) == 0
     assert run(["--home", str(home.folder), "erase", "e\u0301"]) == 0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from graph.errors import InputError
-from recommender.households import OTHERS, fair_order
-from recommender.pages import ROTATION, item_sums, rotation, variety
-from recommender.request import SESSION_SHARE, Filter, Part, Request, session
+from recommender.serving.households import OTHERS, fair_order
+from recommender.ranking.pages import ROTATION, item_sums, rotation, variety
+from recommender.ranking.request import SESSION_SHARE, Filter, Part, Request, session
 
 NOW = 1_760_000_000
 
@@ -269,8 +269,8 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     import pyarrow.parquet as pq
 
     from api.cli.main import run
-    from recommender.batch import all_lists
-    from recommender.recommend import Recommender
+    from recommender.serving.batch import all_lists
+    from recommender.serving.recommend import Recommender
 
     home = ["--home", str(planted_home.folder), "recommend", "--all", "-n", "5"]
     for form in ("parquet", "jsonl"):
@@ -300,10 +300,10 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
 
 def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     """With rules, each of all users' lists is what the user's own request gives."""
-    from recommender.batch import all_lists
-    from recommender.recommend import Recommender
-    from recommender.rules import parse_rules
-    from recommender.segment_settings import parse_segment_settings
+    from recommender.serving.batch import all_lists
+    from recommender.serving.recommend import Recommender
+    from recommender.serving.rules import parse_rules
+    from recommender.segments.settings import parse_segment_settings
 
     items = recommender.release.items
     said = {

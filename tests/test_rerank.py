@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recommender.candidates import Ranking
-from recommender.ranking import shares_of
-from recommender.rerank import (
+from recommender.ranking.candidates import Ranking
+from recommender.ranking.ranker import shares_of
+from recommender.ranking.rerank import (
     BLUR,
     DPP,
     FRESH_DAYS,

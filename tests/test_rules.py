@@ -14,11 +14,11 @@ from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
 from graph.errors import InputError, SettingError
-from recommender.live import CHECK_SECONDS
-from recommender.recommend import Recommender
-from recommender.request import Filter, Request
-from recommender.rules import load_rules, parse_rules
-from recommender.rules_check import check_rules, without_effect
+from recommender.serving.live import CHECK_SECONDS
+from recommender.serving.recommend import Recommender
+from recommender.ranking.request import Filter, Request
+from recommender.serving.rules import load_rules, parse_rules
+from recommender.serving.rules_check import check_rules, without_effect
 
 NOW = 1_760_000_000
 DAY = 86_400
@@ -274,7 +274,7 @@ def test_a_file_that_is_asked_for_must_be_there(planted_home, tmp_path, capsys):
 
 
 def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(planted_home, planted):
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
     user, ticks = planted.answers.users[0], iter(range(100))
     live, heard = Live(planted_home, clock=lambda: next(ticks)), []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recommender.segment_prediction import calibration, forecast
+from recommender.segments.prediction import calibration, forecast
 
 
 def drawn(users, seed, *, signal):

@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import SettingError
 from graph.model import NO_TIME, table
 from graph.snapshot import drop_pairs, take_snapshot
 from graph.weighting import Weighting, weigh
-from recommender.build import RefreshConfig
-from recommender.home import Home
-from recommender.recommend import Recommender
-from recommender.refresh import refresh
-from recommender.request import Request
-from recommender.segment_features import Catalogue, History, Layout, Scale, behaviour
-from recommender.segment_rules import All, Any, Condition, Not, parse_rule
-from recommender.segment_settings import METHODS, SegmentSettings
-from recommender.segment_view import of_user
-from recommender.segments import Asked, Segments, assigned_in, find_segments
+from recommender.learning.build import RefreshConfig
+from recommender.releases.home import Home
+from recommender.serving.recommend import Recommender
+from recommender.learning.refresh import refresh
+from recommender.ranking.request import Request
+from recommender.segments.features import Catalogue, History, Layout, Scale, behaviour
+from recommender.segments.rules import All, Any, Condition, Not, parse_rule
+from recommender.segments.settings import METHODS, SegmentSettings
+from recommender.serving.segment_view import of_user
+from recommender.segments.grouping import Asked, Segments, assigned_in, find_segments
 
 NOW = 1_760_000_000
 DAY, HOUR = 86_400, 3_600
@@ -101,7 +101,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grouped(home):
-    from recommender.live import Live
+    from recommender.serving.live import Live
 
     return Live(home).recommender()
 
@@ -180,7 +180,7 @@ def test_the_report_says_what_was_tried_and_what_matters(snapshot):
 
 
 def test_without_scikit_learn_everyone_is_one_segment_and_it_says_so(snapshot, monkeypatch):
-    monkeypatch.setitem(sys.modules, "recommender.segment_learning", None)
+    monkeypatch.setitem(sys.modules, "recommender.segments.clusters", None)
     found = found_in(snapshot, SegmentSettings())
     assert found.manifest["names"] == ["everyone"]
     assert "nichegraph[train]" in found.manifest["note"]
@@ -239,7 +239,7 @@ def test_a_worker_assigns_without_scikit_learn(grouped, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "recommender.segment_learning", None)
+    monkeypatch.setitem(sys.modules, "recommender.segments.clusters", None)
     many = {f"i{n:02}": 1.0 for n in range(12)}
     answer = Recommender(grouped.release).recommend([Request(items=many)], now=NOW)[0]
     assert answer.segment in grouped.release.manifest["segments"]["names"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embeddings.skipgram import SkipgramConfig, _negative_table, train
+from embeddings.vectors.skipgram import SkipgramConfig, _negative_table, train
 from graph.errors import SettingError
 
 

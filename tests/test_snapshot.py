@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import NO_ROW, NO_TIME, table, tag_key
 from graph.snapshot import EventColumns, drop_pairs, take_snapshot
 from graph.vocabulary import Vocabulary

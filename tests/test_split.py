@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from graph.model import NO_TIME
 from graph.vocabulary import Vocabulary
-from recommender import split
+from recommender.measures import split
 
 
 def pairs_of(histories, at=None, seed=0):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from api.cli.main import run
-from embeddings import graph_filter as gf
-from embeddings.spectrum import spectrum
-from embeddings.align import neighbour_overlap
-from graph.embedded_store import EmbeddedStore
+from embeddings.item_item import graph_filter as gf
+from embeddings.item_item.spectrum import spectrum
+from embeddings.vectors.align import neighbour_overlap
+from graph.stores.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
 from graph.vocabulary import Vocabulary
 from graph.weighting import weigh
-from recommender.build import Built, RefreshConfig, build
-from recommender.home import Home
-from recommender.refresh import fingerprint, refresh
-from recommender.stability import drift_of, parent_of, start_of, turned
+from recommender.learning.build import Built, RefreshConfig, build
+from recommender.releases.home import Home
+from recommender.learning.refresh import fingerprint, refresh
+from recommender.learning.stability import drift_of, parent_of, start_of, turned
 from tests.conftest import NOW
 from tests.planted import niches
 

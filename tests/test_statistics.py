@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import small_world
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.statistics import gini, statistics

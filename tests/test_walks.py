@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from embeddings.walks import WalkConfig, prepare, walk, walk_blocks
+from embeddings.vectors.walks import WalkConfig, prepare, walk, walk_blocks
 from graph.errors import SettingError
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import SettingError
 from graph.model import table, tag_key
 from graph.snapshot import drop_pairs, take_snapshot

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from api.cli.main import run
-from graph.embedded_store import EmbeddedStore
+from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.weighting import Weighting, load_weighting, parse_weighting, weigh
 from graph.weighting_file import weighting_toml
-from recommender.evaluation import cut
-from recommender.build import RefreshConfig
-from recommender.home import Home
-from recommender.split import GATE, pair_parts, relevant_pairs
-from recommender.weighting_trial import trial_of
-from recommender.weighting_tuning import KEPT, NOTHING, tune_weighting
+from recommender.evaluation.evaluate import cut
+from recommender.learning.build import RefreshConfig
+from recommender.releases.home import Home
+from recommender.measures.split import GATE, pair_parts, relevant_pairs
+from recommender.evaluation.weighting_trial import trial_of
+from recommender.evaluation.weighting_tuning import KEPT, NOTHING, tune_weighting
 from tests.conftest import NOW
 
 NICHES, OF_NICHE, USERS, OF_RAFFLE = 8, 25, 360, 40

@@ -11,7 +11,7 @@ from api.cli.recommend import show_answer
 from api.cli.refresh import publish
 from api.settings import Settings, load_settings
 from graph.errors import InputError
-from recommender.request import Request
+from recommender.ranking.request import Request
 
 SHOWN_USERS = 3
 

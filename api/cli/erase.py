@@ -27,7 +27,7 @@ def erase(
     \b
     nichegraph erase alice
     """
-    from graph.copies import forget
+    from graph.explore.copies import forget
 
     settings = load_settings(ctx.obj)
     user = unicodedata.normalize("NFC", user)

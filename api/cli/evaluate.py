@@ -105,10 +105,10 @@ def on_files(
     item_options: Any,
 ) -> dict[str, Any]:
     """Evaluate a given split, `parts` with train, test and items, in a temporary home."""
-    from graph.embedded_store import EmbeddedStore
     from graph.snapshot import take_snapshot
+    from graph.stores.embedded_store import EmbeddedStore
     from loaders.ingest import load
-    from recommender.evaluation import Steps, evaluate_snapshot, given_part
+    from recommender.evaluation.evaluate import Steps, evaluate_snapshot, given_part
 
     moment = now()
     steps = Steps(step)
@@ -145,7 +145,7 @@ def on_files(
 def _on_store(
     settings: Settings, config: Any, split: str | None, baselines: bool
 ) -> dict[str, Any]:
-    from recommender.evaluation import evaluate_store
+    from recommender.evaluation.evaluate import evaluate_store
 
     if split is not None and split not in SPLITS:
         raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
@@ -167,7 +167,7 @@ def _on_store(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from recommender.evaluation import table_rows
+    from recommender.evaluation.evaluate import table_rows
 
     columns, rows = table_rows(result)
     show_table("", columns, rows)

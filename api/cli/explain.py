@@ -34,7 +34,7 @@ def explain(
     """
     told = open_live(load_settings(ctx.obj)).recommender().why(user, item, now=now())
     if picture is not None:
-        from graph.drawing import draw  # needs the extra explore
+        from graph.explore.drawing import draw  # needs the extra explore
 
         draw([[step for reason in told["reasons"] for step in _steps(reason["path"])]], picture)
     if as_json:
@@ -54,7 +54,7 @@ def explain(
 
 
 def _steps(path: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    """Nodes and links of a path as `graph.drawing` takes them."""
+    """Nodes and links of a path as `graph.explore.drawing` takes them."""
     nodes = [part for part in path if "node" in part]
     if any(part.get("of") in ("you", "one of you") for part in path):
         nodes = [{"node": "User", "text": "you", "id": "you"}, *nodes]

@@ -12,10 +12,10 @@ import typer
 from api.bootstrap import open_console
 from api.cli.output import plain, say, show_json, show_table
 from api.settings import load_settings
-from graph.console import Console, QueryResult
-from graph.drawing import draw
 from graph.errors import InputError, NichegraphError
-from graph.questions import filled, question, questions
+from graph.explore.console import Console, QueryResult
+from graph.explore.drawing import draw
+from graph.explore.questions import filled, question, questions
 
 FORMATS = ("table", "json", "csv")
 HELP = """A query is one line; it may end in a semicolon.

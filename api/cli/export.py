@@ -35,7 +35,7 @@ def export(
     from graph.convert import ego_network, network, to_graphml
     from graph.snapshot import take_snapshot
     from graph.weighting import load_weighting, weigh
-    from recommender.home import Home
+    from recommender.releases.home import Home
 
     around = [(kind, name) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name]
     if len(around) > 1:

@@ -32,7 +32,7 @@ def migrate(
     \b
     nichegraph migrate --from embedded --to bolt://localhost:7687
     """
-    from graph.migrate import migrate as copy
+    from graph.stores.migrate import migrate as copy
 
     if source == target:
         raise InputError(f"--from and --to are the same store: {source}")

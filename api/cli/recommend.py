@@ -11,12 +11,12 @@ from api import strict_json
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
-from recommender.filter_language import parse_conditions
-from recommender.request import NEUTRAL, Answer, Filter, NewItem, Request
-from recommender.request import session as weighted
+from recommender.ranking.filter_language import parse_conditions
+from recommender.ranking.request import NEUTRAL, Answer, Filter, NewItem, Request
+from recommender.ranking.request import session as weighted
 
 if TYPE_CHECKING:
-    from recommender.recommend import Recommender
+    from recommender.serving.recommend import Recommender
 
 Form = Literal["parquet", "jsonl"]
 
@@ -178,7 +178,7 @@ def write_all(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from recommender.batch import all_lists
+    from recommender.serving.batch import all_lists
 
     release, lists, aside = recommender.release, 0, out.with_name(f"{out.name}.part")
     items = pa.array(release.items)

@@ -11,8 +11,8 @@ from api.settings import Settings, load_settings
 from graph.errors import InputError
 
 if TYPE_CHECKING:
-    from graph.neo4j_store import Neo4jStore
-    from recommender.build import Preset, RefreshConfig
+    from graph.stores.neo4j_store import Neo4jStore
+    from recommender.learning.build import Preset, RefreshConfig
 
 PRESETS = ("fast", "default", "graph")
 
@@ -40,7 +40,7 @@ def refresh(
     nichegraph refresh --preset fast --seed 7
     nichegraph refresh --write-back
     """
-    from recommender.release import list_releases
+    from recommender.releases.release import list_releases
 
     settings = load_settings(ctx.obj)
     name = publish(settings, preset, seed, write_back=write_back)
@@ -60,7 +60,7 @@ def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = Fa
         InputError: no such preset, or a store that nothing can be written back to.
         GateRefused: the new release is worse than what is served.
     """
-    from recommender.refresh import refresh as make_release
+    from recommender.learning.refresh import refresh as make_release
 
     if write_back and settings.store == "embedded":
         raise InputError(
@@ -73,7 +73,7 @@ def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = Fa
     try:
         release = make_release(store, home, config, now=now(), say=step)
         if write_back:
-            from recommender.release_findings import findings_of
+            from recommender.releases.findings import findings_of
 
             step("writing what was found back into the store")
             cast("Neo4jStore", store).write_back(findings_of(release), release.name)
@@ -89,8 +89,8 @@ def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
         InputError: no such preset, or a weighting file with a wrong key.
     """
     from graph.weighting import Weighting, load_weighting
-    from recommender.build import RefreshConfig
-    from recommender.home import Home
+    from recommender.learning.build import RefreshConfig
+    from recommender.releases.home import Home
 
     if preset not in PRESETS:
         raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")

@@ -44,8 +44,8 @@ def segments(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from recommender.segment_report import draw_users
-    from recommender.segment_view import of_user, overview
+    from recommender.segments.report import draw_users
+    from recommender.serving.segment_view import of_user, overview
 
     live = open_live(load_settings(ctx.obj))
     recommender = live.recommender()
@@ -83,7 +83,7 @@ def curve(
     nichegraph segments curve
     nichegraph segments curve --segment "night-time, few domains" --picture curve.svg
     """
-    from recommender.segment_report import curves, draw_curves
+    from recommender.segments.report import curves, draw_curves
 
     release = open_live(load_settings(ctx.obj)).recommender().release
     found = curves(release, segment)

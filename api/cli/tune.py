@@ -12,7 +12,7 @@ from api.settings import load_settings
 from graph.errors import InputError
 
 if TYPE_CHECKING:
-    from recommender.weighting_tuning import Tuned
+    from recommender.evaluation.weighting_tuning import Tuned
 
 
 def register(cli: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def weighting(
     """
     from graph.snapshot import take_snapshot
     from graph.weighting import load_weighting
-    from recommender.weighting_tuning import tune_weighting
+    from recommender.evaluation.weighting_tuning import tune_weighting
 
     settings = load_settings(ctx.obj)
     home = open_home(settings)

@@ -8,7 +8,7 @@ from api.bootstrap import now
 from api.inputs import checked
 from api.new_item import NewItemBody
 from api.schemas import ItemPath, ListAnswer, ListQuery, TagQuery
-from recommender.live import Live
+from recommender.serving.live import Live
 
 TAG = Tag(name="items", description="The catalogue, seen from an item, a tag or as a whole.")
 

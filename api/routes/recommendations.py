@@ -17,7 +17,7 @@ from api.schemas import (
     WhyPath,
 )
 from api.settings import Settings
-from recommender.live import Live
+from recommender.serving.live import Live
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
 

@@ -6,8 +6,8 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.inputs import checked
 from api.schemas import NoQuery, ReleasesAnswer
-from recommender.live import Live
-from recommender.release import list_releases
+from recommender.releases.release import list_releases
+from recommender.serving.live import Live
 
 TAG = Tag(name="releases", description="What was published, oldest first.")
 

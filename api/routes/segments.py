@@ -8,9 +8,9 @@ from api.bootstrap import now
 from api.inputs import about_similar_users, checked
 from api.schemas import CountQuery, SegmentsAnswer, SegmentsQuery, SimilarUsersAnswer, UserPath
 from api.settings import Settings
-from recommender.live import Live
-from recommender.segment_view import of_user, overview
-from recommender.similar_users import similar_users
+from recommender.serving.live import Live
+from recommender.serving.segment_view import of_user, overview
+from recommender.serving.similar_users import similar_users
 
 TAG = Tag(name="segments", description="How users are grouped, and what lists are made for.")
 

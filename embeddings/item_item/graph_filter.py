@@ -1,0 +1,387 @@
+"""Item-item scores learned without gradient steps: co-occurrence and local ridges.
+
+All read X = Du^-a R Di^-b, where R is users x items with weighted tags as further rows (what
+shares a tag is as if one more person had both). Item rows of every result are columns of R.
+
+- `co_occurrence_supports`: the strongest X'X per target item;
+- `local_ridge`: for each target the ridge regression of its column on its support only: EASE
+  (arXiv:1905.03375) where only co-occurring items may have weight, in linear memory.
+
+Spectra of the same graph are in `spectrum`. Blocks of targets are independent, so the
+results do not depend on `threads`.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import sparse
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+TAG_DEGREES = (2, 2000)
+"""A tag on one item links nothing, one on very many says nothing and costs its degree squared."""
+
+
+@dataclass(frozen=True)
+class NormalisedGraph:
+    """X = Du^-a R Di^-b both ways round, and the item degrees that undo Di."""
+
+    rows: sparse.csr_matrix  # (u + f, i)
+    columns: sparse.csr_matrix  # (i, u + f)
+    item_degrees: Floats  # (i,), at least 1
+
+
+def add_feature_rows(
+    user_items: sparse.csr_matrix, feature_rows: sparse.csr_matrix | None, weight: float = 1.0
+) -> sparse.csr_matrix:
+    """The users' rows (u, i) with the usable feature rows (f, i) below, times `weight`."""
+    users = sparse.csr_matrix(user_items, dtype=np.float32)
+    if feature_rows is None or weight <= 0:
+        return users
+    features = sparse.csr_matrix(feature_rows, dtype=np.float32)
+    if features.shape[1] != users.shape[1]:
+        raise ValueError(f"features have {features.shape[1]} items, users {users.shape[1]}")
+    degrees = np.diff(features.indptr)
+    usable = (degrees >= TAG_DEGREES[0]) & (degrees <= TAG_DEGREES[1])
+    return sparse.csr_matrix(sparse.vstack([users, features[usable] * np.float32(weight)]))
+
+
+def normalise(
+    rows: sparse.csr_matrix, row_exponent: float = 0.5, item_exponent: float = 0.5
+) -> NormalisedGraph:
+    """Divide by powers of the degrees (sums of weights, at least 1); weights must be positive."""
+    matrix = sparse.csr_matrix(rows, dtype=np.float32, copy=True)
+    matrix.sum_duplicates()
+    row_degrees = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)
+    item_degrees = np.maximum(np.asarray(matrix.sum(axis=0)).ravel(), 1.0).astype(np.float32)
+    matrix.data *= np.repeat(row_degrees**-row_exponent, np.diff(matrix.indptr)).astype(np.float32)
+    matrix.data *= (item_degrees**-item_exponent)[matrix.indices]
+    columns = sparse.csr_matrix(matrix.T)
+    columns.sort_indices()
+    return NormalisedGraph(matrix, columns, item_degrees)
+
+
+def co_occurrence_supports(
+    graph: NormalisedGraph, width: int, threads: int = 1, gains: Floats | None = None
+) -> Rows:
+    """For each item the `width` others with the largest (X'X) x gain, strongest first, -1 padded.
+
+    `gains` (i,) are of the others, 1 when not given. Returns int32 (i, width). Time is the sum of
+    squared row degrees.
+    """
+    weights = np.ones(graph.columns.shape[0], np.float32) if gains is None else gains
+    supports = np.full((graph.columns.shape[0], width), -1, np.int32)
+
+    def block(low: int, high: int) -> None:
+        _co_occurrence(*_parts(graph), weights, supports, low, high)
+
+    in_blocks(block, supports.shape[0], threads)
+    return supports
+
+
+def vector_supports(
+    vectors: Floats,
+    width: int,
+    block_size: int = 512,
+    others: Floats | None = None,
+    threads: int = 1,
+) -> Rows:
+    """For each item the `width` others with the largest inner product: int32 (i, width), exact.
+
+    `others` (i, d) are the vectors on the other side; the same when not given.
+
+    Quadratic in the items: memory is `block_size` rows of scores a thread, time i^2 d.
+    """
+    items = vectors.shape[0]
+    right = vectors if others is None else others
+    supports = np.full((items, width), -1, np.int32)
+
+    def block(low: int, high: int) -> None:
+        for begin in range(low * block_size, min(high * block_size, items), block_size):
+            scores = vectors[begin : begin + block_size] @ right.T  # (b, d) @ (d, i) -> (b, i)
+            _strongest_per_row(scores, supports, begin)
+
+    in_blocks(block, -(-items // block_size), threads)  # whole blocks: rounding depends on them
+    return supports
+
+
+def merge_supports(first: Rows, second: Rows) -> Rows:
+    """All of `first` and what `second` adds, row by row: int32 (i, c1 + c2), -1 at the end."""
+    merged = np.full((first.shape[0], first.shape[1] + second.shape[1]), -1, np.int32)
+    _merge(first, second, merged)
+    return merged
+
+
+def vector_scores(vectors: Floats, others: Floats, supports: Rows, threads: int = 1) -> Floats:
+    """The products of each row of `vectors` and its supports' rows of `others`: float32 (i, c)."""
+    scores = np.zeros(supports.shape, np.float32)
+
+    def block(low: int, high: int) -> None:
+        _inner_products(others, vectors, supports, scores, low, high)
+
+    if vectors.size:
+        in_blocks(block, supports.shape[0], threads)
+    return scores
+
+
+def local_ridge(
+    graph: NormalisedGraph, supports: Rows, penalty: float, threads: int = 1, steps: int = 10
+) -> Floats:
+    """Weights w of (A + penalty * m I) w = b per target: float32 (i, c), 0 at padding.
+
+    A is X'X over the target's support, b its column for the target, m the mean diagonal of X'X,
+    so that one penalty means the same on every data set. Solved by `steps` conjugate-gradient
+    steps; with a strong penalty ten are plenty, and stopping early only regularises more.
+    """
+    weights = np.zeros(supports.shape, np.float32)
+    items = supports.shape[0]
+    mean = float(np.square(graph.rows.data, dtype=np.float64).sum()) / max(items, 1)
+    ridge = np.float32(max(penalty * mean, 1e-6))
+
+    def block(low: int, high: int) -> None:
+        _ridge(graph.rows.shape[0], *_parts(graph)[3:], supports, weights, ridge, steps, low, high)
+
+    in_blocks(block, items, threads)
+    return weights
+
+
+def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> None:
+    """Call `work(low, high)` over 0..count, on at most `threads` threads; results must not meet."""
+    if count == 0:
+        return
+    if threads <= 1:
+        work(0, count)
+        return
+    edges = np.unique(np.linspace(0, count, threads * 8 + 1).astype(np.int64))
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(work, int(low), int(high)) for low, high in pairwise(edges)]
+        for block in running:
+            block.result()
+
+
+def _parts(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
+    rows, columns = graph.rows, graph.columns
+    return (
+        rows.indptr.astype(np.int64),
+        rows.indices,
+        rows.data,
+        columns.indptr.astype(np.int64),
+        columns.indices,
+        columns.data,
+    )
+
+
+@njit(cache=True, nogil=True)
+def push_strongest(heap_scores, heap_rows, size, score, row):  # type: ignore[no-untyped-def]
+    """Offer one entry to a heap with the weakest on top; returns the new size. Ties: first wins."""
+    if size < len(heap_scores):
+        at = size
+        while at > 0 and heap_scores[(at - 1) >> 1] > score:
+            heap_scores[at] = heap_scores[(at - 1) >> 1]
+            heap_rows[at] = heap_rows[(at - 1) >> 1]
+            at = (at - 1) >> 1
+        heap_scores[at] = score
+        heap_rows[at] = row
+        return size + 1
+    if score <= heap_scores[0]:
+        return size
+    return _sift(heap_scores, heap_rows, size, score, row)
+
+
+@njit(cache=True, nogil=True)
+def _sift(heap_scores, heap_rows, size, score, row):  # type: ignore[no-untyped-def]
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and heap_scores[child + 1] < heap_scores[child]:
+            child += 1
+        if heap_scores[child] >= score:
+            break
+        heap_scores[at] = heap_scores[child]
+        heap_rows[at] = heap_rows[child]
+        at = child
+    heap_scores[at] = score
+    heap_rows[at] = row
+    return size
+
+
+@njit(cache=True, nogil=True)
+def empty_heap(heap_scores, heap_rows, size, rows_out, scores_out):  # type: ignore[no-untyped-def]
+    """Write the heap's entries strongest first; the heap is spent."""
+    while size > 0:
+        size -= 1
+        rows_out[size] = heap_rows[0]
+        scores_out[size] = heap_scores[0]
+        if size > 0:
+            _sift(heap_scores, heap_rows, size, heap_scores[size], heap_rows[size])
+
+
+@njit(cache=True, nogil=True)
+def _co_occurrence(ip, ix, xv, tp, ti, tv, gains, supports, low, high):  # type: ignore[no-untyped-def]
+    width = supports.shape[1]
+    sums = np.zeros(len(tp) - 1, np.float32)
+    touched = np.empty(len(tp) - 1, np.int32)
+    heap_scores = np.empty(width, np.float32)
+    heap_rows = np.empty(width, np.int32)
+    spare = np.empty(width, np.float32)
+    for target in range(low, high):
+        count = 0
+        for e in range(tp[target], tp[target + 1]):
+            for f in range(ip[ti[e]], ip[ti[e] + 1]):
+                item = ix[f]
+                if sums[item] == 0:
+                    touched[count] = item
+                    count += 1
+                sums[item] += tv[e] * xv[f]
+        size = 0
+        for at in range(count):
+            item = touched[at]
+            if item != target and sums[item] > 0:
+                score = sums[item] * gains[item]
+                size = push_strongest(heap_scores, heap_rows, size, score, item)
+            sums[item] = 0
+        empty_heap(heap_scores, heap_rows, size, supports[target], spare)
+
+
+@njit(cache=True, nogil=True)
+def _strongest_per_row(scores, supports, low):  # type: ignore[no-untyped-def]
+    width = supports.shape[1]
+    heap_scores = np.empty(width, np.float32)
+    heap_rows = np.empty(width, np.int32)
+    spare = np.empty(width, np.float32)
+    for row in range(scores.shape[0]):
+        size = 0
+        bar = np.float32(0)  # what an entry must pass to be among the strongest
+        for item in range(scores.shape[1]):
+            if scores[row, item] > bar and item != low + row:
+                size = push_strongest(heap_scores, heap_rows, size, scores[row, item], item)
+                if size == width:
+                    bar = heap_scores[0]
+        empty_heap(heap_scores, heap_rows, size, supports[low + row], spare)
+
+
+@njit(cache=True, nogil=True)
+def _merge(first, second, merged):  # type: ignore[no-untyped-def]
+    seen_by = np.full(first.shape[0], -1, np.int32)
+    for row in range(first.shape[0]):
+        size = 0
+        for item in first[row]:
+            if item >= 0 and seen_by[item] != row:
+                seen_by[item] = row
+                merged[row, size] = item
+                size += 1
+        for item in second[row]:
+            if item >= 0 and item != row and seen_by[item] != row:
+                seen_by[item] = row
+                merged[row, size] = item
+                size += 1
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _inner_products(left, right, supports, scores, low, high):  # type: ignore[no-untyped-def]
+    for target in range(low, high):
+        for q in range(supports.shape[1]):
+            item = supports[target, q]
+            if item < 0:
+                break
+            total = np.float32(0)
+            for d in range(left.shape[1]):
+                total += left[item, d] * right[target, d]
+            scores[target, q] = total
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _ridge(rows, tp, ti, tv, supports, weights, ridge, steps, low, high):  # type: ignore[no-untyped-def]
+    width = supports.shape[1]
+    # One linked list per user row of the support items met so far: their pairs are all of A.
+    head = np.full(rows, -1, np.int32)
+    of_row = np.zeros(rows, np.float32)
+    following = np.empty(1024, np.int32)
+    entry = np.empty(1024, np.int32)
+    value = np.empty(1024, np.float32)
+    gram = np.empty((width, width), np.float32)
+    product = np.empty(width, np.float32)
+    residual = np.empty(width, np.float32)
+    direction = np.empty(width, np.float32)
+    for target in range(low, high):
+        size = 0
+        total = 0
+        while size < width and supports[target, size] >= 0:
+            item = supports[target, size]
+            total += tp[item + 1] - tp[item]
+            size += 1
+        if total > len(entry):
+            following = np.empty(2 * total, np.int32)
+            entry = np.empty(2 * total, np.int32)
+            value = np.empty(2 * total, np.float32)
+        for e in range(tp[target], tp[target + 1]):
+            of_row[ti[e]] = tv[e]
+        used = 0
+        for q in range(size):
+            for t in range(q + 1):
+                gram[q, t] = 0
+            both = np.float32(0)
+            item = supports[target, q]
+            for e in range(tp[item], tp[item + 1]):
+                row = ti[e]
+                x = tv[e]
+                both += of_row[row] * x
+                at = head[row]
+                while at >= 0:
+                    gram[q, entry[at]] += x * value[at]
+                    at = following[at]
+                gram[q, q] += x * x
+                following[used] = head[row]
+                entry[used] = q
+                value[used] = x
+                head[row] = used
+                used += 1
+            residual[q] = both
+        for q in range(size):
+            item = supports[target, q]
+            for e in range(tp[item], tp[item + 1]):
+                head[ti[e]] = -1
+            for t in range(q):
+                gram[t, q] = gram[q, t]
+            gram[q, q] += ridge
+        for e in range(tp[target], tp[target + 1]):
+            of_row[ti[e]] = 0
+        _conjugate_gradient(gram, residual, direction, product, weights[target], size, steps)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _conjugate_gradient(  # type: ignore[no-untyped-def]
+    matrix, residual, direction, product, solution, size, steps
+):
+    """Solve matrix @ solution = residual from zero; `residual` is consumed."""
+    error = np.float32(0)
+    for q in range(size):
+        direction[q] = residual[q]
+        error += residual[q] * residual[q]
+    stop = np.float32(1e-8) * error
+    for _ in range(steps):
+        if error <= stop:
+            break
+        curvature = np.float32(0)
+        for q in range(size):
+            total = np.float32(0)
+            for t in range(size):
+                total += matrix[q, t] * direction[t]
+            product[q] = total
+            curvature += total * direction[q]
+        step = error / curvature
+        before = error
+        error = np.float32(0)
+        for q in range(size):
+            solution[q] += step * direction[q]
+            residual[q] -= step * product[q]
+            error += residual[q] * residual[q]
+        for q in range(size):
+            direction[q] = residual[q] + error / before * direction[q]

@@ -1,0 +1,105 @@
+"""What lately happened says more of what comes next: histories weighed by their order.
+
+Only the order of a user's own entries counts, never how long ago they were: a session of an
+afternoon and a life of ten years are told apart by themselves. Entries of one moment count alike.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from embeddings.item_item.graph_filter import Floats, Rows
+from embeddings.item_item.judge import Judge
+
+CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
+"""Recency is judged by what of the next fifth of a user's entries is found by those before."""
+
+
+def order_of(user_items: sparse.csr_matrix, at: NDArray[np.int64]) -> sparse.csr_matrix:
+    """(u, i) float32: 1 for a user's first entry, 1 + how many came earlier for the others.
+
+    `at` (n,) is when each entry of `user_items` happened, in its order.
+    """
+    order = (1 + _before(user_items.indptr, at)).astype(np.float32)
+    made = sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
+    made.data = order
+    return made
+
+
+def weighed(
+    user_items: sparse.csr_matrix, order: sparse.csr_matrix, exponent: float
+) -> sparse.csr_matrix:
+    """(u, i) each entry times (1 + how many of the user's came later) to the power -`exponent`.
+
+    `order` (u, i) tells of every entry of `user_items` when it came, and may tell of more.
+    """
+    own = sparse.csr_matrix(user_items.sign().multiply(order))
+    own.sort_indices()
+    made = sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
+    made.sort_indices()
+    later = _before(own.indptr, -own.data)
+    made.data *= ((1.0 + later) ** -exponent).astype(np.float32)
+    return made
+
+
+def recency_judge(
+    fit: sparse.csr_matrix,
+    select: sparse.csr_matrix,
+    order: sparse.csr_matrix,
+    sample: int,
+    seed: int,
+    threads: int,
+    seen: sparse.csr_matrix | None = None,
+) -> Callable[[Rows, Floats, float], tuple[float, float]]:
+    """(NDCG@20, Recall@20) of scores, given their supports and an exponent.
+
+    At each of `CUTS` what `fit` (u, i) has of a user's entries so far, weighed by the exponent, is
+    to find what `select` (u, i) has of the next ones; `order` (u, i) tells when the entries of both
+    came. Nothing else of either, and nothing that was `seen`, is ranked.
+    """
+    asked = np.flatnonzero(np.diff(select.indptr) > 0)
+    most = len(CUTS) * sample  # few have something to be found at every cut
+    if len(asked) > most:
+        asked = np.sort(np.random.default_rng(seed).choice(asked, most, replace=False))
+    fit, select, order = fit[asked], select[asked], order[asked]
+    met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[asked].sign())
+    windows = [(_part(fit, order, 0, cut), _part(select, order, cut, cut + AHEAD)) for cut in CUTS]
+
+    def judge(supports: Rows, scores: Floats, exponent: float) -> tuple[float, float]:
+        found = [(0.0, 0.0)]
+        for known, wanted in windows:
+            one = Judge(weighed(known, order, exponent), wanted, sample, seed, threads, met)
+            if one.users.size:
+                found.append(one(supports, scores))
+        ndcg, recall = np.sum(found, axis=0) / len(CUTS)
+        return float(ndcg), float(recall)
+
+    return judge
+
+
+def _part(
+    entries: sparse.csr_matrix, order: sparse.csr_matrix, begin: float, end: float
+) -> sparse.csr_matrix:
+    """(u, i) the entries that lie between two shares of their user's all; `end` belongs to it."""
+    counts = np.diff(order.indptr)
+    place = order.data / np.repeat(counts, counts)
+    inside = order.copy()
+    inside.data = ((place > begin) & (place <= end)).astype(np.float32)
+    part = sparse.csr_matrix(entries.multiply(inside))
+    part.eliminate_zeros()
+    return part
+
+
+def _before(starts: NDArray[np.int32], values: NDArray[np.number]) -> NDArray[np.int64]:
+    """(n,) how many values of the same row (values[starts[r]:starts[r + 1]]) are smaller."""
+    rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    order = np.lexsort((values, rows))
+    place = np.arange(len(values))
+    first = np.ones(len(values), bool)  # of a run of equal values
+    first[1:] = (np.diff(rows[order]) != 0) | (np.diff(values[order]) != 0)
+    begins = np.maximum.accumulate(np.where(first, place, 0))
+    smaller = np.empty(len(values), np.int64)
+    smaller[order] = begins - np.asarray(starts)[rows[order]]
+    return smaller

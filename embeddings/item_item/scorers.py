@@ -1,0 +1,255 @@
+"""Ways to score pairs of items, each fitted once to one data set and asked for its scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from embeddings.indexes.faiss_index import likely_neighbours
+from embeddings.item_item import graph_filter as gf
+from embeddings.item_item.graph_filter import Floats, NormalisedGraph, Rows
+from embeddings.item_item.item_table import ItemTable, look_up, transpose, truncate
+from embeddings.item_item.spectrum import Spectral, spectral_scores, spectrum
+
+RIDGE_WIDTH = 200
+"""Support of each target's regression: its strongest co-occurring items; never more than the
+support of the table. As many weights are kept for each history item."""
+SPECTRUM_FEATURES = 0.3
+"""What features weigh in a spectrum, times their own weight, where they weigh anything at all. A
+ridge likes tags at several times that; singular vectors that must tell of tags as well have less
+room for what people chose, and would turn whenever a refresh chose another weight."""
+SETTLED_DIMENSIONS = 128
+SETTLING_PASSES = 5
+QUADRATIC_ITEMS = 60_000
+"""Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
+SPECTRUM_CELLS = 128_000_000
+"""Items x singular vectors: beyond, there are fewer than a scorer asks for, 128 for a million."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Rows (f, i) that items share, such as tags, and the weight the data's owner gives them."""
+
+    name: str
+    rows: sparse.csr_matrix
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a model learned of items: `inputs` of a history item times `outputs` of a target."""
+
+    inputs: Floats  # (i, d)
+    outputs: Floats  # (i, d)
+
+
+@dataclass(frozen=True)
+class LearnedVectors:
+    """One model twice: learned without the part held back, for choosing, and from everything."""
+
+    name: str
+    without_select: Pair
+    of_all: Pair
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
+
+    `strength` is the penalty of a ridge, the sharpness of a spectrum; `dimensions` belong to
+    spectral. Those of a `model` are products of its vectors.
+    """
+
+    kind: Literal["ridge", "spectral", "learned"]
+    row_exponent: float = 0.0
+    item_exponent: float = 0.0
+    strength: float = 1.0
+    dimensions: int = 0
+    model: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        if self.kind == "learned":
+            return self.model
+        fitted = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
+        return fitted + (f" d{self.dimensions}" if self.dimensions else "")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen: enough to fit the same table on other data."""
+
+    weights: tuple[tuple[Scorer, float], ...]
+    feature_weights: tuple[float, ...] = ()
+    popularity_exponent: float = 0.0
+    """Added to the exponent of the target's degree: above 0 favours the popular."""
+    support_width: int = 300
+    table_width: int = 300
+    proposal_dimensions: int = 64
+    """Of the singular vectors that propose pairs; 0: none do."""
+    history_exponent: float = 0.0
+    """The same of the history item: below 0, what few have chosen says more about who did."""
+    recency_exponent: float = 0.0
+    """See `recency.weighed`; it changes histories, not the table."""
+
+
+class Fitted:
+    """Graphs, spectra and supports of one data set under one recipe, each made once when asked."""
+
+    def __init__(
+        self,
+        users: sparse.csr_matrix,
+        features: Sequence[Feature],
+        recipe: Recipe,
+        seed: int,
+        threads: int,
+        scorers: Sequence[Scorer],
+        start: Floats | None = None,
+        learned: Mapping[str, Pair] | None = None,
+    ) -> None:
+        self._start = start
+        self._learned = dict(learned or {})
+        self._rows = self._spectral_rows = users
+        self._scorers = scorers
+        for feature, weight in zip(features, recipe.feature_weights, strict=True):
+            self._rows = gf.add_feature_rows(self._rows, feature.rows, weight)
+            least = SPECTRUM_FEATURES * feature.weight if weight else 0.0
+            self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
+        self._seed, self._threads = seed, threads
+        self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
+        self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
+        self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
+        self._spectra: dict[tuple[float, float], Spectral] = {}
+        self._ridges: dict[Scorer, ItemTable] = {}
+        self.supports = self._make_supports(recipe)
+
+    def _make_supports(self, recipe: Recipe) -> Rows:
+        """(i, c) the targets that each history item speaks for, proposed by every kind of scorer.
+
+        A ridge is fitted target by target; its strongest weights, read by history item, propose.
+        """
+        width = recipe.support_width // 2
+        graph = self.graph(0.3, 0.4)
+        gains = np.asarray(graph.item_degrees**0.4, np.float32)
+        supports = gf.co_occurrence_supports(graph, width, self._threads, gains)
+        if recipe.proposal_dimensions:
+            spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
+            vectors = spectral.item_vectors * spectral.values**0.25
+            degrees = self.graph(0.5, 0.5, spectral=True).item_degrees
+            others = vectors * np.sqrt(degrees)[:, None]
+            supports = gf.merge_supports(supports, nearest(vectors, others, width, self._threads))
+        for scorer in self._scorers:
+            if scorer.kind == "ridge":
+                supports = gf.merge_supports(supports, self.ridge(scorer).neighbours)
+            if scorer.kind == "learned":
+                pair = self._learned[scorer.model]
+                near = nearest(pair.inputs, pair.outputs, width, self._threads)
+                supports = gf.merge_supports(supports, near)
+        return supports
+
+    def ridge(self, scorer: Scorer) -> ItemTable:
+        """The strongest weights of a ridge by history item, normalisation undone."""
+        if scorer not in self._ridges:
+            a, b = scorer.row_exponent, scorer.item_exponent
+            graph = self.graph(a, b)
+            supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
+            weights = gf.local_ridge(graph, supports, scorer.strength, self._threads)
+            weights *= np.where(supports >= 0, graph.item_degrees[supports] ** -b, 0)
+            weights *= (graph.item_degrees**b)[:, None]
+            self._ridges[scorer] = truncate(transpose(supports), weights, self._ridge_width)
+        return self._ridges[scorer]
+
+    def graph(
+        self, row_exponent: float, item_exponent: float, *, spectral: bool = False
+    ) -> NormalisedGraph:
+        """The normalised graph; with less of the features where a spectrum is made of it."""
+        key = (row_exponent, item_exponent, spectral)
+        if self._graph is None or self._graph[0] != key:
+            rows = self._spectral_rows if spectral else self._rows
+            self._graph = (key, gf.normalise(rows, row_exponent, item_exponent))
+        return self._graph[1]
+
+    def spectrum(self, row_exponent: float, item_exponent: float, dimensions: int) -> Spectral:
+        """The leading `dimensions`, of the widest that the scorers ask for."""
+        key = (row_exponent, item_exponent)
+        if key not in self._spectra:
+            asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
+                     and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
+            most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(self._rows.shape[1], 1))
+            self._spectra[key] = spectrum(
+                self.graph(*key, spectral=True),
+                min(max([dimensions, *asked]), most),
+                self._seed,
+                threads=self._threads,
+                start=self._start,
+            )
+        widest = self._spectra[key]
+        if dimensions >= widest.values.size:
+            return widest
+        return Spectral(widest.item_vectors[:, :dimensions], widest.values[:dimensions])
+
+    def settled_spectrum(self) -> Spectral:
+        """The leading part of the widest spectrum, searched on until it stays where it is.
+
+        A table sums up hundreds of vectors and does not mind how they are mixed; the few that are
+        served as vectors must be the same ones at the next refresh.
+        """
+        key, widest = (0.5, 0.5), self.spectrum(0.5, 0.5, SETTLED_DIMENSIONS)
+        for other, spectral in self._spectra.items():
+            if spectral.values.size > widest.values.size:
+                key, widest = other, spectral
+        dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
+        return spectrum(
+            self.graph(*key, spectral=True),
+            dimensions,
+            self._seed,
+            SETTLING_PASSES,
+            self._threads,
+            widest.item_vectors,
+        )
+
+    def calibrated(self, blended: Floats, recipe: Recipe) -> Floats:
+        """(i, c) scores times the recipe's powers of both items' popularity."""
+        of_target, of_history = (
+            np.asarray(self._popularity**exponent, np.float32)
+            for exponent in (recipe.popularity_exponent, recipe.history_exponent)
+        )
+        return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
+
+    def scores(self, scorer: Scorer) -> Floats:
+        """(i, c) scores with the normalisation undone for the target, divided by their spread."""
+        a, b = scorer.row_exponent, scorer.item_exponent
+        if scorer.kind == "ridge":
+            scores = look_up(self.ridge(scorer), self.supports)
+        elif scorer.kind == "learned":
+            pair = self._learned[scorer.model]
+            scores = gf.vector_scores(pair.inputs, pair.outputs, self.supports, self._threads)
+        else:
+            graph = self.graph(a, b, spectral=True)
+            spectral = self.spectrum(a, b, scorer.dimensions)
+            scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
+            scores *= (graph.item_degrees**b)[self.supports]  # they are 0 at padding
+            scores *= (graph.item_degrees**-b)[:, None]
+        spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0
+        scores /= np.float32(spread or 1.0)
+        return scores
+
+
+def nearest(
+    vectors: Floats,
+    others: Floats,
+    width: int,
+    threads: int,
+    among: NDArray[np.int64] | None = None,
+) -> Rows:
+    """(i, width) the largest products with others, by FAISS where the catalogue is large.
+
+    `among` are the rows of the others that are asked about; None: all of them.
+    """
+    if len(vectors) > QUADRATIC_ITEMS:
+        return likely_neighbours(vectors, others, width, threads, among)
+    return gf.vector_supports(vectors, width, others=others, threads=threads)

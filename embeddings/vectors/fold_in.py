@@ -1,0 +1,75 @@
+"""Vectors for what the model has not seen: an item from its features, users from their events.
+
+Plain numpy on exported arrays, microseconds a call, so that workers need no torch.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from embeddings.vectors.embedder import Vectors
+from embeddings.vectors.inductive import Features, InductiveMap, rows_scaled
+
+RELATED = "related"
+
+Rows = NDArray[np.integer]
+Weights = NDArray[np.floating]
+
+
+def fold_in_item(
+    learned: InductiveMap,
+    features: Mapping[str, tuple[Rows, Weights]],
+    related: Vectors,
+) -> dict[str, Vectors]:
+    """What each feature and related item adds to the unit vector of an item: (k, d) by kind.
+
+    The sum of all rows is the vector, of length one, in the space of the items; or zeros, where
+    nothing is known, or only features that no training item had.
+
+    Args:
+        learned: the map.
+        features: by kind of the map, rows of features and a positive weight for each.
+        related: (r, d) vectors of related items, of any length. Their directions are averaged,
+            and what the features say counts as one of them; their rows are of kind `RELATED`.
+
+    Raises:
+        ValueError: rows and weights of a kind differ in length.
+    """
+    parts: dict[str, Vectors] = {}
+    for kind, (rows, weights) in features.items():
+        if len(rows) != len(weights):
+            raise ValueError(f"{len(rows)} {kind} but {len(weights)} weights")
+        shares = np.asarray(weights, np.float32)
+        shares = shares / np.sqrt(max(float(shares.sum()), 1e-12))
+        parts[kind] = shares[:, None] * learned.vectors[kind][rows].astype(np.float32)
+    parts = _scaled(parts)
+    lengths = np.linalg.norm(related, axis=1, keepdims=True)
+    parts[RELATED] = (related / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return _scaled(parts)
+
+
+def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
+    """(n, d) unit vectors of many items at once, without relations; zeros where nothing is known.
+
+    `features` holds (n, f) positive weights by kind of the map.
+    """
+    made = sum(rows_scaled(rows) @ learned.vectors[kind] for kind, rows in features.items())
+    lengths = np.linalg.norm(made, axis=1, keepdims=True)
+    return np.asarray(made / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:
+    """(b, d) what users with these histories (b, i) compare items with; an empty one gives zeros.
+
+    The sum of the items' vectors (i, d), each times its weight in the history.
+    """
+    return (histories @ vectors).astype(np.float32)  # (b, i) @ (i, d) -> (b, d)
+
+
+def _scaled(parts: dict[str, Vectors]) -> dict[str, Vectors]:
+    """The same rows, all times the factor that makes their sum as long as one."""
+    summed = sum((part.sum(axis=0) for part in parts.values()), np.zeros(1, np.float32))
+    length = float(np.linalg.norm(summed))
+    return {kind: part / length if length > 0 else part for kind, part in parts.items()}

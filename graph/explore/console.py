@@ -1,0 +1,381 @@
+"""The guarded Cypher console: reads the graph, harms nothing, ends in time.
+
+    query ─▶ guard (cypher_guard) ─▶ slot (two at once) ─▶ worker process ─▶ rows ─▶ audit log
+
+The worker (`console_worker`) is a process of its own that is killed at the limit; on the
+embedded engine it has no right to open, write or fork anything (resource limits), on Neo4j the
+plan is looked at before it runs. Without the privacy scope every query is answered from a copy in
+which users are pseudonyms; why, and what that means on Neo4j: `docs/decisions/cypher-privacy.md`.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from graph.errors import NichegraphError, QueryRefused, QueryStopped, StoreAway, StoreError
+from graph.explore.cypher_guard import check, check_parameters
+
+STARTING = 30.0  # seconds a worker may take to open its graph
+BUILDING = 900.0  # seconds the copy may take to be made
+GRACE = 0.5  # seconds after the limit at which a worker is killed
+MOST_QUERIES = 500  # of one worker, then it is replaced
+HEADER = struct.Struct(">I")
+_KINDS: dict[str, type[NichegraphError]] = {
+    "refused": QueryRefused,
+    "stopped": QueryStopped,
+    "away": StoreAway,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one query may use, and how many may run at once on this host."""
+
+    seconds: float = 5.0
+    rows: int = 10_000
+    bytes: int = 5_000_000  # of the answer as JSON
+    at_once: int = 2
+    memory: int = 1 << 30  # bytes of the worker beyond what it needs to open the graph
+
+
+@dataclass(frozen=True)
+class Target:
+    """The store behind the console: a SQLite file, or a Neo4j server."""
+
+    uri: str
+    user: str = ""
+    password: str = ""
+    database: str = "neo4j"
+
+    @property
+    def is_server(self) -> bool:
+        """True when the store is a Neo4j server."""
+        return self.uri.startswith(("bolt", "neo4j"))
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Rows of values that JSON knows; nodes, relationships and paths as maps."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool  # the row or byte limit was reached
+    ms: float
+
+
+class Console:
+    """Runs reading queries for people who need not be trusted.
+
+    Use it from one thread or many; `close` it. Nothing is started before the first query.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        folder: Path,
+        *,
+        limits: Limits | None = None,
+        audit: Path | None = None,
+        now: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Stand before `target`; `folder` (the home's `explore`) keeps copies, slots, the secret.
+
+        `now` gives the seconds since 1970 that the audit log writes down.
+        """
+        self.target, self.folder = target, folder
+        self.limits = limits or Limits()
+        self._audit, self._now = audit, now
+        self._lock = threading.Lock()
+        self._copies: dict[bool, str] = {}  # with names, and with pseudonyms
+        self._idle: dict[str, list[_Worker]] = {}
+
+    def run(self, query: str, parameters: dict[str, Any], *, privacy: bool) -> QueryResult:
+        """Answer one query, or say why not.
+
+        Args:
+            query: Cypher, see `graph.explore.cypher_guard` for what may stand in it.
+            parameters: by name, without the $.
+            privacy: the asker may see users by name; otherwise they are pseudonyms.
+
+        Raises:
+            QueryRefused: the guard or the engine will not run it, or it outran a limit.
+            StoreAway: the store cannot be asked now.
+        """
+        began = time.perf_counter()
+        verdict, rows = "failed", 0
+        try:
+            result = self._answer(query, parameters, privacy)
+            verdict, rows = "answered", len(result.rows)
+        except QueryStopped:
+            verdict = "stopped"
+            raise
+        except QueryRefused:
+            verdict = "refused"
+            raise
+        else:
+            return result
+        finally:
+            self._log(query, verdict, rows, (time.perf_counter() - began) * 1000, privacy)
+
+    def renew(self) -> None:
+        """Forget the copy: the next query is answered from the graph as it is then."""
+        with self._lock:
+            self._copies = {}
+            idle, self._idle = self._idle, {}
+        for workers in idle.values():
+            for worker in workers:
+                worker.kill()
+
+    def close(self) -> None:
+        """End the workers; calling it twice is fine."""
+        self.renew()
+
+    def _answer(self, query: str, parameters: dict[str, Any], privacy: bool) -> QueryResult:
+        on_server = self.target.is_server and privacy
+        engine = "neo4j" if on_server else "ladybug"
+        checked = check(query, engine)
+        check_parameters(parameters)
+        missing = sorted(checked.parameters - set(parameters))
+        if missing:
+            raise QueryRefused(f"This query was not run: give a value for ${missing[0]}.")
+        with _slot(self.folder, self.limits.at_once):
+            worker = self._worker("neo4j") if on_server else self._reader_of_copy(privacy)
+            try:
+                answer = worker.ask(
+                    {"query": checked.text, "parameters": parameters | checked.strings},
+                    self.limits.seconds + GRACE,
+                )
+            except BaseException:
+                worker.kill()
+                raise
+            if answer.get("error") == "stopped":  # what it left behind would starve the next one
+                worker.kill()
+            else:
+                self._give_back(worker)
+        if "error" in answer:
+            kind = _KINDS.get(str(answer["error"]), StoreError)
+            raise kind(_with_strings(str(answer["message"]), checked.strings))
+        columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
+        return QueryResult(columns, answer["rows"], answer["truncated"], answer["ms"])
+
+    def _reader_of_copy(self, privacy: bool) -> "_Worker":
+        copy = self._copy(privacy)
+        try:
+            return self._worker(copy)
+        except StoreError:
+            if Path(copy).exists():
+                raise
+            return self._worker(self._copy(privacy))  # somebody was erased just now
+
+    def _copy(self, privacy: bool) -> str:
+        """The path of the embedded graph file, built in a process of its own when needed."""
+        with self._lock:
+            known = self._copies.get(privacy)
+            if known is None or not Path(known).exists():  # a newer copy replaces older ones
+                order = {
+                    "target": asdict(self.target),
+                    "folder": str(self.folder),
+                    "secret": None if privacy else local_secret(self.folder).hex(),
+                }
+                self._copies[privacy] = _built(order)
+                for gone in [graph for graph in self._idle if not _is_there(graph)]:
+                    for worker in self._idle.pop(gone):
+                        worker.kill()
+            return self._copies[privacy]
+
+    def _worker(self, graph: str) -> "_Worker":
+        with self._lock:
+            idle = self._idle.get(graph, [])
+            while idle:
+                worker = idle.pop()
+                if worker.lives():
+                    return worker
+                worker.kill()
+        order: dict[str, Any] = {"limits": asdict(self.limits), "graph": graph}
+        if graph == "neo4j":
+            order["target"] = asdict(self.target)
+        return _Worker(graph, order)
+
+    def _give_back(self, worker: "_Worker") -> None:
+        worker.asked += 1
+        if worker.asked >= MOST_QUERIES:
+            worker.kill()
+            return
+        with self._lock:
+            self._idle.setdefault(worker.graph, []).append(worker)
+
+    def _log(self, query: str, verdict: str, rows: int, ms: float, privacy: bool) -> None:
+        if self._audit is None:
+            return
+        line = {
+            "at": self._now(),
+            "query": hashlib.sha256(query.encode(errors="surrogatepass")).hexdigest(),
+            "verdict": verdict,
+            "rows": rows,
+            "ms": round(ms, 1),
+            "privacy": privacy,
+        }
+        self._audit.parent.mkdir(parents=True, exist_ok=True)
+        with self._audit.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+class _Worker:
+    """One process of `console_worker`, spoken to in length-prefixed JSON over pipes."""
+
+    def __init__(self, graph: str, order: dict[str, Any]) -> None:
+        self.graph, self.asked = graph, 0
+        self._most = int(order["limits"]["bytes"]) * 2 + 1_000_000
+        self._room = tempfile.TemporaryDirectory(prefix="nichegraph-console-")
+        self._process = _started("graph.explore.console_worker", self._room.name)
+        try:
+            hello = self.ask(order, STARTING)
+        except QueryRefused:
+            self.kill()
+            raise StoreError("The process that answers queries could not be started.") from None
+        except BaseException:
+            self.kill()
+            raise
+        if "error" in hello:
+            self.kill()
+            raise _KINDS.get(str(hello["error"]), StoreError)(str(hello["message"]))
+
+    def ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Send one message and give the answer; past `seconds` it raises and must be killed."""
+        deadline = time.monotonic() + seconds
+        data = json.dumps(message).encode()
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(HEADER.pack(len(data)) + data)
+            self._process.stdin.flush()
+            (length,) = HEADER.unpack(self._read(HEADER.size, deadline))
+            if length > self._most:
+                raise QueryStopped("The answer was larger than it may be; ask for less.")
+            answer: dict[str, Any] = json.loads(self._read(length, deadline))
+        except BrokenPipeError:
+            raise QueryStopped(_DIED) from None
+        return answer
+
+    def lives(self) -> bool:
+        """Whether the process can still be asked."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process at once and clear its folder."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._room.cleanup()
+
+    def _read(self, length: int, deadline: float) -> bytes:
+        assert self._process.stdout is not None
+        source = self._process.stdout.fileno()
+        parts, missing = [], length
+        while missing:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([source], [], [], left)[0]:
+                raise QueryStopped("The query ran longer than it may; it was stopped.")
+            part = os.read(source, min(missing, 1 << 20))
+            if not part:
+                raise QueryStopped(_DIED)
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+
+def _is_there(graph: str) -> bool:
+    return graph == "neo4j" or Path(graph).exists()
+
+
+_DIED = "The query used more memory or time than it may; it was stopped."
+
+
+def _with_strings(text: str, strings: dict[str, str]) -> str:
+    """Put lifted strings back into what people read (names of columns, messages)."""
+    for name, value in reversed(strings.items()):
+        text = text.replace(f"${name}", repr(value))
+    return text
+
+
+def _started(module: str, cwd: str) -> subprocess.Popen[bytes]:
+    """A process of ours in an empty folder, with an environment that holds nothing."""
+    here = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join([here, *(part for part in sys.path if part)])
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+        env={"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "LC_ALL": "C.UTF-8", "TMPDIR": cwd},
+    )
+
+
+def _built(order: dict[str, Any]) -> str:
+    with tempfile.TemporaryDirectory(prefix="nichegraph-console-") as room:
+        process = _started("graph.explore.console_build", room)
+        try:
+            told, _ = process.communicate(json.dumps(order).encode(), BUILDING)
+        except subprocess.TimeoutExpired:
+            raise StoreAway("The copy for exploring was not ready in time; try again.") from None
+        finally:
+            process.kill()
+            process.wait()
+    if not told:
+        raise StoreError("The copy for exploring could not be made: its process ended early.")
+    answer: dict[str, str] = json.loads(told)
+    if "error" in answer:
+        raise _KINDS.get(answer["error"], StoreError)(answer["message"])
+    return answer["path"]
+
+
+@contextlib.contextmanager
+def _slot(folder: Path, at_once: int) -> Iterator[None]:
+    """Hold one of the host's slots, in whatever process we are; wait up to a second for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 1.0
+    while True:
+        for number in range(at_once):
+            with (folder / f".slot-{number}").open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise QueryRefused(f"{at_once} queries are running already; try again in a moment.")
+        time.sleep(0.02)
+
+
+def local_secret(folder: Path) -> bytes:
+    """The secret that keys the pseudonyms of this home; made at the first call."""
+    path = folder / "secret"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        aside = path.with_name(f".secret.{os.getpid()}.{threading.get_ident()}")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(aside, path)  # fails when another process was first
+        finally:
+            aside.unlink()
+    return path.read_bytes()

@@ -1,0 +1,205 @@
+"""Rows of the embedded store, written: prepared tables in, upserts out.
+
+Every function runs inside the caller's transaction and takes tables as `batch.prepared`
+makes them. `temp.names` is a table of the connection: many names are looked up in one statement.
+"""
+
+import sqlite3
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graph.model import EVENT_TAG_CATEGORY, NO_TIME, tag_key
+
+NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
+"""What a connection needs before the first call."""
+
+UPSERT_EVENT = """
+    INSERT INTO events (user, item, kind, tag, at, event_id, value, seq)
+    VALUES (?, ?, ?, {tag}, ?, {event_id}, {value}, ?)
+    ON CONFLICT (user, item, kind, tag, at, event_id)
+        DO UPDATE SET value = excluded.value, seq = excluded.seq
+        WHERE value IS NOT excluded.value
+"""
+SAME_EVENT_ID = """
+    ON CONFLICT (event_id) WHERE event_id <> ''
+        DO UPDATE SET user = excluded.user, item = excluded.item, kind = excluded.kind,
+            tag = excluded.tag, at = excluded.at, value = excluded.value, seq = excluded.seq
+"""
+
+Keys = npt.NDArray[np.int64]
+
+
+def _keys(db: sqlite3.Connection, table: str, names: list[str]) -> Keys:
+    """The key of each name in a table of names, made when it is new: (n,)."""
+    db.execute("DELETE FROM temp.names")
+    db.executemany("INSERT INTO temp.names VALUES (?, ?)", enumerate(names))
+    known = f"SELECT t.key FROM temp.names n LEFT JOIN {table} t ON t.name = n.name ORDER BY place"
+    keys = [key for (key,) in db.execute(known)]
+    if None in keys:
+        db.execute(
+            f"INSERT INTO {table} (name) SELECT name FROM temp.names WHERE true "
+            "ON CONFLICT DO NOTHING"
+        )
+        keys = [key for (key,) in db.execute(known)]
+    return np.array(keys, np.int64)
+
+
+def _column_keys(db: sqlite3.Connection, table: str, column: Any) -> Keys:
+    """The key of each entry of a dictionary-encoded column, 0 where it is null."""
+    array = _one(column)
+    keys = np.append(_keys(db, table, array.dictionary.to_pylist()), 0)
+    return keys[array.indices.fill_null(-1).to_numpy()]
+
+
+def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> Keys:
+    category, tag = _one(categories), _one(tags)
+    category_names, tag_names = category.dictionary.to_pylist(), tag.dictionary.to_pylist()
+    pairs = category.indices.to_numpy().astype(np.int64) * len(tag_names) + tag.indices.to_numpy()
+    distinct, places = np.unique(pairs, return_inverse=True)
+    names = [
+        tag_key(category_names[pair // len(tag_names)], tag_names[pair % len(tag_names)])
+        for pair in distinct.tolist()
+    ]
+    return _keys(db, "tags", names)[places]
+
+
+def _event_tag_keys(db: sqlite3.Connection, tags: Any) -> Keys:
+    tag = _one(tags)
+    names = [tag_key(EVENT_TAG_CATEGORY, name) for name in tag.dictionary.to_pylist()]
+    return np.append(_keys(db, "tags", names), 0)[tag.indices.fill_null(-1).to_numpy()]
+
+
+def write_users(db: sqlite3.Connection, table: pa.Table) -> None:
+    keys = _column_keys(db, "users", table["id"]).tolist()
+    rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
+    db.executemany(
+        "UPDATE users SET consent = ifnull(?, consent), attributes = ifnull(?, attributes) "
+        "WHERE key = ?",
+        (row for row in rows if row[:2] != (None, None)),
+    )
+
+
+def write_items(db: sqlite3.Connection, table: pa.Table, replace: bool) -> None:
+    keys = _column_keys(db, "items", table["id"]).tolist()
+    if replace:
+        one = [(key,) for key in keys]
+        db.executemany("DELETE FROM item_tags WHERE item = ?", one)
+        db.executemany("DELETE FROM item_domains WHERE item = ?", one)
+        db.executemany(
+            "UPDATE items SET title = NULL, created_at = NULL, attributes = NULL WHERE key = ?", one
+        )
+    columns = [table[name].to_pylist() for name in ("title", "created_at", "hidden", "attributes")]
+    rows = zip(*columns, keys, strict=True)
+    db.executemany(
+        "UPDATE items SET title = ifnull(?, title), created_at = ifnull(?, created_at), "
+        "hidden = ifnull(?, hidden), attributes = ifnull(?, attributes) WHERE key = ?",
+        (row for row in rows if row[:4] != (None, None, None, None)),
+    )
+
+
+def write_item_tags(db: sqlite3.Connection, table: pa.Table) -> None:
+    keys = (
+        _column_keys(db, "items", table["item"]),
+        _tag_keys(db, table["category"], table["tag"]),
+    )
+    _upsert(db, "item_tags", ("item", "tag"), keys, table["weight"])
+
+
+def write_item_domains(db: sqlite3.Connection, table: pa.Table) -> None:
+    keys = (
+        _column_keys(db, "items", table["item"]),
+        _column_keys(db, "domains", table["domain"]),
+    )
+    _upsert(db, "item_domains", ("item", "domain"), keys, table["weight"])
+
+
+def write_relations(db: sqlite3.Connection, name: str, ends: str, table: pa.Table) -> None:
+    keys = (
+        _column_keys(db, ends, table["source"]),
+        _column_keys(db, ends, table["target"]),
+        _column_keys(db, "kinds", table["kind"]),
+    )
+    _upsert(db, name, ("source", "target", "kind"), keys, table["weight"])
+
+
+def _upsert(
+    db: sqlite3.Connection,
+    name: str,
+    key_names: tuple[str, ...],
+    keys: tuple[Keys, ...],
+    weights: Any,
+) -> None:
+    order = np.lexsort(keys[::-1])  # stable: of two rows with one key the later one stays last
+    columns = [column[order].tolist() for column in keys]
+    marks = ", ".join("?" * (len(keys) + 1))
+    db.executemany(
+        f"INSERT INTO {name} ({', '.join(key_names)}, weight) VALUES ({marks}) "
+        f"ON CONFLICT ({', '.join(key_names)}) DO UPDATE SET weight = excluded.weight "
+        "WHERE weight <> excluded.weight",
+        zip(*columns, weights.to_numpy()[order].tolist(), strict=True),
+    )
+
+
+def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
+    keys = (
+        _column_keys(db, "users", table["user"]),
+        _column_keys(db, "items", table["item"]),
+        _column_keys(db, "kinds", table["kind"]),
+        _event_tag_keys(db, table["tag"]),
+        _one(table["at"].fill_null(NO_TIME)).to_numpy(),
+    )
+    order = np.lexsort(keys[::-1])  # stable, and near neighbours in the tree
+    has_ids = table["event_id"].null_count < len(table)
+    if has_ids:
+        order = order[_last_of_each_id(table["event_id"])[order]]
+    (watermark,) = db.execute("SELECT watermark FROM counter").fetchone()
+    users, items, kinds, tags, times = (column[order].tolist() for column in keys)
+    # What no row has is written into the statement: binding it would cost a third more.
+    literals = {"tag": "0", "event_id": "''", "value": "NULL"}
+    bound = [users, items, kinds]
+    if keys[3].any():
+        literals["tag"] = "?"
+        bound.append(tags)
+    bound.append(times)
+    if has_ids:
+        literals["event_id"] = "?"
+        bound.append(pc.take(table["event_id"].fill_null(""), order).to_pylist())
+    if table["value"].null_count < len(table):
+        literals["value"] = "?"
+        bound.append(pc.take(table["value"], order).to_pylist())
+    bound.append((order + (watermark + 1)).tolist())
+    statement = UPSERT_EVENT.format(**literals) + (SAME_EVENT_ID if has_ids else "")
+    before = db.total_changes
+    db.executemany(statement, zip(*bound, strict=True))
+    if db.total_changes > before:
+        db.execute("UPDATE counter SET watermark = watermark + ?", (len(table),))
+
+
+def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
+    """Remove the names of those tags that no event and no item has any more."""
+    db.execute("DELETE FROM temp.names")
+    db.executemany("INSERT INTO temp.names (place) VALUES (?)", [(key,) for key in keys])
+    db.execute(
+        "DELETE FROM tags WHERE key IN (SELECT place FROM temp.names) "
+        "AND key NOT IN (SELECT tag FROM events) AND key NOT IN (SELECT tag FROM item_tags)"
+    )
+
+
+def _last_of_each_id(event_ids: Any) -> npt.NDArray[np.bool_]:
+    """Which rows to keep: those without an id, and the last of those with the same one."""
+    codes = _one(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()
+    _, from_the_end = np.unique(codes[::-1], return_index=True)
+    keep = codes == -1
+    keep[len(codes) - 1 - from_the_end] = True
+    return keep
+
+
+def _one(column: Any) -> Any:
+    """A column as one array."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

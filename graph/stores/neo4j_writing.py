@@ -1,0 +1,250 @@
+"""Puts a batch, and what models found, into Neo4j: what `Neo4jStore` does inside a transaction.
+
+Sessions and transactions are those of the driver, handed in: only the store imports it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graph.findings import Findings
+from graph.model import EVENT_TAG_CATEGORY, NO_TIME
+from graph.stores import cypher
+from graph.stores.deadline import Tick
+from graph.stores.neo4j_reading import check_schema
+from graph.stores.neo4j_rows import Codes, EventGroups, coded, link_rows
+
+STATEMENT_ROWS = 10_000  # entries per statement: what a server with a small heap plans well
+TRANSACTION_EVENTS = 100_000  # about 1.1 kB of the server's heap each until they are committed
+
+Session = Any  # neo4j.Session
+Transaction = Any  # neo4j.Transaction
+
+
+def apply(
+    session: Session,
+    tick: Tick,
+    tables: dict[str, pa.Table],
+    events: EventGroups | None,
+    name: str | None,
+    replace: bool,
+) -> bool:
+    """See `Neo4jStore.apply`: whether the batch was new; ends with its transaction committed."""
+    tx = session.begin_transaction()
+    try:
+        counter = dict(tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).single(True))
+        check_schema(counter)
+        if name is not None and tx.run(cypher.IS_APPLIED, name=name).single(True)["found"]:
+            return False
+        tick()
+        if "users" in tables:
+            _write_users(tx, tick, tables["users"])
+        if "items" in tables:
+            _write_items(tx, tick, tables["items"], replace)
+        for table in ("item_tags", "item_domains"):
+            if table in tables:
+                _write_links(tx, tick, table, tables[table])
+        if events is not None:
+            tx = _write_events(session, tx, tick, events, counter)
+        for table in ("item_relations", "user_relations"):
+            if table in tables:
+                _write_links(tx, tick, table, tables[table])
+        if name is not None:
+            tx.run(cypher.RECORD_APPLIED, name=name).consume()
+        tick()
+        tx.commit()
+        return True
+    finally:
+        tx.close()
+
+
+def _nodes(
+    tx: Transaction, tick: Tick, label: str, keys: Sequence[tuple[str, ...]], make: bool = True
+) -> tuple[Codes, set[int]]:
+    """The server's number of each key (-1 where unknown), and the numbers made just now."""
+    nodes = np.full(len(keys), -1, np.int64)
+    for start in range(0, len(keys), STATEMENT_ROWS):
+        part = [list(key) for key in keys[start : start + STATEMENT_ROWS]]
+        for place, node in tx.run(cypher.find_nodes(label), keys=part).values():
+            nodes[start + place] = node
+        tick()
+    made: set[int] = set()
+    unknown = np.flatnonzero(nodes < 0) if make else np.array([], np.int64)
+    for start in range(0, len(unknown), STATEMENT_ROWS):
+        places = unknown[start : start + STATEMENT_ROWS]
+        part = [list(keys[place]) for place in places]
+        for place, node in tx.run(cypher.make_nodes(label), keys=part).values():
+            nodes[places[place]] = node
+            made.add(node)
+        tick()
+    return nodes, made
+
+
+def _named_nodes(tx: Transaction, tick: Tick, label: str, column: Any) -> Codes:
+    """The server's number for each entry of a column of ids."""
+    codes, names = coded(column)
+    return _nodes(tx, tick, label, [(name,) for name in names])[0][codes]
+
+
+def _write_users(tx: Transaction, tick: Tick, table: pa.Table) -> None:
+    nodes = _named_nodes(tx, tick, "User", table["id"])
+    _set(tx, tick, cypher.SET_USERS, nodes, table)
+
+
+def _write_items(tx: Transaction, tick: Tick, table: pa.Table, replace: bool) -> None:
+    nodes = _named_nodes(tx, tick, "Item", table["id"])
+    if replace:
+        for start in range(0, len(nodes), STATEMENT_ROWS):
+            part = nodes[start : start + STATEMENT_ROWS].tolist()
+            tx.run(cypher.CLEAR_ITEMS, nodes=part).consume()
+            tick()
+    _set(tx, tick, cypher.SET_ITEMS, nodes, table)
+
+
+def _set(tx: Transaction, tick: Tick, statement: str, nodes: Codes, table: pa.Table) -> None:
+    """Set properties of the rows that have any."""
+    rows = table.drop_columns("id").to_pylist()
+    given = [
+        {"node": node, **row}
+        for node, row in zip(nodes.tolist(), rows, strict=True)
+        if any(value is not None for value in row.values())
+    ]
+    for start in range(0, len(given), STATEMENT_ROWS):
+        tx.run(statement, rows=given[start : start + STATEMENT_ROWS]).consume()
+        tick()
+
+
+def _write_links(tx: Transaction, tick: Tick, table: str, links: pa.Table) -> None:
+    source_label, _, target_label = cypher.LINKS[table]
+    columns = links.column_names
+    sources = _named_nodes(tx, tick, source_label, links[columns[0]])
+    kinds = links["kind"].to_pylist() if "kind" in columns else None
+    if table == "item_tags":
+        categories, category_names = coded(links["category"])
+        tags, tag_names = coded(links["tag"])
+        pairs, places = np.unique(categories * len(tag_names) + tags, return_inverse=True)
+        keys = [
+            (category_names[pair // len(tag_names)], tag_names[pair % len(tag_names)])
+            for pair in pairs.tolist()
+        ]
+        targets = _nodes(tx, tick, "Tag", keys)[0][places]
+    else:
+        targets = _named_nodes(tx, tick, target_label, links[columns[1]])
+    weights = links["weight"].to_numpy()
+    statement = cypher.merge_links(table)
+    for rows in link_rows(sources, targets, weights, kinds, STATEMENT_ROWS):
+        tx.run(statement, rows=rows).consume()
+        tick()
+
+
+def _write_events(
+    session: Session,
+    tx: Transaction,
+    tick: Tick,
+    events: EventGroups,
+    counter: dict[str, Any],
+) -> Transaction:
+    """Write in order of users; gives the transaction that is still open."""
+    users, fresh = _nodes(tx, tick, "User", [(name,) for name in events.users])
+    items, _ = _nodes(tx, tick, "Item", [(name,) for name in events.items])
+    tagged = np.unique(events.user[events.tag >= 0])
+    touched = set(users[tagged].tolist())
+    if len(tagged):
+        names = [events.tags[code] for code in np.unique(events.tag[events.tag >= 0])]
+        _nodes(tx, tick, "Tag", [(EVENT_TAG_CATEGORY, name) for name in names])
+    changed, held = False, 0
+    with_ids = events.with_ids(users, items)
+    for start in range(0, len(with_ids), STATEMENT_ROWS):
+        part = with_ids[start : start + STATEMENT_ROWS]
+        moved = tx.run(cypher.REMOVE_MOVED, rows=part, no_time=NO_TIME)
+        touched.update(moved.value())
+        tick()
+    underway: list[Any] = []  # the server works on one statement while the next is made ready
+    for count, rows in events.rows(users, items, counter["watermark"] + 1, STATEMENT_ROWS):
+        # Of a user made in this batch nothing is known yet: what is written need not be sought.
+        new = [row for row in rows if row["user"] in fresh]
+        known = [row for row in rows if row["user"] not in fresh]
+        for statement, part in ((cypher.CREATE_EVENTS, new), (cypher.UPSERT_EVENTS, known)):
+            if part:
+                sent = tx.run(statement, rows=part, kinds=events.kinds, no_time=NO_TIME)
+                changed = _consume(underway, tick) or changed
+                underway.append(sent)
+        held += count
+        if held >= TRANSACTION_EVENTS:
+            changed = _consume(underway, tick) or changed
+            _save_counter(tx, counter | _known_facts(counter, events))
+            tx.commit()
+            tick()
+            tx = session.begin_transaction()
+            tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).consume()
+            held = 0
+    changed = _consume(underway, tick) or changed
+    nodes = sorted(touched)
+    for start in range(0, len(nodes), 1000):
+        part = nodes[start : start + 1000]
+        tx.run(cypher.COUNT_USED_TAGS, nodes=part, category=EVENT_TAG_CATEGORY).consume()
+        tick()
+    if changed:
+        facts = _known_facts(counter, events)
+        _save_counter(tx, counter | facts | {"watermark": counter["watermark"] + len(events)})
+    return tx
+
+
+def _consume(underway: list[Any], tick: Tick) -> bool:
+    """Wait for the statements sent; whether one of them changed anything."""
+    changed = False
+    while underway:
+        changed = underway.pop().consume().counters.contains_updates or changed
+        tick()
+    return changed
+
+
+def _known_facts(counter: dict[str, Any], events: EventGroups) -> dict[str, list[str]]:
+    """Which kinds and optional columns events have, with this batch: what a read must ask for."""
+    return {
+        "kinds": sorted({*counter["kinds"], *events.kinds}),
+        "columns": sorted({*counter["columns"], *events.used_columns()}),
+    }
+
+
+def _save_counter(tx: Transaction, counter: dict[str, Any]) -> None:
+    names = ("watermark", "kinds", "columns")
+    tx.run(cypher.SAVE_COUNTER, {name: counter[name] for name in names}).consume()
+
+
+def write_back(session: Session, tick: Tick, findings: Findings, release: str) -> None:
+    """See `Neo4jStore.write_back`."""
+    with session.begin_transaction() as tx:
+        users, names = coded(findings.segments["user"])
+        sources = _nodes(tx, tick, "User", [(name,) for name in names], make=False)[0][users]
+        targets = _named_nodes(tx, tick, "Segment", findings.segments["segment"])
+        tx.commit()
+    weights = np.ones(len(sources))
+    _write_found(session, tick, cypher.WRITE_SEGMENTS, release, (sources, targets, weights))
+    with session.begin_transaction() as tx:
+        ends = []
+        for column in ("source", "target"):
+            items, names = coded(findings.near[column])
+            found = _nodes(tx, tick, "Item", [(name,) for name in names], make=False)[0]
+            ends.append(found[items])
+        tx.commit()
+    scores = findings.near["score"].to_numpy()
+    _write_found(session, tick, cypher.WRITE_NEAR, release, (*ends, scores))
+    for statement in cypher.REMOVE_OLD:
+        gone = 1
+        while gone:
+            result = session.run(statement, release=release, limit=STATEMENT_ROWS)
+            gone = result.single(True)["gone"]
+            tick()
+
+
+def _write_found(
+    session: Session, tick: Tick, statement: str, release: str, links: tuple[Any, Any, Any]
+) -> None:
+    known = (links[0] >= 0) & (links[1] >= 0)
+    sources, targets, weights = (column[known] for column in links)
+    for rows in link_rows(sources, targets, weights, None, STATEMENT_ROWS):
+        session.run(statement, rows=rows, release=release).consume()
+        tick()

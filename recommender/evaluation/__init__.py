@@ -1,0 +1,1 @@
+"""How good the whole is beside baselines, and weights learned from that."""

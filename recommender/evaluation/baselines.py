@@ -1,0 +1,454 @@
+"""The simple recommenders that ours has to beat, each tuned on a part cut from its train data.
+
+popularity   how many users have the item
+item kNN     cosine of items' users, damped, the strongest k per item (Sarwar 2001)
+EASE         a linear item-item model in closed form (Steck 2019, arXiv:1905.03375)
+GF-CF        a linear graph filter plus an ideal low-pass (Shen 2021, arXiv:2108.07567)
+
+All read one binary matrix `train` (u, i), and all become a `Baseline`: scores for a block of
+users, every item. `tuned` tries each grid by NDCG@20 on a fifth of each user's train pairs, then
+fits the best setting to all of `train`. An everyday evaluation must not spend more on baselines
+than on what it evaluates, so it tries a few settings on some users; `thorough` tries all.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
+
+from graph.model import NO_TIME
+from recommender.measures import metrics
+from recommender.measures.split import Pairs, held_out
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Parameters = Mapping[str, float]
+ScoreBlock = Callable[[I64], F32]
+Maker = Callable[[Parameters], ScoreBlock]
+
+EASE_MOST_ITEMS = 20_000  # its inverse is dense: 1.6 GB at this size
+EASE_TUNING_ITEMS = 6_000
+TUNING_USERS, QUICK_TUNING_USERS = 2_000, 500
+BLOCK_SCORES = 2**22  # scores held at once by each thread: 16 MB, which allocators reuse
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A fitted recommender."""
+
+    name: str
+    parameters: Parameters
+    score_block: ScoreBlock  # user rows i64 (b,) -> f32 (b, i), its own array; higher is better
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of baseline: what can be tried, and how it is fitted.
+
+    `prepare(train, most)` does what all settings share and returns the maker of one; `most`
+    holds the largest value of each parameter that will be asked for.
+    """
+
+    grid: tuple[Parameters, ...]
+    prepare: Callable[[csr_array, Parameters], Maker]
+    quick: tuple[Parameters, ...] = ()  # the part of the grid for every day; empty: all of it
+    most_items: int | None = None
+    tuning_items: int | None = None  # tuned on this many of the most popular items
+
+
+def tuned(
+    train: csr_array,
+    *,
+    seed: int,
+    names: Sequence[str] | None = None,
+    thorough: bool = False,
+    families: Mapping[str, Family] | None = None,
+) -> dict[str, Baseline]:
+    """The named baselines (default: all), tuned and fitted to `train` (u, i).
+
+    Those that cannot hold so many items are left out. `thorough` tries the whole grids, on more
+    users, and tunes EASE on all items and not on the most popular 6,000. `families` are those
+    to choose from, default `FAMILIES`.
+    """
+    ones = binary(train)
+    found = {}
+    known = FAMILIES if families is None else families
+    for name in known if names is None else names:
+        family = known[name]
+        if not ones.nnz or (family.most_items and ones.shape[1] > family.most_items):
+            continue
+        parameters = _tune(family, ones, seed, thorough)
+        found[name] = Baseline(name, parameters, family.prepare(ones, parameters)(parameters))
+    return found
+
+
+def binary(matrix: csr_array) -> csr_array:
+    """A copy with 1 wherever something other than 0 stands: f32, sorted rows."""
+    copy: csr_array = matrix.astype(np.float32)
+    copy.eliminate_zeros()
+    copy.sort_indices()
+    copy.data[:] = 1.0
+    return copy
+
+
+def rank_all(score_block: ScoreBlock, users: I64, seen: csr_array, n: int) -> I32:
+    """The n best items of each user that are not in `seen` (u, i): i32 (len(users), n).
+
+    Ties go to the lower row; where fewer items are left the list ends in -1.
+    """
+    size = max(1, min(512, BLOCK_SCORES // max(1, seen.shape[1])))
+    blocks = [users[begin : begin + size] for begin in range(0, len(users), size)]
+    indptr, indices = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
+
+    def ranked(rows: I64) -> I32:
+        return np.asarray(_best(score_block(rows), rows, indptr, indices, n))
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        parts = list(pool.map(ranked, blocks))
+    return np.concatenate(parts) if parts else np.zeros((0, n), np.int32)
+
+
+def popularity(train: csr_array, _most: Parameters) -> Maker:
+    """Everybody gets what most users have."""
+    counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
+    return lambda _: lambda rows: np.tile(counts, (len(rows), 1))
+
+
+def item_knn(train: csr_array, most: Parameters) -> Maker:
+    """Score = sum over the history of c_ij / (sqrt(n_i n_j) + shrink), the k strongest j per i.
+
+    c_ij is the sum over the users of both of n_u^-damping: with 0 the plain cosine, above it
+    those who have much say less (Breese 1998, inverse user frequency).
+    """
+    by_item = train.T.tocsr()
+    widest = int(most["k"])
+    tables: dict[tuple[float, float], tuple[I32, F32]] = {}
+
+    def make(parameters: Parameters) -> ScoreBlock:
+        kind = float(parameters["shrink"]), float(parameters["damping"])
+        k = int(parameters["k"])
+        if kind not in tables:
+            tables.clear()  # the grid asks for all k of one kind in a row
+            tables[kind] = _neighbours(train, by_item, widest, *kind)
+        columns, values = (np.ascontiguousarray(part[:, :k]) for part in tables[kind])
+
+        def score(rows: I64) -> F32:
+            scores = np.zeros((len(rows), train.shape[1]), np.float32)
+            _add_rows(rows, (train.indptr, train.indices), (columns, values), scores)
+            return scores
+
+        return score
+
+    return make
+
+
+def ease(train: csr_array, _most: Parameters) -> Maker:
+    """Score = x·B with B = -P / diag(P), zero diagonal, P = (XᵀX + λI)⁻¹ in float32."""
+    gram = (train.T @ train).tocsr()
+
+    def make(parameters: Parameters) -> ScoreBlock:
+        weights = np.asfortranarray(gram.toarray().astype(np.float32, copy=False).T)
+        weights[np.diag_indices_from(weights)] += np.float32(parameters["penalty"])
+        weights, failed = lapack.spotrf(weights, lower=1, overwrite_a=1)
+        if not failed:
+            weights, failed = lapack.spotri(weights, lower=1, overwrite_c=1)
+        if failed:
+            raise np.linalg.LinAlgError(f"EASE: no inverse with penalty {parameters['penalty']}")
+        _mirror(weights)
+        weights /= -np.diag(weights).copy()  # column j by P_jj
+        np.fill_diagonal(weights, 0.0)
+        return lambda rows: np.ascontiguousarray(train[rows] @ weights)
+
+    return make
+
+
+def gf_cf(train: csr_array, most: Parameters) -> Maker:
+    """Score = r·NᵀN + w · r·Di^-½ V Vᵀ Di^½, N = Du^-½ R Di^-½, V its first singular vectors."""
+    of_user = np.maximum(np.diff(train.indptr), 1).astype(np.float32)
+    of_item = np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1)
+    of_item = of_item.astype(np.float32)
+    values = 1 / np.sqrt(np.repeat(of_user, np.diff(train.indptr)) * of_item[train.indices])
+    normal = csr_array((values, train.indices, train.indptr), shape=train.shape)
+    by_item = normal.T.tocsr()
+    vectors = right_vectors(normal, int(most["directions"]))
+    into, out_of = vectors / np.sqrt(of_item)[:, None], vectors * np.sqrt(of_item)[:, None]
+
+    def make(parameters: Parameters) -> ScoreBlock:
+        d, weight = int(parameters["directions"]), np.float32(parameters["weight"])
+        first, last = np.ascontiguousarray(into[:, :d]), np.ascontiguousarray(out_of[:, :d].T)
+
+        def score(rows: I64) -> F32:
+            scores = np.asarray(train[rows] @ first @ (weight * last), np.float32)
+            _add_two_steps(
+                rows,
+                (train.indptr, train.indices),
+                (by_item.indptr, by_item.indices, by_item.data),
+                (normal.indptr, normal.indices, normal.data),
+                scores,
+            )
+            return scores
+
+        return score
+
+    return make
+
+
+FAMILIES: dict[str, Family] = {
+    "popularity": Family(({},), popularity),
+    "item_knn": Family(
+        tuple(
+            {"k": k, "shrink": shrink, "damping": damping}
+            for shrink, damping in ((0.0, 0.0), (10.0, 0.0), (0.0, 0.5), (0.0, 1.0))
+            for k in (30.0, 100.0, 300.0)
+        ),
+        item_knn,
+        quick=tuple(
+            {"k": k, "shrink": 0.0, "damping": damping}
+            for damping in (0.5, 1.0)
+            for k in (100.0, 300.0)
+        ),
+    ),
+    "ease": Family(
+        tuple({"penalty": penalty} for penalty in (10.0, 30.0, 100.0, 300.0, 1000.0)),
+        ease,
+        most_items=EASE_MOST_ITEMS,
+        tuning_items=EASE_TUNING_ITEMS,
+    ),
+    "gf_cf": Family(
+        tuple(
+            {"directions": d, "weight": w} for d in (64.0, 256.0, 512.0) for w in (0.1, 0.3, 1.0)
+        ),
+        gf_cf,
+        quick=tuple({"directions": d, "weight": w} for d, w in ((64.0, 0.3), (256.0, 0.3))),
+    ),
+}
+
+
+def right_vectors(matrix: csr_array, directions: int, *, rounds: int = 2) -> F32:
+    """The first right singular vectors, strongest first: f32 (i, at most `directions`).
+
+    Randomised subspace iteration (Halko 2011, arXiv:0909.4061) with ten more directions and
+    a fixed start; fewer come back where the matrix has a lower rank.
+    """
+    wanted = min(directions, *matrix.shape)
+    start = np.random.default_rng(0)
+    drawn = start.standard_normal((matrix.shape[1], min(wanted + 10, *matrix.shape)))
+    basis = _orthonormal(drawn.astype(np.float32))
+    turned = matrix.T.tocsr()
+    for _ in range(rounds):
+        basis = _orthonormal(turned @ (matrix @ basis))
+    image = matrix @ basis  # (u, d)
+    strengths, turn = np.linalg.eigh((image.T @ image).astype(np.float64))
+    order = np.argsort(-strengths, kind="stable")[:wanted]
+    return np.ascontiguousarray(basis @ turn[:, order].astype(np.float32))
+
+
+def _orthonormal(basis: F32) -> F32:
+    """The same span, by the eigenvectors of the Gram matrix: far cheaper than QR when narrow."""
+    for _ in range(2):  # the second pass removes what float32 left in the first
+        strengths, turn = np.linalg.eigh((basis.T @ basis).astype(np.float64))
+        kept = strengths > 1e-6 * max(float(strengths[-1]), 1e-30)
+        basis = basis @ (turn[:, kept] / np.sqrt(strengths[kept])).astype(np.float32)
+    return basis
+
+
+def _tune(family: Family, train: csr_array, seed: int, thorough: bool) -> Parameters:
+    """The setting of the grid with the best NDCG@20 on a fifth of each user's pairs."""
+    grid = family.grid if thorough or not family.quick else family.quick
+    if len(grid) == 1:
+        return grid[0]
+    if family.tuning_items and not thorough and train.shape[1] > family.tuning_items:
+        counts = np.bincount(train.indices, minlength=train.shape[1])
+        train = train[:, np.sort(np.argsort(-counts, kind="stable")[: family.tuning_items])]
+    fit, wanted = _validation(train, seed)
+    users = np.flatnonzero(np.diff(wanted.indptr))
+    if not len(users):
+        return grid[0]
+    rng = np.random.default_rng(seed)
+    users = np.sort(rng.permutation(users)[: TUNING_USERS if thorough else QUICK_TUNING_USERS])
+    make = family.prepare(fit, {name: max(p[name] for p in grid) for name in grid[0]})
+
+    def quality(parameters: Parameters) -> float:
+        found = metrics.hits(rank_all(make(parameters), users, fit, 20), wanted[users])
+        return float(metrics.ndcg(found, np.diff(wanted[users].indptr), 20).mean())
+
+    return max(grid, key=quality)
+
+
+def _validation(train: csr_array, seed: int) -> tuple[csr_array, csr_array]:
+    users = np.repeat(np.arange(train.shape[0], dtype=np.int64), np.diff(train.indptr))
+    keys = np.random.default_rng(seed).integers(0, 2**63, len(users)).astype(np.uint64)
+    no_times = np.full(len(users), NO_TIME)
+    out = held_out(Pairs(users, train.indices.astype(np.int64), no_times, keys), "random")
+    fit, wanted = (
+        csr_array((train.data[keep], (users[keep], train.indices[keep])), shape=train.shape)
+        for keep in (~out, out)
+    )
+    return fit, wanted
+
+
+def _neighbours(
+    train: csr_array, by_item: csr_array, k: int, shrink: float, damping: float
+) -> tuple[I32, F32]:
+    """The k nearest items of each: rows i32 (i, k), -1 where fewer, and cosines f32 (i, k)."""
+    items = train.shape[1]
+    columns, values = np.full((items, k), -1, np.int32), np.zeros((items, k), np.float32)
+    threads = min(4, os.cpu_count() or 1)
+    say = np.maximum(np.diff(train.indptr), 1).astype(np.float64) ** -damping  # of each user
+    norms = np.sqrt(np.diff(by_item.indptr))
+    users = train.indptr, train.indices, say.astype(np.float32)
+    owners = by_item.indptr, by_item.indices, norms
+
+    def part(first: int) -> None:
+        wanted = np.arange(first, items, threads)
+        _nearest(users, owners, wanted, np.float32(shrink), (columns, values))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, range(threads)))
+    return columns, values
+
+
+def _mirror(lower: Any) -> None:
+    """Copy the lower triangle of a square matrix into the upper one, block by block."""
+    n, size = len(lower), 1024
+    for begin in range(0, n, size):
+        end = min(begin + size, n)
+        block = lower[begin:end, begin:end]
+        lower[begin:end, begin:end] = np.tril(block) + np.tril(block, -1).T
+        lower[begin:end, end:] = lower[end:, begin:end].T
+
+
+@njit(nogil=True, cache=True)
+def _push(values: Any, rows: Any, value: Any, row: Any) -> None:
+    """Replace the root of a heap whose root is the worst: lowest value, then highest row."""
+    n = len(values)
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= n:
+            break
+        other = child + 1
+        if other < n and (
+            values[other] < values[child]
+            or (values[other] == values[child] and rows[other] > rows[child])
+        ):
+            child = other
+        if values[child] < value or (values[child] == value and rows[child] > row):
+            values[at] = values[child]
+            rows[at] = rows[child]
+            at = child
+        else:
+            break
+    values[at] = value
+    rows[at] = row
+
+
+@njit(nogil=True, cache=True)
+def _best(scores: Any, users: Any, indptr: Any, indices: Any, n: int) -> Any:
+    """Top n of each row of scores (b, i), what the user has seen left out; writes into scores."""
+    ranked = np.full((len(scores), n), -1, np.int32)
+    values = np.empty(n, np.float32)
+    rows = np.empty(n, np.int32)
+    for b in range(len(scores)):
+        line = scores[b]
+        for place in range(indptr[users[b]], indptr[users[b] + 1]):
+            line[indices[place]] = -np.inf
+        values[:] = -np.inf
+        rows[:] = np.iinfo(np.int32).max
+        for begin in range(0, len(line), 64):
+            end = min(begin + 64, len(line))
+            better, bar = 0, values[0]
+            for item in range(begin, end):  # counting runs in vector registers, the heap does not
+                better += line[item] > bar
+            if better:
+                for item in range(begin, end):
+                    if line[item] > values[0]:
+                        _push(values, rows, line[item], item)
+        for place in range(n):
+            last = n - 1 - place  # the heap gives the worst first
+            if values[0] > -np.inf:
+                ranked[b, last] = rows[0]
+            _push(values, rows, np.float32(np.inf), -1)
+    return ranked
+
+
+@njit(nogil=True, cache=True)
+def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> None:
+    """Fill rows `wanted` of the neighbour table: count common users, then keep the best."""
+    indptr, indices, say = users
+    item_indptr, item_users, norms = owners
+    columns, values = table
+    items, k = columns.shape
+    together = np.zeros(items, np.float32)
+    touched = np.empty(items, np.int32)
+    best = np.empty(k, np.float32)
+    rows = np.empty(k, np.int32)
+    for item in wanted:
+        size = 0
+        for place in range(item_indptr[item], item_indptr[item + 1]):
+            user = item_users[place]
+            for other in range(indptr[user], indptr[user + 1]):
+                j = indices[other]
+                if together[j] == 0:
+                    touched[size] = j
+                    size += 1
+                together[j] += say[user]
+        best[:] = 0
+        rows[:] = np.iinfo(np.int32).max
+        for t in range(size):
+            j = touched[t]
+            if j != item:
+                value = np.float32(together[j] / (norms[item] * norms[j] + shrink))
+                if value > best[0] or (value == best[0] and j < rows[0]):
+                    _push(best, rows, value, j)
+            together[j] = 0
+        for place in range(k):
+            if best[0] > 0:
+                columns[item, k - 1 - place] = rows[0]
+                values[item, k - 1 - place] = best[0]
+            _push(best, rows, np.float32(np.inf), -1)
+
+
+@njit(nogil=True, cache=True)
+def _add_rows(users: Any, history: Any, table: Any, out: Any) -> None:
+    """out[b] += the table's rows of everything in the user's history."""
+    indptr, indices = history
+    columns, values = table
+    for b in range(len(users)):
+        for place in range(indptr[users[b]], indptr[users[b] + 1]):
+            item = indices[place]
+            for t in range(columns.shape[1]):
+                if columns[item, t] < 0:
+                    break
+                out[b, columns[item, t]] += values[item, t]
+
+
+@njit(nogil=True, cache=True)
+def _add_two_steps(users: Any, history: Any, by_item: Any, by_user: Any, out: Any) -> None:
+    """out[b] += r·NᵀN: from the user's items to the users who have them, on to their items."""
+    weights = np.zeros(len(by_user[0]) - 1, np.float32)
+    touched = np.empty(len(weights), np.int32)
+    for b in range(len(users)):
+        size = 0
+        for place in range(history[0][users[b]], history[0][users[b] + 1]):
+            item = history[1][place]
+            for other in range(by_item[0][item], by_item[0][item + 1]):
+                user = by_item[1][other]
+                if weights[user] == 0:
+                    touched[size] = user
+                    size += 1
+                weights[user] += by_item[2][other]
+        for t in range(size):
+            user = touched[t]
+            weight = weights[user]
+            weights[user] = 0
+            for place in range(by_user[0][user], by_user[0][user + 1]):
+                out[b, by_user[1][place]] += weight * by_user[2][place]

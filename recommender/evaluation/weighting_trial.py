@@ -1,0 +1,144 @@
+"""How well a weighting ranks, in a few seconds: a small item table on a part held back.
+
+What is served blends scorers, chosen anew at each refresh. To compare weightings the one that does
+most of the work is enough: a ridge, in a narrow table made by the code that a refresh uses.
+
+How much all tags weigh beside what people chose a refresh finds by itself. So that weights tell
+what one tag is worth beside another, all tags together weigh the same here under every weighting:
+what is best under the neutral one.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import csr_array
+
+from embeddings.item_item.blend import RIDGE, build_item_table
+from embeddings.item_item.item_table import history_of, score_history
+from embeddings.item_item.scorers import Feature, Recipe
+from graph.domains import derive_domains
+from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
+from graph.weighted import WeightedGraph
+from graph.weighting import Weighting, weigh
+from recommender.learning.build import features_of
+from recommender.measures import metrics
+from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
+
+F64 = npt.NDArray[np.float64]
+SHOWN = 20
+WIDTH = 100  # of supports and of the table
+TAG_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)  # times the neutral weight of all tags together
+MOST_PAIRS = 500_000  # learned from; of larger catalogues whole users are drawn
+MOST_USERS = 4_000  # asked
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What weightings are tried on; the same users and the same held-back pairs for each."""
+
+    fit: GraphSnapshot  # without the pairs held back; its domains are those derived
+    domains_from: str
+    users: npt.NDArray[np.int64]  # (s,) asked
+    wanted: csr_array  # (s, i) what they chose and `fit` does not tell
+    now: int
+    seed: int
+    threads: int
+    tags_weigh: float = 0.0  # all together, in any weighting; 0: as much as the weighting says
+
+    def ndcg(self, weighting: Weighting) -> F64:
+        """NDCG@20 (s,) of each asked user under a weighting."""
+        graph = weigh(self.fit, weighting, self.now)
+        features = features_of(graph)
+        factors = tuple(self._factor(one) for one in features)
+        table, _, _ = build_item_table(
+            sparse.csr_matrix(graph.user_items),
+            features,
+            preset="fast",
+            seed=self.seed,
+            recipe=Recipe(((RIDGE, 1.0),), factors, 0.0, WIDTH, WIDTH, proposal_dimensions=0),
+            threads=self.threads,
+        )
+        histories = _histories(graph, self.users)
+        top, _ = score_history(
+            table,
+            histories.indptr,
+            histories.indices,
+            histories.data,
+            SHOWN,
+            threads=self.threads,
+        )
+        found = metrics.hits(top, self.wanted)
+        return metrics.ndcg(found, np.diff(self.wanted.indptr), SHOWN)
+
+    def _factor(self, feature: Feature) -> float:
+        if feature.name != "tags" or not self.tags_weigh:
+            return 1.0
+        return self.tags_weigh / float(feature.rows.sum())
+
+
+def trial_of(
+    snapshot: GraphSnapshot, neutral: Weighting, *, now: int, seed: int, threads: int
+) -> Trial:
+    """Hold back: the select part is asked about, the gate part is in nothing.
+
+    Whether a pair is relevant is told by `neutral`, so every weighting is asked the same.
+    """
+    pairs = relevant_pairs(snapshot, weigh(snapshot, neutral, now).user_items, seed)
+    parts = pair_parts(pairs)
+    fit = drop_pairs(snapshot, pairs.users[parts != FIT], pairs.items[parts != FIT])
+    # Domains are sought once, not at every trial.
+    links, domains, domains_from = derive_domains(fit)
+    fit = replace(fit, item_domains=links, domains=domains)
+    rng = np.random.default_rng(seed)
+    drawn = _enough_users(pairs.users, parts, rng)
+    fit = _of_users(fit, drawn)
+    graph = weigh(fit, neutral, now)
+    chosen = (parts == SELECT) & drawn[pairs.users]
+    chosen &= np.diff(graph.user_items.indptr)[pairs.users] > 0
+    asked = np.unique(pairs.users[chosen])
+    if len(asked) > MOST_USERS:
+        asked = np.sort(rng.choice(asked, MOST_USERS, replace=False))
+    wanted = csr_array(
+        (
+            np.ones(int(chosen.sum()), np.float32),
+            (pairs.users[chosen], pairs.items[chosen]),
+        ),
+        shape=graph.user_items.shape,
+    )[asked]
+    wanted.sort_indices()
+    trial = Trial(fit, domains_from, asked, wanted, now, seed, threads)
+    neutral_sum = float(graph.item_tags.sum())
+    if not neutral_sum or not len(asked):
+        return trial
+    variants = [replace(trial, tags_weigh=factor * neutral_sum) for factor in TAG_FACTORS]
+    return max(variants, key=lambda one: float(one.ndcg(neutral).mean()))
+
+
+def _enough_users(
+    users: npt.NDArray[np.int64], parts: npt.NDArray[np.int8], rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """(u,) all users, or so many drawn that at most `MOST_PAIRS` of their pairs are in fit."""
+    counts = np.bincount(users[parts == FIT], minlength=int(users.max(initial=-1)) + 1)
+    order = rng.permutation(len(counts))
+    drawn = np.zeros(len(counts), np.bool_)
+    drawn[order[np.cumsum(counts[order]) <= MOST_PAIRS]] = True
+    return drawn
+
+
+def _of_users(snapshot: GraphSnapshot, drawn: npt.NDArray[np.bool_]) -> GraphSnapshot:
+    if drawn.all():
+        return snapshot
+    events = snapshot.events
+    known = events.user < len(drawn)
+    keep = known & drawn[np.where(known, events.user, 0)]
+    columns = {name: getattr(events, name)[keep] for name in EventColumns.__dataclass_fields__}
+    return replace(snapshot, events=EventColumns(**columns))
+
+
+def _histories(graph: WeightedGraph, users: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+    """Weights of what each user has seen, 0 where it speaks for nothing: that is masked too."""
+    both = sparse.csr_matrix(graph.user_seen + graph.user_items)  # seen is 1 wherever items are
+    both.data = np.maximum(both.data - 1, 0).astype(np.float32)
+    return history_of(both, users)

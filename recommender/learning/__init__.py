@@ -1,0 +1,1 @@
+"""`refresh()`: the graph in, a release out."""

@@ -1,0 +1,319 @@
+"""What each segment's lists are made for: learned on the select part, a curve for each.
+
+`learn` reranks each user's candidates with every weight of a small grid and chooses for all
+segments together: the long-tail share is made as large as possible while NDCG@20 over all users
+falls by `BUDGET` at most. The best shares of such a budget have one slope in common (Everett
+1963, doi:10.1287/opre.11.3.399), so one number is searched, not one per segment. What small
+segments say is drawn towards what all users say (empirical Bayes), and so are the curves. Balance
+and DPP are tried after that, and taken where they surely gain. Each segment keeps its trade-off
+curve, and a request's `long_tail` from 0 to 1 moves along it.
+
+Exploration is an editor's alone: on what is held back it can only lose.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.model import NO_TIME
+from recommender.measures import metrics
+from recommender.ranking.candidates import F32, Ranking
+from recommender.ranking.ranker import shares_of
+from recommender.ranking.request import DEFAULT, NEUTRAL
+from recommender.ranking.rerank import DPP, POOL, Profile, Traits, freshness, rerank
+from recommender.segments.settings import EVERYONE, NEW
+
+F64 = npt.NDArray[np.float64]
+
+SHOWN = 20
+BUDGET = 0.02  # of NDCG@20 over all users: what a default may lose
+DRAWN = 200.0  # users' worth of what all say that every segment starts with
+FEWEST_USERS = 30  # of a segment with something to find, for a profile of its own
+MOST_USERS = 3_000  # whose lists are looked at
+DIVERSITIES = (0.0, 0.05, 0.1, 0.2)
+LONG_TAILS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+FRESHNESSES = (0.0, 0.1)  # tried where items have times
+BALANCES = (0.05, 0.1, 0.2, 0.5)
+SURE = 2.5  # standard errors of a gain that is believed, as several variants are tried
+SLOPES = np.geomspace(1e-3, 1e2, 200)  # NDCG given for one more of long-tail share
+
+
+@dataclass(frozen=True)
+class Point:
+    """A profile and what it does to one segment's lists."""
+
+    profile: Profile
+    ndcg: float  # of a small segment, as of the long tail: leaning on what all users say
+    long_tail_share: float
+    coverage: float
+    diversity: float  # mean of 1 - cosine over all pairs of a list
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, as reports and manifests hold it; `shown_` marks what was measured."""
+        return {
+            **asdict(self.profile),
+            **{
+                f"shown_{field.name}": round(getattr(self, field.name), 6)
+                for field in fields(self)[1:]
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Of one segment: its trade-off curve, from the least long tail to the most."""
+
+    users: int
+    neutral: Point  # no reranking, to compare with
+    curve: tuple[Point, ...]
+    chosen: int  # place on the curve
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        points = [point.to_json() for point in self.curve]
+        return {
+            "users": self.users,
+            "neutral": self.neutral.to_json(),
+            "curve": points,
+            "chosen": self.chosen,
+        }
+
+
+def learn(
+    pool: Ranking,
+    truth: csr_array,
+    segments: npt.NDArray[np.integer[Any]],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    names: Sequence[str],
+    *,
+    now: int,
+    budget: float = BUDGET,
+    mix: F32 | None = None,
+) -> dict[str, Learned]:
+    """A curve and a chosen point for `default` (all users) and each segment that is large enough.
+
+    Args:
+        pool: (b, c) candidates of b users, best first, by a model that has not seen `truth`.
+        truth: (b, i) what is to be found; rows without anything are left out.
+        segments: (b,) place of each user's segment in `names`, -1 for "new".
+        arrays: of the release the candidates come from.
+        names: of the segments.
+        now: seconds since 1970.
+        budget: share of NDCG@20 that may be lost over all users.
+        mix: (b, d) each user's share of each domain; None: balance is not tried.
+    """
+    asked = np.flatnonzero(np.diff(truth.indptr))
+    if len(asked) == 0:
+        return {}
+    pool, truth = Ranking(pool.items[asked], pool.scores[asked]), truth[asked]
+    segments = np.asarray(segments)[asked]
+    look = Look.at(pool, truth, arrays, now, None if mix is None else mix[asked])
+    fresh = FRESHNESSES if (arrays["created_at"] != NO_TIME).any() else FRESHNESSES[:1]
+    grid = [
+        Profile(diversity=d, long_tail=t, freshness=f)
+        for d, t, f in product(DIVERSITIES, LONG_TAILS, fresh)
+    ]
+    groups = {DEFAULT: np.arange(len(asked))} | {
+        name: np.flatnonzero(segments == place)
+        for place, name in [*enumerate(names), (-1, NEW)]
+        if name != EVERYONE and (segments == place).sum() >= FEWEST_USERS
+    }
+    trials = Trials.of(look, grid, groups)
+    chosen = trials.allocated(budget)
+    result = {}
+    for name, rows in groups.items():
+        places = trials.curve(name, chosen[name])
+        at = places.index(chosen[name])
+        points = [trials.point(name, place, look.items) for place in places]
+        variant = _variant(look, rows, grid[chosen[name]], balanced=mix is not None)
+        if variant:  # the whole curve is measured anew
+            varied = [replace(grid[place], **variant) for place in (0, *places)]
+            anew = Trials.of(look, varied, groups)
+            points = [anew.point(name, place, look.items) for place in range(1, len(varied))]
+        result[name] = Learned(len(rows), trials.point(name, 0, look.items), tuple(points), at)
+    return result
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What each of g profiles, the first of them neutral, does to the lists of s groups."""
+
+    profiles: Sequence[Profile]
+    groups: Mapping[str, npt.NDArray[np.int64]]  # rows of users; `default` is everybody
+    lists: list[metrics.Ranked]
+    spread: F64  # (g, b)
+    ndcg: F64  # (s, g) of each group, leaning on all users
+    tail: F64  # (s, g)
+
+    @classmethod
+    def of(
+        cls,
+        look: "Look",
+        profiles: Sequence[Profile],
+        groups: Mapping[str, npt.NDArray[np.int64]],
+    ) -> "Trials":
+        """Rerank the candidates of all users with every profile."""
+        lists = [look.lists(profile) for profile in profiles]
+        return cls(
+            profiles,
+            groups,
+            lists,
+            np.stack([look.diversity(one) for one in lists]),
+            _leaning(np.stack([look.ndcg(one) for one in lists]), groups, grows=True),
+            _leaning(np.stack([look.tail(one) for one in lists]), groups, grows=False),
+        )
+
+    def allocated(self, budget: float) -> dict[str, int]:
+        """A profile's place for each group: the most long tail, all segments within one budget."""
+        whole = list(self.groups).index(DEFAULT)
+        kept = self.ndcg[whole] >= (1 - budget) * self.ndcg[whole, 0]
+        result = {DEFAULT: int(np.argmax(np.where(kept, self.tail[whole], -1.0)))}
+        names = [name for name in self.groups if name != DEFAULT]
+        if not names:
+            return result
+        rows = [list(self.groups).index(name) for name in names]
+        ndcg, tail, own = self.ndcg[rows], self.tail[rows], np.arange(len(rows))
+        sizes = np.array([len(self.groups[name]) for name in names], np.float64)
+        floor = (1 - budget) * sizes @ ndcg[:, 0]
+        best, most = np.zeros(len(names), np.int64), sizes @ tail[:, 0]
+        for slope in SLOPES:
+            places = (ndcg + slope * tail).argmax(axis=1)
+            if sizes @ ndcg[own, places] >= floor and sizes @ tail[own, places] > most:
+                best, most = places, sizes @ tail[own, places]
+        return result | dict(zip(names, best.tolist(), strict=True))
+
+    def curve(self, name: str, chosen: int) -> list[int]:
+        """Places that no other beats in both NDCG and long-tail share, and the chosen one."""
+        row = list(self.groups).index(name)
+        ndcg, tail = self.ndcg[row], self.tail[row]
+        kept: list[int] = []
+        best = -np.inf
+        for place in np.lexsort((-ndcg, -tail)).tolist():
+            if ndcg[place] > best:
+                kept.append(place)
+                best = ndcg[place]
+        if chosen not in kept:
+            kept.append(chosen)
+        return sorted(kept, key=lambda place: (tail[place], -ndcg[place]))
+
+    def point(self, name: str, place: int, items: int) -> Point:
+        """What a profile does to a group."""
+        row, who = list(self.groups).index(name), self.groups[name]
+        return Point(
+            self.profiles[place],
+            float(self.ndcg[row, place]),
+            float(self.tail[row, place]),
+            metrics.coverage(self.lists[place][who], items),
+            float(self.spread[place, who].mean()),
+        )
+
+
+def _leaning(values: F64, groups: Mapping[str, npt.NDArray[np.int64]], *, grows: bool) -> F64:
+    """(s, g) each group's mean, in steps from its neutral one that lean on all users' steps.
+
+    `grows`: steps are taken in proportion to the group's own level.
+    """
+    steps = (values - values[:1]).mean(axis=1)  # (g,) over all users
+    level = max(float(values[0].mean()), 1e-12)
+    means = []
+    for name, rows in groups.items():
+        neutral = float(values[0, rows].mean())
+        own = values[:, rows].mean(axis=1) - neutral
+        expected = steps * neutral / level if grows else steps
+        drawn = 0.0 if name == DEFAULT else DRAWN
+        means.append(neutral + (len(rows) * own + drawn * expected) / (len(rows) + drawn))
+    return np.stack(means)
+
+
+def _variant(
+    look: "Look", rows: npt.NDArray[np.int64], profile: Profile, *, balanced: bool
+) -> dict[str, Any]:
+    """What of balance and DPP surely helps a group: NDCG up by `SURE` errors, no tail lost."""
+    variants: list[dict[str, Any]] = [{"balance": b} for b in BALANCES if balanced]
+    if profile.diversity > 0:
+        variants.append({"method": DPP})
+    own = look.of(rows)
+    before = own.lists(profile)
+    best, found = SURE, {}
+    for variant in variants:
+        after = own.lists(replace(profile, **variant))
+        gain = own.ndcg(after) - own.ndcg(before)
+        error = float(gain.std()) / np.sqrt(len(rows))
+        sure = float(gain.mean()) / error if error > 0 else 0.0
+        if sure > best and own.tail(after).mean() >= own.tail(before).mean():
+            best, found = sure, variant
+    return found
+
+
+@dataclass(frozen=True)
+class Look:
+    """Reranks the same candidates again and again, and measures the lists per user."""
+
+    pool: Ranking  # (b, c)
+    truth: csr_array  # (b, i); every row has something to find
+    traits: Traits
+    in_tail: npt.NDArray[np.bool_]  # (i,)
+
+    @classmethod
+    def at(
+        cls,
+        pool: Ranking,
+        truth: csr_array,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        now: int,
+        mix: F32 | None = None,
+    ) -> "Look":
+        """The arguments are those of `learn`."""
+        fresh = freshness(arrays["created_at"], now)
+        traits = Traits.plain(arrays["likeness"], arrays["rarity"], fresh, len(pool.items))
+        if mix is not None:
+            keys = ("values", "indices", "indptr")
+            parts = tuple(arrays[f"item_domains.{key}"] for key in keys)
+            domains = csr_array(parts, shape=(truth.shape[1], mix.shape[1]))
+            traits = replace(traits, **shares_of(domains), mix=mix)
+        return cls(pool, truth, traits, metrics.tail(np.diff(arrays["item_users.indptr"])))
+
+    def of(self, rows: npt.NDArray[np.int64]) -> "Look":
+        """The same for some of the users."""
+        pool = Ranking(self.pool.items[rows], self.pool.scores[rows])
+        return Look(pool, self.truth[rows], self.traits.part(rows), self.in_tail)
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        return int(self.truth.shape[1])
+
+    def lists(self, profile: Profile) -> metrics.Ranked:
+        """(b, SHOWN) the lists of a profile."""
+        weights = np.tile(np.array(profile.weights(), np.float32), (len(self.pool.items), 1))
+        return rerank(self.pool, weights, self.traits, SHOWN).items
+
+    def ndcg(self, lists: metrics.Ranked) -> F64:
+        """(b,) of each list."""
+        return metrics.ndcg(metrics.hits(lists, self.truth), np.diff(self.truth.indptr), SHOWN)
+
+    def tail(self, lists: metrics.Ranked) -> F64:
+        """(b,) share of each list that lies in the long tail."""
+        shown = lists >= 0
+        share: F64 = (self.in_tail[lists] & shown).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
+        return share
+
+    def diversity(self, lists: metrics.Ranked) -> F64:
+        """(b,) mean of 1 - cosine over the pairs of each list."""
+        shown = (lists >= 0)[:, :, None]
+        vectors = np.where(shown, self.traits.likeness[lists], 0).astype(np.float64)
+        sums = vectors.sum(axis=1)
+        own = (vectors**2).sum(axis=(1, 2))
+        pairs = np.maximum(shown.sum(axis=(1, 2)) * (shown.sum(axis=(1, 2)) - 1.0), 1)
+        return 1 - ((sums**2).sum(axis=1) - own) / pairs
+
+
+def candidates(recommender: Any, user_rows: npt.NDArray[np.int64]) -> Ranking:
+    """The pool that reranking chooses from, for users of a recommender, by the serving code."""
+    found: Ranking = recommender.rank_users(user_rows, POOL, profile=NEUTRAL)
+    return found

@@ -1,0 +1,1 @@
+"""How good a list is, and which pairs are held back to tell."""

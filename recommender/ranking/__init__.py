@@ -1,0 +1,1 @@
+"""From a history to ranked items: candidates, filters, reranking."""

@@ -1,0 +1,240 @@
+"""Which items come into question: the strongest entries of the item–item table, per subject.
+
+A subject's score for an item is the weighted sum of the table rows of its history's items, so
+known users, sessions and new users cost the same and every share of a score is known exactly.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """A batch of b subjects as arrays: what each likes, and what each must not be shown."""
+
+    indptr: I64  # (b + 1,) where each subject's history begins
+    items: I32  # history item rows
+    weights: F32  # and their weights
+    blocked_indptr: I64  # (b + 1,)
+    blocked: I32  # item rows never to be shown, in any order
+    masks: Flags  # (m, i) allowed items of each distinct filter
+    mask: I32  # (b,) which of them holds for the subject
+    interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
+    # Source -> (b, …) what is asked of it beside the history: vectors, or weights of domains.
+    asked: Mapping[str, F32] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def part(self, start: int, stop: int) -> "Subjects":
+        """The subjects start … stop - 1."""
+        own = slice(self.indptr[start], self.indptr[stop])
+        shut = slice(self.blocked_indptr[start], self.blocked_indptr[stop])
+        return Subjects(
+            self.indptr[start : stop + 1] - self.indptr[start],
+            self.items[own],
+            self.weights[own],
+            self.blocked_indptr[start : stop + 1] - self.blocked_indptr[start],
+            self.blocked[shut],
+            self.masks,
+            self.mask[start:stop],
+            None if self.interests is None else self.interests[own],
+            {source: rows[start:stop] for source, rows in self.asked.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """For each of b subjects up to n items, best first; -1 and -inf fill the rest."""
+
+    items: I32  # (b, n)
+    scores: F32  # (b, n)
+
+
+def from_table(
+    neighbours: I32, strengths: F32, subjects: Subjects, n: int, *, threads: int = 1
+) -> Ranking:
+    """The n allowed items with the largest summed table entries; ties go to the lower row.
+
+    Args:
+        neighbours: (i, k) item rows, -1 where a row is shorter.
+        strengths: (i, k) their scores.
+        subjects: b of them.
+        n: candidates per subject.
+        threads: blocks of subjects are worked on side by side; the result is the same.
+    """
+
+    def block(part: Subjects) -> tuple[I32, F32]:
+        """Items and scores of some of the subjects."""
+        result: tuple[I32, F32] = _top_of_table(
+            neighbours,
+            strengths,
+            part.indptr,
+            part.items,
+            part.weights,
+            part.blocked_indptr,
+            part.blocked,
+            part.masks,
+            part.mask,
+            n,
+        )
+        return result
+
+    return Ranking(*_in_blocks(block, subjects, threads))
+
+
+def _in_blocks(
+    work: Callable[[Subjects], tuple[I32, F32]], subjects: Subjects, threads: int
+) -> tuple[I32, F32]:
+    if threads == 1 or len(subjects) < 2 * threads:
+        return work(subjects)
+    edges = np.linspace(0, len(subjects), 4 * threads + 1).astype(int).tolist()
+    parts = [subjects.part(a, b) for a, b in pairwise(edges) if b > a]
+    with ThreadPoolExecutor(threads) as pool:
+        done = list(pool.map(work, parts))
+    return np.concatenate([rows for rows, _ in done]), np.concatenate([s for _, s in done])
+
+
+@njit(cache=True, nogil=True)
+def _top_of_table(  # type: ignore[no-untyped-def]
+    neighbours,
+    strengths,
+    indptr,
+    items,
+    weights,
+    blocked_indptr,
+    blocked,
+    masks,
+    mask,
+    n,
+):
+    subjects, catalogue = len(indptr) - 1, neighbours.shape[0]
+    rows = np.full((subjects, n), -1, np.int32)
+    best = np.full((subjects, n), -np.inf, np.float32)
+    scores = np.zeros(catalogue, np.float32)
+    state = np.zeros(catalogue, np.uint8)  # + 1: in `touched`, + 2: blocked
+    touched = np.empty(catalogue + 1, np.int32)  # one more: the next is written before it counts
+    for s in range(subjects):
+        shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        for item in shut:
+            state[item] = 2
+        count = 0
+        for entry in range(indptr[s], indptr[s + 1]):
+            item, weight = items[entry], weights[entry]
+            for k in range(neighbours.shape[1]):
+                other = neighbours[item, k]
+                if other < 0:
+                    break
+                touched[count] = other  # no branches: they would be mispredicted
+                count += 1 - (state[other] & 1)
+                state[other] |= 1
+                scores[other] += weight * strengths[item, k]
+        found = 0
+        allowed = masks[mask[s]]
+        for t in range(count):
+            item = touched[t]
+            score, free = scores[item], state[item] == 1 and allowed[item]
+            scores[item] = 0.0
+            state[item] = 0
+            if free and score > 0:
+                found = keep_best(rows[s], best[s], found, item, score)
+        for item in shut:
+            state[item] = 0
+        sort_best(rows[s], best[s], found)
+    return rows, best
+
+
+@njit(cache=True, nogil=True)
+def _worse(score, item, other_score, other):  # type: ignore[no-untyped-def]
+    return score < other_score or (score == other_score and item > other)
+
+
+@njit(cache=True, nogil=True)
+def keep_best(rows, best, found, item, score):  # type: ignore[no-untyped-def]
+    """Offer an item to a heap whose root is the worst of the kept; the new size."""
+    n = len(rows)
+    if found < n:
+        child = found
+        while child > 0:
+            parent = (child - 1) // 2
+            if not _worse(score, item, best[parent], rows[parent]):
+                break
+            rows[child], best[child] = rows[parent], best[parent]
+            child = parent
+        rows[child], best[child] = item, score
+        return found + 1
+    if n == 0 or _worse(score, item, best[0], rows[0]):
+        return found
+    _sink(rows, best, n, item, score)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _sink(rows, best, n, item, score):  # type: ignore[no-untyped-def]
+    """Put an item at the root of a heap of size n and let it sink to its place."""
+    parent = 0
+    while True:
+        child = 2 * parent + 1
+        if child >= n:
+            break
+        if child + 1 < n and _worse(best[child + 1], rows[child + 1], best[child], rows[child]):
+            child += 1
+        if not _worse(best[child], rows[child], score, item):
+            break
+        rows[parent], best[parent] = rows[child], best[child]
+        parent = child
+    rows[parent], best[parent] = item, score
+
+
+@njit(cache=True, nogil=True)
+def sort_best(rows, best, found):  # type: ignore[no-untyped-def]
+    """Turn the heap into a list, best first."""
+    for end in range(found - 1, 0, -1):
+        item, score = rows[end], best[end]
+        rows[end], best[end] = rows[0], best[0]
+        _sink(rows, best, end, item, score)
+
+
+def top_of_scores(scores: F32, subjects: Subjects, n: int) -> Ranking:
+    """The n allowed items with the largest positive entries of dense scores (b, i)."""
+    rows = np.full((len(subjects), n), -1, np.int32)
+    best = np.full((len(subjects), n), -np.inf, np.float32)
+    _top_of_rows(
+        np.asarray(scores, np.float32),
+        subjects.blocked_indptr,
+        subjects.blocked,
+        subjects.masks,
+        subjects.mask,
+        rows,
+        best,
+    )
+    return Ranking(rows, best)
+
+
+@njit(cache=True, nogil=True)
+def _top_of_rows(scores, blocked_indptr, blocked, masks, mask, rows, best):  # type: ignore[no-untyped-def]
+    shut = np.zeros(scores.shape[1], np.bool_)
+    for s in range(len(rows)):
+        own = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        for item in own:
+            shut[item] = True
+        allowed = masks[mask[s]]
+        found = 0
+        for item in range(scores.shape[1]):
+            score = scores[s, item]
+            if score > 0 and allowed[item] and not shut[item]:
+                found = keep_best(rows[s], best[s], found, item, score)
+        for item in own:
+            shut[item] = False
+        sort_best(rows[s], best[s], found)

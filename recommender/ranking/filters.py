@@ -1,0 +1,117 @@
+"""Which items a request allows: conditions in, one flag per item out."""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.errors import InputError
+from graph.model import NO_ROW, NO_TIME
+from recommender.ranking.request import Filter
+from recommender.releases.release import Release
+
+Flags = npt.NDArray[np.bool_]
+CACHED_FILTERS = 64  # masks kept per worker: one byte an item each
+
+
+class Filters:
+    """Turns the filters of requests into masks over a release's items; masks are cached."""
+
+    def __init__(self, release: Release) -> None:
+        """Hold the release; masks are made when they are asked for."""
+        self._release = release
+        self._tag_names = release.vocabulary("tag_names")
+        self.mask = lru_cache(CACHED_FILTERS)(self._mask)
+
+    def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
+        """The tags of a name, given as `name` or `category:name`; none when nobody knows it."""
+        names, of = self._tag_names, self._release.arrays["tag_name_rows"]
+        rows = np.flatnonzero(of == names.row(name)) if name in names else np.zeros(0, np.int64)
+        category, _, rest = name.partition(":")
+        if len(rows) == 0 and rest in names:
+            prefix = f"{category}\x1f".encode()
+            same = np.flatnonzero(of == names.row(rest))
+            kept = [row for row in same if self._release.tags.id(row).encode().startswith(prefix)]
+            rows = np.array(kept, np.int64)
+        return rows
+
+    def _mask(self, wanted: Filter) -> Flags:
+        """(i,) True where an item may be shown; unknown domains and tags allow nothing.
+
+        Ages must have been turned into times, see `Filter.at`.
+        """
+        return ~np.asarray(self._release.arrays["hidden"]) & self._holds(wanted)
+
+    def _holds(self, wanted: Filter) -> Flags:
+        """(i,) True where every condition holds, hidden items too."""
+        release = self._release
+        mask = np.ones(len(release.items), np.bool_)
+        if wanted.domains:
+            mask &= self._any_row("domain_items", [release.domains.row(d) for d in wanted.domains])
+        for name in wanted.tags_all:
+            mask &= self._any_row("carriers", self.tag_rows(name).tolist())
+        if wanted.tags_any:
+            rows = [row for name in wanted.tags_any for row in self.tag_rows(name).tolist()]
+            mask &= self._any_row("carriers", rows)
+        for name in wanted.tags_none:
+            mask &= ~self._any_row("carriers", self.tag_rows(name).tolist())
+        for name, low, high, allowed in wanted.attributes:
+            mask &= self._attribute(name, low, high, allowed)
+        created = release.arrays["created_at"]
+        if wanted.created_after is not None:
+            mask &= created >= wanted.created_after
+        if wanted.created_before is not None:
+            mask &= (created <= wanted.created_before) & (created != NO_TIME)
+        if wanted.items:
+            mask &= np.isin(np.arange(len(mask)), release.items.rows(wanted.items))
+        for part in wanted.all_of:
+            mask &= self._holds(part)
+        if wanted.any_of:
+            mask &= np.logical_or.reduce([self._holds(part) for part in wanted.any_of])
+        for part in wanted.none_of:
+            mask &= ~self._holds(part)
+        return mask
+
+    def _any_row(self, matrix: str, rows: list[int]) -> Flags:
+        """Items with an entry in any of the rows of a (…, i) matrix."""
+        indptr = self._release.arrays[f"{matrix}.indptr"]
+        indices = self._release.arrays[f"{matrix}.indices"]
+        flags = np.zeros(len(self._release.items), np.bool_)
+        for row in rows:
+            if row != NO_ROW:
+                flags[indices[indptr[row] : indptr[row + 1]]] = True
+        return flags
+
+    def _attribute(
+        self, name: str, low: float | None, high: float | None, allowed: tuple[str, ...]
+    ) -> Flags:
+        arrays = self._release.arrays
+        kept = self._release.manifest["attributes"]
+        if name not in kept:
+            there = ", ".join(sorted(kept)) or "none"
+            raise InputError(f"attribute {name!r} is not one of this catalogue's: {there}")
+        place = kept[name]["place"]
+        if kept[name]["numeric"]:
+            values = arrays[f"attribute{place}.values"]
+            mask = ~np.isnan(values)
+            if low is not None:
+                mask &= values >= low
+            if high is not None:
+                mask &= values <= high
+            if allowed:
+                mask &= np.isin(values, [_number(name, text) for text in allowed])
+            return mask
+        if low is not None or high is not None:
+            raise InputError(f"attribute {name!r} holds words; name the allowed ones, not a range")
+        words = self._release.vocabulary(f"attribute{place}.words")
+        codes = arrays[f"attribute{place}.codes"]
+        wanted = words.rows(allowed)
+        flags: Flags = np.isin(codes, wanted[wanted != NO_ROW])
+        return flags
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"attribute {name!r} holds numbers; {text!r} is not one") from error

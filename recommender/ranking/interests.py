@@ -1,0 +1,227 @@
+"""Several interests of one subject: the groups a history falls into, and candidates from each.
+
+A history is halved along the direction in which its items differ most (Boley 1998,
+doi:10.1023/A:1009740529316), the halves are settled by spherical 2-means (Dhillon & Modha 2001,
+doi:10.1023/A:1007612920971), and kept apart when their middles are unlike enough and both are
+large enough; then the heaviest group is tried next. No randomness. A history of one piece stays
+one group, and nothing of its list changes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from recommender.ranking.candidates import F32, I32, I64, Ranking, Subjects, from_table
+
+MOST = 5  # interests of a subject
+FEWEST_ITEMS = 3  # in each
+SMALLEST = 0.1  # share of the history's weight in each
+APART = 0.6  # cosine of the middles, below which two groups are two interests
+_ROUNDS = 8  # of power iteration, and of 2-means
+
+
+def interests_of(likeness: F32, subjects: Subjects) -> I32:
+    """(h,) which interest each entry of the histories belongs to, from 0, the heaviest first.
+
+    Args:
+        likeness: (i, d) unit vectors of the items.
+        subjects: weights of their histories; those below zero count as zero.
+    """
+    labels = np.zeros(len(subjects.items), np.int32)
+    for start, stop in zip(subjects.indptr[:-1], subjects.indptr[1:], strict=True):
+        if stop - start >= 2 * FEWEST_ITEMS:
+            own = slice(start, stop)
+            weights = np.maximum(subjects.weights[own], np.float32(0))
+            found = _grouped(likeness[subjects.items[own]], weights)
+            heaviest = np.argsort(-np.bincount(found, weights, MOST), kind="stable")
+            labels[own] = np.argsort(heaviest)[found]
+    return labels
+
+
+def shares_of_interests(labels: I32, weights: F32) -> F32:
+    """(g,) what share of a history's weight lies in each of its g interests."""
+    sums = np.bincount(labels, np.maximum(weights, 0))
+    shares: F32 = (sums / max(sums.sum(), 1e-12)).astype(np.float32)
+    return shares
+
+
+def propose(neighbours: I32, strengths: F32, subjects: Subjects, n: int) -> Ranking:
+    """The n best of what each interest proposes by itself, in proportion to the interests.
+
+    Scores are those of the whole history, as `from_table` gives them; ties go to the lower row.
+
+    Args:
+        neighbours: (i, k) item rows, -1 where a row is shorter.
+        strengths: (i, k) their scores.
+        subjects: b of them, with `interests`.
+        n: candidates per subject.
+    """
+    assert subjects.interests is not None
+    rows = np.full((len(subjects), n), -1, np.int32)
+    scores = np.full((len(subjects), n), -np.inf, np.float32)
+    for place in range(len(subjects)):
+        one = subjects.part(place, place + 1)
+        assert one.interests is not None
+        shares = shares_of_interests(one.interests, one.weights)
+        own = from_table(neighbours, strengths, _apart(one, len(shares)), n).items  # (g, n)
+        turn = _turns(np.repeat(np.arange(len(shares)), n), shares)
+        order = turn[own.ravel()[turn] >= 0]
+        found, first = np.unique(own.ravel()[order], return_index=True)
+        pool = found[np.argsort(first)][:n]
+        total = voices(neighbours, strengths, one, pool).sum(axis=1)
+        best = np.lexsort((pool, -total))[: np.count_nonzero(total > 0)]
+        rows[place, : len(best)], scores[place, : len(best)] = pool[best], total[best]
+    return Ranking(rows, scores)
+
+
+def voices(neighbours: I32, strengths: F32, one: Subjects, pool: I32) -> F32:
+    """(c, g) what each interest of a single subject adds to the table's score of c items."""
+    assert one.interests is not None
+    said: F32 = _voices(neighbours, strengths, one.items, one.weights, one.interests, pool)
+    return said
+
+
+def shown_first(labels: I32, shares: F32, n: int) -> I64:
+    """(c,) an order of a pool whose first n hold each interest in proportion to its share.
+
+    Both the first n and what follows keep the order they came in. What belongs to no interest,
+    label -1, stays where it is when it is among the first n, and counts for none.
+    """
+    free = np.flatnonzero(labels[:n] < 0)
+    told = np.flatnonzero(labels >= 0)
+    taken = told[_turns(labels[told], shares)[: n - len(free)]]
+    chosen = np.zeros(len(labels), np.bool_)
+    chosen[free] = chosen[taken] = True
+    return np.concatenate([np.flatnonzero(chosen), np.flatnonzero(~chosen)])
+
+
+def _turns(labels: npt.NDArray[np.integer], shares: F32) -> I64:
+    """The order in which places are taken when each interest has its share of every beginning.
+
+    The r-th of an interest with share s has its turn at (r - 1/2) / s: the method of Webster.
+    """
+    by_label = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels, minlength=len(shares))
+    rank = np.empty(len(labels))
+    rank[by_label] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    turn: I64 = np.argsort((rank + 0.5) / np.maximum(shares[labels], 1e-12), kind="stable")
+    return turn
+
+
+def _apart(one: Subjects, count: int) -> Subjects:
+    """Each interest of a single subject as a subject of its own."""
+    assert one.interests is not None
+    order = np.argsort(one.interests, kind="stable")
+    sizes = np.bincount(one.interests, minlength=count)
+    return replace(
+        one,
+        indptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        items=one.items[order],
+        weights=one.weights[order],
+        blocked_indptr=np.arange(count + 1, dtype=np.int64) * len(one.blocked),
+        blocked=np.tile(one.blocked, count),
+        mask=np.repeat(one.mask, count),
+        interests=None,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _voices(neighbours, strengths, items, weights, labels, pool):  # type: ignore[no-untyped-def]
+    said = np.zeros((len(pool), labels.max() + 1), np.float32)
+    place = np.full(neighbours.shape[0], -1, np.int32)
+    for at in range(len(pool)):
+        place[pool[at]] = at
+    for entry in range(len(items)):
+        item, weight, label = items[entry], weights[entry], labels[entry]
+        for k in range(neighbours.shape[1]):
+            other = neighbours[item, k]
+            if other < 0:
+                break
+            if place[other] >= 0:
+                said[place[other], label] += weight * strengths[item, k]
+    return said
+
+
+@njit(cache=True, nogil=True)
+def _grouped(vectors, weights):  # type: ignore[no-untyped-def]
+    """(h,) groups of a history's vectors (h, d), in the order they were found."""
+    labels = np.zeros(len(vectors), np.int32)
+    whole = np.zeros(MOST, np.bool_)  # cannot be halved
+    sums = np.zeros(MOST, np.float32)
+    sums[0] = weights.sum()
+    least = np.float32(SMALLEST) * sums[0]
+    count = 1
+    while count < MOST:
+        heaviest = -1
+        for group in range(count):
+            free = not whole[group] and sums[group] >= 2 * least
+            if free and (heaviest < 0 or sums[group] > sums[heaviest]):
+                heaviest = group
+        if heaviest < 0 or least <= 0:
+            break
+        members = np.flatnonzero(labels == heaviest)
+        other, alike = _halved(vectors[members], weights[members])
+        inside = weights[members][other].sum()
+        fewer = min(other.sum(), len(members) - other.sum())
+        smaller = min(inside, sums[heaviest] - inside)
+        if alike < APART and fewer >= FEWEST_ITEMS and smaller >= least:
+            labels[members[other]] = count
+            sums[count] = inside
+            sums[heaviest] -= inside
+            count += 1
+        else:
+            whole[heaviest] = True
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _halved(vectors, weights):  # type: ignore[no-untyped-def]
+    """Which vectors (h, d) lie in the second half, and the cosine of the halves' middles."""
+    middle = _sum(vectors, weights, np.ones(len(vectors), np.bool_), True) / weights.sum()
+    differences = vectors - middle
+    spread = np.empty(len(vectors), np.float32)
+    for at in range(len(vectors)):
+        spread[at] = weights[at] * (differences[at] * differences[at]).sum()
+    axis = differences[spread.argmax()]  # a beginning that is the same every time
+    for _ in range(_ROUNDS):
+        pulled = np.zeros_like(axis)
+        for at in range(len(vectors)):
+            pulled += weights[at] * _product(differences[at], axis) * differences[at]
+        axis = pulled / max(np.sqrt((pulled * pulled).sum()), np.float32(1e-12))
+    second = np.empty(len(vectors), np.bool_)
+    for at in range(len(vectors)):
+        second[at] = _product(differences[at], axis) > 0
+    alike = np.float32(1)
+    for _ in range(_ROUNDS):
+        here, there = _sum(vectors, weights, second, False), _sum(vectors, weights, second, True)
+        here /= max(np.sqrt((here * here).sum()), np.float32(1e-12))
+        there /= max(np.sqrt((there * there).sum()), np.float32(1e-12))
+        alike = _product(here, there)
+        moved = False
+        for at in range(len(vectors)):
+            side = _product(vectors[at], there) > _product(vectors[at], here)
+            moved |= side != second[at]
+            second[at] = side
+        if not moved:
+            break
+    return second, alike
+
+
+@njit(cache=True, nogil=True)
+def _sum(vectors, weights, second, side):  # type: ignore[no-untyped-def]
+    total = np.zeros(vectors.shape[1], np.float32)
+    for at in range(len(vectors)):
+        if second[at] == side:
+            for d in range(len(total)):
+                total[d] += weights[at] * vectors[at, d]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _product(one, other):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for d in range(len(one)):
+        total += one[d] * other[d]
+    return total

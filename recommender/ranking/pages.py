@@ -1,0 +1,93 @@
+"""The next page without repeats, what was shown already, and a little variety.
+
+A cursor holds a 32-bit sum of each id that the pages before it showed, and one of the request:
+so it works in every worker and over a new release, and no state lies on the server. Of a million
+items that may follow, one in four thousand shares a sum with one of a thousand shown, and waits.
+"""
+
+import base64
+import binascii
+import itertools
+import zlib
+from collections.abc import Iterable
+from dataclasses import fields
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.errors import InputError
+from graph.vocabulary import Vocabulary
+from recommender.ranking.candidates import F32, I32
+from recommender.ranking.request import Request
+
+MOST_PAGED = 1000  # items on all pages together
+ROTATION = 0.7  # what a score is multiplied by for each time an item was shown, not clicked
+VARIETY = 0.1  # how far a seed moves a score, up or down, of its size
+_NOT_COMPARED = {"n", "cursor", "reasons"}  # what may differ from page to page
+
+
+def next_cursor(request: Request, shown: Iterable[str]) -> str | None:
+    """The cursor of the page after this one; None when `MOST_PAGED` items were shown."""
+    before = b"" if request.cursor is None else _decoded(request.cursor)[4:]
+    sums = before + b"".join(zlib.crc32(item.encode()).to_bytes(4, "little") for item in shown)
+    if len(sums) >= 4 * MOST_PAGED:
+        return None
+    return base64.urlsafe_b64encode(_sum(request) + sums).decode().rstrip("=")
+
+
+def shown_before(request: Request, sums: npt.NDArray[np.uint32]) -> list[int]:
+    """Rows of the items that the pages before showed; `sums` are `item_sums`.
+
+    Raises:
+        InputError: the cursor is damaged, or of a request that asked for something else.
+    """
+    if request.cursor is None:
+        return []
+    content = _decoded(request.cursor)
+    if content[:4] != _sum(request):
+        raise InputError("cursor: it belongs to another request; repeat all but n and reasons")
+    shown = np.frombuffer(content[4:], "<u4")
+    rows: list[int] = np.flatnonzero(np.isin(sums, shown)).tolist()
+    return rows
+
+
+def item_sums(items: Vocabulary) -> npt.NDArray[np.uint32]:
+    """(i,) a sum of each id: a third of a second for a million."""
+    raw = memoryview(items.data.tobytes())
+    edges = items.offsets.tolist()
+    pairs = itertools.pairwise(edges)
+    return np.fromiter((zlib.crc32(raw[a:b]) for a, b in pairs), np.uint32, len(items))
+
+
+def rotation(request: Request, items: Vocabulary, rows: I32) -> F32:
+    """(c,) factors that let what was shown and not clicked make room."""
+    times = {items.row(item): count for item, count in request.shown.items()}
+    counts = np.array([times.get(row, 0) for row in rows.tolist()], np.float32)
+    result: F32 = np.power(np.float32(ROTATION), counts)
+    return result
+
+
+def variety(seed: int, rows: I32) -> F32:
+    """(c,) factors within 1 ± `VARIETY`: the same for the same seed and item row (SplitMix64)."""
+    with np.errstate(over="ignore"):
+        z = rows.astype(np.uint64) + np.uint64(seed % 2**63) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    uniform = z.astype(np.float64) / 2.0**64
+    return (1 + VARIETY * (2 * uniform - 1)).astype(np.float32)
+
+
+def _sum(request: Request) -> bytes:
+    said = [repr(getattr(request, f.name)) for f in fields(request) if f.name not in _NOT_COMPARED]
+    return zlib.crc32("\x1f".join(said).encode(errors="replace")).to_bytes(4, "little")
+
+
+def _decoded(cursor: str) -> bytes:
+    try:
+        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError("cursor: this is none of ours; take it from `next` as it is") from error
+    if len(content) < 4 or len(content) % 4 or len(content) > 4 * (2 * MOST_PAGED + 1):
+        raise InputError("cursor: this is none of ours; take it from `next` as it is")
+    return content

@@ -1,0 +1,192 @@
+"""What is asked for and what is answered: the words between the doors and `recommend()`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+NEUTRAL = "neutral"
+DEFAULT = "default"
+SECONDS_A_DAY = 86_400
+SESSION_SHARE = 0.7  # of a subject's weight lies on the running session, when there is one
+SESSION_DECAY = 0.9  # what an item of a session counts, of what the one after it counts
+
+
+def session(items: Sequence[str]) -> dict[str, float]:
+    """Weights of a running session's items, oldest first: the newest counts 1."""
+    newest_first = list(dict.fromkeys(reversed(items)))
+    return {item: SESSION_DECAY**age for age, item in enumerate(newest_first)}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which items may be shown; every condition must hold. Hashable, so that masks are cached.
+
+    `attributes` holds (name, low or None, high or None, allowed values or ()) per condition.
+    `recommender.ranking.filter_language` reads one from JSON or TOML.
+    """
+
+    domains: tuple[str, ...] = ()  # in any of them
+    tags_all: tuple[str, ...] = ()
+    tags_any: tuple[str, ...] = ()
+    tags_none: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, float | None, float | None, tuple[str, ...]], ...] = ()
+    created_after: int | None = None  # seconds since 1970
+    created_before: int | None = None
+    newer_than_days: float | None = None  # counted back from the time of the request
+    older_than_days: float | None = None
+    items: tuple[str, ...] = ()  # one of these ids
+    all_of: tuple["Filter", ...] = ()
+    any_of: tuple["Filter", ...] = ()
+    none_of: tuple["Filter", ...] = ()
+
+    def at(self, now: int) -> "Filter":
+        """The same filter with ages turned into times; `now` counts in whole minutes."""
+        minute = now - now % 60
+        bounds = [self.created_after], [self.created_before]
+        if self.newer_than_days is not None:
+            bounds[0].append(minute - round(self.newer_than_days * SECONDS_A_DAY))
+        if self.older_than_days is not None:
+            bounds[1].append(minute - round(self.older_than_days * SECONDS_A_DAY))
+        after = max((b for b in bounds[0] if b is not None), default=None)
+        before = min((b for b in bounds[1] if b is not None), default=None)
+        parts = (self.all_of, self.any_of, self.none_of)
+        if not any(parts) and (after, before) == (self.created_after, self.created_before):
+            return self
+        all_of, any_of, none_of = (tuple(one.at(now) for one in part) for part in parts)
+        return replace(
+            self, created_after=after, created_before=before, newer_than_days=None,
+            older_than_days=None, all_of=all_of, any_of=any_of, none_of=none_of,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a mixed subject; the shares of the parts are their weights over the sum."""
+
+    kind: str  # "user", "item" or "tag"
+    name: str  # an id, or a tag's name
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item that the catalogue does not have, by what is known of it.
+
+    The answer is what lies near it: `served_by` is "new item", and the items' `source` tells in
+    whose vectors. What nobody knows is left out and noted; where nothing has a place the answer
+    is what is popular, in the item's domains if these are known.
+    """
+
+    title: str = ""
+    tags: tuple[str, ...] = ()  # names of tags
+    domains: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()  # ids of items of the catalogue
+
+
+@dataclass(frozen=True)
+class Request:
+    """One subject and what it asks for.
+
+    The subject is the sum of what is given: a known user's history, the items of a running
+    session (see `session`), tags; or else a mix of these with weights, or else a household,
+    whose list is fair to its least satisfied member, or else what users like one share, or else
+    a new item, for what is near it. All empty: the answer is what is popular.
+    """
+
+    user: str | None = None
+    items: Mapping[str, float] = field(default_factory=dict)  # item id -> weight
+    tags: tuple[str, ...] = ()  # names of tags
+    n: int = 20
+    filter: Filter = field(default_factory=Filter)
+    exclude: tuple[str, ...] = ()  # item ids
+    include_seen: bool = False
+    profile: str | None = None  # of reranking; None: that of the user's segment, else default
+    long_tail: float | None = None  # 0 … 1 moves along the trade-off
+    reasons: bool = True
+    source: str | None = None  # only this source, for evaluation
+    mix: tuple[Part, ...] = ()
+    household: tuple[str, ...] = ()  # user ids
+    similar_to: str | None = None  # a user; of those most like them, 20 together at least
+    session_share: float | None = None  # of the weight, on `items`; None: SESSION_SHARE
+    only_seen: bool = False  # nothing but what the user knows
+    # What rules and contexts can ask: device=phone; None: not even what is known without saying.
+    context: Mapping[str, str] | None = field(default_factory=dict)
+    rules: bool = True  # whether editorial rules hold
+    shown: Mapping[str, int] = field(default_factory=dict)  # item id -> times shown, not clicked
+    seed: int | None = None  # varies the order a little, the same way for the same seed
+    cursor: str | None = None  # `Answer.next` of the page before
+    interests: bool = False  # every interest in proportion, and named
+    new_item: NewItem | None = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an item is shown: a sentence without ids, and the path it tells of."""
+
+    text: str
+    path: tuple[dict[str, str], ...]  # nodes and relationships from the subject to the item
+    share: float  # of the item's score that this path explains, 0 … 1
+    because: str | None = None  # id of the history's item that the path starts from
+    through: str = ""  # "tag", "written tag", "relation", "people" … : how it goes on
+    tag: str | None = None  # name of the tag that both items carry
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One item of an answer."""
+
+    item: str
+    title: str
+    score: float
+    source: str  # the source that proposed it
+    parts: Mapping[str, float]  # what the score is made of
+    tags: tuple[str, ...]
+    domains: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    label: str | None = None  # "sponsored" or "pinned" where a rule placed it
+    interest: str | None = None  # which of several it comes from, when that was asked
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The items for one request, best first, and how they came about."""
+
+    items: tuple[Recommended, ...]
+    # "history", "session", "tags", "new item", "popular" … or "nothing": an empty catalogue
+    served_by: str
+    fallback: str | None  # a sentence when a fallback filled the list, else None
+    release: str
+    profile: str
+    segment: str | None = None
+    notes: tuple[str, ...] = ()  # e.g. ids that nobody knows
+    next: str | None = None  # `Request.cursor` of the page that follows; None: there is none
+
+    def to_json(self) -> dict[str, Any]:
+        """As the doors print it."""
+        return {
+            "items": [
+                {
+                    "item": one.item,
+                    "title": one.title,
+                    "score": one.score,
+                    "source": one.source,
+                    "parts": dict(one.parts),
+                    "tags": list(one.tags),
+                    "domains": list(one.domains),
+                    "reasons": [
+                        {"text": r.text, "path": list(r.path), "share": r.share}
+                        for r in one.reasons
+                    ],
+                    "label": one.label,
+                    "interest": one.interest,
+                }
+                for one in self.items
+            ],
+            "served_by": self.served_by,
+            "fallback": self.fallback,
+            "release": self.release,
+            "profile": self.profile,
+            "segment": self.segment,
+            "notes": list(self.notes),
+            "next": self.next,
+        }

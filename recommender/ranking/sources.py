@@ -1,0 +1,187 @@
+"""Ways to propose items, each answering a batch of subjects with a ranking; and their fusion.
+
+items               the item–item table: what ranks
+spectral, node2vec, gnn   nearest vectors to the subject's own, by FAISS
+tags                items that share the tags of the history, or those that were asked for
+popular in domain   what many chose in the domains of the history
+popular             what many chose
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from embeddings.indexes.faiss_index import FaissIndex
+from embeddings.indexes.index import VectorIndex
+from embeddings.vectors.fold_in import fold_in_users
+from recommender.ranking import interests
+from recommender.ranking.candidates import F32, I32, Ranking, Subjects, from_table, top_of_scores
+from recommender.releases.release import Release
+
+ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"
+_DENSE_CELLS = 20_000_000  # subjects × items scored densely at once
+
+
+class Sources:
+    """The sources of one release."""
+
+    def __init__(self, release: Release, threads: int = 1) -> None:
+        """Open the indexes; nothing is searched."""
+        self._release = release
+        self._threads = threads
+        self._indexes: dict[str, VectorIndex] = {
+            name: FaissIndex.load(
+                release.folder / f"{name}.faiss", release.arrays[f"vectors.{name}"]
+            )
+            for name in release.manifest["vectors"]
+        }
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the sources that search vectors."""
+        return tuple(self._indexes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All sources."""
+        return (ITEMS, *self._indexes, TAGS, IN_DOMAIN, POPULAR)
+
+    def propose(self, name: str, subjects: Subjects, tags: csr_array, n: int) -> Ranking:
+        """At most n items a subject, best first, all of them allowed and none blocked.
+
+        Args:
+            name: one of `names`.
+            subjects: b of them.
+            tags: (b, t) the tags that were asked for, beside the history.
+            n: at least 1.
+        """
+        if name == ITEMS:
+            arrays = self._release.arrays
+            neighbours, strengths = arrays["table.neighbours"], arrays["table.scores"]
+            if subjects.interests is not None and subjects.interests.any():
+                return interests.propose(neighbours, strengths, subjects, n)
+            return from_table(neighbours, strengths, subjects, n, threads=self._threads)
+        if name in self._indexes:
+            return self._nearest(name, subjects, n)
+        step = max(1, _DENSE_CELLS // max(len(self._release.items), 1))
+        parts = []
+        for start in range(0, max(len(subjects), 1), step):
+            part = subjects.part(start, min(start + step, len(subjects)))
+            wanted = tags[start : start + step]
+            parts.append(top_of_scores(self._scores(name, part, wanted), part, n))
+        return Ranking(
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+        )
+
+    def _scores(self, name: str, subjects: Subjects, tags: csr_array) -> F32:
+        """(b, i) dense scores of the sources that have no index."""
+        popularity = self._popularity
+        if name == POPULAR:
+            return np.broadcast_to(popularity, (len(subjects), len(popularity)))
+        links, back = (
+            (self._item_tags, self._tag_items) if name == TAGS else (self._item_domains, None)
+        )
+        taste = self._histories(subjects) @ links
+        if back is None:  # every item of the domains, the best known first
+            if name in subjects.asked:
+                taste = csr_array(taste + csr_array(subjects.asked[name]))
+            shares = (taste @ links.T).toarray()
+            return np.where(shares > 0, popularity * (1 + shares / (1 + shares)), 0)
+        dense = ((taste + tags) @ back).toarray().astype(np.float32)
+        # Equal tags: the better known item first, without overtaking a better match.
+        result: F32 = np.where(dense > 0, dense * (1 + 0.01 * popularity), 0)
+        return result
+
+    def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
+        arrays = self._release.arrays
+        vectors = arrays[f"vectors.{name}"]
+        histories = arrays.get(f"queries.{name}", vectors)  # node2vec: input × output
+        queries = fold_in_users(histories, self._histories(subjects))  # (b, d)
+        if name in subjects.asked:
+            queries = queries + subjects.asked[name]
+        blocked = np.diff(subjects.blocked_indptr)
+        rows = np.full((len(subjects), n), -1, np.int32)
+        scores = np.full((len(subjects), n), -np.inf, np.float32)
+        known = np.abs(queries).sum(axis=1) > 0
+        # Subjects with equally long lists of blocked items are searched together.
+        widths = np.where(known, 2 ** np.ceil(np.log2(np.maximum(blocked + n, 1))), 0).astype(int)
+        for width, mask in set(zip(widths.tolist(), subjects.mask.tolist(), strict=True)):
+            if width == 0:
+                continue
+            who = np.flatnonzero((widths == width) & (subjects.mask == mask))
+            allowed = subjects.masks[mask]
+            found, products = self._indexes[name].search(
+                queries[who], min(width, max(len(vectors), 1)), None if allowed.all() else allowed
+            )
+            for place, subject in enumerate(who):
+                shut = subjects.blocked[
+                    subjects.blocked_indptr[subject] : subjects.blocked_indptr[subject + 1]
+                ]
+                good = (found[place] >= 0) & ~np.isin(found[place], shut) & (products[place] > 0)
+                kept = found[place][good][:n]
+                rows[subject, : len(kept)] = kept
+                scores[subject, : len(kept)] = products[place][good][:n]
+        return Ranking(rows, scores)
+
+    def _histories(self, subjects: Subjects) -> csr_array:
+        shape = (len(subjects), len(self._release.items))
+        return csr_array((subjects.weights, subjects.items, subjects.indptr), shape=shape)
+
+    @cached_property
+    def _popularity(self) -> F32:
+        """(i,) 0 … 1, and positive for every item, so that a list can always be filled."""
+        counts = self._release.arrays["popularity"]
+        return ((counts + 0.5) / (counts.max(initial=0) + 0.5)).astype(np.float32)
+
+    @cached_property
+    def _item_tags(self) -> csr_array:
+        return self._release.matrix("item_tags")
+
+    @cached_property
+    def _tag_items(self) -> csr_array:
+        return self._release.matrix("tag_items")
+
+    @cached_property
+    def _item_domains(self) -> csr_array:
+        return self._release.matrix("item_domains")
+
+
+def fuse(
+    rankings: Sequence[Ranking], weights: Sequence[float], n: int
+) -> tuple[Ranking, npt.NDArray[np.int8], F32]:
+    """Add up rankings, each divided by its best score and weighted; absent items count 0.
+
+    Returns:
+        the n best of the union (b, n); which ranking gave each the most, i8 (b, n), -1 where
+        empty; and what each ranking gave, f32 (b, n, s).
+    """
+    items = np.concatenate([r.items for r in rankings], axis=1)  # (b, c)
+    shares = []
+    for ranking, weight in zip(rankings, weights, strict=True):
+        best = np.where(ranking.scores[:, :1] > 0, ranking.scores[:, :1], 1)
+        shares.append(np.where(ranking.items >= 0, ranking.scores / best, 0) * weight)
+    parts = np.zeros((*items.shape, len(rankings)), np.float32)  # (b, c, s)
+    start = 0
+    for place, share in enumerate(shares):
+        parts[:, start : start + share.shape[1], place] = share
+        start += share.shape[1]
+    order = np.argsort(items, axis=1, kind="stable")  # equal items side by side
+    items = np.take_along_axis(items, order, axis=1)
+    parts = np.take_along_axis(parts, order[:, :, None], axis=1)
+    for step in range(len(rankings) - 1, 0, -1):  # an item occurs at most once per ranking
+        same = items[:, step:] == items[:, :-step]
+        parts[:, :-step] += np.where(same[:, :, None], parts[:, step:], 0)
+    repeated = np.zeros_like(items, dtype=bool)
+    repeated[:, 1:] = items[:, 1:] == items[:, :-1]
+    total = np.where(repeated | (items < 0), -np.inf, parts.sum(axis=2))
+    top = np.argsort(-total, axis=1, kind="stable")[:, :n]  # ties go to the lower row
+    total = np.take_along_axis(total, top, axis=1)
+    empty = np.isneginf(total)
+    rows: I32 = np.where(empty, -1, np.take_along_axis(items, top, axis=1)).astype(np.int32)
+    parts = np.take_along_axis(parts, top[:, :, None], axis=1)
+    origin = np.where(empty, -1, parts.argmax(axis=2)).astype(np.int8)
+    return Ranking(rows, total.astype(np.float32)), origin, parts

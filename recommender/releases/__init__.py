@@ -1,0 +1,1 @@
+"""What a refresh leaves behind: folders that are written, verified, published, served."""

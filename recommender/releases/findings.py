@@ -1,0 +1,48 @@
+"""What a release found, as tables to be explored: who is in which segment, what is near what."""
+
+import numpy as np
+import pyarrow as pa
+
+from graph.findings import NEAR, SEGMENTS, Findings
+from recommender.releases.release import Release
+
+NEAREST = 10  # items told of each item
+
+
+def findings_of(release: Release) -> Findings:
+    """Segments of users, and the nearest items of each by the item table.
+
+    Users without enough events to be grouped are in no segment; an item that nothing is near to
+    has no row.
+    """
+    return Findings(_segments(release), _near(release))
+
+
+def _segments(release: Release) -> pa.Table:
+    said = release.manifest.get("segments")
+    if said is None:
+        return SEGMENTS.empty_table()
+    assigned = np.asarray(release.arrays["segments.assigned"])  # (u,) -1: in none
+    rows = np.flatnonzero(assigned >= 0)
+    names = pa.array(said["names"], pa.string())
+    columns = [
+        pa.array(release.users.ids(rows), pa.string()),
+        names.take(pa.array(assigned[rows].astype(np.int64))),
+    ]
+    return pa.table(columns, schema=SEGMENTS)
+
+
+def _near(release: Release) -> pa.Table:
+    neighbours = release.arrays["table.neighbours"]  # (i, width), strongest first, -1 pads
+    scores = release.arrays["table.scores"]
+    targets = np.asarray(neighbours)
+    sources = np.broadcast_to(np.arange(len(targets))[:, None], targets.shape)
+    there = (targets >= 0) & (targets != sources) & (scores > 0)
+    there &= np.cumsum(there, axis=1) <= NEAREST
+    items = pa.array(release.items, pa.string())
+    columns = [
+        items.take(pa.array(sources[there])),
+        items.take(pa.array(targets[there].astype(np.int64))),
+        pa.array(np.asarray(scores)[there].astype(np.float64)),
+    ]
+    return pa.table(columns, schema=NEAR)

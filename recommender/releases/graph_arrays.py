@@ -1,0 +1,153 @@
+"""What a release holds of the graph itself: ids, cards, histories, tags, domains, times.
+
+All that filters, reasons and fallbacks need, as plain named arrays; nothing here is learned.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import csr_array
+
+from graph.model import tag_parts
+from graph.snapshot import GraphSnapshot
+from graph.vocabulary import Vocabulary
+from graph.weighted import WeightedGraph
+from recommender.releases.release import matrix_arrays, text_arrays, vocabulary_arrays
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
+
+
+def graph_arrays(
+    snapshot: GraphSnapshot, graph: WeightedGraph, histories: sparse.csr_matrix
+) -> Arrays:
+    """Ids, cards, `histories` (u, i) as they are weighed, tags, domains, popularity and times."""
+    names = [tag_parts(key)[1] for key in snapshot.tags]
+    tag_names = Vocabulary.of(names)
+    popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
+    blocked = csr_array(graph.user_seen + graph.user_hides)
+    titles = snapshot.item_titles.to_pylist()
+    attributes = snapshot.item_attributes.to_pylist()
+    cards = [
+        f'{{"title": {json.dumps(title)}, "attributes": {text}}}'
+        for title, text in zip(titles, attributes, strict=True)
+    ]
+    return {
+        **vocabulary_arrays("users", snapshot.users),
+        **vocabulary_arrays("items", snapshot.items),
+        **vocabulary_arrays("tags", snapshot.tags),
+        **vocabulary_arrays("domains", graph.domains),
+        **vocabulary_arrays("tag_names", tag_names),
+        "tag_name_rows": tag_names.rows(names).astype(np.int32),
+        **text_arrays("cards", cards),
+        **matrix_arrays("histories", csr_array(histories)),
+        "histories.kinds": _history_kinds(snapshot, graph.user_items),
+        **matrix_arrays("blocked", blocked),
+        **matrix_arrays("hides", graph.user_hides),
+        **_item_users(graph.user_items),
+        **_item_relations(snapshot),
+        **matrix_arrays("item_tags", graph.item_tags),
+        "item_tags.given": _given(snapshot, graph.item_tags),
+        **_carriers(snapshot),
+        **matrix_arrays("tag_items", csr_array(graph.item_tags.T)),
+        **matrix_arrays("item_domains", graph.item_domains),
+        **matrix_arrays("domain_items", csr_array(graph.item_domains.T)),
+        "popularity": popularity,
+        "rarity": rarity(popularity),
+        "created_at": snapshot.item_created_at,
+        "hidden": snapshot.item_hidden,
+    }
+
+
+def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(i,) 0 for the most popular item, 1 for one that nobody chose; logarithmic between."""
+    top = float(np.log1p(popularity.max(initial=0)))
+    return (1 - np.log1p(popularity) / (top or 1)).astype(np.float32)
+
+
+def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArray[np.int32]:
+    """What each entry of the histories tells the user did: the first kind of the pair."""
+    count = len(snapshot.items)
+    events = snapshot.events
+    keys = events.user.astype(np.int64) * count + events.item
+    users = np.repeat(np.arange(user_items.shape[0]), np.diff(user_items.indptr))
+    entries = users * count + user_items.indices
+    if len(entries) == 0:
+        return np.zeros(0, np.int32)
+    return events.kind[np.searchsorted(keys, entries)]
+
+
+def _item_users(user_items: csr_array) -> Arrays:
+    """Who chose each item, for counts of people in reasons: rows of users, ascending."""
+    columns = user_items.tocsc()
+    columns.sort_indices()
+    return {
+        "item_users.indptr": columns.indptr.astype(np.int64),
+        "item_users.indices": columns.indices.astype(np.int32),
+    }
+
+
+def _item_relations(snapshot: GraphSnapshot) -> Arrays:
+    """Relations between items as reasons tell of them: targets and kinds by source."""
+    links = snapshot.item_relations
+    return {
+        "relations.indptr": np.searchsorted(links.source, np.arange(len(snapshot.items) + 1)),
+        "relations.indices": links.target,
+        "relations.kinds": links.kind,
+    }
+
+
+def _carriers(snapshot: GraphSnapshot) -> Arrays:
+    """The items of every tag, for filters: also of tags too rare or common to be learned from."""
+    events = snapshot.events
+    written = (events.tag >= 0) & snapshot.user_consents[events.user]
+    tags = np.concatenate([snapshot.item_tags.target, events.tag[written]]).astype(np.int64)
+    items = np.concatenate([snapshot.item_tags.source, events.item[written]])
+    count = max(len(snapshot.items), 1)
+    pairs = np.unique(tags * count + items)
+    return {
+        "carriers.indptr": np.searchsorted(pairs, np.arange(len(snapshot.tags) + 1) * count),
+        "carriers.indices": (pairs % count).astype(np.int32),
+    }
+
+
+def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
+    """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
+    count = len(snapshot.tags)
+    items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))
+    given = snapshot.item_tags.source.astype(np.int64) * count + snapshot.item_tags.target
+    return np.isin(items * count + item_tags.indices, given)
+
+
+def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
+    """Columns of the attributes that most items have: numbers, or words as codes."""
+    rows = [json.loads(text) for text in snapshot.item_attributes.to_pylist()]
+    counts: dict[str, int] = {}
+    for row in rows:
+        for name in row:
+            counts[name] = counts.get(name, 0) + 1
+    kept = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_ATTRIBUTES]
+    arrays: Arrays = {}
+    manifest: dict[str, Any] = {}
+    for place, name in enumerate(sorted(kept)):
+        values = [row.get(name) for row in rows]
+        numeric = all(v is None or _is_number(v) for v in values)
+        manifest[name] = {"place": place, "numeric": numeric}
+        if numeric:
+            numbers = [np.nan if value is None else float(value) for value in values]
+            arrays[f"attribute{place}.values"] = np.array(numbers, np.float64)
+            continue
+        words = [None if value is None else str(value) for value in values]
+        vocabulary = Vocabulary.of(word for word in words if word is not None)
+        arrays |= vocabulary_arrays(f"attribute{place}.words", vocabulary)
+        codes = [-1 if word is None else vocabulary.row(word) for word in words]
+        arrays[f"attribute{place}.codes"] = np.array(codes, np.int32)
+    return arrays, manifest
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""Groups of users, and how each is described."""

@@ -1,0 +1,468 @@
+"""Who is alike: users grouped at a refresh, and each subject's segments told online.
+
+`find_segments` groups the users of a snapshot and says in words what marks each group. `Segments`
+reads what it left in a release and needs nothing but numpy. Users with too little history are in
+the honest segment "new"; without scikit-learn, or with too few users, all others are "everyone".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.model import NO_TIME
+from graph.snapshot import EventColumns, GraphSnapshot
+from graph.weighted import WeightedGraph
+from recommender.releases.release import Release
+from recommender.segments.features import (
+    DAY,
+    F64,
+    I64,
+    Catalogue,
+    History,
+    Layout,
+    Scale,
+    behaviour,
+    layout,
+    nearest,
+    shares,
+)
+from recommender.segments.rules import Rule
+from recommender.segments.settings import EVERYONE, NEW, SegmentSettings
+from recommender.segments.words import persona, title
+
+FEWEST_USERS = 40  # with enough history, to be grouped at all
+SAME = 0.5  # of the middle distance between groups: nearer to an old group than this is the same
+PAST = 0.8  # of the dated events lie before the moment that forecasts are tried from
+CHANGED = 0.25  # growth of a known user's history from which the user is assigned again
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a refresh learned about segments."""
+
+    arrays: dict[str, npt.NDArray[Any]]  # of the release
+    manifest: dict[str, Any]
+    points: F64  # (u, f) comparable features, for the report
+    assigned: npt.NDArray[np.int16]  # (u,) place in the names, -1 for "new"
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def find_segments(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    vectors: npt.NDArray[np.float32],
+    rarity: npt.NDArray[np.float32],
+    settings: SegmentSettings,
+    *,
+    last: Release | None,
+    seed: int,
+    now: int,
+) -> Found:
+    """Group the users by what they do.
+
+    Args:
+        snapshot: their events.
+        graph: the same, weighted.
+        vectors: (i, v) of items; a user's vector is the weighted sum over the history.
+        rarity: (i,) 0 … 1.
+        settings: method, numbers of groups to try, weights of features.
+        last: the release before, whose groups pass their names on.
+        seed: same data and seed, same groups.
+        now: seconds since 1970.
+    """
+    events = snapshot.events
+    catalogue = Catalogue(graph.item_domains, graph.item_tags, rarity, vectors)
+    history = History(graph.user_items, events.user, events.kind, events.value, events.at)
+    wanted = layout(catalogue, list(graph.domains), snapshot.kinds, graph.user_items)
+    dated = events.at[(events.at != NO_TIME) & (events.at <= now)]
+    moment = int(dated.max()) if len(dated) else now  # old data is judged at its own end
+    raw = behaviour(history, catalogue, wanted, moment)
+    active = np.bincount(events.user, minlength=len(raw)) >= settings.minimum_events
+    active &= np.diff(graph.user_items.indptr) > 0
+    scale = Scale.of(raw[active] if active.any() else raw, wanted.groups, settings.weights)
+    points = scale(raw)
+    learned, note = _clustered(points[active], settings, seed)
+    centroids = np.zeros((1, points.shape[1])) if learned is None else learned.centroids
+    assigned = np.where(active, nearest(points, centroids), -1).astype(np.int16)
+    members = raw[active]
+    words: list[dict[str, Any]] = [{"conditions": [], "covers": 1.0, "pure": 1.0}]
+    names = [EVERYONE]
+    if learned is not None:
+        from recommender.segments.clusters import marks
+
+        spoken = [place for place, g in enumerate(wanted.groups) if g != "vectors"]
+        told = [wanted.names[place] for place in spoken]
+        words = marks(members[:, spoken], assigned[active].astype(np.int64), told, len(centroids))
+        deviations = centroids[:, spoken] / np.where(
+            scale.weight[spoken] > 0, scale.weight[spoken], np.inf
+        )
+        names = _names(deviations, told, _kept_names(last, centroids, wanted, scale))
+    groups = [
+        {
+            "name": name,
+            "users": int((assigned == place).sum()),
+            "persona": persona(words[place]["conditions"], name),
+            **words[place],
+        }
+        for place, name in enumerate(names)
+    ]
+    manifest = {
+        "method": settings.method if learned is not None else "none",
+        "names": names,
+        "features": list(wanted.names),
+        "groups": list(wanted.groups),
+        "domains": list(wanted.domains),
+        "domain_names": list(wanted.domain_names),
+        "minimum_events": settings.minimum_events,
+        "moment": moment,
+        "segments": [*groups, _new(int((~active).sum()), settings.minimum_events)],
+        "note": note,
+    }
+    last_seen, first_seen = _seen(events.user, events.at, len(raw))
+    foretold, forecasts = _forecasts(
+        events, graph, catalogue, wanted, scale, centroids, assigned, raw,
+        settings.minimum_events, seed, learned is not None,
+    )  # fmt: skip
+    arrays = {
+        "segments.centroids": centroids.astype(np.float64),
+        "segments.scale": scale.array(),
+        "segments.assigned": assigned,
+        "segments.raw": raw.astype(np.float32),
+        "segments.last_seen": last_seen,
+        "segments.first_seen": first_seen,
+        **foretold,
+    }
+    report = manifest | {
+        "tried": [] if learned is None else [vars(one) for one in learned.tried],
+        "stable": learned is not None and learned.stable,
+        "importance": _importance(points[active], assigned[active], wanted.names),
+        "forecasts": forecasts,
+    }
+    return Found(arrays, manifest, points, assigned, report)
+
+
+def assigned_in(
+    found: Found, snapshot: GraphSnapshot, graph: WeightedGraph, catalogue: Catalogue
+) -> npt.NDArray[np.int16]:
+    """(u,) the place of each user's segment, told from a part of what the users did.
+
+    What profiles are chosen by must not be known to the segments they are chosen for: who was
+    to find rare items would else be in the segment of those who like them.
+
+    Args:
+        found: of all that the users did.
+        snapshot: the part.
+        graph: the part, weighted.
+        catalogue: what features asked about items when the segments were found.
+    """
+    said, events = found.manifest, snapshot.events
+    wanted = Layout(
+        tuple(said["domains"]),
+        tuple(said["domain_names"]),
+        tuple(snapshot.kinds),
+        said["groups"].count("vectors"),
+    )
+    history = History(graph.user_items, events.user, events.kind, events.value, events.at)
+    points = Scale.read(found.arrays["segments.scale"])(
+        behaviour(history, catalogue, wanted, said["moment"])
+    )
+    active = np.bincount(events.user, minlength=len(points)) >= said["minimum_events"]
+    active &= np.diff(graph.user_items.indptr) > 0
+    places = nearest(points, found.arrays["segments.centroids"])
+    return np.where(active, places, -1).astype(np.int16)
+
+
+def _forecasts(
+    events: EventColumns, graph: WeightedGraph, catalogue: Catalogue, wanted: Layout, scale: Scale,
+    centroids: F64, assigned: npt.NDArray[np.int16], raw: F64, minimum: int, seed: int,
+    learned: bool,
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:  # fmt: skip
+    """Chances that users move to another segment or come back, and how they did on the past.
+
+    The moment to tell from is the time before which `PAST` of all dated events lie.
+    """
+    dated = events.at != NO_TIME
+    if not learned or not dated.any():
+        return {}, {"note": "nothing is foretold without times and learned segments"}
+    from recommender.segments.prediction import forecast  # scikit-learn: there, as segments are
+
+    moment = int(np.quantile(events.at[dated], PAST))
+    before = dated & (events.at <= moment)
+    users, items = events.user[before].astype(np.int64), events.item[before].astype(np.int64)
+    width = graph.user_items.shape[1]
+    pairs = graph.user_items.tocoo()
+    keys = pairs.coords[0].astype(np.int64) * width + pairs.coords[1]
+    kept = np.isin(keys, users * width + items)
+    then = csr_array(
+        (pairs.data[kept], (pairs.coords[0][kept], pairs.coords[1][kept])),
+        shape=graph.user_items.shape,
+    )
+    history = History(
+        then, events.user[before], events.kind[before], events.value[before], events.at[before]
+    )
+    past = behaviour(history, catalogue, wanted, moment)
+    active = (np.bincount(users, minlength=len(past)) >= minimum) & (np.diff(then.indptr) > 0)
+    was = nearest(scale(past), centroids)
+    after = np.zeros(len(past), np.bool_)
+    after[events.user[dated & (events.at > moment)]] = True
+    asked = {"returns": (active, after), "moves": (active & after, was != assigned)}
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    report: dict[str, Any] = {"moment": moment}
+    for name, (who, happened) in asked.items():
+        found = forecast(past[who], happened[who], raw, seed=seed)
+        report[name] = found.report
+        if found.chances is not None:
+            chances = np.where(assigned >= 0, found.chances, np.nan)
+            arrays[f"segments.{name}"] = chances.astype(np.float32)
+    return arrays, report
+
+
+def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, str | None]:
+    """A `Clustering`, or None and a sentence that says why not."""
+    if settings.method == "none":
+        return None, "segments.toml asks for no learned segments"
+    if len(points) < max(FEWEST_USERS, 4 * settings.fewest):
+        return None, f"only {len(points)} users have enough history to be grouped"
+    try:
+        from recommender.segments.clusters import cluster
+    except ImportError:
+        return None, "segments are learned by scikit-learn: install nichegraph[train]"
+    return cluster(points, settings.method, settings.fewest, settings.most, seed), None
+
+
+def _names(deviations: F64, features: Sequence[str], kept: Mapping[int, str]) -> list[str]:
+    """A name for each group: the last release's, else what it differs in most; all distinct."""
+    names: list[str] = []
+    for place, row in enumerate(deviations):
+        name = kept.get(place) or title(row, features, {*names, *kept.values()})
+        names.append(name)
+    return names
+
+
+def _kept_names(
+    last: Release | None, centroids: F64, wanted: Layout, scale: Scale
+) -> dict[int, str]:
+    """Names that pass on: groups matched so that the distances sum to the least (Kuhn 1955).
+
+    Only features of behaviour that both releases have are compared: vectors turn from one
+    release to the next.
+    """
+    from scipy.optimize import linear_sum_assignment  # a second that no worker need wait
+
+    said = last.manifest.get("segments") if last is not None else None
+    if last is None or said is None or said["method"] == "none":
+        return {}
+    old_names, groups = said["features"], dict(zip(wanted.names, wanted.groups, strict=True))
+    shared = [name for name in wanted.names if name in old_names and groups[name] != "vectors"]
+    here = [wanted.names.index(name) for name in shared]
+    there = [old_names.index(name) for name in shared]
+    before = Scale.read(last.arrays["segments.scale"])
+    weighted = np.where(before.weight > 0, before.weight, np.inf)
+    raw = last.arrays["segments.centroids"] / weighted * before.spread + before.mean
+    old = ((raw[:, there] - scale.mean[here]) / scale.spread[here]) * scale.weight[here]
+    new = centroids[:, here]
+    distances = np.linalg.norm(new[:, None] - old[None], axis=2)  # (k, k before)
+    apart = np.linalg.norm(new[:, None] - new[None], axis=2)
+    limit = SAME * np.median(apart[apart > 0]) if (apart > 0).any() else np.inf
+    rows, columns = linear_sum_assignment(distances)
+    return {
+        int(row): said["names"][column]
+        for row, column in zip(rows, columns, strict=True)
+        if distances[row, column] <= limit
+    }
+
+
+def _importance(points: F64, labels: npt.NDArray[np.int16], names: Sequence[str]) -> dict[str, Any]:
+    """Share of each feature's variance that the groups explain (η²), largest first."""
+    if len(points) == 0:
+        return {}
+    total = points.var(axis=0)
+    between = np.zeros(points.shape[1])
+    for label in np.unique(labels):
+        own = points[labels == label]
+        between += len(own) / len(points) * (own.mean(axis=0) - points.mean(axis=0)) ** 2
+    explained = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
+    order = np.argsort(-explained, kind="stable")
+    return {names[place]: round(float(explained[place]), 4) for place in order}
+
+
+def _seen(user: npt.NDArray[np.int32], at: I64, users: int) -> tuple[I64, I64]:
+    dated = at != NO_TIME
+    last = np.full(users, NO_TIME, np.int64)
+    first = np.full(users, np.iinfo(np.int64).max, np.int64)
+    np.maximum.at(last, user[dated], at[dated])
+    np.minimum.at(first, user[dated], at[dated])
+    return last, np.where(last == NO_TIME, NO_TIME, first)
+
+
+def _new(users: int, minimum: int) -> dict[str, Any]:
+    words = f"fewer than {minimum} events so far"
+    return {"name": NEW, "users": users, "persona": words, "conditions": []}
+
+
+# ── online ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A subject as segments see it; `user_row` is -1 for who is not in the release."""
+
+    user_row: int
+    items: Sequence[int]  # rows of everything in the history, session included
+    weights: Sequence[float]
+
+
+class Segments:
+    """Tells the segments of subjects over one release."""
+
+    def __init__(self, release: Release, rules: Sequence[tuple[str, Rule]] = ()) -> None:
+        """Hold a release, which may have been made without segments, and rules beside it."""
+        self._release = release
+        self.rules = tuple(rules)
+        said = release.manifest.get("segments")
+        self.names: tuple[str, ...] = tuple(said["names"]) if said else (EVERYONE,)
+        self._learned = said is not None
+        if said is None:
+            return
+        arrays = release.arrays
+        self._assigned = arrays["segments.assigned"]
+        self._raw = arrays["segments.raw"]
+        self._scale = Scale.read(arrays["segments.scale"])
+        self._centroids = np.asarray(arrays["segments.centroids"])
+        vectors = said["groups"].count("vectors")
+        self._layout = Layout(
+            tuple(said["domains"]),
+            tuple(said["domain_names"]),
+            tuple(release.manifest["event_kinds"]),
+            vectors,
+        )
+        self._moment, self._minimum = int(said["moment"]), int(said["minimum_events"])
+        self._catalogue = Catalogue(
+            release.matrix("item_domains"),
+            release.matrix("item_tags"),
+            arrays["rarity"],
+            arrays["vectors.spectral"][:, :vectors],
+        )
+
+    def of(self, asked: Asked, now: int) -> tuple[str, ...]:
+        """Every segment of a subject: those of rules in their order, then the learned one."""
+        found = [name for name, rule in self.rules if self._holds(rule, asked, now)]
+        return (*found, self.learned(asked))
+
+    def learned(self, asked: Asked) -> str:
+        """The learned segment; a known user whose history grew by `CHANGED` is assigned again."""
+        if not self._learned:
+            return EVERYONE
+        row = asked.user_row
+        known = (
+            int(np.diff(self._release.arrays["histories.indptr"][row : row + 2])[0])
+            if (row >= 0)
+            else 0
+        )
+        if row >= 0 and len(asked.items) < max(known + self._minimum, known * (1 + CHANGED)):
+            return self.name(int(self._assigned[row]))
+        if len(asked.items) < self._minimum:
+            return NEW
+        raw = behaviour(self._history(asked), self._catalogue, self._layout, self._moment)
+        if row >= 0:  # times, kinds and values of the past are known from the refresh
+            before = self._raw[row].astype(np.float64)
+            raw = np.where(np.isnan(raw) | self._from_events, before, raw)
+        elif self._from_events.any():
+            raw = np.where(self._from_events, np.nan, raw)
+        return self.name(int(nearest(self._scale(raw), self._centroids)[0]))
+
+    def of_users(self) -> npt.NDArray[np.int16]:
+        """(u,) the learned segment of each user of the release, -1 for "new"."""
+        if not self._learned:
+            return np.zeros(len(self._release.users), np.int16)
+        return np.asarray(self._assigned)
+
+    def chance(self, name: str, user_row: int) -> float | None:
+        """The chance that a user "moves" to another segment or "returns"; None: not foretold."""
+        chances = self._release.arrays.get(f"segments.{name}")
+        if chances is None or user_row < 0 or np.isnan(chances[user_row]):
+            return None
+        return round(float(chances[user_row]), 4)
+
+    @property
+    def _from_events(self) -> npt.NDArray[np.bool_]:
+        """(f,) features of events rather than of what was chosen: live histories lack them."""
+        groups = self._layout.groups
+        return np.array([g in ("recency", "frequency", "value", "time", "kinds") for g in groups])
+
+    def name(self, place: int) -> str:
+        """The segment at a place of `names`; -1 is "new"."""
+        return self.names[place] if place >= 0 else NEW
+
+    def _history(self, asked: Asked) -> History:
+        shape = (1, len(self._release.items))
+        count = len(asked.items)
+        chosen = csr_array(
+            (np.array(asked.weights, np.float32), np.array(asked.items, np.int64), [0, count]),
+            shape=shape,
+        )
+        chosen.sum_duplicates()
+        return History(
+            chosen,
+            np.zeros(count, np.int32),
+            np.full(count, -1, np.int32),
+            np.full(count, np.nan, np.float32),
+            np.full(count, NO_TIME, np.int64),
+        )
+
+    def _holds(self, rule: Rule, asked: Asked, now: int) -> bool:
+        def measure(name: str, argument: str) -> F64:
+            return np.array([self.measured(name, argument, asked, now)])
+
+        return bool(rule.holds(measure)[0])
+
+    def measured(self, name: str, argument: str, asked: Asked, now: int) -> float:
+        """What a rule asks of a subject; NaN where it is not known."""
+        if name == "items":
+            return float(len(asked.items))
+        if name in ("domain share", "tag share"):
+            return self._share(name, argument, asked)
+        if name == "novelty":
+            rarity = self._release.arrays["rarity"]
+            return float(rarity[list(asked.items)].mean()) if asked.items else np.nan
+        if name == "domains":
+            mix = self._mix("item_domains", asked)
+            return float(np.count_nonzero(mix > 0)) if not np.isnan(mix).all() else np.nan
+        if not self._learned or asked.user_row < 0:
+            return np.nan
+        if name in ("last seen", "first seen"):
+            at = int(self._release.arrays[f"segments.{name.replace(' ', '_')}"][asked.user_row])
+            return (now - at) / DAY if at != NO_TIME else np.nan
+        return self._remembered(name, argument, asked.user_row)
+
+    def _remembered(self, name: str, argument: str, row: int) -> float:
+        """What the refresh kept of a known user."""
+        features = {"night share": "night", "weekend share": "weekend", "events": "events"}
+        wanted = features.get(name, f"kind {argument}")
+        if wanted not in self._layout.names:
+            return np.nan
+        value = float(self._raw[row, self._layout.names.index(wanted)])
+        return round(float(np.expm1(value)), 3) if name == "events" else value
+
+    def _share(self, name: str, argument: str, asked: Asked) -> float:
+        if name == "domain share":
+            mix, row = self._mix("item_domains", asked), self._release.domains.row(argument)
+            return float(mix[row]) if row >= 0 else np.nan
+        arrays = self._release.arrays
+        row = self._release.vocabulary("tag_names").row(argument)
+        if row < 0 or not asked.items:
+            return np.nan
+        columns = np.flatnonzero(arrays["tag_name_rows"] == row)
+        tags = self._release.matrix("item_tags")[list(asked.items)]
+        weights = np.array(asked.weights, np.float64)
+        carried = np.isin(tags.indices, columns)
+        who = np.repeat(np.arange(len(asked.items)), np.diff(tags.indptr))[carried]
+        return float(weights[np.unique(who)].sum() / weights.sum())
+
+    def _mix(self, matrix: str, asked: Asked) -> F64:
+        mix: F64 = shares(self._history(asked).user_items, self._release.matrix(matrix))[0]
+        return mix

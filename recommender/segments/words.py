@@ -1,0 +1,89 @@
+"""Segments in plain words: names, and what marks a group."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recommender.segments.features import F64
+
+# feature -> what is said of much and of little of it
+WORDS = {
+    "days since last seen": ("long unseen", "just seen"),
+    "events": ("busy", "occasional"),
+    "days known": ("long known", "recently arrived"),
+    "weight of choices": ("many choices", "few choices"),
+    "mean value": ("generous", "strict"),
+    "night": ("night-time", "not at night"),
+    "morning": ("mornings", "not in the morning"),
+    "afternoon": ("afternoons", "not in the afternoon"),
+    "evening": ("evenings", "not in the evening"),
+    "weekend": ("weekends", "weekdays"),
+    "domains": ("many domains", "few domains"),
+    "largest domain": ("one domain first", "no domain first"),
+    "tag concentration": ("few tags", "many tags"),
+    "novelty": ("high novelty", "the well-known"),
+    "spread of novelty": ("mixed novelty", "even novelty"),
+}
+LOGARITHMS = {"days since last seen", "events", "days known", "weight of choices"}
+SHARES = {
+    "night", "morning", "afternoon", "evening", "weekend", "largest domain", "novelty",
+}  # fmt: skip
+MOST_NAMED = 2  # features in a name
+MARKED = 0.4  # standard deviations from which a feature is worth a word
+
+
+def title(deviations: F64, features: Sequence[str], taken: set[str]) -> str:
+    """A name no other group has: what the group differs in most, in words.
+
+    Args:
+        deviations: (f,) the group's mean in standard deviations from that of all.
+        features: their names.
+        taken: names that are in use.
+    """
+    said: list[str] = []
+    for place in np.argsort(-np.abs(deviations), kind="stable"):
+        word = _word(features[place], float(deviations[place]))
+        if word is None or abs(deviations[place]) < MARKED:
+            continue
+        said.append(word)
+        name = ", ".join(said)
+        if len(said) >= MOST_NAMED and name not in taken:
+            return name
+    name = ", ".join(said[:MOST_NAMED]) or "the middle"
+    number = 2
+    unique = name
+    while unique in taken:
+        unique, number = f"{name} {number}", number + 1
+    return unique
+
+
+def persona(conditions: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The way through the tree as a clause per condition; without any, the name itself."""
+    return "; ".join(_clause(one) for one in conditions) or name
+
+
+def _word(feature: str, deviation: float) -> str | None:
+    if feature in WORDS:
+        return WORDS[feature][0 if deviation > 0 else 1]
+    group, _, rest = feature.partition(" ")
+    if group not in ("domain", "kind") or deviation < 0:
+        return None  # "not baroque" tells little
+    return rest if group == "domain" else f"much {rest}"
+
+
+def _clause(condition: Mapping[str, Any]) -> str:
+    feature, threshold = condition["feature"], condition["threshold"]
+    more = condition["side"] == "above"
+    group, _, rest = feature.partition(" ")
+    if group in ("domain", "kind"):
+        of = f"in {rest}" if group == "domain" else f"{rest} events"
+        return f"{'over' if more else 'under'} {threshold:.0%} {of}"
+    value = float(np.expm1(threshold)) if feature in LOGARITHMS else threshold
+    number = f"{value:.0%}" if feature in SHARES else _number(value)
+    word = WORDS[feature][0 if more else 1]
+    return f"{word} ({feature} {'over' if more else 'under'} {number})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"

@@ -1,0 +1,1 @@
+"""`recommend()`: requests in, lists with reasons out."""

@@ -1,0 +1,58 @@
+"""Lists for everybody, block after block, by the code that answers requests."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from recommender.ranking.candidates import I64, Ranking
+from recommender.ranking.request import Request
+from recommender.serving.profiles import SEGMENTS
+from recommender.serving.recommend import Recommender
+
+BLOCK = 512  # users ranked in one go: what they need stays in the processor's cache
+
+
+def all_lists(
+    recommender: Recommender, n: int, *, profile: str | None = None, now: int, threads: int = 2
+) -> Iterator[tuple[I64, Ranking]]:
+    """Rows of users and their lists, in the order of the users; the same for any `threads`.
+
+    Each list is what the user's own request would give. Without editorial rules and segments by
+    rule it is ranked from arrays alone, which is faster.
+
+    Args:
+        recommender: erased users are left out.
+        n: length of the lists.
+        profile: of reranking; None: that of each user's segment.
+        now: seconds since 1970, for freshness, and the times of rules.
+        threads: blocks ranked side by side; at most twice as many are held at once.
+    """
+    gone = recommender.release.users.rows(sorted(recommender.erased))
+    rows = np.setdiff1d(np.arange(len(recommender.release.users)), gone)
+    ruled = bool(recommender.rulebook.rules or recommender.segments.rules)
+
+    def ranked(block: I64) -> tuple[I64, Ranking]:
+        if ruled:
+            return block, _asked(recommender, block, n, profile, now)
+        return block, recommender.rank_users(block, n, profile=profile or SEGMENTS, now=now)
+
+    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(blocks), 2 * threads):
+            yield from pool.map(ranked, blocks[start : start + 2 * threads])
+
+
+def _asked(recommender: Recommender, block: I64, n: int, profile: str | None, now: int) -> Ranking:
+    """The lists of requests, as arrays."""
+    requests = [
+        Request(user=user, n=n, profile=profile, reasons=False)
+        for user in recommender.release.users.ids(block)
+    ]
+    items = np.full((len(block), n), -1, np.int32)
+    scores = np.full((len(block), n), -np.inf, np.float32)
+    for place, answer in enumerate(recommender.recommend(requests, now=now)):
+        count = len(answer.items)
+        items[place, :count] = recommender.release.items.rows([one.item for one in answer.items])
+        scores[place, :count] = [one.score for one in answer.items]
+    return Ranking(items, scores)

@@ -1,0 +1,319 @@
+"""Why an item is shown: the history items that carry its score, told without ids.
+
+The score is a sum over the history (see `recommender.ranking.candidates`), so the share of each
+history item is exact: its part of all that speaks for the item. Take it out of the history, and
+the score falls by just that.
+From a history item the path goes on over a relation, else a tag that both carry, else the
+people who chose both, who are a count and never names.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graph.explore import why_cypher
+from graph.model import tag_parts
+from recommender.ranking.candidates import F32, I32
+from recommender.ranking.request import Reason
+from recommender.ranking.sources import IN_DOMAIN, TAGS
+from recommender.releases.release import Release
+from recommender.serving.rules import PINNED, SPONSORED
+from recommender.serving.subjects import ASKED, SHARED, Subject, history
+
+MOST_REASONS = 3
+FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
+VERBS = {
+    "view": "viewed",
+    "like": "liked",
+    "save": "saved",
+    "play": "played",
+    "rating": "rated",
+    "tag": "tagged",
+    "buy": "bought",
+    "visit": "visited",
+}
+
+_NEAR = {
+    "tags": "lies near what is tagged “{}”",
+    "domains": "lies near what belongs to “{}”",
+    "words": "lies near what has “{}” in the title",
+    "related": "lies near “{}”",
+}
+_NODES = {"tags": "Tag", "domains": "Domain"}
+
+
+def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+    """At most three reasons, strongest first; always at least one.
+
+    Args:
+        release: what is served.
+        one: who asked.
+        item: the row of the item shown.
+        source: what proposed it, or the label of the rule that placed it.
+    """
+    if source in (PINNED, SPONSORED):
+        return (_placed(release, item, source),)
+    told = _from_history(release, one, item) or _from_new_item(release, one, item, source)
+    if told:
+        return told
+    carried = set(tag_rows(release, item).tolist())
+    for tag in one.tags:
+        if tag in carried:
+            return (_asked_for(release, item, tag),)
+    if source not in (TAGS, IN_DOMAIN) and source in release.manifest["vectors"] and one.items:
+        return (_near(release, one, item, source),)
+    for near in one.items:
+        shared = shared_tag(release, near, item)
+        if shared is not None:
+            return (_like_history(release, near, item, *shared),)
+    domains = domains_of(release, item)
+    return (_popular(release, item, domains[0] if source == IN_DOMAIN and domains else None),)
+
+
+def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
+    """(h,) what each history item adds to the item's score in the table; they sum to it."""
+    hits = release.arrays["table.neighbours"][rows] == item  # (h, k)
+    strengths = np.where(hits, release.arrays["table.scores"][rows], 0)
+    result: F32 = strengths.sum(axis=1) * weights
+    return result
+
+
+def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
+    """The query that shows a reason's path in the graph, and its parameters."""
+    if reason.because is None:
+        if reason.tag is not None:
+            return why_cypher.carries_tag(reason.tag, item)
+        return why_cypher.through_popularity(item)
+    if reason.through == "relation":
+        return why_cypher.through_relation(user, reason.because, item)
+    if reason.through == "vectors":
+        return why_cypher.through_vectors(reason.because, item)
+    if reason.through == "tag" and reason.tag is not None:
+        return why_cypher.through_tag(user, reason.because, reason.tag, item)
+    if reason.through == "written tag" and reason.tag is not None:
+        return why_cypher.through_written_tag(user, reason.because, reason.tag, item)
+    return why_cypher.through_people(user, reason.because, item)
+
+
+def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
+    shares = contributions(release, item, *history(one))
+    total = float(np.maximum(shares, 0).sum())
+    if total <= 0:
+        return ()
+    strongest = np.argsort(-shares, kind="stable")[:MOST_REASONS]
+    shown: dict[int, Reason] = {}
+    end = _item(release, item)
+    for at in strongest.tolist():
+        if shares[at] > 0 and one.items[at] not in shown:
+            share = round(float(shares[at]) / total, 4)
+            who = "one of you" if one.request.household or one.request.mix else "you"
+            shown[one.items[at]] = _through(
+                release, one.items[at], item, end, one.kinds[at], share, who
+            )
+    return tuple(shown.values())
+
+
+def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+    """What pulls a new item to this one: its vector is a sum, so the shares are exact."""
+    if one.placed is None or source not in one.placed.parts:
+        return ()
+    pulls = one.placed.parts[source] @ release.arrays[f"vectors.{source}"][item]  # (k, d) @ (d,)
+    total = float(np.maximum(pulls, 0).sum())
+    told = []
+    for at in np.argsort(-pulls, kind="stable")[:MOST_REASONS].tolist():
+        if pulls[at] <= 0:
+            break
+        kind, name = one.placed.names[at]
+        path = [_edge("both", "NEAR", source), _item(release, item)]
+        if kind == "related":
+            near = _item(release, int(release.items.row(name)))
+            path, name = [near, *path], near["text"]
+        elif kind in _NODES:
+            path = [_node(_NODES[kind], name), *path]
+        share = round(float(pulls[at]) / total, 4)
+        told.append(Reason(_NEAR[kind].format(name), tuple(path), share, None, "vectors"))
+    return tuple(told)
+
+
+def _through(
+    release: Release,
+    source: int,
+    item: int,
+    end: dict[str, str],
+    kind: str,
+    share: float,
+    who: str,
+) -> Reason:
+    """From a history item to the item, whose node is `end`: over a relation, a tag, or people."""
+    start = _item(release, source)
+    verb, name = VERBS.get(kind, "chose"), start["text"]
+    text = f"because {who} {verb} “{name}”"
+    path = [_edge(who, "INTERACTED", kind), start]
+    if kind.startswith(SHARED):
+        alike = f"{kind.removeprefix(SHARED)} users like this one"
+        text = f"because {alike} chose “{name}”"
+        path = [_edge(alike, "INTERACTED", ""), start]
+    if kind.startswith(ASKED):
+        text = f"because you asked for “{kind.removeprefix(ASKED)}”, as “{name}” is tagged"
+        path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), start]
+    relation, shared = _relation(release, source, item), shared_tag(release, source, item)
+    tag = None
+    if relation is not None:
+        through = "relation"
+        text += f", linked to it as “{relation}”"
+        path.append(_edge("both", "RELATED", relation))
+    elif shared is not None:
+        tag, through = shared
+        text += f", both tagged “{tag}”"
+        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag), _edge("", "HAS_TAG", "")]
+    else:
+        through, people = "people", _people(release, source, item)
+        many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
+        text += f", which {many} choose as well"
+        path.append(_edge("both", "INTERACTED", f"by {many}"))
+    path.append(end)
+    return Reason(text, tuple(path), share, start["id"], through, tag)
+
+
+def _asked_for(release: Release, item: int, tag: int) -> Reason:
+    """For an item that was proposed because it carries a tag."""
+    name = tag_parts(release.tags.id(tag))[1]
+    path = (_node("Tag", name), _edge("", "HAS_TAG", ""), _item(release, item))
+    return Reason(f"tagged “{name}”", path, 1.0, None, "tag", name)
+
+
+def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:
+    """For an item that shares a tag with the history, where the table knows no path."""
+    text = f"tagged “{tag}” like “{title(release, source)}”"
+    path = (
+        _item(release, source), _edge("both", "HAS_TAG", ""), _node("Tag", tag),
+        _edge("", "HAS_TAG", ""), _item(release, item),
+    )  # fmt: skip
+    return Reason(text, path, 1.0, release.items.id(source), through, tag)
+
+
+def _near(release: Release, one: Subject, item: int, source: str) -> Reason:
+    """For an item that learned vectors found: the history item that pulls it most."""
+    vectors = release.arrays[f"vectors.{source}"]
+    queries = release.arrays.get(f"queries.{source}", vectors)
+    rows, weights = history(one)
+    pull = (queries[rows] @ vectors[item]) * weights  # (h, d) @ (d,) -> (h,)
+    best = int(pull.argmax())
+    share = max(float(pull[best]), 0.0) / max(float(np.maximum(pull, 0).sum()), 1e-12)
+    near = int(rows[best])
+    text = f"lies near “{title(release, near)}” in the graph"
+    path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
+    return Reason(text, path, round(share, 4), release.items.id(near), "vectors")
+
+
+def _popular(release: Release, item: int, domain: str | None) -> Reason:
+    """For an item that is shown because many chose it."""
+    where = f"popular in {domain}" if domain else "popular with everyone"
+    return Reason(where, (_item(release, item),), 1.0, None, "popular")
+
+
+def _placed(release: Release, item: int, label: str) -> Reason:
+    text = "sponsored" if label == SPONSORED else "chosen by the editors"
+    return Reason(text, (_item(release, item),), 1.0, None, "rule")
+
+
+def _item(release: Release, row: int) -> dict[str, str]:
+    return {"node": "Item", "text": title(release, row), "id": release.items.id(row)}
+
+
+def _node(label: str, name: str) -> dict[str, str]:
+    return {"node": label, "text": name, "id": name}
+
+
+def _edge(who: str, relationship: str, text: str) -> dict[str, str]:
+    return {"relationship": relationship, "of": who, "text": text}
+
+
+def _relation(release: Release, one: int, other: int) -> str | None:
+    """The kind of the first relation between two items, in either direction."""
+    indptr, indices = (release.arrays[f"relations.{part}"] for part in ("indptr", "indices"))
+    for source, target in ((one, other), (other, one)):
+        start, stop = indptr[source : source + 2]
+        found = np.flatnonzero(indices[start:stop] == target)
+        if len(found):
+            kind = int(release.arrays["relations.kinds"][start + found[0]])
+            return str(release.manifest["relation_kinds"][kind])
+    return None
+
+
+def _people(release: Release, one: int, other: int) -> int:
+    """How many people chose both items."""
+    mine, theirs = sorted((_choosers(release, row) for row in (one, other)), key=len)
+    if len(mine) == 0:
+        return 0
+    at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
+    return int(np.count_nonzero(theirs[at] == mine))
+
+
+def _choosers(release: Release, item: int) -> Any:
+    start, stop = release.arrays["item_users.indptr"][item : item + 2]
+    return release.arrays["item_users.indices"][start:stop]
+
+
+def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None:
+    """The rarest tag that two items share, and how: a "tag" of both, or a "written tag"."""
+    both, here, there = np.intersect1d(
+        tag_rows(release, one), tag_rows(release, other), assume_unique=True, return_indices=True
+    )
+    if len(both) == 0:
+        return None
+    indptr = release.arrays["tag_items.indptr"]
+    given = _tags_given(release, one)[here] & _tags_given(release, other)[there]
+    best = np.lexsort((indptr[both + 1] - indptr[both], ~given))[0]
+    name = tag_parts(release.tags.id(int(both[best])))[1]
+    return name, "tag" if given[best] else "written tag"
+
+
+def tag_rows(release: Release, item: int) -> Any:
+    """Rows of an item's tags, i32."""
+    indptr = release.arrays["item_tags.indptr"]
+    return np.asarray(release.arrays["item_tags.indices"][indptr[item] : indptr[item + 1]])
+
+
+def _tags_given(release: Release, item: int) -> Any:
+    indptr = release.arrays["item_tags.indptr"]
+    return np.asarray(release.arrays["item_tags.given"][indptr[item] : indptr[item + 1]])
+
+
+def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
+    """Names of an item's heaviest tags."""
+    indptr = release.arrays["item_tags.indptr"]
+    own = slice(indptr[item], indptr[item + 1])
+    order = np.argsort(-release.arrays["item_tags.values"][own], kind="stable")[:most]
+    rows = release.arrays["item_tags.indices"][own][order]
+    return tuple(tag_parts(name)[1] for name in release.tags.ids(rows))
+
+
+def domains_of(release: Release, item: int) -> tuple[str, ...]:
+    """Names of an item's domains, strongest first."""
+    indptr = release.arrays["item_domains.indptr"]
+    own = slice(indptr[item], indptr[item + 1])
+    order = np.argsort(-release.arrays["item_domains.values"][own], kind="stable")
+    return tuple(release.domains.ids(release.arrays["item_domains.indices"][own][order]))
+
+
+def title(release: Release, item: int) -> str:
+    """An item's title, or its id where it has none."""
+    return str(release.card(item).get("title") or release.items.id(item))
+
+
+def drawn(reasons: Sequence[Reason]) -> list[str]:
+    """Each reason's path as one line of text, with its share of the score."""
+    lines = []
+    for reason in reasons:
+        steps: list[str] = []
+        for part in reason.path:
+            if "node" in part:
+                steps.append(f"({part['node']} {part['text']})")
+            else:
+                start = "" if part["of"] in ("both", "") else f"({part['of']}) "
+                said = f" {part['text']}" if part["text"] else ""
+                steps.append(f"{start}─[{part['relationship']}{said}]─")
+        lines.append(f"{reason.share:4.0%}  {' '.join(steps)}")
+    return lines

@@ -1,0 +1,54 @@
+"""One list for several people, fair to whoever it has pleased least so far.
+
+Place after place goes to the item that the least satisfied member likes best, with what the
+others think of it as a smaller voice (the turn-taking of Masthoff 2011,
+doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.ranking.candidates import F32, I32
+
+OTHERS = 0.5  # weight of the mean member beside the least satisfied one
+
+
+def relevance(items: I32, scores: F32) -> tuple[I32, F32]:
+    """What each member thinks of every candidate.
+
+    Args:
+        items: (m, c) each member's candidates, -1 where there are fewer.
+        scores: (m, c) their scores.
+
+    Returns:
+        the candidates of all members (k,), ascending; (m, k) 1 for a member's best, 0 for what
+        the member was not proposed.
+    """
+    rows = np.unique(items[items >= 0])
+    liked = np.zeros((len(items), len(rows)), np.float32)
+    for member in range(len(items)):
+        there = items[member] >= 0
+        if there.any():
+            own = scores[member, there]
+            liked[member, np.searchsorted(rows, items[member, there])] = own / max(own[0], 1e-12)
+    return rows, liked
+
+
+def fair_order(liked: F32, n: int) -> npt.NDArray[np.int64]:
+    """Places of at most n candidates in the order they are shown.
+
+    Args:
+        liked: (m, k) how relevant each candidate is to each member, 0 … 1.
+        n: length of the list.
+    """
+    satisfied = np.zeros(len(liked), np.float32)
+    voice = OTHERS * liked.mean(axis=0)
+    free = np.ones(liked.shape[1], np.bool_)
+    order = []
+    for _ in range(min(n, liked.shape[1])):
+        gain = np.where(free, liked[np.argmin(satisfied)] + voice, -1)
+        chosen = int(np.argmax(gain))  # ties go to the lower row
+        order.append(chosen)
+        free[chosen] = False
+        satisfied += liked[:, chosen]
+    return np.array(order, np.int64)

@@ -1,0 +1,120 @@
+"""A list that holds each of a subject's interests in proportion, every item labelled in words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.model import tag_parts
+from recommender.ranking.candidates import F32, I32, Subjects
+from recommender.ranking.interests import interests_of, shares_of_interests, shown_first, voices
+from recommender.ranking.sources import ITEMS
+from recommender.releases.release import Release
+from recommender.serving.rules import Entry
+from recommender.serving.subjects import Subject, history
+
+MOST_WORDS = 2  # in a label
+CARRIED = 0.3  # share of an interest's weight that carries a word which stands for it …
+MORE = 0.2  # … and by how much that is more than in any other interest
+
+
+def find_interests(release: Release, one: Subject) -> None:
+    """Tell the subject its interests, if its history falls into several."""
+    labels = interests_of(release.arrays["likeness"], _alone(one))
+    one.interests = labels.tolist() if labels.any() else []
+
+
+def in_proportion(release: Release, one: Subject, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, labelled; in the first n each interest has its share of the places."""
+    if not one.interests:
+        return list(entries)
+    shares = shares_of_interests(np.array(one.interests), history(one)[1])
+    labels = _closest(release, one, entries)
+    names = interest_names(release, one)
+    order = shown_first(labels, shares, one.request.n).tolist()
+    told = [names[label] if label >= 0 else None for label in labels.tolist()]
+    return [
+        Entry(one.row, one.score, one.source, one.parts, one.label, told[at])
+        for at, one in ((at, entries[at]) for at in order)
+    ]
+
+
+def interest_names(release: Release, one: Subject) -> list[str]:
+    """What each interest is about: the domains and tags that mark it, else its strongest titles."""
+    (rows, weights), labels = history(one), np.array(one.interests, np.int32)
+    weights = np.maximum(weights, 0)
+    marks: list[dict[str, float]] = [{} for _ in range(labels.max() + 1)]
+    for matrix, names in (("item_domains", release.domains), ("item_tags", release.tags)):
+        columns, shares = _carried(release, matrix, rows, weights, labels)
+        for label, words in enumerate(marks):
+            more = shares[label] - np.delete(shares, label, axis=0).max(axis=0)
+            for at in np.flatnonzero((shares[label] >= CARRIED) & (more >= MORE)).tolist():
+                name = names.id(int(columns[at]))
+                words.setdefault(tag_parts(name)[1] if names is release.tags else name, more[at])
+    middles = _middles(release, one)
+    said = []
+    for label, words in enumerate(marks):
+        best = sorted(words, key=lambda word: -words[word])[:MOST_WORDS]
+        own = np.flatnonzero(labels == label)
+        strength = weights[own] * (release.arrays["likeness"][rows[own]] @ middles[label])
+        first = rows[own[np.argsort(-strength, kind="stable")]].tolist()
+        said.append(", ".join(best) or _titles(release, first) or f"interest {label + 1}")
+    return said
+
+
+def _closest(release: Release, one: Subject, entries: Sequence[Entry]) -> I32:
+    """(c,) the interest that says most for each entry in the table, else by vectors, else -1."""
+    pool = np.array([entry.row for entry in entries], np.int32)
+    table = release.arrays["table.neighbours"], release.arrays["table.scores"]
+    said = voices(*table, _alone(one), pool)  # (c, g)
+    labels = said.argmax(axis=1).astype(np.int32)
+    searched = (ITEMS, *release.manifest["vectors"])
+    for at in np.flatnonzero(said.max(axis=1) <= 0).tolist():
+        near = _middles(release, one) @ release.arrays["likeness"][pool[at]]  # (g, d) @ (d,)
+        labels[at] = near.argmax() if entries[at].source in searched else -1
+    return labels
+
+
+def _middles(release: Release, one: Subject) -> F32:
+    """(g, d) the direction of each interest."""
+    (rows, weights), labels = history(one), np.array(one.interests, np.int32)
+    members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(weights, 0)
+    sums = members @ release.arrays["likeness"][rows]  # (g, h) @ (h, d) -> (g, d)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    middles: F32 = (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return middles
+
+
+def _alone(one: Subject) -> Subjects:
+    """A single subject as arrays, with nothing blocked and everything allowed."""
+    rows, weights = history(one)
+    ends, none = np.array([0, len(rows)]), np.array([0, 0])
+    masks = np.ones((1, 0), np.bool_)
+    labels = np.array(one.interests, np.int32) if one.interests else None
+    first, nothing = np.zeros(1, np.int32), np.zeros(0, np.int32)
+    return Subjects(ends, rows, weights, none, nothing, masks, first, labels)
+
+
+def _carried(
+    release: Release, matrix: str, rows: I32, weights: F32, labels: I32
+) -> tuple[npt.NDArray[np.integer], F32]:
+    """The columns (c,) of what some items carry, and what share of each interest does, (g, c)."""
+    indptr, indices = release.arrays[f"{matrix}.indptr"], release.arrays[f"{matrix}.indices"]
+    spans = [indices[slice(*indptr[row : row + 2])] for row in rows.tolist()]
+    owner = np.repeat(np.arange(len(rows)), [len(span) for span in spans])
+    columns, at = np.unique(np.concatenate(spans), return_inverse=True)
+    sums = np.zeros((labels.max() + 1, len(columns)), np.float32)
+    np.add.at(sums, (labels[owner], at), weights[owner])
+    return columns, sums / np.maximum(np.bincount(labels, weights), 1e-12)[:, None]
+
+
+def _titles(release: Release, rows: list[int]) -> str:
+    """The titles of the first two that have one; nothing where none has."""
+    titles: list[str] = []
+    for row in rows:
+        if len(titles) == MOST_WORDS:
+            break
+        said = release.card(row).get("title")
+        if said:
+            titles.append(f"“{said}”")
+    return f"like {' and '.join(titles)}" if titles else ""

@@ -1,0 +1,146 @@
+"""Where an item that the catalogue does not have would lie, from what is known of it.
+
+Its tags, domains, title words and related items are folded into a vector of each source that has
+a map (`fold_in_arrays`), within milliseconds and without a refresh. What is near that
+vector is what the item is like; of what pulls it there, reasons tell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddings.vectors.fold_in import RELATED, fold_in_item
+from embeddings.vectors.inductive import InductiveMap
+from graph.errors import ReleaseError
+from graph.model import NO_ROW
+from graph.vocabulary import Vocabulary
+from recommender.ranking.candidates import F32
+from recommender.ranking.filters import Filters
+from recommender.ranking.request import NewItem
+from recommender.releases.release import Release
+from recommender.releases.title_words import words_of
+
+PLACING = ("gnn", "spectral")
+"""Vector sources that new items are placed among, the better first."""
+MOST_TOLD = 20  # unknown names in one note
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass
+class Placed:
+    """A new item in rows and vectors; `parts` of a source sum to its vector there.
+
+    `names` are (kind, name), one for each row of the parts; the kinds are those of `NewItem`'s
+    fields, "words" for its title.
+    """
+
+    source: str | None = None  # the best that knows it; None: nothing is known that has a place
+    names: list[tuple[str, str]] = field(default_factory=list)
+    parts: dict[str, F32] = field(default_factory=dict)  # source -> (k, d)
+    tags: list[int] = field(default_factory=list)  # rows
+    domains: list[int] = field(default_factory=list)
+    related: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what nobody knows
+
+    def vector(self, source: str) -> F32:
+        """(d,) of length one, or zeros."""
+        summed: F32 = self.parts[source].sum(axis=0)
+        return summed
+
+
+class NewItems:
+    """Places items that a release does not have among those it has."""
+
+    def __init__(self, release: Release, filters: Filters) -> None:
+        """Hold the release; nothing is read yet."""
+        self._release = release
+        self._filters = filters
+
+    def place(self, item: NewItem) -> Placed:
+        """Fold an item in; what is not known is left out and told of in `notes`.
+
+        Raises:
+            ReleaseError: the release was made by a version that learned no map.
+        """
+        if not self._maps:
+            raise ReleaseError(
+                f"release {self._release.name} cannot place new items, as it was made by an "
+                "older version; run `nichegraph refresh`"
+            )
+        placed = Placed()
+        features = {
+            "tags": self._tags(item.tags, placed),
+            "domains": self._domains(item.domains, placed),
+            "words": self._words(item.title, placed),
+        }
+        placed.related = self._related(item.related, placed)
+        for source, learned in self._maps.items():
+            known = {
+                kind: (rows, np.ones(len(rows), np.float32)) for kind, rows in features.items()
+            }
+            near = self._release.arrays[f"vectors.{source}"][placed.related]
+            folded = fold_in_item(learned, known, near)
+            placed.parts[source] = np.concatenate([folded[k] for k in (*known, RELATED)])
+        placed.source = next((s for s in self._maps if placed.vector(s).any()), None)
+        return placed
+
+    @cached_property
+    def _maps(self) -> dict[str, InductiveMap]:
+        arrays, kinds = self._release.arrays, ("tags", "domains", "words")
+        return {
+            source: InductiveMap({kind: arrays[f"fold.{source}.{kind}"] for kind in kinds})
+            for source in PLACING
+            if f"fold.{source}.tags" in arrays
+        }
+
+    def _tags(self, names: Sequence[str], placed: Placed) -> Rows:
+        learned = self._release.arrays["fold.tag_rows"]
+        unknown, rare, rows = [], [], []
+        for name in dict.fromkeys(names):
+            found = self._filters.tag_rows(name)
+            placed.tags += found.tolist()
+            own = np.flatnonzero(np.isin(learned, found)).tolist()
+            rows += own
+            placed.names += [("tags", name)] * len(own)
+            if len(found) == 0:
+                unknown.append(name)
+            elif not own:
+                rare.append(name)
+        _tell(placed, "nobody knows the tags", unknown)
+        _tell(placed, "too few items to learn from, or too many, have the tags", rare)
+        return np.array(rows, np.int64)
+
+    def _domains(self, names: Sequence[str], placed: Placed) -> Rows:
+        known = _known(self._release.domains, names)
+        placed.domains = list(known.values())
+        placed.names += [("domains", name) for name in known]
+        _tell(placed, "nobody knows the domains", [n for n in names if n not in known])
+        return np.array(placed.domains, np.int64)
+
+    def _words(self, title: str, placed: Placed) -> Rows:
+        words = words_of(title)
+        known = _known(self._release.vocabulary("fold.words"), words)
+        placed.names += [("words", word) for word in known]
+        unknown = [word for word in words if word not in known]
+        _tell(placed, "nothing was learned of the title words", unknown)
+        return np.array(list(known.values()), np.int64)
+
+    def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
+        known = _known(self._release.items, ids)
+        placed.names += [("related", name) for name in known]
+        _tell(placed, "nobody knows the related items", [i for i in ids if i not in known])
+        return list(known.values())
+
+
+def _known(vocabulary: Vocabulary, names: Sequence[str]) -> dict[str, int]:
+    rows = {name: int(vocabulary.row(name)) for name in names}
+    return {name: row for name, row in rows.items() if row != NO_ROW}
+
+
+def _tell(placed: Placed, what: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+        placed.notes.append(f"{what} {', '.join(map(repr, names[:MOST_TOLD]))}{more}")

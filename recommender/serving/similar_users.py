@@ -1,0 +1,67 @@
+"""What users like one have in common, told of many together: for people who run the service.
+
+Who they are, and of how many together nothing less is told: `recommender.serving.circles`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from recommender.ranking.candidates import I64
+from recommender.serving import explain
+from recommender.serving.circles import FEWEST
+from recommender.serving.recommend import Recommender
+
+
+def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]:
+    """What the users most like one have in common.
+
+    Args:
+        recommender: erased users are not among them.
+        user: id of a known user.
+        n: most items, and domains, to tell of.
+
+    Returns:
+        `users` (how many stand behind it), their `segments`, `domains` and `items`, each with
+        `users`, how many of them share it, never below `FEWEST`; `items` are those that the user
+        does not know, most shared first.
+
+    Raises:
+        NotFound: nobody knows the user, or the user is erased.
+        InputError: there are fewer than `FEWEST` other users with a history.
+    """
+    release = recommender.release
+    circle = recommender.circles.of(user, recommender.erased)
+    histories, row = release.matrix("histories"), release.users.row(user)
+    counts = recommender.circles.shared(circle)
+    counts[histories.indices[histories.indptr[row] : histories.indptr[row + 1]]] = 0
+    named = recommender.segments.of_users()[circle]
+    segments = [
+        {"segment": recommender.segments.name(int(place)), "users": int(count)}
+        for place, count in zip(*np.unique(named, return_counts=True), strict=True)
+        if count >= FEWEST
+    ]
+    reached = (histories[circle] @ release.matrix("item_domains")).tocsr()
+    domains = np.bincount(reached.indices, minlength=len(release.domains))
+    return {
+        "users": len(circle),
+        "segments": sorted(segments, key=lambda one: -one["users"]),
+        "domains": [
+            {"domain": release.domains.id(place), "users": count}
+            for place, count in _most(domains, n)
+        ],
+        "items": [
+            {
+                "item": release.items.id(place),
+                "title": explain.title(release, place),
+                "users": count,
+            }
+            for place, count in _most(counts, n)
+        ],
+        "release": release.name,
+    }
+
+
+def _most(counts: I64, n: int) -> list[tuple[int, int]]:
+    order = np.argsort(-counts, kind="stable")[:n].tolist()
+    return [(place, int(counts[place])) for place in order if counts[place] >= FEWEST]
