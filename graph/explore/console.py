@@ -316,7 +316,7 @@ def _with_strings(text: str, strings: dict[str, str]) -> str:
 
 def _started(module: str, cwd: str) -> subprocess.Popen[bytes]:
     """A process of ours in an empty folder, with an environment that holds nothing."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([here, *(part for part in sys.path if part)])
     return subprocess.Popen(
         [sys.executable, "-m", module],

@@ -24,7 +24,7 @@ class Question:
 
 def questions() -> dict[str, Question]:
     """All questions by name, in the order of the file."""
-    text = resources.files("graph").joinpath(FILE).read_text(encoding="utf-8")
+    text = resources.files("graph.explore").joinpath(FILE).read_text(encoding="utf-8")
     return {
         name: Question(name=name, **(facts | {"query": facts["query"].strip()}))
         for name, facts in tomllib.loads(text).items()
