@@ -9,7 +9,8 @@ NichegraphError
 ├── NotFound            an id, a release, a segment that is not there
 ├── StoreError          the store cannot answer
 │   ├── StoreForeign    the file is not ours, or was written by a newer version
-│   └── StoreAway       the database is gone, slow or refuses us; says what to check
+│   ├── StoreAway       the database is gone, slow or refuses us; says what to check
+│   └── InboxFull       writes wait: the journal is at its limit, or its disk is full
 ├── ReleaseError        a release is missing, damaged or does not fit
 └── GateRefused         the new release is worse than what is live: kept aside, not published
 """
@@ -53,6 +54,10 @@ class StoreForeign(StoreError):  # noqa: N818
 
 class StoreAway(StoreError):  # noqa: N818
     """The database is gone, slow or refuses us; the message says what to check."""
+
+
+class InboxFull(StoreError):  # noqa: N818
+    """The journal takes no more writes for now; the message says why and what helps."""
 
 
 class ReleaseError(NichegraphError):

@@ -38,6 +38,11 @@ class Home:
         return self.folder / "rejects"
 
     @property
+    def inbox(self) -> Path:
+        """The journal: what was acknowledged and is on its way into the store."""
+        return self.folder / "inbox" / "journal.sqlite"
+
+    @property
     def explore(self) -> Path:
         """Embedded graph files for Cypher, one per snapshot fingerprint."""
         return self.folder / "explore"

@@ -1,0 +1,1 @@
+"""What was acknowledged and is on its way: a durable journal, and its drain into the store."""

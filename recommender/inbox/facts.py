@@ -1,0 +1,120 @@
+"""What a journal holds: facts, each a kind and a JSON object in the field names of `load`.
+
+A kind that is the name of a table of `graph.model.SCHEMAS` is one row of it, upserted: what the row
+does not name is left as it is. The others:
+
+item_put      an item as it is from now on: `id`, and where given `title`, `created_at`, `hidden`,
+              `attributes` (object), `tags` (list of {category, tag, weight}), `domains` (list of
+              {domain, weight}). What is not named is gone; an item that is not hidden is shown
+item_patch    the same fields, but for `id` only those that change; null takes a value away, and
+              `tags`, `domains` and `attributes` are replaced as a whole
+item_delete   `id`: the item is gone, with all that was known of it, until an `item_put`
+user_put      a user as she is from now on: `id`, and where given `attributes` (object)
+consent       `id` and `consent`: purpose -> true or false, for the purposes that change
+user_delete   `person`: nothing is known of this person that was said before this fact. The value
+              is the person's pseudonym (`recommender.inbox.persons`), never the id
+load          `files`: a load wrote into the store without the journal; the number tells when
+
+Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
+given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
+was acknowledged; one that has neither is one event without a time, however often it is said.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from graph.model import SCHEMAS
+
+PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
+USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
+LOAD = "load"
+KINDS = (*SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD)
+
+_SEPARATOR = "\x1f"  # no id holds it: loading refuses control characters
+_IDENTITY: dict[str, tuple[str, ...]] = {  # the fields that say which row of a table it is
+    "users": ("id",),
+    "items": ("id",),
+    "item_tags": ("item", "category", "tag"),
+    "item_domains": ("item", "domain"),
+    "events": ("user", "item", "kind", "tag", "at"),
+    "item_relations": ("source", "target", "kind"),
+    "user_relations": ("source", "target", "kind"),
+}
+_USERS = {"users": "id", "events": "user", "user_relations": "source"}
+_ITEMS = {"items": "id", "item_tags": "item", "item_domains": "item", "item_relations": "source"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact that is ready to be written; made by `fact`."""
+
+    kind: str
+    key: int | None  # 64 bits: says which row of a table it is; None for what is no row
+    subject: int  # 64 bits: the user or the item that it is about, see `subject_of`
+    payload: bytes  # JSON
+
+
+class Row(NamedTuple):
+    """A fact as the journal holds it."""
+
+    sequence: int  # from 1, rising in the order of acknowledgement, with gaps, never given twice
+    kind: str
+    payload: dict[str, Any]
+    acknowledged: int  # seconds since 1970, by the clock of whoever took it
+
+
+def fact(kind: str, payload: dict[str, Any]) -> Fact:
+    """A fact of one of `KINDS`; the payload is as described above, checked by the caller."""
+    given = {name: value for name, value in payload.items() if value is not None or kind == PATCH}
+    return Fact(kind, _key(kind, given), subject(kind, given), orjson.dumps(given, option=_SAME))
+
+
+def subject(kind: str, payload: dict[str, Any]) -> int:
+    """The subject of a fact: its user, or else its item."""
+    if kind in _USERS:
+        return user_subject(payload[_USERS[kind]])
+    if kind in _ITEMS:
+        return item_subject(payload[_ITEMS[kind]])
+    if kind in (PUT, PATCH, DELETE):
+        return item_subject(payload["id"])
+    if kind in (USER_PUT, CONSENT):
+        return user_subject(payload["id"])
+    return 0
+
+
+def user_subject(user: str) -> int:
+    """What `Fact.subject` is for facts about a user, her events among them."""
+    return _hash(f"user{_SEPARATOR}{user}")
+
+
+def item_subject(item: str) -> int:
+    """What `Fact.subject` is for facts about an item; events are about their user."""
+    return _hash(f"item{_SEPARATOR}{item}")
+
+
+def row(sequence: int, kind: str, payload: bytes, acknowledged: int) -> Row:
+    """A row out of its columns; the time of an event is filled in where it is known."""
+    fields = orjson.loads(payload)
+    if kind == "events" and "event_id" in fields:
+        fields.setdefault("at", acknowledged)
+    return Row(sequence, kind, fields, acknowledged)
+
+
+def _key(kind: str, payload: dict[str, Any]) -> int | None:
+    if kind not in _IDENTITY:
+        return None
+    if kind == "events" and "event_id" in payload:
+        return _hash(f"event_id{_SEPARATOR}{payload['event_id']}")
+    values = [str(payload.get(name, "")) for name in _IDENTITY[kind]]
+    return _hash(_SEPARATOR.join([kind, *values]))
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+_SAME = orjson.OPT_SORT_KEYS  # the same fields are the same bytes

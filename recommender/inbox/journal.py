@@ -1,0 +1,325 @@
+"""The journal: one SQLite file in the home that has a fact before it is acknowledged.
+
+Every process of a host may write and read it. Requests of the same moment share a commit: whoever
+comes first writes what all the others of its process have waiting. A commit is on the disk
+(`synchronous=FULL`) before anybody reads it, so what was read or acknowledged is never taken back.
+"""
+
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph.errors import InboxFull, StoreAway, StoreForeign
+from recommender.inbox.facts import LOAD, Fact, Row, row
+from recommender.inbox.schema import prepare
+
+PATIENCE = 5.0  # seconds that a write waits for its turn
+CHECK_SECONDS = 1.0  # how old what is known of size and disk may be
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the journal takes no more writes."""
+
+    most_bytes: int = 2_000_000_000  # of facts that are kept
+    free_bytes: int = 200_000_000  # that others on the disk must have left
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a fact."""
+
+    sequence: int  # its number; of a repeated one that of the fact that said it before
+    repeated: bool  # it changes nothing, and was not written again
+
+
+class Journal:
+    """The journal in the file at `path`, made by the first write; threads may share it."""
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        """Remember where it is; nothing is opened."""
+        self.path = path
+        self.limits = limits or Limits()
+        self._waiting: list[_Waiting] = []
+        self._queue = threading.Lock()  # held for moments, around `_waiting`
+        self._turn = threading.Lock()  # held by whoever commits
+        self._reading = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._checked = float("-inf")
+        self._full: str | None = None
+
+    def append(self, facts: Sequence[Fact], *, now: int) -> list[Receipt]:
+        """Write facts in one transaction; they are on the disk when this returns.
+
+        Args:
+            facts: in the order in which they happened.
+            now: seconds since 1970, the time of their acknowledgement.
+
+        Raises:
+            InboxFull: the journal or the disk is at its limit; nothing was written.
+            StoreAway: the file cannot be written, or others keep it busy. The facts may have been
+                written all the same: sending them again does no harm.
+            StoreForeign: the file is not a journal that this version knows.
+        """
+        if not facts:
+            return []
+        mine = _Waiting(facts, now)
+        with self._queue:
+            self._waiting.append(mine)
+        if not self._turn.acquire(timeout=2 * PATIENCE):
+            raise StoreAway(f"{self.path}: other writes keep it busy; try again")
+        try:
+            if not mine.done:
+                with self._queue:
+                    together, self._waiting = self._waiting, []
+                self._commit(together)
+        finally:
+            self._turn.release()
+        if mine.error is not None:
+            raise mine.error
+        return mine.receipts
+
+    def last_sequence(self) -> int:
+        """The number of the newest fact, 0 when there is none; costs some microseconds."""
+        with self._read() as db:
+            if db is None:
+                return 0
+            newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'facts'").fetchone()
+            return int(newest[0]) if newest else 0
+
+    def facts_after(self, sequence: int, limit: int = 100_000) -> list[Row]:
+        """The first `limit` facts whose number is above `sequence`, in order."""
+        with self._read() as db:
+            if db is None:
+                return []
+            found = db.execute(
+                "SELECT seq, kind, payload, acknowledged FROM facts WHERE seq > ? "
+                "ORDER BY seq LIMIT ?",
+                (sequence, limit),
+            )
+            return [row(*columns) for columns in found]
+
+    def facts_about(self, subject: int) -> list[Row]:
+        """The facts about a user or an item (see `facts.user_subject`), in order.
+
+        Two subjects may, once in 10^19, share a number: look at the payload.
+        """
+        with self._read() as db:
+            if db is None:
+                return []
+            found = db.execute(
+                "SELECT seq, kind, payload, acknowledged FROM facts WHERE subject = ? ORDER BY seq",
+                (subject,),
+            )
+            return [row(*columns) for columns in found]
+
+    def close(self) -> None:
+        """Give back the connections; calling it twice is fine."""
+        with self._turn, self._reading:
+            for db in (self._writer, self._reader):
+                if db is not None:
+                    db.close()
+            self._writer = self._reader = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes, for the other modules of this room."""
+        if not self._turn.acquire(timeout=2 * PATIENCE):
+            raise StoreAway(f"{self.path}: other writes keep it busy; try again")
+        try:
+            with self._answers(), self._written() as db:
+                yield db
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection that reads, for the other modules of this room; None without a file."""
+        with self._read() as db:
+            yield db
+
+    def _commit(self, together: "list[_Waiting]") -> None:
+        try:
+            with self._answers():
+                self._check_room()
+                with self._written() as db:
+                    for entry in together:
+                        entry.receipts = _write(db, entry.facts, entry.now)
+        except BaseException as error:
+            for entry in together:
+                entry.error, entry.receipts = error, []
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for entry in together:
+                entry.done = True
+
+    @contextmanager
+    def _written(self) -> Iterator[sqlite3.Connection]:
+        if self._writer is None:
+            self._writer = _made(self.path)
+        db = self._writer
+        _begin(db)
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # a full disk has rolled back already
+                db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection | None]:
+        with self._reading, self._answers():
+            if self._reader is None and self.path.exists():
+                self._reader = _connected(self.path)
+            yield self._reader
+
+    def _check_room(self) -> None:
+        moment = time.monotonic()
+        if moment - self._checked >= CHECK_SECONDS:
+            self._checked = moment
+            self._full = self._why_full()
+        if self._full is not None:
+            raise InboxFull(self._full)
+
+    def _why_full(self) -> str | None:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < self.limits.free_bytes:
+            return (
+                f"{self.path}: {free:,} bytes are free on its disk, and writes leave "
+                f"{self.limits.free_bytes:,} to others (setting inbox_free_bytes); make room"
+            )
+        size = self.size()
+        if size > self.limits.most_bytes:
+            return (
+                f"{self.path}: it holds {size:,} bytes, more than {self.limits.most_bytes:,} "
+                "(setting inbox_bytes); it shrinks when the store takes the facts and a refresh "
+                "has learned from them"
+            )
+        return None
+
+    def size(self) -> int:
+        """Bytes of the pages in use."""
+        with self._read() as db:
+            if db is None:
+                return 0
+            used = (
+                "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
+            )
+            pages = db.execute(used).fetchone()[0]
+            return int(pages) * int(db.execute("PRAGMA page_size").fetchone()[0])
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Say in our words what SQLite or the file system refuses."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise InboxFull(f"{self.path}: its disk is full; make room") from error
+            raise StoreAway(
+                f"{self.path}: {error}; check the disk and the folder's permissions"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise StoreForeign(f"{self.path}: {error}; move this file away") from error
+        except OSError as error:
+            raise StoreAway(f"{self.path}: {error.strerror or error}") from error
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Facts of one request, until they are committed or refused."""
+
+    facts: Sequence[Fact]
+    now: int
+    receipts: list[Receipt] = ()  # type: ignore[assignment]
+    error: BaseException | None = None
+    done: bool = False
+
+
+def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int) -> list[Receipt]:
+    """Insert what is new, in order."""
+    receipts = []
+    loaded = _last_load(db)
+    for fact in facts:
+        before = _same(db, fact, loaded)
+        if before is not None:
+            receipts.append(Receipt(before, repeated=True))
+            continue
+        written = db.execute(
+            "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
+            (fact.kind, fact.key, fact.subject, fact.payload, now),
+        )
+        receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
+    return receipts
+
+
+def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
+    """The number of the fact that says the same and holds still."""
+    if fact.key is not None:
+        column, value = "key", fact.key
+    elif fact.subject:
+        column, value = "subject", fact.subject
+    else:
+        return None
+    newest = db.execute(
+        f"SELECT seq, kind, payload FROM facts WHERE {column} = ? ORDER BY seq DESC LIMIT 1",
+        (value,),
+    ).fetchone()
+    if newest is None or newest[1:] != (fact.kind, fact.payload) or newest[0] < loaded:
+        return None
+    return int(newest[0])
+
+
+def _last_load(db: sqlite3.Connection) -> int:
+    """The number of the last load that wrote past the journal: what was said before may be gone."""
+    newest = db.execute("SELECT max(seq) FROM facts WHERE kind = ?", (LOAD,)).fetchone()
+    return int(newest[0] or 0)
+
+
+def _made(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which is made, and its name put on the disk, when it is new."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = _connected(path)
+    for folder in (path.parent, path.parent.parent) if new else ():
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return db
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Begin to write. SQLite's own waiting sleeps ever longer, and a commit takes but a moment."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.0005)
+        else:
+            return

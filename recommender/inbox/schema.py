@@ -1,0 +1,68 @@
+"""The tables of the journal's file, and what takes an older file to them."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from graph.errors import StoreForeign
+
+APPLICATION_ID = 0x4E47494E  # "NGIN" in the file's header
+WAIT_SECONDS = 10.0
+
+MIGRATIONS = [
+    """
+    CREATE TABLE facts (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key INTEGER,
+        subject INTEGER NOT NULL, payload BLOB NOT NULL, acknowledged INTEGER NOT NULL);
+    CREATE INDEX facts_by_key ON facts (key) WHERE key IS NOT NULL;
+    CREATE INDEX facts_by_subject ON facts (subject);
+    CREATE INDEX loads ON facts (seq) WHERE kind = 'load';
+    CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    INSERT INTO about VALUES ('id', lower(hex(randomblob(8))));
+    """,
+]
+"""What takes a file from version n to n + 1; append, never change."""
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Check whose file this is, bring it to our version, set up the connection.
+
+    Raises:
+        StoreForeign: the file is another program's, or a newer version's.
+    """
+    owner = _patiently(db, "PRAGMA application_id")[0]
+    tables = _patiently(db, "SELECT count(*) FROM sqlite_schema")[0]
+    if owner != APPLICATION_ID and (owner or tables):
+        raise StoreForeign(f"{path}: an SQLite file of another program; move it away")
+    _patiently(db, "PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")  # a fact is on the disk before it is acknowledged
+    db.execute("PRAGMA secure_delete = ON")  # an erased person leaves no trace in free pages
+    db.execute("PRAGMA wal_autocheckpoint = 4000")
+    version = _patiently(db, "PRAGMA user_version")[0]
+    if version > len(MIGRATIONS):
+        raise StoreForeign(
+            f"{path}: written by a newer version (file version {version}, this program knows "
+            f"{len(MIGRATIONS)}); install the newer nichegraph. Nothing in it was changed"
+        )
+    if version == len(MIGRATIONS):
+        return
+    _patiently(db, "BEGIN IMMEDIATE")  # another process may be doing the same: look again inside
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    for migration in MIGRATIONS[version:]:
+        for statement in filter(str.strip, migration.split(";")):
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("COMMIT")
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> Any:
+    """The first row of a statement that others may keep from running for a moment."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return db.execute(statement).fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
