@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from api.observability import log_failure
 from graph.errors import InputError, NichegraphError, NotFound, ReleaseError, StoreError
 
+MOST_ERRORS = 50  # that one answer names
 PROBLEM = "application/problem+json"
 STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
     (InputError, 400),
@@ -52,6 +53,8 @@ def problem(
     if errors:
         document["errors"] = [{"field": field, "message": text} for field, text in errors]
     response = Response(_bytes(document), status, content_type=PROBLEM)
+    if status == 503:
+        response.headers["Retry-After"] = "1"
     response.headers.update(headers or {})
     return response
 
@@ -59,7 +62,8 @@ def problem(
 def from_validation(error: ValidationError) -> Problem:
     """What pydantic found, as a problem whose fields are named as the caller wrote them."""
     errors = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
+    all_errors = error.errors(include_url=False, include_context=False, include_input=False)
+    for one in all_errors[:MOST_ERRORS]:
         field = ".".join(str(part) for part in one["loc"])
         message = one["msg"].removeprefix("Value error, ")
         place, colon, rest = message.partition(": ")
@@ -80,8 +84,7 @@ def register(app: Flask) -> None:
     @app.errorhandler(NichegraphError)
     def _ours(error: NichegraphError) -> Response:
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-        headers = {"Retry-After": "1"} if status == 503 else {}
-        return problem(status, str(error), headers=headers)
+        return problem(status, str(error))
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:

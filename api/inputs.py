@@ -96,6 +96,9 @@ def _query(model: type[BaseModel], listed: frozenset[str]) -> dict[str, Any]:
 
 
 def _body() -> Any:
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(415, f"the body is sent as {coding[:40]!r}; send it as it is, uncompressed")
     if request.mimetype != JSON:
         raise Problem(415, f"the body must be {JSON}, not {request.mimetype or 'unnamed'}")
     return strict_json.parse(request.get_data(cache=False))

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="largest request body"
     )
+    request_seconds: float = Field(
+        10.0, gt=0, le=3600, description="seconds a request for many subjects may take"
+    )
     console_enabled: bool = Field(
         False,
         description="answer `POST /v1/cypher`: reading queries, on loopback only, users as "

@@ -260,7 +260,7 @@ def test_nesting_and_size_are_bounded():
         deep = {"not": deep}
     with pytest.raises(InputError, match="nests at most"):
         parse_filter(deep)
-    with pytest.raises(InputError, match="at most 100 objects"):
+    with pytest.raises(InputError, match="at most 200 conditions"):
         parse_filter({"or": [{} for _ in range(200)]})
 
 

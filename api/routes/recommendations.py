@@ -6,6 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
+from api.long_requests import LongRequests
 from api.schemas import (
     ListAnswer,
     ManyAnswer,
@@ -24,6 +25,7 @@ TAG = Tag(name="recommendations", description="What to show, and why.")
 
 def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     """Add the routes."""
+    long_requests = LongRequests(settings)
 
     @app.get(
         "/v1/users/<id:user>/recommendations",
@@ -58,5 +60,8 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         if any(subject.similar_to is not None for subject in body.subjects):
             about_similar_users(settings)
         requests = [subject.request() for subject in body.subjects]
-        answers = live.recommender().recommend(requests, now=now())
+        recommender, moment = live.recommender(), now()
+        answers = long_requests.answers(
+            lambda some: recommender.recommend(some, now=moment), requests
+        )
         return {"answers": [answer.to_json() for answer in answers]}

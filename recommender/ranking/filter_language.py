@@ -13,6 +13,7 @@
 What is not known or does not fit is an `InputError` that names the place, as in `or.1.tags_any`.
 """
 
+import contextlib
 import difflib
 import math
 from collections.abc import Callable, Mapping
@@ -24,8 +25,9 @@ from recommender.ranking.request import Filter
 
 SEEN = ("exclude", "include", "only")
 MOST_DEPTH = 8  # of and, or, not inside each other
-MOST_CONDITIONS = 100  # objects in one filter
+MOST_CONDITIONS = 200  # in one filter: objects, and what stands in them
 MOST_LISTED = 1_000  # names in one list
+MOST_NAMES = 2_000  # in all lists of a filter together
 LARGEST_TIME = 2**62
 
 
@@ -54,20 +56,19 @@ def parse_filter(said: object, where: str = "filter") -> Filter:
 
 
 class _Reader:
-    """Reads one filter, counting its objects."""
+    """Reads one filter, counting its conditions and names: each costs a pass over the items."""
 
     def __init__(self) -> None:
-        self._objects = 0
+        self._conditions = 0
+        self._names = 0
 
     def read(self, said: object, where: str, depth: int) -> Filter:
-        self._objects += 1
-        if depth > MOST_DEPTH or self._objects > MOST_CONDITIONS:
-            raise InputError(
-                f"{where}: a filter nests at most {MOST_DEPTH} deep and holds at most "
-                f"{MOST_CONDITIONS} objects"
-            )
+        if depth > MOST_DEPTH:
+            raise InputError(f"{where}: a filter nests at most {MOST_DEPTH} deep")
         values: dict[str, Any] = {}
-        for key, value in _object(said, where).items():
+        content = _object(said, where)
+        self._count(1 + len(content), 0, where)
+        for key, value in content.items():
             place = f"{where}.{key}"
             if key in _BRANCHES:
                 many = [value] if key == "not" and isinstance(value, Mapping) else value
@@ -78,10 +79,23 @@ class _Reader:
                     for number, one in enumerate(many)
                 )
             elif key in _CONDITIONS:
-                values[key] = _CONDITIONS[key](value, place)
+                made = _CONDITIONS[key](value, place)
+                if key == "attributes":
+                    self._count(len(made), sum(len(allowed) for *_, allowed in made), place)
+                elif isinstance(made, tuple):
+                    self._count(0, len(made), place)
+                values[key] = made
             else:
                 raise InputError(f"{place[:200]}: {_unknown(key, depth)}")
         return Filter(**values)
+
+    def _count(self, conditions: int, names: int, where: str) -> None:
+        self._conditions += conditions
+        self._names += names
+        if self._conditions > MOST_CONDITIONS:
+            raise InputError(f"{where}: a filter holds at most {MOST_CONDITIONS} conditions")
+        if self._names > MOST_NAMES:
+            raise InputError(f"{where}: a filter holds at most {MOST_NAMES:,} names in all lists")
 
 
 def _unknown(key: str, depth: int) -> str:
@@ -109,10 +123,11 @@ def _names(said: object, where: str) -> tuple[str, ...]:
 
 
 def _number(said: object, where: str) -> float:
-    good = isinstance(said, int | float) and not isinstance(said, bool)
-    if not good or not math.isfinite(said):  # type: ignore[arg-type]
-        raise InputError(f"{where}: must be a number")
-    return float(said)  # type: ignore[arg-type]
+    if isinstance(said, int | float) and not isinstance(said, bool):
+        with contextlib.suppress(OverflowError):  # an integer beyond the largest float
+            if math.isfinite(number := float(said)):
+                return number
+    raise InputError(f"{where}: must be a number")
 
 
 def _days(said: object, where: str) -> float:

@@ -1,6 +1,6 @@
 """Which items a request allows: conditions in, one flag per item out."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,30 @@ class Filters:
 
     def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
         """The tags of a name, given as `name` or `category:name`; none when nobody knows it."""
-        names, of = self._tag_names, self._release.arrays["tag_name_rows"]
-        rows = np.flatnonzero(of == names.row(name)) if name in names else np.zeros(0, np.int64)
+        rows = self._named(name)
         category, _, rest = name.partition(":")
-        if len(rows) == 0 and rest in names:
+        if len(rows) == 0:
             prefix = f"{category}\x1f".encode()
-            same = np.flatnonzero(of == names.row(rest))
+            same = self._named(rest)
             kept = [row for row in same if self._release.tags.id(row).encode().startswith(prefix)]
             rows = np.array(kept, np.int64)
         return rows
+
+    def _named(self, name: str) -> npt.NDArray[np.int64]:
+        """The tags of a name, ascending, found without looking at every tag."""
+        row = self._tag_names.row(name)
+        if row == NO_ROW:
+            return np.zeros(0, np.int64)
+        names, order = self._by_name
+        start, stop = np.searchsorted(names, [row, row + 1])
+        return order[start:stop]
+
+    @cached_property
+    def _by_name(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """(t,) rows of names, ascending, and the tags that have them."""
+        names = self._release.arrays["tag_name_rows"]
+        order = np.argsort(names, kind="stable").astype(np.int64)
+        return names[order], order
 
     def _mask(self, wanted: Filter) -> Flags:
         """(i,) True where an item may be shown; unknown domains and tags allow nothing.
@@ -108,6 +123,14 @@ class Filters:
         wanted = words.rows(allowed)
         flags: Flags = np.isin(codes, wanted[wanted != NO_ROW])
         return flags
+
+
+def passes(wanted: Filter) -> int:
+    """How many passes over the items a filter asks for, about: names, ranges, parts."""
+    parts = (*wanted.all_of, *wanted.any_of, *wanted.none_of)
+    names = (wanted.domains, wanted.tags_all, wanted.tags_any, wanted.tags_none, wanted.items)
+    ranges = sum(1 + len(allowed) for *_, allowed in wanted.attributes)
+    return sum(map(len, names)) + ranges + sum(1 + passes(part) for part in parts)
 
 
 def _number(name: str, text: str) -> float:

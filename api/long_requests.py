@@ -1,0 +1,72 @@
+"""Requests for many subjects: answered in pieces, within so many seconds, never on every thread.
+
+One client with large requests so leaves a thread of each worker to everybody else.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from api.errors import Problem
+from api.settings import Settings
+from recommender.ranking.filters import passes
+from recommender.ranking.request import Answer, Request
+
+PIECE = 50  # subjects, or passes of their filters over the items, worked on between two looks
+
+Recommend = Callable[[Sequence[Request]], list[Answer]]
+
+
+class LongRequests:
+    """What lets large requests in, and stops them."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """At most one thread fewer than a worker has works on large requests, at least one."""
+        self._seconds = settings.request_seconds
+        self._seats = threading.BoundedSemaphore(max(1, settings.threads - 1))
+        self._clock = clock
+
+    def answers(self, recommend: Recommend, requests: Sequence[Request]) -> list[Answer]:
+        """One answer per request, in order.
+
+        Raises:
+            Problem: 503 where others work on large requests already, 400 where the time is over.
+        """
+        pieces = list(_pieces(requests))
+        if len(pieces) <= 1:
+            return recommend(requests)
+        if not self._seats.acquire(blocking=False):
+            raise Problem(
+                503, "this worker is busy with other requests for many subjects; try again soon"
+            )
+        try:
+            return self._one_by_one(recommend, pieces)
+        finally:
+            self._seats.release()
+
+    def _one_by_one(self, recommend: Recommend, pieces: list[list[Request]]) -> list[Answer]:
+        ends = self._clock() + self._seconds
+        answers: list[Answer] = []
+        for piece in pieces:
+            if self._clock() > ends:
+                text = (
+                    f"after {self._seconds:g} s {len(answers)} of {sum(map(len, pieces))} subjects "
+                    "had their lists; ask for fewer at once, or raise the setting request_seconds"
+                )
+                raise Problem(400, text, [("subjects", text)])
+            answers += recommend(piece)
+        return answers
+
+
+def _pieces(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    piece: list[Request] = []
+    work = 0
+    for request in requests:
+        own = max(1, len(request.household)) * (1 + passes(request.filter) // 10)
+        if piece and work + own > PIECE:
+            yield piece
+            piece, work = [], 0
+        piece.append(request)
+        work += own
+    if piece:
+        yield piece
