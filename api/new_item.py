@@ -4,7 +4,7 @@ import unicodedata
 
 from pydantic import Field
 
-from api.schemas import MOST_ITEMS, FilterBody, Ids, Strict
+from api.schemas import MOST_ITEMS, Cursor, FilterBody, Ids, Strict
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import NEUTRAL, NewItem, Request
 
@@ -20,6 +20,7 @@ class NewItemBody(Strict):
     related: Ids = Field([], description="Ids of items it is related to.")
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
     filter: FilterBody = Field({})
+    cursor: Cursor = None
 
     def request(self) -> Request:
         """As the recommender takes it."""
@@ -32,4 +33,5 @@ class NewItemBody(Strict):
             exclude=said.exclude,
             only_seen=said.seen == "only",
             profile=NEUTRAL,
+            cursor=self.cursor,
         )

@@ -54,6 +54,9 @@ Profile = Annotated[
 ]
 
 
+Cursor = Annotated[str | None, Field(max_length=12_000, description="`next` of the page before.")]
+
+
 class Strict(BaseModel):
     """Nothing that is not named here."""
 
@@ -125,7 +128,11 @@ class ListQuery(Strict):
         )
 
 
-class TagQuery(ListQuery):
+class PagedQuery(ListQuery):
+    cursor: Cursor = None
+
+
+class TagQuery(PagedQuery):
     name: Id = Field(description="Name of the tag.")
 
 
@@ -139,7 +146,7 @@ class UserQuery(ListQuery):
     profile: Profile = None
     long_tail: Annotated[LongTail, BeforeValidator(_number)] = None
     interests: YesOrNo = Field(False, description=INTERESTS)
-    cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
+    cursor: Cursor = None
 
     def request(self, user: str) -> Request:
         """As the recommender takes it."""
@@ -216,7 +223,7 @@ class Subject(Strict):
         None, ge=-(2**62), le=2**62, description="Varies the order a little; repeatable."
     )
     interests: bool = Field(False, description=INTERESTS, strict=True)
-    cursor: str | None = Field(None, max_length=12_000, description="`next` of the page before.")
+    cursor: Cursor = None
 
     def request(self) -> Request:
         """As the recommender takes it."""
@@ -313,7 +320,9 @@ class WhyAnswer(BaseModel):
     label: str | None
     interest: str | None
     drawing: list[str] = Field(description="Each path as a line of text.")
-    cypher: CypherAnswer = Field(description="What shows the strongest path in the graph.")
+    cypher: CypherAnswer | None = Field(
+        description="What shows the strongest path in the graph; null: no reason is known."
+    )
     served_by: str
     release: str
     notes: list[str]

@@ -12,12 +12,13 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from graph.errors import SettingError
+from graph.toml_file import read_toml
 
 PREFIX = "NICHEGRAPH_"
 DEFAULT_HOME = Path("nichegraph-home")
@@ -90,6 +91,7 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
     if home is None:
         home = Path(os.environ.get(f"{PREFIX}HOME") or DEFAULT_HOME)
     file = home / "settings.toml"
+    written = read_toml(file)
 
     class FromHere(Settings):
         @classmethod
@@ -101,7 +103,7 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
 
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
@@ -109,8 +111,6 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingError(_sentence(first, file)) from error
-    except ValueError as error:  # not TOML
-        raise SettingError(f"{file} is not readable as TOML: {error}") from error
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -26,7 +26,6 @@ Everything is declared in one TOML file; what the file does not say has a defaul
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -41,6 +40,7 @@ from graph.domains import derive_domains
 from graph.errors import SettingError
 from graph.model import NO_TIME, tag_parts
 from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
+from graph.toml_file import read_toml
 from graph.weighted import WeightedGraph
 
 HIDE = "hide"
@@ -97,13 +97,7 @@ _WHOLE = {"tag_fewest_items", "tag_most_items", "user_events", "item_events"}
 
 def load_weighting(path: Path) -> Weighting:
     """Read a TOML file; a missing file gives the defaults, a wrong key a `SettingError`."""
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Weighting()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no valid TOML: {error}") from error
-    return parse_weighting(said, str(path))
+    return parse_weighting(read_toml(path), str(path))
 
 
 def parse_weighting(said: Mapping[str, Any], where: str = "weighting") -> Weighting:

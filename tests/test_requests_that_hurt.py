@@ -56,7 +56,9 @@ def numbers(value, path=()):
         yield path
 
 
-@pytest.mark.parametrize("path", list(numbers(WITH_NUMBERS)), ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize(
+    "path", list(numbers(WITH_NUMBERS)), ids=lambda path: ".".join(map(str, path))
+)
 def test_numbers_beyond_64_bits_are_a_400_everywhere(client, path):
     for number in BEYOND:
         subject = copy.deepcopy(WITH_NUMBERS)

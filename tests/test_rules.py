@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
-from graph.errors import InputError, SettingError
+from graph.errors import InputError, NotFound, SettingError
 from recommender.serving.live import CHECK_SECONDS
 from recommender.serving.recommend import Recommender
 from recommender.ranking.request import Filter, Request
@@ -319,3 +319,77 @@ def test_what_an_editor_said_holds_over_a_new_release_while_the_files_are_wrong(
     notes = " ".join(client.get("/ready").json["notes"])
     assert "needs a name" in notes
     assert "nonsense" in notes
+
+
+def test_what_a_rule_hides_is_on_no_list(recommender, planted, user):
+    """Neither by history, by popularity, near an item, by a tag, in a household, nor asked why."""
+    gone = ids(one(recommender, user=user, n=3))
+    tag = recommender.release.tags.id(0).split("\x1f")[1]
+    popular = ids(recommender.popular(3, now=NOW))
+    tagged = ids(recommender.tag_items(tag, 3, now=NOW))
+    near = ids(recommender.similar(planted.answers.items[0], 3, now=NOW))
+    every = sorted({*gone, *popular, *tagged, *near})
+    listed = ", ".join(f'"{item}"' for item in every)
+    hiding = ruled(recommender, f'[[rule]]\nname="out"\ndo="hide"\nitems=[{listed}]')
+    others = planted.answers.users[1:3]
+    lists = [
+        one(hiding, user=user, n=200),
+        one(hiding, user=user, n=200, include_seen=True),
+        one(hiding, n=200),
+        one(hiding, household=(user, *others), n=200),
+        hiding.popular(200, now=NOW),
+        hiding.tag_items(tag, 200, now=NOW),
+        hiding.similar(planted.answers.items[0], 200, now=NOW),
+        hiding.latest(200, now=NOW),
+    ]
+    for answer in lists:
+        assert not set(ids(answer)) & set(every)
+    assert len(lists[0].items) > 100  # of all that are left
+    with pytest.raises(NotFound):
+        hiding.why(user, every[0], now=NOW)
+
+
+def test_a_hide_holds_in_its_time_and_over_a_pin(recommender, user):
+    item = ids(one(recommender, user=user, n=1))[0]
+    rule = f'[[rule]]\nname="out"\ndo="hide"\nitems=["{item}"]\n'
+    pin = f'[[rule]]\nname="pin"\ndo="pin"\nitems=["{item}"]\n'
+    assert item not in ids(one(ruled(recommender, rule + pin), user=user, n=20))
+    assert item in ids(one(ruled(recommender, rule + "until = 2025-10-09"), user=user, n=20))
+    where = '[[rule]]\nname="out"\ndo="hide"\nwhere = { items = ["' + item + '"] }'
+    assert item not in ids(one(ruled(recommender, where), user=user, n=20))
+
+
+def test_rules_together_never_make_scores_that_are_no_numbers(recommender, user):
+    """Two hundred factors of 100 are 1e400, two hundred of 1e-300 are 0."""
+    for do, factor in (("boost", "100"), ("bury", "1e-300")):
+        text = "\n".join(
+            f'[[rule]]\nname="{k}"\ndo="{do}"\nfactor={factor}\nwhere={{}}' for k in range(200)
+        )
+        answer = one(ruled(recommender, text), user=user, n=20, profile="default")
+        assert len(answer.items) == 20
+        assert all(np.isfinite(shown.score) and shown.score > 0 for shown in answer.items)
+    with pytest.raises(SettingError, match="factor"):
+        parse_rules(tomllib.loads('[[rule]]\nname="a"\ndo="boost"\nfactor=1e308\nwhere={}'))
+
+
+def test_too_many_rules_are_refused():
+    many = {"rule": [{"name": f"r{k}", "do": "hide", "items": ["x"]} for k in range(20_000)]}
+    with pytest.raises(SettingError, match="20,000 rules; there can be at most 200"):
+        parse_rules(many)
+
+
+def test_factors_are_worked_out_once_for_many_requests(recommender, user, monkeypatch):
+    hundred = ruled(
+        recommender,
+        "\n".join(
+            f'[[rule]]\nname="{k}"\ndo="bury"\nwhere={{tags_any=["t{k}"]}}' for k in range(100)
+        ),
+    )
+    asked = []
+    flags = hundred.filters.flags
+    monkeypatch.setattr(
+        hundred.filters, "flags", lambda wanted: asked.append(wanted) or flags(wanted)
+    )
+    for _ in range(5):
+        one(hundred, user=user, n=5)
+    assert len(asked) == 100

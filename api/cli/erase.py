@@ -1,13 +1,17 @@
 """`nichegraph erase`: forget a person."""
 
+import difflib
 import unicodedata
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from api.bootstrap import open_home, open_store
 from api.cli.output import say, show_json
-from api.settings import load_settings
+from api.settings import Settings, load_settings
+from graph.errors import NotFound
+from recommender.releases.home import Home
 
 
 def register(cli: typer.Typer) -> None:
@@ -22,7 +26,8 @@ def erase(
 ) -> None:
     """Forget a user: no list is made from the history any more, and the store holds none of it.
 
-    The copies for exploring go with what they hold; the next query makes a new one.
+    The copies for exploring go with what they hold; the next query makes a new one. An id that
+    nobody has is an error that names those like it.
 
     \b
     nichegraph erase alice
@@ -32,6 +37,7 @@ def erase(
     settings = load_settings(ctx.obj)
     user = unicodedata.normalize("NFC", user)
     home = open_home(settings)
+    _check_known(settings, home, user)
     # First the running servers, then the store: a kill in between leaves nothing served.
     with home.erased.open("a", encoding="utf-8", newline="\n") as file:
         file.write(user.replace("\n", " ") + "\n")
@@ -45,3 +51,34 @@ def erase(
         show_json({"user": user, "events_erased": events})
     else:
         say(f"{user} is forgotten, {events:,} events went; refresh to learn without them")
+
+
+def _check_known(settings: Settings, home: Home, user: str) -> None:
+    """`NotFound` for an id that the store does not have and that was not erased before."""
+    store = open_store(settings)
+    try:
+        users = store.read("users").column("id").to_pylist()
+    finally:
+        store.close()
+    erased = home.erased.read_text(encoding="utf-8").split("\n") if home.erased.exists() else []
+    if user not in users and user not in erased:
+        near = near_names(user, users)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "check the id"
+        raise NotFound(f"there is no user {user!r}, and nothing was erased; {hint}")
+
+
+def near_names(name: str, names: Sequence[str], most: int = 3) -> list[str]:
+    """The names most like one that is none of them: the same but for case or spaces first."""
+
+    def bare(text: str) -> str:
+        return "".join(text.casefold().split())
+
+    same = [other for other in names if bare(other) == bare(name)]
+    if same:
+        return same[:most]
+    # Only names that begin or end alike are compared letter by letter: there may be millions.
+    ends = bare(name)[:2], bare(name)[-2:]
+    alike = [
+        other for other in names if bare(other).startswith(ends[0]) or bare(other).endswith(ends[1])
+    ]
+    return difflib.get_close_matches(name, alike[:20_000], most)

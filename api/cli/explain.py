@@ -44,9 +44,12 @@ def explain(
     for reason, line in zip(told["reasons"], told["drawing"], strict=True):
         say(f"  {reason['text']}")
         say(f"  {line}")
-    say("in Cypher, for `nichegraph explore`:")
-    say(f"  {told['cypher']['query']}")
-    say(f"  with {told['cypher']['parameters']}")
+    if told["cypher"] is None:
+        say("  nothing that is known speaks for it: it only fills lists up")
+    else:
+        say("in Cypher, for `nichegraph explore`:")
+        say(f"  {told['cypher']['query']}")
+        say(f"  with {told['cypher']['parameters']}")
     for note in told["notes"]:
         say(f"note: {note}")
     if picture is not None:

@@ -25,6 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only of this domain; may be repeated.")
 ]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="`next` of the page before.")]
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", help="Only with this tag; all must be there.")
 ]
@@ -68,6 +69,7 @@ def recommend(
     context: Annotated[
         list[str] | None, typer.Option(help="Such as device=phone; may be repeated.")
     ] = None,
+    cursor: Cursor = None,
     everybody: Annotated[bool, typer.Option("--all", help="Lists for all users.")] = False,
     form: Annotated[Form, typer.Option("--format", help="Of the file for all users.")] = "parquet",
     out: Annotated[Path | None, typer.Option("--out", help="The file for all users.")] = None,
@@ -106,6 +108,7 @@ def recommend(
         long_tail=long_tail,
         interests=interests,
         context=parameters(context or [], "--context"),
+        cursor=cursor,
     )
     answer = recommender.recommend([request], now=now())[0]
     show_answer(f"for {user}", answer, as_json=as_json)
@@ -126,6 +129,7 @@ def similar(
         list[str] | None,
         typer.Option("--related", help="Id of an item the new one is related to; may be repeated."),
     ] = None,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """What is like an item, or like one that the catalogue does not have yet.
@@ -143,10 +147,11 @@ def similar(
     recommender = open_live(load_settings(ctx.obj)).recommender()
     if item is None:
         known = NewItem(title or "", tags, domains, tuple(related or ()))
-        request = Request(new_item=known, n=n, profile=NEUTRAL)
+        request = Request(new_item=known, n=n, profile=NEUTRAL, cursor=cursor)
         answer = recommender.recommend([request], now=now())[0]
     else:
-        answer = recommender.similar(item, n, Filter(domains=domains, tags_all=tags), now=now())
+        wanted = Filter(domains=domains, tags_all=tags)
+        answer = recommender.similar(item, n, wanted, cursor, now=now())
     show_answer(f"like {item or 'the new item'}", answer, as_json=as_json)
 
 

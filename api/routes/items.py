@@ -7,7 +7,7 @@ from flask_openapi3 import OpenAPI, Tag
 from api.bootstrap import now
 from api.inputs import checked
 from api.new_item import NewItemBody
-from api.schemas import ItemPath, ListAnswer, ListQuery, TagQuery
+from api.schemas import ItemPath, ListAnswer, ListQuery, PagedQuery, TagQuery
 from recommender.serving.live import Live
 
 TAG = Tag(name="items", description="The catalogue, seen from an item, a tag or as a whole.")
@@ -23,9 +23,9 @@ def register(app: OpenAPI, live: Live) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def similar(path: ItemPath, query: ListQuery) -> dict[str, Any]:
-        recommender = live.recommender()
-        return recommender.similar(path.item, query.n, query.conditions(), now=now()).to_json()
+    def similar(path: ItemPath, query: PagedQuery) -> dict[str, Any]:
+        asked = (path.item, query.n, query.conditions(), query.cursor)
+        return live.recommender().similar(*asked, now=now()).to_json()
 
     @app.post(
         "/v1/items/similar",
@@ -42,13 +42,14 @@ def register(app: OpenAPI, live: Live) -> None:
     )
     @checked
     def tag_items(query: TagQuery) -> dict[str, Any]:
-        recommender = live.recommender()
-        return recommender.tag_items(query.name, query.n, query.conditions(), now=now()).to_json()
+        asked = (query.name, query.n, query.conditions(), query.cursor)
+        return live.recommender().tag_items(*asked, now=now()).to_json()
 
     @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
     @checked
-    def popular(query: ListQuery) -> dict[str, Any]:
-        return live.recommender().popular(query.n, query.conditions(), now=now()).to_json()
+    def popular(query: PagedQuery) -> dict[str, Any]:
+        asked = (query.n, query.conditions(), query.cursor)
+        return live.recommender().popular(*asked, now=now()).to_json()
 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.errors import InputError
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs, take_snapshot
 from graph.store import GraphStore
@@ -157,15 +158,18 @@ def evaluate_snapshot(
 ) -> dict[str, Any]:
     """Build a release from `fit` in `folder`, as a refresh would, and measure it on `test`.
 
+    An `InputError` when `test` has no pair that could be found.
+
     `thorough` tunes the baselines on their whole grids and asks them about all users.
     """
     steps = steps or Steps()
     with steps.step("weigh"):
         graph = weigh(fit, config.weighting, now)
+    truth, counts = known_truth(test, fit.users, fit.items, graph)
+    _check_something_to_find(counts)
     with steps.step("build"):
         release = build_release(fit, graph, config, folder, now=now, say=steps.say)
     recommender = Recommender(release, threads=config.threads)
-    truth, counts = known_truth(test, release.users, release.items, graph)
     found: dict[str, Baseline] = {}
     if baselines:
         with steps.step("tune baselines"):
@@ -311,6 +315,24 @@ def known_truth(
         "unknown_users": len(np.unique(test.pairs[0][~user_known])),
         "unknown_items": len(np.unique(test.pairs[1][~item_known])),
     }
+
+
+def _check_something_to_find(counts: Mapping[str, int]) -> None:
+    if counts["test_pairs"]:
+        return
+    given = counts["test_pairs_given"]
+    raise InputError(
+        "there is nothing to find: "
+        + (
+            f"of {given:,} test pairs {counts['test_pairs_of_unknown_users']:,} are of users and "
+            f"{counts['test_pairs_of_unknown_items']:,} of items that the train data does not "
+            f"know, {counts['test_pairs_in_train']:,} are in the train data, and "
+            f"{counts['test_pairs_of_users_without_history']:,} of users without anything to "
+            "learn from; check that both name users and items alike"
+            if given
+            else "no relevant pair was held out; load more events, or choose another --split"
+        )
+    )
 
 
 def table_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

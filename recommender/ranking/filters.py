@@ -21,7 +21,7 @@ class Filters:
         """Hold the release; masks are made when they are asked for."""
         self._release = release
         self._tag_names = release.vocabulary("tag_names")
-        self.mask = lru_cache(CACHED_FILTERS)(self._mask)
+        self.mask = lru_cache(CACHED_FILTERS)(self.flags)
 
     def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
         """The tags of a name, given as `name` or `category:name`; none when nobody knows it."""
@@ -50,10 +50,11 @@ class Filters:
         order = np.argsort(names, kind="stable").astype(np.int64)
         return names[order], order
 
-    def _mask(self, wanted: Filter) -> Flags:
+    def flags(self, wanted: Filter) -> Flags:
         """(i,) True where an item may be shown; unknown domains and tags allow nothing.
 
-        Ages must have been turned into times, see `Filter.at`.
+        Ages must have been turned into times, see `Filter.at`. `mask` gives the same, and keeps
+        the last ones.
         """
         return ~np.asarray(self._release.arrays["hidden"]) & self._holds(wanted)
 

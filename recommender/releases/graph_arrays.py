@@ -4,6 +4,8 @@ All that filters, reasons and fallbacks need, as plain named arrays; nothing her
 """
 
 import json
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from recommender.releases.release import matrix_arrays, text_arrays, vocabulary_
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+MOST_SHOWN = 20  # tags that an item's card shows of those it carries
 MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
 
 
@@ -33,8 +36,8 @@ def graph_arrays(
     titles = snapshot.item_titles.to_pylist()
     attributes = snapshot.item_attributes.to_pylist()
     cards = [
-        f'{{"title": {json.dumps(title)}, "attributes": {text}}}'
-        for title, text in zip(titles, attributes, strict=True)
+        f'{{"title": {json.dumps(title)}, "attributes": {text}, "tags": {json.dumps(tags)}}}'
+        for title, text, tags in zip(titles, attributes, _carried(snapshot, names), strict=True)
     ]
     return {
         **vocabulary_arrays("users", snapshot.users),
@@ -61,6 +64,18 @@ def graph_arrays(
         "created_at": snapshot.item_created_at,
         "hidden": snapshot.item_hidden,
     }
+
+
+def _carried(snapshot: GraphSnapshot, names: Sequence[str]) -> list[list[str]]:
+    """Names of the tags that each item carries, the heaviest first, `MOST_SHOWN` at most."""
+    given = snapshot.item_tags
+    order = np.lexsort((given.target, -given.weight, given.source))
+    starts = np.searchsorted(given.source[order], np.arange(len(snapshot.items) + 1)).tolist()
+    tags = given.target[order]
+    return [
+        [names[tag] for tag in tags[start : min(stop, start + MOST_SHOWN)].tolist()]
+        for start, stop in pairwise(starts)
+    ]
 
 
 def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

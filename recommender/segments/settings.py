@@ -25,7 +25,6 @@ when the file changes; the rest holds from the next refresh on.
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +32,7 @@ from types import MappingProxyType
 from typing import Any
 
 from graph.errors import SettingError
+from graph.toml_file import read_toml
 from recommender.ranking.contexts import FACTORS, Context
 from recommender.ranking.request import NEUTRAL
 from recommender.ranking.rerank import METHODS as METHODS_OF_LIKENESS
@@ -75,13 +75,7 @@ _TABLES = ("learned", "weights", "segment", "profiles", "context")
 
 def load_segment_settings(path: Path) -> SegmentSettings:
     """Read `segments.toml`; a missing file gives the defaults, a wrong key a `SettingError`."""
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return SegmentSettings()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no valid TOML: {error}") from error
-    return parse_segment_settings(said, path.name)
+    return parse_segment_settings(read_toml(path), path.name)
 
 
 def parse_segment_settings(said: Mapping[str, Any], where: str = "segments") -> SegmentSettings:

@@ -16,7 +16,7 @@ from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.candidates import F32, I32
 from recommender.ranking.request import Reason
-from recommender.ranking.sources import IN_DOMAIN, TAGS
+from recommender.ranking.sources import IN_DOMAIN
 from recommender.releases.release import Release
 from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subjects import ASKED, SHARED, Subject, history
@@ -44,7 +44,7 @@ _NODES = {"tags": "Tag", "domains": "Domain"}
 
 
 def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
-    """At most three reasons, strongest first; always at least one.
+    """At most three reasons, strongest first; none where nothing speaks for the item.
 
     Args:
         release: what is served.
@@ -61,14 +61,16 @@ def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Rea
     for tag in one.tags:
         if tag in carried:
             return (_asked_for(release, item, tag),)
-    if source not in (TAGS, IN_DOMAIN) and source in release.manifest["vectors"] and one.items:
-        return (_near(release, one, item, source),)
+    if source in release.manifest["vectors"] and one.items:
+        pulled = _near(release, one, item, source)
+        if pulled:
+            return pulled
     for near in one.items:
         shared = shared_tag(release, near, item)
         if shared is not None:
             return (_like_history(release, near, item, *shared),)
     domains = domains_of(release, item)
-    return (_popular(release, item, domains[0] if source == IN_DOMAIN and domains else None),)
+    return _popular(release, item, domains[0] if source == IN_DOMAIN and domains else None)
 
 
 def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
@@ -170,8 +172,13 @@ def _through(
     else:
         through, people = "people", _people(release, source, item)
         many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
-        text += f", which {many} choose as well"
-        path.append(_edge("both", "INTERACTED", f"by {many}"))
+        if people:
+            text += f", which {many} choose as well"
+            path.append(_edge("both", "INTERACTED", f"by {many}"))
+        else:  # near over people of like taste, or by features, with nobody who chose both
+            through = "vectors"
+            text += ", which lies near it in the graph"
+            path.append(_edge("both", "NEAR", ""))
     path.append(end)
     return Reason(text, tuple(path), share, start["id"], through, tag)
 
@@ -193,24 +200,35 @@ def _like_history(release: Release, source: int, item: int, tag: str, through: s
     return Reason(text, path, 1.0, release.items.id(source), through, tag)
 
 
-def _near(release: Release, one: Subject, item: int, source: str) -> Reason:
-    """For an item that learned vectors found: the history item that pulls it most."""
+def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+    """For an item that learned vectors found: the history item that pulls it most.
+
+    None for an item without a single edge: what its vector holds is noise.
+    """
+    if not (
+        len(_choosers(release, item)) or len(tag_rows(release, item)) or _related(release, item)
+    ):
+        return ()
     vectors = release.arrays[f"vectors.{source}"]
     queries = release.arrays.get(f"queries.{source}", vectors)
     rows, weights = history(one)
     pull = (queries[rows] @ vectors[item]) * weights  # (h, d) @ (d,) -> (h,)
     best = int(pull.argmax())
-    share = max(float(pull[best]), 0.0) / max(float(np.maximum(pull, 0).sum()), 1e-12)
+    if pull[best] <= 0:
+        return ()
+    share = float(pull[best]) / float(np.maximum(pull, 0).sum())
     near = int(rows[best])
     text = f"lies near “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
-    return Reason(text, path, round(share, 4), release.items.id(near), "vectors")
+    return (Reason(text, path, round(share, 4), release.items.id(near), "vectors"),)
 
 
-def _popular(release: Release, item: int, domain: str | None) -> Reason:
-    """For an item that is shown because many chose it."""
+def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
+    """For an item that fills a list because people chose it; none where nobody did."""
+    if len(_choosers(release, item)) == 0:
+        return ()
     where = f"popular in {domain}" if domain else "popular with everyone"
-    return Reason(where, (_item(release, item),), 1.0, None, "popular")
+    return (Reason(where, (_item(release, item),), 1.0, None, "popular"),)
 
 
 def _placed(release: Release, item: int, label: str) -> Reason:
@@ -240,6 +258,12 @@ def _relation(release: Release, one: int, other: int) -> str | None:
             kind = int(release.arrays["relations.kinds"][start + found[0]])
             return str(release.manifest["relation_kinds"][kind])
     return None
+
+
+def _related(release: Release, item: int) -> bool:
+    """Whether a relation starts or ends at an item."""
+    start, stop = release.arrays["relations.indptr"][item : item + 2]
+    return bool(stop > start or (release.arrays["relations.indices"] == item).any())
 
 
 def _people(release: Release, one: int, other: int) -> int:
@@ -282,12 +306,18 @@ def _tags_given(release: Release, item: int) -> Any:
 
 
 def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
-    """Names of an item's heaviest tags."""
+    """Names of the tags that say most of an item, the heaviest first."""
     indptr = release.arrays["item_tags.indptr"]
     own = slice(indptr[item], indptr[item + 1])
     order = np.argsort(-release.arrays["item_tags.values"][own], kind="stable")[:most]
     rows = release.arrays["item_tags.indices"][own][order]
     return tuple(tag_parts(name)[1] for name in release.tags.ids(rows))
+
+
+def card_tags(release: Release, item: int) -> tuple[str, ...]:
+    """Names of the tags that an item shows: those that say most, then the others it carries."""
+    carried = release.card(item).get("tags", ())
+    return tuple(dict.fromkeys((*strongest_tags(release, item), *carried)))
 
 
 def domains_of(release: Release, item: int) -> tuple[str, ...]:

@@ -79,6 +79,8 @@ class Live:
             stamp = self.home.segments.stat().st_mtime_ns
         except FileNotFoundError:
             stamp = 0
+        except OSError:  # a loop of links, say: reading tells
+            stamp = -1
         read = (recommender.release.name, stamp)
         if read == self._segments_read:
             return
@@ -99,6 +101,8 @@ class Live:
             stamp = self.home.rules.stat().st_mtime_ns
         except FileNotFoundError:
             stamp = 0
+        except OSError:
+            stamp = -1
         read = (recommender.release.name, stamp)
         if read == self._rules_read:
             return

@@ -166,30 +166,40 @@ class Recommender:
         """(b, d) what share of each user's history lies in each domain, as balance sees it."""
         return self._ranker.mixes(self._reader.users(user_rows))
 
-    def similar(self, item: str, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
+    def similar(
+        self, item: str, n: int, wanted: Filter | None = None, cursor: str | None = None, *,
+        now: int,
+    ) -> Answer:  # fmt: skip
         """Items near an item; `NotFound` when nobody knows it."""
         if item not in self.release.items:
             raise NotFound(f"there is no item {item!r} in release {self.release.name}")
-        request = Request(items={item: 1.0}, n=n, filter=wanted or Filter(), profile=NEUTRAL)
-        return self.recommend([request], now=now)[0]
+        return self._plain(Request(items={item: 1.0}, n=n, cursor=cursor), wanted, now)
 
-    def tag_items(self, name: str, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
+    def tag_items(
+        self, name: str, n: int, wanted: Filter | None = None, cursor: str | None = None, *,
+        now: int,
+    ) -> Answer:  # fmt: skip
         """Items that carry a tag; `NotFound` when nobody knows it."""
         if len(self.filters.tag_rows(name)) == 0:
             raise NotFound(f"there is no tag {name!r} in release {self.release.name}")
         only = replace(wanted or Filter(), tags_all=(*(wanted or Filter()).tags_all, name))
-        request = Request(tags=(name,), n=n, filter=only, profile=NEUTRAL)
-        return self.recommend([request], now=now)[0]
+        return self._plain(Request(tags=(name,), n=n, cursor=cursor), only, now)
 
-    def popular(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
+    def popular(
+        self, n: int, wanted: Filter | None = None, cursor: str | None = None, *, now: int
+    ) -> Answer:
         """What many chose."""
-        request = Request(n=n, filter=wanted or Filter(), profile=NEUTRAL)
+        return self._plain(Request(n=n, cursor=cursor), wanted, now)
+
+    def _plain(self, request: Request, wanted: Filter | None, now: int) -> Answer:
+        request = replace(request, filter=wanted or Filter(), profile=NEUTRAL)
         return self.recommend([request], now=now)[0]
 
     def latest(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
-        """The newest items whose time is known, newest first."""
+        """The newest items whose time is known, newest first, on one page."""
         created = self.release.arrays["created_at"]
-        allowed = self.filters.mask((wanted or Filter()).at(now))
+        hidden = self.rulebook.hidden(self.rulebook.in_force(now, (), {}), now)
+        allowed = self.filters.mask(Filter(all_of=((wanted or Filter()).at(now),), none_of=hidden))
         rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
         rows = rows[np.argsort(-created[rows], kind="stable")][:n]
         items = tuple(
@@ -205,12 +215,14 @@ class Recommender:
         The item is told of as in an answer, also when the user has seen it already: `item`,
         `title`, `score`, its `parts`, `source`, `reasons`; beside them `drawing` (a line of
         text per path) and `cypher` (`query` and `parameters` of the strongest reason; each
-        reason has its own). `NotFound` when nobody knows the item, or it is hidden.
+        reason has its own; None where there is no reason). `NotFound` when nobody knows the
+        item, or it is hidden, also by a rule.
         """
-        only = Filter(items=(item,))
-        request = Request(
-            user=user, n=1, filter=only, include_seen=True, profile=NEUTRAL, rules=False
-        )
+        request = Request(user=user, n=1, include_seen=True, profile=NEUTRAL, rules=False)
+        segments = self.segments_of(request, now=now) if self.rulebook.rules else ()
+        rules = self.rulebook.in_force(now, segments, self._features(request, now))
+        only = Filter(items=(item,), none_of=self.rulebook.hidden(rules, now))
+        request = replace(request, filter=only)
         answer = self.recommend([request], now=now)[0]
         if not answer.items:
             raise NotFound(f"release {self.release.name} does not show an item {item!r}")
@@ -228,7 +240,7 @@ class Recommender:
             "user": user,
             **one,
             "drawing": explain.drawn(shown.reasons),
-            "cypher": queries[0],
+            "cypher": queries[0] if queries else None,
             **{key: said[key] for key in ("served_by", "release", "notes")},
         }
 
@@ -256,6 +268,9 @@ class Recommender:
         for member in heard:
             member.blocked = blocked
         asked = [self._asked(member, now) for member in heard]
+        hidden = dict.fromkeys(f for member in heard for f in member.filter.none_of)
+        for member in heard:  # by a rule for one of them: from all
+            member.filter = replace(member.filter, none_of=tuple(hidden))
         lists = self._ranked(asked, now)
         rows, liked = relevance(lists.items, lists.scores)
         order = fair_order(liked, pool_size(request.n))
@@ -293,6 +308,10 @@ class Recommender:
         if request.rules and self.rulebook.rules:
             told = self._features(request, now)
             rules = self.rulebook.in_force(now, subject.segments, told)
+            hidden = self.rulebook.hidden(rules, now)
+            if hidden:
+                none_of = (*subject.filter.none_of, *hidden)
+                subject.filter = replace(subject.filter, none_of=none_of)
         return _Asked(subject, rules, self._adjust(request, rules, now))
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
@@ -415,7 +434,7 @@ class Recommender:
             round(entry.score, 6),
             entry.source,
             entry.parts,
-            explain.strongest_tags(release, row),
+            explain.card_tags(release, row),
             explain.domains_of(release, row),
             why,
             entry.label,

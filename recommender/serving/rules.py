@@ -18,15 +18,16 @@
     bury      scores × `factor`, below 1
     promote   boost what is younger than `newer_than_days`
     limit     at most `most` items of one `by`: "domain" or the name of an attribute
+    hide      never shown, on no list, while the rule holds
 
 No rule shows what a filter forbids, and none leaves a list short: a limit that would, yields.
 """
 
 import datetime as dt
 import difflib
-import tomllib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ import numpy as np
 
 from graph.errors import InputError, SettingError
 from graph.model import NO_ROW
+from graph.toml_file import read_toml
 from recommender.ranking.candidates import F32, I32
 from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.filters import Filters
@@ -49,10 +51,14 @@ NEEDED = {  # keys of each kind of rule: needed, and allowed beside them
     "bury": (set(), {"where", "items", "factor"}),
     "promote": ({"newer_than_days"}, {"where", "factor"}),
     "limit": ({"by", "most"}, set()),
+    "hide": (set(), {"where", "items"}),
 }
 COMMON = {"name", "do", "from", "until", "segments", "when", "enabled"}
 FACTORS = {"boost": 1.5, "promote": 1.5, "bury": 0.5}
 MOST_FACTOR = 100.0
+PRODUCT = (1e-6, 1e6)  # bounds of what all rules together make of a score
+MOST_RULES = 200  # in one file: each costs a pass over the items
+KEPT = 16  # sets of rules whose factors are kept, four bytes an item each
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Rulebook:
         self.rules = tuple(rules)
         self._release = release
         self._filters = filters
+        self._factors = lru_cache(KEPT)(self._factors_of)
         for rule in self.rules:
             if rule.do == "limit" and rule.by != "domain":
                 self._attribute(rule.by)
@@ -114,17 +121,23 @@ class Rulebook:
 
     def adjust(self, rules: Sequence[Rule], now: int) -> Callable[[I32], F32] | None:
         """What boost, bury and promote make of candidates' scores; None when they say nothing."""
-        factors = [(self._chosen(rule, now), rule.factor) for rule in rules if rule.do in FACTORS]
-        if not factors:
+        chosen = [(_meant(rule).at(now), rule.factor) for rule in rules if rule.do in FACTORS]
+        if not chosen:
             return None
+        factors = self._factors(tuple(chosen))
+        return lambda rows: factors[rows]
 
-        def multiply(rows: I32) -> F32:
-            product = np.ones(len(rows), np.float32)
-            for mask, factor in factors:
-                product[mask[rows]] *= factor
-            return product
+    def _factors_of(self, chosen: tuple[tuple[Filter, float], ...]) -> F32:
+        """(i,) the product of the factors of each item, within `PRODUCT`."""
+        product = np.ones(len(self._release.items))
+        for wanted, factor in chosen:
+            product[self._filters.flags(wanted)] *= factor
+            np.clip(product, *PRODUCT, out=product)
+        return product.astype(np.float32)
 
-        return multiply
+    def hidden(self, rules: Sequence[Rule], now: int) -> tuple[Filter, ...]:
+        """What must not be shown while these rules hold, as parts of a filter's `none_of`."""
+        return tuple(_meant(rule).at(now) for rule in rules if rule.do == "hide")
 
     def arrange(
         self, rules: Sequence[Rule], entries: list[Entry], n: int, allowed: Callable[[int], bool]
@@ -193,13 +206,6 @@ class Rulebook:
                 count[key] = count.get(key, 0) + 1
         return kept, dropped
 
-    def _chosen(self, rule: Rule, now: int) -> Any:
-        """(i,) the items that a rule speaks of."""
-        wanted = rule.where or Filter()
-        if rule.items:
-            wanted = Filter(items=rule.items, all_of=(wanted,))
-        return self._filters.mask(wanted.at(now))
-
     def _key(self, by: str) -> Callable[[int], Hashable]:
         """What a limit counts by: an item's strongest domain, or its value of an attribute."""
         arrays = self._release.arrays
@@ -231,18 +237,18 @@ class Rulebook:
         return kept[name]
 
 
+def _meant(rule: Rule) -> Filter:
+    """The items that a rule speaks of."""
+    wanted = rule.where or Filter()
+    return Filter(items=rule.items, all_of=(wanted,)) if rule.items else wanted
+
+
 # ── reading the file ─────────────────────────────────────────────────────────────────────
 
 
 def load_rules(path: Path) -> tuple[Rule, ...]:
     """Read `rules.toml`; a missing file holds no rules, a wrong key is a `SettingError`."""
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no valid TOML: {error}") from error
-    return parse_rules(said, path.name)
+    return parse_rules(read_toml(path), path.name)
 
 
 def parse_rules(said: Mapping[str, Any], where: str = "rules") -> tuple[Rule, ...]:
@@ -253,11 +259,14 @@ def parse_rules(said: Mapping[str, Any], where: str = "rules") -> tuple[Rule, ..
     many = said.get("rule", [])
     if not isinstance(many, list):
         raise SettingError(f"{where}: write each rule as [[rule]], with two brackets")
+    if len(many) > MOST_RULES:
+        raise SettingError(f"{where}: {len(many):,} rules; there can be at most {MOST_RULES}")
     rules = [_rule(one, f"{where}: rule {number}") for number, one in enumerate(many, 1)]
-    names = [rule.name for rule, _ in rules]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise SettingError(f"{where}: two rules are named {twice!r}")
+    known: set[str] = set()
+    for rule, _ in rules:
+        if rule.name in known:
+            raise SettingError(f"{where}: two rules are named {rule.name!r}")
+        known.add(rule.name)
     return tuple(rule for rule, enabled in rules if enabled)
 
 
@@ -275,7 +284,7 @@ def _rule(said: Mapping[str, Any], where: str) -> tuple[Rule, bool]:
         near = difflib.get_close_matches(key, needed | more | COMMON, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"{do} takes {_listed(needed | more)}"
         raise SettingError(f"{where}: {key!r} is not known; {hint}")
-    if do in ("boost", "bury") and not {"where", "items"} & set(said):
+    if do in ("boost", "bury", "hide") and not {"where", "items"} & set(said):
         raise SettingError(f"{where}: {do} needs where or items")
     wanted = _where(said, where)
     factor = _number(said.get("factor", FACTORS.get(do, 1.0)), f"{where}: factor")
