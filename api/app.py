@@ -11,10 +11,10 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from api import errors, health
-from api.bootstrap import now, open_live
+from api.bootstrap import now, open_journal, open_live
 from api.inputs import is_loopback
 from api.observability import log, set_format
-from api.routes import cypher, items, recommendations, releases, segments
+from api.routes import catalogue, cypher, events, items, recommendations, releases, segments, users
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
@@ -67,6 +67,10 @@ def create_app(settings: Settings) -> Flask:
     recommendations.register(app, live, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
+    journal = open_journal(settings)
+    events.register(app, journal)
+    catalogue.register(app, journal, live)
+    users.register(app, journal, live)
     try:
         recommender = live.recommender()
         recommender.recommend([Request(items=_some_item(recommender), n=1)], now=now())

@@ -12,6 +12,7 @@ from recommender.releases.home import Home
 if TYPE_CHECKING:
     from graph.explore.console import Console
     from graph.store import GraphStore
+    from recommender.inbox.journal import Journal
     from recommender.serving.live import Live
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
@@ -60,6 +61,14 @@ def open_live(settings: Settings) -> "Live":
     from recommender.serving.live import Live  # a load or a status needs none of it
 
     return Live(Home(settings.home))
+
+
+def open_journal(settings: Settings) -> "Journal":
+    """The journal of the home, to be written and read; its file is made by the first write."""
+    from recommender.inbox.journal import Journal, Limits
+
+    limits = Limits(settings.inbox_bytes, settings.inbox_free_bytes)
+    return Journal(Home(settings.home).inbox, limits)
 
 
 def open_console(settings: Settings) -> "Console":

@@ -22,8 +22,9 @@ View = Callable[..., Any]
 def checked(view: View) -> View:
     """Give a view its `path`, `query` and `body`, checked against its annotations.
 
-    The view returns what is sent as JSON. flask-openapi3 documents the annotations; its own
-    validation would ignore unknown parameters and builds a schema for every request.
+    The view returns what is sent as JSON, or that and a status. flask-openapi3 documents the
+    annotations; its own validation would ignore unknown parameters and builds a schema for every
+    request.
     """
     models: dict[str, type[BaseModel]] = get_type_hints(view)
     query_model = models.get("query")
@@ -41,7 +42,11 @@ def checked(view: View) -> View:
                 given["body"] = models["body"].model_validate(_body())
         except ValidationError as error:
             raise from_validation(error) from error
-        return Response(orjson.dumps(view(**given)), content_type=JSON)
+        answer = view(**given)
+        status = 200
+        if isinstance(answer, tuple):
+            answer, status = answer
+        return Response(orjson.dumps(answer), status, content_type=JSON)
 
     checked_view.__delay_validate_request__ = True  # type: ignore[attr-defined]
     return checked_view

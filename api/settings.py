@@ -62,7 +62,17 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=64, description="processes that answer requests")
     threads: int = Field(2, ge=1, le=64, description="requests one process works on at once")
     max_body_bytes: int = Field(
-        1_000_000, ge=1_000, le=100_000_000, description="largest request body"
+        4_000_000, ge=1_000, le=100_000_000, description="largest request body"
+    )
+    inbox_bytes: int = Field(
+        2_000_000_000,
+        ge=1_000_000,
+        description="size of the journal from which writes are answered by 503",
+    )
+    inbox_free_bytes: int = Field(
+        200_000_000,
+        ge=0,
+        description="free bytes on the journal's disk below which writes are answered by 503",
     )
     request_seconds: float = Field(
         10.0, gt=0, le=3600, description="seconds a request for many subjects may take"

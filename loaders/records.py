@@ -98,6 +98,7 @@ class Checked:
     good: Any  # pyarrow.Table in the schema of its table: the rows that are kept, in order
     kept: npt.NDArray[np.bool_]  # (n,)
     codes: Codes  # (n,) place in REASONS; 0 where nothing is wrong
+    fields: Codes  # (n,) place of the column that is wrong, in the schema of the table
     loops: int  # relations of something with itself: dropped, not rejected
 
 
@@ -107,8 +108,9 @@ def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Che
     Columns that are missing are null. `now` is in seconds since 1970.
     """
     codes: Codes = np.zeros(rows, np.int8)
+    fields: Codes = np.zeros(rows, np.int8)
     typed: dict[str, Any] = {}
-    for field in SCHEMAS[table]:
+    for place, field in enumerate(SCHEMAS[table]):
         raw = columns.get(field.name)
         if raw is None:
             raw = pa.nulls(rows, pa.string())
@@ -119,6 +121,7 @@ def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Che
         values, found = _RULES[table, field.name](raw, now)
         typed[field.name] = values.cast(field.type)
         if found is not None:
+            fields[(codes == 0) & (found != 0)] = place
             codes = np.where(codes == 0, found, codes).astype(np.int8)
     kept = codes == 0
     loops = 0
@@ -129,7 +132,7 @@ def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Che
     good = pa.table(typed, schema=SCHEMAS[table])
     if not kept.all():
         good = good.filter(pa.array(kept))
-    return Checked(good, kept, codes, loops)
+    return Checked(good, kept, codes, fields, loops)
 
 
 def explain(chunk: Chunk, codes: Codes) -> list[Rejected]:

@@ -10,7 +10,7 @@ item_patch    the same fields, but for `id` only those that change; null takes a
               `tags`, `domains` and `attributes` are replaced as a whole
 item_delete   `id`: the item is gone, with all that was known of it, until an `item_put`
 user_put      a user as she is from now on: `id`, and where given `attributes` (object)
-consent       `id` and `consent`: purpose -> true or false, for the purposes that change
+consent       `id` and `consent`: one of `PURPOSES` -> true or false, for those that change
 user_delete   `person`: nothing is known of this person that was said before this fact. The value
               is the person's pseudonym (`recommender.inbox.persons`), never the id
 load          `files`: a load wrote into the store without the journal; the number tells when
@@ -32,6 +32,8 @@ PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
 USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
 LOAD = "load"
 KINDS = (*SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD)
+
+PURPOSES = ("personalise", "train", "track")  # what a user may consent to
 
 _SEPARATOR = "\x1f"  # no id holds it: loading refuses control characters
 _IDENTITY: dict[str, tuple[str, ...]] = {  # the fields that say which row of a table it is

@@ -5,6 +5,7 @@ comes first writes what all the others of its process have waiting. A commit is 
 (`synchronous=FULL`) before anybody reads it, so what was read or acknowledged is never taken back.
 """
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -15,11 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.errors import InboxFull, StoreAway, StoreForeign
+import orjson
+
+from graph.errors import InboxFull, InputError, StoreAway, StoreForeign
 from recommender.inbox.facts import LOAD, Fact, Row, row
 from recommender.inbox.schema import prepare
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
+REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
 CHECK_SECONDS = 1.0  # how old what is known of size and disk may be
 
 
@@ -55,14 +59,19 @@ class Journal:
         self._checked = float("-inf")
         self._full: str | None = None
 
-    def append(self, facts: Sequence[Fact], *, now: int) -> list[Receipt]:
+    def append(
+        self, facts: Sequence[Fact], *, now: int, request: str | None = None
+    ) -> list[Receipt]:
         """Write facts in one transaction; they are on the disk when this returns.
 
         Args:
             facts: in the order in which they happened.
             now: seconds since 1970, the time of their acknowledgement.
+            request: the caller's name for this request; under a name that came before, within
+                `REPLY_SECONDS`, nothing is written and the answer is what it was then.
 
         Raises:
+            InputError: the name came before, with other facts.
             InboxFull: the journal or the disk is at its limit; nothing was written.
             StoreAway: the file cannot be written, or others keep it busy. The facts may have been
                 written all the same: sending them again does no harm.
@@ -70,7 +79,7 @@ class Journal:
         """
         if not facts:
             return []
-        mine = _Waiting(facts, now)
+        mine = _Waiting(facts, now, request)
         with self._queue:
             self._waiting.append(mine)
         if not self._turn.acquire(timeout=2 * PATIENCE):
@@ -150,8 +159,9 @@ class Journal:
             with self._answers():
                 self._check_room()
                 with self._written() as db:
+                    loaded = _last_load(db)
                     for entry in together:
-                        entry.receipts = _write(db, entry.facts, entry.now)
+                        entry.receipts = _once(db, entry, loaded)
         except BaseException as error:
             for entry in together:
                 entry.error, entry.receipts = error, []
@@ -242,15 +252,41 @@ class _Waiting:
 
     facts: Sequence[Fact]
     now: int
+    request: str | None
     receipts: list[Receipt] = ()  # type: ignore[assignment]
     error: BaseException | None = None
     done: bool = False
 
 
-def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int) -> list[Receipt]:
+def _once(db: sqlite3.Connection, entry: _Waiting, loaded: int) -> list[Receipt]:
+    """Write the facts of a request, unless it was answered before."""
+    if entry.request is None:
+        return _write(db, entry.facts, entry.now, loaded)
+    name = hashlib.sha256(entry.request.encode()).digest()
+    digest = hashlib.sha256()
+    for fact in entry.facts:
+        digest.update(b"%s %d " % (fact.kind.encode(), len(fact.payload)) + fact.payload)
+    db.execute("DELETE FROM replies WHERE at < ?", (entry.now - REPLY_SECONDS,))
+    before = db.execute(
+        "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
+    ).fetchone()
+    if before is None:
+        receipts = _write(db, entry.facts, entry.now, loaded)
+        numbers = orjson.dumps([[it.sequence, it.repeated] for it in receipts])
+        reply = (name, digest.digest(), numbers, entry.now)
+        db.execute("INSERT INTO replies VALUES (?, ?, ?, ?)", reply)
+        return receipts
+    if before[0] != digest.digest():
+        entry.error = InputError(
+            "this Idempotency-Key came before with another body; every request has its own key"
+        )
+        return []
+    return [Receipt(*numbers) for numbers in orjson.loads(before[1])]
+
+
+def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
-    loaded = _last_load(db)
     for fact in facts:
         before = _same(db, fact, loaded)
         if before is not None:

@@ -17,6 +17,8 @@ MIGRATIONS = [
     CREATE INDEX facts_by_key ON facts (key) WHERE key IS NOT NULL;
     CREATE INDEX facts_by_subject ON facts (subject);
     CREATE INDEX loads ON facts (seq) WHERE kind = 'load';
+    CREATE TABLE replies (request BLOB PRIMARY KEY, digest BLOB NOT NULL, receipts BLOB NOT NULL,
+        at INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     INSERT INTO about VALUES ('id', lower(hex(randomblob(8))));
     """,

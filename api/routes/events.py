@@ -1,0 +1,36 @@
+"""What users do, said by an application."""
+
+from flask_openapi3 import OpenAPI, Tag
+
+from api.bootstrap import now
+from api.errors import Problem
+from api.inputs import checked
+from api.write_schemas import EventsBody, WriteAnswer
+from api.writing import Answer, write
+from loaders.entries import Refused, check_rows
+from recommender.inbox.facts import Fact, fact
+from recommender.inbox.journal import Journal
+
+TAG = Tag(name="writing", description="What is acknowledged is on the disk, and is never lost.")
+
+
+def register(app: OpenAPI, journal: Journal) -> None:
+    """Add the route."""
+
+    @app.post("/v1/events", tags=[TAG], summary="What users did", responses={202: WriteAnswer})
+    @checked
+    def events(body: EventsBody) -> Answer:
+        said = body.model_dump(exclude_unset=True)
+        atomic, listed = said.pop("atomic", False), said.pop("events", None)
+        if listed is None:
+            return write(journal, _facts([said]))
+        if said:
+            field = next(iter(said))
+            message = "a request has one event by its fields, or many in `events`, not both"
+            raise Problem(400, f"{field}: {message}", [(field, message)])
+        return write(journal, _facts(listed), listed_as="events", atomic=atomic)
+
+
+def _facts(entries: list[object]) -> list[Fact | Refused]:
+    checked_rows = check_rows("events", entries, now())
+    return [row if isinstance(row, Refused) else fact("events", row) for row in checked_rows]

@@ -1,0 +1,65 @@
+"""What is known of users: written, read, agreed to."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI
+
+from api.errors import Problem
+from api.inputs import checked
+from api.routes.events import TAG
+from api.schemas import UserPath
+from api.write_schemas import ConsentBody, KnownUserAnswer, UserBody, WriteAnswer
+from api.writing import Answer, write
+from graph.errors import NotFound, ReleaseError
+from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, fact, user_subject
+from recommender.inbox.journal import Journal
+from recommender.inbox.known import user_after
+from recommender.serving.known import known_user
+from recommender.serving.live import Live
+
+
+def register(app: OpenAPI, journal: Journal, live: Live) -> None:
+    """Add the routes."""
+
+    @app.put(
+        "/v1/users/<id:user>",
+        tags=[TAG],
+        summary="A user as they are from now on; what they consent to stays",
+        responses={202: WriteAnswer},
+    )
+    @checked
+    def put_user(path: UserPath, body: UserBody) -> Answer:
+        return write(journal, [fact(USER_PUT, {"id": path.user, "attributes": body.attributes})])
+
+    @app.get(
+        "/v1/users/<id:user>",
+        tags=[TAG],
+        summary="What is known of a user, with all that was acknowledged",
+        responses={200: KnownUserAnswer},
+    )
+    @checked
+    def get_user(path: UserPath) -> dict[str, Any]:
+        facts = journal.facts_about(user_subject(path.user))
+        try:
+            known = known_user(live.recommender().release, path.user)
+        except ReleaseError:
+            known = None
+        known = user_after(known, facts, path.user)
+        if known is None:
+            raise NotFound(f"user {path.user!r} is not known")
+        consent = dict.fromkeys(PURPOSES, True) | known.get("consent", {})
+        return known | {"consent": consent, "sequence": facts[-1].sequence if facts else None}
+
+    @app.put(
+        "/v1/users/<id:user>/consent",
+        tags=[TAG],
+        summary="What a user agrees to",
+        responses={202: WriteAnswer},
+    )
+    @checked
+    def put_consent(path: UserPath, body: ConsentBody) -> Answer:
+        said = body.model_dump(exclude_none=True)
+        if not said:
+            names = ", ".join(PURPOSES)
+            raise Problem(400, f"name at least one of {names}", [("", f"none of {names}")])
+        return write(journal, [fact(CONSENT, {"id": path.user, "consent": said})])

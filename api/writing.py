@@ -1,0 +1,68 @@
+"""From checked entries to acknowledged facts, and the answer that tells of each entry."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.bootstrap import now
+from api.errors import Problem
+from loaders.entries import Refused
+from recommender.inbox.facts import Fact
+from recommender.inbox.journal import Journal
+
+MOST_TOLD = 100  # errors of a batch that is refused as a whole
+
+Answer = tuple[dict[str, Any], int]
+
+
+def write(
+    journal: Journal,
+    entries: Sequence[Fact | Refused],
+    *,
+    listed_as: str | None = None,
+    atomic: bool = False,
+    request: str | None = None,
+) -> Answer:
+    """Append what may be taken, and tell of every entry; 202 when it is on the disk.
+
+    Args:
+        journal: takes the facts.
+        entries: what became of each entry when it was checked.
+        listed_as: the field that held them; None: the request is one entry, and refused with it.
+        atomic: refuse all when one is wrong.
+        request: the caller's name for the request, see `Journal.append`.
+    """
+    refused = [(place, one) for place, one in enumerate(entries) if isinstance(one, Refused)]
+    if refused and (atomic or listed_as is None):
+        raise _refusal(refused, len(entries), listed_as)
+    facts = [entry for entry in entries if isinstance(entry, Fact)]
+    receipts = iter(journal.append(facts, now=now(), request=request))
+    results: list[dict[str, Any]] = []
+    for entry in entries:
+        if isinstance(entry, Refused):
+            error = {"field": entry.field, "message": entry.reason}
+            results.append({"status": "refused", "errors": [error]})
+            continue
+        receipt = next(receipts)
+        status = "repeated" if receipt.repeated else "taken"
+        results.append({"status": status, "sequence": receipt.sequence})
+    counts = [result["status"] for result in results]
+    return {
+        "sequence": max((result.get("sequence", 0) for result in results), default=0),
+        **{status: counts.count(status) for status in ("taken", "repeated", "refused")},
+        "results": results,
+    }, 202
+
+
+def _refusal(refused: list[tuple[int, Refused]], count: int, listed_as: str | None) -> Problem:
+    errors = [
+        (
+            ".".join(part for part in (listed_as and f"{listed_as}.{place}", one.field) if part),
+            one.reason,
+        )
+        for place, one in refused[:MOST_TOLD]
+    ]
+    field, reason = errors[0]
+    detail = f"{field}: {reason}" if field else reason
+    if listed_as is not None:
+        detail = f"nothing was taken, as {len(refused)} of {count} entries are wrong; {detail}"
+    return Problem(400, detail, errors)

@@ -1,0 +1,153 @@
+"""What a request says of events and items, checked by the rules of files, entry by entry.
+
+The fields are those of `load`: columns of `graph.model.SCHEMAS`, and for items `tags`,
+`tags:CATEGORY` and `domains`, lists of names or of objects that also say a weight. Nothing is taken
+of an entry in which anything is wrong.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
+from loaders.records import REASONS, validate
+
+LISTS = {"tags": ("item_tags", "tag"), "domains": ("item_domains", "domain")}
+NOT_AN_OBJECT = "not an object"
+NOT_A_LIST = "not a list"
+NOT_PLAIN = "neither text nor a number"
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An entry that was not taken: the first field that is wrong, and why."""
+
+    field: str  # as the caller wrote it, with places: `tags[2].weight`; "" for the entry itself
+    reason: str
+
+
+def check_rows(table: str, entries: Sequence[Any], now: int) -> list[Entry | Refused]:
+    """Each entry as a row of a table, typed, without fields that are null; or why it is not.
+
+    `now` is in seconds since 1970.
+    """
+    known = SCHEMAS[table].names
+    results: list[Entry | Refused] = [_shape(entry, known) for entry in entries]
+    _check_columns(table, results, now)
+    return results
+
+
+def check_items(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
+    """Each entry as an item with its `tags` and `domains` as lists of objects, or why it is not.
+
+    A field that an entry names is in the result, null or an empty list where it says so; others are
+    not. Lists of tags become `tags`, each tag with its category.
+    """
+    known = [*SCHEMAS["items"].names, *LISTS]
+    results: list[Entry | Refused] = [_shape(entry, known, lists=True) for entry in entries]
+    named = [dict(result) if isinstance(result, dict) else {} for result in results]
+    _check_columns("items", results, now)
+    for name, (table, _) in LISTS.items():
+        _check_lists(name, table, named, results, now)
+    for entry, result in zip(named, results, strict=True):
+        if isinstance(result, dict):
+            for field in entry:
+                result.setdefault("tags" if field.startswith("tags:") else field, None)
+    return results
+
+
+def _shape(entry: Any, known: Iterable[str], *, lists: bool = False) -> Entry | Refused:
+    """A copy of an entry whose fields are known and hold what such a field can."""
+    if not isinstance(entry, Mapping):
+        return Refused("", NOT_AN_OBJECT)
+    for field, value in entry.items():
+        name = "tags" if lists and field.startswith("tags:") else field
+        if name not in known:
+            near = difflib.get_close_matches(field, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            return Refused(field[:80], f"no such field; {hint}")
+        if field == "attributes":
+            if not (value is None or isinstance(value, dict)):
+                return Refused(field, NOT_AN_OBJECT)
+        elif lists and name in LISTS:
+            if not (value is None or isinstance(value, list)):
+                return Refused(field, NOT_A_LIST)
+        elif isinstance(value, dict | list):
+            return Refused(field, NOT_PLAIN)
+    return dict(entry)
+
+
+def _check_columns(table: str, results: list[Any], now: int) -> None:
+    """Put what `validate` says of those entries that have the right shape in their place."""
+    places = [place for place, result in enumerate(results) if isinstance(result, dict)]
+    if not places:
+        return
+    rows = [results[place] for place in places]
+    columns = {
+        field: _text(rows, field)
+        for field in SCHEMAS[table].names
+        if any(row.get(field) is not None for row in rows)
+    }
+    found = validate(table, columns, len(rows), now)
+    good = iter(found.good.to_pylist())
+    for place, kept, code, field in zip(
+        places, found.kept.tolist(), found.codes.tolist(), found.fields.tolist(), strict=True
+    ):
+        if kept:
+            row = {name: value for name, value in next(good).items() if value is not None}
+            if "attributes" in row:
+                row["attributes"] = json.loads(row["attributes"])
+            results[place] = row
+        elif code:
+            results[place] = Refused(SCHEMAS[table].names[field], REASONS[code])
+        else:
+            results[place] = Refused("target", "the same as the source")
+
+
+def _check_lists(name: str, table: str, named: list[Entry], results: list[Any], now: int) -> None:
+    """Check the tags or domains of all entries at once, and put them into the results."""
+    column = LISTS[name][1]
+    rows: list[Any] = []
+    written: list[tuple[int, str]] = []  # of each row: the entry, and the field as it was written
+    for place, entry in enumerate(named):
+        if not isinstance(results[place], dict):
+            continue
+        for field, values in entry.items():
+            if field.partition(":")[0] != name or values is None:
+                continue
+            results[place].setdefault(name, [])
+            category = field.partition(":")[2] or EVENT_TAG_CATEGORY
+            for position, value in enumerate(values):
+                row = value if isinstance(value, dict) else {column: value}
+                if name == "tags":
+                    row = {"category": category, **row}
+                shaped = _shape(row, SCHEMAS[table].names[1:])
+                rows.append(shaped if isinstance(shaped, Refused) else {"item": "x", **shaped})
+                written.append((place, f"{field}[{position}]"))
+    _check_columns(table, rows, now)
+    for (place, field), row in zip(written, rows, strict=True):
+        if not isinstance(results[place], dict):
+            continue
+        if isinstance(row, Refused):
+            results[place] = Refused(f"{field}.{row.field}".rstrip("."), row.reason)
+        else:
+            results[place][name].append({key: row[key] for key in row if key != "item"})
+
+
+def _text(rows: list[Entry], field: str) -> Any:
+    """A field of every row as a column of text, as files have it."""
+    values = [row.get(field) for row in rows]
+    return pa.array([_bytes(value) for value in values], pa.binary())
+
+
+def _bytes(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")  # half a pair is found to be no UTF-8

@@ -1,0 +1,70 @@
+"""What is known of an item or a user after facts about it, one after the other.
+
+The same rules as those by which the drain writes into a store, so that a `GET` tells before the
+store has them what it will hold.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from recommender.inbox.facts import CONSENT, DELETE, PATCH, PURPOSES, PUT, USER_PUT, Row
+
+Known = dict[str, Any]  # fields as `facts` describes them; lists in the order of their keys
+
+_LISTS = {"item_tags": ("tags", ("category", "tag")), "item_domains": ("domains", ("domain",))}
+
+
+def item_after(known: Known | None, facts: Iterable[Row], item: str) -> Known | None:
+    """An item after facts about it (others are left out); None: nobody knows it, or it is gone."""
+    for row in facts:
+        payload = row.payload
+        if payload.get("item" if row.kind in _LISTS else "id") != item:
+            continue
+        if row.kind == PUT:
+            known = {"id": item, "hidden": False} | payload
+        elif row.kind == DELETE:
+            known = None
+        elif row.kind == PATCH:
+            known = {"id": item, "hidden": False} | (known or {}) | payload
+            known["hidden"] = bool(known["hidden"])
+        elif row.kind == "items":
+            known = {"id": item, "hidden": False} | (known or {}) | payload
+        elif row.kind in _LISTS:
+            known = {"id": item, "hidden": False} | (known or {})
+            name, key = _LISTS[row.kind]
+            entry = {field: value for field, value in payload.items() if field != "item"}
+            known[name] = _with(known.get(name), entry, key)
+    if known is None:
+        return None
+    return {field: value for field, value in known.items() if value is not None and value != []}
+
+
+def user_after(known: Known | None, facts: Iterable[Row], user: str) -> Known | None:
+    """A user after facts about her, events among them; None: nobody knows her."""
+    for row in facts:
+        payload = row.payload
+        if row.kind == "events" and payload["user"] == user:
+            known = known or {"id": user}
+        elif payload.get("id") != user:
+            continue
+        elif row.kind == USER_PUT:
+            known = {name: value for name, value in (known or {}).items() if name == "consent"}
+            known |= payload
+        elif row.kind == CONSENT:
+            known = {"id": user} | (known or {})
+            known["consent"] = known.get("consent", {}) | payload["consent"]
+        elif row.kind == "users":
+            known = {"id": user} | (known or {}) | _loaded(payload)
+    return known
+
+
+def _loaded(payload: Known) -> Known:
+    """A row of `users`, whose consent is one word for every purpose."""
+    if "consent" not in payload:
+        return payload
+    return payload | {"consent": dict.fromkeys(PURPOSES, payload["consent"])}
+
+
+def _with(entries: Any, entry: Known, key: tuple[str, ...]) -> list[Known]:
+    kept = [one for one in entries or () if any(one[name] != entry[name] for name in key)]
+    return [*kept, entry]
