@@ -14,8 +14,16 @@ from flask import Flask, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from api.observability import log_failure
-from graph.errors import InputError, NichegraphError, NotFound, ReleaseError, StoreError
+from api.observability import log, log_failure
+from graph.errors import (
+    InputError,
+    MissingExtra,
+    NichegraphError,
+    NotFound,
+    ReleaseError,
+    StoreError,
+)
+from graph.extras import missing_extra
 
 MOST_ERRORS = 50  # that one answer names
 PROBLEM = "application/problem+json"
@@ -24,6 +32,7 @@ STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
     (NotFound, 404),
     (ReleaseError, 503),
     (StoreError, 503),
+    (MissingExtra, 503),
 )
 
 
@@ -83,8 +92,15 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(NichegraphError)
     def _ours(error: NichegraphError) -> Response:
+        for note in getattr(error, "__notes__", ()):
+            log("failure", error=str(error), wrote=note)
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
         return problem(status, str(error))
+
+    @app.errorhandler(ModuleNotFoundError)
+    def _not_installed(error: ModuleNotFoundError) -> Response:
+        missing = missing_extra(error)
+        return _defect(error) if missing is None else problem(503, str(missing))
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:

@@ -11,6 +11,7 @@ NichegraphError
 │   ├── StoreForeign    the file is not ours, or was written by a newer version
 │   ├── StoreAway       the database is gone, slow or refuses us; says what to check
 │   └── InboxFull       writes wait: the journal is at its limit, or its disk is full
+├── MissingExtra        a package is not installed: names the extra that brings it
 ├── ReleaseError        a release is missing, damaged or does not fit
 └── GateRefused         the new release is worse than what is live: kept aside, not published
 """
@@ -58,6 +59,10 @@ class StoreAway(StoreError):  # noqa: N818
 
 class InboxFull(StoreError):  # noqa: N818
     """The journal takes no more writes for now; the message says why and what helps."""
+
+
+class MissingExtra(NichegraphError):  # noqa: N818
+    """A package that this needs is not installed; the message names the extra that brings it."""
 
 
 class ReleaseError(NichegraphError):

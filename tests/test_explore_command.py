@@ -9,9 +9,10 @@ import small_world
 import typer
 from typer.testing import CliRunner
 
-from api.cli import explore
+from api.cli import explore, main
 from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
+from graph.explore.copies import forget
 from recommender.releases.home import Home
 
 
@@ -100,3 +101,16 @@ def test_what_is_not_understood_is_refused(run):
     ):
         with pytest.raises(InputError):
             run(*arguments)
+
+
+def test_what_a_process_of_the_console_wrote_is_shown_by_debug(home, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("NICHEGRAPH_TRACEBACK", "")
+    (tmp_path / "ladybug.py").write_text("raise RuntimeError('the engine is unwell')")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--home", str(home.folder), "explore", "MATCH (t:Tag) RETURN count(t) AS n"]
+    forget(home.explore)
+    assert main.run(words) == 1
+    assert "could not be made" in (plainly := capfd.readouterr().err)
+    assert "unwell" not in plainly
+    assert main.run(["--debug", *words]) == 1
+    assert "the engine is unwell" in capfd.readouterr().err

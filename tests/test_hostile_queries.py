@@ -129,7 +129,7 @@ def on_server(server, store, scene):
 def asking(monkeypatch):
     """Seconds each worker took to answer or to be given up."""
     times = []
-    ask = console_module._Worker.ask
+    ask = console_module.Worker.ask
 
     def timed(worker, message, seconds):
         began = time.monotonic()
@@ -139,7 +139,7 @@ def asking(monkeypatch):
             if "query" in message:
                 times.append(time.monotonic() - began)
 
-    monkeypatch.setattr(console_module._Worker, "ask", timed)
+    monkeypatch.setattr(console_module.Worker, "ask", timed)
     return times
 
 

@@ -183,7 +183,7 @@ def test_without_scikit_learn_everyone_is_one_segment_and_it_says_so(snapshot, m
     monkeypatch.setitem(sys.modules, "recommender.segments.clusters", None)
     found = found_in(snapshot, SegmentSettings())
     assert found.manifest["names"] == ["everyone"]
-    assert "nichegraph[train]" in found.manifest["note"]
+    assert "nichegraph[segments]" in found.manifest["note"]
     assert set(found.assigned.tolist()) == {0, -1}
 
 

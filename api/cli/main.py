@@ -30,6 +30,7 @@ from api.cli import (
 )
 from api.cli.output import plain
 from graph.errors import GateRefused, NichegraphError
+from graph.extras import missing_extra
 
 cli = typer.Typer(
     name="nichegraph",
@@ -52,9 +53,7 @@ def nichegraph(
             show_default=False,
         ),
     ] = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an unexpected error came from.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     """Recommendations for catalogues with a long tail.
 
@@ -104,7 +103,11 @@ def run(arguments: list[str] | None = None) -> int:
     except GateRefused as error:
         return _fail(str(error), 3)
     except NichegraphError as error:
+        _trace()
         return _fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        _trace()
+        return _fail(str(missing_extra(error) or f"{error} (run with --debug to see where)"), 1)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""

@@ -14,31 +14,19 @@ import hashlib
 import json
 import os
 import secrets
-import select
-import struct
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graph.errors import NichegraphError, QueryRefused, QueryStopped, StoreAway, StoreError
+from graph.errors import QueryRefused, QueryStopped, StoreError
+from graph.explore.console_process import KINDS, Worker, built
 from graph.explore.cypher_guard import check, check_parameters
 
-STARTING = 30.0  # seconds a worker may take to open its graph
-BUILDING = 900.0  # seconds the copy may take to be made
 GRACE = 0.5  # seconds after the limit at which a worker is killed
 MOST_QUERIES = 500  # of one worker, then it is replaced
-HEADER = struct.Struct(">I")
-_KINDS: dict[str, type[NichegraphError]] = {
-    "refused": QueryRefused,
-    "stopped": QueryStopped,
-    "away": StoreAway,
-}
 
 
 @dataclass(frozen=True)
@@ -60,6 +48,13 @@ class Target:
     user: str = ""
     password: str = ""
     database: str = "neo4j"
+
+    @property
+    def absolute(self) -> "Target":
+        """The same store, also for a process that runs in another folder."""
+        if self.is_server:
+            return self
+        return replace(self, uri=str(Path(self.uri.removeprefix("embedded:")).absolute()))
 
     @property
     def is_server(self) -> bool:
@@ -96,12 +91,12 @@ class Console:
 
         `now` gives the seconds since 1970 that the audit log writes down.
         """
-        self.target, self.folder = target, folder
+        self.target, self.folder = target.absolute, folder.absolute()
         self.limits = limits or Limits()
         self._audit, self._now = audit, now
         self._lock = threading.Lock()
         self._copies: dict[bool, str] = {}  # with names, and with pseudonyms
-        self._idle: dict[str, list[_Worker]] = {}
+        self._idle: dict[str, list[Worker]] = {}
 
     def run(self, query: str, parameters: dict[str, Any], *, privacy: bool) -> QueryResult:
         """Answer one query, or say why not.
@@ -167,12 +162,12 @@ class Console:
             else:
                 self._give_back(worker)
         if "error" in answer:
-            kind = _KINDS.get(str(answer["error"]), StoreError)
+            kind = KINDS.get(str(answer["error"]), StoreError)
             raise kind(_with_strings(str(answer["message"]), checked.strings))
         columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
         return QueryResult(columns, answer["rows"], answer["truncated"], answer["ms"])
 
-    def _reader_of_copy(self, privacy: bool) -> "_Worker":
+    def _reader_of_copy(self, privacy: bool) -> "Worker":
         copy = self._copy(privacy)
         try:
             return self._worker(copy)
@@ -191,13 +186,13 @@ class Console:
                     "folder": str(self.folder),
                     "secret": None if privacy else local_secret(self.folder).hex(),
                 }
-                self._copies[privacy] = _built(order)
+                self._copies[privacy] = built(order)
                 for gone in [graph for graph in self._idle if not _is_there(graph)]:
                     for worker in self._idle.pop(gone):
                         worker.kill()
             return self._copies[privacy]
 
-    def _worker(self, graph: str) -> "_Worker":
+    def _worker(self, graph: str) -> "Worker":
         with self._lock:
             idle = self._idle.get(graph, [])
             while idle:
@@ -208,9 +203,9 @@ class Console:
         order: dict[str, Any] = {"limits": asdict(self.limits), "graph": graph}
         if graph == "neo4j":
             order["target"] = asdict(self.target)
-        return _Worker(graph, order)
+        return Worker(graph, order)
 
-    def _give_back(self, worker: "_Worker") -> None:
+    def _give_back(self, worker: "Worker") -> None:
         worker.asked += 1
         if worker.asked >= MOST_QUERIES:
             worker.kill()
@@ -234,77 +229,8 @@ class Console:
             log.write(json.dumps(line) + "\n")
 
 
-class _Worker:
-    """One process of `console_worker`, spoken to in length-prefixed JSON over pipes."""
-
-    def __init__(self, graph: str, order: dict[str, Any]) -> None:
-        self.graph, self.asked = graph, 0
-        self._most = int(order["limits"]["bytes"]) * 2 + 1_000_000
-        self._room = tempfile.TemporaryDirectory(prefix="nichegraph-console-")
-        self._process = _started("graph.explore.console_worker", self._room.name)
-        try:
-            hello = self.ask(order, STARTING)
-        except QueryRefused:
-            self.kill()
-            raise StoreError("The process that answers queries could not be started.") from None
-        except BaseException:
-            self.kill()
-            raise
-        if "error" in hello:
-            self.kill()
-            raise _KINDS.get(str(hello["error"]), StoreError)(str(hello["message"]))
-
-    def ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send one message and give the answer; past `seconds` it raises and must be killed."""
-        deadline = time.monotonic() + seconds
-        data = json.dumps(message).encode()
-        try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(HEADER.pack(len(data)) + data)
-            self._process.stdin.flush()
-            (length,) = HEADER.unpack(self._read(HEADER.size, deadline))
-            if length > self._most:
-                raise QueryStopped("The answer was larger than it may be; ask for less.")
-            answer: dict[str, Any] = json.loads(self._read(length, deadline))
-        except BrokenPipeError:
-            raise QueryStopped(_DIED) from None
-        return answer
-
-    def lives(self) -> bool:
-        """Whether the process can still be asked."""
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """End the process at once and clear its folder."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self._room.cleanup()
-
-    def _read(self, length: int, deadline: float) -> bytes:
-        assert self._process.stdout is not None
-        source = self._process.stdout.fileno()
-        parts, missing = [], length
-        while missing:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([source], [], [], left)[0]:
-                raise QueryStopped("The query ran longer than it may; it was stopped.")
-            part = os.read(source, min(missing, 1 << 20))
-            if not part:
-                raise QueryStopped(_DIED)
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
-
-
 def _is_there(graph: str) -> bool:
     return graph == "neo4j" or Path(graph).exists()
-
-
-_DIED = "The query used more memory or time than it may; it was stopped."
 
 
 def _with_strings(text: str, strings: dict[str, str]) -> str:
@@ -312,38 +238,6 @@ def _with_strings(text: str, strings: dict[str, str]) -> str:
     for name, value in reversed(strings.items()):
         text = text.replace(f"${name}", repr(value))
     return text
-
-
-def _started(module: str, cwd: str) -> subprocess.Popen[bytes]:
-    """A process of ours in an empty folder, with an environment that holds nothing."""
-    here = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([here, *(part for part in sys.path if part)])
-    return subprocess.Popen(
-        [sys.executable, "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=cwd,
-        env={"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "LC_ALL": "C.UTF-8", "TMPDIR": cwd},
-    )
-
-
-def _built(order: dict[str, Any]) -> str:
-    with tempfile.TemporaryDirectory(prefix="nichegraph-console-") as room:
-        process = _started("graph.explore.console_build", room)
-        try:
-            told, _ = process.communicate(json.dumps(order).encode(), BUILDING)
-        except subprocess.TimeoutExpired:
-            raise StoreAway("The copy for exploring was not ready in time; try again.") from None
-        finally:
-            process.kill()
-            process.wait()
-    if not told:
-        raise StoreError("The copy for exploring could not be made: its process ended early.")
-    answer: dict[str, str] = json.loads(told)
-    if "error" in answer:
-        raise _KINDS.get(answer["error"], StoreError)(answer["message"])
-    return answer["path"]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from graph.errors import NichegraphError
 from graph.explore.copies import ErasedMeanwhile, keep_only, mark_of_erasure
 from graph.explore.ladybug_graph import graph_file
+from graph.extras import missing_extra
 from graph.findings import load_findings
 from graph.snapshot import take_snapshot
 from graph.store import GraphStore
@@ -21,6 +22,11 @@ def main() -> None:
         told = build(order)
     except NichegraphError as error:
         told = {"error": "away", "message": str(error)}
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        told = {"error": "missing", "message": str(missing)}
     json.dump(told, sys.stdout)
 
 

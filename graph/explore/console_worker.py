@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from graph.errors import QueryRefused, QueryStopped, StoreError
-from graph.explore.console import HEADER
+from graph.explore.console_process import HEADER
+from graph.extras import missing_extra
 
 POOL = 256 << 20  # bytes of buffer pool, out of the worker's memory
 Rows = tuple[list[str], Iterator[list[Any]]]
@@ -32,6 +33,12 @@ def main() -> None:
         ask = _opened(order)
     except StoreError as error:
         _write(target, {"error": "away", "message": str(error)})
+        return
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _write(target, {"error": "missing", "message": str(missing)})
         return
     _write(target, {})
     while (message := _read(source)) is not None:

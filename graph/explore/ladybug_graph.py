@@ -17,8 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ladybug
-
 from graph.errors import QueryRefused, QueryStopped, StoreError
 from graph.explore.copies import made_aside, mark_of_erasure
 
@@ -88,6 +86,8 @@ class GraphFile:
 
     def __init__(self, path: Path, *, seconds: float, memory: int) -> None:
         """Open read-only; `memory` is the buffer pool in bytes, `seconds` a query's limit."""
+        import ladybug
+
         room = 1 << max(30, (4 * path.stat().st_size).bit_length())
         try:
             self._database = ladybug.Database(
@@ -186,6 +186,8 @@ def _handle(identity: dict[str, int]) -> str:
 
 
 def _build(path: Path, tables: dict[str, Any]) -> None:
+    import ladybug
+
     database = ladybug.Database(path, buffer_pool_size=POOL, max_db_size=1 << 36)
     connection = ladybug.Connection(database, num_threads=2)
     try:

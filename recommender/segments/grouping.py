@@ -230,7 +230,7 @@ def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, 
     try:
         from recommender.segments.clusters import cluster
     except ImportError:
-        return None, "segments are learned by scikit-learn: install nichegraph[train]"
+        return None, "segments are learned by scikit-learn: install nichegraph[segments]"
     return cluster(points, settings.method, settings.fewest, settings.most, seed), None
 
 

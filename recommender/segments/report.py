@@ -28,7 +28,7 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
     try:
         from recommender.segments.clusters import tsne
     except ImportError as error:
-        raise InputError("t-SNE needs scikit-learn: install nichegraph[train]") from error
+        raise InputError("t-SNE needs scikit-learn: install nichegraph[segments]") from error
     scale = Scale.read(release.arrays["segments.scale"])
     assigned = np.asarray(release.arrays["segments.assigned"])
     grouped = np.flatnonzero(assigned >= 0)

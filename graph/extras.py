@@ -1,0 +1,27 @@
+"""Which extra brings a package that a base installation does not have."""
+
+from graph.errors import MissingExtra
+
+EXTRA = {  # package -> extra
+    "neo4j": "neo4j",
+    "ladybug": "explore",
+    "matplotlib": "explore",
+    "prompt_toolkit": "explore",
+    "sklearn": "segments",
+    "torch": "train",
+    "torch_geometric": "train",
+    "node2vec": "train",
+    "gensim": "train",
+    "optuna": "train",
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """The sentence that says what to install; None when no extra brings what is missing."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRA:
+        return None
+    return MissingExtra(
+        f"this needs {package}, which is not installed: install nichegraph[{EXTRA[package]}], "
+        f"such as by pip install -e '.[{EXTRA[package]}]'"
+    )

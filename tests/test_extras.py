@@ -1,0 +1,65 @@
+"""A base installation names the extra that brings what a command lacks, in one sentence."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from graph.extras import EXTRA
+
+ROOT = Path(__file__).resolve().parents[1]
+SERVER = {"NICHEGRAPH_STORE": "bolt://127.0.0.1:1", "NICHEGRAPH_NEO4J_PASSWORD": "x"}
+CASES = [
+    (["status"], "neo4j", SERVER),
+    (["load", "events.csv"], "neo4j", SERVER),
+    (["explore", "RETURN 1 AS x"], "neo4j", SERVER),
+    (["explore", "RETURN 1 AS x", "--pseudonyms"], "neo4j", SERVER),
+    (["migrate", "--from", "embedded", "--to", "bolt://127.0.0.1:1"], "neo4j", SERVER),
+    (["explore", "MATCH (i:Item) RETURN i"], "ladybug", {}),
+    (["explore", "MATCH (i:Item) RETURN i", "--picture", "p.svg"], "matplotlib", {}),
+    (["explain", "reader-1", "evergreen-1", "--picture", "p.svg"], "matplotlib", {}),
+    (["segments", "--picture", "p.svg"], "matplotlib", {}),
+    (["segments", "--picture", "p.svg"], "sklearn", {}),
+    (["tune", "weighting", "--trials", "5"], "optuna", {}),
+    (["refresh", "--preset", "graph"], "torch", {}),
+]
+
+
+@pytest.mark.parametrize(("words", "package", "settings"), CASES)
+def test_what_is_missing_is_named_with_its_extra(
+    planted_home, planted, tmp_path, words, package, settings
+):
+    """The package is hidden by one of its name that is not there."""
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError('missing', name={package!r})"
+    )
+    (tmp_path / "events.csv").write_text("user,item\na,b\n")
+    hidden = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "--home", str(planted_home.folder), *words],
+        cwd=tmp_path, env=os.environ | settings | {"PYTHONPATH": hidden, "PYTHONSAFEPATH": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    sentence = done.stderr.splitlines()[-1]
+    assert done.returncode == 1, done.stderr
+    assert f"install nichegraph[{EXTRA[package]}]" in sentence
+    assert "Traceback" not in done.stderr
+
+
+def test_every_extra_that_is_named_is_there_and_brings_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for package, extra in EXTRA.items():
+        name = {"sklearn": "scikit-learn"}.get(package, package.replace("_", "-"))
+        assert any(part.replace("_", "-").startswith(name) for part in extras[extra]), package
+
+
+def test_segments_come_without_torch():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert [part for part in extras["segments"] if "torch" in part or "[train]" in part] == []
