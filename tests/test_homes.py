@@ -36,6 +36,9 @@ def home(request, tmp_path, monkeypatch):
 def commands(home):
     """Each command as one would call it, with paths that are relative too."""
     Path("rules.toml").write_text("")
+    Path("later.csv").write_text(
+        "user,item\n" + "".join(f"u{u},i{(u * 3 + 6) % 12}\n" for u in range(24))
+    )
     yield ["recommend", "u1"]
     yield ["recommend", "--all", "--out", "lists.parquet"]
     yield ["similar", "i1"]
@@ -47,7 +50,7 @@ def commands(home):
     yield ["status"]
     for part in (["list"], ["prune"]):
         yield ["releases", *part]
-    yield ["evaluate", "--train", "events.csv", "--test", "events.csv", "--no-baselines"]
+    yield ["evaluate", "--train", "events.csv", "--test", "later.csv", "--no-baselines"]
     yield ["export", "all.graphml"]
     yield ["load", "events.csv", "--replace"]
     yield ["refresh", "--preset", "fast"]
