@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 from api import errors, health
 from api.bootstrap import now, open_journal, open_live
 from api.inputs import is_loopback
-from api.observability import log, set_format
+from api.observability import count_defect, log, set_format
 from api.routes import catalogue, cypher, events, items, recommendations, releases, segments, users
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
@@ -41,8 +41,7 @@ def application() -> Flask:
 
 def create_app(settings: Settings) -> Flask:
     """The application over the home of these settings; it starts without a release, too."""
-    live = open_live(settings)
-    live.tell = log
+    live = open_live(settings, tell=log, defect=count_defect)
     app = OpenAPI(
         __name__,
         info=Info(

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from graph.explore.console import Console
     from graph.store import GraphStore
     from recommender.inbox.journal import Journal
-    from recommender.serving.live import Live
+    from recommender.ranking.ranker import Defect
+    from recommender.serving.live import Live, Tell
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -56,11 +57,14 @@ def open_store(settings: Settings) -> "GraphStore":
     )
 
 
-def open_live(settings: Settings) -> "Live":
-    """The current release of the home, to be asked for recommendations."""
+def open_live(
+    settings: Settings, *, tell: "Tell | None" = None, defect: "Defect | None" = None
+) -> "Live":
+    """What is served from the home, to be asked for recommendations; see `Live` for the others."""
+    from recommender.ranking.ranker import refuse
     from recommender.serving.live import Live  # a load or a status needs none of it
 
-    return Live(Home(settings.home))
+    return Live(Home(settings.home), tell=tell, defect=defect or refuse)
 
 
 def open_journal(settings: Settings) -> "Journal":

@@ -3,11 +3,13 @@
 import sys
 import time
 import traceback
+from collections import Counter
 from typing import Any
 
 import orjson
 
 _format = "text"
+defects: Counter[str] = Counter()  # of this process: what was wrong, in how many items
 
 
 def set_format(name: str) -> None:
@@ -25,6 +27,12 @@ def log(event: str, **fields: Any) -> None:
         line = f"{time.strftime('%H:%M:%S')} {event} {said}".rstrip()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def count_defect(what: str, items: int) -> None:
+    """Count and log items that a mistake of ours would have shown: they are left out of answers."""
+    defects[what] += items
+    log("defect", what=what, items=items)
 
 
 def log_failure(error: BaseException, **fields: Any) -> None:

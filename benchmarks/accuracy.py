@@ -27,7 +27,7 @@ from graph.weighting import weigh
 from recommender.evaluation.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
 from recommender.evaluation.evaluate import Steps, evaluate, known_truth
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.serving.recommend import Recommender
 
 METRICS = ("recall@20", "ndcg@20")

@@ -13,7 +13,7 @@ from api.cli.recommend import write_all
 from benchmarks._sets import NOW, SETS, chosen, whole
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.ranking.request import NEUTRAL, Request
 from recommender.serving.recommend import Recommender
 

@@ -35,7 +35,7 @@ from graph.weighting import weigh
 from recommender.evaluation.baselines import FAMILIES, binary, rank_all, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.fold_in_arrays import known_features, map_arrays
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.measures import metrics
 from recommender.measures.split import cold_items
 from recommender.ranking.filters import Filters
@@ -99,7 +99,7 @@ def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Row
     best = max(1e-9, *(row["recall@20"] for row in rows[1:]))
     gains = {"cold_recall": rows[0]["recall@20"] / best}
     maps = [("folded in", recommender.release)]
-    if "vectors.gnn" in recommender.release.arrays:
+    if "gnn" in recommender.release.vectors:
         maps.append(("folded in by a network", _by_network(recommender.release, whole, graph)))
     folded = [_folded(*one, whole, np.flatnonzero(is_cold), users) for one in maps]
     for name, score, ms in chain.from_iterable(folded):
@@ -115,22 +115,22 @@ def _by_network(release: Release, whole: GraphSnapshot, graph: WeightedGraph) ->
 
     known = known_features(whole, graph)
     features = {k: part[known.items] for k, part in known.features.items() if part.shape[1]}
-    learned = fit_inductive(features, release.arrays["vectors.gnn"][known.items], seed=0)
+    learned = fit_inductive(features, release.vectors["gnn"][known.items], seed=0)
     kept = {name: a for name, a in release.arrays.items() if not name.startswith("fold.spectral")}
     return replace(release, arrays={**kept, **map_arrays("gnn", learned)})
 
 
 def _folded(what: str, release: Release, whole: GraphSnapshot, cold: Any, users: Any) -> Any:
     """(name, scores of rows of `users`, median milliseconds an item) by source of vectors."""
-    new_items, arrays = NewItems(release, Filters(release)), release.arrays
+    new_items = NewItems(release, Filters(release))
     titles, links = whole.item_titles.to_pylist(), whole.item_relations
-    tags, domains = release.matrix("item_tags"), release.matrix("item_domains")
+    tags, domains = release.item_tags.matrix, release.item_domains.matrix
     related: dict[int, list[int]] = {}
     for one, other in zip(links.source.tolist(), links.target.tolist(), strict=True):
         related.setdefault(one, []).append(other)
         related.setdefault(other, []).append(one)
     isin = np.isin(np.arange(len(whole.items)), cold)
-    histories = release.matrix("histories")[users]
+    histories = release.histories.matrix[users]
     for with_relations in (False, True) if related else (False,):
         placed, times = [], []
         for item in cold.tolist():
@@ -147,7 +147,7 @@ def _folded(what: str, release: Release, whole: GraphSnapshot, cold: Any, users:
         for source in placed[0].parts:
             made = np.zeros((len(whole.items), placed[0].parts[source].shape[1]), np.float32)
             made[cold] = [one.vector(source) for one in placed]
-            vectors = arrays.get(f"queries.{source}", arrays[f"vectors.{source}"])
+            vectors = release.queries[source]
             people = fold_in_users(vectors, histories)
             name = f"{what}, {source}" + (", relations" if with_relations else "")
             score = partial(lambda p, m, rows: p[rows] @ m.T, people, made)

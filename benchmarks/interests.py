@@ -20,7 +20,7 @@ from benchmarks import _sets
 from graph.weighting import weigh
 from recommender.evaluation.evaluate import cut, known_truth
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.measures import metrics
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, voices
@@ -112,7 +112,7 @@ def compared(recommender: Recommender, truth: Any, seed: int) -> tuple[Any, dict
 
 def _labels(recommender: Recommender, users: Any) -> list[Any]:
     histories = _histories(recommender, users)
-    labels = interests_of(recommender.release.arrays["likeness"], histories)
+    labels = interests_of(recommender.release.likeness, histories)
     return np.split(labels, histories.indptr[1:-1])
 
 
@@ -132,7 +132,7 @@ def _told(recommender: Recommender, user: int, labels: Any, shown: Any) -> tuple
     release = recommender.release
     one = replace(_histories(recommender, np.array([user])), interests=labels)
     pool = shown[shown >= 0]
-    said = voices(release.arrays["table.neighbours"], release.arrays["table.scores"], one, pool)
+    said = voices(release.table.neighbours, release.table.scores, one, pool)
     counts = np.bincount(said.argmax(axis=1), minlength=said.shape[1])
     off = np.abs(counts / max(counts.sum(), 1) - shares_of_interests(labels, one.weights)).sum()
     return float((counts > 0).mean()), float(off / 2)

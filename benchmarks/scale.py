@@ -30,9 +30,9 @@ from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from loaders.synthetic import END, Synthetic, generate
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.ranking.request import Request
-from recommender.releases.release import open_release
+from recommender.releases.publishing import open_release
 from recommender.serving.recommend import Recommender
 
 PER_ITEM = 10  # events

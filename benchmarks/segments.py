@@ -19,21 +19,19 @@ from typing import Any
 
 import numpy as np
 
+from graph.domains import derive_domains
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from loaders.ingest import load
 from loaders.synthetic import generate
 from recommender.evaluation.evaluate import cut, known_truth
-from recommender.learning.build import RefreshConfig, build
-from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.build import RefreshConfig
 from recommender.learning.profile_learning import Look, candidates
-from recommender.learning.refresh import write
-from recommender.learning.segment_step import add_segments
+from recommender.learning.train import build_release
 from recommender.measures import metrics
 from recommender.ranking.request import DEFAULT
 from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
-from recommender.releases.release import open_release
 from recommender.segments.settings import SegmentSettings
 from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
@@ -82,18 +80,13 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
         snapshot = _snapshot(name, Path(folder), now)
         fit, test = cut(snapshot, config, "random", now=now)
-        graph = weigh(fit, config.weighting, now)
-
-        def write_to(path: Path, made: Any, seen: Any) -> None:
-            write(path, made, seen, config, now=now)
-
-        built, _ = add_segments(
-            with_new_items(build(fit, graph, config, print), fit, graph, print),
-            fit, graph, config, SegmentSettings(),
-            Path(folder) / "trial", last=None, now=now, write=write_to, say=print,
+        domains = derive_domains(fit, config.seed)
+        graph = weigh(fit, config.weighting, now, domains)
+        release = build_release(
+            fit, graph, config, Path(folder) / "release", now=now, say=print,
+            settings=SegmentSettings(), domains=domains,
         )  # fmt: skip
-        write_to(Path(folder) / "release", built, fit)
-        recommender = Recommender(open_release(Path(folder) / "release"), threads=threads)
+        recommender = Recommender(release, threads=threads)
         truth, _ = known_truth(test, recommender.release.users, recommender.release.items, graph)
         return _measured(name, recommender, truth)
 
@@ -103,10 +96,10 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
     truth = truth[users]
     release = recommender.release
     look = Look.at(
-        candidates(recommender, users), truth, release.arrays,
+        candidates(recommender, users), truth, release,
         int(release.manifest["created_at"]), recommender.mixes(users),
     )  # fmt: skip
-    learned = release.manifest["segments"].get("profiles", {})
+    learned = release.segments.get("profiles", {})
     places = recommender.segments.of_users()[users].tolist()
     own = [one if (one := recommender.segments.name(at)) in learned else DEFAULT for at in places]
     ask = cache(lambda profile: _asked(look, profile))
@@ -148,7 +141,7 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
         "table": rows,
         "ratios": ratios | {key: one["mean"] for key, one in gains.items()},
         "gains": gains,
-        "segments": release.manifest["segments"]["segments"],
+        "segments": release.segments["segments"],
     }
 
 

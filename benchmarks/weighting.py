@@ -25,7 +25,7 @@ from graph.weighting import Weighting, weigh
 from recommender.evaluation.evaluate import HeldOut, known_truth
 from recommender.evaluation.weighting_tuning import tune_weighting
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.measures import metrics
 from recommender.ranking.request import NEUTRAL
 from recommender.serving.recommend import Recommender

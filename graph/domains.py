@@ -1,5 +1,7 @@
 """Named parts of the catalogue: as the data gives them, else genres, else communities of tags."""
 
+from typing import NamedTuple
+
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +19,34 @@ FEWEST_TAGS = 3  # of a community that becomes a domain
 NAMING_TAGS = 2  # most used tags of a community, which name it
 
 
-def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> tuple[Links, Vocabulary, str]:
-    """Links item -> domain, the domains, and where they come from.
+class Domains(NamedTuple):
+    """The domains of a catalogue."""
 
-    The origin is "given", "genres", "tag communities" or "nothing". Communities are found by the
+    links: Links  # item -> domain
+    names: Vocabulary
+    origin: str  # "given", "genres", "tag communities" or "nothing"
+
+
+def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> Domains:
+    """The domains that the data gives, else genres, else communities of tags.
+
+    Communities are found by the
     method of Blondel et al. 2008 (doi:10.1088/1742-5468/2008/10/P10008) on the graph of tags
     that occur together; an item belongs to each by the share of its tags.
     """
     if len(snapshot.domains):
-        return snapshot.item_domains, snapshot.domains, "given"
+        return Domains(snapshot.item_domains, snapshot.domains, "given")
     item_tags = _tags_of_items(snapshot)
     parts = [tag_parts(key) for key in snapshot.tags]
     genres = [row for row, (category, _) in enumerate(parts) if category == GENRE_CATEGORY]
     if genres:
         names = {row: parts[row][1] for row in genres}
-        return *_linked(item_tags, names), "genres"
+        return Domains(*_linked(item_tags, names), "genres")
     named = _communities(item_tags, [name for _, name in parts], seed)
     if not named:
         nothing = Links(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        return nothing, Vocabulary.of([]), "nothing"
-    return *_linked(item_tags, named), "tag communities"
+        return Domains(nothing, Vocabulary.of([]), "nothing")
+    return Domains(*_linked(item_tags, named), "tag communities")
 
 
 def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:

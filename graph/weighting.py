@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.domains import derive_domains
+from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
 from graph.model import NO_TIME, tag_parts
 from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
@@ -155,13 +155,19 @@ def _nearest(name: str, known: set[str]) -> str:
 # ── weighing ─────────────────────────────────────────────────────────────────────────────
 
 
-def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGraph:
+def weigh(
+    snapshot: GraphSnapshot,
+    weighting: Weighting,
+    now: int,
+    domains: Domains | None = None,
+) -> WeightedGraph:
     """Edges with weights from a snapshot; pure: the same input gives the same arrays.
 
     Args:
         snapshot: events, tags, relations.
         weighting: the rule.
         now: seconds since 1970, from which the age of events counts; used with a half-life.
+        domains: of the items; None: `derive_domains`, which may take seconds.
 
     A pair's weight is log2(1 + sum of its events' weights), so that the first event counts 1
     and the hundredth little more. A play count is one event that counts log2(1 + plays).
@@ -170,14 +176,14 @@ def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGr
     events = snapshot.events
     allowed = snapshot.user_consents[events.user]
     hides = allowed & (events.kind == _place(snapshot.kinds, HIDE))
-    links, domains, origin = derive_domains(snapshot)
+    links, names, origin = domains or derive_domains(snapshot)
     item_domains = _matrix(
-        links.source, links.target, links.weight, (len(snapshot.items), len(domains))
+        links.source, links.target, links.weight, (len(snapshot.items), len(names))
     )
     worth = np.where(allowed, event_weights(snapshot, weighting, now), 0)
     user_items = _matrix(events.user, events.item, worth, shape)
     user_items.data = np.log2(1 + user_items.data).astype(np.float32)
-    user_items = user_items * _domain_factors(item_domains, list(domains), weighting)[None, :]
+    user_items = user_items * _domain_factors(item_domains, list(names), weighting)[None, :]
     user_hides = _pattern(events, hides, shape)
     user_items = csr_array(user_items - user_items * user_hides)
     return WeightedGraph(
@@ -190,7 +196,7 @@ def weigh(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> WeightedGr
         user_users=_relations(
             _among(snapshot.user_relations, snapshot.user_consents), NO_KINDS, 1.0, shape[0]
         ),
-        domains=domains,
+        domains=names,
         domains_from=origin,
     )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from api.observability import defects
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import Synthetic, generate
 from recommender.learning.build import RefreshConfig
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "long" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def no_defect():
+    """Servers go on where a promise breaks for one item; a test that makes them do so fails."""
+    before = dict(defects)
+    yield
+    assert dict(defects) == before
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,7 @@ def test_why_says_that_nothing_speaks_for_an_item(client, home, item, capsys):
 
 def test_people_who_chose_both_are_named_only_where_there_are_any(recommender, planted):
     """Counted anew from the histories, for 30 users."""
-    users = recommender.release.matrix("histories").tocsc()
+    users = recommender.release.histories.matrix.tocsc()
     people = {}
     for item in range(len(recommender.release.items)):
         people[item] = set(users.indices[users.indptr[item] : users.indptr[item + 1]])
@@ -207,7 +207,7 @@ def test_erasing_nobody_is_an_error_that_names_those_like_it(tmp_path, capsys, n
     assert f"there is no user {name!r}, and nothing was erased" in told.err
     assert near in told.err
     assert "forgotten" not in told.out
-    assert not Home(tmp_path / "home").erased.exists()
+    assert not Home(tmp_path / "home").state.exists()
     assert run([*home, "erase", "alice"]) == 0
     assert run([*home, "erase", "alice"]) == 0  # again, after a kill: the same
 

@@ -72,8 +72,8 @@ def requests(draw, planted):
 @given(data=st.data())
 def test_any_request_keeps_every_promise(recommender, planted, data):
     release = recommender.release
-    one = Recommender(release, rules=parse_rules(RULES))
-    one.use(parse_segment_settings(SEGMENTS))
+    settings = parse_segment_settings(SEGMENTS)
+    one = Recommender(release, settings=settings, rules=parse_rules(RULES))
     request = data.draw(requests(planted))
     answer = one.recommend([request], now=NOW)[0]
     rows = release.items.rows([item.item for item in answer.items])

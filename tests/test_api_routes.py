@@ -264,7 +264,7 @@ def test_other_problems_are_problems_too(client):
     assert "GET" in client.post("/live").headers["Allow"]
     problem(client.post("/live"), 405)
     problem(post(client, "{}", content_type="text/plain"), 415)
-    problem(post(client, b" " * 1_000_001), 413)
+    problem(post(client, b" " * 4_000_001), 413)
     problem(client.get("/v1/users/reader-1/recommendations?profile=nope"), 400)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recommender.releases.release import activate, list_releases
+from recommender.releases.publishing import activate, list_releases
 
 FORBIDDEN = (
     "torch",

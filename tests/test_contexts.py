@@ -16,9 +16,8 @@ PHONE = {"name": "phone", "when": {"device": ["phone"]}, "profile": {"long_tail"
 
 
 def served(recommender, *contexts):
-    one = Recommender(recommender.release)
-    one.use(parse_segment_settings({"context": list(contexts)}))
-    return one
+    settings = parse_segment_settings({"context": list(contexts)})
+    return Recommender(recommender.release, settings=settings)
 
 
 def rows(recommender, **asked):
@@ -29,7 +28,7 @@ def rows(recommender, **asked):
 
 def test_a_context_moves_the_profile_and_can_be_switched_off(recommender):
     one, off = served(recommender, PHONE), served(recommender, PHONE | {"enabled": False})
-    rarity = recommender.release.arrays["rarity"]
+    rarity = recommender.release.rarity
     plain = rows(one).tolist()
     phone = rows(one, context={"device": "phone"})
     assert rarity[phone].mean() > rarity[plain].mean()

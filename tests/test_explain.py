@@ -29,7 +29,7 @@ def one(recommender, **asked):
 
 def without(release, pairs):
     """The same release where some users' histories lack one item each."""
-    matrix = release.matrix("histories")
+    matrix = release.histories.matrix
     kept = np.ones(matrix.nnz, bool)
     for user, item in pairs:
         own = slice(*matrix.indptr[user : user + 2])
@@ -39,7 +39,8 @@ def without(release, pairs):
         "histories.indptr": np.searchsorted(users, np.arange(matrix.shape[0] + 1)),
         "histories.indices": matrix.indices[kept],
         "histories.values": matrix.data[kept],
-        "histories.kinds": release.arrays["histories.kinds"][kept],
+        "histories.kinds": release.history_kinds[kept],
+        "histories.at": release.history_times[kept],
     }
     return replace(release, arrays=arrays)
 
@@ -96,7 +97,7 @@ def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
     reason = shown.reasons[0]
     release = recommender.release
     place, row = release.users.row(user), release.items.row(shown.item)
-    history = release.matrix("histories")[[place]]
+    history = release.histories.matrix[[place]]
     parts = contributions(release, row, history.indices, history.data)
     speaks_for = parts[parts > 0].sum() * shown.score / parts.sum()
     pair = place, release.items.row(reason.because)
@@ -211,7 +212,7 @@ def test_why_answers_strangers_and_seen_items(recommender, planted):
     assert told["reasons"][0]["text"].startswith("popular")
     assert "user" not in told["cypher"]["parameters"]
     row = recommender.release.users.row(planted.answers.users[0])
-    seen = recommender.release.items.id(recommender.release.matrix("blocked")[[row]].indices[0])
+    seen = recommender.release.items.id(recommender.release.blocked.matrix[[row]].indices[0])
     assert recommender.why(planted.answers.users[0], seen, now=NOW)["item"] == seen
 
 

@@ -186,7 +186,7 @@ def test_no_list_is_short_and_nothing_disallowed_is_shown(wide, said, who, n, pr
 def never_shown(recommender, request):
     users = [request.user, *request.household, *(p.name for p in request.mix if p.kind == "user")]
     rows = [row for row in recommender.release.users.rows(u or "" for u in users) if row >= 0]
-    seen = recommender.release.matrix("blocked")[rows].indices
+    seen = recommender.release.blocked.matrix[rows].indices
     items = {part.name for part in request.mix if part.kind == "item"} | set(request.items)
     return set(recommender.release.items.ids(seen)) | items
 

@@ -11,7 +11,7 @@ from graph.snapshot import take_snapshot
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig
 from recommender.evaluation.evaluate import cut, evaluate_snapshot
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from tests.conftest import NOW
 
 CONFIG = RefreshConfig(preset="fast", threads=1)

@@ -18,8 +18,8 @@ from graph.weighting import weigh
 from loaders.synthetic import generate
 from recommender.learning.build import RefreshConfig
 from recommender.serving.recommend import Recommender
-from recommender.learning.refresh import build_release
-from recommender.releases.release import open_release, seal
+from recommender.learning.train import build_release
+from recommender.releases.publishing import open_release, seal
 from recommender.ranking.request import Filter, NewItem, Request
 from scipy import sparse
 from tests.conftest import NOW
@@ -235,7 +235,7 @@ def test_a_batch_gives_what_each_request_gives(recommender, planted):
 
 def test_maps_come_back_from_a_release_as_they_were(recommender):
     arrays = recommender.release.arrays
-    words = recommender.release.vocabulary("fold.words")
+    words = recommender.release.title_words
     assert arrays["fold.spectral.words"].shape == (len(words), arrays["vectors.spectral"].shape[1])
     assert len(arrays["fold.tag_rows"]) == len(arrays["fold.spectral.tags"]) > 0
     assert len(arrays["fold.spectral.domains"]) == len(recommender.release.domains)
@@ -246,20 +246,6 @@ def test_maps_come_back_from_a_release_as_they_were(recommender):
     added = sum(a.nbytes for name, a in arrays.items() if name.startswith("fold."))
     bound = 2 * 2 * arrays["vectors.spectral"].shape[1] + 40  # two features an item, their names
     assert added <= bound * len(recommender.release.items) + arrays["fold.spectral.domains"].nbytes
-
-
-def test_a_release_without_maps_serves_and_says_what_to_do(recommender, planted, tmp_path):
-    folder = shutil.copytree(recommender.release.folder, tmp_path / "old")
-    for path in (folder / "manifest.json", *folder.glob("fold.*")):
-        path.unlink()
-    manifest = {
-        k: v for k, v in recommender.release.manifest.items() if k not in ("files", "schema")
-    }
-    seal(folder, manifest)
-    old = Recommender(open_release(folder))
-    assert old.recommend([Request(user=planted.answers.users[0])], now=NOW)[0].items
-    with pytest.raises(ReleaseError, match="run `nichegraph refresh`"):
-        ask(old, tags=(planted.answers.niches[0],))
 
 
 def test_learning_and_asking_need_no_torch():

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,15 +46,15 @@ def learned():
         rare = user < 60
         wanted = pool[user, 15:20] if rare else pool[user, :12]
         truth[user, wanted] = 1
-    arrays = {
-        "likeness": np.eye(ITEMS, dtype=np.float32),
-        "rarity": np.repeat([0.0, 0.9], [20, 40]).astype(np.float32),
-        "created_at": np.full(ITEMS, np.iinfo(np.int64).min),
-        "item_users.indptr": np.concatenate([[0], np.cumsum(popularity)]),
-    }
+    release = SimpleNamespace(
+        likeness=np.eye(ITEMS, dtype=np.float32),
+        rarity=np.repeat([0.0, 0.9], [20, 40]).astype(np.float32),
+        created_at=np.full(ITEMS, np.iinfo(np.int64).min),
+        item_users=SimpleNamespace(indptr=np.concatenate([[0], np.cumsum(popularity)])),
+    )
     segments = np.repeat([0, 1], 60)
     return learn(
-        Ranking(pool, scores), csr_array(truth), segments, arrays, ["rare", "known"], now=NOW
+        Ranking(pool, scores), csr_array(truth), segments, release, ["rare", "known"], now=NOW
     )
 
 
@@ -80,14 +82,14 @@ def test_a_curve_gives_up_ndcg_only_for_long_tail(learned):
 
 def test_a_segment_too_small_to_tell_gets_no_profile_of_its_own():
     pool = Ranking(np.tile(np.arange(5, dtype=np.int32), (10, 1)), np.ones((10, 5), np.float32))
-    arrays = {
-        "likeness": np.eye(5, dtype=np.float32),
-        "rarity": np.zeros(5, np.float32),
-        "created_at": np.zeros(5, np.int64),
-        "item_users.indptr": np.arange(6),
-    }
+    release = SimpleNamespace(
+        likeness=np.eye(5, dtype=np.float32),
+        rarity=np.zeros(5, np.float32),
+        created_at=np.zeros(5, np.int64),
+        item_users=SimpleNamespace(indptr=np.arange(6)),
+    )
     found = learn(
-        pool, csr_array(np.eye(10, 5, dtype=np.float32)), np.zeros(10, int), arrays, ["a"], now=1
+        pool, csr_array(np.eye(10, 5, dtype=np.float32)), np.zeros(10, int), release, ["a"], now=1
     )
     assert list(found) == ["default"]
 
@@ -101,7 +103,7 @@ def served_share(recommender, long_tail):
         Request(user=user, n=10, long_tail=long_tail, reasons=False)
         for user in list(recommender.release.users)[:30]
     ]
-    rarity = recommender.release.arrays["rarity"]
+    rarity = recommender.release.rarity
     rows = [
         recommender.release.items.row(one.item)
         for answer in recommender.recommend(requests, now=NOW)
@@ -159,8 +161,7 @@ def test_an_edited_profile_serves_its_segment_and_requests_that_name_it(recommen
             "profiles": {"collectors": {"long_tail": 2}, "calm": {"diversity": 0}},
         }
     )
-    own = Recommender(recommender.release)
-    own.use(settings)
+    own = Recommender(recommender.release, settings=settings)
     user = recommender.release.users.id(0)
     answer = own.recommend([Request(user=user)], now=NOW)[0]
     assert (answer.segment, answer.profile) == ("collectors", "collectors")
@@ -176,7 +177,7 @@ def test_segments_is_the_profile_of_each_users_own_segment(recommender):
     own = Recommender(recommender.release)
     rows = np.arange(20)
     name = own.segments.name(int(own.segments.of_users()[0]))
-    own.use(SegmentSettings(profiles={name: Profile(long_tail=3.0)}))
+    own = own.following(settings=SegmentSettings(profiles={name: Profile(long_tail=3.0)}))
     together = own.rank_users(rows, 10, profile="segments").items
     members = own.segments.of_users()[rows] == own.segments.of_users()[0]
     np.testing.assert_array_equal(

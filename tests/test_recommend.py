@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
+from recommender.overlay.overlay import Overlay
 from recommender.learning.build import RefreshConfig
 from recommender.ranking.candidates import Ranking, Subjects, from_table
 from recommender.serving.explain import contributions
@@ -42,7 +43,7 @@ def test_most_of_a_list_lies_in_the_users_planted_niches(recommender, planted):
 def test_nothing_seen_hidden_or_excluded_is_shown(recommender, planted):
     user = planted.answers.users[0]
     first = ids(one(recommender, user=user))
-    seen = recommender.release.matrix("blocked")[[recommender.release.users.row(user)]].indices
+    seen = recommender.release.blocked.matrix[[recommender.release.users.row(user)]].indices
     assert not set(recommender.release.items.rows(first)) & set(seen.tolist())
     second = ids(one(recommender, user=user, exclude=tuple(first[:10])))
     assert not set(first[:10]) & set(second)
@@ -51,7 +52,7 @@ def test_nothing_seen_hidden_or_excluded_is_shown(recommender, planted):
 def test_seen_items_come_back_when_asked_for(recommender, planted):
     answer = one(recommender, user=planted.answers.users[0], include_seen=True, profile="neutral")
     row = recommender.release.users.row(planted.answers.users[0])
-    seen = set(recommender.release.matrix("blocked")[[row]].indices.tolist())
+    seen = set(recommender.release.blocked.matrix[[row]].indices.tolist())
     assert seen & set(recommender.release.items.rows(ids(answer)).tolist())
 
 
@@ -78,7 +79,7 @@ def test_a_list_is_short_only_when_too_few_items_are_allowed(recommender, data):
     )  # fmt: skip
     allowed = set(np.flatnonzero(recommender.filters.mask(wanted)).tolist())
     if user in release.users:
-        allowed -= set(release.matrix("blocked")[[release.users.row(user)]].indices.tolist())
+        allowed -= set(release.blocked.matrix[[release.users.row(user)]].indices.tolist())
     allowed -= set(release.items.rows(session).tolist())
     shown = release.items.rows(ids(answer)).tolist()
     assert set(shown) <= allowed
@@ -88,7 +89,7 @@ def test_a_list_is_short_only_when_too_few_items_are_allowed(recommender, data):
 def test_the_table_ranks_as_the_dense_oracle(recommender):
     release = recommender.release
     dense = np.zeros((len(release.items),) * 2, np.float32)
-    neighbours, scores = release.arrays["table.neighbours"], release.arrays["table.scores"]
+    neighbours, scores = release.table.neighbours, release.table.scores
     for row in range(len(dense)):
         kept = neighbours[row] >= 0
         dense[row, neighbours[row][kept]] = scores[row][kept]
@@ -112,7 +113,7 @@ def test_the_table_ranks_as_the_dense_oracle(recommender):
 def test_contributions_add_up_to_the_score(recommender):
     release = recommender.release
     row = 0
-    own = slice(*release.arrays["histories.indptr"][row : row + 2])
+    own = slice(*release.histories.indptr[row : row + 2])
     history = release.arrays["histories.indices"][own]
     weights = release.arrays["histories.values"][own]
     ranking = recommender.rank_users(np.array([row]), 3, source="items")
@@ -159,11 +160,11 @@ def test_similar_tags_popular_latest(recommender, planted):
         recommender.release.items.rows(ids(recommender.tag_items(tag, 5, now=NOW)))
     ].all()
     popular = recommender.popular(5, now=NOW)
-    counts = recommender.release.arrays["popularity"]
+    counts = recommender.release.popularity
     rows = recommender.release.items.rows(ids(popular))
     np.testing.assert_array_equal(np.sort(counts)[::-1][:5], counts[rows])
     assert popular.fallback is None
-    created = recommender.release.arrays["created_at"]
+    created = recommender.release.created_at
     latest = recommender.release.items.rows(ids(recommender.latest(5, now=NOW)))
     assert (np.diff(created[latest]) <= 0).all()
 
@@ -194,7 +195,7 @@ def test_erased_users_are_strangers(planted_home, planted):
 
     user = planted.answers.users[0]
     release = Live(planted_home).recommender().release
-    recommender = Recommender(release, frozenset([user]))
+    recommender = Recommender(release, Overlay.without(release, [user]))
     assert one(recommender, user=user).served_by == "popular"
 
 
@@ -234,7 +235,7 @@ def test_a_source_that_breaks_a_promise_is_a_defect_and_never_an_answer(
     """Whatever a source proposes, on the way of every list stands a last check."""
     user, allowed = planted.answers.users[0], planted.answers.items[0]
     release = recommender.release
-    known = int(release.matrix("blocked")[[release.users.row(user)]].indices[0])
+    known = int(release.blocked.matrix[[release.users.row(user)]].indices[0])
     spoilt = Recommender(release)
     for wrong, wanted in (
         (known, Filter()),  # seen already
@@ -248,7 +249,7 @@ def test_a_source_that_breaks_a_promise_is_a_defect_and_never_an_answer(
                 rows[:, 0], scores[:, 0] = wrong, 1.0
             return Ranking(rows, scores)
 
-        monkeypatch.setattr(spoilt._sources, "propose", propose)
+        monkeypatch.setattr(spoilt.opened.sources, "propose", propose)
         with pytest.raises(AssertionError, match="a source proposed"):
             spoilt.recommend([Request(user=user, filter=wanted, n=3)], now=NOW)
 

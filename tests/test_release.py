@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +15,24 @@ import pytest
 from graph.errors import NotFound, ReleaseError
 from recommender.releases.home import Home
 from recommender.serving.live import CHECK_SECONDS, Live
-from recommender.releases.release import (
+from recommender.releases.publishing import (
     activate,
     collect_leftovers,
     current,
     list_releases,
-    matrix_arrays,
     open_release,
     prune,
     publish,
     seal,
     staged,
-    text_arrays,
     write_arrays,
 )
+from recommender.releases import contents, publishing
+from recommender.releases.contents import ARRAYS, MANIFEST, described
+from tiny_release import tiny_arrays, tiny_manifest, write_tiny
+
+
+TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture
@@ -35,18 +40,17 @@ def home(tmp_path):
     return Home(tmp_path / "home").create()
 
 
-def make(home, number):
+def make(home, number, watermark=0, since=None):
     with staged(home.releases) as folder:
-        write_arrays(folder, {"number": np.array([number]), **text_arrays("t", ["a", "", "é"])})
-        seal(folder, {"number": number})
-        return publish(home, folder, f"{number:064x}")
+        write_tiny(folder, number, watermark)
+        return publish(home, folder, f"{number:064x}", since)
 
 
 def test_publishing_numbers_and_serves(home):
     first, second = make(home, 1), make(home, 2)
     assert [first.name[:6], second.name[:6]] == ["000001", "000002"]
     assert current(home) == second.name
-    assert [second.text("t", row) for row in range(3)] == ["a", "", "é"]
+    assert second.popularity.tolist() == [2, 2, 2]
 
 
 def test_rollback_and_prune(home):
@@ -59,21 +63,10 @@ def test_rollback_and_prune(home):
         activate(home, "77")
 
 
-def test_matrices_come_back(home):
-    from scipy.sparse import csr_array
-
-    matrix = csr_array(np.array([[0, 2.0, 0], [0, 0, 0]]))
-    with staged(home.releases) as folder:
-        write_arrays(folder, matrix_arrays("m", matrix))
-        seal(folder, {})
-        release = publish(home, folder, "0" * 64)
-    np.testing.assert_array_equal(release.matrix("m").toarray(), matrix.toarray())
-
-
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest", "newer"])
 def test_a_damaged_release_is_refused_and_named(home, damage):
     release = make(home, 1)
-    path = release.folder / "number.npy"
+    path = release.folder / "popularity.npy"
     manifest = release.folder / "manifest.json"
     if damage == "flip":
         raw = bytearray(path.read_bytes())
@@ -134,16 +127,16 @@ def test_no_release_yet_says_what_to_do(home):
 
 
 WRITER = """
-import sys, numpy as np
+import sys
 from pathlib import Path
 from recommender.releases.home import Home
-from recommender.releases.release import *
+from recommender.releases.publishing import publish, staged
+from tiny_release import write_tiny
 home = Home(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**6):
     with staged(home.releases) as folder:
-        write_arrays(folder, {f"a{i}": np.full(2000, number) for i in range(4)})
-        seal(folder, {"number": number})
+        write_tiny(folder, number, items=500)
         publish(home, folder, f"{number:064x}")
 """
 
@@ -154,10 +147,12 @@ def test_a_kill_at_any_moment_leaves_a_whole_release(home, kills):
     make(home, 0)
     for _ in range(kills):
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(home.folder)], stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITER, str(home.folder)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
         )
         process.stdout.readline()
-        time.sleep(draw.random() * 0.1)
+        time.sleep(draw.random() * 0.5)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
@@ -180,3 +175,153 @@ def test_a_full_disk_leaves_the_old_release(home, monkeypatch):
     monkeypatch.undo()
     assert current(home) == old
     assert not list(home.releases.glob(".staging*"))
+
+
+# ── what lies in a release ───────────────────────────────────────────────────────────────
+
+
+def test_nothing_but_what_the_list_tells_of_lies_in_a_release(planted_home):
+    release = open_release(planted_home.releases / current(planted_home))
+    files = {path.name for path in release.folder.iterdir()}
+    arrays = {f"{key}.npy" for key in release.arrays}
+    assert files == arrays | {"manifest.json"} | {f"{name}.faiss" for name in release.sources}
+    assert all(described(key) is not None for key in release.arrays)
+    assert set(release.manifest) <= set(MANIFEST)
+    there = {described(key)[0].key for key in release.arrays}
+    assert {entry.key for entry in ARRAYS if not entry.optional} <= there
+
+
+def wrong(arrays, key, array):
+    return dict(arrays) | {key: array}
+
+
+@pytest.mark.parametrize(
+    ("key", "spoil", "message"),
+    [
+        ("popularity", lambda a: a[:-1], "popularity has 2 where i is 3"),
+        ("popularity", lambda a: a.astype(np.float64), "popularity is float64"),
+        ("histories.indptr", lambda a: a + 1, "histories.indptr does not run from 0 to 0"),
+        ("table.neighbours", lambda a: a + 3, "table.neighbours names rows outside 0 … 2"),
+        ("tag_name_rows", lambda a: a - 1, "tag_name_rows names rows outside 0 … 0"),
+        ("cards.offsets", lambda a: a[::-1].copy(), "cards.offsets does not run from 0"),
+        ("likeness", lambda a: a[:, 0], "likeness is float32"),
+        ("surprise", lambda _: np.zeros(1), "holds surprise, which no release"),
+        ("rarity", lambda _: None, "rarity is missing"),
+    ],
+)
+def test_arrays_of_another_shape_are_refused_though_their_sums_are_right(home, key, spoil, message):
+    old = make(home, 1)
+    arrays = tiny_arrays(2)
+    spoiled = spoil(arrays.get(key))
+    arrays = {k: a for k, a in arrays.items() if k != key}
+    with staged(home.releases) as folder:
+        write_arrays(folder, arrays if spoiled is None else arrays | {key: spoiled})
+        seal(folder, tiny_manifest())
+        with pytest.raises(ReleaseError, match=message):
+            publish(home, folder, "2" * 64)
+    assert current(home) == old.name
+    assert [row["name"] for row in list_releases(home)] == [old.name]  # and nothing is left behind
+
+
+def test_a_release_of_the_old_schema_is_refused_by_name(home):
+    release = make(home, 1)
+    manifest = release.folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 1}))
+    with pytest.raises(ReleaseError, match=f"{release.name} has schema 1.*refresh once"):
+        open_release(release.folder)
+    assert "refresh once" in list_releases(home)[0]["damaged"]
+
+
+# ── publishing ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_damaged_release_is_never_published_and_current_never_moves_before(home, monkeypatch):
+    """Verified first: at no moment does CURRENT name what was not read back whole."""
+    old = make(home, 1)
+    steps = []
+    keep_open, keep_current = publishing.open_release, publishing._make_current
+    monkeypatch.setattr(
+        publishing, "open_release", lambda *a, **k: steps.append("verify") or keep_open(*a, **k)
+    )
+    monkeypatch.setattr(
+        publishing, "_make_current", lambda *a: steps.append("current") or keep_current(*a)
+    )
+    make(home, 2)
+    assert steps == ["verify", "current"]
+    with staged(home.releases) as folder:
+        write_tiny(folder, 3)
+        (folder / "rarity.npy").write_bytes(b"rubbish")
+        with pytest.raises(ReleaseError, match="damaged"):
+            publish(home, folder, "3" * 64)
+    assert current(home) == "000002-000000000000"
+    assert [row["name"][:6] for row in list_releases(home)] == ["000001", "000002"]
+    assert old.name != current(home)
+
+
+def test_an_older_snapshot_never_comes_over_a_newer_one(home):
+    """Two refreshes at once: the slower one, that saw less, publishes nothing and says so."""
+    make(home, 1, watermark=10)
+    newer = make(home, 2, watermark=30, since=1)
+    with pytest.raises(ReleaseError, match=f"{newer.name} was made meanwhile from a newer"):
+        make(home, 3, watermark=20, since=1)
+    assert current(home) == newer.name
+    assert len(list_releases(home)) == 2
+    assert make(home, 4, watermark=30, since=1).name[:6] == "000003"  # as new: no harm
+    assert make(home, 5, watermark=5, since=3).name[:6] == "000004"  # another store, alone
+
+
+RACER = """
+import sys
+from pathlib import Path
+from recommender.releases.home import Home
+from recommender.releases.publishing import publish, staged
+from tiny_release import write_tiny
+home, number = Home(Path(sys.argv[1])), int(sys.argv[2])
+for _ in range(5):
+    with staged(home.releases) as folder:
+        write_tiny(folder, number)
+        publish(home, folder, f"{number:064x}")
+"""
+
+
+def test_two_that_publish_at_once_get_two_numbers(home):
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(home.folder), str(number)],
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        for number in range(2)
+    ]
+    assert [racer.wait() for racer in racers] == [0, 0]
+    numbers = sorted(row["name"][:6] for row in list_releases(home))
+    assert numbers == [f"{number:06d}" for number in range(1, 11)]
+
+
+def test_whatever_is_published_was_synced_before_it_was_renamed(home, monkeypatch):
+    """The order of system calls: each file, then its folder, then the rename, then its folder."""
+    calls, opened = [], {}
+    keep_open, keep_sync, keep_replace = os.open, os.fsync, Path.replace
+    keep_rename = Path.rename
+
+    def name_of(descriptor):
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+
+    monkeypatch.setattr(os, "fsync", lambda d: calls.append(("sync", name_of(d))) or keep_sync(d))
+    monkeypatch.setattr(
+        Path, "rename", lambda a, b: calls.append(("rename", a.name)) or keep_rename(a, b)
+    )
+    monkeypatch.setattr(
+        Path, "replace", lambda a, b: calls.append(("replace", Path(b).name)) or keep_replace(a, b)
+    )
+    release = make(home, 1)
+    staging = f".staging-{os.getpid()}-release"
+    renamed = calls.index(("rename", staging))
+    synced = {name for call, name in calls[:renamed] if call == "sync"}
+    assert {path.name for path in release.folder.iterdir() if path.suffix == ".npy"} <= synced
+    assert any(name.startswith("manifest.json") for name in synced)
+    assert calls[:renamed].index(("sync", staging)) > calls.index(("replace", "manifest.json"))
+    served = calls.index(("replace", "CURRENT"))
+    assert ("sync", "releases") in calls[renamed:served]
+    assert ("sync", "releases") in calls[served:]
+    assert any(n.startswith("CURRENT.") for c, n in calls[renamed:served] if c == "sync")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from graph.errors import InputError
+from recommender.overlay.overlay import Overlay
 from recommender.serving.households import OTHERS, fair_order
 from recommender.ranking.pages import ROTATION, item_sums, rotation, variety
 from recommender.ranking.request import SESSION_SHARE, Filter, Part, Request, session
@@ -40,7 +41,7 @@ def users_of_different_niches(planted, recommender):
 
 
 def subject(recommender, **asked):
-    return recommender._reader.read(Request(**asked), NOW, frozenset())
+    return recommender._reader.read(Request(**asked), NOW)
 
 
 def test_a_session_outweighs_the_history_by_the_share_it_is_given(recommender, planted):
@@ -146,7 +147,7 @@ def test_a_household_is_fairer_than_its_average(recommender, planted):
 def test_a_household_is_shown_what_no_member_has_seen(recommender, planted):
     users = planted.answers.users[:3]
     rows = recommender.release.users.rows(users)
-    seen = set(recommender.release.matrix("blocked")[rows].indices.tolist())
+    seen = set(recommender.release.blocked.matrix[rows].indices.tolist())
     answer = one(recommender, household=(*users, "nobody"), n=30)
     assert len(answer.items) == 30
     assert not seen & set(recommender.release.items.rows(ids(answer)).tolist())
@@ -166,7 +167,7 @@ def test_a_household_of_strangers_gets_an_answer(recommender):
 def test_pages_show_every_allowed_item_once(recommender, planted, asked):
     asked |= {"user": planted.answers.users[0], "reasons": False}
     allowed = recommender.filters.mask(Filter()).sum() - len(
-        recommender.release.matrix("blocked")[
+        recommender.release.blocked.matrix[
             [recommender.release.users.row(planted.answers.users[0])]
         ].indices
     )
@@ -289,7 +290,7 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     user = planted.answers.users[0]
     own = next(line["items"] for line in lines if line["user"] == user)
     assert own == ids(one(recommender, user=user, n=5, profile="neutral"))
-    erased = Recommender(recommender.release, frozenset([user]))
+    erased = Recommender(recommender.release, Overlay.without(recommender.release, [user]))
     rows = np.concatenate([r for r, _ in all_lists(erased, 5, now=NOW, threads=1)])
     assert recommender.release.users.row(user) not in rows
     for (_, a), (_, b) in zip(
@@ -314,9 +315,8 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     }
     ruled = Recommender(recommender.release, rules=parse_rules(said))
     plain = Recommender(recommender.release)
-    grouped = Recommender(recommender.release)
-    grouped.use(
-        parse_segment_settings(
+    grouped = plain.following(
+        settings=parse_segment_settings(
             {
                 "segment": [{"name": "many", "rule": "items > 8"}],
                 "profiles": {"many": {"long_tail": 1.0}},

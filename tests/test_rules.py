@@ -161,7 +161,7 @@ def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, 
         exclude
     )
     if user in release.users:
-        seen = release.matrix("blocked")[[release.users.row(user)]].indices
+        seen = release.blocked.matrix[[release.users.row(user)]].indices
         allowed -= set(release.items.ids(seen))
     shown = ids(answer)
     assert set(shown) <= allowed
@@ -215,7 +215,7 @@ def test_a_missing_file_holds_no_rules_and_a_broken_one_is_an_error(tmp_path):
 
 
 def test_the_dry_run_tells_what_changes_and_costs(recommender):
-    item = recommender.release.items.id(int(recommender.release.arrays["popularity"].argmin()))
+    item = recommender.release.items.id(int(recommender.release.popularity.argmin()))
     text = f"""
         [[rule]]
         name = "odd"

@@ -24,7 +24,7 @@ from recommender.segments.features import Catalogue, History, Layout, Scale, beh
 from recommender.segments.rules import All, Any, Condition, Not, parse_rule
 from recommender.segments.settings import METHODS, SegmentSettings
 from recommender.serving.segment_view import of_user
-from recommender.segments.grouping import Asked, Segments, assigned_in, find_segments
+from recommender.segments.grouping import Behaviour, Segments, assigned_in, find_segments
 
 NOW = 1_760_000_000
 DAY, HOUR = 86_400, 3_600
@@ -219,19 +219,19 @@ def test_strangers_are_new_until_they_have_done_enough(grouped):
 def test_a_known_user_moves_when_the_history_grew_past_the_threshold(grouped):
     release = grouped.release
     row = release.users.row("owl000")
-    own = slice(*release.arrays["histories.indptr"][row : row + 2])
+    own = slice(*release.histories.indptr[row : row + 2])
     items = release.arrays["histories.indices"][own].tolist()
     segments = Segments(release)
-    before = segments.learned(Asked(row, items, [1.0] * len(items)))
+    before = segments.learned(Behaviour(row, items, [1.0] * len(items)))
     others = [i for i in range(20, 80) if i not in items]
     a_little = items + others[:2]
-    assert segments.learned(Asked(row, a_little, [1.0] * len(a_little))) == before
+    assert segments.learned(Behaviour(row, a_little, [1.0] * len(a_little))) == before
     raw_before = segments.measured(
-        "domain share", "noir", Asked(row, items, [1.0] * len(items)), NOW
+        "domain share", "noir", Behaviour(row, items, [1.0] * len(items)), NOW
     )
     assert raw_before == 1.0
     much = items + others
-    moved = segments.learned(Asked(row, much, [1.0] * len(much)))
+    moved = segments.learned(Behaviour(row, much, [1.0] * len(much)))
     assert moved in release.manifest["segments"]["names"]
 
 
@@ -393,8 +393,7 @@ def test_a_user_may_be_in_several_segments(grouped):
         ("just here", parse_rule("last seen < 400 days and night share > 50 %")),
         ("nobody", parse_rule("domain share of nowhere > 1 %")),
     )
-    recommender = Recommender(grouped.release)
-    recommender.use(SegmentSettings(rules=rules))
+    recommender = Recommender(grouped.release, settings=SegmentSettings(rules=rules))
     found = recommender.segments_of(Request(user="owl001"), now=NOW)
     assert found[:2] == ("noir people", "just here")
     assert len(found) == 3

@@ -6,6 +6,7 @@ import pytest
 from api.app import create_app
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
+from recommender.overlay.overlay import Overlay
 from recommender.serving.circles import CIRCLE, FEWEST
 from recommender.serving.recommend import Recommender
 from recommender.ranking.request import Request
@@ -16,7 +17,7 @@ NOW = 1_760_000_000
 
 def test_at_least_twenty_stand_behind_everything(recommender, planted):
     """Counted again by hand over the histories of all users: nothing is told of fewer."""
-    histories = recommender.release.matrix("histories")
+    histories = recommender.release.histories.matrix
     counts = np.bincount(histories.indices, minlength=histories.shape[1])
     for user in planted.answers.users[:30]:
         found = similar_users(recommender, user, 50)
@@ -33,7 +34,7 @@ def test_nobody_is_named_and_nothing_known_is_repeated(recommender, planted):
     users = set(planted.answers.users)
     user = planted.answers.users[0]
     found = similar_users(recommender, user, 50)
-    histories = recommender.release.matrix("histories")
+    histories = recommender.release.histories.matrix
     own = histories[[recommender.release.users.row(user)]].indices
     assert found["items"]
     for one in found["items"]:
@@ -44,17 +45,25 @@ def test_nobody_is_named_and_nothing_known_is_repeated(recommender, planted):
 def test_erased_users_are_not_among_them(recommender, planted):
     user, gone = planted.answers.users[0], planted.answers.users[1:]
     with pytest.raises(NotFound):
-        similar_users(Recommender(recommender.release, frozenset([user])), user, 5)
+        similar_users(
+            Recommender(recommender.release, Overlay.without(recommender.release, [user])), user, 5
+        )
     kept = len(recommender.release.users) - 1 - len(gone)
     if kept < FEWEST:
         with pytest.raises(InputError, match="20 must stand behind"):
-            similar_users(Recommender(recommender.release, frozenset(gone)), user, 5)
+            similar_users(
+                Recommender(recommender.release, Overlay.without(recommender.release, gone)),
+                user,
+                5,
+            )
 
 
 def test_too_few_are_not_told_of(recommender, planted):
     user = planted.answers.users[0]
     others = [one for one in recommender.release.users if one != user]
-    some = Recommender(recommender.release, frozenset(others[: len(others) - 19]))
+    some = Recommender(
+        recommender.release, Overlay.without(recommender.release, others[: len(others) - 19])
+    )
     with pytest.raises(InputError, match="20 must stand behind"):
         similar_users(some, user, 5)
 
@@ -76,9 +85,9 @@ def test_a_list_for_users_like_one_rests_on_what_twenty_share(recommender, plant
     user, users = planted.answers.users[0], set(planted.answers.users)
     answer = recommender.recommend([Request(similar_to=user, n=50)], now=NOW)[0]
     release, circle = recommender.release, recommender.circles.of(user, frozenset())
-    chosen = release.matrix("histories")[circle]
+    chosen = release.histories.matrix[circle]
     counts = np.bincount(chosen.indices, minlength=len(release.items))
-    own = release.matrix("blocked")[[release.users.row(user)]].indices
+    own = release.blocked.matrix[[release.users.row(user)]].indices
     assert len(answer.items) == 50
     assert answer.served_by == "similar users"
     for one in answer.items:
@@ -105,7 +114,9 @@ def test_a_list_for_users_like_one_depends_on_no_single_user(recommender, plante
 def test_who_stands_alone_gets_what_many_chose(recommender, planted):
     user = planted.answers.users[0]
     others = [one for one in recommender.release.users if one != user]
-    some = Recommender(recommender.release, frozenset(others[: len(others) - 19]))
+    some = Recommender(
+        recommender.release, Overlay.without(recommender.release, others[: len(others) - 19])
+    )
     answers = some.recommend(
         [Request(similar_to=user, n=5), Request(similar_to="nobody", n=5)], now=NOW
     )

@@ -15,6 +15,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
 from graph.vocabulary import Vocabulary
 from graph.weighting import weigh
+from embeddings.item_item.scorers import Recipe
 from recommender.learning.build import Built, RefreshConfig, build
 from recommender.releases.home import Home
 from recommender.learning.refresh import fingerprint, refresh
@@ -76,7 +77,7 @@ def test_without_the_last_release_axes_are_any(planted_home, home):
     config = replace(CONFIG, seed=3)
     graph = weigh(snapshot, config.weighting, NOW)
     alone = build(snapshot, graph, config, lambda _: None)
-    old = parent.arrays["vectors.spectral"]
+    old = parent.vectors["spectral"]
     assert np.abs(alone.vectors["spectral"] - old).max() > 0.5 * np.abs(old).max()
     near = turned(alone, parent, snapshot.items)
     assert np.abs(near.vectors["spectral"] - old).mean() < 0.1 * np.abs(old).mean()
@@ -154,10 +155,12 @@ def test_new_and_gone_items_are_counted_and_left_out():
 def test_vectors_searched_by_others_are_turned_with_them(home):
     parent = parent_of(home)
     rng = np.random.default_rng(0)
-    old = parent.arrays["vectors.spectral"]
+    old = parent.vectors["spectral"]
     turn = np.linalg.qr(rng.normal(size=(old.shape[1],) * 2))[0].astype(np.float32)
     queries = rng.normal(size=old.shape).astype(np.float32)
-    built = Built({"queries.spectral": queries @ turn}, {"spectral": old @ turn}, {}, {})
+    built = Built(
+        {"queries.spectral": queries @ turn}, {"spectral": old @ turn}, {}, Recipe(()), {}
+    )
     back = turned(built, parent, parent.items)
     np.testing.assert_allclose(back.vectors["spectral"], old, atol=1e-4)
     np.testing.assert_allclose(back.arrays["queries.spectral"], queries, atol=1e-3)
@@ -190,9 +193,7 @@ def test_new_items_start_from_nothing(home):
     start = start_of(parent, items)
     row = items.row("never seen")
     assert (start[row] == 0).all()
-    known = parent.arrays["vectors.spectral"][
-        parent.items.rows(items.id(n) for n in range(4) if n != row)
-    ]
+    known = parent.vectors["spectral"][parent.items.rows(items.id(n) for n in range(4) if n != row)]
     np.testing.assert_array_equal(np.delete(start, row, axis=0), known)
     assert start_of(None, items) is None
 

@@ -11,6 +11,7 @@ from api.bootstrap import open_home, open_store
 from api.cli.output import say, show_json
 from api.settings import Settings, load_settings
 from graph.errors import NotFound
+from recommender.overlay.state import was_erased
 from recommender.releases.home import Home
 
 
@@ -32,21 +33,17 @@ def erase(
     \b
     nichegraph erase alice
     """
-    from graph.explore.copies import forget
+    from recommender.overlay.erasure import erase as forget
 
     settings = load_settings(ctx.obj)
     user = unicodedata.normalize("NFC", user)
     home = open_home(settings)
     _check_known(settings, home, user)
-    # First the running servers, then the store: a kill in between leaves nothing served.
-    with home.erased.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(user.replace("\n", " ") + "\n")
     store = open_store(settings)
     try:
-        events = store.erase_user(user)
+        events = forget(store, home, user)
     finally:
         store.close()
-    forget(home.explore)
     if as_json:
         show_json({"user": user, "events_erased": events})
     else:
@@ -60,8 +57,7 @@ def _check_known(settings: Settings, home: Home, user: str) -> None:
         users = store.read("users").column("id").to_pylist()
     finally:
         store.close()
-    erased = home.erased.read_text(encoding="utf-8").split("\n") if home.erased.exists() else []
-    if user not in users and user not in erased:
+    if user not in users and not was_erased(home, user):
         near = near_names(user, users)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "check the id"
         raise NotFound(f"there is no user {user!r}, and nothing was erased; {hint}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import now, open_store
+from api.bootstrap import now, open_home, open_store
 from api.cli.load import options_of
 from api.cli.output import say, show_json, show_table, step
 from api.cli.refresh import config_of
@@ -146,6 +146,7 @@ def _on_store(
     settings: Settings, config: Any, split: str | None, baselines: bool
 ) -> dict[str, Any]:
     from recommender.evaluation.evaluate import evaluate_store
+    from recommender.segments.settings import load_segment_settings
 
     if split is not None and split not in SPLITS:
         raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
@@ -160,6 +161,7 @@ def _on_store(
             how=cast("Any", split),
             now=now(),
             baselines=baselines,
+            settings=load_segment_settings(open_home(settings).segments),
             say=step,
         )
     result["dataset"] = {"home": str(settings.home), **result["dataset"]}

@@ -40,7 +40,7 @@ def refresh(
     nichegraph refresh --preset fast --seed 7
     nichegraph refresh --write-back
     """
-    from recommender.releases.release import list_releases
+    from recommender.releases.publishing import list_releases
 
     settings = load_settings(ctx.obj)
     name = publish(settings, preset, seed, write_back=write_back)

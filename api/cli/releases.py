@@ -39,7 +39,7 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
     \b
     nichegraph releases list
     """
-    from recommender.releases.release import list_releases
+    from recommender.releases.publishing import list_releases
 
     releases = list_releases(_home(ctx))
     if as_json:
@@ -66,7 +66,7 @@ def show_one(
     \b
     nichegraph releases show 3
     """
-    from recommender.releases.release import known, list_releases
+    from recommender.releases.publishing import known, list_releases
 
     home = _home(ctx)
     full = known(home, name)
@@ -88,7 +88,7 @@ def compare(
     nichegraph releases compare 3 1 --json
     """
     from recommender.learning.stability import drift_between
-    from recommender.releases.release import current, known, open_release
+    from recommender.releases.publishing import current, known, open_release
 
     home = _home(ctx)
     name = new or current(home)
@@ -134,7 +134,7 @@ def rollback(
     nichegraph releases rollback
     nichegraph releases rollback 3
     """
-    from recommender.releases.release import activate, current
+    from recommender.releases.publishing import activate, current
 
     home = _home(ctx)
     release = activate(home, name if name is not None else _previous(home, current(home)))
@@ -151,7 +151,7 @@ def prune(
     \b
     nichegraph releases prune --keep 3
     """
-    from recommender.releases.release import prune as remove
+    from recommender.releases.publishing import prune as remove
 
     if keep < 1:
         raise InputError("--keep: at least one release must stay")
@@ -175,7 +175,7 @@ def made_at(moment: object) -> str:
 
 
 def _previous(home: Home, name: str | None) -> str:
-    from recommender.releases.release import list_releases
+    from recommender.releases.publishing import list_releases
 
     names = [one["name"] for one in list_releases(home)]
     older = [other for other in names if name is not None and other < name]

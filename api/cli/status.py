@@ -80,7 +80,7 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     """The facts that `status` prints; a store that does not answer is one of them."""
     from graph.snapshot import take_snapshot
     from graph.statistics import statistics
-    from recommender.releases.release import list_releases
+    from recommender.releases.publishing import list_releases
 
     home = open_home(settings)
     store_facts: dict[str, Any] = {"uri": settings.store, "counts": {}, "error": None}

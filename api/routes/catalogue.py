@@ -66,7 +66,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     def get_item(path: ItemPath) -> dict[str, Any]:
         facts = journal.facts_about(item_subject(path.item))
         try:
-            known = known_item(live.recommender().release, path.item)
+            known = known_item(live.recommender().overlay, path.item)
         except ReleaseError:
             known = None
         known = item_after(known, facts, path.item)

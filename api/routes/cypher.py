@@ -16,7 +16,7 @@ from api.inputs import asked_from_here, checked
 from api.schemas import CypherBody, RowsAnswer
 from api.settings import Settings
 from graph.errors import QueryRefused
-from recommender.releases.release import current
+from recommender.releases.publishing import current
 from recommender.serving.live import Live
 
 TAG = Tag(name="cypher", description="The graph itself, for analysts.")

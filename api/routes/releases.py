@@ -6,7 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.inputs import checked
 from api.schemas import NoQuery, ReleasesAnswer
-from recommender.releases.release import list_releases
+from recommender.releases.publishing import list_releases
 from recommender.serving.live import Live
 
 TAG = Tag(name="releases", description="What was published, oldest first.")

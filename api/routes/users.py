@@ -41,7 +41,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     def get_user(path: UserPath) -> dict[str, Any]:
         facts = journal.facts_about(user_subject(path.user))
         try:
-            known = known_user(live.recommender().release, path.user)
+            known = known_user(live.recommender().overlay, path.user)
         except ReleaseError:
             known = None
         known = user_after(known, facts, path.user)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.domains import derive_domains
 from graph.errors import InputError
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs, take_snapshot
@@ -28,10 +29,12 @@ from graph.weighting import weigh
 from recommender.evaluation import ratings
 from recommender.evaluation.baselines import Baseline, rank_all, tuned
 from recommender.learning.build import RefreshConfig
-from recommender.learning.refresh import build_release
+from recommender.learning.train import build_release
 from recommender.measures import metrics
 from recommender.measures.split import How, held_out, relevant_pairs
-from recommender.ranking.request import DEFAULT, NEUTRAL
+from recommender.ranking.request import NEUTRAL
+from recommender.segments.settings import SegmentSettings
+from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
 
 I32 = npt.NDArray[np.int32]
@@ -56,7 +59,13 @@ class Ranker(Protocol):
         ...
 
     def rank_users(
-        self, user_rows: I64, n: int, *, profile: str = NEUTRAL, source: str | None = None
+        self,
+        user_rows: I64,
+        n: int,
+        *,
+        profile: str = NEUTRAL,
+        source: str | None = None,
+        now: int = 0,
     ) -> Any:
         """Something with `items` i32 (b, n), -1 where a list is shorter."""
         ...
@@ -98,6 +107,7 @@ def evaluate_store(
     how: How | None = None,
     now: int,
     baselines: bool = True,
+    settings: SegmentSettings | None = None,
     say: Say = lambda _: None,
 ) -> dict[str, Any]:
     """Hold a part of the store's interactions back, learn from the rest, look for the part.
@@ -109,6 +119,7 @@ def evaluate_store(
         how: see `split.held_out`; None: by time where times exist, else at random.
         now: seconds since 1970.
         baselines: whether to tune and measure those as well.
+        settings: how users are grouped and which profiles an editor wrote; None: the defaults.
         say: is told each step.
     """
     steps = Steps(say)
@@ -116,7 +127,9 @@ def evaluate_store(
         snapshot = take_snapshot(store)
     with steps.step("split"):
         fit, test = cut(snapshot, config, how, now=now)
-    return evaluate_snapshot(fit, test, config, folder, now=now, baselines=baselines, steps=steps)
+    return evaluate_snapshot(
+        fit, test, config, folder, now=now, baselines=baselines, settings=settings, steps=steps
+    )
 
 
 def cut(
@@ -154,22 +167,34 @@ def evaluate_snapshot(
     now: int,
     baselines: bool = True,
     thorough: bool = False,
+    settings: SegmentSettings | None = None,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Build a release from `fit` in `folder`, as a refresh would, and measure it on `test`.
 
     An `InputError` when `test` has no pair that could be found.
 
-    `thorough` tunes the baselines on their whole grids and asks them about all users.
+    `settings` are those of `evaluate_store`. `thorough` tunes the baselines on their whole grids
+    and asks them about all users.
     """
     steps = steps or Steps()
     with steps.step("weigh"):
-        graph = weigh(fit, config.weighting, now)
+        domains = derive_domains(fit, config.seed)
+        graph = weigh(fit, config.weighting, now, domains)
     truth, counts = known_truth(test, fit.users, fit.items, graph)
     _check_something_to_find(counts)
     with steps.step("build"):
-        release = build_release(fit, graph, config, folder, now=now, say=steps.say)
-    recommender = Recommender(release, threads=config.threads)
+        release = build_release(
+            fit,
+            graph,
+            config,
+            folder,
+            now=now,
+            say=steps.say,
+            settings=settings or SegmentSettings(),
+            domains=domains,
+        )
+    recommender = Recommender(release, settings=settings, threads=config.threads)
     found: dict[str, Baseline] = {}
     if baselines:
         with steps.step("tune baselines"):
@@ -180,6 +205,7 @@ def evaluate_snapshot(
         graph,
         baselines=found,
         seed=config.seed,
+        now=now,
         sampled_users=None if thorough else SAMPLED_USERS,
         steps=steps,
     )
@@ -210,6 +236,7 @@ def evaluate(
     *,
     baselines: Mapping[str, Baseline],
     seed: int,
+    now: int = 0,
     sampled_users: int | None = SAMPLED_USERS,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
@@ -223,6 +250,7 @@ def evaluate(
             (else by common users) how alike items are.
         baselines: name -> fitted baseline.
         seed: of the bootstrap, and of the draw of users.
+        now: seconds since 1970, for the freshness of what visitors get.
         sampled_users: so many users are drawn when there are more; single sources and baselines
             answer for them only, what is served is compared on the same ones. None: all.
         steps: is told of each step.
@@ -236,12 +264,12 @@ def evaluate(
         drawn = np.sort(order[:sampled_users])
     asked = view if len(drawn) == len(users) else _View(truth[users[drawn]], graph)
     measured: dict[str, _Measured] = {}
-    for key, profile in (("served", NEUTRAL), ("served_default", DEFAULT)):
+    for key, profile in (("served", NEUTRAL), ("served_default", SEGMENTS)):
         with steps.step(key):
-            measured[key] = view.measure(_ranked(recommender, users, profile, None))
+            measured[key] = view.measure(_ranked(recommender, users, profile, None, now))
     for source in recommender.sources:
         with steps.step(f"source {source}"):
-            ranked = _ranked(recommender, users[drawn], NEUTRAL, source)
+            ranked = _ranked(recommender, users[drawn], NEUTRAL, source, now)
             measured[f"source {source}"] = asked.measure(ranked)
     for name, baseline in baselines.items():
         with steps.step(f"baseline {name}"):
@@ -409,10 +437,10 @@ class _View:
         return _Measured({name: round(value, 6) for name, value in figures.items()}, per_user)
 
 
-def _ranked(recommender: Ranker, users: I64, profile: str, source: str | None) -> I32:
+def _ranked(recommender: Ranker, users: I64, profile: str, source: str | None, now: int) -> I32:
     parts: Sequence[I32] = [
         recommender.rank_users(
-            users[begin : begin + RANK_BLOCK], SHOWN, profile=profile, source=source
+            users[begin : begin + RANK_BLOCK], SHOWN, profile=profile, source=source, now=now
         ).items
         for begin in range(0, len(users), RANK_BLOCK)
     ]
@@ -445,8 +473,8 @@ def _rating_errors(
     columns = items.rows(test.items)[test.ratings.items]
     known = (rows >= 0) & (columns >= 0)
     asked = ratings.Ratings(rows[known], columns[known], test.ratings.values[known])
-    arrays = recommender.release.arrays
-    neighbours, scores = arrays["table.neighbours"], arrays["table.scores"]
+    table = recommender.release.table
+    neighbours, scores = table.neighbours, table.scores
     origin, place = np.nonzero(neighbours >= 0)
     similar = csr_array(
         (scores[origin, place].astype(np.float64), (origin, neighbours[origin, place])),

@@ -89,8 +89,8 @@ def trial_of(
     parts = pair_parts(pairs)
     fit = drop_pairs(snapshot, pairs.users[parts != FIT], pairs.items[parts != FIT])
     # Domains are sought once, not at every trial.
-    links, domains, domains_from = derive_domains(fit)
-    fit = replace(fit, item_domains=links, domains=domains)
+    domains = derive_domains(fit, seed)
+    fit = replace(fit, item_domains=domains.links, domains=domains.names)
     rng = np.random.default_rng(seed)
     drawn = _enough_users(pairs.users, parts, rng)
     fit = _of_users(fit, drawn)
@@ -108,7 +108,7 @@ def trial_of(
         shape=graph.user_items.shape,
     )[asked]
     wanted.sort_indices()
-    trial = Trial(fit, domains_from, asked, wanted, now, seed, threads)
+    trial = Trial(fit, domains.origin, asked, wanted, now, seed, threads)
     neutral_sum = float(graph.item_tags.sum())
     if not neutral_sum or not len(asked):
         return trial

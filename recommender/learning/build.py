@@ -57,6 +57,7 @@ class Built:
     arrays: Arrays
     vectors: dict[str, npt.NDArray[np.float32]]  # name -> (i, d), each to be indexed
     weights: dict[str, float]  # name -> its share when sources are fused
+    recipe: Recipe  # what the table was made by
     manifest: dict[str, Any]
 
 
@@ -119,16 +120,17 @@ def build(
         reports[name] = made.report
     exponent = report.recipe.recency_exponent
     histories = user_items if order is None else weighed(user_items, order, exponent)
-    arrays |= graph_arrays(snapshot, graph, histories)
+    arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
     arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = attribute_columns(snapshot)
     arrays |= attribute_arrays
     weights = {name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors}
     return Built(
-        arrays,
-        vectors,
-        weights | dict(fusion or {}),
-        {
+        arrays=arrays,
+        vectors=vectors,
+        weights=weights | dict(fusion or {}),
+        recipe=report.recipe,
+        manifest={
             "counts": _counts(snapshot, graph),
             "event_kinds": list(snapshot.kinds),
             "relation_kinds": list(snapshot.item_relations.kinds),

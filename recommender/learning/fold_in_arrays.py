@@ -28,8 +28,7 @@ from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from recommender.learning.build import SPECTRAL, Built, Say
-from recommender.releases.graph_arrays import Arrays
-from recommender.releases.release import vocabulary_arrays
+from recommender.releases.graph_arrays import Arrays, vocabulary_arrays
 from recommender.releases.title_words import title_words
 from recommender.serving.new_items import PLACING
 

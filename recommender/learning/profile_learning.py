@@ -26,6 +26,7 @@ from recommender.ranking.candidates import F32, Ranking
 from recommender.ranking.ranker import shares_of
 from recommender.ranking.request import DEFAULT, NEUTRAL
 from recommender.ranking.rerank import DPP, POOL, Profile, Traits, freshness, rerank
+from recommender.releases.release import Release
 from recommender.segments.settings import EVERYONE, NEW
 
 F64 = npt.NDArray[np.float64]
@@ -34,7 +35,6 @@ SHOWN = 20
 BUDGET = 0.02  # of NDCG@20 over all users: what a default may lose
 DRAWN = 200.0  # users' worth of what all say that every segment starts with
 FEWEST_USERS = 30  # of a segment with something to find, for a profile of its own
-MOST_USERS = 3_000  # whose lists are looked at
 DIVERSITIES = (0.0, 0.05, 0.1, 0.2)
 LONG_TAILS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 FRESHNESSES = (0.0, 0.1)  # tried where items have times
@@ -88,7 +88,7 @@ def learn(
     pool: Ranking,
     truth: csr_array,
     segments: npt.NDArray[np.integer[Any]],
-    arrays: Mapping[str, npt.NDArray[Any]],
+    release: Release,
     names: Sequence[str],
     *,
     now: int,
@@ -101,7 +101,7 @@ def learn(
         pool: (b, c) candidates of b users, best first, by a model that has not seen `truth`.
         truth: (b, i) what is to be found; rows without anything are left out.
         segments: (b,) place of each user's segment in `names`, -1 for "new".
-        arrays: of the release the candidates come from.
+        release: that the candidates come from.
         names: of the segments.
         now: seconds since 1970.
         budget: share of NDCG@20 that may be lost over all users.
@@ -112,8 +112,8 @@ def learn(
         return {}
     pool, truth = Ranking(pool.items[asked], pool.scores[asked]), truth[asked]
     segments = np.asarray(segments)[asked]
-    look = Look.at(pool, truth, arrays, now, None if mix is None else mix[asked])
-    fresh = FRESHNESSES if (arrays["created_at"] != NO_TIME).any() else FRESHNESSES[:1]
+    look = Look.at(pool, truth, release, now, None if mix is None else mix[asked])
+    fresh = FRESHNESSES if (release.created_at != NO_TIME).any() else FRESHNESSES[:1]
     grid = [
         Profile(diversity=d, long_tail=t, freshness=f)
         for d, t, f in product(DIVERSITIES, LONG_TAILS, fresh)
@@ -264,19 +264,16 @@ class Look:
         cls,
         pool: Ranking,
         truth: csr_array,
-        arrays: Mapping[str, npt.NDArray[Any]],
+        release: Release,
         now: int,
         mix: F32 | None = None,
     ) -> "Look":
         """The arguments are those of `learn`."""
-        fresh = freshness(arrays["created_at"], now)
-        traits = Traits.plain(arrays["likeness"], arrays["rarity"], fresh, len(pool.items))
+        fresh = freshness(release.created_at, now)
+        traits = Traits.plain(release.likeness, release.rarity, fresh, len(pool.items))
         if mix is not None:
-            keys = ("values", "indices", "indptr")
-            parts = tuple(arrays[f"item_domains.{key}"] for key in keys)
-            domains = csr_array(parts, shape=(truth.shape[1], mix.shape[1]))
-            traits = replace(traits, **shares_of(domains), mix=mix)
-        return cls(pool, truth, traits, metrics.tail(np.diff(arrays["item_users.indptr"])))
+            traits = replace(traits, **shares_of(release.item_domains.matrix), mix=mix)
+        return cls(pool, truth, traits, metrics.tail(np.diff(release.item_users.indptr)))
 
     def of(self, rows: npt.NDArray[np.int64]) -> "Look":
         """The same for some of the users."""

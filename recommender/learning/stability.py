@@ -18,7 +18,8 @@ from graph.errors import ReleaseError
 from graph.vocabulary import Vocabulary
 from recommender.learning.build import SPECTRAL, Built
 from recommender.releases.home import Home
-from recommender.releases.release import Release, current, open_release
+from recommender.releases.publishing import current, open_release
+from recommender.releases.release import Release
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -121,8 +122,7 @@ def common_rows(new: Vocabulary, old: Vocabulary) -> tuple[I64, I64]:
 
 
 def _vectors(release: Release) -> dict[str, F32]:
-    names = (name for name in release.arrays if name.startswith("vectors."))
-    return {name.removeprefix("vectors."): release.arrays[name] for name in names}
+    return dict(release.vectors)
 
 
 def _unit(vectors: F32) -> F32:

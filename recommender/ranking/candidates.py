@@ -42,15 +42,15 @@ class Subjects:
         own = slice(self.indptr[start], self.indptr[stop])
         shut = slice(self.blocked_indptr[start], self.blocked_indptr[stop])
         return Subjects(
-            self.indptr[start : stop + 1] - self.indptr[start],
-            self.items[own],
-            self.weights[own],
-            self.blocked_indptr[start : stop + 1] - self.blocked_indptr[start],
-            self.blocked[shut],
-            self.masks,
-            self.mask[start:stop],
-            None if self.interests is None else self.interests[own],
-            {source: rows[start:stop] for source, rows in self.asked.items()},
+            indptr=self.indptr[start : stop + 1] - self.indptr[start],
+            items=self.items[own],
+            weights=self.weights[own],
+            blocked_indptr=self.blocked_indptr[start : stop + 1] - self.blocked_indptr[start],
+            blocked=self.blocked[shut],
+            masks=self.masks,
+            mask=self.mask[start:stop],
+            interests=None if self.interests is None else self.interests[own],
+            asked={source: rows[start:stop] for source, rows in self.asked.items()},
         )
 
 

@@ -9,6 +9,7 @@ from graph.errors import InputError
 from graph.model import NO_ROW, NO_TIME
 from recommender.ranking.request import Filter
 from recommender.releases.release import Release
+from recommender.releases.rows import Rows
 
 Flags = npt.NDArray[np.bool_]
 CACHED_FILTERS = 64  # masks kept per worker: one byte an item each
@@ -17,10 +18,14 @@ CACHED_FILTERS = 64  # masks kept per worker: one byte an item each
 class Filters:
     """Turns the filters of requests into masks over a release's items; masks are cached."""
 
-    def __init__(self, release: Release) -> None:
-        """Hold the release; masks are made when they are asked for."""
+    def __init__(self, release: Release, hidden: Flags | None = None) -> None:
+        """Hold the release; masks are made when they are asked for.
+
+        `hidden` (i,) are the items that nothing shows; None: those that the release calls so.
+        """
         self._release = release
-        self._tag_names = release.vocabulary("tag_names")
+        self._hidden = np.asarray(release.hidden) if hidden is None else hidden
+        self._tag_names = release.tag_names
         self.mask = lru_cache(CACHED_FILTERS)(self.flags)
 
     def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
@@ -46,7 +51,7 @@ class Filters:
     @cached_property
     def _by_name(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """(t,) rows of names, ascending, and the tags that have them."""
-        names = self._release.arrays["tag_name_rows"]
+        names = self._release.tag_name_rows
         order = np.argsort(names, kind="stable").astype(np.int64)
         return names[order], order
 
@@ -56,24 +61,26 @@ class Filters:
         Ages must have been turned into times, see `Filter.at`. `mask` gives the same, and keeps
         the last ones.
         """
-        return ~np.asarray(self._release.arrays["hidden"]) & self._holds(wanted)
+        return ~self._hidden & self._holds(wanted)
 
     def _holds(self, wanted: Filter) -> Flags:
         """(i,) True where every condition holds, hidden items too."""
         release = self._release
         mask = np.ones(len(release.items), np.bool_)
         if wanted.domains:
-            mask &= self._any_row("domain_items", [release.domains.row(d) for d in wanted.domains])
+            mask &= self._any_row(
+                release.domain_items, [release.domains.row(d) for d in wanted.domains]
+            )
         for name in wanted.tags_all:
-            mask &= self._any_row("carriers", self.tag_rows(name).tolist())
+            mask &= self._any_row(release.carriers, self.tag_rows(name).tolist())
         if wanted.tags_any:
             rows = [row for name in wanted.tags_any for row in self.tag_rows(name).tolist()]
-            mask &= self._any_row("carriers", rows)
+            mask &= self._any_row(release.carriers, rows)
         for name in wanted.tags_none:
-            mask &= ~self._any_row("carriers", self.tag_rows(name).tolist())
+            mask &= ~self._any_row(release.carriers, self.tag_rows(name).tolist())
         for name, low, high, allowed in wanted.attributes:
             mask &= self._attribute(name, low, high, allowed)
-        created = release.arrays["created_at"]
+        created = release.created_at
         if wanted.created_after is not None:
             mask &= created >= wanted.created_after
         if wanted.created_before is not None:
@@ -88,27 +95,24 @@ class Filters:
             mask &= ~self._holds(part)
         return mask
 
-    def _any_row(self, matrix: str, rows: list[int]) -> Flags:
+    def _any_row(self, matrix: Rows, rows: list[int]) -> Flags:
         """Items with an entry in any of the rows of a (…, i) matrix."""
-        indptr = self._release.arrays[f"{matrix}.indptr"]
-        indices = self._release.arrays[f"{matrix}.indices"]
-        flags = np.zeros(len(self._release.items), np.bool_)
+        flags = np.zeros(matrix.width, np.bool_)
         for row in rows:
             if row != NO_ROW:
-                flags[indices[indptr[row] : indptr[row + 1]]] = True
+                flags[matrix.of(row)] = True
         return flags
 
     def _attribute(
         self, name: str, low: float | None, high: float | None, allowed: tuple[str, ...]
     ) -> Flags:
-        arrays = self._release.arrays
-        kept = self._release.manifest["attributes"]
+        kept = self._release.attribute_names
         if name not in kept:
-            there = ", ".join(sorted(kept)) or "none"
+            there = ", ".join(kept) or "none"
             raise InputError(f"attribute {name!r} is not one of this catalogue's: {there}")
-        place = kept[name]["place"]
-        if kept[name]["numeric"]:
-            values = arrays[f"attribute{place}.values"]
+        attribute = self._release.attribute(name)
+        values = attribute.values
+        if attribute.words is None:
             mask = ~np.isnan(values)
             if low is not None:
                 mask &= values >= low
@@ -119,10 +123,8 @@ class Filters:
             return mask
         if low is not None or high is not None:
             raise InputError(f"attribute {name!r} holds words; name the allowed ones, not a range")
-        words = self._release.vocabulary(f"attribute{place}.words")
-        codes = arrays[f"attribute{place}.codes"]
-        wanted = words.rows(allowed)
-        flags: Flags = np.isin(codes, wanted[wanted != NO_ROW])
+        wanted = attribute.words.rows(allowed)
+        flags: Flags = np.isin(values, wanted[wanted != NO_ROW])
         return flags
 
 

@@ -15,16 +15,66 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from recommender.ranking.candidates import F32, I32, Ranking, Subjects
-from recommender.ranking.rerank import POOL, Traits, chosen_places, freshness
+from recommender.ranking.rerank import (
+    BALANCE,
+    EXPLORATION,
+    FRESHNESS,
+    POOL,
+    Traits,
+    chosen_places,
+    freshness,
+)
 from recommender.ranking.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
 from recommender.releases.release import Release
+from recommender.releases.rows import runs
 
 Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
+
+
+Defect = Callable[[str, int], None]  # what is wrong, and with how many items
+
+
+def refuse(what: str, items: int) -> None:
+    """A defect ends the request: where nobody counts and logs it, it must not go unseen."""
+    raise AssertionError(f"{what} ({items})")
 
 
 def pool_size(n: int) -> int:
     """How many candidates a list of n is chosen from."""
     return max(POOL, 2 * n)
+
+
+@dataclass(frozen=True)
+class Order:
+    """How one subject's list is to be made."""
+
+    n: int  # how long the list is
+    sources: tuple[str, ...]  # that are fused
+    weights: tuple[float, ...]  # of reranking, see `Profile.weights`
+    adjust: Adjust | None = None  # what rules, rotation and variety make of the scores
+    whole: bool = False  # the whole pool is asked for, of which the first n are the list
+    seed: int = 0  # of exploration
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the order of the scores is kept."""
+        return not any(self.weights[1:])
+
+    @cached_property
+    def length(self) -> int:
+        """How many items are asked for."""
+        return pool_size(self.n) if self.whole else self.n
+
+    @cached_property
+    def pool(self) -> int:
+        """How many candidates the list is chosen from."""
+        simple = self.plain and self.adjust is None and len(self.sources) == 1
+        return self.length if simple else pool_size(self.n)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Subjects of one kind are ranked together."""
+        return self.sources, self.plain, self.adjust is None, self.n, self.length
 
 
 @dataclass(frozen=True)
@@ -36,78 +86,78 @@ class Lists:
     origins: npt.NDArray[np.int8]  # (b, n) the place in `Sources.names` that gave the most
     parts: F32  # (b, n, s) what each source gave
 
+    @classmethod
+    def empty(cls, subjects: int, n: int, sources: int) -> "Lists":
+        """Lists with nothing in them."""
+        return cls(
+            items=np.full((subjects, n), -1, np.int32),
+            scores=np.full((subjects, n), -np.inf, np.float32),
+            origins=np.full((subjects, n), -1, np.int8),
+            parts=np.zeros((subjects, n, sources), np.float32),
+        )
+
+    def put(self, who: npt.NDArray[np.int64], lists: "Lists", n: int) -> None:
+        """Take over the first n of some subjects' lists."""
+        for mine, theirs in (
+            (self.items, lists.items),
+            (self.scores, lists.scores),
+            (self.origins, lists.origins),
+            (self.parts, lists.parts),
+        ):
+            mine[who, :n] = theirs[:, :n]
+
+    def taken(self, at: npt.NDArray[np.int64]) -> "Lists":
+        """The entries at some places (b, m) of each list."""
+        return Lists(
+            items=np.take_along_axis(self.items, at, axis=1),
+            scores=np.take_along_axis(self.scores, at, axis=1),
+            origins=np.take_along_axis(self.origins, at, axis=1),
+            parts=np.take_along_axis(self.parts, at[:, :, None], axis=1),
+        )
+
 
 class Ranker:
     """Ranks subjects over one release."""
 
-    def __init__(self, release: Release, sources: Sources, fused: Mapping[str, float]) -> None:
-        """Rank by the weighted sum of the sources named in `fused`."""
+    def __init__(
+        self,
+        release: Release,
+        sources: Sources,
+        fused: Mapping[str, float],
+        defect: Defect = refuse,
+    ) -> None:
+        """Rank by the weighted sum of the sources named in `fused`; `defect` hears of mistakes."""
+        self._defect = defect
         self._release = release
         self._sources = sources
         self._fused = fused
 
-    def rank(
-        self,
-        subjects: Subjects,
-        tags: csr_array,
-        n: Sequence[int],
-        weights: F32,
-        now: int,
-        orders: Sequence[tuple[str, ...]],
-        adjustments: Sequence[Adjust | None] | None = None,
-        whole: Sequence[bool] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> Lists:
-        """The best n for each of b subjects; what one gets does not depend on the others.
+    def rank(self, subjects: Subjects, tags: csr_array, orders: Sequence[Order], now: int) -> Lists:
+        """The best items of each of b subjects; what one gets does not depend on the others.
 
         Args:
             subjects: histories, what is blocked, what is allowed.
             tags: (b, t) tags asked for.
-            n: for each subject the length of its list.
-            weights: (b, 7) of reranking, see `Profile.weights`.
+            orders: how each subject's list is to be made.
             now: seconds since 1970, for freshness.
-            orders: which sources are fused for each subject.
-            adjustments: for each subject what rules, rotation and seeds make of the scores of
-                its candidates, before reranking; None: nothing.
-            whole: which subjects get the whole pool (`pool_size`) in its order, of which the
-                first n are the same; rules choose from it.
-            seeds: of each subject's exploration; None: 0.
         """
         count, names = len(subjects), self._sources.names
-        adjust = adjustments or [None] * count
-        spare, drawn = whole or [False] * count, seeds or [0] * count
-        lengths = [pool_size(k) if w else k for k, w in zip(n, spare, strict=True)]
-        width = max(lengths, default=0)
-        lists = Lists(
-            np.full((count, width), -1, np.int32),
-            np.full((count, width), -np.inf, np.float32),
-            np.full((count, width), -1, np.int8),
-            np.zeros((count, width, len(names)), np.float32),
-        )
-        neutral = (weights[:, 1:] == 0).all(axis=1).tolist()
-        changed = [one is not None for one in adjust]
+        lists = Lists.empty(count, max((o.length for o in orders), default=0), len(names))
         groups: dict[Any, list[int]] = {}
-        several = _several(subjects)
-        kinds = zip(orders, neutral, changed, n, lengths, several, strict=True)
-        for place, kind in enumerate(kinds):
-            groups.setdefault(kind, []).append(place)
-        for (order, plain, adjusted, asked, length, _), places in groups.items():
-            who = np.array(places)
+        for row, (order, several) in enumerate(zip(orders, _several(subjects), strict=True)):
+            groups.setdefault((order.kind, several), []).append(row)
+        for rows in groups.values():
+            who, first = np.array(rows), orders[rows[0]]
             part, wanted = take(subjects, who), tags[who]
-            simple = plain and not adjusted and len(order) == 1
-            pool = length if simple else pool_size(asked)
-            found = self._candidates(part, wanted, order, length, pool)
-            if adjusted:
-                found = _adjusted(found, [adjust[place] for place in places])
-            if not plain:
-                traits = self._traits_of(part, weights[who], now, [drawn[p] for p in places])
-                found = _reranked(found, weights[who], traits, length)
-            lists.items[who, :length] = found.items[:, :length]
-            lists.scores[who, :length] = found.scores[:, :length]
-            lists.origins[who, :length] = found.origins[:, :length]
-            lists.parts[who, :length] = found.parts[:, :length]
-        _refuse_disallowed(subjects, lists.items)
-        return lists
+            chosen = self._candidates(part, wanted, first.sources, first.length, first.pool)
+            if first.adjust is not None:
+                chosen = _adjusted(chosen, [orders[row].adjust for row in rows])
+            if not first.plain:
+                weights = np.array([orders[row].weights for row in rows], np.float32)
+                traits = self._traits_of(part, weights, now, [orders[row].seed for row in rows])
+                chosen = _reranked(chosen, weights, traits, first.length)
+            lists.put(who, chosen, first.length)
+        return _allowed(subjects, lists, self._defect)
 
     def _candidates(
         self, subjects: Subjects, tags: csr_array, order: tuple[str, ...], n: int, pool: int
@@ -124,10 +174,10 @@ class Ranker:
         spread = np.zeros((*origin.shape, len(names)), np.float32)
         spread[:, :, places] = shares * unit[:, None, None]
         lists = Lists(
-            fused.items,
-            fused.scores * unit[:, None],
-            np.where(origin >= 0, places[origin], -1).astype(np.int8),
-            spread,
+            items=fused.items,
+            scores=fused.scores * unit[:, None],
+            origins=np.where(origin >= 0, places[origin], -1).astype(np.int8),
+            parts=spread,
         )
         self._fill(subjects, tags, n, lists)
         return lists
@@ -155,9 +205,9 @@ class Ranker:
     @cached_property
     def _traits(self) -> Traits:
         """What reranking asks of the items; nothing of a subject."""
-        arrays, domains = self._release.arrays, self._release.matrix("item_domains")
-        plain = Traits.plain(arrays["likeness"], arrays["rarity"], self._unknown_age, 0)
-        return replace(plain, **shares_of(domains))
+        release = self._release
+        plain = Traits.plain(release.likeness, release.rarity, self._unknown_age, 0)
+        return replace(plain, **shares_of(release.item_domains.matrix))
 
     @cached_property
     def _unknown_age(self) -> F32:
@@ -166,12 +216,12 @@ class Ranker:
     def _traits_of(self, part: Subjects, weights: F32, now: int, seeds: Sequence[int]) -> Traits:
         """With what these subjects' weights ask for: ages, their own mix, seeds of draws."""
         fresh, mix = self._unknown_age, np.zeros((len(part), 0), np.float32)
-        if weights[:, 3].any():
-            fresh = freshness(self._release.arrays["created_at"], now)
-        if weights[:, 4].any():
+        if weights[:, FRESHNESS].any():
+            fresh = freshness(self._release.created_at, now)
+        if weights[:, BALANCE].any():
             mix = self.mixes(part)
         draws = np.array([seed % 2**64 for seed in seeds], np.uint64)
-        if weights[:, 5].any():  # by the history, so that not all are shown the same
+        if weights[:, EXPLORATION].any():  # by the history, so that not all are shown the same
             who = np.repeat(np.arange(len(part)), np.diff(part.indptr))
             np.add.at(draws, who, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
         return replace(self._traits, fresh=fresh, mix=mix, draws=draws)
@@ -209,13 +259,7 @@ def _several(subjects: Subjects) -> list[bool]:
 
 def _reranked(lists: Lists, weights: F32, traits: Traits, n: int) -> Lists:
     at = chosen_places(Ranking(lists.items, lists.scores), weights, traits, n)
-    short = at < 0
-    picked = Lists(
-        np.take_along_axis(lists.items, at, axis=1),
-        np.take_along_axis(lists.scores, at, axis=1),
-        np.take_along_axis(lists.origins, at, axis=1),
-        np.take_along_axis(lists.parts, at[:, :, None], axis=1),
-    )
+    picked, short = lists.taken(at), at < 0
     picked.items[short], picked.scores[short], picked.origins[short] = -1, -np.inf, -1
     picked.parts[short] = 0
     return picked
@@ -228,50 +272,50 @@ def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:
         count = int(np.count_nonzero(lists.items[row] >= 0))
         if adjust is not None:
             factors[row, :count] = adjust(lists.items[row, :count])
-    scores = lists.scores * factors
+    scores, parts = lists.scores * factors, lists.parts * factors[:, :, None]
     order = np.argsort(-scores, axis=1, kind="stable")
-    return Lists(
-        np.take_along_axis(lists.items, order, axis=1),
-        np.take_along_axis(scores, order, axis=1),
-        np.take_along_axis(lists.origins, order, axis=1),
-        np.take_along_axis(lists.parts * factors[:, :, None], order[:, :, None], axis=1),
-    )
+    return replace(lists, scores=scores, parts=parts).taken(order)
 
 
-def _refuse_disallowed(subjects: Subjects, items: I32) -> None:
-    """The last check on every path: a source that breaks a filter is a defect, never an answer."""
-    rows, places = np.nonzero(items >= 0)
-    if not subjects.masks[subjects.mask[rows], items[rows, places]].all():
-        raise AssertionError("a source proposed an item that the filter does not allow")
-    width = np.int64(items.max(initial=0)) + 1
+def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
+    """The last check on every path: what must not be shown is dropped, and is a defect of ours."""
+    rows, places = np.nonzero(lists.items >= 0)
+    shown = lists.items[rows, places]
+    wrong = ~subjects.masks[subjects.mask[rows], shown]
+    if wrong.any():
+        defect("a source proposed an item that the filter does not allow", int(wrong.sum()))
+    width = np.int64(lists.items.max(initial=0)) + 1
     blocked = np.repeat(np.arange(len(subjects)), np.diff(subjects.blocked_indptr))
     low = subjects.blocked < width
-    shut = blocked[low] * width + subjects.blocked[low]
-    if np.isin(rows * width + items[rows, places], shut).any():
-        raise AssertionError("a source proposed an item that the subject must not be shown")
+    shut = np.isin(rows * width + shown, blocked[low] * width + subjects.blocked[low])
+    if shut.any():
+        message = "a source proposed an item that the subject must not be shown"
+        defect(message, int(shut.sum()))
+    wrong |= shut
+    if not wrong.any():
+        return lists
+    good = lists.items >= 0
+    good[rows[wrong], places[wrong]] = False
+    kept = lists.taken(np.argsort(~good, axis=1, kind="stable"))  # the good ones move up
+    gone = np.arange(good.shape[1]) >= good.sum(axis=1)[:, None]
+    kept.items[gone], kept.scores[gone], kept.origins[gone], kept.parts[gone] = -1, -np.inf, -1, 0
+    return kept
 
 
 def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
     """The subjects at some places."""
     if len(who) == len(subjects):
         return subjects
-    liked, liked_at = _runs(subjects.indptr, who)
-    shut, shut_at = _runs(subjects.blocked_indptr, who)
+    liked, liked_at = runs(subjects.indptr, who)
+    shut, shut_at = runs(subjects.blocked_indptr, who)
     return Subjects(
-        liked,
-        subjects.items[liked_at],
-        subjects.weights[liked_at],
-        shut,
-        subjects.blocked[shut_at],
-        subjects.masks,
-        subjects.mask[who],
-        None if subjects.interests is None else subjects.interests[liked_at],
-        {source: rows[who] for source, rows in subjects.asked.items()},
+        indptr=liked,
+        items=subjects.items[liked_at],
+        weights=subjects.weights[liked_at],
+        blocked_indptr=shut,
+        blocked=subjects.blocked[shut_at],
+        masks=subjects.masks,
+        mask=subjects.mask[who],
+        interests=None if subjects.interests is None else subjects.interests[liked_at],
+        asked={source: rows[who] for source, rows in subjects.asked.items()},
     )
-
-
-def _runs(indptr: npt.NDArray[np.int64], who: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-    """The indptr of some rows, and where their entries stand."""
-    counts = indptr[who + 1] - indptr[who]
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return starts, np.repeat(indptr[who] - starts[:-1], counts) + np.arange(starts[-1])

@@ -19,7 +19,9 @@ from recommender.ranking.candidates import F32, I32, I64, Ranking
 POOL = 100  # candidates that reranking chooses from
 MMR, DPP = "mmr", "dpp"
 METHODS = (MMR, DPP)
-WEIGHTS = 7  # columns of `Profile.weights`
+
+# Columns of `Profile.weights`.
+RELEVANCE, DIVERSITY, LONG_TAIL, FRESHNESS, BALANCE, EXPLORATION, BY_DPP = range(7)
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,6 @@ class Profile:
     balance: float = 0.0  # added for what brings the list nearer to the subject's own domains
     exploration: float = 0.0  # share of the places drawn from all candidates, by relevance
     method: str = MMR  # how likeness is told: to the nearest item (mmr), to all of them (dpp)
-
-    @property
-    def neutral(self) -> bool:
-        """Whether the order of the scores is kept."""
-        return not any(self.weights()[1:6])
 
     def weights(self) -> tuple[float, ...]:
         """As the columns that `rerank` takes."""

@@ -33,10 +33,8 @@ class Sources:
         self._release = release
         self._threads = threads
         self._indexes: dict[str, VectorIndex] = {
-            name: FaissIndex.load(
-                release.folder / f"{name}.faiss", release.arrays[f"vectors.{name}"]
-            )
-            for name in release.manifest["vectors"]
+            name: FaissIndex.load(release.folder / f"{name}.faiss", release.vectors[name])
+            for name in release.sources
         }
 
     @property
@@ -59,8 +57,7 @@ class Sources:
             n: at least 1.
         """
         if name == ITEMS:
-            arrays = self._release.arrays
-            neighbours, strengths = arrays["table.neighbours"], arrays["table.scores"]
+            neighbours, strengths = self._release.table.neighbours, self._release.table.scores
             if subjects.interests is not None and subjects.interests.any():
                 return interests.propose(neighbours, strengths, subjects, n)
             return from_table(neighbours, strengths, subjects, n, threads=self._threads)
@@ -97,10 +94,9 @@ class Sources:
         return result
 
     def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
-        arrays = self._release.arrays
-        vectors = arrays[f"vectors.{name}"]
-        histories = arrays.get(f"queries.{name}", vectors)  # node2vec: input × output
-        queries = fold_in_users(histories, self._histories(subjects))  # (b, d)
+        vectors = self._release.vectors[name]
+        # node2vec multiplies input vectors with output vectors.
+        queries = fold_in_users(self._release.queries[name], self._histories(subjects))  # (b, d)
         if name in subjects.asked:
             queries = queries + subjects.asked[name]
         blocked = np.diff(subjects.blocked_indptr)
@@ -134,20 +130,20 @@ class Sources:
     @cached_property
     def _popularity(self) -> F32:
         """(i,) 0 … 1, and positive for every item, so that a list can always be filled."""
-        counts = self._release.arrays["popularity"]
+        counts = self._release.popularity
         return ((counts + 0.5) / (counts.max(initial=0) + 0.5)).astype(np.float32)
 
     @cached_property
     def _item_tags(self) -> csr_array:
-        return self._release.matrix("item_tags")
+        return self._release.item_tags.matrix
 
     @cached_property
     def _tag_items(self) -> csr_array:
-        return self._release.matrix("tag_items")
+        return self._release.tag_items.matrix
 
     @cached_property
     def _item_domains(self) -> csr_array:
-        return self._release.matrix("item_domains")
+        return self._release.item_domains.matrix
 
 
 def fuse(

@@ -17,7 +17,7 @@ from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from recommender.releases.release import matrix_arrays, text_arrays, vocabulary_arrays
+from recommender.releases.rows import list_rows, matrix_rows
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -26,9 +26,19 @@ MOST_ATTRIBUTES = 32  # kept as columns that requests can filter by
 
 
 def graph_arrays(
-    snapshot: GraphSnapshot, graph: WeightedGraph, histories: sparse.csr_matrix
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    histories: sparse.csr_matrix,
+    at: npt.NDArray[np.int64],
 ) -> Arrays:
-    """Ids, cards, `histories` (u, i) as they are weighed, tags, domains, popularity and times."""
+    """Ids, cards, histories, tags, domains, popularity and times.
+
+    Args:
+        snapshot: ids, titles, times.
+        graph: its edges after weighting.
+        histories: (u, i) as they are weighed.
+        at: when each of their entries was last done.
+    """
     names = [tag_parts(key)[1] for key in snapshot.tags]
     tag_names = Vocabulary.of(names)
     popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
@@ -47,18 +57,19 @@ def graph_arrays(
         **vocabulary_arrays("tag_names", tag_names),
         "tag_name_rows": tag_names.rows(names).astype(np.int32),
         **text_arrays("cards", cards),
-        **matrix_arrays("histories", csr_array(histories)),
+        **matrix_rows("histories", csr_array(histories)),
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
-        **matrix_arrays("blocked", blocked),
-        **matrix_arrays("hides", graph.user_hides),
-        **_item_users(graph.user_items),
+        "histories.at": at,
+        **list_rows("blocked", blocked),
+        **list_rows("hides", graph.user_hides),
+        **list_rows("item_users", _sorted(csr_array(graph.user_items.T))),
         **_item_relations(snapshot),
-        **matrix_arrays("item_tags", graph.item_tags),
+        **matrix_rows("item_tags", graph.item_tags),
         "item_tags.given": _given(snapshot, graph.item_tags),
         **_carriers(snapshot),
-        **matrix_arrays("tag_items", csr_array(graph.item_tags.T)),
-        **matrix_arrays("item_domains", graph.item_domains),
-        **matrix_arrays("domain_items", csr_array(graph.item_domains.T)),
+        **matrix_rows("tag_items", csr_array(graph.item_tags.T)),
+        **matrix_rows("item_domains", graph.item_domains),
+        **matrix_rows("domain_items", csr_array(graph.item_domains.T)),
         "popularity": popularity,
         "rarity": rarity(popularity),
         "created_at": snapshot.item_created_at,
@@ -96,14 +107,9 @@ def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArra
     return events.kind[np.searchsorted(keys, entries)]
 
 
-def _item_users(user_items: csr_array) -> Arrays:
-    """Who chose each item, for counts of people in reasons: rows of users, ascending."""
-    columns = user_items.tocsc()
-    columns.sort_indices()
-    return {
-        "item_users.indptr": columns.indptr.astype(np.int64),
-        "item_users.indices": columns.indices.astype(np.int32),
-    }
+def _sorted(matrix: csr_array) -> csr_array:
+    matrix.sort_indices()
+    return matrix
 
 
 def _item_relations(snapshot: GraphSnapshot) -> Arrays:
@@ -166,3 +172,16 @@ def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def text_arrays(name: str, texts: list[str]) -> Arrays:
+    """The arrays of a column of texts, as a release holds them."""
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return {f"{name}.data": np.frombuffer(b"".join(encoded), np.uint8), f"{name}.offsets": offsets}
+
+
+def vocabulary_arrays(name: str, vocabulary: Vocabulary) -> Arrays:
+    """The arrays of a vocabulary, as a release holds them."""
+    return {f"{name}.{part}": array for part, array in vocabulary.arrays().items()}

@@ -68,9 +68,14 @@ class Home:
         return self.folder / "rules.toml"
 
     @property
-    def erased(self) -> Path:
-        """Users erased since the oldest release, one id per line: never served again."""
-        return self.folder / "erased.txt"
+    def state(self) -> Path:
+        """Who was erased and what is hidden, whichever release is served."""
+        return self.folder / "state.json"
+
+    @property
+    def state_lock(self) -> Path:
+        """Held by who changes the state."""
+        return self.folder / ".state.lock"
 
     def create(self) -> "Home":
         """Make the folder and its parts; a path that is a file is an `InputError`."""

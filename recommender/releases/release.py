@@ -1,23 +1,11 @@
-"""A release: everything one refresh made, in one immutable folder, verified before it is served.
+"""A release: everything one refresh made, in one immutable folder, read by names.
 
-releases/
-├── CURRENT                      the name of the release that is served, replaced atomically
-├── .staging-…/                  a release being written; leftovers are collected
-└── 000007-3f9c…/                counter and fingerprint
-    ├── manifest.json            counts, configuration, report; size and SHA-256 of each file
-    ├── users.data.npy …         vocabularies and plain arrays, memory-mapped
-    └── spectral.faiss           indexes
-
-A refresh writes aside, syncs, renames, then replaces CURRENT: a kill or a full disk at any
-moment leaves the old release in place. A reader checks sizes and sums before it maps anything.
+`contents.py` lists what lies in it and what each array means; `publishing.py` writes it, verifies
+it and says which one is served. Arrays are memory-mapped, read-only, shared between processes.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,24 +13,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
-from graph.errors import NotFound, ReleaseError
-from graph.explore.copies import is_running
+from embeddings.item_item.item_table import ItemTable
 from graph.vocabulary import Vocabulary
-from recommender.releases.home import Home
+from recommender.releases.contents import Arrays
+from recommender.releases.rows import F32, I32, I64, Rows
 
-SCHEMA_VERSION = 1
-CURRENT = "CURRENT"
-MANIFEST = "manifest.json"
-STAGING_PREFIX = ".staging-"
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of the items: numbers, or words as codes."""
+
+    numeric: bool
+    values: npt.NDArray[Any]  # (i,) f64, NaN where there is none; or i32 codes, -1 where none
+    words: Vocabulary | None  # of the codes
 
 
 @dataclass(frozen=True)
 class Release:
-    """An opened release; arrays are read-only and shared between processes."""
+    """An opened release."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -53,244 +42,229 @@ class Release:
         """Counter and fingerprint."""
         return self.folder.name
 
-    def vocabulary(self, name: str) -> Vocabulary:
-        """The vocabulary saved under a name ("users", "items", "tags", "domains", "cards")."""
-        return Vocabulary(self.arrays[f"{name}.data"], self.arrays[f"{name}.offsets"])
+    @property
+    def watermark(self) -> int:
+        """The highest sequence number of an event that this release has learned from."""
+        return int(self.manifest["watermark"])
+
+    # ── ids ──────────────────────────────────────────────────────────────────────────────
 
     @cached_property
     def users(self) -> Vocabulary:
         """User ids (u)."""
-        return self.vocabulary("users")
+        return self._vocabulary("users")
 
     @cached_property
     def items(self) -> Vocabulary:
         """Item ids (i)."""
-        return self.vocabulary("items")
+        return self._vocabulary("items")
 
     @cached_property
     def tags(self) -> Vocabulary:
         """Tag keys (t)."""
-        return self.vocabulary("tags")
+        return self._vocabulary("tags")
 
     @cached_property
     def domains(self) -> Vocabulary:
         """Domain names (d)."""
-        return self.vocabulary("domains")
+        return self._vocabulary("domains")
 
-    def matrix(self, name: str) -> csr_array:
-        """The sparse matrix saved under a name, over the mapped arrays."""
-        rows, columns = self.arrays[f"{name}.shape"].tolist()
-        parts = (self.arrays[f"{name}.{part}"] for part in ("values", "indices", "indptr"))
-        return csr_array(tuple(parts), shape=(rows, columns), copy=False)
+    @cached_property
+    def tag_names(self) -> Vocabulary:
+        """Names of tags without their category."""
+        return self._vocabulary("tag_names")
 
-    def text(self, name: str, row: int) -> str:
-        """The text of a row in a text column (see `text_arrays`)."""
-        offsets = self.arrays[f"{name}.offsets"]
-        return bytes(self.arrays[f"{name}.data"][offsets[row] : offsets[row + 1]]).decode()
+    @cached_property
+    def title_words(self) -> Vocabulary:
+        """The words of titles that something was learned of."""
+        return self._vocabulary("fold.words")
+
+    @property
+    def tag_name_rows(self) -> I32:
+        """(t,) the row of each tag's name."""
+        return self.arrays["tag_name_rows"]
+
+    # ── what users did ───────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def histories(self) -> Rows:
+        """Users' items as they are weighed."""
+        return self._rows("histories", self.items)
+
+    @property
+    def history_kinds(self) -> I32:
+        """Of each entry of the histories, what was done: a place in `event_kinds`."""
+        return self.arrays["histories.kinds"]
+
+    @property
+    def history_times(self) -> I64:
+        """Of each entry of the histories, when it was last done; NO_TIME where unknown."""
+        return self.arrays["histories.at"]
+
+    @property
+    def event_kinds(self) -> list[str]:
+        """Names of the kinds of events."""
+        kinds: list[str] = self.manifest["event_kinds"]
+        return kinds
+
+    @cached_property
+    def blocked(self) -> Rows:
+        """Users' items that they have seen or hidden."""
+        return self._rows("blocked", self.items)
+
+    @cached_property
+    def hides(self) -> Rows:
+        """Users' items that they never want to see again."""
+        return self._rows("hides", self.items)
+
+    @cached_property
+    def item_users(self) -> Rows:
+        """Items' users, ascending."""
+        return self._rows("item_users", self.users)
+
+    # ── what items are ───────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def item_tags(self) -> Rows:
+        """Items' tags that are learned from."""
+        return self._rows("item_tags", self.tags)
+
+    @property
+    def tags_given(self) -> npt.NDArray[np.bool_]:
+        """Of each entry of `item_tags`: the item carries it, people did not only write it."""
+        return self.arrays["item_tags.given"]
+
+    @cached_property
+    def tag_items(self) -> Rows:
+        """Tags' items that are learned from."""
+        return self._rows("tag_items", self.items)
+
+    @cached_property
+    def carriers(self) -> Rows:
+        """Tags' items, all of them."""
+        return self._rows("carriers", self.items)
+
+    @cached_property
+    def item_domains(self) -> Rows:
+        """Items' domains and shares."""
+        return self._rows("item_domains", self.domains)
+
+    @cached_property
+    def domain_items(self) -> Rows:
+        """Domains' items."""
+        return self._rows("domain_items", self.items)
+
+    @cached_property
+    def relations(self) -> Rows:
+        """Items' related items."""
+        return self._rows("relations", self.items)
+
+    def relation_kind(self, entry: int) -> str:
+        """The kind of an entry of `relations`."""
+        return str(self.manifest["relation_kinds"][int(self.arrays["relations.kinds"][entry])])
+
+    @property
+    def popularity(self) -> F32:
+        """(i,) the summed weight of all who chose it."""
+        return self.arrays["popularity"]
+
+    @property
+    def rarity(self) -> F32:
+        """(i,) 0 the most popular … 1 nobody chose it."""
+        return self.arrays["rarity"]
+
+    @property
+    def created_at(self) -> I64:
+        """(i,) seconds since 1970; NO_TIME where unknown."""
+        return self.arrays["created_at"]
+
+    @property
+    def hidden(self) -> npt.NDArray[np.bool_]:
+        """(i,) hidden when the snapshot was taken; what is hidden now, the overlay knows."""
+        return self.arrays["hidden"]
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """The attributes that items can be filtered by."""
+        return sorted(self.manifest["attributes"])
+
+    def attribute(self, name: str) -> Attribute:
+        """An attribute of `attribute_names`."""
+        kept = self.manifest["attributes"][name]
+        key = f"attribute{kept['place']}"
+        if kept["numeric"]:
+            return Attribute(True, self.arrays[f"{key}.values"], None)
+        return Attribute(False, self.arrays[f"{key}.codes"], self._vocabulary(f"{key}.words"))
 
     def card(self, row: int) -> dict[str, Any]:
         """Title and attributes of an item."""
-        card: dict[str, Any] = json.loads(self.text("cards", row))
+        offsets = self.arrays["cards.offsets"]
+        text = self.arrays["cards.data"][offsets[row] : offsets[row + 1]].tobytes()
+        card: dict[str, Any] = json.loads(text)
         return card
 
+    # ── what was learned ─────────────────────────────────────────────────────────────────
 
-def matrix_arrays(name: str, matrix: csr_array) -> dict[str, npt.NDArray[Any]]:
-    """The arrays that `Release.matrix(name)` reads back."""
-    return {
-        f"{name}.values": matrix.data.astype(np.float32),
-        f"{name}.indices": matrix.indices.astype(np.int32),
-        f"{name}.indptr": matrix.indptr.astype(np.int64),
-        f"{name}.shape": np.array(matrix.shape, np.int64),
-    }
+    @cached_property
+    def table(self) -> ItemTable:
+        """The item table that ranks."""
+        return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"])
 
+    @property
+    def likeness(self) -> F32:
+        """(i, l) of length 1, or 0: their products tell how alike two items are."""
+        return self.arrays["likeness"]
 
-def text_arrays(name: str, texts: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays that `Release.text(name, row)` reads back."""
-    encoded = [text.encode() for text in texts]
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return {f"{name}.data": np.frombuffer(b"".join(encoded), np.uint8), f"{name}.offsets": offsets}
+    @property
+    def sources(self) -> Mapping[str, float]:
+        """Each set of vectors and its weight when sources are fused."""
+        weights: dict[str, float] = self.manifest["vectors"]
+        return weights
 
+    @cached_property
+    def vectors(self) -> Mapping[str, F32]:
+        """Source -> (i, v) what queries are compared with."""
+        return self._named("vectors.")
 
-def vocabulary_arrays(name: str, vocabulary: Vocabulary) -> dict[str, npt.NDArray[Any]]:
-    """The arrays that `Release.vocabulary(name)` reads back."""
-    return {f"{name}.{part}": array for part, array in vocabulary.arrays().items()}
+    @cached_property
+    def queries(self) -> Mapping[str, F32]:
+        """Source -> (i, v) what histories are summed of."""
+        return {**self.vectors, **self._named("queries.")}
 
+    def fold_map(self, source: str) -> dict[str, npt.NDArray[Any]] | None:
+        """Kind of feature -> (k, v) what each adds to a new item's vector; None: not learned."""
+        kinds = ("tags", "domains", "words")
+        if f"fold.{source}.tags" not in self.arrays:
+            return None
+        return {kind: self.arrays[f"fold.{source}.{kind}"] for kind in kinds}
 
-# ── writing ──────────────────────────────────────────────────────────────────────────────
+    @property
+    def fold_tag_rows(self) -> I32:
+        """(k,) the tags of a map's rows."""
+        return self.arrays["fold.tag_rows"]
 
+    @property
+    def segments(self) -> dict[str, Any] | None:
+        """What was learned of segments; None: the release was made without."""
+        return self.manifest.get("segments")
 
-@contextlib.contextmanager
-def staged(releases: Path) -> Iterator[Path]:
-    """A folder to write a release into; removed when the block fails."""
-    releases.mkdir(parents=True, exist_ok=True)
-    folder = releases / f"{STAGING_PREFIX}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    @cached_property
+    def segment_arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The arrays of the segments: "assigned", "raw", "scale", "centroids" …"""
+        return self._named("segments.")
 
+    # ─────────────────────────────────────────────────────────────────────────────────────
 
-def write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Save arrays as `.npy`, synced."""
-    for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+    def _named(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        return {
+            key.removeprefix(prefix): array
+            for key, array in self.arrays.items()
+            if key.startswith(prefix)
+        }
 
+    def _vocabulary(self, key: str) -> Vocabulary:
+        return Vocabulary(self.arrays[f"{key}.data"], self.arrays[f"{key}.offsets"])
 
-def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest with size and SHA-256 of every file that lies in the folder."""
-    files = {}
-    for path in sorted(folder.iterdir()):
-        _sync(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    text = json.dumps({**manifest, "schema": SCHEMA_VERSION, "files": files}, indent=1)
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
-
-
-def publish(home: Home, folder: Path, fingerprint: str) -> Release:
-    """Give a sealed folder the next number and make it current; the old one stays."""
-    counters = [int(name.split("-")[0]) for name in _names(home)]
-    name = f"{max(counters, default=0) + 1:06d}-{fingerprint[:12]}"
-    folder.rename(home.releases / name)
-    _sync(home.releases)
-    release = open_release(home.releases / name)
-    _make_current(home, name)
-    return release
-
-
-def activate(home: Home, name: str) -> Release:
-    """Serve another release that lies in the home: a rollback, or forward again."""
-    release = open_release(home.releases / known(home, name))
-    _make_current(home, release.name)
-    return release
-
-
-def prune(home: Home, keep: int) -> list[str]:
-    """Remove all but the newest `keep` releases and the current one; what was removed."""
-    collect_leftovers(home)
-    served = current(home)
-    gone = [name for name in sorted(_names(home))[: -keep or None] if name != served]
-    for name in gone:
-        shutil.rmtree(home.releases / name)
-    return gone
-
-
-def collect_leftovers(home: Home) -> list[str]:
-    """Remove what killed refreshes left behind; a refresh that still runs is left alone."""
-    gone = []
-    for path in home.releases.glob(f"{STAGING_PREFIX}*"):
-        pid = path.name.removeprefix(STAGING_PREFIX)
-        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-            gone.append(path.name)
-    return gone
-
-
-# ── reading ──────────────────────────────────────────────────────────────────────────────
-
-
-def current(home: Home) -> str | None:
-    """The name of the release that is served, or None before the first refresh."""
-    try:
-        return (home.releases / CURRENT).read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
-        return None
-
-
-def known(home: Home, name: str) -> str:
-    """The full name of a release given by name or number; `NotFound` lists what is there."""
-    names = _names(home)
-    for candidate in names:
-        number = candidate.split("-")[0]
-        if name == candidate or (name.isdigit() and int(name) == int(number)):
-            return candidate
-    there = ", ".join(sorted(names)) or "none yet; run `nichegraph refresh`"
-    raise NotFound(f"there is no release {name!r}; there are: {there}")
-
-
-def list_releases(home: Home) -> list[dict[str, Any]]:
-    """One manifest per release, oldest first, with `name` and `current`; unreadable ones say so."""
-    served = current(home)
-    rows = []
-    for name in sorted(_names(home)):
-        try:
-            manifest = _manifest(home.releases / name)
-        except ReleaseError as error:
-            manifest = {"damaged": str(error)}
-        rows.append({"name": name, "current": name == served, **manifest})
-    return rows
-
-
-def open_release(folder: Path, *, verify: bool = True) -> Release:
-    """Open a release; `ReleaseError` when a file is missing, cut, altered or of a newer version."""
-    manifest = _manifest(folder)
-    arrays = {}
-    for name, facts in manifest["files"].items():
-        path = folder / name
-        try:
-            size = path.stat().st_size
-            if size != facts["bytes"] or (verify and _sha256(path) != facts["sha256"]):
-                raise ReleaseError(
-                    f"release {folder.name} is damaged: {name} is not as it was written; "
-                    "go back with `nichegraph releases rollback` or refresh again"
-                )
-            if name.endswith(".npy"):
-                # A plain view of the map: `np.memmap` itself is slow to take parts of.
-                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r").view(np.ndarray)
-        except (OSError, ValueError) as error:
-            raise ReleaseError(
-                f"release {folder.name} cannot be read: {name}: {error}; "
-                "go back with `nichegraph releases rollback` or refresh again"
-            ) from error
-    return Release(folder, manifest, arrays)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        schema, files = manifest["schema"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(
-            f"release {folder.name} has no readable {MANIFEST}; refresh again"
-        ) from error
-    if schema != SCHEMA_VERSION or not isinstance(files, dict):
-        raise ReleaseError(
-            f"release {folder.name} has schema {schema}, this version reads {SCHEMA_VERSION}; "
-            "refresh again with this version"
-        )
-    return manifest
-
-
-def _names(home: Home) -> list[str]:
-    if not home.releases.is_dir():
-        return []
-    return [path.name for path in home.releases.iterdir() if path.name[:6].isdigit()]
-
-
-def _make_current(home: Home, name: str) -> None:
-    aside = home.releases / f"{CURRENT}.{os.getpid()}"
-    aside.write_text(name + "\n", encoding="utf-8")
-    _sync(aside)
-    aside.replace(home.releases / CURRENT)
-    _sync(home.releases)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _rows(self, key: str, columns: Vocabulary) -> Rows:
+        indptr, indices = self.arrays[f"{key}.indptr"], self.arrays[f"{key}.indices"]
+        return Rows(indptr, indices, len(columns), self.arrays.get(f"{key}.values"))

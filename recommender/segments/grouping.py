@@ -253,16 +253,16 @@ def _kept_names(
     """
     from scipy.optimize import linear_sum_assignment  # a second that no worker need wait
 
-    said = last.manifest.get("segments") if last is not None else None
+    said = last.segments if last is not None else None
     if last is None or said is None or said["method"] == "none":
         return {}
     old_names, groups = said["features"], dict(zip(wanted.names, wanted.groups, strict=True))
     shared = [name for name in wanted.names if name in old_names and groups[name] != "vectors"]
     here = [wanted.names.index(name) for name in shared]
     there = [old_names.index(name) for name in shared]
-    before = Scale.read(last.arrays["segments.scale"])
+    before = Scale.read(last.segment_arrays["scale"])
     weighted = np.where(before.weight > 0, before.weight, np.inf)
-    raw = last.arrays["segments.centroids"] / weighted * before.spread + before.mean
+    raw = last.segment_arrays["centroids"] / weighted * before.spread + before.mean
     old = ((raw[:, there] - scale.mean[here]) / scale.spread[here]) * scale.weight[here]
     new = centroids[:, here]
     distances = np.linalg.norm(new[:, None] - old[None], axis=2)  # (k, k before)
@@ -308,12 +308,12 @@ def _new(users: int, minimum: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Behaviour:
     """A subject as segments see it; `user_row` is -1 for who is not in the release."""
 
     user_row: int
-    items: Sequence[int]  # rows of everything in the history, session included
-    weights: Sequence[float]
+    items: Sequence[int] | npt.NDArray[np.int32]  # everything in the history, session included
+    weights: Sequence[float] | npt.NDArray[np.float32]
 
 
 class Segments:
@@ -323,46 +323,41 @@ class Segments:
         """Hold a release, which may have been made without segments, and rules beside it."""
         self._release = release
         self.rules = tuple(rules)
-        said = release.manifest.get("segments")
+        said = release.segments
         self.names: tuple[str, ...] = tuple(said["names"]) if said else (EVERYONE,)
         self._learned = said is not None
         if said is None:
             return
-        arrays = release.arrays
-        self._assigned = arrays["segments.assigned"]
-        self._raw = arrays["segments.raw"]
-        self._scale = Scale.read(arrays["segments.scale"])
-        self._centroids = np.asarray(arrays["segments.centroids"])
+        self._assigned = release.segment_arrays["assigned"]
+        self._raw = release.segment_arrays["raw"]
+        self._scale = Scale.read(release.segment_arrays["scale"])
+        self._centroids = np.asarray(release.segment_arrays["centroids"])
         vectors = said["groups"].count("vectors")
         self._layout = Layout(
             tuple(said["domains"]),
             tuple(said["domain_names"]),
-            tuple(release.manifest["event_kinds"]),
+            tuple(release.event_kinds),
             vectors,
         )
         self._moment, self._minimum = int(said["moment"]), int(said["minimum_events"])
         self._catalogue = Catalogue(
-            release.matrix("item_domains"),
-            release.matrix("item_tags"),
-            arrays["rarity"],
-            arrays["vectors.spectral"][:, :vectors],
+            release.item_domains.matrix,
+            release.item_tags.matrix,
+            release.rarity,
+            release.vectors["spectral"][:, :vectors],
         )
 
-    def of(self, asked: Asked, now: int) -> tuple[str, ...]:
+    def of(self, asked: Behaviour, now: int) -> tuple[str, ...]:
         """Every segment of a subject: those of rules in their order, then the learned one."""
         found = [name for name, rule in self.rules if self._holds(rule, asked, now)]
         return (*found, self.learned(asked))
 
-    def learned(self, asked: Asked) -> str:
+    def learned(self, asked: Behaviour) -> str:
         """The learned segment; a known user whose history grew by `CHANGED` is assigned again."""
         if not self._learned:
             return EVERYONE
         row = asked.user_row
-        known = (
-            int(np.diff(self._release.arrays["histories.indptr"][row : row + 2])[0])
-            if (row >= 0)
-            else 0
-        )
+        known = len(self._release.histories.of(row)) if row >= 0 else 0
         if row >= 0 and len(asked.items) < max(known + self._minimum, known * (1 + CHANGED)):
             return self.name(int(self._assigned[row]))
         if len(asked.items) < self._minimum:
@@ -383,7 +378,7 @@ class Segments:
 
     def chance(self, name: str, user_row: int) -> float | None:
         """The chance that a user "moves" to another segment or "returns"; None: not foretold."""
-        chances = self._release.arrays.get(f"segments.{name}")
+        chances = self._release.segment_arrays.get(name)
         if chances is None or user_row < 0 or np.isnan(chances[user_row]):
             return None
         return round(float(chances[user_row]), 4)
@@ -398,7 +393,7 @@ class Segments:
         """The segment at a place of `names`; -1 is "new"."""
         return self.names[place] if place >= 0 else NEW
 
-    def _history(self, asked: Asked) -> History:
+    def _history(self, asked: Behaviour) -> History:
         shape = (1, len(self._release.items))
         count = len(asked.items)
         chosen = csr_array(
@@ -414,28 +409,28 @@ class Segments:
             np.full(count, NO_TIME, np.int64),
         )
 
-    def _holds(self, rule: Rule, asked: Asked, now: int) -> bool:
+    def _holds(self, rule: Rule, asked: Behaviour, now: int) -> bool:
         def measure(name: str, argument: str) -> F64:
             return np.array([self.measured(name, argument, asked, now)])
 
         return bool(rule.holds(measure)[0])
 
-    def measured(self, name: str, argument: str, asked: Asked, now: int) -> float:
+    def measured(self, name: str, argument: str, asked: Behaviour, now: int) -> float:
         """What a rule asks of a subject; NaN where it is not known."""
         if name == "items":
             return float(len(asked.items))
         if name in ("domain share", "tag share"):
             return self._share(name, argument, asked)
         if name == "novelty":
-            rarity = self._release.arrays["rarity"]
-            return float(rarity[list(asked.items)].mean()) if asked.items else np.nan
+            rarity = self._release.rarity
+            return float(rarity[list(asked.items)].mean()) if len(asked.items) else np.nan
         if name == "domains":
-            mix = self._mix("item_domains", asked)
+            mix = self._mix(asked)
             return float(np.count_nonzero(mix > 0)) if not np.isnan(mix).all() else np.nan
         if not self._learned or asked.user_row < 0:
             return np.nan
         if name in ("last seen", "first seen"):
-            at = int(self._release.arrays[f"segments.{name.replace(' ', '_')}"][asked.user_row])
+            at = int(self._release.segment_arrays[name.replace(" ", "_")][asked.user_row])
             return (now - at) / DAY if at != NO_TIME else np.nan
         return self._remembered(name, argument, asked.user_row)
 
@@ -448,21 +443,21 @@ class Segments:
         value = float(self._raw[row, self._layout.names.index(wanted)])
         return round(float(np.expm1(value)), 3) if name == "events" else value
 
-    def _share(self, name: str, argument: str, asked: Asked) -> float:
+    def _share(self, name: str, argument: str, asked: Behaviour) -> float:
         if name == "domain share":
-            mix, row = self._mix("item_domains", asked), self._release.domains.row(argument)
+            mix, row = self._mix(asked), self._release.domains.row(argument)
             return float(mix[row]) if row >= 0 else np.nan
-        arrays = self._release.arrays
-        row = self._release.vocabulary("tag_names").row(argument)
-        if row < 0 or not asked.items:
+        row = self._release.tag_names.row(argument)
+        if row < 0 or len(asked.items) == 0:
             return np.nan
-        columns = np.flatnonzero(arrays["tag_name_rows"] == row)
-        tags = self._release.matrix("item_tags")[list(asked.items)]
+        columns = np.flatnonzero(self._release.tag_name_rows == row)
+        tags = self._release.item_tags.matrix[list(asked.items)]
         weights = np.array(asked.weights, np.float64)
         carried = np.isin(tags.indices, columns)
         who = np.repeat(np.arange(len(asked.items)), np.diff(tags.indptr))[carried]
         return float(weights[np.unique(who)].sum() / weights.sum())
 
-    def _mix(self, matrix: str, asked: Asked) -> F64:
-        mix: F64 = shares(self._history(asked).user_items, self._release.matrix(matrix))[0]
+    def _mix(self, asked: Behaviour) -> F64:
+        domains = self._release.item_domains.matrix
+        mix: F64 = shares(self._history(asked).user_items, domains)[0]
         return mix

@@ -20,7 +20,7 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
     The same release and seed give the same picture. `InputError` when the release has no learned
     segments, the ending is none of .svg and .png, or matplotlib or scikit-learn is missing.
     """
-    said = release.manifest.get("segments")
+    said = release.segments
     if said is None or said["method"] == "none":
         note = (said or {}).get("note") or "it was made without"
         raise InputError(f"release {release.name} has no learned segments to draw: {note}")
@@ -29,12 +29,12 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
         from recommender.segments.clusters import tsne
     except ImportError as error:
         raise InputError("t-SNE needs scikit-learn: install nichegraph[segments]") from error
-    scale = Scale.read(release.arrays["segments.scale"])
-    assigned = np.asarray(release.arrays["segments.assigned"])
+    scale = Scale.read(release.segment_arrays["scale"])
+    assigned = np.asarray(release.segment_arrays["assigned"])
     grouped = np.flatnonzero(assigned >= 0)
     rng = np.random.default_rng(seed)
     shown = np.sort(rng.permutation(grouped)[:MOST_USERS])
-    points = scale(release.arrays["segments.raw"][shown].astype(np.float64))
+    points = scale(release.segment_arrays["raw"][shown].astype(np.float64))
     figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     for axis, title, places in (
         (axes[0], "PCA", pca(points)),
@@ -65,7 +65,7 @@ def curves(release: Release, segment: str | None = None) -> dict[str, Any]:
 
     `InputError` when there are none, or not of this segment.
     """
-    said: Mapping[str, Any] = (release.manifest.get("segments") or {}).get("profiles") or {}
+    said: Mapping[str, Any] = (release.segments or {}).get("profiles") or {}
     if not said:
         raise InputError(
             f"release {release.name} has learned no profiles: refresh with the default preset "

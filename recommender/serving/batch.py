@@ -28,8 +28,7 @@ def all_lists(
         now: seconds since 1970, for freshness, and the times of rules.
         threads: blocks ranked side by side; at most twice as many are held at once.
     """
-    gone = recommender.release.users.rows(sorted(recommender.erased))
-    rows = np.setdiff1d(np.arange(len(recommender.release.users)), gone)
+    rows = np.flatnonzero(~recommender.overlay.gone)
     ruled = bool(recommender.rulebook.rules or recommender.segments.rules)
 
     def ranked(block: I64) -> tuple[I64, Ranking]:

@@ -10,25 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.errors import InputError, NotFound
-from recommender.ranking.candidates import F32, I64
-from recommender.ranking.filters import Filters
-from recommender.ranking.request import Filter
+from graph.model import NO_ROW
+from recommender.overlay.overlay import Overlay
+from recommender.ranking.candidates import F32, I64, Flags
 from recommender.releases.release import Release
 
 FEWEST = 20  # users behind everything that is told
 CIRCLE = 200  # nearest users that are looked at
-SPECTRAL = "vectors.spectral"
+SPECTRAL = "spectral"
 
 
 class Circles:
     """Finds the users like one in a release."""
 
-    def __init__(self, release: Release, filters: Filters) -> None:
+    def __init__(self, release: Release) -> None:
         """Hold the release; the vectors of the users are made when first asked for."""
         self._release = release
-        self._filters = filters
 
-    def of(self, user: str, erased: frozenset[str]) -> I64:
+    def of(self, user: str, overlay: Overlay) -> I64:
         """Rows of the up to `CIRCLE` users most like one, the nearest first.
 
         Raises:
@@ -36,13 +35,12 @@ class Circles:
             InputError: fewer than `FEWEST` other users have a history.
         """
         release = self._release
-        row = release.users.row(user)
-        if row < 0 or user in erased:
+        row = overlay.user_row(user)
+        if row == NO_ROW:
             raise NotFound(f"there is no user {user!r} in release {release.name}")
-        gone = release.users.rows(sorted(erased))
         likeness = self._vectors @ self._vectors[row]  # (u, d) @ (d,) -> (u,)
         likeness[self._silent] = -np.inf
-        likeness[gone[gone >= 0]] = -np.inf
+        likeness[overlay.gone] = -np.inf
         likeness[row] = -np.inf
         order = np.argsort(-likeness, kind="stable")[:CIRCLE]
         circle = order[np.isfinite(likeness[order])]
@@ -53,18 +51,18 @@ class Circles:
             )
         return circle
 
-    def shared(self, circle: I64) -> I64:
-        """(i,) how many of a circle chose each item; 0 where fewer than `FEWEST`, or hidden."""
-        chosen = self._release.matrix("histories")[circle]
+    def shared(self, circle: I64, allowed: Flags) -> I64:
+        """(i,) how many of a circle chose each item; 0 where fewer than `FEWEST`, or forbidden."""
+        chosen = self._release.histories.matrix[circle]
         counts = np.bincount(chosen.indices, minlength=len(self._release.items))
-        counts[(counts < FEWEST) | ~self._filters.mask(Filter())] = 0
+        counts[(counts < FEWEST) | ~allowed] = 0
         return counts
 
     @cached_property
     def _vectors(self) -> F32:
         """(u, d) of length 1, or 0 for users without a history."""
-        histories = self._release.matrix("histories")
-        vectors = np.asarray(histories @ self._release.arrays[SPECTRAL], np.float32)
+        histories = self._release.histories.matrix
+        vectors = np.asarray(histories @ self._release.vectors[SPECTRAL], np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         result: F32 = vectors / np.where(norms > 0, norms, 1)
         return result

@@ -18,8 +18,9 @@ from recommender.ranking.candidates import F32, I32
 from recommender.ranking.request import Reason
 from recommender.ranking.sources import IN_DOMAIN
 from recommender.releases.release import Release
+from recommender.releases.rows import Rows
 from recommender.serving.rules import PINNED, SPONSORED
-from recommender.serving.subjects import ASKED, SHARED, Subject, history
+from recommender.serving.subjects import ASKED, SHARED, Subject
 
 MOST_REASONS = 3
 FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
@@ -61,11 +62,11 @@ def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Rea
     for tag in one.tags:
         if tag in carried:
             return (_asked_for(release, item, tag),)
-    if source in release.manifest["vectors"] and one.items:
+    if source in release.sources and len(one.items):
         pulled = _near(release, one, item, source)
         if pulled:
             return pulled
-    for near in one.items:
+    for near in one.items.tolist():
         shared = shared_tag(release, near, item)
         if shared is not None:
             return (_like_history(release, near, item, *shared),)
@@ -75,8 +76,8 @@ def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Rea
 
 def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
     """(h,) what each history item adds to the item's score in the table; they sum to it."""
-    hits = release.arrays["table.neighbours"][rows] == item  # (h, k)
-    strengths = np.where(hits, release.arrays["table.scores"][rows], 0)
+    hits = release.table.neighbours[rows] == item  # (h, k)
+    strengths = np.where(hits, release.table.scores[rows], 0)
     result: F32 = strengths.sum(axis=1) * weights
     return result
 
@@ -99,7 +100,7 @@ def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
 
 
 def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
-    shares = contributions(release, item, *history(one))
+    shares = contributions(release, item, one.items, one.weights)
     total = float(np.maximum(shares, 0).sum())
     if total <= 0:
         return ()
@@ -107,12 +108,11 @@ def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ..
     shown: dict[int, Reason] = {}
     end = _item(release, item)
     for at in strongest.tolist():
-        if shares[at] > 0 and one.items[at] not in shown:
+        near = int(one.items[at])
+        if shares[at] > 0 and near not in shown:
             share = round(float(shares[at]) / total, 4)
             who = "one of you" if one.request.household or one.request.mix else "you"
-            shown[one.items[at]] = _through(
-                release, one.items[at], item, end, one.kinds[at], share, who
-            )
+            shown[near] = _through(release, near, item, end, one.kinds[at], share, who)
     return tuple(shown.values())
 
 
@@ -120,7 +120,7 @@ def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tu
     """What pulls a new item to this one: its vector is a sum, so the shares are exact."""
     if one.placed is None or source not in one.placed.parts:
         return ()
-    pulls = one.placed.parts[source] @ release.arrays[f"vectors.{source}"][item]  # (k, d) @ (d,)
+    pulls = one.placed.parts[source] @ release.vectors[source][item]  # (k, d) @ (d,)
     total = float(np.maximum(pulls, 0).sum())
     told = []
     for at in np.argsort(-pulls, kind="stable")[:MOST_REASONS].tolist():
@@ -206,18 +206,16 @@ def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reaso
     None for an item without a single edge: what its vector holds is noise.
     """
     if not (
-        len(_choosers(release, item)) or len(tag_rows(release, item)) or _related(release, item)
+        len(release.item_users.of(item)) or len(tag_rows(release, item)) or _related(release, item)
     ):
         return ()
-    vectors = release.arrays[f"vectors.{source}"]
-    queries = release.arrays.get(f"queries.{source}", vectors)
-    rows, weights = history(one)
-    pull = (queries[rows] @ vectors[item]) * weights  # (h, d) @ (d,) -> (h,)
+    target = release.vectors[source][item]
+    pull = (release.queries[source][one.items] @ target) * one.weights  # (h, d) @ (d,) -> (h,)
     best = int(pull.argmax())
     if pull[best] <= 0:
         return ()
     share = float(pull[best]) / float(np.maximum(pull, 0).sum())
-    near = int(rows[best])
+    near = int(one.items[best])
     text = f"lies near “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
     return (Reason(text, path, round(share, 4), release.items.id(near), "vectors"),)
@@ -225,7 +223,7 @@ def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reaso
 
 def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
     """For an item that fills a list because people chose it; none where nobody did."""
-    if len(_choosers(release, item)) == 0:
+    if len(release.item_users.of(item)) == 0:
         return ()
     where = f"popular in {domain}" if domain else "popular with everyone"
     return (Reason(where, (_item(release, item),), 1.0, None, "popular"),)
@@ -250,34 +248,26 @@ def _edge(who: str, relationship: str, text: str) -> dict[str, str]:
 
 def _relation(release: Release, one: int, other: int) -> str | None:
     """The kind of the first relation between two items, in either direction."""
-    indptr, indices = (release.arrays[f"relations.{part}"] for part in ("indptr", "indices"))
     for source, target in ((one, other), (other, one)):
-        start, stop = indptr[source : source + 2]
-        found = np.flatnonzero(indices[start:stop] == target)
-        if len(found):
-            kind = int(release.arrays["relations.kinds"][start + found[0]])
-            return str(release.manifest["relation_kinds"][kind])
+        at = np.flatnonzero(release.relations.of(source) == target)
+        if len(at):
+            return release.relation_kind(release.relations.span(source).start + int(at[0]))
     return None
 
 
 def _related(release: Release, item: int) -> bool:
     """Whether a relation starts or ends at an item."""
-    start, stop = release.arrays["relations.indptr"][item : item + 2]
-    return bool(stop > start or (release.arrays["relations.indices"] == item).any())
+    relations = release.relations
+    return bool(len(relations.of(item)) or (relations.indices == item).any())
 
 
 def _people(release: Release, one: int, other: int) -> int:
     """How many people chose both items."""
-    mine, theirs = sorted((_choosers(release, row) for row in (one, other)), key=len)
+    mine, theirs = sorted((release.item_users.of(row) for row in (one, other)), key=len)
     if len(mine) == 0:
         return 0
     at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
     return int(np.count_nonzero(theirs[at] == mine))
-
-
-def _choosers(release: Release, item: int) -> Any:
-    start, stop = release.arrays["item_users.indptr"][item : item + 2]
-    return release.arrays["item_users.indices"][start:stop]
 
 
 def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None:
@@ -287,7 +277,7 @@ def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None
     )
     if len(both) == 0:
         return None
-    indptr = release.arrays["tag_items.indptr"]
+    indptr = release.tag_items.indptr
     given = _tags_given(release, one)[here] & _tags_given(release, other)[there]
     best = np.lexsort((indptr[both + 1] - indptr[both], ~given))[0]
     name = tag_parts(release.tags.id(int(both[best])))[1]
@@ -296,21 +286,16 @@ def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None
 
 def tag_rows(release: Release, item: int) -> Any:
     """Rows of an item's tags, i32."""
-    indptr = release.arrays["item_tags.indptr"]
-    return np.asarray(release.arrays["item_tags.indices"][indptr[item] : indptr[item + 1]])
+    return np.asarray(release.item_tags.of(item))
 
 
 def _tags_given(release: Release, item: int) -> Any:
-    indptr = release.arrays["item_tags.indptr"]
-    return np.asarray(release.arrays["item_tags.given"][indptr[item] : indptr[item + 1]])
+    return np.asarray(release.tags_given[release.item_tags.span(item)])
 
 
 def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
     """Names of the tags that say most of an item, the heaviest first."""
-    indptr = release.arrays["item_tags.indptr"]
-    own = slice(indptr[item], indptr[item + 1])
-    order = np.argsort(-release.arrays["item_tags.values"][own], kind="stable")[:most]
-    rows = release.arrays["item_tags.indices"][own][order]
+    rows = _heaviest(release.item_tags, item)[:most]
     return tuple(tag_parts(name)[1] for name in release.tags.ids(rows))
 
 
@@ -322,10 +307,14 @@ def card_tags(release: Release, item: int) -> tuple[str, ...]:
 
 def domains_of(release: Release, item: int) -> tuple[str, ...]:
     """Names of an item's domains, strongest first."""
-    indptr = release.arrays["item_domains.indptr"]
-    own = slice(indptr[item], indptr[item + 1])
-    order = np.argsort(-release.arrays["item_domains.values"][own], kind="stable")
-    return tuple(release.domains.ids(release.arrays["item_domains.indices"][own][order]))
+    return tuple(release.domains.ids(_heaviest(release.item_domains, item)))
+
+
+def _heaviest(rows: Rows, item: int) -> I32:
+    """The entries of a row, the heaviest first."""
+    own = rows.span(item)
+    values = np.zeros(0) if rows.values is None else rows.values[own]
+    return rows.indices[own][np.argsort(-values, kind="stable")]
 
 
 def title(release: Release, item: int) -> str:

@@ -10,25 +10,26 @@ from recommender.ranking.candidates import F32, I32, Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, shown_first, voices
 from recommender.ranking.sources import ITEMS
 from recommender.releases.release import Release
+from recommender.releases.rows import Rows
 from recommender.serving.rules import Entry
-from recommender.serving.subjects import Subject, history
+from recommender.serving.subjects import Subject
 
 MOST_WORDS = 2  # in a label
 CARRIED = 0.3  # share of an interest's weight that carries a word which stands for it …
 MORE = 0.2  # … and by how much that is more than in any other interest
 
 
-def find_interests(release: Release, one: Subject) -> None:
-    """Tell the subject its interests, if its history falls into several."""
-    labels = interests_of(release.arrays["likeness"], _alone(one))
-    one.interests = labels.tolist() if labels.any() else []
+def found_interests(release: Release, one: Subject) -> I32 | None:
+    """(h,) the interest of each history entry, if the history falls into several."""
+    labels = interests_of(release.likeness, _alone(one))
+    return labels if labels.any() else None
 
 
 def in_proportion(release: Release, one: Subject, entries: Sequence[Entry]) -> list[Entry]:
     """The entries, labelled; in the first n each interest has its share of the places."""
-    if not one.interests:
+    if one.interests is None:
         return list(entries)
-    shares = shares_of_interests(np.array(one.interests), history(one)[1])
+    shares = shares_of_interests(one.interests, one.weights)
     labels = _closest(release, one, entries)
     names = interest_names(release, one)
     order = shown_first(labels, shares, one.request.n).tolist()
@@ -41,11 +42,13 @@ def in_proportion(release: Release, one: Subject, entries: Sequence[Entry]) -> l
 
 def interest_names(release: Release, one: Subject) -> list[str]:
     """What each interest is about: the domains and tags that mark it, else its strongest titles."""
-    (rows, weights), labels = history(one), np.array(one.interests, np.int32)
-    weights = np.maximum(weights, 0)
+    rows, weights, labels = one.items, np.maximum(one.weights, 0), _labels(one)
     marks: list[dict[str, float]] = [{} for _ in range(labels.max() + 1)]
-    for matrix, names in (("item_domains", release.domains), ("item_tags", release.tags)):
-        columns, shares = _carried(release, matrix, rows, weights, labels)
+    for carried, names in (
+        (release.item_domains, release.domains),
+        (release.item_tags, release.tags),
+    ):
+        columns, shares = _carried(carried, rows, weights, labels)
         for label, words in enumerate(marks):
             more = shares[label] - np.delete(shares, label, axis=0).max(axis=0)
             for at in np.flatnonzero((shares[label] >= CARRIED) & (more >= MORE)).tolist():
@@ -56,7 +59,7 @@ def interest_names(release: Release, one: Subject) -> list[str]:
     for label, words in enumerate(marks):
         best = sorted(words, key=lambda word: -words[word])[:MOST_WORDS]
         own = np.flatnonzero(labels == label)
-        strength = weights[own] * (release.arrays["likeness"][rows[own]] @ middles[label])
+        strength = weights[own] * (release.likeness[rows[own]] @ middles[label])
         first = rows[own[np.argsort(-strength, kind="stable")]].tolist()
         said.append(", ".join(best) or _titles(release, first) or f"interest {label + 1}")
     return said
@@ -65,21 +68,21 @@ def interest_names(release: Release, one: Subject) -> list[str]:
 def _closest(release: Release, one: Subject, entries: Sequence[Entry]) -> I32:
     """(c,) the interest that says most for each entry in the table, else by vectors, else -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
-    table = release.arrays["table.neighbours"], release.arrays["table.scores"]
+    table = release.table.neighbours, release.table.scores
     said = voices(*table, _alone(one), pool)  # (c, g)
     labels = said.argmax(axis=1).astype(np.int32)
-    searched = (ITEMS, *release.manifest["vectors"])
+    searched = (ITEMS, *release.sources)
     for at in np.flatnonzero(said.max(axis=1) <= 0).tolist():
-        near = _middles(release, one) @ release.arrays["likeness"][pool[at]]  # (g, d) @ (d,)
+        near = _middles(release, one) @ release.likeness[pool[at]]  # (g, d) @ (d,)
         labels[at] = near.argmax() if entries[at].source in searched else -1
     return labels
 
 
 def _middles(release: Release, one: Subject) -> F32:
     """(g, d) the direction of each interest."""
-    (rows, weights), labels = history(one), np.array(one.interests, np.int32)
-    members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(weights, 0)
-    sums = members @ release.arrays["likeness"][rows]  # (g, h) @ (h, d) -> (g, d)
+    labels = _labels(one)
+    members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(one.weights, 0)
+    sums = members @ release.likeness[one.items]  # (g, h) @ (h, d) -> (g, d)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     middles: F32 = (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
     return middles
@@ -87,20 +90,27 @@ def _middles(release: Release, one: Subject) -> F32:
 
 def _alone(one: Subject) -> Subjects:
     """A single subject as arrays, with nothing blocked and everything allowed."""
-    rows, weights = history(one)
-    ends, none = np.array([0, len(rows)]), np.array([0, 0])
-    masks = np.ones((1, 0), np.bool_)
-    labels = np.array(one.interests, np.int32) if one.interests else None
-    first, nothing = np.zeros(1, np.int32), np.zeros(0, np.int32)
-    return Subjects(ends, rows, weights, none, nothing, masks, first, labels)
+    return Subjects(
+        indptr=np.array([0, len(one.items)]),
+        items=one.items,
+        weights=one.weights,
+        blocked_indptr=np.array([0, 0]),
+        blocked=np.zeros(0, np.int32),
+        masks=np.ones((1, 0), np.bool_),
+        mask=np.zeros(1, np.int32),
+        interests=one.interests,
+    )
+
+
+def _labels(one: Subject) -> I32:
+    return np.zeros(len(one.items), np.int32) if one.interests is None else one.interests
 
 
 def _carried(
-    release: Release, matrix: str, rows: I32, weights: F32, labels: I32
+    carried: Rows, rows: I32, weights: F32, labels: I32
 ) -> tuple[npt.NDArray[np.integer], F32]:
     """The columns (c,) of what some items carry, and what share of each interest does, (g, c)."""
-    indptr, indices = release.arrays[f"{matrix}.indptr"], release.arrays[f"{matrix}.indices"]
-    spans = [indices[slice(*indptr[row : row + 2])] for row in rows.tolist()]
+    spans = [carried.of(row) for row in rows.tolist()]
     owner = np.repeat(np.arange(len(rows)), [len(span) for span in spans])
     columns, at = np.unique(np.concatenate(spans), return_inverse=True)
     sums = np.zeros((labels.max() + 1, len(columns)), np.float32)

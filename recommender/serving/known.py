@@ -5,24 +5,26 @@ from typing import Any
 import numpy as np
 
 from graph.model import NO_ROW, NO_TIME, tag_parts
+from recommender.overlay.overlay import Overlay
 from recommender.releases.release import Release
 
 
-def known_item(release: Release, item: str) -> dict[str, Any] | None:
+def known_item(overlay: Overlay, item: str) -> dict[str, Any] | None:
     """An item as `recommender.inbox.known` tells of it; None: the release does not have it.
 
     Weights of tags are not told: a release holds what was learned from them.
     """
+    release = overlay.release
     row = release.items.row(item)
     if row == NO_ROW:
         return None
     card = release.card(row)
-    created_at = int(release.arrays["created_at"][row])
+    created_at = int(release.created_at[row])
     return {
         "id": item,
         "title": card["title"] or None,
         "created_at": None if created_at == NO_TIME else created_at,
-        "hidden": bool(release.arrays["hidden"][row]),
+        "hidden": bool(overlay.hidden[row]),
         "attributes": card["attributes"] or None,
         "tags": [
             dict(zip(("category", "tag"), tag_parts(release.tags.id(tag)), strict=True))
@@ -32,21 +34,19 @@ def known_item(release: Release, item: str) -> dict[str, Any] | None:
     }
 
 
-def known_user(release: Release, user: str) -> dict[str, Any] | None:
+def known_user(overlay: Overlay, user: str) -> dict[str, Any] | None:
     """A user as `recommender.inbox.known` tells of them; None: the release does not know them."""
-    return None if release.users.row(user) == NO_ROW else {"id": user}
+    return None if overlay.user_row(user) == NO_ROW else {"id": user}
 
 
 def _tags(release: Release, row: int) -> list[int]:
-    start, end = release.arrays["item_tags.indptr"][row : row + 2]
-    given = release.arrays["item_tags.given"][start:end]
-    tags: list[int] = np.sort(release.arrays["item_tags.indices"][start:end][given]).tolist()
+    given = release.tags_given[release.item_tags.span(row)]
+    tags: list[int] = np.sort(release.item_tags.of(row)[given]).tolist()
     return tags
 
 
 def _domains(release: Release, row: int) -> list[int]:
     if release.manifest["domains_from"] != "given":
         return []
-    start, end = release.arrays["item_domains.indptr"][row : row + 2]
-    domains: list[int] = np.sort(release.arrays["item_domains.indices"][start:end]).tolist()
+    domains: list[int] = np.sort(release.item_domains.of(row)).tolist()
     return domains

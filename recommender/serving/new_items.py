@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from embeddings.vectors.fold_in import RELATED, fold_in_item
 from embeddings.vectors.inductive import InductiveMap
-from graph.errors import ReleaseError
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.ranking.candidates import F32
@@ -60,16 +59,7 @@ class NewItems:
         self._filters = filters
 
     def place(self, item: NewItem) -> Placed:
-        """Fold an item in; what is not known is left out and told of in `notes`.
-
-        Raises:
-            ReleaseError: the release was made by a version that learned no map.
-        """
-        if not self._maps:
-            raise ReleaseError(
-                f"release {self._release.name} cannot place new items, as it was made by an "
-                "older version; run `nichegraph refresh`"
-            )
+        """Fold an item in; what is not known is left out and told of in `notes`."""
         placed = Placed()
         features = {
             "tags": self._tags(item.tags, placed),
@@ -81,7 +71,7 @@ class NewItems:
             known = {
                 kind: (rows, np.ones(len(rows), np.float32)) for kind, rows in features.items()
             }
-            near = self._release.arrays[f"vectors.{source}"][placed.related]
+            near = self._release.vectors[source][placed.related]
             folded = fold_in_item(learned, known, near)
             placed.parts[source] = np.concatenate([folded[k] for k in (*known, RELATED)])
         placed.source = next((s for s in self._maps if placed.vector(s).any()), None)
@@ -89,15 +79,11 @@ class NewItems:
 
     @cached_property
     def _maps(self) -> dict[str, InductiveMap]:
-        arrays, kinds = self._release.arrays, ("tags", "domains", "words")
-        return {
-            source: InductiveMap({kind: arrays[f"fold.{source}.{kind}"] for kind in kinds})
-            for source in PLACING
-            if f"fold.{source}.tags" in arrays
-        }
+        learned = {source: self._release.fold_map(source) for source in PLACING}
+        return {source: InductiveMap(one) for source, one in learned.items() if one is not None}
 
     def _tags(self, names: Sequence[str], placed: Placed) -> Rows:
-        learned = self._release.arrays["fold.tag_rows"]
+        learned = self._release.fold_tag_rows
         unknown, rare, rows = [], [], []
         for name in dict.fromkeys(names):
             found = self._filters.tag_rows(name)
@@ -122,7 +108,7 @@ class NewItems:
 
     def _words(self, title: str, placed: Placed) -> Rows:
         words = words_of(title)
-        known = _known(self._release.vocabulary("fold.words"), words)
+        known = _known(self._release.title_words, words)
         placed.names += [("words", word) for word in known]
         unknown = [word for word in words if word not in known]
         _tell(placed, "nothing was learned of the title words", unknown)

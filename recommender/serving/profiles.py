@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recommender.ranking.request import DEFAULT, NEUTRAL
-from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
+from recommender.ranking.rerank import DEFAULT_PROFILE, LONG_TAIL, NEUTRAL_PROFILE, Profile
 from recommender.releases.release import Release
 
 F64 = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ class Profiles:
 
     def __init__(self, release: Release, edited: Mapping[str, Profile] | None = None) -> None:
         """Read what was learned; `edited` stands over it."""
-        said = (release.manifest.get("segments") or {}).get("profiles", {})
+        said = (release.segments or {}).get("profiles", {})
         self.named = {NEUTRAL: NEUTRAL_PROFILE, DEFAULT: DEFAULT_PROFILE}
         self._curves: dict[str, tuple[F64, F64]] = {DEFAULT: _path(PLAIN_CURVE)}
         for name, learned in said.items():
@@ -67,7 +67,7 @@ def _path(profiles: Sequence[Profile], shares: Sequence[float] | None = None) ->
     Weights of the long tail grow along it, so that more asked for is never less given.
     """
     weights = np.array([profile.weights() for profile in profiles], np.float64)
-    weights[:, 2] = np.maximum.accumulate(weights[:, 2])
+    weights[:, LONG_TAIL] = np.maximum.accumulate(weights[:, LONG_TAIL])
     at = np.linspace(0, 1, len(profiles)) if shares is None else np.asarray(shares, np.float64)
     span = at[-1] - at[0]
     return ((at - at[0]) / span if span > 0 else np.linspace(0, 1, len(at))), weights

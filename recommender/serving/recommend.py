@@ -1,6 +1,6 @@
 """Who should see what: `Recommender.recommend()` is the only way to a ranked list.
 
-requests ─▶ subjects ─▶ ranked ─▶ arranged by editorial rules ─▶ explained ─▶ answers
+requests ─▶ read ─▶ ranked ─▶ arranged by editorial rules ─▶ explained ─▶ answers
 
 An HTTP request is a batch of one; evaluation and jobs are large batches over the same code.
 `subjects` reads the requests, `ranker` ranks, `rules`
@@ -16,88 +16,145 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.errors import InputError, NotFound
-from graph.model import NO_TIME
+from graph.model import NO_ROW, NO_TIME
+from recommender.overlay.overlay import Overlay
 from recommender.ranking.candidates import F32, I32, Ranking
-from recommender.ranking.contexts import features, fitted, session_share
+from recommender.ranking.contexts import Context, features, fitted, session_share
 from recommender.ranking.filters import Filters
 from recommender.ranking.pages import item_sums, next_cursor, rotation, shown_before, variety
-from recommender.ranking.ranker import Adjust, Lists, Ranker, pool_size
-from recommender.ranking.request import NEUTRAL, Answer, Filter, Recommended, Request
-from recommender.ranking.rerank import WEIGHTS, Profile
+from recommender.ranking.ranker import Adjust, Defect, Lists, Order, Ranker, pool_size, refuse
+from recommender.ranking.request import NEUTRAL, Answer, Filter, Reason, Recommended, Request
+from recommender.ranking.rerank import Profile
 from recommender.ranking.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources
 from recommender.releases.release import Release
-from recommender.segments.grouping import Asked, Segments
+from recommender.segments.grouping import Behaviour, Segments
 from recommender.segments.settings import SegmentSettings
 from recommender.serving import explain
 from recommender.serving.circles import Circles
 from recommender.serving.households import fair_order, relevance
-from recommender.serving.interest_words import find_interests, in_proportion
+from recommender.serving.interest_words import found_interests, in_proportion
 from recommender.serving.profiles import SEGMENTS, Profiles
 from recommender.serving.rules import LABELS, Entry, Rule, Rulebook
 from recommender.serving.subjects import Subject, SubjectReader
 
 MOST_ITEMS = 1000  # in one list
 LATEST = "latest"
+ARRANGING = ("limit", *LABELS)  # rules that choose from more than is shown
 BLOCK = 256  # requests ranked in one go
 MASK_CELLS = 64_000_000  # filters × items held at once
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A subject with what holds for it."""
+class Plan:
+    """A subject, and how its list is made."""
 
     subject: Subject
-    rules: tuple[Rule, ...]
-    adjust: Adjust | None
+    rules: tuple[Rule, ...]  # in force
+    profile: str  # name of the profile
+    order: Order  # what the ranker is told
 
     @property
     def arranged(self) -> bool:
         """Whether rules arrange the list, and so need more to choose from than is shown."""
-        return any(rule.do in ("limit", *LABELS) for rule in self.rules)
+        return any(rule.do in ARRANGING for rule in self.rules)
 
-    @property
-    def whole(self) -> bool:
-        """Whether the list is chosen from the whole pool, and not its beginning."""
-        return self.arranged or bool(self.subject.request.household or self.subject.interests)
+    def without(self, none_of: tuple[Filter, ...]) -> "Plan":
+        """The same under a filter that forbids just this beside what it asks for."""
+        wanted = replace(self.subject.filter, none_of=none_of)
+        return replace(self, subject=replace(self.subject, filter=wanted))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is made of a release once, and shared by every recommender over it."""
+
+    sources: Sources
+    fused: Mapping[str, float]  # the sources of every list, and their weights
+    ranker: Ranker
+    circles: Circles
+    defect: Defect
+
+    @classmethod
+    def of(cls, release: Release, threads: int, defect: Defect) -> "Opened":
+        """Open the indexes; nothing is searched."""
+        sources = Sources(release, threads)
+        fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
+        ranker = Ranker(release, sources, fused, defect)
+        return cls(sources, fused, ranker, Circles(release), defect)
 
 
 class Recommender:
-    """Answers requests from one release; threads may share it."""
+    """What serves at one moment: a release, what holds over it, an editor's words on both.
+
+    Nothing of it changes: `following` gives the one that comes after. Threads may share it.
+    """
 
     def __init__(
         self,
         release: Release,
-        erased: frozenset[str] = frozenset(),
+        overlay: Overlay | None = None,
         *,
-        threads: int = 1,
+        settings: SegmentSettings | None = None,
         rules: Sequence[Rule] = (),
+        threads: int = 1,
+        defect: Defect = refuse,
+        last: "Recommender | None" = None,
     ) -> None:
-        """Serve a release; `erased` users are treated as unknown, editorial `rules` hold."""
-        self.release = release
-        self.erased = erased
-        self.filters = Filters(release)
-        self.rulebook = Rulebook(rules, release, self.filters)
-        self._sources = Sources(release, threads)
-        self._fused = {
-            ITEMS: 1.0,
-            **{name: w for name, w in release.manifest["vectors"].items() if w > 0},
-        }
-        self.circles = Circles(release, self.filters)
-        self._reader = SubjectReader(release, self.filters, self.circles)
-        self._ranker = Ranker(release, self._sources, self._fused)
-        self.use(SegmentSettings())
+        """Serve a release.
 
-    def use(self, settings: SegmentSettings) -> None:
-        """Take up an editor's segments and profiles, beside and over the learned ones."""
-        self.settings = settings
-        self.segments = Segments(self.release, settings.rules)
-        self.profiles = Profiles(self.release, settings.profiles)
-        self.contexts = settings.contexts
+        Args:
+            release: what was learned.
+            overlay: what holds over it now; None: as it was made.
+            settings: an editor's segments, profiles and contexts, beside and over the learned ones.
+            rules: editorial ones.
+            threads: blocks of a batch that are ranked side by side.
+            defect: hears of items that a mistake of ours proposed, and that are left out; by
+                default it ends the request.
+            last: over the same release, lends what both have in common.
+
+        Raises:
+            InputError: a rule limits by an attribute that the release lacks.
+        """
+        last = last if last is not None and last.release is release else None
+        self.release: Release = release
+        self.overlay: Overlay = overlay or Overlay.over(release)
+        self.settings: SegmentSettings = settings or SegmentSettings()
+        self.contexts = self.settings.contexts
+        self.opened: Opened = last.opened if last else Opened.of(release, threads, defect)
+        self.circles: Circles = self.opened.circles
+        if last is not None and last.overlay.hidden is self.overlay.hidden:
+            self.filters: Filters = last.filters
+        else:
+            self.filters = Filters(release, self.overlay.hidden)
+        if last is not None and last.settings is self.settings:
+            self.segments: Segments = last.segments
+            self.profiles: Profiles = last.profiles
+        else:
+            self.segments = Segments(release, self.settings.rules)
+            self.profiles = Profiles(release, self.settings.profiles)
+        self.rulebook = Rulebook(rules, release, self.filters)
+        self._reader = SubjectReader(self.overlay, self.filters, self.circles)
+
+    def following(
+        self,
+        *,
+        overlay: Overlay | None = None,
+        settings: SegmentSettings | None = None,
+        rules: Sequence[Rule] | None = None,
+    ) -> "Recommender":
+        """The same with something newer in it; what is not given stays."""
+        return Recommender(
+            self.release,
+            overlay or self.overlay,
+            settings=settings or self.settings,
+            rules=self.rulebook.rules if rules is None else rules,
+            last=self,
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the sources, as `Request.source` takes them."""
-        return self._sources.names
+        return self.opened.sources.names
 
     def recommend(self, requests: Sequence[Request], *, now: int) -> list[Answer]:
         """One answer per request, in order.
@@ -109,24 +166,21 @@ class Recommender:
         """
         for request in requests:
             self._check(request)
-        answers: list[Answer | None] = [None] * len(requests)
-        alone = []
-        for place, request in enumerate(requests):
-            if request.household:
-                answers[place] = self._for_household(request, now)
-            else:
-                alone.append(place)
+        answers: dict[int, Answer] = {}
+        alone = [at for at, request in enumerate(requests) if not request.household]
         step = max(1, min(BLOCK, MASK_CELLS // max(len(self.release.items), 1)))
         for start in range(0, len(alone), step):
             block = alone[start : start + step]
-            found = self._for_each([requests[place] for place in block], now)
-            for place, answer in zip(block, found, strict=True):
-                answers[place] = answer
-        return [answer for answer in answers if answer is not None]
+            made = self._for_each([requests[at] for at in block], now)
+            answers |= zip(block, made, strict=True)
+        for at, request in enumerate(requests):
+            if request.household:
+                answers[at] = self._for_household(request, now)
+        return [answers[at] for at in range(len(requests))]
 
     def segments_of(self, request: Request, *, now: int) -> tuple[str, ...]:
         """Every segment of a request's subject: those of rules first, then the learned one."""
-        return self._asked(self._read(request, now), now).subject.segments
+        return self._read(request, now).subject.segments
 
     def rank_users(
         self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
@@ -147,7 +201,7 @@ class Recommender:
         subjects = self._reader.users(user_rows)
         tags = self._reader.tags([[]] * len(user_rows))  # none asked for
         if source is not None:
-            return self._sources.propose(source, subjects, tags, n)
+            return self.opened.sources.propose(source, subjects, tags, n)
         if profile == SEGMENTS:
             places = self.segments.of_users()[user_rows].tolist()
             own = {
@@ -157,14 +211,14 @@ class Recommender:
             chosen = [own[place] for place in places]
         else:
             chosen = [self.profiles.named[profile].weights()] * len(subjects)
-        weights = np.array(chosen, np.float32).reshape(len(subjects), WEIGHTS)
-        orders = [tuple(self._fused)] * len(subjects)
-        lists = self._ranker.rank(subjects, tags, [n] * len(subjects), weights, now, orders)
+        fused = tuple(self.opened.fused)
+        orders = [Order(n=n, sources=fused, weights=weights) for weights in chosen]
+        lists = self.opened.ranker.rank(subjects, tags, orders, now)
         return Ranking(lists.items, lists.scores)
 
     def mixes(self, user_rows: npt.NDArray[np.int64]) -> F32:
         """(b, d) what share of each user's history lies in each domain, as balance sees it."""
-        return self._ranker.mixes(self._reader.users(user_rows))
+        return self.opened.ranker.mixes(self._reader.users(user_rows))
 
     def similar(
         self, item: str, n: int, wanted: Filter | None = None, cursor: str | None = None, *,
@@ -197,7 +251,7 @@ class Recommender:
 
     def latest(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """The newest items whose time is known, newest first, on one page."""
-        created = self.release.arrays["created_at"]
+        created = self.release.created_at
         hidden = self.rulebook.hidden(self.rulebook.in_force(now, (), {}), now)
         allowed = self.filters.mask(Filter(all_of=((wanted or Filter()).at(now),), none_of=hidden))
         rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
@@ -207,7 +261,13 @@ class Recommender:
             for row in rows
         )
         fallback = None if items else "no item that is allowed has a known time"
-        return Answer(items, LATEST, fallback, self.release.name, NEUTRAL)
+        return Answer(
+            items=items,
+            served_by=LATEST,
+            fallback=fallback,
+            release=self.release.name,
+            profile=NEUTRAL,
+        )
 
     def why(self, user: str, item: str, *, now: int) -> dict[str, Any]:
         """Why an item is, or would be, shown to a user, with Cypher that shows the same paths.
@@ -227,7 +287,7 @@ class Recommender:
         if not answer.items:
             raise NotFound(f"release {self.release.name} does not show an item {item!r}")
         shown = answer.items[0]
-        known = user if self._reader.knows(user, self.erased) else None
+        known = user if self.overlay.user_row(user) != NO_ROW else None
         queries = [
             dict(zip(("query", "parameters"), explain.cypher(known, item, r), strict=True))
             for r in shown.reasons
@@ -244,14 +304,14 @@ class Recommender:
             **{key: said[key] for key in ("served_by", "release", "notes")},
         }
 
-    # ── one list ─────────────────────────────────────────────────────────────────────────
+    # ── read, rank, arrange, explain ─────────────────────────────────────────────────────
 
     def _for_each(self, requests: Sequence[Request], now: int) -> list[Answer]:
-        asked = [self._asked(self._read(one, now), now) for one in requests]
-        lists = self._ranked(asked, now)
+        plans = [self._read(request, now) for request in requests]
+        lists = self._ranked(plans, now)
         return [
-            self._answer(one, lists, place, lambda _: one.subject)  # noqa: B023 - called at once
-            for place, one in enumerate(asked)
+            self._answer(plan, self._entries(lists, at), lambda _: plan.subject)  # noqa: B023 - called at once
+            for at, plan in enumerate(plans)
         ]
 
     def _for_household(self, request: Request, now: int) -> Answer:
@@ -259,60 +319,85 @@ class Recommender:
         self._reader.check(request)
         members = []
         for user in dict.fromkeys(request.household):
-            alone = replace(request, user=user, household=())
-            member = self._read(alone, now)
-            member.request = request
-            members.append(member)
-        heard = [member for member in members if member.items] or members[:1]
-        blocked = sorted({row for member in members for row in member.blocked})
-        for member in heard:
-            member.blocked = blocked
-        asked = [self._asked(member, now) for member in heard]
-        hidden = dict.fromkeys(f for member in heard for f in member.filter.none_of)
-        for member in heard:  # by a rule for one of them: from all
-            member.filter = replace(member.filter, none_of=tuple(hidden))
-        lists = self._ranked(asked, now)
+            alone = replace(request, user=user, household=(), cursor=None)
+            members.append(replace(self._subject(alone, now), request=request))
+        heard = [member for member in members if len(member.items)] or members[:1]
+        before = np.array(shown_before(request, self._item_sums), np.int32)
+        blocked = np.unique(np.concatenate([before, *(member.blocked for member in members)]))
+        plans = [self._planned(replace(member, blocked=blocked), now) for member in heard]
+        hidden = dict.fromkeys(f for plan in plans for f in plan.subject.filter.none_of)
+        plans = [plan.without(tuple(hidden)) for plan in plans]  # by a rule for one: from all
+        lists = self._ranked(plans, now)
         rows, liked = relevance(lists.items, lists.scores)
-        order = fair_order(liked, pool_size(request.n))
-        one = Subject(request, heard[0].filter, blocked=blocked, served_by="household")
-        one.contexts = heard[0].contexts
-        one.notes = [note for member in members for note in member.notes]
+        best = fair_order(liked, pool_size(request.n))
         closest = dict(zip(rows.tolist(), liked.argmax(axis=0).tolist(), strict=True))
-        merged = _merged(lists, rows[order], closest, liked[:, order].mean(axis=0))
-        household = replace(asked[0], subject=one)
-        return self._answer(household, merged, 0, lambda row: heard[closest.get(row, 0)])
+        merged = _merged(lists, rows[best], closest, liked[:, best].mean(axis=0))
+        together = replace(
+            plans[0].subject,
+            items=np.zeros(0, np.int32),
+            weights=np.zeros(0, np.float32),
+            kinds=(),
+            user_row=NO_ROW,
+            seen=None,
+            served_by="household",
+            notes=tuple(note for member in members for note in member.notes),
+            segments=(),
+        )
+        profile, _ = self._profile(together)
+        household = replace(plans[0], subject=together, profile=profile)
+        entries = self._entries(merged, 0)
+        return self._answer(household, entries, lambda row: heard[closest.get(row, 0)])
 
-    def _read(self, request: Request, now: int) -> Subject:
-        if not self.contexts:
-            return self._reader.read(request, now, self.erased)
-        told = self._features(request, now)
-        held = tuple(one for one in self.contexts if one.holds(told))
-        subject = self._reader.read(request, now, self.erased, session_share(held))
-        subject.contexts = held
-        return subject
+    def _read(self, request: Request, now: int) -> Plan:
+        return self._planned(self._subject(request, now), now)
 
-    def _features(self, request: Request, now: int) -> dict[str, str]:
-        users = (request.user, *request.household)
-        known = any(user and self._reader.knows(user, self.erased) for user in users)
-        return features(request.context, now, known=known)
-
-    def _asked(self, subject: Subject, now: int) -> _Asked:
-        request = subject.request
-        asked = Asked(subject.user_row, subject.items, subject.weights)
-        subject.segments = self.segments.of(asked, now)
-        if request.interests:
-            find_interests(self.release, subject)
+    def _subject(self, request: Request, now: int) -> Subject:
+        """Who asks, finished: nothing is added later."""
+        held: tuple[Context, ...] = ()
+        if self.contexts:
+            features = self._features(request, now)
+            held = tuple(context for context in self.contexts if context.holds(features))
+        subject = self._reader.read(request, now, session_share(held))
+        behaviour = Behaviour(subject.user_row, subject.items, subject.weights)
+        blocked = subject.blocked
         if request.cursor is not None:
-            subject.blocked += shown_before(request, self._item_sums)
+            before = shown_before(request, self._item_sums)
+            blocked = np.concatenate([blocked, np.array(before, np.int32)])
+        return replace(
+            subject,
+            contexts=held,
+            segments=self.segments.of(behaviour, now),
+            interests=found_interests(self.release, subject) if request.interests else None,
+            blocked=blocked,
+        )
+
+    def _planned(self, subject: Subject, now: int) -> Plan:
+        """How the subject's list is made."""
+        request = subject.request
         rules: tuple[Rule, ...] = ()
         if request.rules and self.rulebook.rules:
-            told = self._features(request, now)
-            rules = self.rulebook.in_force(now, subject.segments, told)
+            features = self._features(request, now)
+            rules = self.rulebook.in_force(now, subject.segments, features)
             hidden = self.rulebook.hidden(rules, now)
             if hidden:
                 none_of = (*subject.filter.none_of, *hidden)
-                subject.filter = replace(subject.filter, none_of=none_of)
-        return _Asked(subject, rules, self._adjust(request, rules, now))
+                subject = replace(subject, filter=replace(subject.filter, none_of=none_of))
+        profile, weights = self._profile(subject)
+        arranged = any(rule.do in ARRANGING for rule in rules)
+        order = Order(
+            n=request.n,
+            sources=self._fused_for(subject),
+            weights=weights.weights(),
+            adjust=self._adjust(request, rules, now),
+            whole=arranged or bool(request.household) or subject.interests is not None,
+            seed=request.seed or 0,
+        )
+        return Plan(subject, rules, profile, order)
+
+    def _features(self, request: Request, now: int) -> dict[str, str]:
+        users = (request.user, *request.household)
+        known = any(user and self.overlay.user_row(user) != NO_ROW for user in users)
+        return features(request.context, now, known=known)
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
         steps: list[Adjust] = []
@@ -326,22 +411,9 @@ class Recommender:
             steps.append(lambda rows: variety(seed, rows))
         return _product(steps) if steps else None
 
-    def _ranked(self, asked: Sequence[_Asked], now: int) -> Lists:
-        known = [one.subject for one in asked]
-        subjects, tags = self._reader.arrays(known)
-        return self._ranker.rank(
-            subjects,
-            tags,
-            [one.request.n for one in known],
-            np.array([self._profile(one)[1].weights() for one in known], np.float32).reshape(
-                len(known), WEIGHTS
-            ),
-            now,
-            [self._order(one) for one in known],
-            [one.adjust for one in asked],
-            [one.whole for one in asked],
-            [one.request.seed or 0 for one in known],
-        )
+    def _ranked(self, plans: Sequence[Plan], now: int) -> Lists:
+        subjects, tags = self._reader.arrays([plan.subject for plan in plans])
+        return self.opened.ranker.rank(subjects, tags, [plan.order for plan in plans], now)
 
     def _check(self, request: Request) -> None:
         if not 1 <= request.n <= MOST_ITEMS:
@@ -352,7 +424,7 @@ class Recommender:
             there = ", ".join(self.profiles.named)
             raise InputError(f"profile {request.profile!r} is not one of {there}")
 
-    def _order(self, one: Subject) -> tuple[str, ...]:
+    def _fused_for(self, one: Subject) -> tuple[str, ...]:
         """The sources that are fused for a subject."""
         if one.request.source is not None:
             return (one.request.source,)
@@ -360,7 +432,7 @@ class Recommender:
             return (one.placed.source,)
         if one.served_by == IN_DOMAIN:
             return (IN_DOMAIN,)
-        return (*self._fused, TAGS) if one.tags else tuple(self._fused)
+        return (*self.opened.fused, TAGS) if one.tags else tuple(self.opened.fused)
 
     def _profile(self, one: Subject) -> tuple[str, Profile]:
         asked = one.request
@@ -374,31 +446,32 @@ class Recommender:
     # ── from arrays to answers ───────────────────────────────────────────────────────────
 
     def _answer(
-        self, asked: _Asked, lists: Lists, place: int, speaker: Callable[[int], Subject]
+        self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject]
     ) -> Answer:
-        one = asked.subject
-        n = one.request.n
-        entries = in_proportion(self.release, one, self._entries(lists, place))
-        entries, notes = self._arranged(asked, entries)
-        shown = []
-        for entry in entries:
-            why: tuple[Any, ...] = ()
-            if one.request.reasons:
-                subject = speaker(entry.row)
-                why = explain.reasons(self.release, subject, entry.row, entry.source)
-            shown.append(self._recommended(entry, why))
-        sources = self._order(one) + ((POPULAR,) if one.served_by == "popular" else ())
+        """Arranged and explained; `speaker` is whose history speaks for an item's row."""
+        subject, request = plan.subject, plan.subject.request
+        entries, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
+        shown = [
+            self._recommended(entry, self._reasons(entry, speaker) if request.reasons else ())
+            for entry in entries
+        ]
+        popular = (POPULAR,) if subject.served_by == "popular" else ()
+        sources = (*plan.order.sources, *popular)
         filled = {e.source for e in entries if e.label is None and e.source not in sources}
+        full = len(shown) == request.n
         return Answer(
-            tuple(shown),
-            one.served_by if shown else "nothing",
-            _fallback(shown, filled, n),
-            self.release.name,
-            self._profile(one)[0],
-            one.segments[0] if one.segments else None,
-            (*one.notes, *notes),
-            next_cursor(one.request, (i.item for i in shown)) if len(shown) == n else None,
+            items=tuple(shown),
+            served_by=subject.served_by if shown else "nothing",
+            fallback=_fallback(shown, filled, request.n),
+            release=self.release.name,
+            profile=plan.profile,
+            segment=subject.segments[0] if subject.segments else None,
+            notes=(*subject.notes, *notes),
+            next=next_cursor(request, (item.item for item in shown)) if full else None,
         )
+
+    def _reasons(self, entry: Entry, speaker: Callable[[int], Subject]) -> tuple[Reason, ...]:
+        return explain.reasons(self.release, speaker(entry.row), entry.row, entry.source)
 
     def _entries(self, lists: Lists, place: int) -> list[Entry]:
         names, rows = self.sources, lists.items[place]
@@ -411,34 +484,37 @@ class Recommender:
             for at, row in enumerate(rows[:count].tolist())
         ]
 
-    def _arranged(self, asked: _Asked, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
-        one, n = asked.subject, asked.subject.request.n
-        if not asked.arranged:
+    def _arranged(self, plan: Plan, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
+        one, n = plan.subject, plan.subject.request.n
+        if not plan.arranged:
             return entries[:n], ()
-        mask, blocked = self.filters.mask(one.filter), set(one.blocked)
-        known = None if one.seen is None else set(one.seen)
+        mask, blocked = self.filters.mask(one.filter), set(one.blocked.tolist())
+        known = None if one.seen is None else set(one.seen.tolist())
 
         def allowed(row: int) -> bool:
             return bool(mask[row]) and row not in blocked and (known is None or row in known)
 
-        arranged, notes = self.rulebook.arrange(asked.rules, entries, n, allowed)
-        if not all(allowed(entry.row) for entry in arranged):
-            raise AssertionError("a rule placed an item that the request does not allow")
-        return arranged, notes
+        arranged, notes = self.rulebook.arrange(plan.rules, entries, n, allowed)
+        good = [entry for entry in arranged if allowed(entry.row)]
+        if len(good) < len(arranged):
+            self.opened.defect(
+                "a rule placed an item that the request does not allow", len(arranged) - len(good)
+            )
+        return good, notes
 
-    def _recommended(self, entry: Entry, why: tuple[Any, ...]) -> Recommended:
+    def _recommended(self, entry: Entry, why: tuple[Reason, ...]) -> Recommended:
         release, row = self.release, entry.row
         return Recommended(
-            release.items.id(row),
-            explain.title(release, row),
-            round(entry.score, 6),
-            entry.source,
-            entry.parts,
-            explain.card_tags(release, row),
-            explain.domains_of(release, row),
-            why,
-            entry.label,
-            entry.interest,
+            item=release.items.id(row),
+            title=explain.title(release, row),
+            score=round(entry.score, 6),
+            source=entry.source,
+            parts=entry.parts,
+            tags=explain.card_tags(release, row),
+            domains=explain.domains_of(release, row),
+            reasons=why,
+            label=entry.label,
+            interest=entry.interest,
         )
 
 
@@ -462,7 +538,10 @@ def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) ->
     sums = parts.sum(axis=1)
     parts = parts * (scores / np.where(sums > 0, sums, 1))[:, None]
     return Lists(
-        rows[None].astype(np.int32), scores[None], lists.origins[members, at][None], parts[None]
+        items=rows[None].astype(np.int32),
+        scores=scores[None],
+        origins=lists.origins[members, at][None],
+        parts=parts[None],
     )
 
 

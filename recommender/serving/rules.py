@@ -111,7 +111,7 @@ class Rulebook:
         self._factors = lru_cache(KEPT)(self._factors_of)
         for rule in self.rules:
             if rule.do == "limit" and rule.by != "domain":
-                self._attribute(rule.by)
+                self._check_attribute(rule.by)
 
     def in_force(
         self, now: int, segments: Collection[str], context: Mapping[str, str]
@@ -208,20 +208,18 @@ class Rulebook:
 
     def _key(self, by: str) -> Callable[[int], Hashable]:
         """What a limit counts by: an item's strongest domain, or its value of an attribute."""
-        arrays = self._release.arrays
         if by == "domain":
-            indptr, indices = arrays["item_domains.indptr"], arrays["item_domains.indices"]
-            strengths = arrays["item_domains.values"]
+            domains = self._release.item_domains
 
             def domain(row: int) -> Hashable:
-                own = slice(int(indptr[row]), int(indptr[row + 1]))
-                if own.start == own.stop:
+                own = domains.span(row)
+                if own.start == own.stop or domains.values is None:
                     return None
-                return int(indices[own][np.argmax(strengths[own])])
+                return int(domains.indices[own][np.argmax(domains.values[own])])
 
             return domain
-        kept = self._attribute(by)
-        values = arrays[f"attribute{kept['place']}.{'values' if kept['numeric'] else 'codes'}"]
+        self._check_attribute(by)
+        values = self._release.attribute(by).values
 
         def value(row: int) -> Hashable:
             found = values[row].item()
@@ -229,12 +227,11 @@ class Rulebook:
 
         return value
 
-    def _attribute(self, name: str) -> Any:
-        kept = self._release.manifest["attributes"]
+    def _check_attribute(self, name: str) -> None:
+        kept = self._release.attribute_names
         if name not in kept:
-            there = ", ".join(["domain", *sorted(kept)])
+            there = ", ".join(["domain", *kept])
             raise InputError(f"a rule limits by {name!r}, which is not one of {there}")
-        return kept[name]
 
 
 def _meant(rule: Rule) -> Filter:

@@ -9,7 +9,7 @@ import numpy as np
 from graph.errors import InputError
 from recommender.ranking.request import Answer, Request
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import Rule, Rulebook
+from recommender.serving.rules import Rule
 from recommender.serving.segment_view import overview
 
 
@@ -75,12 +75,7 @@ def _under(
     recommender: Recommender, rules: Sequence[Rule], requests: Sequence[Request], now: int
 ) -> list[Answer]:
     """The answers while these rules hold."""
-    kept = recommender.rulebook
-    recommender.rulebook = Rulebook(rules, recommender.release, recommender.filters)
-    try:
-        return recommender.recommend(requests, now=now)
-    finally:
-        recommender.rulebook = kept
+    return recommender.following(rules=rules).recommend(requests, now=now)
 
 
 def _compared(

@@ -11,7 +11,7 @@ from recommender.serving.recommend import Recommender
 def overview(recommender: Recommender) -> dict[str, Any]:
     """Every segment with `users` (None where only a request can tell), `persona`, `profile`."""
     release = recommender.release
-    said = release.manifest.get("segments") or {
+    said = release.segments or {
         "method": "none",
         "note": "this release was made without segments",
         "segments": [{"name": EVERYONE, "users": len(release.users), "persona": EVERYONE}],
@@ -33,8 +33,7 @@ def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
 
     `moves` and `returns` are chances where the refresh could foretell them, else None.
     """
-    release = recommender.release
-    user_row = -1 if user in recommender.erased else release.users.row(user)
+    user_row = recommender.overlay.user_row(user)
     segments = recommender.segments_of(Request(user=user, n=1), now=now)
     name, profile = recommender.profiles.choose(None, segments, None)
     return {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recommender.ranking.candidates import I64
+from recommender.ranking.request import Filter
 from recommender.serving import explain
 from recommender.serving.circles import FEWEST
 from recommender.serving.recommend import Recommender
@@ -31,9 +32,9 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
         InputError: there are fewer than `FEWEST` other users with a history.
     """
     release = recommender.release
-    circle = recommender.circles.of(user, recommender.erased)
-    histories, row = release.matrix("histories"), release.users.row(user)
-    counts = recommender.circles.shared(circle)
+    circle = recommender.circles.of(user, recommender.overlay)
+    histories, row = release.histories.matrix, release.users.row(user)
+    counts = recommender.circles.shared(circle, recommender.filters.mask(Filter()))
     counts[histories.indices[histories.indptr[row] : histories.indptr[row + 1]]] = 0
     named = recommender.segments.of_users()[circle]
     segments = [
@@ -41,7 +42,7 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
         for place, count in zip(*np.unique(named, return_counts=True), strict=True)
         if count >= FEWEST
     ]
-    reached = (histories[circle] @ release.matrix("item_domains")).tocsr()
+    reached = (histories[circle] @ release.item_domains.matrix).tocsr()
     domains = np.bincount(reached.indices, minlength=len(release.domains))
     return {
         "users": len(circle),

@@ -5,10 +5,9 @@ the session gets `SESSION_SHARE` of the weight: what a person looks for now outw
 person liked for years. A mix gives each part the share that its weight says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,13 @@ from scipy.sparse import csr_array
 
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
+from recommender.overlay.overlay import Overlay
 from recommender.ranking.candidates import F32, I32, Subjects
 from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
 from recommender.ranking.sources import IN_DOMAIN, TAGS
-from recommender.releases.release import Release
+from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
 
@@ -31,26 +31,43 @@ ASKED = "asked:"  # kind of a history entry that stands for a tag of a mix
 SHARED = "shared:"  # … that so many users like the one named chose
 
 
-@dataclass
+@dataclass(frozen=True)
 class Subject:
-    """One request with ids turned into rows."""
+    """One request with ids turned into rows, finished: nothing changes it any more."""
 
     request: Request
     filter: Filter  # with ages turned into times
-    session_share: float = SESSION_SHARE
-    contexts: tuple[Context, ...] = ()  # that hold
+    items: I32  # (h,) the history
+    weights: F32  # (h,)
+    kinds: tuple[str, ...]  # (h,) what was done to each
+    blocked: I32
     user_row: int = NO_ROW
-    items: list[int] = field(default_factory=list)  # the history
+    tags: tuple[int, ...] = ()
+    seen: I32 | None = None  # nothing but these may be shown
+    served_by: str = "popular"
+    notes: tuple[str, ...] = ()
+    contexts: tuple[Context, ...] = ()  # that hold
+    segments: tuple[str, ...] = ()  # those of rules first, then the learned one
+    interests: I32 | None = None  # (h,) of each history entry; None: there is but one
+    placed: Placed | None = None  # a new item
+
+
+@dataclass
+class _Draft:
+    """A subject while it is being read."""
+
+    request: Request
+    session_share: float
+    user_row: int = NO_ROW
+    items: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)  # what was done to each
+    kinds: list[str] = field(default_factory=list)
     blocked: list[int] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
-    seen: list[int] | None = None  # nothing but these may be shown
+    seen: list[int] | None = None
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
-    segments: tuple[str, ...] = ()  # those of rules first, then the learned one
-    interests: list[int] = field(default_factory=list)  # of each history entry, where several
-    placed: Placed | None = None  # a new item
+    placed: Placed | None = None
 
     def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
         """Lengthen the history."""
@@ -64,47 +81,55 @@ class Subject:
         if old > 0:
             self.weights[start:] = [weight * total / old for weight in self.weights[start:]]
 
+    def finished(self, wanted: Filter) -> Subject:
+        """The subject, its filter given with ages turned into times."""
+        return Subject(
+            request=self.request,
+            filter=wanted,
+            items=np.array(self.items, np.int32),
+            weights=np.array(self.weights, np.float32),
+            kinds=tuple(self.kinds),
+            blocked=np.array(self.blocked, np.int32),
+            user_row=self.user_row,
+            tags=tuple(self.tags),
+            seen=None if self.seen is None else np.array(self.seen, np.int32),
+            served_by=self.served_by,
+            notes=tuple(self.notes),
+            placed=self.placed,
+        )
+
 
 class SubjectReader:
     """Turns requests into subjects over one release."""
 
-    def __init__(self, release: Release, filters: Filters, circles: Circles) -> None:
-        """Hold the release; nothing is read yet."""
-        self._release = release
+    def __init__(self, overlay: Overlay, filters: Filters, circles: Circles) -> None:
+        """Hold what is served; nothing is read yet."""
+        self._overlay = overlay
+        self._release = release = overlay.release
         self._filters = filters
         self._circles = circles
         self._new_items = NewItems(release, filters)
 
-    def read(
-        self, request: Request, now: int, erased: frozenset[str], share: float | None = None
-    ) -> Subject:
-        """The subject of a request; unknown ids are noted, `erased` users are unknown.
+    def read(self, request: Request, now: int, share: float | None = None) -> Subject:
+        """The subject of a request; unknown ids are noted, erased users are unknown.
 
         `share` is that of a session where the request names none; None: `SESSION_SHARE`.
         """
         self.check(request)
         if request.session_share is not None:
             share = request.session_share
-        one = Subject(
-            request,
-            request.filter.at(now),
-            session_share=SESSION_SHARE if share is None else share,
-        )
+        draft = _Draft(request, SESSION_SHARE if share is None else share)
         if request.mix:
-            self._mix(one, erased)
+            self._mix(draft)
         elif request.similar_to is not None:
-            self._circle(one, request.similar_to, erased)
+            self._circle(draft, request.similar_to)
         elif request.new_item is not None:
-            self._new_item(one, request.new_item)
+            self._new_item(draft, request.new_item)
         else:
-            self._sum(one, erased)
+            self._sum(draft)
         rows = map(self._release.items.row, request.exclude)
-        one.blocked += [row for row in rows if row != NO_ROW]
-        return one
-
-    def knows(self, user: str, erased: frozenset[str]) -> bool:
-        """Whether a user is in the release and not erased."""
-        return user not in erased and user in self._release.users
+        draft.blocked += [row for row in rows if row != NO_ROW]
+        return draft.finished(request.filter.at(now))
 
     def check(self, request: Request) -> None:
         """An `InputError` when what is asked for does not go together."""
@@ -125,131 +150,123 @@ class SubjectReader:
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"session_share is {share}; it is a share, 0 to 1")
 
-    def _sum(self, one: Subject, erased: frozenset[str]) -> None:
-        request = one.request
+    def _sum(self, draft: _Draft) -> None:
+        request = draft.request
         if request.user is not None:
-            one.user_row = self._user(one, request.user, erased)
+            draft.user_row = self._user(draft, request.user)
             if request.only_seen:
-                one.seen = self._row_of("blocked", one.user_row)
-        if one.items:
-            one.served_by = "history"
-        session = self._session(one)
+                draft.seen = _row_of(self._release.blocked, draft.user_row)
+        if draft.items:
+            draft.served_by = "history"
+        session = self._session(draft)
         if session:
-            one.served_by = "session"
-            share = one.session_share
-            one.scale(1 - share)
-            start = len(one.items)
-            one.add(list(session), list(session.values()), ["view"] * len(session))
-            one.scale(share if start else 1.0, start)
-            one.blocked += session
+            draft.served_by = "session"
+            share = draft.session_share
+            draft.scale(1 - share)
+            start = len(draft.items)
+            draft.add(list(session), list(session.values()), ["view"] * len(session))
+            draft.scale(share if start else 1.0, start)
+            draft.blocked += session
         for name in request.tags:
             rows = self._filters.tag_rows(name).tolist()
-            one.tags += rows
+            draft.tags += rows
             if not rows:
-                one.notes.append(f"nobody knows the tag {name!r}")
-        if one.tags and not one.items:
-            one.served_by = TAGS
+                draft.notes.append(f"nobody knows the tag {name!r}")
+        if draft.tags and not draft.items:
+            draft.served_by = TAGS
 
-    def _session(self, one: Subject) -> dict[int, float]:
+    def _session(self, draft: _Draft) -> dict[int, float]:
         items = self._release.items
-        rows = {name: items.row(name) for name in one.request.items}
+        rows = {name: items.row(name) for name in draft.request.items}
         unknown = [name for name, row in rows.items() if row == NO_ROW]
         if unknown:
-            one.notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
-        return {rows[name]: w for name, w in one.request.items.items() if rows[name] != NO_ROW}
+            draft.notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
+        return {rows[name]: w for name, w in draft.request.items.items() if rows[name] != NO_ROW}
 
-    def _mix(self, one: Subject, erased: frozenset[str]) -> None:
-        for part in one.request.mix:
+    def _mix(self, draft: _Draft) -> None:
+        for part in draft.request.mix:
             if not part.weight > 0:
                 raise InputError(f"the weight of {part.kind} {part.name!r} must be above 0")
-            start = len(one.items)
+            start = len(draft.items)
             if part.kind == "user":
-                self._user(one, part.name, erased)
+                self._user(draft, part.name)
             elif part.kind == "item":
                 row = self._release.items.row(part.name)
                 if row == NO_ROW:
-                    one.notes.append(f"nobody knows the item {part.name!r}")
+                    draft.notes.append(f"nobody knows the item {part.name!r}")
                 else:
-                    one.add([row], [1.0], ["view"])
-                    one.blocked.append(row)
+                    draft.add([row], [1.0], ["view"])
+                    draft.blocked.append(row)
             elif part.kind == "tag":
                 carriers = self._carriers(part.name)
                 if not carriers:
-                    one.notes.append(f"nobody knows the tag {part.name!r}")
-                one.add(carriers, [1.0] * len(carriers), [ASKED + part.name] * len(carriers))
+                    draft.notes.append(f"nobody knows the tag {part.name!r}")
+                draft.add(carriers, [1.0] * len(carriers), [ASKED + part.name] * len(carriers))
             else:
                 raise InputError(f"a part of a mix is a user, an item or a tag, not {part.kind!r}")
-            one.scale(part.weight, start)
-        if one.items:
-            one.served_by = "mix"
+            draft.scale(part.weight, start)
+        if draft.items:
+            draft.served_by = "mix"
 
-    def _new_item(self, one: Subject, item: NewItem) -> None:
+    def _new_item(self, draft: _Draft, item: NewItem) -> None:
         """Its place stands for a history; items it is related to are known, and not shown."""
         placed = self._new_items.place(item)
-        one.placed, one.tags = placed, placed.tags
-        one.blocked += placed.related
-        one.notes += placed.notes
+        draft.placed, draft.tags = placed, placed.tags
+        draft.blocked += placed.related
+        draft.notes += placed.notes
         if placed.source is not None:
-            one.served_by = "new item"
+            draft.served_by = "new item"
         elif placed.domains:
-            one.served_by = IN_DOMAIN
+            draft.served_by = IN_DOMAIN
         elif placed.tags:
-            one.served_by = TAGS
+            draft.served_by = TAGS
         if placed.source is None:
-            one.notes.append("nothing is known of the new item that tells where it belongs")
+            draft.notes.append("nothing is known of the new item that tells where it belongs")
 
-    def _circle(self, one: Subject, user: str, erased: frozenset[str]) -> None:
+    def _circle(self, draft: _Draft, user: str) -> None:
         """What users like one share becomes the history; what the one knows is not shown."""
         try:
-            circle = self._circles.of(user, erased)
+            circle = self._circles.of(user, self._overlay)
         except (NotFound, InputError) as error:
-            one.notes.append(str(error))
+            draft.notes.append(str(error))
             return
-        counts = self._circles.shared(circle)
+        counts = self._circles.shared(circle, self._filters.mask(Filter()))
         rows = np.flatnonzero(counts).tolist()
-        one.blocked += self._never(one.request, int(self._release.users.row(user)))
+        draft.blocked += self._never(draft.request, int(self._release.users.row(user)))
         shares = (counts[rows] / len(circle)).tolist()
-        one.add(rows, shares, [f"{SHARED}{counts[row]}" for row in rows])
+        draft.add(rows, shares, [f"{SHARED}{counts[row]}" for row in rows])
         if rows:
-            one.served_by = "similar users"
+            draft.served_by = "similar users"
         else:
-            one.notes.append(f"no item is shared by {FEWEST} users like {user!r}")
+            draft.notes.append(f"no item is shared by {FEWEST} users like {user!r}")
 
-    def _user(self, one: Subject, user: str, erased: frozenset[str]) -> int:
+    def _user(self, draft: _Draft, user: str) -> int:
         """Add a user's history and what the user must not be shown; the user's row."""
-        row = NO_ROW if user in erased else self._release.users.row(user)
+        row = self._overlay.user_row(user)
         if row == NO_ROW:
-            one.notes.append(f"nobody knows the user {user!r} yet")
+            draft.notes.append(f"nobody knows the user {user!r} yet")
             return row
-        arrays = self._release.arrays
-        own = slice(*arrays["histories.indptr"][row : row + 2])
-        names = self._release.manifest["event_kinds"]
-        one.add(
-            arrays["histories.indices"][own].tolist(),
-            arrays["histories.values"][own].tolist(),
-            [names[kind] for kind in arrays["histories.kinds"][own].tolist()],
+        histories, names = self._release.histories, self._release.event_kinds
+        own = histories.span(row)
+        draft.add(
+            histories.indices[own].tolist(),
+            [] if histories.values is None else histories.values[own].tolist(),
+            [names[kind] for kind in self._release.history_kinds[own].tolist()],
         )
-        one.blocked += self._never(one.request, int(row))
-        return int(row)
+        draft.blocked += self._never(draft.request, row)
+        return row
 
     def _never(self, request: Request, row: int) -> list[int]:
         """What a user must not be shown."""
         seen_too = request.include_seen or request.only_seen
-        return self._row_of("hides" if seen_too else "blocked", row)
-
-    def _row_of(self, matrix: str, row: int) -> list[int]:
-        if row == NO_ROW:
-            return []
-        arrays = self._release.arrays
-        start, stop = arrays[f"{matrix}.indptr"][row : row + 2]
-        entries: list[int] = arrays[f"{matrix}.indices"][start:stop].tolist()
-        return entries
+        return _row_of(self._release.hides if seen_too else self._release.blocked, row)
 
     def _carriers(self, name: str) -> list[int]:
         """The best known items that carry a tag."""
-        found = [self._row_of("carriers", row) for row in self._filters.tag_rows(name).tolist()]
-        rows = np.unique(np.array(list(chain.from_iterable(found)), np.int64))
-        order = np.argsort(-self._release.arrays["popularity"][rows], kind="stable")[:TAG_ITEMS]
+        carriers = self._release.carriers
+        own = [carriers.of(row) for row in self._filters.tag_rows(name).tolist()]
+        rows = np.unique(np.concatenate([np.zeros(0, np.int32), *own]))
+        order = np.argsort(-self._release.popularity[rows], kind="stable")[:TAG_ITEMS]
         best: list[int] = rows[order].tolist()
         return best
 
@@ -257,20 +274,20 @@ class SubjectReader:
 
     def arrays(self, known: Sequence[Subject]) -> tuple[Subjects, csr_array]:
         """All subjects as arrays, and the tags they ask for, (b, t)."""
-        keys = [(one.filter, None if one.seen is None else tuple(one.seen)) for one in known]
+        keys = [
+            (one.filter, None if one.seen is None else tuple(one.seen.tolist())) for one in known
+        ]
         places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         subjects = Subjects(
-            _starts([one.items for one in known]),
-            _joined([one.items for one in known], np.int32),
-            _joined([one.weights for one in known], np.float32),
-            _starts([one.blocked for one in known]),
-            _joined([one.blocked for one in known], np.int32),
-            np.stack([self._mask(*key) for key in places]),
-            np.array([places[key] for key in keys], np.int32),
-            _joined([one.interests or [0] * len(one.items) for one in known], np.int32)
-            if any(one.interests for one in known)
-            else None,
-            self._asked([one.placed for one in known]),
+            indptr=_starts([one.items for one in known]),
+            items=np.concatenate([one.items for one in known]),
+            weights=np.concatenate([one.weights for one in known]),
+            blocked_indptr=_starts([one.blocked for one in known]),
+            blocked=np.concatenate([one.blocked for one in known]),
+            masks=np.stack([self._mask(*key) for key in places]),
+            mask=np.array([places[key] for key in keys], np.int32),
+            interests=_interests(known),
+            asked=self._asked([one.placed for one in known]),
         )
         return subjects, self.tags([one.tags for one in known])
 
@@ -297,35 +314,42 @@ class SubjectReader:
         only[list(seen)] = mask[list(seen)]
         return only
 
-    def tags(self, asked: Sequence[list[int]]) -> csr_array:
+    def tags(self, asked: Sequence[Sequence[int]]) -> csr_array:
         """(b, t) one where a subject asks for a tag."""
-        columns = _joined(asked, np.int64)
+        columns = np.array(list(chain.from_iterable(asked)), np.int64)
         shape = (len(asked), len(self._release.tags))
         return csr_array((np.ones(len(columns), np.float32), columns, _starts(asked)), shape=shape)
 
     def users(self, rows: npt.NDArray[np.int64]) -> Subjects:
         """Known users with their histories, shown what they have not seen."""
-        histories = self._release.matrix("histories")[rows]
-        blocked = self._release.matrix("blocked")[rows]
+        histories, blocked = self._release.histories, self._release.blocked
+        starts, at = histories.take(rows)
+        shut_starts, shut = blocked.take(rows)
+        weights = np.ones(len(at), np.float32)
         return Subjects(
-            histories.indptr.astype(np.int64),
-            histories.indices.astype(np.int32),
-            histories.data.astype(np.float32),
-            blocked.indptr.astype(np.int64),
-            blocked.indices.astype(np.int32),
-            self._filters.mask(Filter())[None, :],
-            np.zeros(len(rows), np.int32),
+            indptr=starts,
+            items=histories.indices[at],
+            weights=weights if histories.values is None else histories.values[at],
+            blocked_indptr=shut_starts,
+            blocked=blocked.indices[shut],
+            masks=self._filters.mask(Filter())[None, :],
+            mask=np.zeros(len(rows), np.int32),
         )
 
 
-def history(one: Subject) -> tuple[I32, F32]:
-    """A subject's history as arrays, (h,) item rows and (h,) weights."""
-    return np.array(one.items, np.int32), np.array(one.weights, np.float32)
+def _row_of(rows: Rows, row: int) -> list[int]:
+    entries: list[int] = [] if row == NO_ROW else rows.of(row).tolist()
+    return entries
 
 
-def _starts(lists: Sequence[list[Any]]) -> npt.NDArray[np.int64]:
+def _interests(known: Sequence[Subject]) -> I32 | None:
+    """Of each history entry; None where nobody has more than one."""
+    if all(one.interests is None for one in known):
+        return None
+    none = [np.zeros(len(one.items), np.int32) for one in known]
+    several = [one.interests for one in known]
+    return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
+
+
+def _starts(lists: Sequence[Sized]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
-
-
-def _joined(lists: Sequence[list[Any]], dtype: Any) -> npt.NDArray[Any]:
-    return np.array(list(chain.from_iterable(lists)), dtype)

@@ -1,0 +1,96 @@
+"""The steps of a refresh that group users and learn what each group's lists are made for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from graph.snapshot import GraphSnapshot
+from graph.weighted import WeightedGraph
+from recommender.learning.build import SPECTRAL, Built, RefreshConfig
+from recommender.learning.profile_learning import Learned, candidates, learn
+from recommender.learning.trial import Trial
+from recommender.releases.home import Home
+from recommender.releases.release import Release
+from recommender.segments.features import Catalogue
+from recommender.segments.grouping import Found, assigned_in, find_segments
+from recommender.segments.settings import SegmentSettings
+
+REPORT = "segments.json"
+FEWEST_SELECTED = 100  # users with something to find, to learn profiles by
+
+
+def group_users(
+    built: Built,
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+    settings: SegmentSettings,
+    *,
+    last: Release | None,
+    now: int,
+) -> Found:
+    """The groups of users; `last` is the release before, whose groups pass their names on."""
+    return find_segments(
+        snapshot,
+        graph,
+        built.vectors[SPECTRAL],
+        built.arrays["rarity"],
+        settings,
+        last=last,
+        seed=config.seed,
+        now=now,
+    )
+
+
+def learn_profiles(
+    trial: Trial, built: Built, graph: WeightedGraph, groups: Found, *, now: int
+) -> dict[str, Learned]:
+    """What each group's lists are made for, by the trial; nothing where too few can tell.
+
+    Groups are told anew from what the trial knows: they must not know what is to be found.
+    """
+    if len(trial.users) < FEWEST_SELECTED:
+        return {}
+    catalogue = Catalogue(
+        graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
+    )
+    own = assigned_in(groups, trial.snapshot, trial.graph, catalogue)
+    return learn(
+        candidates(trial.recommender, trial.users),
+        trial.truth[trial.users],
+        own[trial.users],
+        trial.recommender.release,
+        groups.manifest["names"],
+        now=now,
+        mix=trial.recommender.mixes(trial.users),
+    )
+
+
+def with_groups(
+    built: Built, groups: Found, profiles: dict[str, Learned] | None
+) -> tuple[Built, Found]:
+    """What was built with groups and profiles in it, and the groups with profiles told of.
+
+    `profiles` is None where none were to be learned.
+    """
+    manifest = dict(groups.manifest)
+    if profiles is not None:
+        manifest["profiles"] = {name: learned.to_json() for name, learned in profiles.items()}
+    report = groups.report | {"profiles": manifest.get("profiles", {})}
+    return (
+        replace(
+            built,
+            arrays=built.arrays | groups.arrays,
+            manifest=built.manifest | {"segments": manifest},
+        ),
+        replace(groups, manifest=manifest, report=report),
+    )
+
+
+def save_report(home: Home, release: Release, groups: Found) -> Path:
+    """Keep the report beside those of loads; what it is, see `find_segments`."""
+    home.reports.mkdir(parents=True, exist_ok=True)
+    path = home.reports / REPORT
+    text = json.dumps({"release": release.name, **groups.report}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,58 @@
+"""What was built becomes a folder: arrays, indexes and the manifest."""
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from embeddings.indexes.faiss_index import FaissIndex
+from graph.snapshot import GraphSnapshot
+from recommender.learning.build import Built, RefreshConfig
+from recommender.releases.publishing import seal, write_arrays
+from recommender.releases.release import Release
+
+LIBRARIES = ("numpy", "scipy", "numba", "faiss-cpu")  # whose versions can change the bytes
+
+
+def write(
+    folder: Path,
+    built: Built,
+    snapshot: GraphSnapshot,
+    config: RefreshConfig,
+    *,
+    now: int,
+    parent: Release | None = None,
+) -> None:
+    """Write arrays, indexes and the manifest; `parent` is what the vectors were turned onto."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_arrays(folder, built.arrays)
+    for name, vectors in built.vectors.items():
+        write_arrays(folder, {f"vectors.{name}": vectors})
+        FaissIndex.build(vectors).save(folder / f"{name}.faiss")
+    manifest: dict[str, Any] = {
+        "fingerprint": fingerprint(snapshot, config, parent),
+        "snapshot": snapshot.fingerprint,
+        "watermark": snapshot.watermark,
+        "created_at": now,
+        "config": config.to_json(),
+        "recipe": asdict(built.recipe),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "vectors": built.weights,
+        **built.manifest,
+    }
+    seal(folder, manifest)
+
+
+def fingerprint(
+    snapshot: GraphSnapshot, config: RefreshConfig, parent: Release | None = None
+) -> str:
+    """Names what went into a release: the graph's facts, the configuration, the release before."""
+    parts: list[Any] = [snapshot.fingerprint, config.to_json()]
+    if parent is not None:
+        parts.append(parent.manifest.get("fingerprint"))
+    content = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

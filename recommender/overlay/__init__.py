@@ -1,0 +1,1 @@
+"""What holds now and stands in no release: who was erased, what is hidden."""

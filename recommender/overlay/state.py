@@ -1,0 +1,117 @@
+"""What outlives every release, in one file of the home: hidden items, erased persons.
+
+A release holds the flags of its own snapshot. Going back to an older one must not bring back what
+was hidden or erased since, so the newest word on both stands here, and every worker reads it.
+
+Erased ids are kept as keyed digests. An erasure ends with what it erased: it holds for releases
+whose snapshot is not younger, so that a person who comes back later is a new person.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from graph.errors import InputError
+from recommender.releases.durable import locked, replace_file
+from recommender.releases.home import Home
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One erased person."""
+
+    digest: str
+    until: int | None  # the store's watermark when it was done; None: it is under way
+
+
+@dataclass(frozen=True)
+class State:
+    """The newest word on what no list may show and whom nobody knows any more."""
+
+    salt: str = ""
+    erased: tuple[Erasure, ...] = ()
+    hidden: tuple[str, ...] | None = None  # item ids; None: each release's own flags hold
+
+    def digest(self, user: str) -> str:
+        """What an id is kept as."""
+        key = bytes.fromhex(self.salt)
+        return hashlib.blake2b(user.encode(), key=key, digest_size=DIGEST_BYTES).hexdigest()
+
+    def gone(self, watermark: int) -> frozenset[str]:
+        """Digests of who is erased from a release whose snapshot has this watermark."""
+        return frozenset(
+            one.digest for one in self.erased if one.until is None or one.until >= watermark
+        )
+
+
+def read_state(home: Home) -> State:
+    """The state of a home, empty where nothing was said yet.
+
+    Raises:
+        InputError: the file is not what was written; nothing is served on a guess.
+    """
+    try:
+        content: dict[str, Any] = json.loads(home.state.read_text(encoding="utf-8"))
+        erased = tuple(Erasure(**entry) for entry in content["erased"])
+        hidden = content["hidden"]
+        return State(content["salt"], erased, None if hidden is None else tuple(hidden))
+    except FileNotFoundError:
+        return State()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{home.state} cannot be read ({error}); it holds who was erased and what is hidden: "
+            "bring it back from a backup of the home"
+        ) from error
+
+
+def was_erased(home: Home, user: str) -> bool:
+    """Whether a person is among the erased of whom a release may still know."""
+    state = read_state(home)
+    return bool(state.salt) and state.digest(user) in {one.digest for one in state.erased}
+
+
+def begin_erasure(home: Home, user: str) -> None:
+    """Erase a person from everything that is served, before the store forgets them."""
+    with locked(home.state_lock):
+        state = read_state(home)
+        state = state if state.salt else replace(state, salt=secrets.token_hex(DIGEST_BYTES))
+        digest = state.digest(user)
+        others = tuple(one for one in state.erased if one.digest != digest)
+        _write(home, replace(state, erased=(*others, Erasure(digest, None))))
+
+
+def end_erasure(home: Home, user: str, watermark: int) -> None:
+    """The store has forgotten the person; releases of later snapshots know nothing of them."""
+    with locked(home.state_lock):
+        state = read_state(home)
+        digest = state.digest(user)
+        done = Erasure(digest, watermark)
+        erased = tuple(done if one.digest == digest else one for one in state.erased)
+        _write(home, replace(state, erased=erased))
+
+
+def note_hidden(home: Home, items: Sequence[str], oldest: int | None) -> None:
+    """Say which items are hidden by the newest snapshot, and drop erasures that are over.
+
+    Args:
+        home: of the catalogue.
+        items: ids of all hidden items.
+        oldest: the lowest watermark among the releases that can still be served; None: keep all.
+    """
+    with locked(home.state_lock):
+        state = read_state(home)
+        erased = tuple(
+            one
+            for one in state.erased
+            if oldest is None or one.until is None or one.until >= oldest
+        )
+        _write(home, replace(state, hidden=tuple(items), erased=erased))
+
+
+def _write(home: Home, state: State) -> None:
+    replace_file(home.state, json.dumps(asdict(state)) + "\n")

@@ -1,0 +1,231 @@
+"""Everything that lies in a release, in words: each array's key, type, shape and meaning.
+
+Sizes are named by letters: `u` users, `i` items, `t` tags, `d` domains, as many as their
+vocabularies have ids; other letters are sizes that the arrays of one release agree on, and those
+after a colon (`v:spectral`) are agreed on by the arrays of one source. `check` holds a release to
+this list when it is written and when it is opened: a release of another shape is never served.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.errors import ReleaseError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+SOURCE = "<source>"  # stands for the name of a set of vectors: spectral, node2vec, gnn
+PLACE = "<place>"  # … for the place of an attribute
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array of a release."""
+
+    key: str
+    dtype: str
+    shape: str  # sizes separated by blanks, such as "u+1" or "i k"
+    meaning: str
+    written_by: str  # the module that makes it
+    rows_of: str = ""  # its values are rows of this many (-1 too where `padded`)
+    padded: bool = False
+    optional: bool = False
+
+
+def _vocabulary(
+    key: str, size: str, meaning: str, by: str, *, optional: bool = False
+) -> tuple[Array, ...]:
+    text = f"{meaning}, as UTF-8"
+    return (
+        Array(f"{key}.data", "uint8", f"bytes:{key}", text, by, optional=optional),
+        Array(f"{key}.offsets", "int64", f"{size}+1", "where each begins", by, optional=optional),
+    )
+
+
+def _lists(key: str, rows: str, columns: str, meaning: str, by: str) -> tuple[Array, ...]:
+    return (
+        Array(f"{key}.indptr", "int64", f"{rows}+1", f"{meaning}: where each row begins", by),
+        Array(f"{key}.indices", "int32", f"n:{key}", f"rows of {columns}", by, columns),
+    )
+
+
+def _matrix(key: str, rows: str, columns: str, meaning: str, by: str) -> tuple[Array, ...]:
+    values = Array(f"{key}.values", "float32", f"n:{key}", "the entries", by)
+    return (*_lists(key, rows, columns, meaning, by), values)
+
+
+GRAPH, BUILD, FOLD, SEGMENTS = (
+    "releases/graph_arrays.py",
+    "learning/build.py",
+    "learning/fold_in_arrays.py",
+    "segments/grouping.py",
+)
+ARRAYS: tuple[Array, ...] = (
+    *_vocabulary("users", "u", "ids of users", GRAPH),
+    *_vocabulary("items", "i", "ids of items", GRAPH),
+    *_vocabulary("tags", "t", "keys of tags: category and name", GRAPH),
+    *_vocabulary("domains", "d", "names of domains", GRAPH),
+    *_vocabulary("tag_names", "names", "names of tags without their category", GRAPH),
+    Array("tag_name_rows", "int32", "t", "the name of each tag", GRAPH, "names"),
+    *_vocabulary("cards", "i", "title and attributes of each item, as JSON", GRAPH),
+    *_matrix("histories", "u", "i", "what speaks for each item, as it is weighed", GRAPH),
+    Array("histories.kinds", "int32", "n:histories", "what was done, of `event_kinds`", GRAPH),
+    Array("histories.at", "int64", "n:histories", "when it was last done; NO_TIME: unknown", GRAPH),
+    *_lists("blocked", "u", "i", "what each user has seen or hidden", GRAPH),
+    *_lists("hides", "u", "i", "what each user never wants to see again", GRAPH),
+    *_lists("item_users", "i", "u", "who chose each item", GRAPH),
+    *_lists("relations", "i", "i", "relations between items, by source", GRAPH),
+    Array("relations.kinds", "int32", "n:relations", "of `relation_kinds`", GRAPH),
+    *_matrix("item_tags", "i", "t", "weights of the tags that are learned from", GRAPH),
+    Array("item_tags.given", "bool", "n:item_tags", "carried, not only written by people", GRAPH),
+    *_matrix("tag_items", "t", "i", "the same by tag", GRAPH),
+    *_lists("carriers", "t", "i", "the items of every tag, also of rare and common ones", GRAPH),
+    *_matrix("item_domains", "i", "d", "shares of domains", GRAPH),
+    *_matrix("domain_items", "d", "i", "the same by domain", GRAPH),
+    Array("popularity", "float32", "i", "summed weight of all who chose it", GRAPH),
+    Array("rarity", "float32", "i", "0 the most popular … 1 nobody chose it", GRAPH),
+    Array("created_at", "int64", "i", "seconds since 1970; NO_TIME: unknown", GRAPH),
+    Array("hidden", "bool", "i", "hidden when the snapshot was taken", GRAPH),
+    Array(f"attribute{PLACE}.values", "float64", "i", "of a number; NaN: none", GRAPH,
+          optional=True),
+    Array(f"attribute{PLACE}.codes", "int32", "i", "of a word, in `words`", GRAPH,
+          f"words:{PLACE}", padded=True, optional=True),
+    *_vocabulary(f"attribute{PLACE}.words", f"words:{PLACE}", "of an attribute", GRAPH,
+                 optional=True),
+    Array("table.neighbours", "int32", "i k", "strongest first; -1 pads", BUILD, "i", padded=True),
+    Array("table.scores", "float32", "i k", "what each adds to the score of whom it is near",
+          BUILD),
+    Array("likeness", "float32", "i l", "of length 1, or 0: how alike two items are", BUILD),
+    Array(f"vectors.{SOURCE}", "float32", f"i v:{SOURCE}", "what queries are compared with", BUILD),
+    Array(f"queries.{SOURCE}", "float32", f"i v:{SOURCE}", "what histories are summed of, where "
+          "that is something else", BUILD, optional=True),
+    Array("fold.tag_rows", "int32", "k:tags", "tags that something was learned of", FOLD, "t"),
+    *_vocabulary("fold.words", "k:words", "title words that something was learned of", FOLD),
+    Array(f"fold.{SOURCE}.tags", "float16", f"k:tags v:{SOURCE}", "what each adds to a new item's "
+          "vector", FOLD, optional=True),
+    Array(f"fold.{SOURCE}.words", "float16", f"k:words v:{SOURCE}", "the same", FOLD,
+          optional=True),
+    Array(f"fold.{SOURCE}.domains", "float16", f"d v:{SOURCE}", "the same", FOLD, optional=True),
+    Array("segments.centroids", "float64", "g f", "the middle of each group, scaled", SEGMENTS,
+          optional=True),
+    Array("segments.scale", "float64", "s f", "how features become comparable", SEGMENTS,
+          optional=True),
+    Array("segments.raw", "float32", "u f", "features of each user", SEGMENTS, optional=True),
+    Array("segments.assigned", "int16", "u", "the group of each user; -1: too few events",
+          SEGMENTS, "g", padded=True, optional=True),
+    Array("segments.first_seen", "int64", "u", "seconds since 1970", SEGMENTS, optional=True),
+    Array("segments.last_seen", "int64", "u", "seconds since 1970", SEGMENTS, optional=True),
+    Array("segments.moves", "float32", "u", "chance to move to another group", SEGMENTS,
+          optional=True),
+    Array("segments.returns", "float32", "u", "chance to come back", SEGMENTS, optional=True),
+)  # fmt: skip
+
+MANIFEST: dict[str, str] = {
+    "schema": "version of this list",
+    "files": "size and SHA-256 of every other file",
+    "fingerprint": "of all that went into the release",
+    "snapshot": "fingerprint of the graph's facts",
+    "watermark": "highest sequence number of an event in the snapshot",
+    "created_at": "seconds since 1970",
+    "config": "preset, seed, weighting, threads",
+    "libraries": "versions that can change the bytes",
+    "python": "version",
+    "vectors": "name of each set of vectors -> its weight when sources are fused",
+    "counts": "users, items, tags, domains, events, edges",
+    "event_kinds": "names of kinds, by their place",
+    "relation_kinds": "names of relations, by their place",
+    "domains_from": "given, genres, tag communities or nothing",
+    "attributes": "name -> place, and whether it is a number",
+    "item_table": "how the table was chosen, for people",
+    "recipe": "what the table was made by, to make it again",
+    "embedders": "reports of trained networks",
+    "segments": "names, personas, profiles; see segments/grouping.py",
+    "parent": "the release whose vectors these were turned onto, if any",
+    "drift": "how far vectors moved from it, if any",
+}
+OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders"}
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    named = re.escape(key).replace(SOURCE, r"(?P<name>[^.]+)").replace(PLACE, r"(?P<name>\d+)")
+    return re.compile(named)
+
+
+_PATTERNS = [(_pattern(entry.key), entry) for entry in ARRAYS]
+
+
+def described(key: str) -> tuple[Array, str] | None:
+    """The entry of an array, and what stands for its source or place; None when it has none."""
+    for pattern, entry in _PATTERNS:
+        fits = pattern.fullmatch(key)
+        if fits:
+            return entry, fits.groupdict().get("name", "")
+    return None
+
+
+def check(arrays: Arrays, where: str) -> None:
+    """Hold arrays to the list above.
+
+    Raises:
+        ReleaseError: one is missing, unknown, or of another type or shape, or holds a row that
+            does not exist; the message names it.
+    """
+    sizes: dict[str, int] = {}
+    for key in ("users", "items", "tags", "domains", "tag_names"):
+        offsets = arrays.get(f"{key}.offsets")
+        if offsets is None:
+            raise ReleaseError(f"{where} is incomplete: {key}.offsets is missing; refresh again")
+        sizes[{"tag_names": "names"}.get(key, key[0])] = len(offsets) - 1
+    for entry in ARRAYS:
+        if not (entry.optional or SOURCE in entry.key) and entry.key not in arrays:
+            raise ReleaseError(f"{where} is incomplete: {entry.key} is missing; refresh again")
+    for key, array in arrays.items():
+        known = described(key)
+        if known is None:
+            raise ReleaseError(f"{where} holds {key}, which no release of this version has")
+        _check_shape(key, array, *known, sizes, where)
+    for key, array in arrays.items():
+        known = described(key)
+        if known is not None and len(array):
+            _check_values(key, array, *known, sizes, where)
+
+
+def _check_shape(
+    key: str, array: npt.NDArray[Any], entry: Array, name: str, sizes: dict[str, int], where: str
+) -> None:
+    wanted = entry.shape.replace(SOURCE, name).replace(PLACE, name).split()
+    if str(array.dtype) != entry.dtype or array.ndim != len(wanted):
+        raise ReleaseError(
+            f"{where}: {key} is {array.dtype} {array.shape} and should be {entry.dtype} "
+            f"({', '.join(wanted)}); refresh again"
+        )
+    for size, letter in zip(array.shape, wanted, strict=True):
+        base, plus, _ = letter.partition("+")
+        expected = sizes.setdefault(base, size - bool(plus)) + bool(plus)
+        if size != expected:
+            raise ReleaseError(
+                f"{where}: {key} has {size:,} where {letter} is {expected:,}; refresh again"
+            )
+
+
+def _check_values(
+    key: str, array: npt.NDArray[Any], entry: Array, name: str, sizes: dict[str, int], where: str
+) -> None:
+    if key.endswith((".indptr", ".offsets")):
+        last = sizes[_run_of(key)]
+        if array[0] != 0 or array[-1] != last or (np.diff(array) < 0).any():
+            raise ReleaseError(f"{where}: {key} does not run from 0 to {last:,}; refresh again")
+    if entry.rows_of:
+        most = sizes[entry.rows_of.replace(PLACE, name)]
+        least = -1 if entry.padded else 0
+        if array.min(initial=0) < least or array.max(initial=-1) >= most:
+            raise ReleaseError(f"{where}: {key} names rows outside 0 … {most - 1}; refresh again")
+
+
+def _run_of(key: str) -> str:
+    """The letter of what an indptr or offsets array cuts into runs."""
+    base, _, part = key.rpartition(".")
+    return f"n:{base}" if part == "indptr" else f"bytes:{base}"

@@ -1,0 +1,39 @@
+"""Files that a kill or a power cut leaves whole: written aside, synced, renamed, folder synced."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Give a file a new content; whoever reads it meets the old one or the new one, whole."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        sync(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)  # there only when something went wrong
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made when it is not there; others wait their turn.
+
+    The system gives the lock back when the process ends, however it ends.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

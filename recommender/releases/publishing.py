@@ -1,0 +1,243 @@
+"""How releases come to be served: written aside, verified, named, made current; and the way back.
+
+releases/
+├── CURRENT                      the name of the release that is served, replaced atomically
+├── .lock                        held by who publishes, activates or prunes
+├── .staging-…/                  a release being written; leftovers are collected
+└── 000007-3f9c…/                counter and fingerprint
+    ├── manifest.json            counts, configuration, report; size and SHA-256 of each file
+    ├── users.data.npy …         plain arrays, see `contents.py`
+    └── spectral.faiss           indexes
+
+A refresh writes aside, syncs, verifies, renames, then replaces CURRENT: a kill or a full disk at
+any moment leaves the old release in place. A reader checks sizes and sums before it maps anything.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graph.errors import NotFound, ReleaseError
+from graph.explore.copies import is_running
+from recommender.releases.contents import MANIFEST as FACTS
+from recommender.releases.contents import Arrays, check
+from recommender.releases.durable import locked, replace_file, sync
+from recommender.releases.home import Home
+from recommender.releases.release import Release
+
+SCHEMA_VERSION = 2
+CURRENT = "CURRENT"
+LOCK = ".lock"
+MANIFEST = "manifest.json"
+STAGING_PREFIX = ".staging-"
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def staged(releases: Path, what: str = "release") -> Iterator[Path]:
+    """A folder to write into; what was not published is removed at the end."""
+    releases.mkdir(parents=True, exist_ok=True)
+    folder = releases / f"{STAGING_PREFIX}{os.getpid()}-{what}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_arrays(folder: Path, arrays: Arrays) -> None:
+    """Save arrays as `.npy`, synced."""
+    for name, array in arrays.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest with size and SHA-256 of every file that lies in the folder."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        sync(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    facts = {**manifest, "schema": SCHEMA_VERSION, "files": files}
+    unknown = sorted(set(facts) - set(FACTS))
+    if unknown:
+        raise ValueError(f"contents.py does not tell what {', '.join(unknown)} of a manifest is")
+    replace_file(folder / MANIFEST, json.dumps(facts, indent=1))
+
+
+def newest(home: Home) -> int:
+    """The counter of the newest release; 0 before the first."""
+    return max((int(name.split("-")[0]) for name in names(home)), default=0)
+
+
+def publish(home: Home, folder: Path, fingerprint: str, since: int | None = None) -> Release:
+    """Verify a sealed folder, give it the next number and make it current; the old one stays.
+
+    Args:
+        home: of the catalogue.
+        folder: sealed; it is renamed.
+        fingerprint: the second half of the name.
+        since: the newest counter when this refresh took its snapshot; None: do not look.
+
+    Raises:
+        ReleaseError: it is not as it was written, or another refresh has meanwhile published what
+            it learned from a newer snapshot. Nothing is changed.
+    """
+    with locked(home.releases / LOCK):
+        release = open_release(folder)
+        later = [name for name in names(home) if since is not None and _counter(name) > since]
+        for name in later:
+            if _manifest(home.releases / name)["watermark"] > release.watermark:
+                raise ReleaseError(
+                    f"release {name} was made meanwhile from a newer snapshot and is served; "
+                    "this refresh publishes nothing"
+                )
+        name = f"{newest(home) + 1:06d}-{fingerprint[:12]}"
+        folder.rename(home.releases / name)
+        sync(home.releases)
+        _make_current(home, name)
+    return replace(release, folder=home.releases / name)
+
+
+def activate(home: Home, name: str) -> Release:
+    """Serve another release that lies in the home: a rollback, or forward again."""
+    with locked(home.releases / LOCK):
+        release = open_release(home.releases / known(home, name))
+        _make_current(home, release.name)
+    return release
+
+
+def prune(home: Home, keep: int) -> list[str]:
+    """Remove all but the newest `keep` releases and the current one; what was removed."""
+    with locked(home.releases / LOCK):
+        collect_leftovers(home)
+        served = current(home)
+        gone = [name for name in sorted(names(home))[: -keep or None] if name != served]
+        for name in gone:
+            shutil.rmtree(home.releases / name)
+    return gone
+
+
+def collect_leftovers(home: Home) -> list[str]:
+    """Remove what killed refreshes left behind; a refresh that still runs is left alone."""
+    gone = []
+    for path in home.releases.glob(f"{STAGING_PREFIX}*"):
+        pid = path.name.removeprefix(STAGING_PREFIX).split("-")[0]
+        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+            gone.append(path.name)
+    return gone
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────
+
+
+def current(home: Home) -> str | None:
+    """The name of the release that is served, or None before the first refresh."""
+    try:
+        return (home.releases / CURRENT).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def known(home: Home, name: str) -> str:
+    """The full name of a release given by name or number; `NotFound` lists what is there."""
+    for candidate in names(home):
+        if name == candidate or (name.isdigit() and int(name) == _counter(candidate)):
+            return candidate
+    there = ", ".join(sorted(names(home))) or "none yet; run `nichegraph refresh`"
+    raise NotFound(f"there is no release {name!r}; there are: {there}")
+
+
+def list_releases(home: Home) -> list[dict[str, Any]]:
+    """One manifest per release, oldest first, with `name` and `current`; unreadable ones say so."""
+    served = current(home)
+    rows = []
+    for name in sorted(names(home)):
+        try:
+            manifest = _manifest(home.releases / name)
+        except ReleaseError as error:
+            manifest = {"damaged": str(error)}
+        rows.append({"name": name, "current": name == served, **manifest})
+    return rows
+
+
+def oldest_watermark(home: Home) -> int | None:
+    """The lowest watermark among the releases that can be served; None where there is none."""
+    marks = [row["watermark"] for row in list_releases(home) if "watermark" in row]
+    return min(marks, default=None)
+
+
+def open_release(folder: Path, *, verify: bool = True) -> Release:
+    """Open a release; `ReleaseError` when a file is missing, cut, altered or of a newer version."""
+    manifest = _manifest(folder)
+    arrays = {}
+    for name, facts in manifest["files"].items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+            if size != facts["bytes"] or (verify and _sha256(path) != facts["sha256"]):
+                raise ReleaseError(
+                    f"release {folder.name} is damaged: {name} is not as it was written; "
+                    "go back with `nichegraph releases rollback` or refresh again"
+                )
+            if name.endswith(".npy"):
+                # A plain view of the map: `np.memmap` itself is slow to take parts of.
+                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r").view(np.ndarray)
+        except (OSError, ValueError) as error:
+            raise ReleaseError(
+                f"release {folder.name} cannot be read: {name}: {error}; "
+                "go back with `nichegraph releases rollback` or refresh again"
+            ) from error
+    if verify:
+        check(arrays, f"release {folder.name}")
+    return Release(folder, manifest, arrays)
+
+
+def names(home: Home) -> list[str]:
+    """The folders of releases, in no special order."""
+    if not home.releases.is_dir():
+        return []
+    return [path.name for path in home.releases.iterdir() if path.name[:6].isdigit()]
+
+
+def _counter(name: str) -> int:
+    return int(name.split("-", maxsplit=1)[0])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        schema, files = manifest["schema"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(
+            f"release {folder.name} has no readable {MANIFEST}; refresh again"
+        ) from error
+    if schema != SCHEMA_VERSION or not isinstance(files, dict):
+        raise ReleaseError(
+            f"release {folder.name} has schema {schema}, this version reads {SCHEMA_VERSION}: "
+            "refresh once with this version"
+        )
+    return manifest
+
+
+def _make_current(home: Home, name: str) -> None:
+    replace_file(home.releases / CURRENT, name + "\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
