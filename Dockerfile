@@ -1,4 +1,4 @@
-# docker build --target serve .   the HTTP server and the command line, without torch
+# docker build --target serve .   the HTTP server and the command line, without torch or matplotlib
 # docker build --target train .   the same with everything a refresh can train
 FROM python:3.11-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 \
@@ -18,7 +18,7 @@ COPY recommender recommender
 COPY api api
 
 FROM base AS serve
-RUN pip install -c constraints.txt ".[neo4j,explore]"
+RUN pip install -c constraints.txt ".[neo4j,console]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]

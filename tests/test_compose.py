@@ -1,8 +1,13 @@
-"""The compose file and the Dockerfile, piece by piece, without an engine."""
+"""The compose file and the Dockerfile, piece by piece, without an engine.
+
+The pieces run from a fresh virtual environment, with the environment, entry points and extras of
+the image, in a mount namespace whose root cannot be written to.
+"""
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +16,7 @@ import pytest
 import yaml
 from neo4j_fixture import missing, servers
 from store_contract import batch_of_everything
+from test_api_worker import free_port, get, until
 
 from api.settings import Settings
 from graph.stores.embedded_store import EmbeddedStore
@@ -81,6 +87,174 @@ def test_the_client_finds_it_valid():
     command = [docker, "compose", "--profile", "jobs", "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ── a root that cannot be written to ─────────────────────────────────────────────────────
+
+
+READ_ONLY = """
+set -e
+folder=$1; shift
+for place in "$@"; do
+  [ "$place" = -- ] && break
+  mount --bind "$place" "$place"
+  shift
+done
+shift
+for place in / /tmp "$folder"; do
+  mountpoint -q "$place" && mount -o remount,bind,ro "$place"
+done
+exec "$@"
+"""
+"""Run a command where nothing can be written but the given folders."""
+
+
+def in_read_only_root(folder, writable, command):
+    """The words that run a command where nothing can be written but some folders."""
+    own = [] if os.getuid() == 0 else ["--map-root-user"]
+    shell = ["sh", "-c", READ_ONLY, "sh", str(folder), *map(str, writable), "--", *command]
+    return ["unshare", "--mount", *own, *shell]
+
+
+@pytest.fixture(scope="module")
+def namespaces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("namespace")
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here: no mount namespace")
+    words = in_read_only_root(folder, [], ["sh", "-c", f"! touch {folder}/a && ! touch /a"])
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no mount namespace can be made here: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="module")
+def serving(dockerfile, tmp_path_factory):
+    """A virtual environment with what the image `serve` installs, and nothing else."""
+    stages = dict(re.findall(r"FROM \S+ AS (\w+)\n(.*?)(?=\nFROM|\Z)", dockerfile, re.S))
+    wanted = re.search(r'pip install -c constraints.txt "(\.\S*)"', stages["serve"])[1]
+    uv = Path(sys.executable).with_name("uv")
+    if not uv.exists():
+        pytest.skip("no uv beside this Python: a fresh environment would take minutes")
+    folder = tmp_path_factory.mktemp("serving")
+    source = folder / "app"  # what the image copies
+    for names, place in re.findall(r"^COPY (.+) (\S+)$", dockerfile, re.M):
+        for name in names.split():
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / place)
+            else:
+                source.mkdir(exist_ok=True)
+                shutil.copy(ROOT / name, source / place)
+    for command in (
+        [uv, "venv", "--python", sys.executable, folder / "venv"],
+        [uv, "pip", "install", "--python", folder / "venv/bin/python"]
+        + ["-c", source / "constraints.txt", f"{source}{wanted[1:]}"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no fresh environment without the registry: {done.stderr[-300:]}")
+    for made in ("home", "compiled", "tmp"):
+        (folder / made).mkdir()
+    return folder
+
+
+def container(compose, serving, service, **places):
+    """The environment of a service's container, with places of this machine."""
+    given = {
+        "PATH": f"{serving}/venv/bin:{os.environ['PATH']}",
+        "HOME": str(serving / "nobody"),
+        "TMPDIR": str(serving / "tmp"),
+        "NUMBA_CACHE_DIR": str(serving / "compiled"),
+        **compose["services"][service]["environment"],
+        "NICHEGRAPH_HOME": str(serving / "home"),
+    }
+    return given | places
+
+
+def test_the_serving_set_has_what_serves_and_not_what_draws_or_trains(serving):
+    python = serving / "venv/bin/python"
+    code = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if u.find_spec(n)])"
+    absent = ["matplotlib", "torch", "sklearn", "gensim", "optuna", "pytest"]
+    done = subprocess.run([python, "-c", code, *absent, "ladybug", "neo4j"], capture_output=True)
+    assert done.stdout.decode().strip() == "['ladybug', 'neo4j']"
+
+
+def test_what_is_written_to_are_volumes_that_belong_to_the_user(compose, dockerfile):
+    compiled = re.search(r"NUMBA_CACHE_DIR=(\S+)", dockerfile)[1]
+    owned = re.search(r"install -d -o nichegraph .*\n(.*)", dockerfile)[1].split()
+    for name in ("api", "refresh"):
+        service = compose["services"][name]
+        volumes = dict(volume.split(":")[::-1] for volume in service["volumes"])
+        assert service["read_only"]
+        assert service["tmpfs"] == ["/tmp"]
+        assert set(volumes) == {compiled, service["environment"]["NICHEGRAPH_HOME"]} == set(owned)
+        assert set(volumes.values()) <= set(compose["volumes"])
+
+
+def test_load_and_refresh_run_where_the_root_cannot_be_written_to(compose, serving, namespaces):
+    file = serving / "events.csv"
+    rows = [f"u{k % 20},i{(k * 7) % 17}" for k in range(200)]
+    file.write_text("\n".join(["user,item", *rows]) + "\n")
+    writable = [serving / "home", serving / "tmp", serving / "compiled"]
+    for arguments in (["load", str(file)], ["refresh", "--preset", "fast"]):
+        done = subprocess.run(
+            in_read_only_root(serving, writable, ["nichegraph", *arguments]),
+            env=container(compose, serving, "refresh", NICHEGRAPH_STORE="embedded"),
+            cwd=serving,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled code kept", "nowhere to keep"])
+def test_the_server_runs_where_the_root_cannot_be_written_to(
+    compose, serving, namespaces, tmp_path, compiled, planted_home
+):
+    """Found well by the healthcheck of the service; without the volume for compiled code, too."""
+    port, api = free_port(), compose["services"]["api"]
+    home = shutil.copytree(planted_home.folder, serving / "home" / f"planted-{compiled}")
+    writable = [serving / "home", serving / "tmp", *([serving / "compiled"] if compiled else [])]
+    environment = container(
+        compose, serving, "api", NICHEGRAPH_PORT=str(port), NICHEGRAPH_HOME=str(home)
+    )
+    check = [word.replace("8000", str(port)) for word in api["healthcheck"]["test"][1:]]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            in_read_only_root(serving, writable, ["nichegraph", *api["command"]]),
+            env=environment,
+            cwd=serving,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        until(lambda: subprocess.run(check, env=environment, capture_output=True).returncode == 0)
+        assert len(get(port, "/v1/users/reader-1/recommendations?n=3")["items"]) == 3
+        assert server.poll() is None
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+        print(log.read_text())  # shown where the test fails
+    assert "cannot cache" not in log.read_text()
+    assert not list((serving / "tmp").glob("nichegraph-compiled-*"))
+
+
+def test_the_database_gets_its_password_from_the_secret(compose, tmp_path):
+    """The entry point of the service, run with a `tini` that tells what it was given."""
+    secret = tmp_path / "password"
+    secret.write_text("a b$c\nsecond line\n")
+    tini = tmp_path / "tini"
+    tini.write_text('#!/bin/sh\necho "$NEO4J_AUTH"\necho "$@"\n')
+    tini.chmod(0o700)
+    words = [word.replace("$$", "$") for word in compose["services"]["neo4j"]["entrypoint"]]
+    words[-1] = words[-1].replace("/run/secrets/neo4j_password", str(secret))
+    done = subprocess.run(
+        words, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True
+    )
+    assert done.stdout == "neo4j/a b$c\n-g -- /startup/docker-entrypoint.sh neo4j\n"
+
+
+# ── with a database ──────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.neo4j

@@ -29,6 +29,7 @@ from api.cli import (
     tune,
 )
 from api.cli.output import plain
+from api.compiled import choose_folder
 from graph.errors import GateRefused, NichegraphError
 from graph.extras import missing_extra
 
@@ -98,6 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     try:
+        choose_folder()
         code = cli(arguments, standalone_mode=False)
         sys.stdout.flush()
     except GateRefused as error:
