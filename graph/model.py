@@ -70,6 +70,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 """Table name -> columns, in the order in which tables are written."""
 
 
+ITEM_PARTS = ("title", "created_at", "attributes", "tags", "domains")
+"""What is known of an item and can be taken away; hiding is a decision of its own."""
+
+
 def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
     """Make a table of `SCHEMAS[name]` from dictionaries; missing keys are null."""
     return pa.Table.from_pylist(rows, schema=SCHEMAS[name])

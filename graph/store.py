@@ -1,5 +1,6 @@
 """Where users, items, tags and events live: the small protocol every back end fulfils."""
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import pyarrow as pa
@@ -12,7 +13,15 @@ class GraphStore(Protocol):
 
     uri: str
 
-    def apply(self, batch: Batch, *, name: str | None = None, replace: bool = False) -> bool:
+    def apply(
+        self,
+        batch: Batch,
+        *,
+        name: str | None = None,
+        span: tuple[int, int] | None = None,
+        replace: bool = False,
+        clear: Mapping[str, Collection[str]] | None = None,
+    ) -> bool:
         """Write a batch (see `graph.model`) in one transaction; True when it was written.
 
         Args:
@@ -20,12 +29,22 @@ class GraphStore(Protocol):
                 titles, times, flags and attributes leave what is stored; null weights are 1.
             name: recorded in the same transaction; a batch whose name is recorded already is
                 not applied again and the answer is False.
+            span: the batch is what the source `name` says after number span[0] and up to span[1].
+                It is written only when the source stands at span[0], and then it stands at
+                span[1]: whoever counts like that writes everything once, in order, also when two
+                do by mistake. The answer is False when it stands elsewhere, see `position`.
             replace: for the items listed in `items`, what is stored of title, times,
                 attributes, tags and domains is replaced by what this batch says.
+            clear: a name of `graph.model.ITEM_PARTS` -> items of which that part is taken away
+                before the batch is written.
 
         An event seen before (same key) is the same event; a new value replaces the old one
         and counts as a new fact (it gets a new sequence number).
         """
+        ...
+
+    def position(self, name: str) -> int:
+        """Up to which number a source that counts was written (see `apply`); 0: nothing of it."""
         ...
 
     def read(self, table: str, *, until: int | None = None) -> pa.Table:

@@ -249,6 +249,43 @@ class StoreContract:
         assert store.counts()["events"] == 2
         assert store.counts()["item_relations"] == 1
 
+    def test_a_source_that_counts_is_written_once_and_in_order(self, store):
+        assert store.position("inbox") == 0
+        assert store.apply(events(("ann", "x")), name="inbox", span=(0, 5))
+        assert store.position("inbox") == 5
+        assert not store.apply(events(("bob", "y")), name="inbox", span=(0, 5))
+        assert not store.apply(events(("bob", "y")), name="inbox", span=(4, 9))
+        assert not store.apply(events(("bob", "y")), name="inbox", span=(6, 9))
+        assert {row["item"] for row in facts(store, "events")} == {"x"}
+        assert store.apply(events(("bob", "z")), name="inbox", span=(5, 9))
+        assert (store.position("inbox"), store.position("other")) == (9, 0)
+        assert store.apply({}, name="other", span=(0, 3))  # nothing to write counts, too
+        assert store.position("other") == 3
+
+    def test_parts_of_items_are_taken_away_before_the_batch_is_written(self, store):
+        store.apply(batch_of_everything())
+        store.apply(
+            {
+                "items": table("items", [{"id": "x", "hidden": False}]),
+                "item_tags": table("item_tags", [{"item": "x", "category": "tag", "tag": "new"}]),
+            },
+            clear={"title": ["x"], "tags": ["x", "x", "unknown"]},
+        )
+        assert facts(store, "items")[2] == {
+            "id": "x",
+            "title": None,
+            "created_at": -5,
+            "hidden": False,
+            "attributes": "{}",
+        }
+        assert [row["tag"] for row in facts(store, "item_tags")] == ["new"]
+        store.apply({}, clear={"domains": ["y"], "created_at": ["x"], "attributes": ["x"]})
+        assert store.read("item_domains").num_rows == 0
+        left = facts(store, "items")[2]
+        assert (left["created_at"], left["attributes"]) == (None, None)
+        with pytest.raises(InputError, match="colour"):
+            store.apply({}, clear={"colour": ["x"]})
+
     def test_an_erased_user_is_gone_with_events_and_relations(self, store):
         store.apply(batch_of_everything())
         store.apply(events(("ann", "y"), ("ann", "w")))

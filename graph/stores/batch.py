@@ -1,13 +1,14 @@
 """A batch made ready to be written: checked and normalised, the same for every store."""
 
 import unicodedata
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.errors import InputError
-from graph.model import SCHEMAS, TAG_SEPARATOR, Batch
+from graph.model import ITEM_PARTS, SCHEMAS, TAG_SEPARATOR, Batch
 
 REQUIRED = {
     "users": ("id",),
@@ -40,6 +41,24 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
         for name in SCHEMAS
         if name in batch and batch[name].num_rows
     }
+
+
+def cleared(
+    tables: dict[str, pa.Table], clear: Mapping[str, Collection[str]] | None, *, replace: bool
+) -> dict[str, list[str]]:
+    """Which parts of which items go before a prepared batch is written: part -> ids.
+
+    Raises:
+        InputError: an item has no such part.
+    """
+    parts = {part: [nfc(item) for item in items] for part, items in (clear or {}).items()}
+    unknown = sorted(set(parts) - set(ITEM_PARTS))
+    if unknown:
+        raise InputError(f"{unknown[0]}: no part of an item; there are {', '.join(ITEM_PARTS)}")
+    if replace and "items" in tables:
+        items = tables["items"]["id"].to_pylist()
+        parts = {part: [*parts.get(part, ()), *items] for part in ITEM_PARTS}
+    return {part: list(dict.fromkeys(items)) for part, items in parts.items() if items}
 
 
 def nfc(name: str) -> str:

@@ -45,7 +45,10 @@ MATCH (c:Counter {name: 'events'})
 SET c.watermark = $watermark, c.kinds = $kinds, c.columns = $columns
 """
 IS_APPLIED = "MATCH (b:AppliedBatch {name: $name}) RETURN count(b) AS found"
-RECORD_APPLIED = "CREATE (:AppliedBatch {name: $name})"
+RECORD_APPLIED = "MERGE (b:AppliedBatch {name: $name}) SET b.position = $position"
+POSITION = """
+OPTIONAL MATCH (b:AppliedBatch {name: $name}) RETURN coalesce(b.position, 0) AS position
+"""
 
 KEYS = {
     "User": "User {id: $keys[k][0]}",
@@ -85,11 +88,16 @@ SET n.title = coalesce(row.title, n.title), n.hidden = coalesce(row.hidden, n.hi
     n.created_at = coalesce(row.created_at, n.created_at),
     n.attributes = coalesce(row.attributes, n.attributes)
 """
-CLEAR_ITEMS = """CYPHER 5
-UNWIND $nodes AS node MATCH (n) WHERE id(n) = node
-SET n.title = null, n.created_at = null, n.attributes = null
-WITH n MATCH (n)-[old:HAS_TAG|IN]->() DELETE old
-"""
+CLEAR_ITEMS = {  # part of an item -> what takes it away from $nodes
+    part: f"CYPHER 5 UNWIND $nodes AS node MATCH (n) WHERE id(n) = node {takes_away}"
+    for part, takes_away in {
+        "title": "SET n.title = null",
+        "created_at": "SET n.created_at = null",
+        "attributes": "SET n.attributes = null",
+        "tags": "MATCH (n)-[old:HAS_TAG]->() DELETE old",
+        "domains": "MATCH (n)-[old:IN]->() DELETE old",
+    }.items()
+}
 
 # $rows, one per user: user, seq of the first, and lists of the same length: items, kinds (places
 # in $kinds), and where the batch has any: values, tags, times, ids. A null list gives nulls.

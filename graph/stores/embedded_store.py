@@ -8,7 +8,7 @@ million events are one sorted tree of integers. 0 stands for "no tag", '' for "n
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from graph.errors import InputError, StoreAway, StoreError, StoreForeign
 from graph.model import NO_TIME, SCHEMAS, Batch, tag_parts
-from graph.stores.batch import nfc, prepared
+from graph.stores.batch import cleared, nfc, prepared
 from graph.stores.embedded_reading import read_events, read_links, read_nodes
 from graph.stores.embedded_writing import (
     NAMES,
+    clear_items,
     forget_tags,
     write_events,
     write_item_domains,
@@ -62,6 +63,7 @@ MIGRATIONS = [
     CREATE TABLE counter (watermark INTEGER NOT NULL);
     INSERT INTO counter VALUES (0);
     """,
+    "ALTER TABLE applied ADD COLUMN position INTEGER",
 ]
 """What takes a file from version n to n + 1; append, never change."""
 
@@ -94,18 +96,26 @@ class EmbeddedStore:
                 self.close()
                 raise
 
-    def apply(self, batch: Batch, *, name: str | None = None, replace: bool = False) -> bool:
+    def apply(
+        self,
+        batch: Batch,
+        *,
+        name: str | None = None,
+        span: tuple[int, int] | None = None,
+        replace: bool = False,
+        clear: Mapping[str, Collection[str]] | None = None,
+    ) -> bool:
         """See `GraphStore.apply`."""
         tables = prepared(batch)
+        parts = cleared(tables, clear, replace=replace)
         with self._transaction("IMMEDIATE") as db:
-            if name is not None:
-                if db.execute("SELECT 1 FROM applied WHERE name = ?", (name,)).fetchone():
-                    return False
-                db.execute("INSERT INTO applied VALUES (?)", (name,))
+            if name is not None and not _is_next(db, name, span):
+                return False
+            clear_items(db, parts)
             if "users" in tables:
                 write_users(db, tables["users"])
             if "items" in tables:
-                write_items(db, tables["items"], replace)
+                write_items(db, tables["items"])
             if "item_tags" in tables:
                 write_item_tags(db, tables["item_tags"])
             if "item_domains" in tables:
@@ -116,6 +126,11 @@ class EmbeddedStore:
                 if relations in tables:
                     write_relations(db, relations, ends, tables[relations])
         return True
+
+    def position(self, name: str) -> int:
+        """See `GraphStore.position`."""
+        rows = self._rows("SELECT position FROM applied WHERE name = ?", (name,))
+        return int(rows[0][0] or 0) if rows else 0
 
     def read(self, table: str, *, until: int | None = None) -> pa.Table:
         """See `GraphStore.read`; id and name columns are dictionary-encoded."""
@@ -225,6 +240,23 @@ class EmbeddedStore:
             ) from error
         except OSError as error:
             raise StoreAway(f"{self.uri}: {error}") from error
+
+
+def _is_next(db: sqlite3.Connection, name: str, span: tuple[int, int] | None) -> bool:
+    """Record a named batch; whether it is one that comes now."""
+    known = db.execute("SELECT position FROM applied WHERE name = ?", (name,)).fetchone()
+    if span is None:
+        if known is None:
+            db.execute("INSERT INTO applied (name) VALUES (?)", (name,))
+        return known is None
+    if (known[0] or 0 if known else 0) != span[0]:
+        return False
+    db.execute(
+        "INSERT INTO applied (name, position) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        (name, span[1]),
+    )
+    return True
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

@@ -83,15 +83,18 @@ def write_users(db: sqlite3.Connection, table: pa.Table) -> None:
     )
 
 
-def write_items(db: sqlite3.Connection, table: pa.Table, replace: bool) -> None:
+def clear_items(db: sqlite3.Connection, parts: dict[str, list[str]]) -> None:
+    """Take parts of items away: a name of `graph.model.ITEM_PARTS` -> ids."""
+    for part, names in parts.items():
+        keys = [(key,) for key in _keys(db, "items", names).tolist()]
+        if part in ("tags", "domains"):
+            db.executemany(f"DELETE FROM item_{part} WHERE item = ?", keys)
+        else:
+            db.executemany(f"UPDATE items SET {part} = NULL WHERE key = ?", keys)
+
+
+def write_items(db: sqlite3.Connection, table: pa.Table) -> None:
     keys = _column_keys(db, "items", table["id"]).tolist()
-    if replace:
-        one = [(key,) for key in keys]
-        db.executemany("DELETE FROM item_tags WHERE item = ?", one)
-        db.executemany("DELETE FROM item_domains WHERE item = ?", one)
-        db.executemany(
-            "UPDATE items SET title = NULL, created_at = NULL, attributes = NULL WHERE key = ?", one
-        )
     columns = [table[name].to_pylist() for name in ("title", "created_at", "hidden", "attributes")]
     rows = zip(*columns, keys, strict=True)
     db.executemany(

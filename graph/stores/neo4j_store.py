@@ -9,7 +9,7 @@ retries are off: every write is an upsert, so the caller may simply send it agai
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -22,7 +22,7 @@ from graph.errors import InputError, StoreAway
 from graph.findings import Findings
 from graph.model import SCHEMAS, Batch
 from graph.stores import cypher
-from graph.stores.batch import nfc, prepared
+from graph.stores.batch import cleared, nfc, prepared
 from graph.stores.circuit import CircuitBreaker
 from graph.stores.deadline import Tick, within
 from graph.stores.neo4j_faults import away, too_slow, unsupported
@@ -77,7 +77,15 @@ class Neo4jStore:
 
     # What a store does
 
-    def apply(self, batch: Batch, *, name: str | None = None, replace: bool = False) -> bool:
+    def apply(
+        self,
+        batch: Batch,
+        *,
+        name: str | None = None,
+        span: tuple[int, int] | None = None,
+        replace: bool = False,
+        clear: Mapping[str, Collection[str]] | None = None,
+    ) -> bool:
         """See `GraphStore.apply`.
 
         More than `TRANSACTION_EVENTS` events of `neo4j_writing` go in several transactions,
@@ -86,6 +94,7 @@ class Neo4jStore:
         batch again completes it.
         """
         tables = prepared(batch)
+        parts = cleared(tables, clear, replace=replace)
         events = EventGroups(tables.pop("events")) if "events" in tables else None
         rows = sum(table.num_rows for table in tables.values()) + (len(events) if events else 0)
         limit = self._deadline if rows <= STATEMENT_ROWS else self._bulk_deadline
@@ -94,10 +103,20 @@ class Neo4jStore:
         try:
             self._prepare_schema()
             return self._call(
-                lambda session, tick: apply(session, tick, tables, events, name, replace), limit
+                lambda session, tick: apply(
+                    session, tick, tables, events, name=name, span=span, parts=parts
+                ),
+                limit,
             )
         finally:
             self._writing.release()
+
+    def position(self, name: str) -> int:
+        """See `GraphStore.position`."""
+        return self._transaction(
+            lambda tx, _: int(tx.run(cypher.POSITION, name=name).single(True)["position"]),
+            writes=False,
+        )
 
     def read(self, table: str, *, until: int | None = None) -> pa.Table:
         """See `GraphStore.read`; id and name columns are dictionary-encoded."""

@@ -28,21 +28,25 @@ def apply(
     tick: Tick,
     tables: dict[str, pa.Table],
     events: EventGroups | None,
+    *,
     name: str | None,
-    replace: bool,
+    span: tuple[int, int] | None,
+    parts: dict[str, list[str]],
 ) -> bool:
     """See `Neo4jStore.apply`: whether the batch was new; ends with its transaction committed."""
     tx = session.begin_transaction()
     try:
         counter = dict(tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).single(True))
         check_schema(counter)
-        if name is not None and tx.run(cypher.IS_APPLIED, name=name).single(True)["found"]:
+        if name is not None and not _is_next(tx, name, span):
             return False
         tick()
+        for part, items in parts.items():
+            _clear(tx, tick, part, items)
         if "users" in tables:
             _write_users(tx, tick, tables["users"])
         if "items" in tables:
-            _write_items(tx, tick, tables["items"], replace)
+            _write_items(tx, tick, tables["items"])
         for table in ("item_tags", "item_domains"):
             if table in tables:
                 _write_links(tx, tick, table, tables[table])
@@ -52,7 +56,7 @@ def apply(
             if table in tables:
                 _write_links(tx, tick, table, tables[table])
         if name is not None:
-            tx.run(cypher.RECORD_APPLIED, name=name).consume()
+            tx.run(cypher.RECORD_APPLIED, name=name, position=span and span[1]).consume()
         tick()
         tx.commit()
         return True
@@ -93,13 +97,23 @@ def _write_users(tx: Transaction, tick: Tick, table: pa.Table) -> None:
     _set(tx, tick, cypher.SET_USERS, nodes, table)
 
 
-def _write_items(tx: Transaction, tick: Tick, table: pa.Table, replace: bool) -> None:
+def _is_next(tx: Transaction, name: str, span: tuple[int, int] | None) -> bool:
+    """Whether a named batch is one that comes now; the counter is locked."""
+    if span is None:
+        return not tx.run(cypher.IS_APPLIED, name=name).single(True)["found"]
+    return bool(tx.run(cypher.POSITION, name=name).single(True)["position"] == span[0])
+
+
+def _clear(tx: Transaction, tick: Tick, part: str, items: list[str]) -> None:
+    nodes = _nodes(tx, tick, "Item", [(item,) for item in items])[0].tolist()
+    for start in range(0, len(nodes), STATEMENT_ROWS):
+        some = nodes[start : start + STATEMENT_ROWS]
+        tx.run(cypher.CLEAR_ITEMS[part], nodes=some).consume()
+        tick()
+
+
+def _write_items(tx: Transaction, tick: Tick, table: pa.Table) -> None:
     nodes = _named_nodes(tx, tick, "Item", table["id"])
-    if replace:
-        for start in range(0, len(nodes), STATEMENT_ROWS):
-            part = nodes[start : start + STATEMENT_ROWS].tolist()
-            tx.run(cypher.CLEAR_ITEMS, nodes=part).consume()
-            tick()
     _set(tx, tick, cypher.SET_ITEMS, nodes, table)
 
 
