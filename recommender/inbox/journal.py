@@ -129,6 +129,25 @@ class Journal:
             )
             return [row(*columns) for columns in found]
 
+    def identity(self) -> str:
+        """What tells this journal from every other; "" while nobody wrote into it."""
+        with self._read() as db:
+            if db is None:
+                return ""
+            return str(db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()[0])
+
+    def rename(self, above: int) -> None:
+        """Take a new identity, and give only numbers above this one from now on."""
+        with self.transaction() as db:
+            db.execute("UPDATE about SET value = lower(hex(randomblob(8))) WHERE name = 'id'")
+            db.execute(
+                "INSERT INTO sqlite_sequence SELECT 'facts', 0 WHERE NOT EXISTS "
+                "(SELECT 1 FROM sqlite_sequence WHERE name = 'facts')"
+            )
+            db.execute(
+                "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'facts'", (above,)
+            )
+
     def close(self) -> None:
         """Give back the connections; calling it twice is fine."""
         with self._turn, self._reading:

@@ -16,6 +16,7 @@ _LISTS = {"item_tags": ("tags", ("category", "tag")), "item_domains": ("domains"
 
 def item_after(known: Known | None, facts: Iterable[Row], item: str) -> Known | None:
     """An item after facts about it (others are left out); None: nobody knows it, or it is gone."""
+    bare: Known = {"id": item, "hidden": False}
     for row in facts:
         payload = row.payload
         if payload.get("item" if row.kind in _LISTS else "id") != item:
@@ -23,14 +24,14 @@ def item_after(known: Known | None, facts: Iterable[Row], item: str) -> Known | 
         if row.kind == PUT:
             known = {"id": item, "hidden": False} | payload
         elif row.kind == DELETE:
-            known = None
+            known, bare["hidden"] = None, True  # what is said later shows it only where it says so
         elif row.kind == PATCH:
-            known = {"id": item, "hidden": False} | (known or {}) | payload
+            known = bare | (known or {}) | payload
             known["hidden"] = bool(known["hidden"])
         elif row.kind == "items":
-            known = {"id": item, "hidden": False} | (known or {}) | payload
+            known = bare | (known or {}) | payload
         elif row.kind in _LISTS:
-            known = {"id": item, "hidden": False} | (known or {})
+            known = bare | (known or {})
             name, key = _LISTS[row.kind]
             entry = {field: value for field, value in payload.items() if field != "item"}
             known[name] = _with(known.get(name), entry, key)

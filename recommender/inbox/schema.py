@@ -19,6 +19,9 @@ MIGRATIONS = [
     CREATE INDEX loads ON facts (seq) WHERE kind = 'load';
     CREATE TABLE replies (request BLOB PRIMARY KEY, digest BLOB NOT NULL, receipts BLOB NOT NULL,
         at INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE quarantine (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL,
+        payload BLOB NOT NULL, acknowledged INTEGER NOT NULL, reason TEXT NOT NULL,
+        at INTEGER NOT NULL);
     CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     INSERT INTO about VALUES ('id', lower(hex(randomblob(8))));
     """,

@@ -1,0 +1,111 @@
+"""Carry facts from the journal into the store, each exactly once, in order.
+
+The store itself counts up to which fact it was written, in the transaction that writes them. So a
+drain that is killed at any moment, or paused while another one goes on, neither loses nor doubles:
+the next one begins where the store stands. A fact that the store refuses for itself goes to the
+quarantine, and those behind it go on.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph.errors import InputError
+from graph.store import GraphStore
+from recommender.inbox.batch import fold
+from recommender.inbox.facts import Row
+from recommender.inbox.journal import Journal
+from recommender.inbox.quarantine import put_aside
+
+BATCH_FACTS = 10_000  # of one transaction
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What one call of `drain` did."""
+
+    facts: int  # that are behind us now; 0: nothing was waiting
+    refused: int  # of them, now in the quarantine
+    position: int  # up to which number the store has them
+
+
+def source(journal: Journal) -> str:
+    """The name under which a store counts what a journal wrote into it."""
+    return f"inbox {journal.identity()}"
+
+
+def drain(
+    journal: Journal, store: GraphStore, *, now: Callable[[], int], limit: int = BATCH_FACTS
+) -> Drained:
+    """Write the next facts into the store, at most `limit`.
+
+    Raises:
+        StoreError: the store or the journal does not answer; nothing is lost, call it again.
+    """
+    name = source(journal)
+    begin = store.position(name)
+    if begin > journal.last_sequence():
+        # The journal is older than the store, out of a backup: it gives numbers out again. Under a
+        # new name the store takes all it holds; what the store has already stays as it is.
+        journal.rename(begin)
+        return Drained(0, 0, begin)
+    facts = journal.facts_after(begin, limit)
+    if not facts:
+        return Drained(0, 0, begin)
+    work = _Work(journal, store, name, now)
+    done = work.write(begin, facts)
+    return Drained(len(facts) if done else 0, work.refused, facts[-1].sequence if done else begin)
+
+
+def caught_up(journal: Journal, store: GraphStore) -> tuple[int, int]:
+    """Up to which fact the store has been written, and its watermark at that moment."""
+    name = source(journal)
+    while True:
+        position, watermark = store.position(name), store.watermark()
+        if store.position(name) == position:
+            return position, watermark
+
+
+@contextlib.contextmanager
+def lease(journal_file: Path) -> Iterator[bool]:
+    """Whether this process is the one that may write the journal's facts into the store.
+
+    The lease ends with the block or the process, however it ends.
+    """
+    journal_file.parent.mkdir(parents=True, exist_ok=True)
+    with (journal_file.parent / "drainer.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@dataclass
+class _Work:
+    journal: Journal
+    store: GraphStore
+    name: str
+    now: Callable[[], int]
+    refused: int = 0
+
+    def write(self, begin: int, facts: Sequence[Row]) -> bool:
+        """Write facts that come after number `begin`; False: another drain was faster."""
+        end = facts[-1].sequence
+        try:
+            folded = fold(facts)
+            return self.store.apply(
+                folded.batch, name=self.name, span=(begin, end), clear=folded.clear
+            )
+        except (InputError, ValueError, TypeError, OverflowError) as error:
+            if len(facts) > 1:
+                middle = len(facts) // 2
+                return self.write(begin, facts[:middle]) and self.write(
+                    facts[middle - 1].sequence, facts[middle:]
+                )
+            put_aside(self.journal, facts[0], str(error), now=self.now())
+            self.refused += 1
+            return self.store.apply({}, name=self.name, span=(begin, end))
