@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -319,6 +318,8 @@ def _seconds(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], 
     values, given, codes, text = _numbers(raw)
     unread = codes == _code("not a number")
     if text is not None and unread.any():
+        import pandas as pd  # a server that takes events starts without it
+
         dates = pd.to_datetime(
             pd.Series(text.filter(pa.array(unread)).to_pylist(), dtype=object),
             format="ISO8601",
