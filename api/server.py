@@ -10,6 +10,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from api.bootstrap import open_console
+from api.drainer import watched
 from api.settings import Settings, environment
 from graph.errors import SettingError
 
@@ -18,7 +19,7 @@ BACKLOG = 1024
 
 
 def serve(settings: Settings) -> None:
-    """Listen until stopped; each worker opens the release by itself.
+    """Listen until stopped; each worker opens the release by itself, a drainer runs beside them.
 
     Raises:
         SettingError: the address is beyond loopback, the port is taken, or the console is on and
@@ -32,7 +33,7 @@ def serve(settings: Settings) -> None:
         os.environ[name] = "1"
     # A forked child of a process with threads can hang for ever in FAISS or OpenMP.
     multiprocessing.set_start_method("spawn", force=True)
-    Granian(
+    server = Granian(
         "api.app:application",
         factory=True,
         address=settings.host,
@@ -46,7 +47,9 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels.info,
         respawn_failed_workers=True,
         workers_kill_timeout=10,
-    ).serve()
+    )
+    with watched():
+        server.serve()
 
 
 def _check_address(settings: Settings) -> None:

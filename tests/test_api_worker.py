@@ -89,8 +89,6 @@ client = create_app(load_settings(home, console_enabled=True)).test_client()
 assert client.get("/v1/users/reader-1/recommendations").status_code == 200
 assert client.get("/v1/popular").status_code == 200
 assert client.post("/v1/items/similar", json={{"title": "a"}}).status_code == 200
-event = {{"user": "ann", "item": "x", "at": 1_760_000_000}}
-assert client.post("/v1/events", json=event | {{"value": "much"}}).status_code == 400
 asked = client.post("/v1/cypher", json={{"query": "MATCH (i:Item) RETURN count(i) AS n"}})
 assert asked.status_code == 200, asked.data
 client.application.extensions["console"].close()

@@ -1,0 +1,201 @@
+"""The process that carries what was acknowledged into the store: `serve` starts and watches it.
+
+It is the only one that talks to the store while the service runs. Of several servers on one home
+one has the lease and drains; the drainers of others wait for it. A drainer ends with its server.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from api.bootstrap import now, open_home, open_journal, open_store
+from api.observability import log, set_format
+from api.settings import Settings, load_settings
+from graph.errors import NichegraphError, StoreError
+from recommender.inbox.drain import drain, lease
+from recommender.releases.home import Home
+
+if TYPE_CHECKING:
+    from graph.store import GraphStore
+    from recommender.inbox.journal import Journal
+
+PAUSE = 0.5  # seconds between looks; what comes meanwhile shares a transaction
+LONGEST_PAUSE = 5.0  # between attempts while the store is away
+BEAT = b"."
+STALLED = (
+    180.0  # seconds without a beat after which a drainer is killed; calls have deadlines below
+)
+GRACE = 10.0  # seconds that it has to end by itself
+
+
+@dataclass(frozen=True)
+class DrainState:
+    """How the drain stands, as a file in the home tells everybody."""
+
+    position: int  # up to which fact the store has been written
+    at: int  # seconds since 1970, when it was last tried
+    problem: str | None  # why the store takes nothing
+
+
+def drain_state(home: Home) -> DrainState | None:
+    """The newest state that a drainer told; None: none has run in this home."""
+    try:
+        return DrainState(**json.loads(_state_file(home).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _state_file(home: Home) -> Path:
+    return home.inbox.parent / "drained.json"
+
+
+def main() -> None:
+    """Drain until the server's end of the pipe closes; settings come from the environment."""
+    settings = load_settings()
+    set_format(settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_wait_for_the_end, args=(stop,), daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(5)  # answers come first
+    home = open_home(settings)
+    while not stop.is_set():
+        with lease(home.inbox) as mine:
+            if mine:
+                _drain_on(settings, home, stop)
+            else:
+                _beat()
+        stop.wait(PAUSE)
+
+
+def _wait_for_the_end(stop: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stop.set()
+    time.sleep(GRACE)
+    os._exit(0)  # whatever it waits for; the next drainer begins where the store stands
+
+
+def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
+    """Drain while the lease holds."""
+    journal = open_journal(settings)
+    store: GraphStore | None = None
+    pause, problem = PAUSE, None
+    log("drainer started", store=settings.store)
+    while not stop.is_set():
+        _beat()
+        try:
+            if store is None:
+                store = open_store(settings)
+            position = _catch_up(journal, store, home, stop)
+            if problem is not None:
+                log("store is back", position=position)
+            pause, problem = PAUSE, None
+        except NichegraphError as error:
+            if str(error) != problem:
+                log("store takes nothing", problem=error)
+            problem = str(error)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            before = drain_state(home)
+            _tell(home, DrainState(before.position if before else 0, now(), problem))
+            if store is not None and not isinstance(error, StoreError):
+                store.close()
+                store = None
+        stop.wait(pause)
+    if store is not None:
+        store.close()
+    journal.close()
+
+
+def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event) -> int:
+    """Write all that waits; the position."""
+    while True:
+        done = drain(journal, store, now=now)
+        _beat()
+        if done.refused:
+            log("facts put aside", count=done.refused, remedy="nichegraph inbox list")
+        if not done.facts or stop.is_set():
+            break
+    _tell(home, DrainState(done.position, now(), None))
+    return done.position
+
+
+def _tell(home: Home, state: DrainState) -> None:
+    file = _state_file(home)
+    aside = file.with_suffix(".new")
+    with contextlib.suppress(OSError):  # a full disk: the state is only for people
+        aside.write_text(json.dumps(asdict(state)), encoding="utf-8")
+        aside.replace(file)
+
+
+def _beat() -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.buffer.write(BEAT)
+        sys.stdout.buffer.flush()
+
+
+# ── the server's side ────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """A drainer runs while the block does: started again when it dies, killed when it stalls."""
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join(2 * GRACE)
+
+
+def _watch(stop: threading.Event) -> None:
+    pause = PAUSE
+    while not stop.is_set():
+        began = time.monotonic()
+        code = _run_once(stop)
+        if stop.is_set():
+            return
+        pause = PAUSE if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
+        log("drainer ended", code=code, again_in=pause)
+        stop.wait(pause)
+
+
+def _run_once(stop: threading.Event) -> int:
+    """Run a drainer until it ends or the server does; its exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "api.drainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        beaten = [time.monotonic()]
+        threading.Thread(target=_listen, args=(process, beaten), daemon=True).start()
+        while process.poll() is None and not stop.wait(PAUSE):
+            if time.monotonic() - beaten[0] > STALLED:
+                log("drainer stalled", seconds=STALLED)
+                process.kill()
+        if process.stdin is not None:
+            process.stdin.close()  # this is how it hears of the end, also when we are killed
+        try:
+            return process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _listen(process: "subprocess.Popen[bytes]", beaten: list[float]) -> None:
+    if process.stdout is not None:
+        while process.stdout.read(1):
+            beaten[0] = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

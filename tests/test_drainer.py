@@ -1,0 +1,105 @@
+"""The drainer beside a real server: it comes back when it is killed, and ends with its server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from api.drainer import drain_state
+from graph.stores.embedded_store import EmbeddedStore
+from recommender.releases.home import Home
+from tests.test_api_worker import free_port, until
+
+
+@contextmanager
+def server(home, port):
+    """`nichegraph serve` with one worker; whatever is left of it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli.main", "--home", str(home.folder), "serve"]
+        + ["--port", str(port), "--workers", "1"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=60))
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def children(parent, word):
+    """Process ids of what a server started whose command line holds a word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if word not in (path / "cmdline").read_bytes():
+                continue
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent.pid:
+                found.append(int(path.name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def drainers(parent):
+    return children(parent, b"api.drainer")
+
+
+def send(port, *items):
+    body = {"events": [{"user": "ann", "item": item, "event_id": item} for item in items]}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/events",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["sequence"]
+
+
+def alive(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_killed_drainers_and_servers_neither_lose_nor_double(tmp_path):
+    home = Home(tmp_path / "home").create()
+
+    def drained(sequence):
+        state = drain_state(home)
+        return state is not None and state.position >= sequence
+
+    first_port, second_port = free_port(), free_port()
+    with server(home, first_port) as first:
+        until(lambda: drainers(first))
+        until(lambda: drained(send(first_port, "a")))
+        (pid,) = drainers(first)
+        os.kill(pid, signal.SIGKILL)
+        sent = send(first_port, "b")  # is acknowledged without a drainer
+        until(lambda: drained(sent))
+        (pid,) = drainers(first)
+        with server(home, second_port) as second:
+            until(lambda: drainers(second))
+            sent = send(second_port, "c", "a")
+            until(lambda: drained(sent))
+            workers = children(first, b"multiprocessing")  # they outlive a server that is killed
+            first.kill()  # the second server's drainer takes over
+            until(lambda: not alive(pid))
+            sent = send(second_port, "d")
+            until(lambda: drained(sent))
+            (pid,) = drainers(second)
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+        until(lambda: not alive(pid))
+    store = EmbeddedStore(home.store)
+    assert sorted(store.read("events")["item"].to_pylist()) == ["a", "b", "c", "d"]
+    store.close()
