@@ -22,7 +22,9 @@ from api.observability import log, set_format
 from api.settings import Settings, load_settings
 from graph.errors import NichegraphError, StoreError
 from recommender.inbox.drain import drain, lease
+from recommender.inbox.journal import TRIMMED
 from recommender.releases.home import Home
+from recommender.releases.publishing import oldest_heard
 
 if TYPE_CHECKING:
     from graph.store import GraphStore
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 PAUSE = 0.5  # seconds between looks; what comes meanwhile shares a transaction
 LONGEST_PAUSE = 5.0  # between attempts while the store is away
+TIDY_SECONDS = 60.0
 BEAT = b"."
 STALLED = (
     180.0  # seconds without a beat after which a drainer is killed; calls have deadlines below
@@ -89,7 +92,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
     """Drain while the lease holds."""
     journal = open_journal(settings)
     store: GraphStore | None = None
-    pause, problem = PAUSE, None
+    pause, problem, tidied = PAUSE, None, float("-inf")
     log("drainer started", store=settings.store)
     while not stop.is_set():
         _beat()
@@ -100,6 +103,9 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
             if problem is not None:
                 log("store is back", position=position)
             pause, problem = PAUSE, None
+            if time.monotonic() - tidied > TIDY_SECONDS:
+                _tidy(home, journal, position)
+                tidied = time.monotonic()
         except NichegraphError as error:
             if str(error) != problem:
                 log("store takes nothing", problem=error)
@@ -127,6 +133,13 @@ def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threadi
             break
     _tell(home, DrainState(done.position, now(), None))
     return done.position
+
+
+def _tidy(home: Home, journal: "Journal", position: int) -> None:
+    """Remove what the store has and every release knows of."""
+    upto = min(position, oldest_heard(home, journal.identity()))
+    while journal.trim(upto) == TRIMMED:
+        _beat()
 
 
 def _tell(home: Home, state: DrainState) -> None:

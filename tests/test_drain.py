@@ -1,6 +1,7 @@
 """Facts reach the store exactly once and in order, whoever dies, pauses or doubles on the way."""
 
 import json
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,10 @@ from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import item_after
 from recommender.inbox.quarantine import aside, drop, retry
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.releases.home import Home
+from recommender.releases.publishing import current, oldest_heard, open_release, prune
 
 NOW = 1_760_000_000
 PROPERTY = settings(
@@ -302,3 +307,52 @@ def test_only_one_process_has_the_lease(tmp_path):
             assert (first, second) == (True, False)
     with lease(tmp_path / "inbox" / "journal.sqlite") as third:
         assert third
+
+
+def test_a_release_says_up_to_which_fact_it_has_heard(planted_home, tmp_path):
+    """The events of a release are those up to there, whatever is drained while it is made."""
+    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    journal, store = Journal(home.inbox), EmbeddedStore(home.store)
+    journal.append([event("new", "x", at=NOW)], now=NOW)
+    drain_all(journal, store)
+
+    class Busy:
+        """A store into which facts are drained between its reads."""
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def read(self, table, **options):
+            if table == "events":
+                journal.append([event("late", "x", at=NOW)], now=NOW)
+                drain_all(journal, store)
+            return store.read(table, **options)
+
+    assert current_release(home).heard(journal.identity()) == 0
+    refresh(Busy(), home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    release = current_release(home)
+    assert release.heard(journal.identity()) == 1
+    assert release.heard("another journal") == 0
+    of = lambda user: release.histories.of(release.users.row(user)).tolist()
+    assert of("new") == [release.items.row("x")]
+    assert "late" not in release.users or of("late") == []
+    assert oldest_heard(home, journal.identity()) == 0  # the first release knows of nothing
+    prune(home, 1)
+    assert oldest_heard(home, journal.identity()) == 1
+    journal.close()
+    store.close()
+
+
+def current_release(home):
+    return open_release(home.releases / current(home))
+
+
+def test_what_is_trimmed_is_gone_but_for_consent_and_numbers_go_on(journal):
+    said = [event(at=1), fact("consent", {"id": "ann", "consent": {"train": False}}), event(at=2)]
+    journal.append(said, now=NOW)
+    assert journal.trim(2) == 1
+    assert [row.sequence for row in journal.facts_after(0)] == [2, 3]
+    assert [row.sequence for row in journal.standing_facts(3)] == [2]
+    assert journal.standing_facts(1) == []
+    assert journal.trim(3) == 1
+    assert journal.append([event(at=1)], now=NOW)[0].sequence == 4

@@ -1,5 +1,6 @@
 """What editors publish: items written, changed, read and taken away."""
 
+import contextlib
 from typing import Any
 
 from flask import request
@@ -64,11 +65,13 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_item(path: ItemPath) -> dict[str, Any]:
-        facts = journal.facts_about(item_subject(path.item))
-        try:
-            known = known_item(live.recommender().overlay, path.item)
-        except ReleaseError:
-            known = None
+        known, heard = None, 0
+        with contextlib.suppress(ReleaseError):
+            overlay = live.recommender().overlay
+            known = known_item(overlay, path.item)
+            heard = overlay.release.heard(journal.identity())
+        about = journal.facts_about(item_subject(path.item))
+        facts = [row for row in about if row.sequence > heard]
         known = item_after(known, facts, path.item)
         if known is None:
             raise NotFound(f"item {path.item!r} is not known")

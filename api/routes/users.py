@@ -1,5 +1,6 @@
 """What is known of users: written, read, agreed to."""
 
+import contextlib
 from typing import Any
 
 from flask_openapi3 import OpenAPI
@@ -39,11 +40,13 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_user(path: UserPath) -> dict[str, Any]:
-        facts = journal.facts_about(user_subject(path.user))
-        try:
-            known = known_user(live.recommender().overlay, path.user)
-        except ReleaseError:
-            known = None
+        known, heard = None, 0
+        with contextlib.suppress(ReleaseError):
+            overlay = live.recommender().overlay
+            known = known_user(overlay, path.user)
+            heard = overlay.release.heard(journal.identity())
+        about = journal.facts_about(user_subject(path.user))
+        facts = [row for row in about if row.sequence > heard or row.kind == CONSENT]
         known = user_after(known, facts, path.user)
         if known is None:
             raise NotFound(f"user {path.user!r} is not known")

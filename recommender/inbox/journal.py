@@ -19,11 +19,12 @@ from pathlib import Path
 import orjson
 
 from graph.errors import InboxFull, InputError, StoreAway, StoreForeign
-from recommender.inbox.facts import LOAD, Fact, Row, row
+from recommender.inbox.facts import CONSENT, LOAD, Fact, Row, row
 from recommender.inbox.schema import prepare
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
 REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
+TRIMMED = 10_000  # facts removed in one transaction, so that writes need not wait long
 CHECK_SECONDS = 1.0  # how old what is known of size and disk may be
 
 
@@ -114,6 +115,31 @@ class Journal:
                 (sequence, limit),
             )
             return [row(*columns) for columns in found]
+
+    def standing_facts(self, upto: int) -> list[Row]:
+        """The facts up to a number that no release holds, whatever it was made from: consent."""
+        with self._read() as db:
+            if db is None:
+                return []
+            found = db.execute(
+                "SELECT seq, kind, payload, acknowledged FROM facts WHERE kind = ? AND seq <= ? "
+                "ORDER BY seq",
+                (CONSENT, upto),
+            )
+            return [row(*columns) for columns in found]
+
+    def trim(self, upto: int) -> int:
+        """Remove at most `TRIMMED` facts up to a number, but for standing ones; how many went.
+
+        For those that every release has heard of and the store has: nobody asks for them again.
+        """
+        with self.transaction() as db:
+            gone = db.execute(
+                "DELETE FROM facts WHERE seq IN (SELECT seq FROM facts WHERE seq <= ? AND "
+                "kind <> ? ORDER BY seq LIMIT ?)",
+                (upto, CONSENT, TRIMMED),
+            )
+            return gone.rowcount
 
     def facts_about(self, subject: int) -> list[Row]:
         """The facts about a user or an item (see `facts.user_subject`), in order.

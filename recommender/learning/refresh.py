@@ -6,6 +6,8 @@ What training is made of stands in `train.py`. A release is written aside and be
 visible at the very end; whatever fails before, the old one is served on.
 """
 
+from contextlib import closing
+
 import numpy as np
 
 from graph.domains import derive_domains
@@ -13,6 +15,8 @@ from graph.findings import save_findings
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import weigh
+from recommender.inbox.drain import caught_up
+from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.grouping_step import save_report
 from recommender.learning.stability import parent_of
@@ -51,7 +55,10 @@ def refresh(
     settings = load_segment_settings(home.segments)
     parent, since = parent_of(home), newest(home)
     say("taking a snapshot")
-    snapshot = take_snapshot(store)
+    with closing(Journal(home.inbox)) as journal:
+        heard, watermark = caught_up(journal, store)
+        inbox = {"journal": journal.identity(), "upto": heard}
+    snapshot = take_snapshot(store, watermark)
     say(f"weighing {len(snapshot.events.user):,} events")
     domains = derive_domains(snapshot, config.seed)
     graph = weigh(snapshot, config.weighting, now, domains)
@@ -61,7 +68,7 @@ def refresh(
         )
     with staged(home.releases) as folder:
         say("writing the release")
-        write(folder, built, snapshot, config, now=now, parent=parent)
+        write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
         release = publish(home, folder, fingerprint(snapshot, config, parent), since)

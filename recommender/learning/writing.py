@@ -25,8 +25,12 @@ def write(
     *,
     now: int,
     parent: Release | None = None,
+    inbox: dict[str, Any] | None = None,
 ) -> None:
-    """Write arrays, indexes and the manifest; `parent` is what the vectors were turned onto."""
+    """Write arrays, indexes and the manifest.
+
+    `parent` is what the vectors were turned onto, `inbox` tells which facts the snapshot has heard.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder, built.arrays)
     for name, vectors in built.vectors.items():
@@ -36,6 +40,7 @@ def write(
         "fingerprint": fingerprint(snapshot, config, parent),
         "snapshot": snapshot.fingerprint,
         "watermark": snapshot.watermark,
+        "inbox": inbox or {"journal": "", "upto": 0},
         "created_at": now,
         "config": config.to_json(),
         "recipe": asdict(built.recipe),

@@ -129,6 +129,7 @@ MANIFEST: dict[str, str] = {
     "fingerprint": "of all that went into the release",
     "snapshot": "fingerprint of the graph's facts",
     "watermark": "highest sequence number of an event in the snapshot",
+    "inbox": "up to which fact of which journal the snapshot has heard",
     "created_at": "seconds since 1970",
     "config": "preset, seed, weighting, threads",
     "libraries": "versions that can change the bytes",

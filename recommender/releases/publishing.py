@@ -31,7 +31,7 @@ from recommender.releases.contents import MANIFEST as FACTS
 from recommender.releases.contents import Arrays, check
 from recommender.releases.durable import locked, replace_file, sync
 from recommender.releases.home import Home
-from recommender.releases.release import Release
+from recommender.releases.release import Release, heard
 
 SCHEMA_VERSION = 2
 CURRENT = "CURRENT"
@@ -179,6 +179,11 @@ def oldest_watermark(home: Home) -> int | None:
     """The lowest watermark among the releases that can be served; None where there is none."""
     marks = [row["watermark"] for row in list_releases(home) if "watermark" in row]
     return min(marks, default=None)
+
+
+def oldest_heard(home: Home, journal: str) -> int:
+    """Up to which fact of a journal every release knows all; 0 where there is no release."""
+    return min((heard(row, journal) for row in list_releases(home)), default=0)
 
 
 def open_release(folder: Path, *, verify: bool = True) -> Release:

@@ -47,6 +47,10 @@ class Release:
         """The highest sequence number of an event that this release has learned from."""
         return int(self.manifest["watermark"])
 
+    def heard(self, journal: str) -> int:
+        """Up to which fact of the journal of this identity the release knows all; 0: of none."""
+        return heard(self.manifest, journal)
+
     # ── ids ──────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -268,3 +272,9 @@ class Release:
     def _rows(self, key: str, columns: Vocabulary) -> Rows:
         indptr, indices = self.arrays[f"{key}.indptr"], self.arrays[f"{key}.indices"]
         return Rows(indptr, indices, len(columns), self.arrays.get(f"{key}.values"))
+
+
+def heard(manifest: Mapping[str, Any], journal: str) -> int:
+    """See `Release.heard`."""
+    inbox = manifest.get("inbox", {})
+    return int(inbox["upto"]) if journal and inbox.get("journal") == journal else 0
