@@ -61,12 +61,13 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = True
     errors.register(app)
     _check_hosts(app, settings)
-    for part in (health, items, releases):
-        part.register(app, live)
+    journal = open_journal(settings)
+    health.register(app, live, journal)
+    items.register(app, live)
+    releases.register(app, live)
     recommendations.register(app, live, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
-    journal = open_journal(settings)
     events.register(app, journal)
     catalogue.register(app, journal, live)
     users.register(app, journal, live)

@@ -5,7 +5,6 @@ one has the lease and drains; the drainers of others wait for it. A drainer ends
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -13,8 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.bootstrap import now, open_home, open_journal, open_store
@@ -23,6 +20,7 @@ from api.settings import Settings, load_settings
 from graph.errors import NichegraphError, StoreError
 from recommender.inbox.drain import drain, lease
 from recommender.inbox.journal import TRIMMED
+from recommender.inbox.lag import DrainState, read_state, tell_state
 from recommender.releases.home import Home
 from recommender.releases.publishing import oldest_heard
 
@@ -38,27 +36,6 @@ STALLED = (
     180.0  # seconds without a beat after which a drainer is killed; calls have deadlines below
 )
 GRACE = 10.0  # seconds that it has to end by itself
-
-
-@dataclass(frozen=True)
-class DrainState:
-    """How the drain stands, as a file in the home tells everybody."""
-
-    position: int  # up to which fact the store has been written
-    at: int  # seconds since 1970, when it was last tried
-    problem: str | None  # why the store takes nothing
-
-
-def drain_state(home: Home) -> DrainState | None:
-    """The newest state that a drainer told; None: none has run in this home."""
-    try:
-        return DrainState(**json.loads(_state_file(home).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _state_file(home: Home) -> Path:
-    return home.inbox.parent / "drained.json"
 
 
 def main() -> None:
@@ -111,8 +88,9 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
                 log("store takes nothing", problem=error)
             problem = str(error)
             pause = min(2 * pause, LONGEST_PAUSE)
-            before = drain_state(home)
-            _tell(home, DrainState(before.position if before else 0, now(), problem))
+            before = read_state(home.inbox)
+            position = before.position if before else 0
+            tell_state(home.inbox, DrainState(position, now(), problem))
             if store is not None and not isinstance(error, StoreError):
                 store.close()
                 store = None
@@ -131,7 +109,7 @@ def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threadi
             log("facts put aside", count=done.refused, remedy="nichegraph inbox list")
         if not done.facts or stop.is_set():
             break
-    _tell(home, DrainState(done.position, now(), None))
+    tell_state(home.inbox, DrainState(done.position, now(), None))
     return done.position
 
 
@@ -140,14 +118,6 @@ def _tidy(home: Home, journal: "Journal", position: int) -> None:
     upto = min(position, oldest_heard(home, journal.identity()))
     while journal.trim(upto) == TRIMMED:
         _beat()
-
-
-def _tell(home: Home, state: DrainState) -> None:
-    file = _state_file(home)
-    aside = file.with_suffix(".new")
-    with contextlib.suppress(OSError):  # a full disk: the state is only for people
-        aside.write_text(json.dumps(asdict(state)), encoding="utf-8")
-        aside.replace(file)
 
 
 def _beat() -> None:

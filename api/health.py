@@ -4,14 +4,18 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.bootstrap import now
 from api.inputs import checked
 from api.schemas import LiveAnswer, NoQuery, ReadyAnswer
+from graph.errors import NichegraphError
+from recommender.inbox.journal import Journal
+from recommender.inbox.lag import lag
 from recommender.serving.live import Live
 
 TAG = Tag(name="health", description="For load balancers and supervisors.")
 
 
-def register(app: OpenAPI, live: Live) -> None:
+def register(app: OpenAPI, live: Live, journal: Journal) -> None:
     """Add the routes."""
 
     @app.get("/live", tags=[TAG], summary="The process runs", responses={200: LiveAnswer})
@@ -26,4 +30,21 @@ def register(app: OpenAPI, live: Live) -> None:
         del query
         release = live.recommender().release.name
         notes = [note for note in (live.segments_problem, live.rules_problem) if note is not None]
-        return {"status": "ready", "release": release, "problem": live.problem, "notes": notes}
+        return {
+            "status": "ready",
+            "release": release,
+            "problem": live.problem,
+            "notes": notes,
+            "inbox": _inbox(journal),
+        }
+
+
+def _inbox(journal: Journal) -> dict[str, Any]:
+    """How writes stand; a journal that takes none is no reason to serve no lists."""
+    closed = None
+    try:
+        closed = journal.why_closed()
+        facts = lag(journal, now=now()).as_dict()
+    except NichegraphError as error:
+        closed, facts = str(error), {}
+    return facts | {"closed": closed}

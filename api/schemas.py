@@ -375,6 +375,19 @@ class LiveAnswer(BaseModel):
     status: Literal["live"]
 
 
+class InboxAnswer(BaseModel):
+    """How writes stand: what is acknowledged is safe, whatever stands here."""
+
+    closed: str | None = Field(description="Why writes are answered by 503; null: they are taken")
+    sequence: int | None = Field(None, description="Number of the newest fact")
+    drained: int | None = Field(None, description="Up to which fact the store has been written")
+    waiting: int | None = Field(None, description="Facts between the two")
+    oldest_seconds: int | None = Field(None, description="How long the oldest of them waits")
+    bytes: int | None = Field(None, description="Size of the journal")
+    aside: int | None = Field(None, description="Facts that the store refused for themselves")
+    problem: str | None = Field(None, description="Why the store takes nothing")
+
+
 class ReadyAnswer(BaseModel):
     status: Literal["ready"]
     release: str
@@ -382,6 +395,7 @@ class ReadyAnswer(BaseModel):
     notes: list[str] = Field(
         description="Why segments.toml or rules.toml does not hold as it stands"
     )
+    inbox: InboxAnswer
 
 
 class FieldError(BaseModel):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from api.drainer import drain_state
 from graph.stores.embedded_store import EmbeddedStore
+from recommender.inbox.lag import read_state
 from recommender.releases.home import Home
 from tests.test_api_worker import free_port, until
 
@@ -75,7 +75,7 @@ def test_killed_drainers_and_servers_neither_lose_nor_double(tmp_path):
     home = Home(tmp_path / "home").create()
 
     def drained(sequence):
-        state = drain_state(home)
+        state = read_state(home.inbox)
         return state is not None and state.position >= sequence
 
     first_port, second_port = free_port(), free_port()

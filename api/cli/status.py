@@ -1,11 +1,12 @@
 """`nichegraph status`: what is here."""
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from api.bootstrap import open_home, open_store
+from api.bootstrap import now, open_home, open_journal, open_store
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
 from api.settings import Settings, load_settings
@@ -39,6 +40,13 @@ def status(
     say(f"store    {facts['store']['uri']}")
     if facts["store"]["error"]:
         say(f"         does not answer: {facts['store']['error']}")
+    inbox = facts["inbox"]
+    if inbox["sequence"]:
+        say(f"inbox    {inbox['waiting']:,} facts wait for the store, {inbox['bytes']:,} bytes")
+        if inbox["problem"]:
+            say(f"         the store takes nothing: {inbox['problem']}")
+        if inbox["aside"]:
+            say(f"         {inbox['aside']:,} were refused; see `nichegraph inbox list`")
     release = facts["release"]
     if release is None:
         say("release  none yet; run `nichegraph refresh`")
@@ -80,6 +88,7 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     """The facts that `status` prints; a store that does not answer is one of them."""
     from graph.snapshot import take_snapshot
     from graph.statistics import statistics
+    from recommender.inbox.lag import lag
     from recommender.releases.publishing import list_releases
 
     home = open_home(settings)
@@ -101,7 +110,10 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     newer = None
     if served is not None and watermark is not None and "watermark" in served:
         newer = watermark - served["watermark"]
+    with closing(open_journal(settings)) as journal:
+        inbox = lag(journal, now=now()).as_dict()
     return {
+        "inbox": inbox,
         "home": str(home.folder),
         "store": store_facts,
         "graph": spread,

@@ -245,6 +245,11 @@ class Journal:
         if self._full is not None:
             raise InboxFull(self._full)
 
+    def why_closed(self) -> str | None:
+        """Why writes are answered by `InboxFull` now; None: they are taken."""
+        with self._answers():
+            return self._why_full() if self.path.exists() else None
+
     def _why_full(self) -> str | None:
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,88 @@
+"""`nichegraph inbox`: what waits for the store, and what the store refused."""
+
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from api.bootstrap import now, open_journal
+from api.cli.output import say, show_json, show_table
+from api.cli.releases import made_at
+from api.settings import load_settings
+from recommender.inbox import quarantine
+
+Number = Annotated[int, typer.Argument(help="Its number, as `nichegraph inbox list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="What waits for the store, what it refused.")
+    for command in (list_facts, show, retry, drop):
+        group.command("list" if command is list_facts else command.__name__)(command)
+    cli.add_typer(group, name="inbox")
+
+
+def list_facts(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """How far the store is behind, and the facts that it refused for themselves.
+
+    \b
+    nichegraph inbox list
+    """
+    from recommender.inbox.lag import lag
+
+    with closing(open_journal(load_settings(ctx.obj))) as journal:
+        standing = lag(journal, now=now())
+        refused = quarantine.aside(journal)
+    if as_json:
+        show_json(standing.as_dict() | {"refused": [entry.as_dict() for entry in refused]})
+        return
+    say(f"{standing.sequence:,} facts were taken, {standing.waiting:,} wait for the store")
+    if standing.oldest_seconds is not None:
+        say(f"the oldest waits for {standing.oldest_seconds:,} s")
+    if standing.problem:
+        say(f"the store takes nothing: {standing.problem}")
+    rows = [
+        [entry.fact.sequence, entry.fact.kind, f"{made_at(entry.at)} UTC", entry.reason]
+        for entry in refused
+    ]
+    if rows:
+        show_table("", ["number", "kind", "refused", "why"], rows)
+
+
+def show(ctx: typer.Context, number: Number, as_json: AsJson = False) -> None:
+    """A refused fact with all its fields.
+
+    \b
+    nichegraph inbox show 1234
+    """
+    with closing(open_journal(load_settings(ctx.obj))) as journal:
+        entry = quarantine.aside_at(journal, number)
+    if as_json:
+        show_json(entry.as_dict())
+        return
+    say(f"{entry.fact.kind}, taken {made_at(entry.fact.acknowledged)} UTC: {entry.reason}")
+    rows: list[list[Any]] = [[name, str(value)] for name, value in entry.fact.payload.items()]
+    show_table("", ["field", ""], rows)
+
+
+def retry(ctx: typer.Context, number: Number) -> None:
+    """Let the store try a refused fact again, as if it had been said just now.
+
+    \b
+    nichegraph inbox retry 1234
+    """
+    with closing(open_journal(load_settings(ctx.obj))) as journal:
+        again = quarantine.retry(journal, number, now=now())
+    say(f"fact {number} is said again, as number {again}")
+
+
+def drop(ctx: typer.Context, number: Number) -> None:
+    """Forget a refused fact for good; what is served forgets it when the server starts again.
+
+    \b
+    nichegraph inbox drop 1234
+    """
+    with closing(open_journal(load_settings(ctx.obj))) as journal:
+        quarantine.drop(journal, number)
+    say(f"fact {number} is forgotten")
