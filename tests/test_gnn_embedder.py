@@ -122,6 +122,54 @@ def test_a_layer_sends_gradients_the_way_it_sends_vectors():
     torch.testing.assert_close(network.nodes.grad.double(), plain.grad, atol=1e-5, rtol=1e-4)
 
 
+def steps_of(given, clears):
+    """An optimizer that changes nothing and the gradients each step was given."""
+    steps = []
+
+    class Watching(torch.optim.SGD):
+        def step(self, closure=None):
+            steps.append([p.grad.clone() for group in self.param_groups for p in group["params"]])
+            if clears:
+                self.zero_grad(set_to_none=True)
+
+    return Watching(given, lr=0.0), steps
+
+
+def test_a_step_is_given_the_gradient_of_its_own_batch_alone():
+    """Beside a loop whose optimizer forgets each step's gradient itself."""
+    graph, _ = niches(groups=2, users=20, items=8)
+    config = GnnConfig(**{**SMALL, "dimensions": 4, "batch": 10})
+    edges = gnn.Edges.of(graph, torch.device("cpu"))
+    start = np.random.default_rng(0).normal(size=(edges.counts[1], 4)).astype(np.float32)
+    taken = []
+    for clears in (False, True):
+        network = gnn.Network(start, edges, config)
+        optimizer, steps = steps_of(network.parameters(), clears)
+        gnn.train_epoch(network, optimizer, edges, graph.user_items, config, (0, 1))
+        taken.append(steps)
+    assert len(taken[0]) == len(taken[1]) == 4
+    for own, alone in zip(*taken, strict=True):
+        for one, other in zip(own, alone, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_the_map_of_features_learns_from_each_batch_alone(monkeypatch):
+    """2,100 items are three batches; beside a loop whose optimizer forgets by itself."""
+    rng = np.random.default_rng(0)
+    tags = sparse.csr_matrix(np.eye(7, dtype=np.float32)[np.arange(2100) % 7])
+    targets = rng.normal(size=(2100, 3)).astype(np.float32)
+    own = gnn.fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
+
+    class Forgetting(torch.optim.Adam):
+        def step(self, closure=None):
+            super().step(closure)
+            self.zero_grad(set_to_none=True)
+
+    monkeypatch.setattr(torch.optim, "Adam", Forgetting)
+    alone = gnn.fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
+    np.testing.assert_allclose(own.vectors["tags"], alone.vectors["tags"], atol=1e-6)
+
+
 def test_training_goes_on_from_the_vectors_of_a_release():
     graph, _ = niches()
     first = GnnEmbedder(GnnConfig(**SMALL)).embed(graph, seed=1)

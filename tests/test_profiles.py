@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from graph.errors import InputError, SettingError
 from recommender.ranking.candidates import Ranking
 from recommender.serving.live import Live
-from recommender.learning.profile_learning import learn
+from recommender.learning.profile_learning import _leaning, learn
 from recommender.serving.profiles import Profiles
 from recommender.serving.recommend import Recommender
 from recommender.ranking.request import Request
@@ -92,6 +92,17 @@ def test_a_segment_too_small_to_tell_gets_no_profile_of_its_own():
         pool, csr_array(np.eye(10, 5, dtype=np.float32)), np.zeros(10, int), release, ["a"], now=1
     )
     assert list(found) == ["default"]
+
+
+def test_what_a_small_segment_says_is_drawn_towards_what_all_say():
+    """By hand: of two users, one gains .2; of all four, .05 a head. 200 users' worth weigh in."""
+    values = np.array([[0.2, 0.4, 0.6, 0.8], [0.4, 0.4, 0.6, 0.8]])
+    groups = {"default": np.arange(4), "few": np.array([0, 1])}
+    plain = _leaning(values, groups, grows=False)
+    np.testing.assert_allclose(plain[0], [0.5, 0.55])  # all are as they are
+    np.testing.assert_allclose(plain[1], [0.3, 0.3 + (2 * 0.1 + 200 * 0.05) / 202])
+    grown = _leaning(values, groups, grows=True)  # a group at .3 of .5 is expected to gain .03
+    np.testing.assert_allclose(grown[1], [0.3, 0.3 + (2 * 0.1 + 200 * 0.03) / 202])
 
 
 # ── serving ──────────────────────────────────────────────────────────────────────────────

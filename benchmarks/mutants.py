@@ -1,0 +1,199 @@
+"""How many small changes to the code do its tests notice? A seeded sample, each run by itself.
+
+Every change is made in a copy of the project and run against the tests that concern its module,
+in a process of its own. It is killed when a test fails, when nothing can be imported any more, or
+when the tests take several times as long as before. What lives is listed, to be looked at.
+`_mutations.py` says which changes there are.
+"""
+
+import argparse
+import importlib
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._mutations import Mutation, mutations
+
+ROOT = Path(__file__).resolve().parents[1]
+RANKING, RELEASES = "recommender/ranking", "recommender/releases"
+LISTS = ("recommend", "requests")  # tests that ask for whole lists
+TESTS: dict[str, tuple[str, ...]] = {
+    f"{RANKING}/candidates.py": ("interests", *LISTS),
+    f"{RANKING}/contexts.py": ("contexts",),
+    f"{RANKING}/filter_language.py": ("filters",),
+    f"{RANKING}/filters.py": ("filters",),
+    f"{RANKING}/interests.py": ("interests",),
+    f"{RANKING}/pages.py": ("pages", "requests"),
+    f"{RANKING}/ranker.py": (*LISTS, "overlay", "interests"),
+    f"{RANKING}/request.py": ("filters", *LISTS, "every_door"),
+    f"{RANKING}/rerank.py": ("rerank", "profiles"),
+    f"{RANKING}/sources.py": (*LISTS, "new_items"),
+    "graph/weighting.py": ("weighting",),
+    f"{RELEASES}/contents.py": ("release",),
+    f"{RELEASES}/durable.py": ("release",),
+    f"{RELEASES}/graph_arrays.py": ("release_facts", "filters", "explain"),
+    f"{RELEASES}/publishing.py": ("release",),
+    f"{RELEASES}/release.py": ("release", *LISTS),
+    f"{RELEASES}/rows.py": ("release", *LISTS),
+    "recommender/serving/subjects.py": ("requests", "recommend", "new_items", "interests"),
+}
+PATIENCE, ROUNDS = 60.0, 5.0  # seconds, and times as long as without a change
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of a file."""
+
+    file: str
+    mutation: Mutation
+
+    @property
+    def name(self) -> str:
+        """File, line and change, the same in every run."""
+        change = self.mutation
+        return f"{self.file}:{change.line} {change.before!r} -> {change.after!r}"
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run a sample; `--kept FILE` takes up again what a run before has done."""
+    parser = argparse.ArgumentParser(prog="bench mutants")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--file", action="append", dest="files", help="only of this one")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="then it stops")
+    parser.add_argument("--kept", type=Path, help="a file that results are added to and read from")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    chosen = sample(options.files or list(TESTS), options.count, options.seed)
+    known = dict(_read(options.kept)) if options.kept is not None else {}
+    end = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory(prefix="nichegraph-mutants-") as folder:
+        runner = Runner(Path(folder))
+        for place, mutant in enumerate(chosen, 1):
+            if mutant.name in known or time.monotonic() > end:
+                continue
+            known[mutant.name] = outcome = runner.outcome(mutant)
+            print(f"{place}/{len(chosen)} {outcome}: {mutant.name}", file=sys.stderr)
+            if options.kept is not None:
+                with options.kept.open("a", encoding="utf-8") as kept:
+                    kept.write(json.dumps([mutant.name, outcome]) + "\n")
+    return _summary(chosen, known)
+
+
+def sample(files: list[str], count: int, seed: int) -> list[Mutant]:
+    """Some changes of some files, every one as likely as the other."""
+    every = [
+        Mutant(file, change)
+        for file in files
+        for change in mutations((ROOT / file).read_text(encoding="utf-8"))
+    ]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+class Runner:
+    """Runs tests over a changed copy of the project."""
+
+    def __init__(self, folder: Path) -> None:
+        """Copy what git knows of; numba keeps what it compiles beside it."""
+        self._tree, self._cache = folder / "tree", folder / "numba"
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (self._tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self._tree / name)
+        self._usual: dict[tuple[str, ...], float] = {}
+        os.environ |= {"NUMBA_CACHE_DIR": str(self._cache), "OMP_NUM_THREADS": "1"}
+        _import_others()
+
+    def outcome(self, mutant: Mutant) -> str:
+        """`killed`, `too slow` or `LIVED`."""
+        tests, path = TESTS[mutant.file], self._tree / mutant.file
+        if tests not in self._usual:
+            begin = time.monotonic()
+            if self._run(tests, None) != 0:
+                raise RuntimeError(f"tests of {mutant.file} fail without any change")
+            self._usual[tests] = time.monotonic() - begin
+        kept = path.read_bytes()
+        stamp = path.stat()
+        try:
+            path.write_text(mutant.mutation.source, encoding="utf-8")
+            code = self._run(tests, PATIENCE + ROUNDS * self._usual[tests])
+        finally:
+            path.write_bytes(kept)
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        return {0: "LIVED", None: "too slow"}.get(code, "killed")
+
+    def _run(self, tests: tuple[str, ...], limit: float | None) -> int | None:
+        """The exit code of pytest, in a process that has imported third parties already."""
+        child = os.fork()
+        if child == 0:
+            os._exit(_in_child(self._tree, tests))
+        end = float("inf") if limit is None else time.monotonic() + limit
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.05)
+        os.killpg(child, 9)
+        os.waitpid(child, 0)
+        return None
+
+
+def _in_child(tree: Path, tests: tuple[str, ...]) -> int:
+    import pytest
+
+    os.setsid()
+    os.chdir(tree)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "tests")]:
+        del sys.modules[name]
+    sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    with redirect_stdout(io.StringIO()):
+        files = [f"tests/test_{name}.py" for name in tests]
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+
+
+def _import_others() -> None:
+    """What every test imports; loaded once here, not in every process."""
+    for name in ("faiss", "flask_openapi3", "hypothesis", "numba", "pandas", "pyarrow.compute",
+                 "pytest", "scipy.sparse.linalg"):  # fmt: skip
+        importlib.import_module(name)
+
+
+def _read(kept: Path) -> Iterator[tuple[str, str]]:
+    if kept.exists():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            name, outcome = json.loads(line)
+            yield name, outcome
+
+
+def _summary(chosen: list[Mutant], known: dict[str, str]) -> dict[str, Any]:
+    table = []
+    for file in dict.fromkeys(mutant.file for mutant in chosen):
+        own = [known[m.name] for m in chosen if m.file == file and m.name in known]
+        lived = own.count("LIVED")
+        table.append({"file": file, "changes": len(own), "killed": len(own) - lived})
+    total = sum(row["changes"] for row in table)
+    killed = sum(row["killed"] for row in table)
+    return {
+        "table": sorted(table, key=lambda row: str(row["file"])),
+        "ratios": {"killed of all that were tried": killed / max(total, 1)},
+        "tried": total,
+        "lived": sorted(m.name for m in chosen if known.get(m.name) == "LIVED"),
+    }

@@ -1,0 +1,159 @@
+"""The trial has seen nothing of what is held back: neither its model nor its groups nor its tags."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from graph.domains import derive_domains
+from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
+from graph.weighting import weigh, weigh_tags
+from recommender.learning import build as building
+from recommender.learning import grouping_step
+from recommender.learning.build import RefreshConfig, build
+from recommender.learning.grouping_step import group_users, learn_profiles
+from recommender.learning.trial import fit_trial
+from recommender.measures.split import SELECT, pair_parts, relevant_pairs
+from recommender.segments.features import Catalogue
+from recommender.segments.grouping import assigned_in
+from recommender.segments.settings import SegmentSettings
+from tests.small_world import batch
+
+NOW = 1_760_000_000
+CONFIG = RefreshConfig(preset="fast", threads=1)
+
+
+def quiet(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(planted_home):
+    """Snapshot, weighted graph, domains and what a refresh builds of the planted catalogue."""
+    store = EmbeddedStore(planted_home.store)
+    snapshot = take_snapshot(store)
+    store.close()
+    domains = derive_domains(snapshot, 0)
+    graph = weigh(snapshot, CONFIG.weighting, NOW, domains)
+    return snapshot, graph, domains, build(snapshot, graph, CONFIG, quiet)
+
+
+@pytest.fixture(scope="module")
+def trial(whole, tmp_path_factory):
+    snapshot, graph, domains, built = whole
+    folder = tmp_path_factory.mktemp("trial")
+    return fit_trial(snapshot, graph, domains, CONFIG, built.recipe, folder, now=NOW, say=quiet)
+
+
+def keys(rows, columns, width):
+    return np.asarray(rows, np.int64) * width + np.asarray(columns, np.int64)
+
+
+def keys_of(matrix):
+    matrix = matrix.tocoo()
+    return keys(matrix.row, matrix.col, matrix.shape[1])
+
+
+def keys_of_rows(rows, width):
+    return keys(
+        np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr)), rows.indices, width
+    )
+
+
+def test_a_trial_is_asked_for_the_select_pairs_and_knows_none_of_them(whole, trial):
+    snapshot, graph, _, _ = whole
+    pairs = relevant_pairs(snapshot, graph.user_items, CONFIG.seed)
+    select = pair_parts(pairs) == SELECT
+    width = len(snapshot.items)
+    wanted = keys(pairs.users[select], pairs.items[select], width)
+    assert len(wanted) > 100
+    assert set(keys_of(trial.truth)) == set(wanted)
+    events = trial.snapshot.events
+    release = trial.recommender.release
+    known = [
+        keys(events.user, events.item, width),
+        keys_of(trial.graph.user_items),
+        keys_of_rows(release.histories, width),
+        keys_of_rows(release.blocked, width),
+    ]
+    for seen in known:
+        assert len(seen) > len(wanted)
+        assert not set(seen) & set(wanted)
+    for user in trial.users:
+        assert trial.truth.indptr[user] < trial.truth.indptr[user + 1]
+        assert len(release.histories.of(int(user)))
+
+
+def test_a_trials_table_is_learned_without_what_it_has_to_find(whole, trial):
+    """Its popularity is that of the rest, and its table is not that of the release."""
+    _, graph, _, built = whole
+    release = trial.recommender.release
+    rest = np.asarray(trial.graph.user_items.sum(axis=0)).ravel()
+    np.testing.assert_allclose(release.popularity, rest, rtol=1e-5)
+    assert not np.array_equal(release.arrays["table.scores"], built.arrays["table.scores"])
+    assert not np.array_equal(release.popularity, built.arrays["popularity"])
+
+
+def test_profiles_are_learned_for_groups_told_without_what_is_to_be_found(
+    whole, trial, monkeypatch
+):
+    snapshot, graph, _, built = whole
+    groups = group_users(built, snapshot, graph, CONFIG, SegmentSettings(), last=None, now=NOW)
+    asked = {}
+
+    def record(pool, truth, segments, release, names, **_):
+        asked.update(pool=pool, truth=truth, segments=segments, release=release, names=names)
+        return {}
+
+    monkeypatch.setattr(grouping_step, "learn", record)
+    learn_profiles(trial, built, graph, groups, now=NOW)
+    catalogue = Catalogue(
+        graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors["spectral"]
+    )
+    blind = assigned_in(groups, trial.snapshot, trial.graph, catalogue)[trial.users]
+    seeing = assigned_in(groups, snapshot, graph, catalogue)[trial.users]
+    assert not np.array_equal(blind, seeing)  # so that the next line can fail
+    assert np.array_equal(asked["segments"], blind)
+    assert asked["release"] is trial.recommender.release
+    assert set(keys_of(asked["truth"])) == set(keys_of(trial.truth[trial.users]))
+    found = np.isin(
+        keys(np.arange(len(trial.users))[:, None], asked["pool"].items, len(snapshot.items)),
+        keys_of(asked["truth"]),
+    )
+    assert found.any()  # what is to be found is among what is proposed: it is not blocked
+
+
+def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp_path, monkeypatch):
+    """Expected: the tags of the same graph with the tag events of the select pairs cut by hand."""
+    store = EmbeddedStore(tmp_path / "store.sqlite")
+    store.apply(batch())
+    snapshot = take_snapshot(store)
+    store.close()
+    graph = weigh(snapshot, CONFIG.weighting, NOW)
+    pairs = relevant_pairs(snapshot, graph.user_items, CONFIG.seed)
+    select = pair_parts(pairs) == SELECT
+    width, events = len(snapshot.items), snapshot.events
+    held = np.isin(
+        keys(events.user, events.item, width),
+        keys(pairs.users[select], pairs.items[select], width),
+    )
+    assert (held & (events.tag >= 0)).sum() >= 10
+    rest = {part.name: getattr(events, part.name)[~held] for part in fields(events)}
+    cut = weigh_tags(replace(snapshot, events=type(events)(**rest)), CONFIG.weighting)
+    heard = {}
+    keep = building.build_item_table
+
+    def record(user_items, features, **options):
+        heard.update(options, features=features)
+        return keep(user_items, features, **options)
+
+    monkeypatch.setattr(building, "build_item_table", record)
+    build(snapshot, graph, CONFIG, quiet)
+    chosen_by, fitted_by = (
+        next(feature.rows for feature in features if feature.name == "tags")
+        for features in (heard["held"].features, heard["features"])
+    )
+    assert abs(cut.T - chosen_by).max() < 1e-6
+    assert abs(graph.item_tags.T - fitted_by).max() < 1e-6
+    assert abs(chosen_by - fitted_by).max() > 0.1
