@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from api.settings import Settings
-from graph.errors import SettingError
+from graph.errors import NotFound, SettingError
 from recommender.releases.home import Home
 
 if TYPE_CHECKING:
@@ -24,8 +24,17 @@ def now() -> int:
     return int(time.time())
 
 
-def open_home(settings: Settings) -> Home:
-    """The home folder, made when it is not there."""
+def open_home(settings: Settings, *, make: bool = False) -> Home:
+    """The home folder; made when it is not there, if that is asked for.
+
+    Raises:
+        NotFound: it is not there: perhaps a slip in its name, so nothing is made.
+    """
+    if not make and not settings.home.exists():
+        raise NotFound(
+            f"there is no home {settings.home}; is the name right? `nichegraph --home "
+            f"{settings.home} load FILE` makes one"
+        )
     return Home(settings.home).create()
 
 

@@ -1,10 +1,9 @@
 """What a request tells of an item that the catalogue does not have."""
 
-import unicodedata
-
 from pydantic import Field
 
 from api.schemas import MOST_ITEMS, Cursor, FilterBody, Ids, Strict
+from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import NEUTRAL, NewItem, Request
 
@@ -27,7 +26,7 @@ class NewItemBody(Strict):
         said = parse_conditions(self.filter)
         known = (self.tags, self.domains, self.related)
         return Request(
-            new_item=NewItem(unicodedata.normalize("NFC", self.title), *map(tuple, known)),
+            new_item=NewItem(as_id(self.title), *map(tuple, known)),
             n=self.n,
             filter=said.filter,
             exclude=said.exclude,

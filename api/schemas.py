@@ -1,12 +1,12 @@
 """What is asked and answered over HTTP, as the OpenAPI document shows it."""
 
-import unicodedata
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import strict_json
+from graph.ids import as_id
 from graph.explore.cypher_guard import LONGEST_QUERY
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import Filter, Part, Request, session
@@ -17,8 +17,11 @@ MOST_SUBJECTS = 1_000  # in one request
 MOST_LISTED = 1_000  # ids in one list of a request
 
 
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+def _id(text: str) -> str:
+    made = as_id(text)
+    if not made:
+        raise ValueError("should not be blank")
+    return made
 
 
 def _whole(value: Any) -> Any:
@@ -38,9 +41,9 @@ def _yes_or_no(value: Any) -> Any:
 Id = Annotated[
     str,
     Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-    AfterValidator(_nfc),
+    AfterValidator(_id),
 ]
-"""Anything printable, percent-encoded in paths; normalised to NFC."""
+"""Anything printable, percent-encoded in paths; see `graph.ids`."""
 
 Ids = Annotated[list[Id], Field(max_length=MOST_LISTED)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]

@@ -47,6 +47,15 @@ class Settings(BaseSettings):
     max_rejects: float = Field(
         0.05, ge=0, le=1, description="share of rejected rows at which a load stops"
     )
+    max_rejects_kept: int = Field(
+        100_000, ge=0, description="rows that a load writes into its file of rejects, at most"
+    )
+    max_unpacked_bytes: int = Field(
+        1 << 36, ge=1, description="bytes that may come out of one file of a load"
+    )
+    max_hidden: float = Field(
+        0.1, ge=0, le=1, description="share of the items shown that `load --replace` may hide"
+    )
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port the server listens on")
     bind_anywhere: bool = Field(

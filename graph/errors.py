@@ -14,6 +14,7 @@ NichegraphError
 ├── MissingExtra        a package is not installed: names the extra that brings it
 ├── ReleaseError        a release is missing, damaged or does not fit
 └── GateRefused         the new release is worse than what is live: kept aside, not published
+    └── LoadRefused     a load would hide too much of the catalogue; nothing of it was applied
 """
 
 
@@ -71,3 +72,7 @@ class ReleaseError(NichegraphError):
 
 class GateRefused(NichegraphError):  # noqa: N818
     """The new release is worse than the live one or a baseline; it is kept aside."""
+
+
+class LoadRefused(GateRefused):
+    """A load would hide too much of the catalogue; nothing of it was applied."""

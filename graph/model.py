@@ -72,11 +72,18 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 ITEM_PARTS = ("title", "created_at", "attributes", "tags", "domains")
 """What is known of an item and can be taken away; hiding is a decision of its own."""
+PARTS = (*ITEM_PARTS, "relations", "user_attributes", "user_relations")
+"""These, and more that can be taken away: relations that begin at an item; of users likewise."""
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
     """Make a table of `SCHEMAS[name]` from dictionaries; missing keys are null."""
     return pa.Table.from_pylist(rows, schema=SCHEMAS[name])
+
+
+def owners_of(part: str) -> str:
+    """Whose part of `PARTS` it is: `items` or `users`."""
+    return "users" if part.startswith("user_") else "items"
 
 
 def tag_key(category: str, name: str) -> str:

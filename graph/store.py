@@ -1,11 +1,22 @@
 """Where users, items, tags and events live: the small protocol every back end fulfils."""
 
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from graph.model import Batch
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load: its number, when it began (seconds since 1970), and what it said of itself."""
+
+    load: int
+    at: int
+    about: Mapping[str, Any]
+    undone: bool
 
 
 class GraphStore(Protocol):
@@ -21,6 +32,7 @@ class GraphStore(Protocol):
         span: tuple[int, int] | None = None,
         replace: bool = False,
         clear: Mapping[str, Collection[str]] | None = None,
+        load: int = 0,
     ) -> bool:
         """Write a batch (see `graph.model`) in one transaction; True when it was written.
 
@@ -35,8 +47,9 @@ class GraphStore(Protocol):
                 do by mistake. The answer is False when it stands elsewhere, see `position`.
             replace: for the items listed in `items`, what is stored of title, times,
                 attributes, tags and domains is replaced by what this batch says.
-            clear: a name of `graph.model.ITEM_PARTS` -> items of which that part is taken away
-                before the batch is written.
+            clear: a name of `graph.model.PARTS` -> items, or users, of which that part is taken
+                away before the batch is written.
+            load: the number of the load that new and changed facts come from; 0: of none.
 
         An event seen before (same key) is the same event; a new value replaces the old one
         and counts as a new fact (it gets a new sequence number).
@@ -69,6 +82,30 @@ class GraphStore(Protocol):
 
     def erase_user(self, user: str) -> int:
         """Remove a user with all events and relations; how many events went. Unknown: 0."""
+        ...
+
+    def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
+        """A number for a load that begins at `at`; `about` is JSON, kept beside it."""
+        ...
+
+    def note_load(self, load: int, about: Mapping[str, Any]) -> None:
+        """Say anew what a load is about."""
+        ...
+
+    def loads(self) -> list[Load]:
+        """All loads, oldest first."""
+        ...
+
+    def undo_load(self, load: int) -> dict[str, int]:
+        """Take away, in one transaction, the facts that come from a load; table -> how many.
+
+        A fact comes from the load that said it first, or gave it another value: `changed` counts
+        the latter, whose earlier values are gone. Titles, times and attributes that the load gave
+        go, items it hid are shown, users and items of whom nothing is left go.
+
+        Raises:
+            NotFound: there is no such load, or it was undone already.
+        """
         ...
 
     def ping(self) -> None:

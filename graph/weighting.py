@@ -22,7 +22,8 @@ Everything is declared in one TOML file; what the file does not say has a defaul
     item_events = 1          # pairs an item must have
     [ratings]
     kinds = ["rating"]       # events whose value is a rating
-    relevant_from = 0.6      # of the scale found in the data; lower ratings are no edges
+    relevant_from = 0.6      # of the scale; lower ratings are no edges
+    scale = [1, 5]           # lowest and highest; left out: seen from the ratings
 """
 
 import difflib
@@ -39,6 +40,7 @@ from scipy.sparse import csr_array
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
 from graph.model import NO_TIME, tag_parts
+from graph.ratings import Scale
 from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
 from graph.toml_file import read_toml
 from graph.weighted import WeightedGraph
@@ -64,6 +66,7 @@ class Weighting:
     item_events: int = 1
     rating_kinds: tuple[str, ...] = ("rating",)
     relevant_from: float = 0.6
+    rating_scale: Scale | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest holds it."""
@@ -91,6 +94,7 @@ _PLACES: dict[tuple[str, str], str] = {
     ("minimum", "item_events"): "item_events",
     ("ratings", "kinds"): "rating_kinds",
     ("ratings", "relevant_from"): "relevant_from",
+    ("ratings", "scale"): "rating_scale",
 }
 _WHOLE = {"tag_fewest_items", "tag_most_items", "user_events", "item_events"}
 
@@ -131,6 +135,12 @@ def _value(name: str, value: Any, where: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
             raise SettingError(f"{where} must be a list of kinds of events")
         return tuple(value)
+    if name == "rating_scale":
+        ends = value if isinstance(value, list) else []
+        numbers = [end for end in ends if type(end) in (int, float) and np.isfinite(end)]
+        if len(ends) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
+            raise SettingError(f"{where} is {value!r}; it must be [lowest, highest], as in [1, 5]")
+        return float(numbers[0]), float(numbers[1])
     number = _number(value, where)
     if name in _WHOLE and number != int(number):
         raise SettingError(f"{where} is {value}; it must be a whole number")

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from loaders.format import Source
 from loaders.lines import blocks
-from loaders.records import I64, LINE_TOO_LONG, WRONG_COUNT, Rejected, shortened
+from loaders.reasons import LINE_TOO_LONG, WRONG_COUNT
+from loaders.records import I64, Rejected, shortened
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator
             node is the line's own number, from 0; a line whose count is wrong is rejected.
         encoding: of the file.
     """
-    for block in blocks(source.path, encoding):
+    for block in blocks(source.path, encoding, most=source.most_bytes):
         first: list[bytes] = []
         second: list[bytes] = []
         counts: list[int] = []

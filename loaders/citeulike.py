@@ -21,7 +21,8 @@ from graph.model import EVENT_TAG_CATEGORY
 from loaders.adjacency import Pairs, pairs
 from loaders.format import Format, Member, Options, Source, beside, has_files, members
 from loaders.lines import blocks
-from loaders.records import LINE_TOO_LONG, UNKNOWN_LINE, Chunk, Rejected, shortened
+from loaders.reasons import LINE_TOO_LONG, UNKNOWN_LINE
+from loaders.records import Chunk, Rejected, shortened
 
 _FILES = (
     Member("titles.txt", "titles", "items"),
@@ -51,7 +52,7 @@ def _read(source: Source, _options: Options) -> Iterator[Chunk]:
 
 
 def _titles(source: Source) -> Iterator[Chunk]:
-    for block in blocks(source.path):
+    for block in blocks(source.path, most=source.most_bytes):
         if block.too_long:
             raw = shortened(block.data.decode("utf-8", "backslashreplace"))
             rejected = (Rejected(block.first_line, LINE_TOO_LONG, raw),)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from graph.errors import InputError
+from loaders.lines import MOST_UNPACKED
 from loaders.records import Chunk
 
 Part = Literal["all", "events", "items"]
@@ -17,6 +18,7 @@ class Options:
 
     Columns of the `table` format are named as in `graph.model.SCHEMAS`, with two shorthands:
     `tags` and `domains` of an item file hold lists, and `tags:CATEGORY` holds tags of a category.
+    `attr:NAME` or `attr:NAME:TYPE` makes an attribute of it; a type is one of `columns.TYPES`.
     A column is given by its name in the header, or by its position from 1.
     """
 
@@ -26,7 +28,12 @@ class Options:
     header: bool = True
     encoding: str = "utf-8"
     kind: str | None = None  # of events and relations that name none
-    list_separator: str = "|"  # inside a cell that holds several tags or domains
+    list_separator: str | None = None  # inside a cell of several tags; None: seen from the column
+    separators: Mapping[str, str] = field(default_factory=dict)  # the same, of one list
+    attributes: tuple[str, ...] | Literal["all"] = ()  # left-over columns that become attributes
+    quotes: bool = True  # whether a quote may hold a cell together
+    ordered: bool = False  # whether the order of rows, or of a list, is that of time
+    scale: tuple[float, float] | None = None  # of ratings; None: seen from the file
     part: Part = "all"  # of a data set: only its events, or only what is said about items
 
 
@@ -36,6 +43,7 @@ class Source:
 
     path: Path
     role: str
+    most_bytes: int = MOST_UNPACKED  # that may come out of it
 
 
 @dataclass(frozen=True)

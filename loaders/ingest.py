@@ -5,109 +5,55 @@ rows was found bearable. Applying is in transactions of 100,000 upserts, so a lo
 killed at any moment and run again gives the same graph, and so does the same file twice.
 """
 
+import dataclasses
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.errors import InputError, TooManyRejects
-from graph.model import SCHEMAS
 from graph.store import GraphStore
+from loaders.checking import checked
 from loaders.duplicates import UserCounts
 from loaders.format import Format, Options
-from loaders.records import Chunk, Rejected, explain, validate
+from loaders.lines import MOST_UNPACKED
+from loaders.reasons import HINTS
+from loaders.records import Chunk
 from loaders.registry import FORMATS
 from loaders.rejects import RejectsFile
-from loaders.staging import BATCH_ROWS, Stage, staging
+from loaders.replacing import Named, everything_named
+from loaders.report import MOST_EXAMPLES, FileReport, LoadReport
+from loaders.staging import Stage, staging
 
 CHECKED_AFTER = 10_000  # rows: from then on the share of rejects is watched
+SHOWN_ITEMS = 2_000  # of a file, whose attributes are compared with the ids of users
+NAMING_SHARE = 0.5
 READING_SHARE = 0.2  # of the work of a file; the rest is applying it
 
 Progress = Callable[[int, int, int], None]
 """Called with bytes done, bytes in all, rows done; the last call has done == all."""
 
 
-@dataclass
-class FileReport:
-    """What became of one file."""
-
-    file: str
-    rows: int = 0  # data rows read: pairs in adjacency lists, records elsewhere
-    rejected: int = 0
-    stored: dict[str, int] = field(default_factory=dict)  # table -> rows, duplicates included
-    duplicates: dict[str, int] = field(default_factory=dict)  # table -> rows that say it again
-
-
-@dataclass
-class LoadReport:
-    """What a load did; `as_dict` is what `--json` prints."""
-
-    format: str
-    files: list[FileReport] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows
-    self_relations: int = 0  # relations of something with itself, dropped
-    outliers: list[tuple[str, int]] = field(default_factory=list)  # users, events: >= 1000 medians
-    hidden: int = 0  # items missing from a load that replaces
-    totals: dict[str, int] = field(default_factory=dict)  # rows in the store afterwards
-    rejects_file: str | None = None
-    seconds: float = 0.0
-
-    @property
-    def rows(self) -> int:
-        """Rows read."""
-        return sum(file.rows for file in self.files)
-
-    @property
-    def stored(self) -> dict[str, int]:
-        """Table -> rows taken, duplicates included."""
-        return _sums(file.stored for file in self.files)
-
-    @property
-    def duplicates(self) -> dict[str, int]:
-        """Table -> rows that say again what their file said already."""
-        return _sums(file.duplicates for file in self.files)
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows read, checked and applied in a second."""
-        return self.rows / self.seconds if self.seconds else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {
-            "format": self.format,
-            "rows": self.rows,
-            "files": [vars(file) for file in self.files],
-            "stored": self.stored,
-            "duplicates": self.duplicates,
-            "rejected": dict(self.rejected),
-            "self_relations": self.self_relations,
-            "outliers": [{"user": user, "events": events} for user, events in self.outliers],
-            "hidden": self.hidden,
-            "totals": self.totals,
-            "rejects_file": self.rejects_file,
-            "seconds": round(self.seconds, 3),
-            "rows_per_second": round(self.rows_per_second),
-        }
-
-
 def load(
     paths: Sequence[Path],
     format_name: str,
-    store: GraphStore,
+    store: GraphStore | None,
     *,
     staging_folder: Path,
     rejects_file: Path,
     now: int,
     options: Options | None = None,
     max_rejects: float = 0.05,
+    max_rejects_kept: int = 100_000,
+    max_unpacked_bytes: int = MOST_UNPACKED,
+    max_hidden: float = 0.1,
     replace: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> LoadReport:
     """Load files, file by file, and say what became of every row.
@@ -115,30 +61,43 @@ def load(
     Args:
         paths: files or folders.
         format_name: a name of `loaders.registry.FORMATS`.
-        store: takes the rows.
+        store: takes the rows; a dry run can do without.
         staging_folder: is made; a load keeps one file's checked rows there, about 30 bytes each.
         rejects_file: CSV of what was rejected; written only when there is something.
         now: seconds since 1970; times more than a day later are rejected.
         options: what else is known about the files.
         max_rejects: bearable share of rejected rows of a file, from 0 to 1.
-        replace: what these files say about an item replaces what was stored, and items that
-            they do not name are hidden. Files without item tables name items by their events.
+        max_rejects_kept: rows that the file of rejects holds at most.
+        max_unpacked_bytes: that may come out of one file.
+        max_hidden: bearable share of the items shown now that a replacing load hides.
+        replace: what these files say of an item, a user or a relation's source replaces what was
+            stored in the tables they fill, see `loaders.replacing`.
+        dry_run: the files are read and checked, and nothing is loaded.
         progress: is told about the way.
 
     Raises:
-        InputError: an unknown format, a file that is missing, damaged or of another format.
+        InputError: an unknown format, a file that is missing, damaged or of another format, or
+            no rows at all.
         TooManyRejects: nothing of the file at fault was applied; files before it were.
+        LoadRefused: a replacing load would hide too many items; nothing was applied.
     """
     began = time.perf_counter()
     chosen = format_named(format_name)
     options = options or Options()
-    sources = [source for path in paths for source in chosen.sources(path, options)]
+    sources = [
+        dataclasses.replace(source, most_bytes=max_unpacked_bytes)
+        for path in paths
+        for source in chosen.sources(path, options)
+    ]
     sizes = [source.path.stat().st_size for source in sources]
     meter = _Meter(sum(sizes), progress)
-    report = LoadReport(chosen.name)
+    report = LoadReport(chosen.name, dry_run=dry_run)
     users = UserCounts()
-    named = _NamedItems() if replace else None
-    with staging(staging_folder) as folder, RejectsFile(rejects_file) as rejects:
+    named = None
+    if replace:
+        named = everything_named(chosen, sources, options, now)
+        named.check(store, chosen.name, max_hidden)
+    with staging(staging_folder) as folder, RejectsFile(rejects_file, max_rejects_kept) as rejects:
         for source, size in zip(sources, sizes, strict=True):
             stage = Stage(folder)
             file = FileReport(str(source.path))
@@ -151,13 +110,26 @@ def load(
                         _bear(file, report, rejects, max_rejects)
                 _bear(file, report, rejects, max_rejects)
                 file.stored, file.duplicates = dict(stage.rows), stage.duplicates()
-                _apply(stage, store, meter, users=users, named=named, size=size)
+                for name in _naming_users(report.shown, store):
+                    file.warn(
+                        f"the attribute {name!r} holds ids of users; attributes of items are shown "
+                        "to everybody: leave it out of --attributes"
+                    )
+                report.shown.clear()
+                if store is not None and file.stored and not dry_run:
+                    _begin(report, store, named, now)
+                    _apply(stage, store, report, meter, users=users, named=named, size=size)
             meter.finished(size, file.rows)
-        if named is not None:
-            report.hidden = _hide_missing(store, named.ids())
+        if not report.rows:
+            raise InputError(
+                f"{', '.join(map(str, paths)) or 'no file'}: there is not a single row to load"
+            )
+        if store is not None and named is not None and not dry_run:
+            report.hidden = named.hide_missing(store, report.load or 0)
         report.rejects_file = str(rejects.path) if rejects.rows else None
-    report.outliers = users.outliers()
-    report.totals = store.counts()
+    if store is not None:
+        report.outliers = users.outliers()
+        report.totals = store.counts()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -194,28 +166,6 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def checked(chunk: Chunk, now: int) -> Iterator[tuple[str, pa.Table, list[Rejected], int]]:
-    """Table, good rows, rejects and dropped self-relations of a chunk, derived rows included.
-
-    What derives from a rejected row goes with it, without being rejected again.
-    """
-    main = validate(chunk.table, chunk.columns, len(chunk.lines), now)
-    yield chunk.table, main.good, explain(chunk, main.codes), main.loops
-    for derived in chunk.derived:
-        columns, parents = derived.columns, derived.parents
-        if not main.kept.all():
-            alive = main.kept[parents]
-            keep = pa.array(alive)
-            columns = {
-                name: column if isinstance(column, str) else column.filter(keep)
-                for name, column in columns.items()
-            }
-            parents = parents[alive]
-        found = validate(derived.table, columns, len(parents), now)
-        part = Chunk(derived.table, columns, chunk.lines[parents], chunk.done)
-        yield derived.table, found.good, explain(part, found.codes), found.loops
-
-
 def _take(
     chunk: Chunk,
     file: FileReport,
@@ -227,16 +177,24 @@ def _take(
     replace: bool,
 ) -> None:
     file.rows += len(chunk.lines) + len(chunk.rejected)
+    if chunk.understood is not None:
+        file.understood = chunk.understood.as_dict()
+    for warning in chunk.warnings:
+        file.warn(warning)
     rejected = list(chunk.rejected)
     for table, good, wrong, loops in checked(chunk, now):
         if replace and table == "items":  # what a replacing load names is shown again
             shown = good.column("hidden").fill_null(False)
             good = good.set_column(good.column_names.index("hidden"), "hidden", shown)  # noqa: PLW2901
         stage.add(table, good)
+        if table == "items" and len(report.shown) < SHOWN_ITEMS:
+            report.shown += good.column("attributes").drop_null().slice(0, SHOWN_ITEMS).to_pylist()
         rejected += wrong
         report.self_relations += loops
     file.rejected += len(rejected)
     report.rejected.update(reject.reason for reject in rejected)
+    room = MOST_EXAMPLES - len(report.examples)
+    report.examples += [{"file": file.file, **vars(reject)} for reject in rejected[: max(room, 0)]]
     rejects.write(file.file, rejected)
 
 
@@ -244,69 +202,60 @@ def _bear(file: FileReport, report: LoadReport, rejects: RejectsFile, max_reject
     if file.rejected <= max_rejects * file.rows:
         return
     reason, rows = report.rejected.most_common(1)[0]
+    hint = f": {HINTS[reason]}" if reason in HINTS else ""
     raise TooManyRejects(
         f"{file.file}: {file.rejected:,} of the first {file.rows:,} rows were rejected, more than "
-        f"{max_rejects:.0%}; most often: {reason} ({rows:,}). Nothing of this file was loaded. "
-        f"See {rejects.path}; check format, columns and encoding, or allow a larger share"
+        f"{max_rejects:.0%}; most often: {reason} ({rows:,}){hint}. Nothing of this file was "
+        f"loaded. See {rejects.path}; check format, columns and encoding, or allow a larger share"
     )
+
+
+def _naming_users(shown: list[str], store: GraphStore | None) -> list[str]:
+    """Attributes most of whose texts are ids of users; small numbers would be so by chance."""
+    values: dict[str, set[str]] = {}
+    for attributes in shown:
+        for name, value in json.loads(attributes).items():
+            if isinstance(value, str) and not value.isdecimal():
+                values.setdefault(name, set()).add(value)
+    if store is None or not values:
+        return []
+    users = pc.unique(store.read("users").column("id").cast(pa.string()))
+    known = {
+        name: pc.sum(pc.is_in(pa.array(sorted(texts)), users)).as_py() / len(texts)
+        for name, texts in values.items()
+    }
+    return [name for name, share in known.items() if share > NAMING_SHARE]
+
+
+def _begin(report: LoadReport, store: GraphStore, named: Named | None, now: int) -> None:
+    """Give the load its number, and make room for what it replaces."""
+    if report.load is None:
+        report.load = store.begin_load(now, {"format": report.format})
+        if named is not None:
+            named.make_room(store, report.load)
 
 
 def _apply(
     stage: Stage,
     store: GraphStore,
+    report: LoadReport,
     meter: "_Meter",
     *,
     users: UserCounts,
-    named: "_NamedItems | None",
+    named: Named | None,
     size: int,
 ) -> None:
     rows = sum(stage.rows.values())
     done = 0
+    load = report.load or 0
     for table, batch in stage.batches():
-        store.apply({table: batch}, replace=named is not None and table == "items")
+        store.apply({table: batch}, clear=named.gone(table, batch) if named else None, load=load)
         done += batch.num_rows
         if table == "events":
             users.add(batch.column("user"))
-        if named is not None:
-            named.add(table, batch)
         meter.applying(done / rows, size)
-
-
-def _hide_missing(store: GraphStore, named: pa.Array) -> int:
-    """Hide the items of the store that are not among `named`; how many were shown until now."""
-    items = store.read("items").select(["id", "hidden"])
-    missing = pc.and_(
-        pc.invert(pc.is_in(items.column("id").cast(pa.string()), named)),
-        pc.invert(items.column("hidden").fill_null(False)),
-    )
-    ids = items.filter(missing).column("id").cast(pa.string())
-    for start in range(0, len(ids), BATCH_ROWS):
-        part = ids.slice(start, BATCH_ROWS).combine_chunks()
-        columns = {
-            name: pa.nulls(len(part), kind)
-            for name, kind in zip(SCHEMAS["items"].names, SCHEMAS["items"].types, strict=True)
-        }
-        columns |= {"id": part, "hidden": pa.repeat(pa.scalar(True), len(part))}
-        store.apply({"items": pa.table(columns, schema=SCHEMAS["items"])})
-    return len(ids)
-
-
-class _NamedItems:
-    """The items a load names: those of its item tables, else those of its events."""
-
-    def __init__(self) -> None:
-        self._listed: list[pa.Array] = []
-        self._used: list[pa.Array] = []
-
-    def add(self, table: str, rows: pa.Table) -> None:
-        if table == "items":
-            self._listed.append(rows.column("id").unique())
-        elif table == "events":
-            self._used.append(rows.column("item").unique())
-
-    def ids(self) -> pa.Array:
-        parts = self._listed or self._used
-        return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+    files = [{"file": file.file, "rows": file.rows} for file in report.files]
+    store.note_load(load, {"format": report.format, "files": files})
 
 
 class _Meter:
@@ -334,10 +283,3 @@ class _Meter:
     def _tell(self, done: float, rows: float) -> None:
         if self._progress is not None:
             self._progress(int(self._bytes + done), self._total, int(self._rows + rows))
-
-
-def _sums(parts: Iterator[dict[str, int]]) -> dict[str, int]:
-    sums: Counter[str] = Counter()
-    for part in parts:
-        sums.update(part)
-    return dict(sums)

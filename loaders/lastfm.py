@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loaders.format import Format, Member, Options, Source, beside, has_files, members
-from loaders.records import UNKNOWN_LINE, Chunk, Rejected, row_text
+from loaders.reasons import UNKNOWN_LINE
+from loaders.records import Chunk, Rejected, row_text
 from loaders.separated import Dialect, cells
 
 _FILES = (
@@ -45,7 +46,7 @@ def _sources(path: Path, options: Options) -> list[Source]:
 def _read(source: Source, _options: Options) -> Iterator[Chunk]:
     table, names, kind = _COLUMNS[source.role]
     tags = _tag_names(beside(source, "tags.dat")) if source.role == "tags" else None
-    for part in cells(source.path, _TABS, _WIDTHS[source.role]):
+    for part in cells(source.path, _TABS, _WIDTHS[source.role], source.most_bytes):
         columns: dict[str, Any] = dict(zip(names, part.columns, strict=False))
         if kind:
             columns["kind"] = kind

@@ -52,7 +52,7 @@ def _read(source: Source, _options: Options) -> Iterator[Chunk]:
             }
             yield Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
         return
-    for part in cells(source.path, Dialect(separator=" ", quotes=False), width=2):
+    for part in cells(source.path, Dialect(separator=" ", quotes=False), width=2, most=source.most_bytes):
         before, now = part.columns
         number = pc.match_substring_regex(before, r"^[0-9]{1,18}$")
         before = pc.if_else(number, before, pa.scalar(b"null"))

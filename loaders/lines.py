@@ -18,6 +18,7 @@ from graph.errors import InputError
 FIRST_BLOCK = 1 << 16  # bytes; blocks double from here, so that a hopeless file is left early
 BLOCK = 1 << 22  # bytes read at a time in the end
 LONGEST_LINE = 1 << 24  # bytes; what is longer is skipped and rejected
+MOST_UNPACKED = 1 << 36  # bytes of one file, unless another limit is given
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,21 @@ class Block:
     too_long: bool = False  # one line past LONGEST_LINE; `data` is only its beginning
 
 
-def blocks(path: Path, encoding: str = "utf-8", size: int = BLOCK) -> Iterator[Block]:
+def blocks(
+    path: Path, encoding: str = "utf-8", size: int = BLOCK, most: int = MOST_UNPACKED
+) -> Iterator[Block]:
     """The file in blocks of up to about `size` bytes, small ones first.
 
+    Lines end in a line feed, or in a carriage return where the file has no line feeds.
+
     Raises:
-        InputError: the file cannot be opened or decoded, or its compressed data ends early.
+        InputError: the file cannot be opened or decoded, its compressed data ends early, or it
+            has more than `most` bytes when it is unpacked.
     """
     line = 1
     carry = b""
     skipped = b""  # the beginning of a line that is too long, while it lasts
-    for piece, done in _pieces(path, encoding, size):
+    for piece, done in _with_line_feeds(_pieces(path, encoding, size, most)):
         data = carry + piece
         if skipped:
             end = data.find(b"\n")
@@ -65,10 +71,18 @@ def blocks(path: Path, encoding: str = "utf-8", size: int = BLOCK) -> Iterator[B
 
 
 def first_line(path: Path, encoding: str = "utf-8") -> bytes:
-    """The first line of a file without its line end; empty for an empty file."""
+    """The first line that is not blank, without its line end; empty for an empty file."""
+    return next(iter(first_lines(path, encoding, 1)), b"")
+
+
+def first_lines(path: Path, encoding: str, most: int) -> list[bytes]:
+    """Up to `most` of the first lines that are not blank, as far as the first ones reach."""
+    found: list[bytes] = []
     for block in blocks(path, encoding, 1 << 16):
-        return block.data.split(b"\n", 1)[0].rstrip(b"\r")
-    return b""
+        found += [line.rstrip(b"\r") for line in block.data.split(b"\n") if line.strip()]
+        if found:
+            break
+    return found[:most]
 
 
 @contextmanager
@@ -93,7 +107,16 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _pieces(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]:
+def _with_line_feeds(pieces: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """The same; carriage returns become line feeds where the first piece has only these."""
+    old_mac = None
+    for piece, done in pieces:
+        if old_mac is None:
+            old_mac = b"\r" in piece.rstrip(b"\r") and b"\n" not in piece
+        yield (piece.replace(b"\r", b"\n") if old_mac else piece), done
+
+
+def _pieces(path: Path, encoding: str, size: int, most: int) -> Iterator[tuple[bytes, int]]:
     try:
         name = codecs.lookup(encoding).name
     except LookupError as error:
@@ -101,10 +124,16 @@ def _pieces(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]
             f"encoding {encoding!r} is not known; use for instance utf-8 or latin-1"
         ) from error
     decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)()
-    first, want = True, min(size, FIRST_BLOCK)
+    first, want, unpacked = True, min(size, FIRST_BLOCK), 0
     with opened(path) as (stream, raw):
         while piece := stream.read(want):
             want = min(size, 2 * want)
+            unpacked += len(piece)
+            if unpacked > most:
+                raise InputError(
+                    f"{path}: has more than {most:,} bytes when it is unpacked; if it is what you "
+                    "mean to load, raise the setting max_unpacked_bytes"
+                )
             if decoder is not None:
                 piece = _recoded(decoder, piece, path, encoding)
             elif first:

@@ -3,19 +3,17 @@
 `validate` looks at columns, never at single rows: 100,000 rows cost a few milliseconds. Only
 what is rejected is looked at again, to say why. What a row must fulfil:
 
-ids         not empty, at most 512 characters, no control characters, UTF-8; surrounding blanks
-            go, the rest becomes NFC. They stay text: `0104257` keeps its zero
-numbers     finite; weights above 0
-times       seconds, milliseconds, microseconds or nanoseconds since 1970 (told apart by their
-            size), or ISO 8601, UTC where no zone is named. Events lie between 1990 and one day
-            after `now`; items may be older (`created_at` down to the year 1000)
+ids         text or numbers, not empty, at most 512 characters, no control characters, UTF-8;
+            `graph.ids` makes them. They stay text: `0104257` keeps its zero
+numbers     finite; weights above 0; ratings on their scale, where it is known
+times       as `loaders.times` reads them. Events lie between 1990 and one day after `now`; items
+            may be older (`created_at` down to the year 1000)
 yes or no   true, false, yes, no, 1, 0
 """
 
 import json
-import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,42 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.ids import as_ids, as_kinds
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
+from loaders import times
+from loaders.reasons import REASONS
+from loaders.understood import Understood
 
 I64 = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
 LONGEST_ID = 512  # characters
 EARLIEST_EVENT = 631_152_000  # 1990-01-01, older clicks are wrong clocks
-EARLIEST_ITEM = -30_610_224_000  # the year 1000
-DAY = 86_400
-
-REASONS = (
-    "",
-    "missing id",
-    "id too long",
-    "control character",
-    "not UTF-8",
-    "not a number",
-    "NaN or infinite",
-    "weight not above 0",
-    "not a time",
-    "negative time",
-    "time before 1990",
-    "time in the future",
-    "time out of range",
-    "not yes or no",
-)
-"""Why a row is rejected after it was split into cells; a row's code is the place in here."""
-
-TOO_SHORT = "row too short"
-TOO_LONG = "row too long"
-LINE_TOO_LONG = "line too long"
-OPEN_QUOTE = "quote not closed"
-NOT_JSON = "not a JSON object"
-WRONG_COUNT = "count differs from the ids that follow"
-UNKNOWN_LINE = "names a line that is not there"
-
+RATING = "rating"  # the kind of event whose value lies on a scale
 
 @dataclass(frozen=True)
 class Rejected:
@@ -88,6 +62,9 @@ class Chunk:
     done: int  # bytes of the file consumed so far
     derived: tuple[Derived, ...] = ()
     rejected: tuple[Rejected, ...] = ()  # rows that could not be split into columns
+    forms: Mapping[str, Any] = field(default_factory=dict)  # see `validate`
+    understood: Understood | None = None  # what the file was taken for; in its first chunk
+    warnings: tuple[str, ...] = ()  # what may not be as it was meant in these rows
 
 
 @dataclass(frozen=True)
@@ -101,11 +78,20 @@ class Checked:
     loops: int  # relations of something with itself: dropped, not rejected
 
 
-def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Checked:
+def validate(
+    table: str,
+    columns: Mapping[str, Any],
+    rows: int,
+    now: int,
+    forms: Mapping[str, Any] | None = None,
+) -> Checked:
     """Check n = `rows` rows by column; what is good comes back typed, ids in NFC.
 
-    Columns that are missing are null. `now` is in seconds since 1970.
+    Columns that are missing are null. `now` is in seconds since 1970. `forms` tells what is known
+    of whole columns: of a time its name in `times.FORMS`, of an id `WHOLE` where it lost its type
+    and gained a `.0`, of `value` the scale of ratings (lowest, highest).
     """
+    forms = forms or {}
     codes: Codes = np.zeros(rows, np.int8)
     fields: Codes = np.zeros(rows, np.int8)
     typed: dict[str, Any] = {}
@@ -117,11 +103,13 @@ def validate(table: str, columns: Mapping[str, Any], rows: int, now: int) -> Che
             raw = pa.repeat(pa.scalar(raw), rows)
         elif isinstance(raw, pa.ChunkedArray):
             raw = raw.combine_chunks()
-        values, found = _RULES[table, field.name](raw, now)
+        values, found = _RULES[table, field.name](raw, now, forms.get(field.name))
         typed[field.name] = values.cast(field.type)
         if found is not None:
             fields[(codes == 0) & (found != 0)] = place
             codes = np.where(codes == 0, found, codes).astype(np.int8)
+    if "value" in forms and table == "events":
+        codes[(codes == 0) & _off_scale(typed, *forms["value"])] = _code("rating off the scale")
     kept = codes == 0
     loops = 0
     if "source" in typed:
@@ -146,7 +134,9 @@ def row_text(columns: Mapping[str, Any], row: int) -> str:
     """The cells of one row as `name=value`, for people; wrong bytes become hex escapes."""
     cells = []
     for name, column in columns.items():
-        value = column if isinstance(column, str) else column[row].as_py()
+        if isinstance(column, str):  # does not stand in the file
+            continue
+        value = column[row].as_py()
         if isinstance(value, bytes):
             value = value.decode("utf-8", "backslashreplace")
         cells.append(f"{name}={'' if value is None else value}")
@@ -172,24 +162,14 @@ def as_text(column: Any) -> tuple[Any, Codes | None]:
             return column.cast(pa.string()), None
         except pa.ArrowInvalid:
             return _decoded(column)
-    if pa.types.is_floating(kind):
-        whole = pc.equal(pc.floor(column), column)
-        if pc.all(whole).as_py() is not False:  # ids that went through pandas: 12.0 is 12
-            column = column.cast(pa.int64(), safe=False)
+    if pa.types.is_floating(kind):  # ids that went through pandas: 12.0 is 12
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
+        as_integers = column.cast(pa.int64(), safe=False).cast(pa.string())
+        return pc.if_else(whole, as_integers, column.cast(pa.string())), None
     if pa.types.is_nested(kind):
         values = [None if v is None else json.dumps(v, default=str) for v in column.to_pylist()]
         return pa.array(values, pa.string()), None
     return column.cast(pa.string()), None
-
-
-def _composed(text: Any) -> Any:
-    """NFC; Arrow's own `utf8_normalize` decomposes where it should compose (25.0)."""
-    plain = pc.string_is_ascii(text).fill_null(True)
-    if pc.all(plain).as_py():
-        return text
-    foreign = pc.invert(plain)
-    spelled = [unicodedata.normalize("NFC", value) for value in text.filter(foreign).to_pylist()]
-    return pc.replace_with_mask(text, foreign, pa.array(spelled, pa.string()))
 
 
 def _decoded(column: Any) -> tuple[Any, Codes]:
@@ -208,16 +188,24 @@ def _code(reason: str) -> int:
     return REASONS.index(reason)
 
 
-_Rule = Callable[[Any, int], tuple[Any, Codes | None]]
+_Rule = Callable[[Any, int, Any], tuple[Any, Codes | None]]
+WHOLE = "whole"  # the form of ids that all end in `.0`
 
 
-def _name(required: bool, default: str | None = None) -> _Rule:
+def _name(
+    required: bool, default: str | None = None, make: Callable[[Any], Any] = as_ids
+) -> _Rule:
     """A rule for ids and other names: checked once per distinct value."""
 
-    def rule(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+    def rule(raw: Any, _now: int, form: Any) -> tuple[Any, Codes | None]:
+        if pa.types.is_nested(raw.type):
+            codes = np.where(raw.is_valid().to_numpy(False), _code("a list or an object"), 0)
+            return pa.repeat(pa.scalar("", pa.string()), len(raw)), codes.astype(np.int8)
         text, codes = as_text(raw)
         encoded = text.dictionary_encode()
-        names = _composed(pc.utf8_trim_whitespace(encoded.dictionary))
+        names = make(encoded.dictionary)
+        if form == WHOLE:
+            names = pc.replace_substring_regex(names, r"^(-?[0-9]+)\.0+$", r"\1")
         lengths = pc.utf8_length(names)
         wrong = np.zeros(len(names) + 1, np.int8)  # the last place is for null
         wrong[:-1][pc.greater(lengths, LONGEST_ID).to_numpy(False)] = _code("id too long")
@@ -241,21 +229,20 @@ def _name(required: bool, default: str | None = None) -> _Rule:
     return rule
 
 
-def _free_text(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+def _free_text(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
     """Titles: line breaks and other control characters become blanks."""
     text, codes = as_text(raw)
     if pc.any(pc.match_substring_regex(text, r"\p{Cc}")).as_py():
         text = pc.replace_substring_regex(text, r"\p{Cc}+", " ")
-    text = pc.utf8_trim_whitespace(text)
-    text = _composed(text)
+    text = as_ids(text)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text), codes
 
 
-def _json_text(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+def _json_text(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
     return as_text(raw)
 
 
-def _numbers(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, Any]:
+def numbers_of(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, Any]:
     """Values (NaN where none), where one is given, codes, and the text where it was text."""
     if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
         values = raw.cast(pa.float64(), safe=False)
@@ -283,68 +270,66 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _value(raw: Any, _now: int) -> tuple[Any, Codes | None]:
-    values, given, codes, _ = _numbers(raw)
+def _value(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+    values, given, codes, _ = numbers_of(raw)
     codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
     return pa.array(values, mask=~given), codes
 
 
-def _weight(raw: Any, _now: int) -> tuple[Any, Codes | None]:
-    values, given, codes, _ = _numbers(raw)
+def _weight(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+    values, given, codes, _ = numbers_of(raw)
     codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
     codes[given & (codes == 0) & (values <= 0)] = _code("weight not above 0")
     return pa.array(np.where(given, values, 1.0)), codes
 
 
 def _time(earliest: int, too_early: str) -> _Rule:
-    def rule(raw: Any, now: int) -> tuple[Any, Codes | None]:
-        seconds, given, codes = _seconds(raw)
+    def rule(raw: Any, now: int, form: Any) -> tuple[Any, Codes | None]:
+        seconds, given, codes, numbers = _seconds(raw, form)
         fine = given & (codes == 0)
+        codes[fine & np.isnan(seconds)] = _code("time out of range")
         if earliest >= 0:
             codes[fine & (seconds < 0)] = _code("negative time")
         codes[fine & (codes == 0) & (seconds < earliest)] = _code(too_early)
-        codes[fine & (codes == 0) & (seconds > now + DAY)] = _code("time in the future")
+        if form not in ("years", "dates as yyyymmdd"):
+            early = numbers & times.around_1970(seconds)
+            codes[fine & (codes == 0) & early] = _code("time in 1970")
+        codes[fine & (codes == 0) & (seconds > now + times.DAY)] = _code("time in the future")
         seconds = np.where(given & (codes == 0), seconds, 0)
         return pa.array(np.floor(seconds).astype(np.int64), mask=~given), codes
 
     return rule
 
 
-def _seconds(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes]:
+def _seconds(
+    raw: Any, form: str | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, npt.NDArray[np.bool_]]:
+    """Seconds since 1970, where one is given, codes, and which were numbers."""
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         whole = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         given = raw.is_valid().to_numpy(False)
-        return whole.fill_null(0).to_numpy(False) / 1e6, given, np.zeros(len(raw), np.int8)
-    values, given, codes, text = _numbers(raw)
+        seconds = whole.fill_null(0).to_numpy(False) / 1e6
+        return seconds, given, np.zeros(len(raw), np.int8), np.zeros(len(raw), np.bool_)
+    values, given, codes, text = numbers_of(raw)
     unread = codes == _code("not a number")
+    endless = given & (codes == 0) & ~np.isfinite(values)
+    read = times.by_size if form is None else times.FORMS[form]
+    seconds = read(values)
     if text is not None and unread.any():
-        import pandas as pd  # a server that takes events starts without it
-
-        dates = pd.to_datetime(
-            pd.Series(text.filter(pa.array(unread)).to_pylist(), dtype=object),
-            format="ISO8601",
-            utc=True,
-            errors="coerce",
-        )
-        read = dates.notna().to_numpy()
-        stamps = dates.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-        codes[unread] = np.where(read, 0, _code("not a time"))
-        values[unread] = np.where(read, stamps / 1e6, np.nan)
-        values = np.where(unread, values, _scaled(values))
-    else:
-        values = _scaled(values)
-    codes[given & (codes == 0) & ~np.isfinite(values)] = _code("NaN or infinite")
-    return values, given, codes
+        seconds[unread], found = times.dates(text.filter(pa.array(unread)).to_pylist())
+        codes[unread] = np.where(found, 0, _code("not a time"))
+    codes[endless] = _code("NaN or infinite")
+    return seconds, given, codes, given & ~unread
 
 
-def _scaled(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Seconds out of milliseconds (from 1e11 on: 1973), microseconds and nanoseconds."""
-    for smallest, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
-        times = np.where((times >= smallest) & np.isfinite(times), times / unit, times)
-    return times
+def _off_scale(typed: Mapping[str, Any], low: float, high: float) -> npt.NDArray[np.bool_]:
+    """(n,) which rows are ratings off the scale."""
+    values = typed["value"].fill_null(low).to_numpy(False)
+    ratings = pc.equal(pc.utf8_lower(typed["kind"]), RATING).fill_null(False).to_numpy(False)
+    return ratings & ((values < low) | (values > high))
 
 
-def _flag(raw: Any, _now: int) -> tuple[Any, Codes | None]:
+def _flag(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
     if pa.types.is_boolean(raw.type):
         return raw, None
     text, codes = as_text(raw)
@@ -365,7 +350,7 @@ _RULES: dict[tuple[str, str], _Rule] = {
     ("users", "attributes"): _json_text,
     ("items", "id"): _id,
     ("items", "title"): _free_text,
-    ("items", "created_at"): _time(EARLIEST_ITEM, "time out of range"),
+    ("items", "created_at"): _time(times.EARLIEST, "time out of range"),
     ("items", "hidden"): _flag,
     ("items", "attributes"): _json_text,
     ("item_tags", "item"): _id,
@@ -377,17 +362,17 @@ _RULES: dict[tuple[str, str], _Rule] = {
     ("item_domains", "weight"): _weight,
     ("events", "user"): _id,
     ("events", "item"): _id,
-    ("events", "kind"): _name(required=False, default="view"),
+    ("events", "kind"): _name(required=False, default="view", make=as_kinds),
     ("events", "value"): _value,
     ("events", "tag"): _optional,
     ("events", "at"): _time(EARLIEST_EVENT, "time before 1990"),
     ("events", "event_id"): _optional,
     ("item_relations", "source"): _id,
     ("item_relations", "target"): _id,
-    ("item_relations", "kind"): _name(required=False, default="related"),
+    ("item_relations", "kind"): _name(required=False, default="related", make=as_kinds),
     ("item_relations", "weight"): _weight,
     ("user_relations", "source"): _id,
     ("user_relations", "target"): _id,
-    ("user_relations", "kind"): _name(required=False, default="knows"),
+    ("user_relations", "kind"): _name(required=False, default="knows", make=as_kinds),
     ("user_relations", "weight"): _weight,
 }

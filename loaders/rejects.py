@@ -14,11 +14,13 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 class RejectsFile:
     """File, line, reason and text of each rejected row; made with the first one.
 
-    What an earlier load left at the same place is removed.
+    What an earlier load left at the same place is removed. At most `most` rows are written; that
+    there were more stands in the last line.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = 100_000) -> None:
         self.path = path
+        self._most = most
         self.rows = 0
         self._file: Any = None
         self._writer: Any = None
@@ -45,9 +47,12 @@ class RejectsFile:
             self._file = self.path.open("w", encoding="utf-8", newline="")
             self._writer = csv.writer(self._file)
             self._writer.writerow(["file", "line", "reason", "row"])
+        room = max(self._most - self.rows, 0)
         self._writer.writerows(
-            [harmless(file), row.line, row.reason, harmless(row.row)] for row in rejected
+            [harmless(file), row.line, row.reason, harmless(row.row)] for row in rejected[:room]
         )
+        if room and len(rejected) > room:
+            self._writer.writerow(["", "", "there are more, not written here", ""])
         self._file.flush()  # whoever reads why a load stopped finds all of it
         self.rows += len(rejected)
 

@@ -3,6 +3,9 @@
 A block goes through Arrow's parser. Where that finds a row of another width, a blank line or a
 line break inside quotes, the block is split line by line instead, so that each wrong row is
 rejected with its line and the others are kept.
+
+Between tabs quotes are text, unless they stand around a whole cell, or a row has the right number of
+cells only with them: `12" Vinyl` and `"Heroes` are words.
 """
 
 import csv
@@ -17,18 +20,12 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from graph.errors import InputError
-from loaders.lines import Block, blocks, first_line
-from loaders.records import (
-    I64,
-    LINE_TOO_LONG,
-    OPEN_QUOTE,
-    TOO_LONG,
-    TOO_SHORT,
-    Rejected,
-    shortened,
-)
+from loaders.lines import MOST_UNPACKED, Block, blocks, first_line
+from loaders.reasons import LINE_TOO_LONG, OPEN_QUOTE, TOO_LONG, TOO_SHORT
+from loaders.records import I64, Rejected, shortened
 
 LONGEST_RECORD = 1 << 20  # bytes between quotes; past that a quote was not closed
+csv.field_size_limit(1 << 24)  # characters of a cell; the default of 131,072 ends a load
 MOST_LINES = 10_000  # of one record
 _STAND_IN = b"\x1f"  # for separators of several characters
 
@@ -41,6 +38,7 @@ class Cells:
     lines: I64  # (n,)
     rejected: tuple[Rejected, ...]
     done: int  # bytes of the file read
+    swallowed: tuple[tuple[int, int], ...] = ()  # first and last line of rows made one by quotes
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Dialect:
     """How a separated file is written."""
 
     separator: str = ","
-    quotes: bool = True
+    quotes: bool = True  # that hold cells together; see above for those between tabs
     header: bool = True
     encoding: str = "utf-8"
 
@@ -66,19 +64,27 @@ def first_row(path: Path, dialect: Dialect) -> list[str]:
         return []
     if not dialect.quotes or len(dialect.separator) > 1:
         return [cell.strip() for cell in decoded.split(dialect.separator)]
-    return [cell.strip() for cell in next(csv.reader([decoded], delimiter=dialect.separator))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([decoded], delimiter=dialect.separator))]
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: the first line cannot be split ({error}); are its quotes only text? "
+            "--quote none"
+        ) from error
 
 
-def cells(path: Path, dialect: Dialect, width: int) -> Iterator[Cells]:
+def cells(
+    path: Path, dialect: Dialect, width: int, most: int = MOST_UNPACKED
+) -> Iterator[Cells]:
     """The rows after the header, in columns; rows that have not `width` cells are rejected.
 
-    Blank lines are skipped. An empty file gives nothing.
+    Blank lines are skipped. An empty file gives nothing. More than `most` bytes are refused.
     """
     separator = dialect.separator.encode()
     open_lines = b""  # lines of a record whose quote is not closed yet
-    skip = 1 if dialect.header else 0
+    skip = dialect.header
     last: Block | None = None
-    for block in blocks(path, dialect.encoding):
+    for block in blocks(path, dialect.encoding, most=most):
         if block.too_long:
             text = shortened(block.data.decode("utf-8", "backslashreplace"))
             rejected = (Rejected(block.first_line, LINE_TOO_LONG, text),)
@@ -86,7 +92,10 @@ def cells(path: Path, dialect: Dialect, width: int) -> Iterator[Cells]:
             continue
         data, start = block.data, block.first_line
         if skip:
-            data, start, skip = data[data.index(b"\n") + 1 :], start + 1, 0
+            blank = len(data) - len(data.lstrip(b" \t\r\n"))
+            end = data.find(b"\n", blank) + 1 or len(data)
+            start += data.count(b"\n", 0, end)
+            data, skip = data[end:], blank == len(data)
         start -= open_lines.count(b"\n")
         data = open_lines + data
         found, open_lines = _split(
@@ -107,8 +116,11 @@ def _split(
     if len(separator) > 1 and _STAND_IN not in data:
         data, separator, quotes = data.replace(separator, _STAND_IN), _STAND_IN, False
     quotes = quotes and len(separator) == 1 and b'"' in data
-    if len(separator) == 1 and not (quotes and data.count(b'"') % 2):
-        fast = _by_block(data, separator, quotes, width)
+    lone = quotes and separator == b"\t"
+    if len(separator) == 1 and (lone or not (quotes and data.count(b'"') % 2)):
+        fast = _by_block(data, separator, quotes and not lone, width)
+        if fast is not None and lone:
+            fast = [_unwrapped(column) for column in fast]
         if fast is not None:
             lines = np.arange(start, start + len(fast[0]), dtype=np.int64)
             return Cells(fast, lines, (), done), b""
@@ -157,11 +169,14 @@ def _by_line(
     rows: list[list[bytes]] = []
     numbers: list[int] = []
     rejected: list[Rejected] = []
+    swallowed: list[tuple[int, int]] = []
     place, rest = 0, b""
     while place < len(lines):
         line, used = lines[place].removesuffix(b"\r"), 1
         row: list[bytes] | None = line.split(separator)
-        if quotes and b'"' in line:
+        if quotes and b'"' in line and separator == b"\t" and len(row or ()) == width:
+            row = [_bare(cell) for cell in row or ()]
+        elif quotes and b'"' in line:
             row, used = _quoted(lines, place, separator)
             if row is None and used > 1 and not last:
                 rest = b"\n".join(lines[place:]) + b"\n"
@@ -169,7 +184,7 @@ def _by_line(
                     break
                 rest = b""
             used = used if row is not None else 1
-        if line:
+        if line.strip(b" "):
             reason = _wrong(row, width)
             if row is None or reason:
                 text = line.decode("utf-8", "backslashreplace").replace("\x1f", " | ")
@@ -177,9 +192,24 @@ def _by_line(
             else:
                 rows.append(row)
                 numbers.append(start + place)
+                inner = lines[place + 1 : place + used]
+                if width > 1 and any(text.count(separator) == width - 1 for text in inner):
+                    swallowed.append((start + place, start + place + used - 1))
         place += used
     columns = _columns(rows, width)
-    return Cells(columns, np.array(numbers, np.int64), tuple(rejected), done), rest
+    lines_of_rows = np.array(numbers, np.int64)
+    return Cells(columns, lines_of_rows, tuple(rejected), done, tuple(swallowed)), rest
+
+
+def _bare(cell: bytes) -> bytes:
+    """A cell between tabs without the quotes that stand around all of it."""
+    if len(cell) > 1 and cell.startswith(b'"') and cell.endswith(b'"'):
+        return cell[1:-1].replace(b'""', b'"')
+    return cell
+
+
+def _unwrapped(column: Any) -> Any:
+    return pa.array([_bare(cell) for cell in column.to_pylist()], pa.binary())
 
 
 def _wrong(row: list[bytes] | None, width: int) -> str:

@@ -1,168 +1,176 @@
-"""Tables of any maker: CSV, TSV, other separators, JSON Lines and Parquet; gzipped or not.
+"""Tables of any maker: CSV, TSV, other separators, JSON and Parquet; gzipped or not.
 
-What a file is is seen from its beginning, not from its name. Columns are mapped by name, by
-position from 1, or found by names in common use (`ALIASES`). Cells with several tags or domains
-are split; columns of item and user files that nothing else claims become attributes.
+What a file is is seen from its beginning, not from its name. `loaders.columns` finds out which
+column says what, `loaders.survey` what the columns hold; cells with several tags or domains are
+split, and columns that are asked for become attributes.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import parquet
 
 from graph.errors import InputError
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
-from graph.stores.batch import REQUIRED
+from loaders.attributes import attributes_of
+from loaders.columns import Layout, listed, resolve
 from loaders.format import Format, Options, Source
-from loaders.lines import blocks, first_line, opened
-from loaders.records import (
-    I64,
-    LINE_TOO_LONG,
-    NOT_JSON,
-    Chunk,
-    Derived,
-    Rejected,
-    shortened,
-)
+from loaders.lines import blocks, first_lines, opened
+from loaders.lists import ListForm, exploded
+from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
+from loaders.records import EARLIEST_EVENT, I64, RATING, Chunk, Derived, Rejected, shortened
 from loaders.separated import Dialect, cells, first_row
+from loaders.survey import IDS, SURVEYED_ROWS, Survey, with_kind
+from loaders.understood import Understood
 
 PARQUET_ROWS = 100_000
+MOST_ARRAY = 1 << 28  # bytes of a JSON array, which is read in one piece
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".jsonl", ".ndjson", ".json", ".parquet")
 SEPARATORS = ("::", "\t", ";", "|", ",")
-LISTS = ("domains", "tags")
-ALIASES: dict[str, tuple[str, ...]] = {
-    "user": ("userid", "uid", "customer", "customerid", "account", "accountid"),
-    "item": ("itemid", "iid", "movieid", "product", "productid", "articleid", "id"),
-    "id": ("itemid", "movieid", "productid", "articleid", "item", "userid", "user"),
-    "value": ("rating", "score", "count", "plays"),
-    "kind": ("type", "event", "eventtype", "action"),
-    "tag": ("tagname", "keyword"),
-    "at": ("time", "timestamp", "date", "datetime", "createdat"),
-    "title": ("name",),
-    "created_at": ("created", "date", "published", "publishedat", "timestamp"),
-    "domain": ("domainname",),
-    "source": ("from",),
-    "target": ("to",),
-    "domains": ("domain",),
-    "tags": ("keywords",),
-    "tags:genre": ("genres", "genre"),
-}
-"""Column -> names that mean it too, in lower case without anything but letters and digits."""
+SNIFFED_LINES = 20
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which columns of a file say what; places count from 0."""
+class Part:
+    """Some rows of a file as columns of cells."""
 
-    table: str
-    columns: Mapping[str, int]  # column of SCHEMAS -> place
-    lists: Mapping[str, int]  # "domains", "tags" or "tags:CATEGORY" -> place
-    attributes: Mapping[str, int]  # name -> place
+    names: list[str]  # of the columns
+    columns: list[Any]  # pyarrow arrays (n,), or lists where nobody but attributes can want them
+    lines: I64  # (n,)
+    done: int  # bytes of the file read
+    rejected: tuple[Rejected, ...] = ()
+    swallowed: tuple[tuple[int, int], ...] = ()  # see `separated.Cells`
 
 
-def resolve(names: list[str], options: Options, file: Path, *, strict: bool = True) -> Layout:
-    """Find the columns of a file by their names, or say which cannot be found.
+@dataclass(frozen=True)
+class File:
+    """A file of a known kind."""
 
-    Without a header the names are the positions, "1", "2", …; then the required columns are
-    the first ones unless some are mapped.
-
-    Raises:
-        InputError: an unknown table or column, or a required one is missing (if `strict`).
-    """
-    table = options.table
-    if table not in SCHEMAS:
-        raise InputError(f"table {table!r} is not known; there are {', '.join(SCHEMAS)}")
-    known = [name for name in SCHEMAS[table].names if name != "attributes"]
-    known += LISTS if table == "items" else ()
-    places: dict[str, int] = {}
-    for column, reference in options.columns.items():
-        if column not in known and not (table == "items" and column.startswith("tags:")):
-            raise InputError(f"column {column!r} is not one of {table}: {', '.join(known)}")
-        place = _place(names, reference)
-        if place is None and strict:
-            raise InputError(
-                f"{file}: there is no column {reference!r} for {column}; it has {_list(names)}"
-            )
-        if place is not None:
-            places[column] = place
-    required = [name for name in REQUIRED[table] if name not in ("kind", "category")]
-    if options.header:
-        plain = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
-        for column in (*known, *(("tags:genre",) if table == "items" else ())):
-            for alias in (_plain(column), *ALIASES.get(column, ())):
-                if column not in places and plain.get(alias) not in (None, *places.values()):
-                    places[column] = plain[alias]
-    elif not places and len(names) >= len(required):
-        places = {name: place for place, name in enumerate(required)}
-    for column in required:
-        if column not in places and strict:
-            raise InputError(
-                f"{file}: no column for {column!r}; say which it is by name or position. The "
-                f"file has {_list(names)}"
-            )
-    taken = set(places.values())
-    others = {
-        name: place
-        for place, name in enumerate(names)
-        if table in ("items", "users") and options.header and place not in taken
-    }
-    lists = {name: place for name, place in places.items() if name.split(":")[0] in LISTS}
-    columns = {name: place for name, place in places.items() if name not in lists}
-    return Layout(table, columns, lists, others)
+    about: str  # what it was taken for, in words
+    parts: Callable[[], Iterator[Part]]
 
 
 def read(source: Source, options: Options) -> Iterator[Chunk]:
-    """The chunks of one file of any of the kinds."""
-    with opened(source.path) as (stream, _):
-        start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"PAR1"):
-        yield from _parquet(source.path, options)
-    elif start.startswith(b"{") and options.separator is None:
-        yield from _json_lines(source.path, options)
+    """The chunks of one file of any of the kinds; the first one tells what was understood.
+
+    Raises:
+        InputError: the file is damaged, of no known kind, or its columns cannot be told.
+    """
+    file = _file(source, options)
+    layouts: dict[tuple[str, ...], Layout] = {}
+
+    def layout_of(part: Part) -> Layout:
+        names = tuple(part.names)
+        if names not in layouts:
+            layouts[names] = resolve(part.names, options, source.path, strict=not layouts)
+        return layouts[names]
+
+    survey, told = Survey(options), None
+    for part in file.parts():
+        if not part.names:  # nothing but blank or wrong lines so far
+            continue
+        layout = layout_of(part)
+        kind = with_kind(options, layout, part.names)
+        if told is None:
+            survey = Survey(replace(options, kind=kind))
+        survey.add(layout, part.columns, len(part.lines))
+        told = told or (layout, part.names, kind)
+        rated = "value" in layout.columns and RATING in ((kind or "").lower(), "")
+        whole = options.table in ("items", "users") or (rated and layout.table == "events")
+        whole = whole or (layout.table == "events" and "kind" in layout.columns and "value" in layout.columns)
+        if not whole and survey.rows >= SURVEYED_ROWS:
+            break
+    if told is None:
+        understood = Understood(taken={"file": file.about})
     else:
-        yield from _separated(source.path, options)
+        understood = _understood(survey, *told, file=file.about, path=source.path, options=options)
+    forms, lists = survey.forms(), survey.lists()
+    kind = None if told is None else told[2]
+    first: Understood | None = understood
+    for part in file.parts():
+        if not part.names:
+            yield Chunk(options.table, {}, part.lines, part.done, rejected=part.rejected)
+            continue
+        layout = layout_of(part)
+        chunk = _chunk(layout, part, lists, survey.types(layout), replace(options, kind=kind))
+        yield replace(chunk, forms=forms, understood=first)
+        first = None
+    if first is not None:
+        yield Chunk(options.table, {}, np.zeros(0, np.int64), 0, understood=first)
 
 
-def exploded(column: Any, separator: str) -> tuple[Any, I64]:
-    """The values in cells that hold several, and the row each comes from; empty ones are left."""
-    if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
-        if not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
-            column = column.cast(pa.string())
-        column = pc.split_pattern(column, separator)
-    values = pc.list_flatten(column)
-    parents = pc.list_parent_indices(column).cast(pa.int64())
-    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
-        filled = pc.invert(pc.match_substring_regex(values, r"^\s*$")).fill_null(False)
-        values, parents = values.filter(filled), parents.filter(filled)
-    return values, parents.to_numpy(zero_copy_only=False)
-
-
-def _separated(path: Path, options: Options) -> Iterator[Chunk]:
-    separator = options.separator or _guessed(first_line(path, options.encoding))
-    separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
-    dialect = Dialect(separator, quotes=True, header=options.header, encoding=options.encoding)
-    row = first_row(path, dialect)
-    if not row:
-        return
-    names = row if options.header else [str(place + 1) for place in range(len(row))]
-    layout = resolve(names, options, path)
-    for part in cells(path, dialect, len(names)):
-        yield _chunk(
-            layout, part.columns, part.lines, part.done, options=options, rejected=part.rejected
+def _understood(
+    survey: Survey,
+    layout: Layout,
+    names: list[str],
+    kind: str | None,
+    *,
+    file: str,
+    path: Path,
+    options: Options,
+) -> Understood:
+    """What the survey found, in words; a numbering of rows beside a real id is refused."""
+    if layout.numbering is not None and "id" not in options.columns and survey.numbers_rows():
+        raise InputError(
+            f"{path}: the column 'id' only numbers the rows, and {layout.numbering!r} may be the "
+            f"real id; say which one is: --column id=id or --column id={layout.numbering}"
         )
+    told = survey.understood(layout, names)
+    told.taken = {"file": file, **told.taken}
+    if layout.table == "events" and "kind" not in layout.columns:
+        value = layout.columns.get("value")
+        why = f", by the column {names[value]!r}" if value is not None and not options.kind else ""
+        told.taken["kind"] = (kind or "view") + (why if kind else "")
+    if layout.table == "events" and "at" not in layout.columns:
+        told.taken["time"] = "the order of rows" if options.ordered else "none"
+    return told
 
 
-def _json_lines(path: Path, options: Options) -> Iterator[Chunk]:
-    first = True
-    for block in blocks(path, options.encoding):
-        rows: list[dict[str, Any]] = []
-        numbers: list[int] = []
+def _file(source: Source, options: Options) -> File:
+    path = source.path
+    with opened(path) as (stream, _):
+        start = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"PAR1"):
+        return File("Parquet", lambda: _parquet(path, options))
+    if options.separator is None and start.startswith(b"{"):
+        return File("JSON Lines", lambda: _json_lines(source, options))
+    if options.separator is None and start.startswith(b"[") and start[1:].lstrip().startswith(
+        (b"{", b"]")
+    ):
+        return File("a JSON array", lambda: _json_array(source, options))
+    return _separated(source, options)
+
+
+def _separated(source: Source, options: Options) -> File:
+    path = source.path
+    separator = options.separator or _guessed(first_lines(path, options.encoding, SNIFFED_LINES))
+    separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
+    dialect = Dialect(separator, options.quotes, options.header, options.encoding)
+    row = first_row(path, dialect)
+    names = row if options.header else [str(place + 1) for place in range(len(row))]
+
+    def parts() -> Iterator[Part]:
+        for found in cells(path, dialect, len(names), source.most_bytes) if row else ():
+            yield Part(
+                names, found.columns, found.lines, found.done, found.rejected, found.swallowed
+            )
+
+    named = {"\t": "tabs", " ": "blanks"}.get(separator, repr(separator))
+    quotes = "quotes hold cells together" if options.quotes else "quotes are text"
+    if options.quotes and separator == "\t":
+        quotes = "quotes are text unless around a whole cell"
+    return File(f"a table with {named} between cells, {options.encoding}; {quotes}", parts)
+
+
+def _json_lines(source: Source, options: Options) -> Iterator[Part]:
+    for block in blocks(source.path, options.encoding, most=source.most_bytes):
+        rows: list[tuple[int, dict[str, Any]]] = []
         rejected: list[Rejected] = []
         for number, line in enumerate(block.data.split(b"\n")[:-1], block.first_line):
             if not line.strip():
@@ -173,20 +181,73 @@ def _json_lines(path: Path, options: Options) -> Iterator[Chunk]:
                 text = shortened(line.decode("utf-8", "backslashreplace"))
                 rejected.append(Rejected(number, reason, text))
             else:
-                rows.append(row)
-                numbers.append(number)
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        layout = resolve(names, options, path, strict=first and bool(rows))
-        first = first and not rows
-        wanted = {*layout.columns.values(), *layout.lists.values()}
-        columns: list[Any] = [
-            _json_column([row.get(name) for row in rows], place in layout.lists.values(), options)
-            if place in wanted
-            else [row.get(name) for row in rows]
-            for place, name in enumerate(names)
-        ]
-        lines = np.array(numbers, np.int64)
-        yield _chunk(layout, columns, lines, block.done, options=options, rejected=tuple(rejected))
+                rows.append((number, row))
+        yield _json_part(rows, block.done, rejected, source.path, options)
+
+
+def _json_array(source: Source, options: Options) -> Iterator[Part]:
+    path = source.path
+    with opened(path) as (stream, _):
+        data = stream.read(MOST_ARRAY + 1)
+    if len(data) > MOST_ARRAY:
+        raise InputError(
+            f"{path}: is one JSON array of more than {MOST_ARRAY:,} bytes, which is read in one "
+            "piece; write one object a line (jq -c '.[]')"
+        )
+    try:
+        found = json.loads(data.decode(options.encoding.replace("utf-8", "utf-8-sig")))
+    except (ValueError, RecursionError, LookupError) as error:
+        raise InputError(f"{path}: is not a JSON array of objects: {error}") from error
+    objects = [(n, row) for n, row in enumerate(found, 1) if isinstance(row, dict)]
+    rejected = [
+        Rejected(n, NOT_JSON, shortened(json.dumps(row)))
+        for n, row in enumerate(found, 1)
+        if not isinstance(row, dict)
+    ]
+    yield _json_part(objects, path.stat().st_size, rejected, path, options)
+
+
+def _json_part(
+    rows: list[tuple[int, dict[str, Any]]],
+    done: int,
+    rejected: list[Rejected],
+    path: Path,
+    options: Options,
+) -> Part:
+    nested = [str(name) for name in options.columns.values() if "." in str(name)]
+    flat = [(number, _flat(row, nested)) for number, row in rows] if nested else rows
+    names = list(dict.fromkeys(name for _, row in flat for name in row))
+    layout = resolve(names, options, path, strict=False)
+    plain = [names[place] for column, place in layout.columns.items() if column in (*IDS, "title")]
+    kept = []
+    for number, row in flat:
+        if any(isinstance(row.get(name), dict | list) for name in plain):
+            rejected.append(Rejected(number, OBJECT, shortened(json.dumps(row))))
+        else:
+            kept.append((number, row))
+    wanted = {*layout.columns.values()}
+    columns = [
+        _json_column([row.get(name) for _, row in kept], place, layout, wanted)
+        for place, name in enumerate(names)
+    ]
+    lines = np.array([number for number, _ in kept], np.int64)
+    return Part(names, columns, lines, done, tuple(rejected))
+
+
+def _flat(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+    """The row, with what lies at paths such as `user.id` under these names."""
+    found = dict(row)
+    for path in paths:
+        value: Any = row
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        if path not in row and value is not None:
+            found[path] = value
+    return {name: value for name, value in found.items() if not _parent(name, paths, value)}
+
+
+def _parent(name: str, paths: list[str], value: Any) -> bool:
+    return isinstance(value, dict) and any(path.startswith(f"{name}.") for path in paths)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -197,18 +258,14 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _json_column(values: list[Any], several: bool, options: Options) -> Any:
-    if not several:
+def _json_column(values: list[Any], place: int, layout: Layout, wanted: set[int]) -> Any:
+    if place in layout.lists.values() and any(isinstance(value, list) for value in values):
+        lists = [value if isinstance(value, list) else [] if value is None else [value]
+                 for value in values]
+        return pa.array([[_bytes(part) for part in one] for one in lists], pa.list_(pa.binary()))
+    if place in wanted or place in layout.lists.values():
         return pa.array([_bytes(value) for value in values], pa.binary())
-    cells_of = [
-        [_bytes(part) for part in value]
-        if isinstance(value, list)
-        else []
-        if value is None
-        else str(value).encode().split(options.list_separator.encode())
-        for value in values
-    ]
-    return pa.array(cells_of, pa.list_(pa.binary()))
+    return values
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -218,44 +275,60 @@ def _bytes(value: Any) -> bytes | None:
     return text.encode("utf-8", "surrogatepass")  # half a pair is found to be no UTF-8
 
 
-def _parquet(path: Path, options: Options) -> Iterator[Chunk]:
+def _parquet(path: Path, options: Options) -> Iterator[Part]:
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            layout = resolve(names, options, path)
             total, size, row = max(1, file.metadata.num_rows), path.stat().st_size, 0
+            schema = file.schema_arrow
+            if not file.metadata.num_rows:
+                yield Part(schema.names, [pa.nulls(0, kind) for kind in schema.types],
+                           np.zeros(0, np.int64), size)
             for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
                 lines = np.arange(row + 1, row + 1 + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
-                yield _chunk(layout, batch.columns, lines, size * row // total, options=options)
+                names, columns = list(schema.names), list(batch.columns)
+                for name in map(str, options.columns.values()):
+                    head, dot, step = name.partition(".")
+                    if dot and name not in names and head in names:
+                        column = columns[names.index(head)]
+                        if pa.types.is_struct(column.type) and column.type.get_field_index(step) >= 0:
+                            names.append(name)
+                            columns.append(column.field(step))
+                yield Part(names, columns, lines, size * row // total)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: the Parquet file is damaged: {error}") from error
 
 
 def _chunk(
     layout: Layout,
-    columns: list[Any],
-    lines: I64,
-    done: int,
-    *,
+    part: Part,
+    lists: dict[str, ListForm],
+    types: dict[str, str],
     options: Options,
-    rejected: tuple[Rejected, ...] = (),
 ) -> Chunk:
-    table = layout.table
-    raw: dict[str, Any] = {name: columns[place] for name, place in layout.columns.items()}
+    table, rows = layout.table, len(part.lines)
+    raw: dict[str, Any] = {name: part.columns[place] for name, place in layout.columns.items()}
     if options.kind is not None and "kind" in SCHEMAS[table].names and "kind" not in raw:
         raw["kind"] = options.kind
+    if options.ordered and table == "events" and "at" not in raw:
+        raw["at"] = pa.array(EARLIEST_EVENT + part.lines, pa.int64())
     if layout.attributes:
-        raw["attributes"] = _attributes(layout, columns, len(lines))
+        columns = {name: part.columns[place] for name, place in layout.attributes.items()}
+        raw["attributes"] = pa.array(attributes_of(columns, types, rows), pa.binary())
     derived = tuple(
-        _derived(name, raw[SCHEMAS[table].names[0]], columns[place], options)
+        _derived(name, raw[SCHEMAS[table].names[0]], part.columns[place], lists[name])
         for name, place in layout.lists.items()
     )
-    return Chunk(table, raw, lines, done, derived, rejected)
+    warnings = tuple(
+        f"a quote made one row of the lines {first:,} to {last:,}; if they are rows, say "
+        "--quote none"
+        for first, last in part.swallowed
+    )
+    return Chunk(table, raw, part.lines, part.done, derived, part.rejected, warnings=warnings)
 
 
-def _derived(name: str, ids: Any, column: Any, options: Options) -> Derived:
-    values, parents = exploded(column, options.list_separator)
+def _derived(name: str, ids: Any, column: Any, form: ListForm) -> Derived:
+    values, parents = exploded(column, form)
     items = ids.take(pa.array(parents))
     if name == "domains":
         return Derived("item_domains", {"item": items, "domain": values}, parents)
@@ -263,59 +336,19 @@ def _derived(name: str, ids: Any, column: Any, options: Options) -> Derived:
     return Derived("item_tags", {"item": items, "category": category, "tag": values}, parents)
 
 
-def _attributes(layout: Layout, columns: list[Any], rows: int) -> Any:
-    """What is left of each row as a JSON object; an object named `attributes` is merged in."""
-    names = list(layout.attributes)
-    values = [
-        column if isinstance(column, list) else column.to_pylist()
-        for column in (columns[place] for place in layout.attributes.values())
-    ]
-    objects = []
-    for row in range(rows):
-        found: dict[str, Any] = {}
-        for name, column in zip(names, values, strict=True):
-            value = column[row]
-            if isinstance(value, bytes):
-                value = value.decode("utf-8", "surrogateescape").strip()
-            if name == "attributes" and isinstance(value, dict):
-                found |= value
-            elif value is not None and value != "":
-                found[name] = value
-        objects.append(_json(found) if found else None)
-    return pa.array(objects, pa.binary())
+def _guessed(lines: list[bytes]) -> str:
+    """The separator that the most lines have equally often; of equals that with more cells."""
 
+    def fit(separator: str) -> tuple[int, int]:
+        counts = Counter(line.count(separator.encode()) for line in lines)
+        counts.pop(0, None)
+        if not counts:
+            return 0, 0
+        most, often = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
+        return often, most
 
-def _json(value: dict[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair out of JSON: rejected as no UTF-8
-        return text.encode("utf-8", "surrogatepass")
-
-
-def _guessed(line: bytes) -> str:
-    counts = {separator: line.count(separator.encode()) for separator in SEPARATORS}
-    best = max(SEPARATORS, key=lambda separator: counts[separator])
-    return best if counts[best] else ","
-
-
-def _place(names: list[str], reference: str | int) -> int | None:
-    if isinstance(reference, str) and reference in names:
-        return names.index(reference)
-    if isinstance(reference, int) or reference.isdigit():
-        place = int(reference) - 1
-        return place if 0 <= place < len(names) else None
-    return None
-
-
-def _plain(name: str) -> str:
-    head, colon, tail = name.lower().partition(":")
-    return "".join(filter(str.isalnum, head)) + colon + tail
-
-
-def _list(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    best = max(SEPARATORS, key=fit)
+    return best if fit(best)[0] else ","
 
 
 def _sources(path: Path, options: Options) -> list[Source]:

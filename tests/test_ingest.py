@@ -41,7 +41,7 @@ class Home:
         return path
 
     def load(self, *paths: Path, form: str = "table", progress=None, **kwargs):
-        names = ("max_rejects", "replace")
+        names = ("max_rejects", "max_hidden", "max_rejects_kept", "max_unpacked_bytes", "replace", "dry_run")
         named = {name: kwargs.pop(name) for name in names if name in kwargs}
         return load(
             paths,
@@ -160,7 +160,7 @@ def test_an_unknown_format_names_those_there_are(home):
 
 
 def test_replacing_hides_what_is_missing_and_forgets_old_tags(home):
-    listed = {"table": "items", "replace": True}
+    listed = {"table": "items", "replace": True, "max_hidden": 1.0}
     home.load(home.write("id,title,tags\n1,one,a|b\n2,two,c\n"), table="items")
     report = home.load(home.write("id,title,tags\n1,,b\n3,three,d\n"), **listed)
     items = {row["id"]: row for row in home.store.read("items").to_pylist()}
@@ -254,6 +254,8 @@ from loaders.ingest import load
 class Forgetful:
     def apply(self, batch, **_): return True
     def counts(self): return {}
+    def begin_load(self, at, about): return 1
+    def note_load(self, load, about): pass
 home = Path(sys.argv[1])
 report = load([home / "events.csv"], "table", Forgetful(), staging_folder=home / "staging",
               rejects_file=home / "rejects.csv", now=1735689600)

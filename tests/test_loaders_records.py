@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loaders.records import REASONS, Chunk, explain, validate
+from loaders.reasons import REASONS
+from loaders.records import Chunk, explain, validate
 
 NOW = 1_700_000_000
 

@@ -63,7 +63,7 @@ def _load(settings: Settings, events: int, seed: int) -> tuple[str, ...]:
     from loaders.synthetic import generate
 
     catalogue = generate(events, seed)
-    open_home(settings)
+    open_home(settings, make=True)
     store = open_store(settings)
     done = 0
     try:

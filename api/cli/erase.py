@@ -1,7 +1,6 @@
 """`nichegraph erase`: forget a person."""
 
 import difflib
-import unicodedata
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from api.bootstrap import open_home, open_store
 from api.cli.output import say, show_json
 from api.settings import Settings, load_settings
 from graph.errors import NotFound
+from graph.ids import as_id
 from recommender.overlay.state import was_erased
 from recommender.releases.home import Home
 
@@ -36,7 +36,7 @@ def erase(
     from recommender.overlay.erasure import erase as forget
 
     settings = load_settings(ctx.obj)
-    user = unicodedata.normalize("NFC", user)
+    user = as_id(user)
     home = open_home(settings)
     _check_known(settings, home, user)
     store = open_store(settings)

@@ -2,13 +2,14 @@
 
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from api.bootstrap import now, open_home, open_store
-from api.cli.load import options_of
+from api.cli.load import Quotes, Separators, options_of
 from api.cli.output import say, show_json, show_table, step
 from api.cli.refresh import config_of
 from api.settings import Settings, load_settings
@@ -43,13 +44,18 @@ def evaluate(
     item_column: Annotated[
         list[str] | None, typer.Option(help="Of the item files: FIELD=NAME or FIELD=POSITION.")
     ] = None,
-    separator: Annotated[str | None, typer.Option(help="Default: seen from the file.")] = None,
+    separator: Separators = None,
+    quote: Quotes = "auto",
     header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
     encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8",
     kind: Annotated[str | None, typer.Option(help="Of events that name none.")] = None,
     list_separator: Annotated[
-        str, typer.Option(help="Between the tags or domains in one cell.")
-    ] = "|",
+        str | None,
+        typer.Option(help="Between the tags or domains in one cell; default: seen from them."),
+    ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Rows, or lists, without times are in order of time.")
+    ] = False,
     split: Annotated[
         str | None,
         typer.Option(
@@ -79,12 +85,17 @@ def evaluate(
     elif train and test:
         if split is not None:
             raise InputError("--split is for the store; --train and --test are a split already")
-        options = options_of(
-            "events", column, separator, header, encoding, kind, list_separator, "events"
+        form = partial(
+            options_of,
+            separator=separator,
+            quote=quote,
+            header=header,
+            encoding=encoding,
+            list_separator=list_separator,
+            ordered=ordered,
         )
-        item_options = options_of(
-            "items", item_column, separator, header, encoding, None, list_separator, "items"
-        )
+        options = form(table="events", column=column, kind=kind, part="events")
+        item_options = form(table="items", column=item_column, kind=None, part="items")
         parts = {"train": train, "test": test, "items": items or []}
         config = config_of(None, preset, seed)
         result = on_files(format_name, parts, config, baselines, options, item_options)

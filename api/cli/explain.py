@@ -10,6 +10,7 @@ import typer
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json
 from api.settings import load_settings
+from graph.ids import as_id
 
 
 def register(cli: typer.Typer) -> None:
@@ -32,7 +33,7 @@ def explain(
     nichegraph explain alice goldberg
     nichegraph explain alice goldberg --picture why.svg
     """
-    told = open_live(load_settings(ctx.obj)).recommender().why(user, item, now=now())
+    told = open_live(load_settings(ctx.obj)).recommender().why(as_id(user), as_id(item), now=now())
     if picture is not None:
         from graph.explore.drawing import draw  # needs the extra explore
 

@@ -1,5 +1,7 @@
-"""`nichegraph load`: files into the store."""
+"""`nichegraph load`: files into the store; `nichegraph loads`: list loads, take one back."""
 
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -7,16 +9,33 @@ import typer
 
 from api.bootstrap import now, open_home, open_store
 from api.cli.output import progress, say, show_json, show_table
-from api.settings import load_settings
+from api.settings import Settings, load_settings
 from graph.errors import InputError
 
 if TYPE_CHECKING:
+    from graph.store import GraphStore
     from loaders.format import Options, Part
+
+loads = typer.Typer(help="What was loaded, and how to take it back.", no_args_is_help=True)
+Separators = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Between cells, default: seen from the file; or of one column that holds lists, "
+        "such as tags=, or domains='>'; may be repeated."
+    ),
+]
+Quotes = Annotated[
+    str, typer.Option("--quote", help="none: quotes are text like any other; auto: seen.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     cli.command("load")(load)
+    loads.command("list")(list_loads)
+    loads.command("undo")(undo)
+    cli.add_typer(loads, name="loads")
 
 
 def load(
@@ -31,110 +50,286 @@ def load(
     ] = "events",
     column: Annotated[
         list[str] | None,
-        typer.Option(help="FIELD=NAME or FIELD=POSITION (from 1); may be repeated."),
+        typer.Option(
+            help="FIELD=NAME or FIELD=POSITION (from 1); attr:NAME=COLUMN or "
+            "attr:NAME:TYPE=COLUMN makes an attribute; may be repeated."
+        ),
     ] = None,
-    separator: Annotated[str | None, typer.Option(help="Default: seen from the file.")] = None,
+    separator: Separators = None,
+    quote: Quotes = "auto",
     header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
     encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8",
     kind: Annotated[str | None, typer.Option(help="Of events that name none.")] = None,
     list_separator: Annotated[
-        str, typer.Option(help="Between the tags or domains in one cell.")
-    ] = "|",
+        str | None,
+        typer.Option(help="Between the tags or domains in one cell; default: seen from them."),
+    ] = None,
+    attributes: Annotated[
+        str, typer.Option(help="Left-over columns to keep, with commas between, or all.")
+    ] = "",
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Rows, or lists, without times are in order of time.")
+    ] = False,
     part: Annotated[str, typer.Option(help="Of a data set: all, events or items.")] = "all",
     max_rejects: Annotated[
         float | None, typer.Option(help="Share of rejected rows that stops the load.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Hide items that these files do not name.")
+        bool,
+        typer.Option("--replace", help="What the files say replaces what was stored, see docs."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    max_hidden: Annotated[
+        float | None, typer.Option(help="Share of all items that --replace may hide.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be loaded; load nothing.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load files into the store; running it again changes nothing.
 
     \b
-    nichegraph load plays.csv --column user=listener --column item=track
+    nichegraph load plays.csv --column user=listener --column item=track --dry-run
     nichegraph load tracks.csv --table items --column id=track --column tags=genres
     nichegraph load citeulike-a/ --format citeulike
     """
-    from loaders.ingest import load as load_files
+    settings = load_settings(ctx.obj, max_rejects=max_rejects, max_hidden=max_hidden)
+    options = options_of(
+        table=table,
+        column=column,
+        separator=separator,
+        quote=quote,
+        header=header,
+        encoding=encoding,
+        kind=kind,
+        list_separator=list_separator,
+        attributes=attributes,
+        ordered=ordered,
+        part=part,
+    )
+    for path in paths:
+        if not path.exists():  # before a home is made for nothing
+            raise InputError(f"{path}: there is no such file or folder")
+    if dry_run:
+        report = _dry(settings, paths, format_name, options, replace)
+    else:
+        home = open_home(settings, make=True)
+        store = open_store(settings)
+        try:
+            rejects = home.rejects / f"{now()}.csv"
+            report = _load(settings, paths, format_name, options, replace, store, home.staging, rejects)
+        finally:
+            store.close()
+    if as_json:
+        show_json(report)
+    else:
+        _show(report)
 
-    settings = load_settings(ctx.obj, max_rejects=max_rejects)
-    options = options_of(table, column, separator, header, encoding, kind, list_separator, part)
-    home, moment = open_home(settings), now()
-    store = open_store(settings)
+
+def _dry(
+    settings: Settings, paths: list[Path], format_name: str, options: "Options", replace: bool
+) -> dict[str, Any]:
+    """The report of a load that loads nothing; a home that is not there is not made."""
+    store = open_store(settings) if settings.home.is_dir() else None
     try:
-        with progress("load") as tell:
-            report = load_files(
-                paths,
-                format_name,
-                store,
-                staging_folder=home.staging,
-                rejects_file=home.rejects / f"{moment}.csv",
-                now=moment,
-                options=options,
-                max_rejects=settings.max_rejects,
-                replace=replace,
-                progress=tell,
+        with tempfile.TemporaryDirectory(prefix="nichegraph-dry-") as folder:
+            aside = Path(folder)
+            rejects = aside / "rejects.csv"
+            report = _load(
+                settings, paths, format_name, options, replace, store, aside, rejects, dry=True
             )
+            return report | {"rejects_file": None}
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _load(
+    settings: Settings,
+    paths: list[Path],
+    format_name: str,
+    options: "Options",
+    replace: bool,
+    store: "GraphStore | None",
+    staging: Path,
+    rejects: Path,
+    *,
+    dry: bool = False,
+) -> dict[str, Any]:
+    from dataclasses import replace as with_
+
+    from graph.weighting import load_weighting
+    from loaders.ingest import load as load_files
+    from recommender.releases.home import Home
+
+    scale = load_weighting(Home(settings.home).weighting).rating_scale
+    with progress("load") as tell:
+        return load_files(
+            paths,
+            format_name,
+            store,
+            staging_folder=staging,
+            rejects_file=rejects,
+            now=now(),
+            options=with_(options, scale=scale),
+            max_rejects=settings.max_rejects,
+            max_rejects_kept=settings.max_rejects_kept,
+            max_unpacked_bytes=settings.max_unpacked_bytes,
+            max_hidden=settings.max_hidden,
+            replace=replace,
+            dry_run=dry,
+            progress=tell,
+        ).as_dict()
+
+
+def list_loads(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """What was loaded, oldest first, with the number that `loads undo` takes."""
+    store = open_store(load_settings(ctx.obj))
+    try:
+        known = store.loads()
     finally:
         store.close()
     if as_json:
-        show_json(report.as_dict())
-    else:
-        _show(report.as_dict())
+        show_json([vars(each) for each in known])
+        return
+    rows = []
+    for each in known:
+        files = each.about.get("files", [])
+        names = ", ".join(Path(file["file"]).name for file in files[:3])
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.at))
+        count = sum(file["rows"] for file in files)
+        rows.append([each.load, moment, names + more, count, "undone" if each.undone else ""])
+    show_table("", ["load", "at (UTC)", "files", "rows", ""], rows)
+
+
+def undo(
+    ctx: typer.Context,
+    load: Annotated[int, typer.Argument(help="Its number, see `loads list`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take back what a load brought; the next refresh learns without it.
+
+    \b
+    nichegraph loads undo 3
+    """
+    store = open_store(load_settings(ctx.obj))
+    try:
+        gone = store.undo_load(load)
+    finally:
+        store.close()
+    if as_json:
+        show_json({"load": load, "taken_back": gone})
+        return
+    counted = ", ".join(
+        f"{count:,} {name}" for name, count in gone.items() if count and name not in AFTERWARDS
+    )
+    say(f"load {load} is taken back: {counted or 'nothing was left of it'}; refresh to learn so")
+    if gone["shown"]:
+        say(f"shown again: {gone['shown']:,} items that it had hidden")
+    if gone["changed"]:
+        say(
+            f"look here: {gone['changed']:,} facts had been loaded before with other values, and "
+            "are gone too; load the earlier files again"
+        )
+
+
+AFTERWARDS = ("shown", "changed")
 
 
 def options_of(
+    *,
     table: str,
     column: list[str] | None,
-    separator: str | None,
+    separator: list[str] | None,
     header: bool,
     encoding: str,
     kind: str | None,
-    list_separator: str,
+    list_separator: str | None,
     part: str,
+    quote: str = "auto",
+    attributes: str = "",
+    ordered: bool = False,
 ) -> "Options":
     """What the options of a command line say about files.
 
     Raises:
         InputError: one of them does not fit; the message names it.
     """
-    from loaders.format import Options  # brings pandas, which most commands never need
+    from loaders.columns import LISTS  # brings pandas, which most commands never need
+    from loaders.format import Options
 
     if part not in ("all", "events", "items"):
         raise InputError(f"--part: {part!r} is none of all, events, items")
+    if quote not in ("auto", "none"):
+        raise InputError(f"--quote: {quote!r} is neither auto nor none")
     columns: dict[str, str | int] = {}
     for pair in column or []:
         field, equals, name = pair.partition("=")
         if not (field and equals and name):
             raise InputError(f"--column: {pair!r} is not FIELD=NAME, such as user=listener")
-        columns[field] = int(name) if name.isdecimal() else name
-    if separator is not None:
-        separator = separator.replace("\\t", "\t")
+        columns[field] = name
+    between: str | None = None
+    separators: dict[str, str] = {}
+    for said in separator or []:
+        field, _, own = said.partition("=")
+        if own and field.split(":")[0] in LISTS:
+            separators[field] = own.replace("\\t", "\t")
+        elif between is not None:
+            raise InputError(f"--separator: both {between!r} and {said!r} are to part cells")
+        else:
+            between = said.replace("\\t", "\t")
+    named = tuple(filter(None, (name.strip() for name in attributes.split(","))))
     return Options(
         table=table,
         columns=columns,
-        separator=separator,
+        separator=between,
+        separators=separators,
+        quotes=quote != "none",
         header=header,
         encoding=encoding,
         kind=kind,
         list_separator=list_separator,
+        attributes="all" if attributes.strip() == "all" else named,
+        ordered=ordered,
         part=cast("Part", part),
     )
 
 
 def _show(report: dict[str, Any]) -> None:
+    from loaders.understood import Understood
+
+    before: list[str] = []
+    for file in report["files"]:
+        lines = Understood(**file["understood"]).lines()
+        if lines != before:  # files of a folder are mostly alike
+            say(f"{file['file']}: {file['rows']:,} rows")
+            for line in lines:
+                say(f"  {line}")
+        before = lines
     rows = [
         [table, count, report["duplicates"].get(table, 0), report["totals"].get(table, 0)]
         for table, count in report["stored"].items()
     ]
-    show_table("", ["table", "taken", "said twice", "in the store"], rows)
+    if report["dry_run"]:
+        show_table("", ["table", "would be taken", "said twice"], [row[:3] for row in rows])
+    else:
+        show_table("", ["table", "taken", "said twice", "in the store"], rows)
     say(f"{report['rows']:,} rows in {report['seconds']} s, {report['rows_per_second']:,} rows/s")
+    where = f" (see {report['rejects_file']})" if report["rejects_file"] else ""
     for reason, count in report["rejected"].items():
-        say(f"rejected: {count:,} rows, {reason} (see {report['rejects_file']})")
+        hint = f"; {report['hints'][reason]}" if reason in report["hints"] else ""
+        say(f"rejected: {count:,} rows, {reason}{where}{hint}")
+    for row in report["rejected_examples"]:
+        say(f"  line {row['line']}: {row['reason']}: {row['row']}")
     if report["self_relations"]:
         say(f"dropped: {report['self_relations']:,} relations of something with itself")
-    for one in report["outliers"]:
-        say(f"unusual: user {one['user']} has {one['events']:,} events, 1,000 times the median")
+    for outlier in report["outliers"]:
+        user, events = outlier["user"], outlier["events"]
+        say(f"unusual: user {user} has {events:,} events, 1,000 times the median")
     if report["hidden"]:
         say(f"hidden: {report['hidden']:,} items that these files do not name")
+    if report["dry_run"]:
+        say("nothing was loaded, as --dry-run says")
+    else:
+        say(f"this is load {report['load']}; `nichegraph loads undo {report['load']}` takes it back")

@@ -16,15 +16,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+JOINERS = "\u200c\u200d\u200e\u200f"  # of Persian and of emojis; left-to-right, right-to-left
 LOG_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 
 def plain(value: Any) -> str:
-    """Text that cannot steer a terminal: control characters are shown as `\\xNN`."""
+    """Text that cannot steer a terminal: control characters are shown as `\\xNN`.
+
+    So are those that turn the direction of what follows; marks that only join or part letters stay.
+    """
     text = "" if value is None else str(value)
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def show_json(data: Any) -> None:

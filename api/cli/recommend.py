@@ -11,6 +11,7 @@ from api import strict_json
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
+from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import NEUTRAL, Answer, Filter, NewItem, Request
 from recommender.ranking.request import session as weighted
@@ -92,16 +93,17 @@ def recommend(
         count = write_all(recommender, out, form, n=n, profile=profile, now=now())
         say(f"{count:,} lists written to {out}")
         return
+    user = as_id(user or "")
     said = parse_conditions(strict_json.parse((where or "{}").encode(), "--filter"))
     request = Request(
         user=None if alike else user,
         similar_to=user if alike else None,
-        items=weighted(session or []),
+        items=weighted([as_id(item) for item in session or []]),
         n=n,
         filter=Filter(
             domains=tuple(domain or ()), tags_all=tuple(tag or ()), all_of=(said.filter,)
         ),
-        exclude=(*(exclude or ()), *said.exclude),
+        exclude=(*map(as_id, exclude or ()), *said.exclude),
         include_seen=include_seen or said.seen == "include",
         only_seen=said.seen == "only",
         profile=profile,
@@ -146,12 +148,12 @@ def similar(
     domains, tags = tuple(domain or ()), tuple(tag or ())
     recommender = open_live(load_settings(ctx.obj)).recommender()
     if item is None:
-        known = NewItem(title or "", tags, domains, tuple(related or ()))
+        known = NewItem(title or "", tags, domains, tuple(map(as_id, related or ())))
         request = Request(new_item=known, n=n, profile=NEUTRAL, cursor=cursor)
         answer = recommender.recommend([request], now=now())[0]
     else:
         wanted = Filter(domains=domains, tags_all=tags)
-        answer = recommender.similar(item, n, wanted, cursor, now=now())
+        answer = recommender.similar(as_id(item), n, wanted, cursor, now=now())
     show_answer(f"like {item or 'the new item'}", answer, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ import typer
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
+from graph.ids import as_id
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -52,7 +53,7 @@ def segments(
     if picture is not None:
         say(f"{draw_users(recommender.release, picture):,} users drawn into {picture}")
         return
-    found = overview(recommender) if user is None else of_user(recommender, user, now=now())
+    found = overview(recommender) if user is None else of_user(recommender, as_id(user), now=now())
     if as_json:
         show_json(found)
         return

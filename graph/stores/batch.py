@@ -1,6 +1,5 @@
 """A batch made ready to be written: checked and normalised, the same for every store."""
 
-import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -8,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.errors import InputError
-from graph.model import ITEM_PARTS, SCHEMAS, TAG_SEPARATOR, Batch
+from graph.ids import as_id, as_ids, as_kinds
+from graph.model import ITEM_PARTS, PARTS, SCHEMAS, TAG_SEPARATOR, Batch
 
 REQUIRED = {
     "users": ("id",),
@@ -25,8 +25,8 @@ _PLAIN_TEXT = {"title", "attributes", "event_id"}  # mostly distinct: not worth 
 def prepared(batch: Batch) -> dict[str, pa.Table]:
     """The tables of a batch that have rows, in the order and columns of `SCHEMAS`.
 
-    Ids and names are NFC and dictionary-encoded in one chunk (a dictionary may name the same id
-    twice, when the input had two spellings of it). A value that is not finite is null, a weight
+    Ids and names are what `graph.ids` makes of them and dictionary-encoded in one chunk (a
+    dictionary may name the same id twice, when the input had two spellings of it). A value that is not finite is null, a weight
     that is null or not finite is 1, an event's empty tag or event id is null.
 
     Raises:
@@ -46,24 +46,26 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
 def cleared(
     tables: dict[str, pa.Table], clear: Mapping[str, Collection[str]] | None, *, replace: bool
 ) -> dict[str, list[str]]:
-    """Which parts of which items go before a prepared batch is written: part -> ids.
+    """Which parts of whom go before a prepared batch is written: part -> ids.
 
     Raises:
-        InputError: an item has no such part.
+        InputError: there is no such part.
     """
-    parts = {part: [nfc(item) for item in items] for part, items in (clear or {}).items()}
-    unknown = sorted(set(parts) - set(ITEM_PARTS))
+    parts = {part: [as_id(name) for name in names] for part, names in (clear or {}).items()}
+    unknown = sorted(set(parts) - set(PARTS))
     if unknown:
-        raise InputError(f"{unknown[0]}: no part of an item; there are {', '.join(ITEM_PARTS)}")
+        raise InputError(f"{unknown[0]}: no part of an item or user; there are {', '.join(PARTS)}")
     if replace and "items" in tables:
         items = tables["items"]["id"].to_pylist()
-        parts = {part: [*parts.get(part, ()), *items] for part in ITEM_PARTS}
-    return {part: list(dict.fromkeys(items)) for part, items in parts.items() if items}
+        parts |= {part: [*parts.get(part, ()), *items] for part in ITEM_PARTS}
+    return {part: list(dict.fromkeys(names)) for part, names in parts.items() if names}
 
 
-def nfc(name: str) -> str:
-    """An id as the store knows it."""
-    return unicodedata.normalize("NFC", name)
+def no_such_load(load: int, *, undone: bool) -> str:
+    """Why a load cannot be undone."""
+    if undone:
+        return f"load {load} was undone already"
+    return f"there is no load {load}; `nichegraph loads list` shows them"
 
 
 def _prepared(name: str, table: pa.Table) -> pa.Table:
@@ -80,7 +82,7 @@ def _column(name: str, field: pa.Field, table: pa.Table) -> Any:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"{name}.{field.name}: {error}") from error
     if field.type == pa.string() and field.name not in ("title", "attributes"):
-        column = pc.if_else(pc.equal(column, ""), None, column)
+        column = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
     if field.name in REQUIRED[name] and column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         raise InputError(f"{name}.{field.name}: row {row} of the batch has none")
@@ -97,6 +99,5 @@ def _column(name: str, field: pa.Field, table: pa.Table) -> Any:
     spelled = column.dictionary
     if field.name == "category" and pc.any(pc.match_substring(spelled, TAG_SEPARATOR)).as_py():
         raise InputError(f"{name}.category: a category may not hold the character U+001F")
-    if not pc.all(pc.string_is_ascii(spelled)).as_py():  # Arrow's utf8_normalize decomposes (25.0)
-        spelled = pa.array([nfc(name) for name in spelled.to_pylist()], pa.string())
+    spelled = as_kinds(spelled) if field.name == "kind" else as_ids(spelled)
     return pa.DictionaryArray.from_arrays(column.indices, spelled)

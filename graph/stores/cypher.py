@@ -15,6 +15,7 @@ CONSTRAINTS = (
     "CREATE CONSTRAINT segment_name IF NOT EXISTS FOR (n:Segment) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT batch_name IF NOT EXISTS FOR (n:AppliedBatch) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT counter_name IF NOT EXISTS FOR (n:Counter) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT load_number IF NOT EXISTS FOR (n:Load) REQUIRE n.number IS UNIQUE",
     (
         "CREATE CONSTRAINT event_id IF NOT EXISTS "
         "FOR ()-[r:INTERACTED]-() REQUIRE r.event_id IS UNIQUE"
@@ -57,7 +58,19 @@ KEYS = {
     "Domain": "Domain {name: $keys[k][0]}",
     "Segment": "Segment {name: $keys[k][0]}",
 }
-_BORN_WITH = {"User": "SET n.consent = true ", "Item": "SET n.hidden = false "}
+_BORN_WITH = {
+    "User": "SET n.consent = true, n.load = $by ",
+    "Item": "SET n.hidden = false, n.load = $by ",
+}
+
+
+def _changed(column: str) -> str:
+    """What the load of a fact becomes that load $load gives another value.
+
+    The number stands with a minus where another load, or none, had said the fact before. $by is
+    $load, or null where it is 0.
+    """
+    return f"CASE WHEN abs(coalesce({column}, 0)) = $load THEN {column} ELSE -$load END"
 
 
 def find_nodes(label: str) -> str:
@@ -77,18 +90,27 @@ def make_nodes(label: str) -> str:
 
 
 # $rows: node, and what is not null replaces what is stored
-SET_USERS = """CYPHER 5
+SET_USERS = f"""CYPHER 5
 UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
-SET n.consent = coalesce(row.consent, n.consent),
+SET n.told = CASE WHEN row.attributes IS NULL OR row.attributes = n.attributes THEN n.told
+    WHEN n.attributes IS NULL THEN $by ELSE {_changed("n.told")} END,
+    n.consent = coalesce(row.consent, n.consent),
     n.attributes = coalesce(row.attributes, n.attributes)
 """
-SET_ITEMS = """CYPHER 5
+SET_ITEMS = f"""CYPHER 5
 UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
-SET n.title = coalesce(row.title, n.title), n.hidden = coalesce(row.hidden, n.hidden),
+SET n.told = CASE WHEN coalesce(row.title = n.title, row.title IS NULL)
+    AND coalesce(row.created_at = n.created_at, row.created_at IS NULL)
+    AND coalesce(row.attributes = n.attributes, row.attributes IS NULL) THEN n.told
+    WHEN n.title IS NULL AND n.created_at IS NULL AND n.attributes IS NULL THEN $by
+    ELSE {_changed("n.told")} END,
+    n.hider = CASE WHEN row.hidden AND NOT coalesce(n.hidden, false) THEN $by
+    WHEN NOT row.hidden THEN null ELSE n.hider END,
+    n.title = coalesce(row.title, n.title), n.hidden = coalesce(row.hidden, n.hidden),
     n.created_at = coalesce(row.created_at, n.created_at),
     n.attributes = coalesce(row.attributes, n.attributes)
 """
-CLEAR_ITEMS = {  # part of an item -> what takes it away from $nodes
+CLEAR = {  # part -> what takes it away from $nodes
     part: f"CYPHER 5 UNWIND $nodes AS node MATCH (n) WHERE id(n) = node {takes_away}"
     for part, takes_away in {
         "title": "SET n.title = null",
@@ -96,6 +118,9 @@ CLEAR_ITEMS = {  # part of an item -> what takes it away from $nodes
         "attributes": "SET n.attributes = null",
         "tags": "MATCH (n)-[old:HAS_TAG]->() DELETE old",
         "domains": "MATCH (n)-[old:IN]->() DELETE old",
+        "relations": "MATCH (n)-[old:RELATED]->() DELETE old",
+        "user_attributes": "SET n.attributes = null",
+        "user_relations": "MATCH (n)-[old:KNOWS]->() DELETE old",
     }.items()
 }
 
@@ -107,7 +132,8 @@ UNWIND range(0, size(row.items) - 1) AS k
 MATCH (i) WHERE id(i) = row.items[k]
 """
 _NEW_EVENT = """CREATE (u)-[:INTERACTED {kind: $kinds[row.kinds[k]], value: row.values[k],
-    tag: row.tags[k], at: row.times[k], event_id: row.ids[k], seq: row.seq + k}]->(i)"""
+    tag: row.tags[k], at: row.times[k], event_id: row.ids[k], seq: row.seq + k,
+    load: $by}]->(i)"""
 CREATE_EVENTS = _EACH_EVENT + _NEW_EVENT
 UPSERT_EVENTS = f"""{_EACH_EVENT}
 OPTIONAL MATCH (u)-[r:INTERACTED]->(i)
@@ -118,7 +144,8 @@ WITH u, i, r, row, k
 FOREACH (_ IN CASE WHEN r IS NULL THEN [1] ELSE [] END | {_NEW_EVENT})
 FOREACH (_ IN CASE WHEN r IS NOT NULL
     AND (r.value <> row.values[k] OR (r.value IS NULL) <> (row.values[k] IS NULL))
-    THEN [1] ELSE [] END | SET r.value = row.values[k], r.seq = row.seq + k)
+    THEN [1] ELSE [] END | SET r.value = row.values[k], r.seq = row.seq + k,
+        r.load = {_changed("r.load")})
 """
 # An event that is known by its id and was something else: what it was goes.
 REMOVE_MOVED = """CYPHER 5
@@ -153,8 +180,55 @@ def merge_links(table: str) -> str:
     return f"""CYPHER 5
 UNWIND $rows AS row MATCH (a) WHERE id(a) = row.source
 UNWIND range(0, size(row.targets) - 1) AS k MATCH (b) WHERE id(b) = row.targets[k]
-MERGE (a)-[r:{relationship}{kind}]->(b) SET r.weight = row.weights[k]
+MERGE (a)-[r:{relationship}{kind}]->(b)
+ON CREATE SET r.load = $by
+ON MATCH SET r.load = CASE WHEN r.weight = row.weights[k] THEN r.load ELSE {_changed("r.load")} END
+SET r.weight = row.weights[k]
 """
+
+
+# Loads. What is taken back is sought among the nodes whose numbers lie from $begin to $end.
+BEGIN_LOAD = """
+OPTIONAL MATCH (l:Load) WITH coalesce(max(l.number), 0) + 1 AS number
+CREATE (:Load {number: number, at: $at, about: $about, undone: false}) RETURN number
+"""
+NOTE_LOAD = "MATCH (l:Load {number: $load}) SET l.about = $about"
+LOADS = """MATCH (l:Load) RETURN l.number AS load, l.at AS at, l.about AS about, l.undone AS undone
+ORDER BY load"""
+END_LOAD = "MATCH (l:Load {number: $load}) SET l.undone = true"
+
+
+def undo_links(label: str, relationship: str) -> str:
+    """How many went, how many of them were changed by the load, and who had given a tag."""
+    return f"""CYPHER 5
+UNWIND range($begin, $end) AS number MATCH (n:{label}) WHERE id(n) = number
+MATCH (n)-[r:{relationship}]->() WHERE r.load IN [$load, -$load]
+WITH number, r, r.load < 0 AS changed, r.tag IS NOT NULL AS tagged
+DELETE r
+RETURN count(*) AS gone, count(CASE WHEN changed THEN 1 END) AS changed,
+  collect(DISTINCT CASE WHEN tagged THEN number END) AS touched
+"""
+
+
+UNDO_TOLD = {
+    "User": """MATCH (n:User) WHERE n.told IN [$load, -$load]
+WITH n, n.told < 0 AS changed SET n.told = null, n.attributes = null
+RETURN count(CASE WHEN changed THEN 1 END) AS changed""",
+    "Item": """MATCH (n:Item) WHERE n.told IN [$load, -$load]
+WITH n, n.told < 0 AS changed
+SET n.told = null, n.title = null, n.created_at = null, n.attributes = null
+RETURN count(CASE WHEN changed THEN 1 END) AS changed""",
+}
+UNDO_HIDDEN = """MATCH (n:Item {hider: $load}) SET n.hidden = false, n.hider = null
+RETURN count(n) AS gone"""
+UNDO_NODES = {
+    "users": """MATCH (n:User {load: $load}) WHERE n.told IS NULL AND n.consent
+  AND NOT EXISTS { (n)-[:INTERACTED|KNOWS]-() }
+DETACH DELETE n RETURN count(*) AS gone""",
+    "items": """MATCH (n:Item {load: $load}) WHERE n.told IS NULL AND NOT n.hidden
+  AND NOT EXISTS { (n)-[:INTERACTED|HAS_TAG|IN|RELATED]-() }
+DETACH DELETE n RETURN count(*) AS gone""",
+}
 
 
 # Reading: nodes of one label in order of their numbers, many to a record, since a record costs as

@@ -5,6 +5,7 @@ million events are one sorted tree of integers. 0 stands for "no tag", '' for "n
 `NO_TIME` for "no time", because NULLs would let duplicates through a UNIQUE.
 """
 
+import json
 import sqlite3
 import threading
 import time
@@ -15,13 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from graph.errors import InputError, StoreAway, StoreError, StoreForeign
+from graph.errors import InputError, NotFound, StoreAway, StoreError, StoreForeign
+from graph.ids import as_id
 from graph.model import NO_TIME, SCHEMAS, Batch, tag_parts
-from graph.stores.batch import cleared, nfc, prepared
+from graph.store import Load
+from graph.stores.batch import cleared, no_such_load, prepared
 from graph.stores.embedded_reading import read_events, read_links, read_nodes
+from graph.stores.embedded_undo import take_back
 from graph.stores.embedded_writing import (
     NAMES,
-    clear_items,
+    clear_parts,
     forget_tags,
     write_events,
     write_item_domains,
@@ -64,6 +68,20 @@ MIGRATIONS = [
     INSERT INTO counter VALUES (0);
     """,
     "ALTER TABLE applied ADD COLUMN position INTEGER",
+    """
+    CREATE TABLE loads (key INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,
+        about TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
+    ALTER TABLE users ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE users ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN hider INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE events ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE item_tags ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE item_domains ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE item_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE user_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
+    """,
 ]
 """What takes a file from version n to n + 1; append, never change."""
 
@@ -104,6 +122,7 @@ class EmbeddedStore:
         span: tuple[int, int] | None = None,
         replace: bool = False,
         clear: Mapping[str, Collection[str]] | None = None,
+        load: int = 0,
     ) -> bool:
         """See `GraphStore.apply`."""
         tables = prepared(batch)
@@ -111,20 +130,20 @@ class EmbeddedStore:
         with self._transaction("IMMEDIATE") as db:
             if name is not None and not _is_next(db, name, span):
                 return False
-            clear_items(db, parts)
+            clear_parts(db, parts, load)
             if "users" in tables:
-                write_users(db, tables["users"])
+                write_users(db, tables["users"], load)
             if "items" in tables:
-                write_items(db, tables["items"])
+                write_items(db, tables["items"], load)
             if "item_tags" in tables:
-                write_item_tags(db, tables["item_tags"])
+                write_item_tags(db, tables["item_tags"], load)
             if "item_domains" in tables:
-                write_item_domains(db, tables["item_domains"])
+                write_item_domains(db, tables["item_domains"], load)
             if "events" in tables:
-                write_events(db, tables["events"])
+                write_events(db, tables["events"], load)
             for relations, ends in (("item_relations", "items"), ("user_relations", "users")):
                 if relations in tables:
-                    write_relations(db, relations, ends, tables[relations])
+                    write_relations(db, relations, ends, tables[relations], load)
         return True
 
     def position(self, name: str) -> int:
@@ -150,7 +169,7 @@ class EmbeddedStore:
             "nullif(e.event_id, '') FROM users u JOIN events e ON e.user = u.key "
             "JOIN items i ON i.key = e.item JOIN kinds k ON k.key = e.kind "
             "LEFT JOIN tags t ON t.key = e.tag WHERE u.name = ?",
-            (NO_TIME, nfc(user)),
+            (NO_TIME, as_id(user)),
         )
         columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * 7
         columns[4] = tuple(tag and tag_parts(tag)[1] for tag in columns[4])
@@ -178,7 +197,7 @@ class EmbeddedStore:
         with self._turn:
             self._open().execute("PRAGMA secure_delete = ON")
             with self._transaction("IMMEDIATE") as db:
-                found = db.execute("SELECT key FROM users WHERE name = ?", (nfc(user),)).fetchone()
+                found = db.execute("SELECT key FROM users WHERE name = ?", (as_id(user),)).fetchone()
                 if not found:
                     return 0
                 said = "SELECT DISTINCT tag FROM events WHERE tag <> 0 AND user = ?"
@@ -190,6 +209,29 @@ class EmbeddedStore:
                     forget_tags(db, [tag for (tag,) in tags])
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
+
+    def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
+        """See `GraphStore.begin_load`."""
+        with self._transaction("IMMEDIATE") as db:
+            said = "INSERT INTO loads (at, about) VALUES (?, ?) RETURNING key"
+            return int(db.execute(said, (at, json.dumps(about))).fetchone()[0])
+
+    def note_load(self, load: int, about: Mapping[str, Any]) -> None:
+        """See `GraphStore.note_load`."""
+        self._rows("UPDATE loads SET about = ? WHERE key = ?", (json.dumps(about), load))
+
+    def loads(self) -> list[Load]:
+        """See `GraphStore.loads`."""
+        rows = self._rows("SELECT key, at, about, undone FROM loads ORDER BY key")
+        return [Load(key, at, json.loads(about), bool(gone)) for key, at, about, gone in rows]
+
+    def undo_load(self, load: int) -> dict[str, int]:
+        """See `GraphStore.undo_load`."""
+        with self._transaction("IMMEDIATE") as db:
+            row = db.execute("SELECT undone FROM loads WHERE key = ?", (load,)).fetchone()
+            if row is None or row[0]:
+                raise NotFound(no_such_load(load, undone=row is not None))
+            return take_back(db, load)
 
     def ping(self) -> None:
         """See `GraphStore.ping`."""

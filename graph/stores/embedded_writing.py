@@ -12,46 +12,58 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph.model import EVENT_TAG_CATEGORY, NO_TIME, tag_key
+from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of, tag_key
 
 NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
 """What a connection needs before the first call."""
 
 UPSERT_EVENT = """
-    INSERT INTO events (user, item, kind, tag, at, event_id, value, seq)
-    VALUES (?, ?, ?, {tag}, ?, {event_id}, {value}, ?)
+    INSERT INTO events (user, item, kind, tag, at, event_id, value, seq, load)
+    VALUES (?, ?, ?, {tag}, ?, {event_id}, {value}, ?, {load})
     ON CONFLICT (user, item, kind, tag, at, event_id)
-        DO UPDATE SET value = excluded.value, seq = excluded.seq
+        DO UPDATE SET value = excluded.value, seq = excluded.seq, load = {changed}
         WHERE value IS NOT excluded.value
 """
 SAME_EVENT_ID = """
     ON CONFLICT (event_id) WHERE event_id <> ''
         DO UPDATE SET user = excluded.user, item = excluded.item, kind = excluded.kind,
-            tag = excluded.tag, at = excluded.at, value = excluded.value, seq = excluded.seq
+            tag = excluded.tag, at = excluded.at, value = excluded.value, seq = excluded.seq,
+            load = {changed}
 """
+
+
+
+def changed_by(load: int, column: str = "load") -> str:
+    """SQL: what the load of a fact becomes that `load` gives another value.
+
+    The number stands with a minus where another load, or none, had said the fact before.
+    """
+    return f"CASE WHEN abs({column}) = {load} THEN {column} ELSE {-load} END"
+
 
 Keys = npt.NDArray[np.int64]
 
 
-def _keys(db: sqlite3.Connection, table: str, names: list[str]) -> Keys:
-    """The key of each name in a table of names, made when it is new: (n,)."""
+def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -> Keys:
+    """The key of each name in a table of names, made (by that load) when it is new: (n,)."""
     db.execute("DELETE FROM temp.names")
     db.executemany("INSERT INTO temp.names VALUES (?, ?)", enumerate(names))
     known = f"SELECT t.key FROM temp.names n LEFT JOIN {table} t ON t.name = n.name ORDER BY place"
     keys = [key for (key,) in db.execute(known)]
     if None in keys:
+        by = ("", "") if table not in ("users", "items") else (", load", f", {load}")
         db.execute(
-            f"INSERT INTO {table} (name) SELECT name FROM temp.names WHERE true "
+            f"INSERT INTO {table} (name{by[0]}) SELECT name{by[1]} FROM temp.names WHERE true "
             "ON CONFLICT DO NOTHING"
         )
         keys = [key for (key,) in db.execute(known)]
     return np.array(keys, np.int64)
 
 
-def _column_keys(db: sqlite3.Connection, table: str, column: Any) -> Keys:
+def _column_keys(db: sqlite3.Connection, table: str, column: Any, load: int = 0) -> Keys:
     """The key of each entry of a dictionary-encoded column, 0 where it is null."""
     array = _one(column)
-    keys = np.append(_keys(db, table, array.dictionary.to_pylist()), 0)
+    keys = np.append(_keys(db, table, array.dictionary.to_pylist(), load), 0)
     return keys[array.indices.fill_null(-1).to_numpy()]
 
 
@@ -73,60 +85,83 @@ def _event_tag_keys(db: sqlite3.Connection, tags: Any) -> Keys:
     return np.append(_keys(db, "tags", names), 0)[tag.indices.fill_null(-1).to_numpy()]
 
 
-def write_users(db: sqlite3.Connection, table: pa.Table) -> None:
-    keys = _column_keys(db, "users", table["id"]).tolist()
+def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
+    keys = _column_keys(db, "users", table["id"], load).tolist()
     rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
     db.executemany(
-        "UPDATE users SET consent = ifnull(?, consent), attributes = ifnull(?, attributes) "
-        "WHERE key = ?",
+        f"UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes THEN {_told(load, 'attributes')} "
+        "ELSE told END, consent = ifnull(?1, consent), attributes = ifnull(?2, attributes) "
+        "WHERE key = ?3",
         (row for row in rows if row[:2] != (None, None)),
     )
 
 
-def clear_items(db: sqlite3.Connection, parts: dict[str, list[str]]) -> None:
-    """Take parts of items away: a name of `graph.model.ITEM_PARTS` -> ids."""
+CLEAR = {  # part of `graph.model.PARTS` -> what takes it away from one item or user
+    "title": "UPDATE items SET title = NULL WHERE key = ?",
+    "created_at": "UPDATE items SET created_at = NULL WHERE key = ?",
+    "attributes": "UPDATE items SET attributes = NULL WHERE key = ?",
+    "tags": "DELETE FROM item_tags WHERE item = ?",
+    "domains": "DELETE FROM item_domains WHERE item = ?",
+    "relations": "DELETE FROM item_relations WHERE source = ?",
+    "user_attributes": "UPDATE users SET attributes = NULL WHERE key = ?",
+    "user_relations": "DELETE FROM user_relations WHERE source = ?",
+}
+
+
+def clear_parts(db: sqlite3.Connection, parts: dict[str, list[str]], load: int) -> None:
+    """Take parts of items and users away: part -> ids; who is not known is made."""
     for part, names in parts.items():
-        keys = [(key,) for key in _keys(db, "items", names).tolist()]
-        if part in ("tags", "domains"):
-            db.executemany(f"DELETE FROM item_{part} WHERE item = ?", keys)
-        else:
-            db.executemany(f"UPDATE items SET {part} = NULL WHERE key = ?", keys)
+        keys = _keys(db, owners_of(part), names, load).tolist()
+        db.executemany(CLEAR[part], [(key,) for key in keys])
 
 
-def write_items(db: sqlite3.Connection, table: pa.Table) -> None:
-    keys = _column_keys(db, "items", table["id"]).tolist()
+def write_items(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
+    keys = _column_keys(db, "items", table["id"], load).tolist()
     columns = [table[name].to_pylist() for name in ("title", "created_at", "hidden", "attributes")]
     rows = zip(*columns, keys, strict=True)
     db.executemany(
-        "UPDATE items SET title = ifnull(?, title), created_at = ifnull(?, created_at), "
-        "hidden = ifnull(?, hidden), attributes = ifnull(?, attributes) WHERE key = ?",
+        "UPDATE items SET told = CASE WHEN (?1 IS NOT NULL AND ?1 IS NOT title) "
+        "OR (?2 IS NOT NULL AND ?2 IS NOT created_at) "
+        "OR (?4 IS NOT NULL AND ?4 IS NOT attributes) "
+        f"THEN {_told(load, 'title', 'created_at', 'attributes')} ELSE told END, "
+        f"hider = CASE WHEN ?3 AND NOT hidden THEN {load} WHEN NOT ?3 THEN 0 ELSE hider END, "
+        "title = ifnull(?1, title), created_at = ifnull(?2, created_at), "
+        "hidden = ifnull(?3, hidden), attributes = ifnull(?4, attributes) WHERE key = ?5",
         (row for row in rows if row[:4] != (None, None, None, None)),
     )
 
 
-def write_item_tags(db: sqlite3.Connection, table: pa.Table) -> None:
+def _told(load: int, *columns: str) -> str:
+    """SQL: what `told` becomes when `load` gives one of these columns a value."""
+    empty = " AND ".join(f"{column} IS NULL" for column in columns)
+    return f"CASE WHEN {empty} THEN {load} ELSE {changed_by(load, 'told')} END"
+
+
+def write_item_tags(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     keys = (
-        _column_keys(db, "items", table["item"]),
+        _column_keys(db, "items", table["item"], load),
         _tag_keys(db, table["category"], table["tag"]),
     )
-    _upsert(db, "item_tags", ("item", "tag"), keys, table["weight"])
+    _upsert(db, "item_tags", ("item", "tag"), keys, table["weight"], load)
 
 
-def write_item_domains(db: sqlite3.Connection, table: pa.Table) -> None:
+def write_item_domains(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     keys = (
-        _column_keys(db, "items", table["item"]),
+        _column_keys(db, "items", table["item"], load),
         _column_keys(db, "domains", table["domain"]),
     )
-    _upsert(db, "item_domains", ("item", "domain"), keys, table["weight"])
+    _upsert(db, "item_domains", ("item", "domain"), keys, table["weight"], load)
 
 
-def write_relations(db: sqlite3.Connection, name: str, ends: str, table: pa.Table) -> None:
+def write_relations(
+    db: sqlite3.Connection, name: str, ends: str, table: pa.Table, load: int
+) -> None:
     keys = (
-        _column_keys(db, ends, table["source"]),
-        _column_keys(db, ends, table["target"]),
+        _column_keys(db, ends, table["source"], load),
+        _column_keys(db, ends, table["target"], load),
         _column_keys(db, "kinds", table["kind"]),
     )
-    _upsert(db, name, ("source", "target", "kind"), keys, table["weight"])
+    _upsert(db, name, ("source", "target", "kind"), keys, table["weight"], load)
 
 
 def _upsert(
@@ -135,22 +170,24 @@ def _upsert(
     key_names: tuple[str, ...],
     keys: tuple[Keys, ...],
     weights: Any,
+    load: int,
 ) -> None:
     order = np.lexsort(keys[::-1])  # stable: of two rows with one key the later one stays last
     columns = [column[order].tolist() for column in keys]
     marks = ", ".join("?" * (len(keys) + 1))
     db.executemany(
-        f"INSERT INTO {name} ({', '.join(key_names)}, weight) VALUES ({marks}) "
-        f"ON CONFLICT ({', '.join(key_names)}) DO UPDATE SET weight = excluded.weight "
+        f"INSERT INTO {name} ({', '.join(key_names)}, weight, load) VALUES ({marks}, {load}) "
+        f"ON CONFLICT ({', '.join(key_names)}) DO UPDATE SET weight = excluded.weight, "
+        f"load = {changed_by(load)} "
         "WHERE weight <> excluded.weight",
         zip(*columns, weights.to_numpy()[order].tolist(), strict=True),
     )
 
 
-def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
+def write_events(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     keys = (
-        _column_keys(db, "users", table["user"]),
-        _column_keys(db, "items", table["item"]),
+        _column_keys(db, "users", table["user"], load),
+        _column_keys(db, "items", table["item"], load),
         _column_keys(db, "kinds", table["kind"]),
         _event_tag_keys(db, table["tag"]),
         _one(table["at"].fill_null(NO_TIME)).to_numpy(),
@@ -163,6 +200,7 @@ def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
     users, items, kinds, tags, times = (column[order].tolist() for column in keys)
     # What no row has is written into the statement: binding it would cost a third more.
     literals = {"tag": "0", "event_id": "''", "value": "NULL"}
+    literals |= {"load": str(load), "changed": changed_by(load)}
     bound = [users, items, kinds]
     if keys[3].any():
         literals["tag"] = "?"
@@ -175,7 +213,7 @@ def write_events(db: sqlite3.Connection, table: pa.Table) -> None:
         literals["value"] = "?"
         bound.append(pc.take(table["value"], order).to_pylist())
     bound.append((order + (watermark + 1)).tolist())
-    statement = UPSERT_EVENT.format(**literals) + (SAME_EVENT_ID if has_ids else "")
+    statement = (UPSERT_EVENT + (SAME_EVENT_ID if has_ids else "")).format(**literals)
     before = db.total_changes
     db.executemany(statement, zip(*bound, strict=True))
     if db.total_changes > before:

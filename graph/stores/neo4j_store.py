@@ -8,11 +8,12 @@ The model is drawn in `docs/neo4j.md`; the statements are in `graph.stores.cyphe
 retries are off: every write is an upsert, so the caller may simply send it again.
 """
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import neo4j
 import neo4j.exceptions
@@ -20,12 +21,15 @@ import pyarrow as pa
 
 from graph.errors import InputError, StoreAway
 from graph.findings import Findings
+from graph.ids import as_id
 from graph.model import SCHEMAS, Batch
 from graph.stores import cypher
-from graph.stores.batch import cleared, nfc, prepared
+from graph.store import Load
+from graph.stores.batch import cleared, prepared
 from graph.stores.circuit import CircuitBreaker
 from graph.stores.deadline import Tick, within
 from graph.stores.neo4j_faults import away, too_slow, unsupported
+from graph.stores.neo4j_loads import begin_load, read_loads, undo_load
 from graph.stores.neo4j_reading import (
     count_tags,
     name_items,
@@ -85,6 +89,7 @@ class Neo4jStore:
         span: tuple[int, int] | None = None,
         replace: bool = False,
         clear: Mapping[str, Collection[str]] | None = None,
+        load: int = 0,
     ) -> bool:
         """See `GraphStore.apply`.
 
@@ -104,7 +109,7 @@ class Neo4jStore:
             self._prepare_schema()
             return self._call(
                 lambda session, tick: apply(
-                    session, tick, tables, events, name=name, span=span, parts=parts
+                    session, tick, tables, events, name=name, span=span, parts=parts, load=load
                 ),
                 limit,
             )
@@ -140,7 +145,7 @@ class Neo4jStore:
     def user_events(self, user: str) -> pa.Table:
         """See `GraphStore.user_events`."""
         rows = self._transaction(
-            lambda tx, _: tx.run(cypher.USER_EVENTS, user=nfc(user)).data(), writes=False
+            lambda tx, _: tx.run(cypher.USER_EVENTS, user=as_id(user)).data(), writes=False
         )
         return pa.Table.from_pylist(rows, schema=SCHEMAS["events"])
 
@@ -164,10 +169,28 @@ class Neo4jStore:
         """See `GraphStore.erase_user`."""
 
         def work(tx: neo4j.Transaction, _: Tick) -> int:
-            found = tx.run(cypher.ERASE_USER, user=nfc(user)).single()
+            found = tx.run(cypher.ERASE_USER, user=as_id(user)).single()
             return int(found["events"]) if found else 0
 
         return self._transaction(work)
+
+    def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
+        """See `GraphStore.begin_load`."""
+        self._prepare_schema()
+        return self._transaction(lambda tx, _: begin_load(tx, at, about))
+
+    def note_load(self, load: int, about: Mapping[str, Any]) -> None:
+        """See `GraphStore.note_load`."""
+        said = {"load": load, "about": json.dumps(about)}
+        self._transaction(lambda tx, _: tx.run(cypher.NOTE_LOAD, said).consume())
+
+    def loads(self) -> list[Load]:
+        """See `GraphStore.loads`."""
+        return self._transaction(lambda tx, _: read_loads(tx), writes=False)
+
+    def undo_load(self, load: int) -> dict[str, int]:
+        """See `GraphStore.undo_load`."""
+        return self._call(lambda session, tick: undo_load(session, tick, load), None)
 
     def ping(self) -> None:
         """See `GraphStore.ping`."""

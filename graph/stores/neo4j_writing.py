@@ -3,14 +3,15 @@
 Sessions and transactions are those of the driver, handed in: only the store imports it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from graph.findings import Findings
-from graph.model import EVENT_TAG_CATEGORY, NO_TIME
+from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of
 from graph.stores import cypher
 from graph.stores.deadline import Tick
 from graph.stores.neo4j_reading import check_schema
@@ -21,6 +22,9 @@ TRANSACTION_EVENTS = 100_000  # about 1.1 kB of the server's heap each until the
 
 Session = Any  # neo4j.Session
 Transaction = Any  # neo4j.Transaction
+By = Mapping[str, int | None]
+"""The parameters $load and $by, see `cypher`."""
+OF_NO_LOAD: By = MappingProxyType({"load": 0, "by": None})
 
 
 def apply(
@@ -32,6 +36,7 @@ def apply(
     name: str | None,
     span: tuple[int, int] | None,
     parts: dict[str, list[str]],
+    load: int,
 ) -> bool:
     """See `Neo4jStore.apply`: whether the batch was new; ends with its transaction committed."""
     tx = session.begin_transaction()
@@ -41,20 +46,20 @@ def apply(
         if name is not None and not _is_next(tx, name, span):
             return False
         tick()
-        for part, items in parts.items():
-            _clear(tx, tick, part, items)
-        if "users" in tables:
-            _write_users(tx, tick, tables["users"])
-        if "items" in tables:
-            _write_items(tx, tick, tables["items"])
+        by = {"load": load, "by": load or None}
+        for part, names in parts.items():
+            _clear(tx, tick, part, names, by)
+        for table, label in (("users", "User"), ("items", "Item")):
+            if table in tables:
+                _write_described(tx, tick, label, tables[table], by)
         for table in ("item_tags", "item_domains"):
             if table in tables:
-                _write_links(tx, tick, table, tables[table])
+                _write_links(tx, tick, table, tables[table], by)
         if events is not None:
-            tx = _write_events(session, tx, tick, events, counter)
+            tx = _write_events(session, tx, tick, events, counter, by)
         for table in ("item_relations", "user_relations"):
             if table in tables:
-                _write_links(tx, tick, table, tables[table])
+                _write_links(tx, tick, table, tables[table], by)
         if name is not None:
             tx.run(cypher.RECORD_APPLIED, name=name, position=span and span[1]).consume()
         tick()
@@ -65,7 +70,12 @@ def apply(
 
 
 def _nodes(
-    tx: Transaction, tick: Tick, label: str, keys: Sequence[tuple[str, ...]], make: bool = True
+    tx: Transaction,
+    tick: Tick,
+    label: str,
+    keys: Sequence[tuple[str, ...]],
+    make: bool = True,
+    by: By = OF_NO_LOAD,
 ) -> tuple[Codes, set[int]]:
     """The server's number of each key (-1 where unknown), and the numbers made just now."""
     nodes = np.full(len(keys), -1, np.int64)
@@ -79,22 +89,19 @@ def _nodes(
     for start in range(0, len(unknown), STATEMENT_ROWS):
         places = unknown[start : start + STATEMENT_ROWS]
         part = [list(keys[place]) for place in places]
-        for place, node in tx.run(cypher.make_nodes(label), keys=part).values():
+        for place, node in tx.run(cypher.make_nodes(label), keys=part, **by).values():
             nodes[places[place]] = node
             made.add(node)
         tick()
     return nodes, made
 
 
-def _named_nodes(tx: Transaction, tick: Tick, label: str, column: Any) -> Codes:
+def _named_nodes(
+    tx: Transaction, tick: Tick, label: str, column: Any, by: By = OF_NO_LOAD
+) -> Codes:
     """The server's number for each entry of a column of ids."""
     codes, names = coded(column)
-    return _nodes(tx, tick, label, [(name,) for name in names])[0][codes]
-
-
-def _write_users(tx: Transaction, tick: Tick, table: pa.Table) -> None:
-    nodes = _named_nodes(tx, tick, "User", table["id"])
-    _set(tx, tick, cypher.SET_USERS, nodes, table)
+    return _nodes(tx, tick, label, [(name,) for name in names], by=by)[0][codes]
 
 
 def _is_next(tx: Transaction, name: str, span: tuple[int, int] | None) -> bool:
@@ -104,21 +111,19 @@ def _is_next(tx: Transaction, name: str, span: tuple[int, int] | None) -> bool:
     return bool(tx.run(cypher.POSITION, name=name).single(True)["position"] == span[0])
 
 
-def _clear(tx: Transaction, tick: Tick, part: str, items: list[str]) -> None:
-    nodes = _nodes(tx, tick, "Item", [(item,) for item in items])[0].tolist()
+def _clear(tx: Transaction, tick: Tick, part: str, names: list[str], by: By) -> None:
+    label = "Item" if owners_of(part) == "items" else "User"
+    nodes = _nodes(tx, tick, label, [(name,) for name in names], by=by)[0].tolist()
     for start in range(0, len(nodes), STATEMENT_ROWS):
         some = nodes[start : start + STATEMENT_ROWS]
-        tx.run(cypher.CLEAR_ITEMS[part], nodes=some).consume()
+        tx.run(cypher.CLEAR[part], nodes=some).consume()
         tick()
 
 
-def _write_items(tx: Transaction, tick: Tick, table: pa.Table) -> None:
-    nodes = _named_nodes(tx, tick, "Item", table["id"])
-    _set(tx, tick, cypher.SET_ITEMS, nodes, table)
-
-
-def _set(tx: Transaction, tick: Tick, statement: str, nodes: Codes, table: pa.Table) -> None:
-    """Set properties of the rows that have any."""
+def _write_described(tx: Transaction, tick: Tick, label: str, table: pa.Table, by: By) -> None:
+    """Users or items, with what is said of them."""
+    nodes = _named_nodes(tx, tick, label, table["id"], by)
+    statement = cypher.SET_USERS if label == "User" else cypher.SET_ITEMS
     rows = table.drop_columns("id").to_pylist()
     given = [
         {"node": node, **row}
@@ -126,14 +131,14 @@ def _set(tx: Transaction, tick: Tick, statement: str, nodes: Codes, table: pa.Ta
         if any(value is not None for value in row.values())
     ]
     for start in range(0, len(given), STATEMENT_ROWS):
-        tx.run(statement, rows=given[start : start + STATEMENT_ROWS]).consume()
+        tx.run(statement, rows=given[start : start + STATEMENT_ROWS], **by).consume()
         tick()
 
 
-def _write_links(tx: Transaction, tick: Tick, table: str, links: pa.Table) -> None:
+def _write_links(tx: Transaction, tick: Tick, table: str, links: pa.Table, by: By) -> None:
     source_label, _, target_label = cypher.LINKS[table]
     columns = links.column_names
-    sources = _named_nodes(tx, tick, source_label, links[columns[0]])
+    sources = _named_nodes(tx, tick, source_label, links[columns[0]], by)
     kinds = links["kind"].to_pylist() if "kind" in columns else None
     if table == "item_tags":
         categories, category_names = coded(links["category"])
@@ -145,11 +150,11 @@ def _write_links(tx: Transaction, tick: Tick, table: str, links: pa.Table) -> No
         ]
         targets = _nodes(tx, tick, "Tag", keys)[0][places]
     else:
-        targets = _named_nodes(tx, tick, target_label, links[columns[1]])
+        targets = _named_nodes(tx, tick, target_label, links[columns[1]], by)
     weights = links["weight"].to_numpy()
     statement = cypher.merge_links(table)
     for rows in link_rows(sources, targets, weights, kinds, STATEMENT_ROWS):
-        tx.run(statement, rows=rows).consume()
+        tx.run(statement, rows=rows, **by).consume()
         tick()
 
 
@@ -159,10 +164,11 @@ def _write_events(
     tick: Tick,
     events: EventGroups,
     counter: dict[str, Any],
+    by: By,
 ) -> Transaction:
     """Write in order of users; gives the transaction that is still open."""
-    users, fresh = _nodes(tx, tick, "User", [(name,) for name in events.users])
-    items, _ = _nodes(tx, tick, "Item", [(name,) for name in events.items])
+    users, fresh = _nodes(tx, tick, "User", [(name,) for name in events.users], by=by)
+    items, _ = _nodes(tx, tick, "Item", [(name,) for name in events.items], by=by)
     tagged = np.unique(events.user[events.tag >= 0])
     touched = set(users[tagged].tolist())
     if len(tagged):
@@ -182,7 +188,7 @@ def _write_events(
         known = [row for row in rows if row["user"] not in fresh]
         for statement, part in ((cypher.CREATE_EVENTS, new), (cypher.UPSERT_EVENTS, known)):
             if part:
-                sent = tx.run(statement, rows=part, kinds=events.kinds, no_time=NO_TIME)
+                sent = tx.run(statement, rows=part, kinds=events.kinds, no_time=NO_TIME, **by)
                 changed = _consume(underway, tick) or changed
                 underway.append(sent)
         held += count

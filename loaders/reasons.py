@@ -1,0 +1,46 @@
+"""Why a row is rejected, and what helps."""
+
+from loaders import times
+
+OBJECT = "a list or an object"
+REASONS = (
+    "",
+    "missing id",
+    "id too long",
+    "control character",
+    "not UTF-8",
+    "not a number",
+    "NaN or infinite",
+    "weight not above 0",
+    "not a time",
+    "negative time",
+    "time before 1990",
+    "time in the future",
+    "time out of range",
+    "not yes or no",
+    "time in 1970",
+    OBJECT,
+    "rating off the scale",
+)
+"""Why a row is rejected after it was split into cells; a row's code is the place in here."""
+
+HINTS = {
+    "not a time": f"read are {times.READ}",
+    "time out of range": f"read are {times.READ}; from the year 1000 on",
+    "time in 1970": "a small number is no time; leave such cells empty",
+    OBJECT: "say which part is meant, such as --column user=user.id",
+    "rating off the scale": "see the scale above, or say which it is: [ratings] scale = [1, 5] in "
+    "weighting.toml",
+    "quote not closed": "if quotes are just text in this file, say --quote none",
+    "missing id": "is it the right column? --column user=NAME",
+    "not UTF-8": "say which encoding it is: --encoding latin-1",
+}
+"""What helps against a reason."""
+
+TOO_SHORT = "row too short"
+TOO_LONG = "row too long"
+LINE_TOO_LONG = "line too long"
+OPEN_QUOTE = "quote not closed"
+NOT_JSON = "not a JSON object"
+WRONG_COUNT = "count differs from the ids that follow"
+UNKNOWN_LINE = "names a line that is not there"

@@ -1,0 +1,164 @@
+"""Look over a file before it is loaded: what a column is can only be seen from the whole of it.
+
+A number is a year or a second, a rating good or bad, a comma a part of a word, by what else stands
+in its column. Files of items and users, and of ratings, are looked over from end to end; of other
+files the first rows tell.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graph.ratings import Tally
+from loaders.attributes import Values
+from loaders.columns import RATING_NAMES, USER_WORDS, Layout, plain
+from loaders.format import Options
+from loaders.lists import PATH, Cells, ListForm
+from loaders.records import RATING, WHOLE, as_text, numbers_of
+from loaders.times import Forms
+from loaders.understood import Understood
+
+SURVEYED_ROWS = 200_000  # of files whose first rows tell
+LATEST = 4_102_444_800  # the year 2100: no time of anything, whatever the form of a number
+IDS = ("user", "item", "id", "source", "target")
+PERSONAL = ("email", "mail", "phone", "ip", "ipaddress", "address", "firstname", "lastname")
+
+
+class Survey:
+    """What the columns of one file look like, part by part."""
+
+    def __init__(self, options: Options) -> None:
+        """`options` say what need not be seen."""
+        self._options = options
+        self.rows = 0
+        self._dotted: dict[str, int] = {}  # id column -> ids that end in .0, -1 when one does not
+        self._numbered = True  # whether the ids so far are the numbers of their rows
+        self._times: dict[str, Forms] = {}
+        self._ratings = Tally()
+        self._lists: dict[str, Cells] = {}
+        self._values: dict[str, Values] = {}
+
+    def add(self, layout: Layout, columns: list[Any], rows: int) -> None:
+        """Look at some more rows."""
+        for name, place in layout.columns.items():
+            if name in IDS:
+                self._ids(name, columns[place], numbered=layout.numbering is not None)
+            elif name in ("at", "created_at"):
+                self._time(name, columns[place])
+        if "value" in layout.columns and layout.table == "events":
+            self._rate(layout, columns)
+        for name, place in layout.lists.items():
+            self._lists.setdefault(name, Cells()).add(columns[place])
+        for name, place in layout.attributes.items():
+            self._values.setdefault(name, Values()).add(columns[place])
+        self.rows += rows
+
+    def forms(self) -> dict[str, Any]:
+        """What `records.validate` is to know of whole columns."""
+        forms: dict[str, Any] = {name: WHOLE for name, count in self._dotted.items() if count > 0}
+        forms |= {name: found.best for name, found in self._times.items() if found.best}
+        scale = self._options.scale or self._ratings.scale()
+        return forms | ({"value": scale} if scale is not None and self._ratings.count else {})
+
+    def lists(self) -> dict[str, ListForm]:
+        """How each list column is split, as said or as seen."""
+        return {name: self._list_form(name, cells) for name, cells in self._lists.items()}
+
+    def types(self, layout: Layout) -> dict[str, str]:
+        """The type of each attribute, as said or as seen."""
+        return {name: layout.types.get(name, found.type) for name, found in self._values.items()}
+
+    def numbers_rows(self) -> bool:
+        """Whether the column `id` holds nothing but the numbers of the rows."""
+        return self._numbered and self.rows > 1
+
+    def understood(self, layout: Layout, names: list[str]) -> Understood:
+        """The same in words."""
+        told = Understood()
+        for name, place in (layout.columns | layout.lists).items():
+            told.columns[name] = names[place]
+        for name, place in layout.attributes.items():
+            told.columns[f"attribute {name}"] = names[place]
+        told.ignored = list(layout.ignored)
+        forms = self.forms()
+        for name, form in forms.items():
+            if form == WHOLE:
+                told.taken[name] = "numbers that lost their type: '.0' at the end is taken away"
+            elif name in self._times:
+                told.taken[name] = f"numbers are {form}"
+        if "value" in forms:
+            told.taken["scale"] = self._scale_in_words(*forms["value"])
+        for name, list_form in self.lists().items():
+            told.taken[name] = str(list_form)
+            doubt = self._lists[name].doubt(list_form)
+            if doubt is not None:
+                told.warnings.append(
+                    f"cells of {names[layout.lists[name]]!r} hold {doubt!r}; if it stands between "
+                    f"{name}, say --separator {name}='{doubt}'"
+                )
+        for name, kind in self.types(layout).items():
+            told.taken[f"attribute {name}"] = f"taken for {kind}" if kind else "typed by the file"
+            told.warnings += self._values[name].doubts(name, kind, names[layout.attributes[name]])
+            if layout.table == "items" and _personal(names[layout.attributes[name]]):
+                told.warnings.append(
+                    f"the attribute {name!r} of items may name a person; attributes are shown to "
+                    "everybody: leave it out of --attributes"
+                )
+        return told
+
+    def _ids(self, name: str, column: Any, *, numbered: bool) -> None:
+        text = as_text(column)[0] if not pa.types.is_nested(column.type) else pa.nulls(0, pa.string())
+        text = text.filter(pc.greater(pc.utf8_length(text), 0)).drop_null()
+        if self._dotted.get(name, 0) >= 0 and len(text):
+            dotted = pc.sum(pc.match_substring_regex(text, r"^\s*-?[0-9]+\.0+\s*$")).as_py() or 0
+            self._dotted[name] = self._dotted.get(name, 0) + dotted if dotted == len(text) else -1
+        if name == "id" and numbered and self._numbered:
+            numbers = [int(value) if value.isdecimal() else -1 for value in text.to_pylist()]
+            first = numbers[0] - self.rows if numbers else 0
+            self._numbered = first in (0, 1) and numbers == list(
+                range(self.rows + first, self.rows + first + len(numbers))
+            )
+
+    def _time(self, name: str, column: Any) -> None:
+        if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
+            return
+        values, given, codes, _ = numbers_of(column)
+        self._times.setdefault(name, Forms(LATEST)).add(values[given & (codes == 0)])
+
+    def _rate(self, layout: Layout, columns: list[Any]) -> None:
+        values, given, codes, _ = numbers_of(columns[layout.columns["value"]])
+        rated = given & (codes == 0)
+        if "kind" in layout.columns:
+            kinds = as_text(columns[layout.columns["kind"]])[0]
+            kinds = pc.utf8_lower(pc.utf8_trim_whitespace(kinds))
+            rated &= pc.equal(kinds, RATING).fill_null(False).to_numpy(False)
+        elif (self._options.kind or "").strip().lower() != RATING:
+            return
+        self._ratings.add(values[rated])
+
+    def _list_form(self, name: str, cells: Cells) -> ListForm:
+        seen = cells.form(paths=name == "domains")
+        said = self._options.separators.get(name, self._options.list_separator)
+        if said is None:
+            return seen
+        if said == PATH and name == "domains":
+            return ListForm(seen.separator, path=True)
+        return ListForm(said, path=seen.path)
+
+    def _scale_in_words(self, low: float, high: float) -> str:
+        count, off = self._ratings.count, self._ratings.off(low, high)
+        text = f"{low:g} to {high:g}, of {count:,} ratings"
+        return f"{text}; {off:,} lie off it and are rejected" if off else text
+
+
+def with_kind(options: Options, layout: Layout, names: list[str]) -> str | None:
+    """The kind of events that name none: as said, or what the name of the value column tells."""
+    if options.kind is not None or layout.table != "events" or "value" not in layout.columns:
+        return options.kind
+    return RATING if plain(names[layout.columns["value"]]) in RATING_NAMES else None
+
+
+def _personal(column: str) -> bool:
+    name = plain(column)
+    return name in PERSONAL or name.removesuffix("id").removesuffix("name") in USER_WORDS

@@ -1,0 +1,105 @@
+"""Read times: numbers by the form of their column, and dates written as text.
+
+A number alone does not tell what it is: 2001 is a year or half an hour of 1970. So the form of a
+column is chosen from all its numbers (`Forms`); one number without a column goes by its size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+DAY = 86_400
+A_YEAR = 365 * DAY
+EARLIEST = -30_610_224_000  # the year 1000
+READ = (
+    "2020-01-31, 2020-01-31T12:00:00Z, 2020-01, 20200131, 2020, and seconds, milliseconds, "
+    "microseconds or nanoseconds since 1970"
+)
+"""What can be read, in words."""
+
+
+def _years(values: F64) -> F64:
+    fine = (values == np.floor(values)) & (values >= 1000) & (values <= 9999)
+    years = np.where(fine, values, 1970).astype(np.int64) - 1970
+    seconds = years.astype("datetime64[Y]").astype("datetime64[s]").astype(np.float64)
+    return np.where(fine, seconds, np.nan)
+
+
+def _compact(values: F64) -> F64:
+    fine = (values == np.floor(values)) & (values >= 10_000_101) & (values <= 99_991_231)
+    whole = np.where(fine, values, 19_700_101).astype(np.int64)
+    years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
+    fine &= (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
+    month = ((years - 1970) * 12 + np.clip(months, 1, 12) - 1).astype("datetime64[M]")
+    date = month.astype("datetime64[D]") + (days - 1)
+    fine &= date.astype("datetime64[M]") == month  # no 30th of February
+    return np.where(fine, date.astype("datetime64[s]").astype(np.float64), np.nan)
+
+
+def _units(unit: float) -> Callable[[F64], F64]:
+    return lambda values: values / unit
+
+
+FORMS: dict[str, Callable[[F64], F64]] = {
+    "years": _years,
+    "dates as yyyymmdd": _compact,
+    "seconds": _units(1),
+    "milliseconds": _units(1e3),
+    "microseconds": _units(1e6),
+    "nanoseconds": _units(1e9),
+}
+"""Name -> what makes seconds since 1970 of numbers; NaN where one is no such number."""
+
+
+class Forms:
+    """Counts which form the numbers of a column make sense in."""
+
+    def __init__(self, latest: int) -> None:
+        """`latest`: seconds since 1970; what lies later makes no sense."""
+        self._latest = latest
+        self._fits = dict.fromkeys(FORMS, 0)
+
+    def add(self, values: F64) -> None:
+        """Look at some more numbers."""
+        values = values[np.isfinite(values)]
+        for name, read in FORMS.items():
+            seconds = read(values)
+            fits = (seconds >= EARLIEST) & (seconds <= self._latest)
+            if name not in ("years", "dates as yyyymmdd"):
+                fits &= ~around_1970(seconds)
+            self._fits[name] += int(fits.sum())
+
+    @property
+    def best(self) -> str | None:
+        """The form in which the most make sense, the first of equals; None without numbers."""
+        best = max(FORMS, key=lambda name: self._fits[name])
+        return best if self._fits[best] else None
+
+
+def around_1970(seconds: F64) -> Flags:
+    """Times within a year of 1970: of a number more likely something else than a time."""
+    return np.abs(seconds) < A_YEAR
+
+
+def by_size(times: F64) -> F64:
+    """Seconds out of milliseconds (from 1e11 on: 1973), microseconds and nanoseconds."""
+    for smallest, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
+        times = np.where((times >= smallest) & np.isfinite(times), times / unit, times)
+    return times
+
+
+def dates(texts: list[Any]) -> tuple[F64, Flags]:
+    """(n,) seconds of ISO 8601 texts, UTC where no zone is named, and which could be read."""
+    import pandas as pd  # a server that takes events starts without it
+
+    found = pd.to_datetime(
+        pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce"
+    )
+    read = found.notna().to_numpy()
+    stamps = found.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    return np.where(read, stamps / 1e6, np.nan), read
