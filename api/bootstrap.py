@@ -38,8 +38,10 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
     return Home(settings.home).create()
 
 
-def open_store(settings: Settings) -> "GraphStore":
+def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":
     """The store of these settings, ready to answer; the caller closes it.
+
+    `make`: the home of an embedded one is made when it is not there.
 
     Raises:
         SettingError: `store` is neither `embedded` nor the URI of a Neo4j server.
@@ -48,7 +50,7 @@ def open_store(settings: Settings) -> "GraphStore":
     if settings.store == "embedded":
         from graph.stores.embedded_store import EmbeddedStore  # a server never opens a store
 
-        return EmbeddedStore(open_home(settings).store)
+        return EmbeddedStore(open_home(settings, make=make).store)
     if urlsplit(settings.store).scheme in NEO4J_SCHEMES:
         from graph.stores.neo4j_store import Neo4jStore  # workers and most commands never need it
 

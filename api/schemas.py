@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import strict_json
-from graph.ids import as_id
 from graph.explore.cypher_guard import LONGEST_QUERY
+from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import Filter, Part, Request, session
 from recommender.serving.subjects import MOST_MEMBERS

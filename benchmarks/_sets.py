@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
+from loaders.format import Options
 from loaders.ingest import load
 from recommender.evaluation.evaluate import HeldOut, cut, given_part
 from recommender.learning.build import RefreshConfig
@@ -21,6 +22,7 @@ class DataSet(NamedTuple):
     format: str
     train: str = ""
     test: str = ""
+    ordered: bool = False  # whether lists are in order of time
 
 
 SETS = {
@@ -28,7 +30,7 @@ SETS = {
     "lastfm": DataSet("hetrec2011-lastfm-2k", "lastfm"),
     "movietweetings": DataSet("movietweetings-100k", "movietweetings"),
     "citeulike": DataSet("citeulike-a", "citeulike"),
-    "gowalla": DataSet("gowalla-lightgcn", "lightgcn", "train.txt.gz", "test.txt"),
+    "gowalla": DataSet("gowalla-lightgcn", "lightgcn", "train.txt.gz", "test.txt", ordered=True),
 }
 
 
@@ -48,7 +50,7 @@ def chosen(names: list[str] | None) -> list[str]:
 def whole(name: str, home: Path) -> GraphSnapshot:
     """Everything of a set but a given test part; `home` is a folder for the store."""
     one = SETS[name]
-    return _snapshot(DATA / one.folder / one.train, one.format, home / "train")
+    return _snapshot(DATA / one.folder / one.train, one, home / "train")
 
 
 def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, HeldOut]:
@@ -56,19 +58,20 @@ def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, 
     one, snapshot = SETS[name], whole(name, home)
     if not one.test:
         return cut(snapshot, config, None, now=NOW)
-    asked = _snapshot(DATA / one.folder / one.test, one.format, home / "test")
-    return snapshot, given_part(asked, config, now=NOW)
+    asked = _snapshot(DATA / one.folder / one.test, one, home / "test")
+    return snapshot, given_part(asked, config, now=NOW, train=snapshot)
 
 
-def _snapshot(path: Path, form: str, home: Path) -> GraphSnapshot:
+def _snapshot(path: Path, of: DataSet, home: Path) -> GraphSnapshot:
     home.mkdir(parents=True, exist_ok=True)
     with closing(EmbeddedStore(home / "store.sqlite")) as store:
         load(
             [path],
-            form,
+            of.format,
             store,
             staging_folder=home / "staging",
             rejects_file=home / "rejects.csv",
             now=NOW,
+            options=Options(ordered=of.ordered),
         )
         return take_snapshot(store)

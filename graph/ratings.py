@@ -20,7 +20,7 @@ OFF_SHARE = 0.01  # of the ratings may lie off the scale (one of a few always ma
 OFF_BY = 2.0  # times the highest: what lies nearer speaks for a larger scale
 MOST_VALUES = 10_000  # different ones, beyond which numbers are no ratings
 GOOD = 0.6  # of the way up the scale
-ENOUGH = 5  # ratings on the scale for each one off it
+ENOUGH = 3  # ratings on the scale for each one off it
 
 
 class Tally:

@@ -17,6 +17,8 @@ Everything is declared in one TOML file; what the file does not say has a defaul
     rarity = 0.5             # exponent of the inverse frequency; 0: all tags weigh the same
     fewest_items = 2         # tags on fewer items say nothing
     most_items = 2000        # tags on more items say nothing either
+    [against]
+    kinds = ["dislike"]      # take back what came before; left out: see `graph.last_word`
     [minimum]
     user_events = 1          # pairs a user must have to be learned from
     item_events = 1          # pairs an item must have
@@ -39,8 +41,10 @@ from scipy.sparse import csr_array
 
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
+from graph.ids import as_kind
+from graph.last_word import AGAINST, chosen, taken_back
 from graph.model import NO_TIME, tag_parts
-from graph.ratings import Scale
+from graph.ratings import Scale, Tally
 from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
 from graph.toml_file import read_toml
 from graph.weighted import WeightedGraph
@@ -64,6 +68,7 @@ class Weighting:
     tag_most_items: int = 2000
     user_events: int = 1
     item_events: int = 1
+    against_kinds: tuple[str, ...] = AGAINST
     rating_kinds: tuple[str, ...] = ("rating",)
     relevant_from: float = 0.6
     rating_scale: Scale | None = None
@@ -92,6 +97,7 @@ _PLACES: dict[tuple[str, str], str] = {
     ("tags", "most_items"): "tag_most_items",
     ("minimum", "user_events"): "user_events",
     ("minimum", "item_events"): "item_events",
+    ("against", "kinds"): "against_kinds",
     ("ratings", "kinds"): "rating_kinds",
     ("ratings", "relevant_from"): "relevant_from",
     ("ratings", "scale"): "rating_scale",
@@ -115,7 +121,10 @@ def parse_weighting(said: Mapping[str, Any], where: str = "weighting") -> Weight
             raise SettingError(f"{where}: {table} must be a table, written as [{table}]")
         if (table, "") in _PLACES:
             values[table] = {
-                key: _number(value, f"{where}: {table}.{key}") for key, value in content.items()
+                (as_kind(key) if table in ("kinds", "relations") else key): _number(
+                    value, f"{where}: {table}.{key}"
+                )
+                for key, value in content.items()
             }
             continue
         keys = {key for own, key in _PLACES if own == table}
@@ -131,10 +140,10 @@ def parse_weighting(said: Mapping[str, Any], where: str = "weighting") -> Weight
 
 
 def _value(name: str, value: Any, where: str) -> Any:
-    if name == "rating_kinds":
+    if name in ("rating_kinds", "against_kinds"):
         if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
             raise SettingError(f"{where} must be a list of kinds of events")
-        return tuple(value)
+        return tuple(as_kind(kind) for kind in value)
     if name == "rating_scale":
         ends = value if isinstance(value, list) else []
         numbers = [end for end in ends if type(end) in (int, float) and np.isfinite(end)]
@@ -214,17 +223,21 @@ def weigh(
 def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F32:
     """(e,) what each event is worth; 0 for hides and for ratings below the relevant share."""
     events = snapshot.events
-    by_kind = np.array([weighting.kinds.get(kind, 1.0) for kind in snapshot.kinds] + [0.0])
+    by_kind = np.array([weighting.kinds.get(kind.lower(), 1.0) for kind in snapshot.kinds] + [0.0])
     worth = by_kind[events.kind]
+    ratings = chosen(snapshot.kinds, events.kind, weighting.rating_kinds)
+    against = chosen(snapshot.kinds, events.kind, weighting.against_kinds)
+    scale = weighting.rating_scale or scale_of(snapshot, weighting)
     for place, kind in enumerate(snapshot.kinds):
         own = events.kind == place
-        if kind == HIDE:
+        if kind.lower() == HIDE:
             worth[own] = 0
-        elif kind in weighting.rating_kinds:
-            worth[own] *= _rating_worth(events.value[own], weighting.relevant_from)
+        elif kind.lower() in weighting.rating_kinds:
+            worth[own] *= _rating_worth(events.value[own], weighting.relevant_from, scale)
         else:  # a count, such as plays; no value is one
             counts = np.nan_to_num(events.value[own], nan=1.0)
             worth[own] *= np.log2(1 + np.maximum(counts, 0))
+    worth = np.where(taken_back(events, ratings, against) | against, 0, worth)
     if weighting.half_life_days is not None:
         age = np.maximum(now - events.at.astype(np.float64), 0) / SECONDS_A_DAY
         aged = np.exp2(-age / weighting.half_life_days)
@@ -232,15 +245,26 @@ def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F3
     return worth.astype(np.float32)
 
 
-def _rating_worth(values: F32, relevant_from: float) -> npt.NDArray[np.float64]:
-    """0 below the relevant part of the scale that the data shows, else 0.5 … 1 rising."""
-    if not np.isfinite(values).any():
-        return np.ones(len(values))
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+def scale_of(snapshot: GraphSnapshot, weighting: Weighting) -> Scale | None:
+    """The scale of ratings that is given, else the one that the ratings of a snapshot show."""
+    if weighting.rating_scale is not None:
+        return weighting.rating_scale
+    tally = Tally()
+    events = snapshot.events
+    tally.add(events.value[chosen(snapshot.kinds, events.kind, weighting.rating_kinds)])
+    return tally.scale()
+
+
+def _rating_worth(
+    values: F32, relevant_from: float, scale: Scale | None
+) -> npt.NDArray[np.float64]:
+    """0 off the scale and below its relevant part, else 0.5 … 1 rising; 1 without a value."""
+    low, high = scale or (0.0, 0.0)
     if low == high:
         return np.ones(len(values))
-    place = (np.nan_to_num(values, nan=high) - low) / (high - low)
-    return np.where(place >= relevant_from, 0.5 + 0.5 * place, 0.0)
+    place = (np.nan_to_num(values.astype(np.float64), nan=high) - low) / (high - low)
+    good = (place >= relevant_from - 1e-9) & (place <= 1)
+    return np.where(good, 0.5 + 0.5 * place, 0.0)
 
 
 def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:

@@ -36,7 +36,9 @@ def weighting_toml(
         "ratings": {
             "kinds": list(weighting.rating_kinds),
             "relevant_from": weighting.relevant_from,
+            **({} if weighting.rating_scale is None else {"scale": list(weighting.rating_scale)}),
         },
+        "against": {"kinds": list(weighting.against_kinds)},
     }
     lines = [_comment(line) for line in head.splitlines()]
     for table, content in tables.items():

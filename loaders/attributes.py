@@ -41,10 +41,8 @@ class Values:
         """What is nearly of a type, or not of the type that was said."""
         if kind not in ("", "text") and self._texts > self._fits[kind]:
             count = self._texts - self._fits[kind]
-            return [
-                f"{count:,} of the values of {name!r} are no {kind} and left out, such as "
-                f"{self._odd[kind]!r}"
-            ]
+            some = f"such as {self._odd[kind]!r}"
+            return [f"{count:,} of the values of {name!r} are no {kind} and left out, {some}"]
         return [
             f"{name!r} is text, as {self._odd[other]!r} is no {other}; "
             f"--column attr:{name}:{other}={column} leaves such values out"
@@ -107,11 +105,13 @@ def attributes_of(columns: dict[str, Any], types: dict[str, str], rows: int) -> 
 def _typed(column: Any, kind: str) -> list[Any]:
     values = plain_values(column)
     texts = {value for value in values if isinstance(value, str)}
-    meant = {value: converted(value, kind) for value in texts}
+    meant: dict[Any, Any] = {value: converted(value, kind) for value in texts}
     if kind == "text":  # what has another type in this format is text in others
         meant |= {value: str(value) for value in values if isinstance(value, int | float)}
-    return [meant.get(value, value) if isinstance(value, str | int | float) else value
-            for value in values]
+    return [
+        meant.get(value, value) if isinstance(value, str | int | float) else value
+        for value in values
+    ]
 
 
 def _plain(value: Any) -> Any:

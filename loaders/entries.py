@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
-from loaders.records import REASONS, validate
+from loaders.reasons import REASONS
+from loaders.records import validate
 
 LISTS = {"tags": ("item_tags", "tag"), "domains": ("item_domains", "domain")}
 NOT_AN_OBJECT = "not an object"

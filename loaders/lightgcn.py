@@ -8,13 +8,14 @@ A folder is read with `train.txt` and `test.txt`; a single file of any name is o
 those of the files (`remap_id`); what they were before stands in the attribute `org_id` where
 `item_list.txt` and `user_list.txt` lie in the folder.
 
-Lists tell no times, but an order. On Gowalla it is that of the visits: what users visit in the test
-part is by a third nearer to the last sixth of their train lists than to the first. So the k-th of a
-list gets k seconds after 1990-01-01 as its time, in `test.txt` a month later. Only their order
-means something; where it does not, a refresh finds no use for it.
+Lists tell no times. Where their order is that of time, as `--ordered` says, the k-th of a list gets
+k seconds after 1990-01-01 as its time, in `test.txt` a month later: only their order means
+something. On Gowalla it is that of the visits: what users visit in the test part is by a third
+nearer to the last sixth of their train lists than to the first. Lists sorted by id are refused.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,8 +23,10 @@ import pyarrow.compute as pc
 
 from loaders.adjacency import pairs
 from loaders.format import Format, Member, Options, Source, has_files, members
+from loaders.order import check_order
 from loaders.records import EARLIEST_EVENT, Chunk
 from loaders.separated import Dialect, cells
+from loaders.understood import Understood
 
 TEST = "test.txt"
 A_MONTH = 30 * 86_400  # longer than any list
@@ -40,19 +43,23 @@ def _sources(path: Path, options: Options) -> list[Source]:
     return members(path, options.part, _FILES, events_role="visits", items_role="items")
 
 
-def _read(source: Source, _options: Options) -> Iterator[Chunk]:
+def _read(source: Source, options: Options) -> Iterator[Chunk]:
     if source.role == "visits":
+        order = "that of their lists" if options.ordered else "none; if lists have one: --ordered"
+        understood: Understood | None = Understood(taken={"time": order})
         for found in pairs(source, counted=False):
-            at = EARLIEST_EVENT + found.places + (A_MONTH if source.path.name == TEST else 0)
-            columns = {
-                "user": found.first,
-                "item": found.second,
-                "kind": "visit",
-                "at": pa.array(at, pa.int64()),
-            }
-            yield Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
+            columns = {"user": found.first, "item": found.second, "kind": "visit"}
+            if options.ordered:
+                check_order(source.path, found.first, found.second)
+                at = EARLIEST_EVENT + found.places + (A_MONTH if source.path.name == TEST else 0)
+                columns["at"] = pa.array(at, pa.int64())
+            chunk = Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
+            yield replace(chunk, understood=understood)
+            understood = None
         return
-    for part in cells(source.path, Dialect(separator=" ", quotes=False), width=2, most=source.most_bytes):
+    for part in cells(
+        source.path, Dialect(separator=" ", quotes=False), width=2, most=source.most_bytes
+    ):
         before, now = part.columns
         number = pc.match_substring_regex(before, r"^[0-9]{1,18}$")
         before = pc.if_else(number, before, pa.scalar(b"null"))

@@ -80,7 +80,8 @@ class Cells:
             (
                 separator
                 for separator in SEPARATORS
-                if separator != form.separator and self._with[separator] >= max(0.05 * self.filled, 1)
+                if separator != form.separator
+                and self._with[separator] >= max(0.05 * self.filled, 1)
             ),
             None,
         )
@@ -153,7 +154,7 @@ def _in_brackets(cell: bytes | str | None) -> list[bytes]:
 
 
 def _flat(lists: Any) -> list[str]:
-    return pc.list_flatten(lists).to_pylist()  # type: ignore[no-any-return]
+    return pc.list_flatten(lists).to_pylist()
 
 
 def _count(flags: Any) -> int:

@@ -11,9 +11,10 @@ times       as `loaders.times` reads them. Events lie between 1990 and one day a
 yes or no   true, false, yes, no, 1, 0
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from graph.ids import as_ids, as_kinds
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders import times
-from loaders.reasons import REASONS
+from loaders.reasons import OBJECT, REASONS
 from loaders.understood import Understood
 
 I64 = npt.NDArray[np.int64]
@@ -33,6 +34,7 @@ Codes = npt.NDArray[np.int8]
 LONGEST_ID = 512  # characters
 EARLIEST_EVENT = 631_152_000  # 1990-01-01, older clicks are wrong clocks
 RATING = "rating"  # the kind of event whose value lies on a scale
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -62,7 +64,7 @@ class Chunk:
     done: int  # bytes of the file consumed so far
     derived: tuple[Derived, ...] = ()
     rejected: tuple[Rejected, ...] = ()  # rows that could not be split into columns
-    forms: Mapping[str, Any] = field(default_factory=dict)  # see `validate`
+    forms: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # see `validate`
     understood: Understood | None = None  # what the file was taken for; in its first chunk
     warnings: tuple[str, ...] = ()  # what may not be as it was meant in these rows
 
@@ -109,7 +111,9 @@ def validate(
             fields[(codes == 0) & (found != 0)] = place
             codes = np.where(codes == 0, found, codes).astype(np.int8)
     if "value" in forms and table == "events":
-        codes[(codes == 0) & _off_scale(typed, *forms["value"])] = _code("rating off the scale")
+        off = (codes == 0) & _off_scale(typed, *forms["value"])
+        codes[off] = _code("rating off the scale")
+        fields[off] = SCHEMAS[table].names.index("value")
     kept = codes == 0
     loops = 0
     if "source" in typed:
@@ -192,15 +196,13 @@ _Rule = Callable[[Any, int, Any], tuple[Any, Codes | None]]
 WHOLE = "whole"  # the form of ids that all end in `.0`
 
 
-def _name(
-    required: bool, default: str | None = None, make: Callable[[Any], Any] = as_ids
-) -> _Rule:
+def _name(required: bool, default: str | None = None, make: Callable[[Any], Any] = as_ids) -> _Rule:
     """A rule for ids and other names: checked once per distinct value."""
 
     def rule(raw: Any, _now: int, form: Any) -> tuple[Any, Codes | None]:
         if pa.types.is_nested(raw.type):
-            codes = np.where(raw.is_valid().to_numpy(False), _code("a list or an object"), 0)
-            return pa.repeat(pa.scalar("", pa.string()), len(raw)), codes.astype(np.int8)
+            wrong: Codes = raw.is_valid().to_numpy(False).astype(np.int8) * _code(OBJECT)
+            return pa.repeat(pa.scalar("", pa.string()), len(raw)), wrong
         text, codes = as_text(raw)
         encoded = text.dictionary_encode()
         names = make(encoded.dictionary)

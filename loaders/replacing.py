@@ -119,9 +119,7 @@ class Named:
         return int(pc.sum(shown).as_py() or 0), ids.filter(missing).combine_chunks()
 
 
-def everything_named(
-    form: Format, sources: Sequence[Source], options: Options, now: int
-) -> Named:
+def everything_named(form: Format, sources: Sequence[Source], options: Options, now: int) -> Named:
     """Read files once, only for what they name."""
     named = Named()
     for source in sources:

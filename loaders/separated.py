@@ -4,8 +4,8 @@ A block goes through Arrow's parser. Where that finds a row of another width, a 
 line break inside quotes, the block is split line by line instead, so that each wrong row is
 rejected with its line and the others are kept.
 
-Between tabs quotes are text, unless they stand around a whole cell, or a row has the right number of
-cells only with them: `12" Vinyl` and `"Heroes` are words.
+Between tabs quotes are text, unless they stand around a whole cell, or a row has the right number
+of cells only with them: `12" Vinyl` and `"Heroes` are words.
 """
 
 import csv
@@ -73,9 +73,7 @@ def first_row(path: Path, dialect: Dialect) -> list[str]:
         ) from error
 
 
-def cells(
-    path: Path, dialect: Dialect, width: int, most: int = MOST_UNPACKED
-) -> Iterator[Cells]:
+def cells(path: Path, dialect: Dialect, width: int, most: int = MOST_UNPACKED) -> Iterator[Cells]:
     """The rows after the header, in columns; rows that have not `width` cells are rejected.
 
     Blank lines are skipped. An empty file gives nothing. More than `most` bytes are refused.

@@ -76,7 +76,7 @@ class Survey:
     def understood(self, layout: Layout, names: list[str]) -> Understood:
         """The same in words."""
         told = Understood()
-        for name, place in (layout.columns | layout.lists).items():
+        for name, place in {**layout.columns, **layout.lists}.items():
             told.columns[name] = names[place]
         for name, place in layout.attributes.items():
             told.columns[f"attribute {name}"] = names[place]
@@ -108,7 +108,9 @@ class Survey:
         return told
 
     def _ids(self, name: str, column: Any, *, numbered: bool) -> None:
-        text = as_text(column)[0] if not pa.types.is_nested(column.type) else pa.nulls(0, pa.string())
+        text = (
+            as_text(column)[0] if not pa.types.is_nested(column.type) else pa.nulls(0, pa.string())
+        )
         text = text.filter(pc.greater(pc.utf8_length(text), 0)).drop_null()
         if self._dotted.get(name, 0) >= 0 and len(text):
             dotted = pc.sum(pc.match_substring_regex(text, r"^\s*-?[0-9]+\.0+\s*$")).as_py() or 0

@@ -19,10 +19,11 @@ from pyarrow import parquet
 from graph.errors import InputError
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders.attributes import attributes_of
-from loaders.columns import Layout, listed, resolve
+from loaders.columns import Layout, resolve
 from loaders.format import Format, Options, Source
 from loaders.lines import blocks, first_lines, opened
 from loaders.lists import ListForm, exploded
+from loaders.order import check_order
 from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
 from loaders.records import EARLIEST_EVENT, I64, RATING, Chunk, Derived, Rejected, shortened
 from loaders.separated import Dialect, cells, first_row
@@ -83,7 +84,9 @@ def read(source: Source, options: Options) -> Iterator[Chunk]:
         told = told or (layout, part.names, kind)
         rated = "value" in layout.columns and RATING in ((kind or "").lower(), "")
         whole = options.table in ("items", "users") or (rated and layout.table == "events")
-        whole = whole or (layout.table == "events" and "kind" in layout.columns and "value" in layout.columns)
+        whole = whole or (
+            layout.table == "events" and "kind" in layout.columns and "value" in layout.columns
+        )
         if not whole and survey.rows >= SURVEYED_ROWS:
             break
     if told is None:
@@ -98,7 +101,9 @@ def read(source: Source, options: Options) -> Iterator[Chunk]:
             yield Chunk(options.table, {}, part.lines, part.done, rejected=part.rejected)
             continue
         layout = layout_of(part)
-        chunk = _chunk(layout, part, lists, survey.types(layout), replace(options, kind=kind))
+        chunk = _chunk(
+            layout, part, lists, survey.types(layout), replace(options, kind=kind), source.path
+        )
         yield replace(chunk, forms=forms, understood=first)
         first = None
     if first is not None:
@@ -140,8 +145,10 @@ def _file(source: Source, options: Options) -> File:
         return File("Parquet", lambda: _parquet(path, options))
     if options.separator is None and start.startswith(b"{"):
         return File("JSON Lines", lambda: _json_lines(source, options))
-    if options.separator is None and start.startswith(b"[") and start[1:].lstrip().startswith(
-        (b"{", b"]")
+    if (
+        options.separator is None
+        and start.startswith(b"[")
+        and start[1:].lstrip().startswith((b"{", b"]"))
     ):
         return File("a JSON array", lambda: _json_array(source, options))
     return _separated(source, options)
@@ -260,8 +267,10 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 def _json_column(values: list[Any], place: int, layout: Layout, wanted: set[int]) -> Any:
     if place in layout.lists.values() and any(isinstance(value, list) for value in values):
-        lists = [value if isinstance(value, list) else [] if value is None else [value]
-                 for value in values]
+        lists = [
+            value if isinstance(value, list) else [] if value is None else [value]
+            for value in values
+        ]
         return pa.array([[_bytes(part) for part in one] for one in lists], pa.list_(pa.binary()))
     if place in wanted or place in layout.lists.values():
         return pa.array([_bytes(value) for value in values], pa.binary())
@@ -281,8 +290,12 @@ def _parquet(path: Path, options: Options) -> Iterator[Part]:
             total, size, row = max(1, file.metadata.num_rows), path.stat().st_size, 0
             schema = file.schema_arrow
             if not file.metadata.num_rows:
-                yield Part(schema.names, [pa.nulls(0, kind) for kind in schema.types],
-                           np.zeros(0, np.int64), size)
+                yield Part(
+                    schema.names,
+                    [pa.nulls(0, kind) for kind in schema.types],
+                    np.zeros(0, np.int64),
+                    size,
+                )
             for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
                 lines = np.arange(row + 1, row + 1 + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
@@ -291,7 +304,10 @@ def _parquet(path: Path, options: Options) -> Iterator[Part]:
                     head, dot, step = name.partition(".")
                     if dot and name not in names and head in names:
                         column = columns[names.index(head)]
-                        if pa.types.is_struct(column.type) and column.type.get_field_index(step) >= 0:
+                        if (
+                            pa.types.is_struct(column.type)
+                            and column.type.get_field_index(step) >= 0
+                        ):
                             names.append(name)
                             columns.append(column.field(step))
                 yield Part(names, columns, lines, size * row // total)
@@ -305,12 +321,14 @@ def _chunk(
     lists: dict[str, ListForm],
     types: dict[str, str],
     options: Options,
+    path: Path,
 ) -> Chunk:
     table, rows = layout.table, len(part.lines)
     raw: dict[str, Any] = {name: part.columns[place] for name, place in layout.columns.items()}
     if options.kind is not None and "kind" in SCHEMAS[table].names and "kind" not in raw:
         raw["kind"] = options.kind
     if options.ordered and table == "events" and "at" not in raw:
+        check_order(path, raw["user"], raw["item"])
         raw["at"] = pa.array(EARLIEST_EVENT + part.lines, pa.int64())
     if layout.attributes:
         columns = {name: part.columns[place] for name, place in layout.attributes.items()}

@@ -13,7 +13,16 @@ from graph.errors import InputError, NotFound
 from graph.model import SCHEMAS, table
 from graph.snapshot import take_snapshot
 
-STRANGE_IDS = ["a/b", "with space", "日本語", "Ελένη", "50%", "'; DROP TABLE users", "🎻", "\u200fעברית"]
+STRANGE_IDS = [
+    "a/b",
+    "with space",
+    "日本語",
+    "Ελένη",
+    "50%",
+    "'; DROP TABLE users",
+    "🎻",
+    "\u200fעברית",
+]
 PROPERTY = settings(
     max_examples=8,
     deadline=None,

@@ -172,11 +172,14 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
         (["load", "missing.csv", "--format", "nope"], 1, "nope"),
         (["load", "missing.csv", "--column", "nope"], 1, "--column"),
         (["refresh", "--preset", "nope"], 1, "nope"),
-        (["releases", "rollback"], 1, "no release"),
+        (["releases", "rollback"], 1, "there is no home"),
         (["serve", "--host", "0.0.0.0"], 1, "host"),
         (["serve", "--port", "70000"], 1, "port"),
         (["migrate", "--from", "embedded", "--to", "embedded"], 1, "same store"),
-        (["migrate", "--from", "embedded", "--to", "ftp://x"], 1, "ftp://x"),
+        (["migrate", "--from", "ftp://x", "--to", "embedded"], 1, "ftp://x"),
+        (["migrate", "--from", "embedded", "--to", "ftp://x"], 1, "there is no home"),
+        (["loads", "list"], 1, "there is no home"),
+        (["refresh"], 1, "is the name right"),
     ],
 )
 def test_errors_are_one_sentence_with_an_exit_code(words, code, said, tmp_path, capsys):
@@ -184,6 +187,7 @@ def test_errors_are_one_sentence_with_an_exit_code(words, code, said, tmp_path, 
     assert found == code
     assert err.count("\n") == 1
     assert said in err
+    assert not (tmp_path / "home").exists()  # a slip in the name of a home makes none
 
 
 @pytest.mark.parametrize(
@@ -226,3 +230,32 @@ def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
 
 def test_control_characters_do_not_reach_the_terminal():
     assert plain("a\x1b[31mb\n\u202e") == "a\\x1b[31mb\\n\\u202e"
+
+
+def test_a_load_tells_what_it_understood_and_can_be_taken_back(tmp_path, capsys):
+    file = tmp_path / "plays.csv"
+    file.write_text("listener,book_id,stars,mood\nann,x,5,sad\nbob,y,1,gay\n", encoding="utf-8")
+    words = ["--home", tmp_path / "home", "load", file, "--column", "user=listener"]
+    code, out, _ = ask(capsys, *words, "--dry-run")
+    assert code == 0
+    assert "columns: user = listener, item = book_id, value = stars" in out
+    assert "ignored: mood" in out
+    assert "kind: rating, by the column 'stars'" in out
+    assert not (tmp_path / "home").exists()
+    assert ask(capsys, *words)[0] == 0
+    code, out, _ = ask(capsys, *words[:2], "loads", "list", "--json")
+    (load,) = json.loads(out)
+    assert (load["load"], load["undone"]) == (1, False)
+    code, out, _ = ask(capsys, *words[:2], "loads", "undo", 1)
+    assert "load 1 is taken back: 2 events, 2 items, 2 users" in out
+    assert ask(capsys, *words[:2], "loads", "undo", 1)[0] == 1
+
+
+def test_a_load_that_would_hide_the_catalogue_is_refused_by_code_3(tmp_path, capsys):
+    for name, rows in (("all.csv", "a\nb\nc\n"), ("one.csv", "a\n")):
+        (tmp_path / name).write_text("id\n" + rows, encoding="utf-8")
+    words = ["--home", tmp_path / "home", "load", "--table", "items"]
+    assert ask(capsys, *words, tmp_path / "all.csv")[0] == 0
+    code, _, err = ask(capsys, *words, tmp_path / "one.csv", "--replace")
+    assert (code, "would hide 2 of 3 items" in err) == (3, True)
+    assert ask(capsys, *words, tmp_path / "one.csv", "--replace", "--max-hidden", "1")[0] == 0

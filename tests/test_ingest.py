@@ -41,7 +41,14 @@ class Home:
         return path
 
     def load(self, *paths: Path, form: str = "table", progress=None, **kwargs):
-        names = ("max_rejects", "max_hidden", "max_rejects_kept", "max_unpacked_bytes", "replace", "dry_run")
+        names = (
+            "max_rejects",
+            "max_hidden",
+            "max_rejects_kept",
+            "max_unpacked_bytes",
+            "replace",
+            "dry_run",
+        )
         named = {name: kwargs.pop(name) for name in names if name in kwargs}
         return load(
             paths,

@@ -151,7 +151,13 @@ def test_json_lines_carry_lists_and_objects(file):
     assert json.loads(tables["items"][0]["attributes"]) == {"year": 1995, "size": 2}
     assert [row["tag"] for row in tables["item_tags"]] == ["a|b", "c"]
     no = "not a JSON object"
-    assert sorted(rejects) == [(2, "not UTF-8"), (3, "a list or an object"), (4, no), (5, no), (6, no)]
+    assert sorted(rejects) == [
+        (2, "not UTF-8"),
+        (3, "a list or an object"),
+        (4, no),
+        (5, no),
+        (6, no),
+    ]
 
 
 def test_parquet_with_types_and_lists(tmp_path):
@@ -213,7 +219,9 @@ def test_a_huge_line_costs_one_row_and_little_memory(file, monkeypatch):
     small = lines.blocks(file(data), size=1000)
     assert max(len(block.data) for block in small) <= 6_000
     real = lines.blocks
-    monkeypatch.setattr(separated, "blocks", lambda path, encoding, most: real(path, encoding, 1000, most))
+    monkeypatch.setattr(
+        separated, "blocks", lambda path, encoding, most: real(path, encoding, 1000, most)
+    )
     tables, rejects = read(file(data))
     assert pairs(tables) == [("a", "x"), ("c", "z")]
     assert rejects == [(3, "line too long")]
@@ -254,7 +262,9 @@ def test_what_the_csv_module_writes_is_read_back(rows, separator, end, size, tmp
     path.write_bytes(text.getvalue().encode())
     real = lines.blocks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separated, "blocks", lambda path, encoding, most: real(path, encoding, size, most))
+        patch.setattr(
+            separated, "blocks", lambda path, encoding, most: real(path, encoding, size, most)
+        )
         tables, rejects = read(path, separator=separator)
     nfc = [tuple(unicodedata.normalize("NFC", cell) for cell in row[:2]) for row in rows]
     assert rejects == []

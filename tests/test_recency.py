@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from graph.errors import InputError
 from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
 from embeddings.item_item.recency import order_of, weighed
 from graph.stores.embedded_store import EmbeddedStore
 from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
+from loaders.format import Options
 from loaders.ingest import read_tables
 from recommender.learning.build import RefreshConfig, build
 from tests.store_contract import events
@@ -106,8 +108,31 @@ def test_a_release_weighs_histories_only_where_most_events_have_a_time(dated, tm
 def test_the_order_of_a_list_stands_for_time_and_its_test_part_comes_later(tmp_path):
     (tmp_path / "train.txt").write_text("0 7 3 5\n1 3 9\n")
     (tmp_path / "test.txt").write_text("0 1 2\n1 4\n")
-    tables, rejects = read_tables([tmp_path], "lightgcn", now=NOW)
+    undated, _ = read_tables([tmp_path], "lightgcn", now=NOW)
+    assert undated["events"]["at"].null_count == 8  # unless it is said, an order is none
+    ordered = Options(ordered=True)
+    tables, rejects = read_tables([tmp_path], "lightgcn", now=NOW, options=ordered)
     assert not rejects
     told = sorted(tables["events"].to_pylist(), key=lambda event: event["at"])
     visits = {user: [e["item"] for e in told if e["user"] == user] for user in ("0", "1")}
     assert visits == {"0": ["7", "3", "5", "1", "2"], "1": ["3", "9", "4"]}
+
+
+@pytest.mark.parametrize(("form", "name"), [("lightgcn", "train.txt"), ("table", "events.csv")])
+def test_lists_sorted_by_id_are_no_order_of_time(form, name, tmp_path):
+    rng = np.random.default_rng(0)
+    visits = {user: sorted(rng.choice(99, 9, replace=False).tolist()) for user in range(9)}
+    lists = "".join(f"{user} {' '.join(map(str, items))}\n" for user, items in visits.items())
+    rows = "".join(f"{user},{item}\n" for user, items in visits.items() for item in items)
+    (tmp_path / name).write_text(lists if form == "lightgcn" else "user,item\n" + rows)
+    assert read_tables([tmp_path / name], form, now=NOW)[0]["events"]["at"].null_count == 81
+    with pytest.raises(InputError, match="sorted by the ids of items.*leave out --ordered"):
+        read_tables([tmp_path / name], form, now=NOW, options=Options(ordered=True))
+
+
+def test_the_order_of_rows_is_time_where_that_is_said(tmp_path):
+    (tmp_path / "events.csv").write_text("user,item\na,x\nb,z\na,y\n")
+    ordered = Options(ordered=True)
+    tables, _ = read_tables([tmp_path / "events.csv"], "table", now=NOW, options=ordered)
+    at = {row["item"]: row["at"] for row in tables["events"].to_pylist()}
+    assert at["x"] < at["z"] < at["y"]

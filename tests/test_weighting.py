@@ -369,7 +369,7 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
     [
         ("[kind]\nview = 1", r"\[kind\] is not known; did you mean 'kinds'"),
         ("[tags]\nrarety = 1", r"tags\.rarety is not known; did you mean 'rarity'"),
-        ("[xyzzy]", r"\[xyzzy\] is not known; known are age, categories"),
+        ("[xyzzy]", r"\[xyzzy\] is not known; known are against, age, categories"),
         ("kinds = 3", r"written as \[kinds\]"),
         ("[kinds]\nview = -1", r"kinds\.view is -1.*0 or more"),
         ("[kinds]\nview = 'much'", r"kinds\.view is 'much'"),
@@ -381,6 +381,7 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
         ("[tags]\nfewest_items = 9\nmost_items = 3", r"tags\.fewest_items is larger"),
         ("[ratings]\nkinds = 'stars'", r"ratings\.kinds must be a list"),
         ("[ratings]\nkinds = [1]", r"ratings\.kinds must be a list"),
+        ("[ratings]\nscale = [5, 1]", r"ratings\.scale is \[5, 1\]; it must be \[lowest"),
         ("[ratings]\nrelevant_from = 4", r"ratings\.relevant_from is 4; it is a share"),
         ("[kinds\nview = 1", "no valid TOML"),
     ],
@@ -415,3 +416,74 @@ def test_a_manifest_holds_every_field():
     said = json.loads(json.dumps(Weighting(rating_kinds=("a",)).to_json()))
     assert said.keys() == {field.name for field in fields(Weighting)}
     assert said["rating_kinds"] == ["a"]
+
+
+def rated(*values, **common):
+    """Items i0, i1, … with these ratings of one user."""
+    return events(
+        *(
+            one(item=f"i{n}", kind="rating", value=float(value)) | common
+            for n, value in enumerate(values)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ((1, 3, 4, 5, 55), {"i2", "i3"}),  # a slip ends nothing for the others
+        ((4, 5, 4, 5), {"i0", "i1", "i2", "i3"}),  # everybody is content
+        ((1, 2, 3), {"i2"}),  # three stars at most
+        ((1, 2, 10), {"i2"}),
+        ((0, 1), {"i1"}),
+        ((2, 2), {"i0", "i1"}),  # nothing to tell good from bad by
+    ],
+)
+def test_the_scale_of_ratings_is_found_whatever_a_few_of_them_say(frozen, values, kept):
+    assert {item for _, item in pair_weights(frozen(rated(*values)))} == kept
+
+
+def test_the_scale_of_ratings_can_be_given(frozen):
+    snapshot = frozen(rated(1, 2, 3, 9))
+    weights = pair_weights(snapshot, rating_scale=(0.0, 4.0))
+    assert weights == {("ann", "i2"): edge(0.5 + 0.5 * 0.75)}
+
+
+def test_the_last_word_on_a_pair_counts(frozen):
+    def stars(item, value, at):
+        return one(item=item, kind="rating", value=value, at=at)
+
+    snapshot = frozen(
+        events(
+            *(stars("x", 5.0, 100), stars("x", 1.0, 200)),
+            *(stars("y", 1.0, 100), stars("y", 5.0, 200)),
+            *(stars("z", 5.0, None), stars("z", 2.0, 50)),
+        )
+    )
+    assert pair_weights(snapshot) == {("ann", "y"): 1.0}
+
+
+@pytest.mark.parametrize("kind", ["dislike", "unlike", "downvote", "Dislike"])
+def test_what_speaks_against_an_item_takes_back_what_came_before(frozen, kind):
+    snapshot = frozen(
+        events(
+            *(one(item="x", at=100), one(item="x", kind=kind, at=200)),
+            *(one(item="y", kind=kind, at=100), one(item="y", at=200)),
+            *(one(item="z"), one(item="z", kind=kind)),
+        )
+    )
+    assert pair_weights(snapshot, kinds={kind.lower(): 3.0}) == {("ann", "y"): 1.0}
+    assert weigh(snapshot, Weighting(), NOW).user_seen.sum() == 3
+    assert len(pair_weights(snapshot, against_kinds=())) == 3
+
+
+def test_kinds_compare_without_case(frozen, tmp_path):
+    file = tmp_path / "weighting.toml"
+    file.write_text('[kinds]\nPlay = 0.25\n[ratings]\nkinds = ["Stars"]\nscale = [0, 10]\n')
+    weighting = load_weighting(file)
+    snapshot = frozen(
+        events(one(kind="PLAY"), one(item="y", kind="Hide"), one(item="z", kind="stars", value=2.0))
+    )
+    graph = weigh(snapshot, weighting, NOW)
+    assert in_words(graph.user_items, snapshot.users, snapshot.items) == {("ann", "x"): edge(0.25)}
+    assert graph.user_hides.sum() == 1

@@ -13,6 +13,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from graph.model import table
 from graph.snapshot import take_snapshot
+from graph.last_word import AGAINST
 from graph.weighting import Weighting, load_weighting, parse_weighting, weigh
 from graph.weighting_file import weighting_toml
 from recommender.evaluation.evaluate import cut
@@ -236,7 +237,8 @@ def test_the_command_writes_what_a_refresh_reads(tmp_path, capfd):
     assert run([*tune, "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
     learned = load_weighting(home.weighting)
-    assert learned.to_json() == report["weighting"] | {"rating_kinds": ("rating",)}
+    lists = {"rating_kinds": ("rating",), "against_kinds": AGAINST}  # JSON has no tuples
+    assert learned.to_json() == report["weighting"] | lists
     assert learned.kinds["glance"] < learned.kinds["like"]
     assert {one["weight"] for one in report["weights"]} >= {"kinds.like", "kinds.glance"}
     assert run(tune) == 1

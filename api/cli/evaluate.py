@@ -144,7 +144,8 @@ def on_files(
         with steps.step("load train"):
             fit = snapshot_of("train", [(parts["items"], item_options), (parts["train"], options)])
         with steps.step("load test"):
-            asked = given_part(snapshot_of("test", [(parts["test"], options)]), config, now=moment)
+            told = snapshot_of("test", [(parts["test"], options)])
+            asked = given_part(told, config, now=moment, train=fit)
         result = evaluate_snapshot(
             fit, asked, config, folder / "release", now=moment, baselines=baselines, steps=steps
         )

@@ -8,8 +8,8 @@ import typer
 from api.bootstrap import now, open_store
 from api.cli.output import say, step
 from api.settings import load_settings
-from graph.ids import as_id
 from graph.errors import InputError
+from graph.ids import as_id
 
 
 def register(cli: typer.Typer) -> None:
@@ -38,7 +38,9 @@ def export(
     from graph.weighting import load_weighting, weigh
     from recommender.releases.home import Home
 
-    around = [(kind, as_id(name)) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name]
+    around = [
+        (kind, as_id(name)) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name
+    ]
     if len(around) > 1:
         raise InputError("--user, --item and --tag: name one of them")
     settings = load_settings(ctx.obj)

@@ -107,6 +107,9 @@ def load(
         ordered=ordered,
         part=part,
     )
+    from loaders.ingest import format_named
+
+    format_named(format_name)
     for path in paths:
         if not path.exists():  # before a home is made for nothing
             raise InputError(f"{path}: there is no such file or folder")
@@ -117,7 +120,9 @@ def load(
         store = open_store(settings)
         try:
             rejects = home.rejects / f"{now()}.csv"
-            report = _load(settings, paths, format_name, options, replace, store, home.staging, rejects)
+            report = _load(
+                settings, paths, format_name, options, replace, store, home.staging, rejects
+            )
         finally:
             store.close()
     if as_json:
@@ -332,4 +337,6 @@ def _show(report: dict[str, Any]) -> None:
     if report["dry_run"]:
         say("nothing was loaded, as --dry-run says")
     else:
-        say(f"this is load {report['load']}; `nichegraph loads undo {report['load']}` takes it back")
+        say(
+            f"this is load {report['load']}; `nichegraph loads undo {report['load']}` takes it back"
+        )

@@ -39,7 +39,7 @@ def migrate(
     settings = load_settings(ctx.obj)
     with (
         closing(open_store(settings.model_copy(update={"store": source}))) as one,
-        closing(open_store(settings.model_copy(update={"store": target}))) as other,
+        closing(open_store(settings.model_copy(update={"store": target}), make=True)) as other,
         progress("copy") as tell,
     ):
         copied = copy(

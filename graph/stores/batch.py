@@ -26,8 +26,9 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
     """The tables of a batch that have rows, in the order and columns of `SCHEMAS`.
 
     Ids and names are what `graph.ids` makes of them and dictionary-encoded in one chunk (a
-    dictionary may name the same id twice, when the input had two spellings of it). A value that is not finite is null, a weight
-    that is null or not finite is 1, an event's empty tag or event id is null.
+    dictionary may name the same id twice, when the input had two spellings of it). A value that
+    is not finite is null, a weight that is null or not finite is 1, an event's empty tag or event
+    id is null.
 
     Raises:
         InputError: an unknown table, a column of another type, a required id that is missing or

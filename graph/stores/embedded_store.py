@@ -197,7 +197,9 @@ class EmbeddedStore:
         with self._turn:
             self._open().execute("PRAGMA secure_delete = ON")
             with self._transaction("IMMEDIATE") as db:
-                found = db.execute("SELECT key FROM users WHERE name = ?", (as_id(user),)).fetchone()
+                found = db.execute(
+                    "SELECT key FROM users WHERE name = ?", (as_id(user),)
+                ).fetchone()
                 if not found:
                     return 0
                 said = "SELECT DISTINCT tag FROM events WHERE tag <> 0 AND user = ?"

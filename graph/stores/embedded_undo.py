@@ -14,16 +14,21 @@ def take_back(db: sqlite3.Connection, load: int) -> dict[str, int]:
     """See `GraphStore.undo_load`; inside the caller's transaction."""
     gone, changed = {}, 0
     for table in LINKS:
-        changed += db.execute(f"SELECT count(*) FROM {table} WHERE load = ?", (-load,)).fetchone()[0]
+        changed += db.execute(f"SELECT count(*) FROM {table} WHERE load = ?", (-load,)).fetchone()[
+            0
+        ]
         gone[table] = db.execute(
             f"DELETE FROM {table} WHERE load IN (?, ?)", (load, -load)
         ).rowcount
-    for table, columns in (("users", ("attributes",)), ("items", ("title", "created_at", "attributes"))):
-        changed += db.execute(f"SELECT count(*) FROM {table} WHERE told = ?", (-load,)).fetchone()[0]
+    for table, columns in (
+        ("users", ("attributes",)),
+        ("items", ("title", "created_at", "attributes")),
+    ):
+        changed += db.execute(f"SELECT count(*) FROM {table} WHERE told = ?", (-load,)).fetchone()[
+            0
+        ]
         cleared = ", ".join(f"{column} = NULL" for column in columns)
-        db.execute(
-            f"UPDATE {table} SET told = 0, {cleared} WHERE told IN (?, ?)", (load, -load)
-        )
+        db.execute(f"UPDATE {table} SET told = 0, {cleared} WHERE told IN (?, ?)", (load, -load))
     shown = "UPDATE items SET hidden = 0, hider = 0 WHERE hider = ?"
     gone["shown"] = db.execute(shown, (load,)).rowcount
     gone["items"] = db.execute(

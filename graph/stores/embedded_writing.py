@@ -32,7 +32,6 @@ SAME_EVENT_ID = """
 """
 
 
-
 def changed_by(load: int, column: str = "load") -> str:
     """SQL: what the load of a fact becomes that `load` gives another value.
 
@@ -89,9 +88,9 @@ def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     keys = _column_keys(db, "users", table["id"], load).tolist()
     rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
     db.executemany(
-        f"UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes THEN {_told(load, 'attributes')} "
-        "ELSE told END, consent = ifnull(?1, consent), attributes = ifnull(?2, attributes) "
-        "WHERE key = ?3",
+        "UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes "
+        f"THEN {_told(load, 'attributes')} ELSE told END, consent = ifnull(?1, consent), "
+        "attributes = ifnull(?2, attributes) WHERE key = ?3",
         (row for row in rows if row[:2] != (None, None)),
     )
 

@@ -23,8 +23,8 @@ from graph.errors import InputError, StoreAway
 from graph.findings import Findings
 from graph.ids import as_id
 from graph.model import SCHEMAS, Batch
-from graph.stores import cypher
 from graph.store import Load
+from graph.stores import cypher
 from graph.stores.batch import cleared, prepared
 from graph.stores.circuit import CircuitBreaker
 from graph.stores.deadline import Tick, within

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from graph.snapshot import GraphSnapshot, drop_pairs, take_snapshot
 from graph.store import GraphStore
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
-from graph.weighting import weigh
+from graph.weighting import scale_of, weigh
 from recommender.evaluation import ratings
 from recommender.evaluation.baselines import Baseline, rank_all, tuned
 from recommender.learning.build import RefreshConfig
@@ -150,9 +150,15 @@ def cut(
     return fit, HeldOut(snapshot.users, snapshot.items, (users, items), kept, how)
 
 
-def given_part(snapshot: GraphSnapshot, config: RefreshConfig, *, now: int) -> HeldOut:
-    """Test data given from outside, read into a snapshot of its own."""
-    graph = weigh(snapshot, config.weighting, now)
+def given_part(
+    snapshot: GraphSnapshot, config: RefreshConfig, *, now: int, train: GraphSnapshot
+) -> HeldOut:
+    """Test data given from outside, read into a snapshot of its own.
+
+    What a good rating is the scale of the `train` part tells.
+    """
+    scale = scale_of(train, config.weighting)
+    graph = weigh(snapshot, replace(config.weighting, rating_scale=scale), now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     rated = ratings.ratings_of(snapshot)
     return HeldOut(snapshot.users, snapshot.items, (pairs.users, pairs.items), rated, "given")

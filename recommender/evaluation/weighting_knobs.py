@@ -51,7 +51,7 @@ def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], li
     default = Weighting()
     events = snapshot.events
     kinds = _used(snapshot.kinds, events.kind[snapshot.user_consents[events.user]])
-    kinds = [kind for kind in kinds if kind != HIDE]
+    kinds = [kind for kind in kinds if kind not in (HIDE, *default.against_kinds)]
     if len(kinds) == 1:
         notes.append(f"kinds.{kinds[0]}: the only kind of event; its weight would change nothing")
         kinds = []

@@ -1,0 +1,42 @@
+"""The last word of a user on an item counts: which events a later one takes back."""
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.model import NO_TIME
+from graph.snapshot import EventColumns, Flags
+
+AGAINST = ("dislike", "unlike", "downvote", "thumbs_down", "thumbsdown", "not_interested")
+"""Kinds of events that speak against an item: never an edge; they take back what came before."""
+
+
+def taken_back(events: EventColumns, ratings: Flags, against: Flags) -> Flags:
+    """(e,) events that a later event of the same pair takes back.
+
+    Of the ratings of a pair only the latest count, where they have times. An event against an item
+    takes back whatever came before; without a time of its own all there is.
+
+    Args:
+        events: sorted by user, item.
+        ratings: (e,) which are ratings.
+        against: (e,) which speak against their item.
+    """
+    if not len(events.user):
+        return np.zeros(0, np.bool_)
+    new = np.append(True, (np.diff(events.user) != 0) | (np.diff(events.item) != 0))
+    begins = np.flatnonzero(new)
+    pair = np.cumsum(new) - 1
+    rated = np.maximum.reduceat(np.where(ratings, events.at, NO_TIME), begins)
+    back = ratings & (events.at < rated[pair])
+    if not against.any():
+        return back
+    undated = np.logical_or.reduceat(against & (events.at == NO_TIME), begins)
+    spoken = np.maximum.reduceat(np.where(against, events.at, NO_TIME), begins)
+    some = np.logical_or.reduceat(against, begins)
+    return back | (some[pair] & (undated[pair] | (events.at <= spoken[pair])))
+
+
+def chosen(kinds: tuple[str, ...], places: npt.NDArray[np.int32], names: tuple[str, ...]) -> Flags:
+    """(e,) which events are of one of the kinds `names`; `places` (e,) of each in `kinds`."""
+    own = [place for place, kind in enumerate(kinds) if kind.lower() in names]
+    return np.isin(places, own)
