@@ -294,6 +294,7 @@ class StoreContract:
         assert (left["created_at"], left["attributes"]) == (None, None)
         with pytest.raises(InputError, match="colour"):
             store.apply({}, clear={"colour": ["x"]})
+
     def test_what_is_named_is_taken_away_and_nothing_else(self, store):
         store.apply(batch_of_everything())
         bare = {"items": table("items", [{"id": "x"}]), "users": table("users", [{"id": "ann"}])}
