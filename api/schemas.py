@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import strict_json
-from graph.explore.cypher_guard import LONGEST_QUERY
+from graph.explore.cypher_tokens import LONGEST_QUERY
 from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import Filter, Part, Request, session

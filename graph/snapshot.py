@@ -71,6 +71,7 @@ class GraphSnapshot:
     item_relations: Relations
     user_relations: Relations
     user_consents: Flags  # (u,)
+    user_attributes: Any  # pyarrow string array (u,), JSON objects, "{}" where none
     item_titles: Any  # pyarrow string array (i,), "" where none
     item_created_at: I64  # (i,) NO_TIME where none
     item_hidden: Flags  # (i,)
@@ -148,6 +149,7 @@ def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
             item_relations=_relations(between, item_names),
             user_relations=_relations(tables["user_relations"], user_names),
             user_consents=_scatter(user_rows, known_users["consent"], len(users), True),
+            user_attributes=_spread(user_rows, known_users["attributes"], len(users), "{}"),
             item_titles=_spread(item_rows, known_items["title"], len(items), ""),
             item_created_at=_scatter(item_rows, known_items["created_at"], len(items), NO_TIME),
             item_hidden=_scatter(item_rows, known_items["hidden"], len(items), False),

@@ -28,7 +28,7 @@ from graph.snapshot import take_snapshot
 HERE = Path(__file__).parent / "hostile"
 CANARY = "canary-that-must-not-sing"
 SECONDS = 1.0
-GIVEN = {"name": "user-01", "x": "x", "n": 5}
+GIVEN = {"name": "user-01", "x": "x", "n": 5, "id": "item-01", "since": "2020-12-01"}
 
 
 def corpus(name, scene):
@@ -199,14 +199,24 @@ def test_hungry_queries_end_in_time_on_the_embedded_engine(embedded, scene, aski
     assert max(asking) <= SECONDS + 1
 
 
-def test_harmless_queries_are_answered_by_the_embedded_engine(scene, tmp_path):
+def analysts():
+    """What analysts ask and what Neo4j users type from habit: (family, query)."""
+    lines = (HERE / "analysts.cypher").read_text(encoding="utf-8").splitlines()
+    return [("analysts", line) for line in lines if not line.startswith("//")]
+
+
+@pytest.mark.parametrize("name", ["harmless", "analysts"])
+@pytest.mark.parametrize("privacy", [True, False])
+def test_harmless_queries_are_answered_by_the_embedded_engine(
+    embedded, scene, tmp_path, name, privacy
+):
     """At most one in a hundred may be refused; the limit on time is that of everyday."""
     target = Target(str(scene.folder / "store.sqlite"))
-    EmbeddedStore(scene.folder / "store.sqlite").close()
     console = Console(target, tmp_path)
-    queries = list(corpus("harmless", scene))
+    queries = analysts() if name == "analysts" else list(corpus(name, scene))
+    assert len(queries) >= 170
     try:
-        assert len(run_all(console, queries, False)) >= 0.99 * len(queries)
+        assert len(run_all(console, queries, privacy)) >= 0.99 * len(queries)
     finally:
         console.close()
 
@@ -310,6 +320,19 @@ def test_a_plain_explain_guard_fails_the_corpus(server, store, scene):
                     continue
     assert scene.calls > before
     scene.calls = before
+
+
+@pytest.mark.neo4j
+def test_both_engines_answer_analysts_alike(on_server, store, embedded, tmp_path, sampled):
+    """Each query of the analysts' corpus, by its own text: equal rows under equal headers."""
+    server = Console(on_server.target, tmp_path)
+    try:
+        for _, query in sampled(analysts(), 2):
+            answers = [one.run(query, GIVEN, privacy=True) for one in (embedded, server)]
+            assert answers[0].columns == answers[1].columns, query
+            assert comparable(answers[0].rows) == comparable(answers[1].rows), query
+    finally:
+        server.close()
 
 
 @pytest.mark.neo4j

@@ -26,7 +26,7 @@ from graph.explore.console_process import KINDS, Worker, built
 from graph.explore.cypher_guard import check, check_parameters
 
 GRACE = 0.5  # seconds after the limit at which a worker is killed
-MOST_QUERIES = 500  # of one worker, then it is replaced
+MOST_QUERIES = 100  # of one worker, then it is replaced
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class QueryResult:
     rows: list[list[Any]]
     truncated: bool  # the row or byte limit was reached
     ms: float
+    times: tuple[bool, ...] = ()  # which columns are seconds since 1970
 
 
 class Console:
@@ -142,30 +143,40 @@ class Console:
     def _answer(self, query: str, parameters: dict[str, Any], privacy: bool) -> QueryResult:
         on_server = self.target.is_server and privacy
         engine = "neo4j" if on_server else "ladybug"
-        checked = check(query, engine)
         check_parameters(parameters)
+        checked = check(query, engine, parameters)
         missing = sorted(checked.parameters - set(parameters))
         if missing:
             raise QueryRefused(f"This query was not run: give a value for ${missing[0]}.")
+        message = {"query": checked.text, "parameters": parameters | checked.strings}
         with _slot(self.folder, self.limits.at_once):
-            worker = self._worker("neo4j") if on_server else self._reader_of_copy(privacy)
-            try:
-                answer = worker.ask(
-                    {"query": checked.text, "parameters": parameters | checked.strings},
-                    self.limits.seconds + GRACE,
-                )
-            except BaseException:
-                worker.kill()
-                raise
-            if answer.get("error") == "stopped":  # what it left behind would starve the next one
-                worker.kill()
-            else:
-                self._give_back(worker)
+            answer, asked = self._ask(message, on_server, privacy)
+            if answer.get("starved") and asked:  # by what it kept of queries before this one
+                answer, _ = self._ask(message, on_server, privacy)
         if "error" in answer:
             kind = KINDS.get(str(answer["error"]), StoreError)
             raise kind(_with_strings(str(answer["message"]), checked.strings))
-        columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
-        return QueryResult(columns, answer["rows"], answer["truncated"], answer["ms"])
+        columns = checked.columns
+        if columns is None or len(columns) != len(answer["columns"]):
+            columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
+        return QueryResult(
+            columns, answer["rows"], answer["truncated"], answer["ms"], checked.times
+        )
+
+    def _ask(self, message: dict[str, Any], on_server: bool, privacy: bool) -> tuple[Any, int]:
+        """The answer of a worker, and how many queries it answered before."""
+        worker = self._worker("neo4j") if on_server else self._reader_of_copy(privacy)
+        asked = worker.asked
+        try:
+            answer = worker.ask(message, self.limits.seconds + GRACE)
+        except BaseException:
+            worker.kill()
+            raise
+        if answer.get("error") == "stopped" or "worn" in answer:
+            worker.kill()  # what it left behind would starve the next one
+        else:
+            self._give_back(worker)
+        return answer, asked
 
     def _reader_of_copy(self, privacy: bool) -> "Worker":
         copy = self._copy(privacy)
@@ -233,7 +244,7 @@ def _is_there(graph: str) -> bool:
     return graph == "neo4j" or Path(graph).exists()
 
 
-def _with_strings(text: str, strings: dict[str, str]) -> str:
+def _with_strings(text: str, strings: dict[str, Any]) -> str:
     """Put lifted strings back into what people read (names of columns, messages)."""
     for name, value in reversed(strings.items()):
         text = text.replace(f"${name}", repr(value))

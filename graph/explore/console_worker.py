@@ -18,6 +18,7 @@ from graph.explore.console_process import HEADER
 from graph.extras import missing_extra
 
 POOL = 256 << 20  # bytes of buffer pool, out of the worker's memory
+_STATM = Path("/proc/self/statm").open()  # noqa: SIM115 - nothing can be opened later
 Rows = tuple[list[str], Iterator[list[Any]]]
 Ask = Callable[[str, dict[str, Any]], Rows]
 
@@ -41,9 +42,12 @@ def main() -> None:
         _write(target, {"error": "missing", "message": str(missing)})
         return
     _write(target, {})
+    mapped = _mapped()
     while (message := _read(source)) is not None:
         _limit_seconds(limits["seconds"])
-        _write(target, _answer(ask, message, limits))
+        answer = _answer(ask, message, limits)
+        worn = _mapped() - mapped > limits["memory"] // 2  # the engine keeps some of what it took
+        _write(target, answer | ({"worn": True} if worn else {}))
 
 
 def _opened(order: dict[str, Any]) -> Ask:
@@ -63,13 +67,18 @@ def _opened(order: dict[str, Any]) -> Ask:
 
 def _give_up_rights(memory: int, files: int | None) -> None:
     """From now on: no byte into a file, `files` newly opened (sockets too), bounded memory."""
-    with Path("/proc/self/statm").open() as statm:
-        mapped = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    mapped = _mapped()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + memory, mapped + memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
+def _mapped() -> int:
+    """Bytes of memory that this process has asked for, as the limit counts them."""
+    _STATM.seek(0)
+    return int(_STATM.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _limit_seconds(seconds: float) -> None:
@@ -92,14 +101,15 @@ def _answer(ask: Ask, message: dict[str, Any], limits: dict[str, Any]) -> dict[s
                 break
             rows.append(row)
     except QueryStopped as error:
-        return {"error": "stopped", "message": str(error)}
+        starved = "memory" in str(error)
+        return {"error": "stopped", "message": str(error), "starved": starved}
     except QueryRefused as error:
         return {"error": "refused", "message": str(error)}
     except StoreError as error:
         return {"error": "away", "message": str(error)}
     except MemoryError:
         said = "The query needed more memory than it may use; it was stopped."
-        return {"error": "stopped", "message": said}
+        return {"error": "stopped", "message": said, "starved": True}
     ms = round((time.perf_counter() - began) * 1000, 3)
     return {"columns": columns, "rows": rows, "truncated": truncated, "ms": ms}
 

@@ -17,8 +17,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph.errors import QueryRefused, QueryStopped, StoreError
+from graph.errors import QueryRefused, StoreError
 from graph.explore.copies import made_aside, mark_of_erasure
+from graph.explore.ladybug_faults import in_words
 
 if TYPE_CHECKING:  # who only asks needs no arrays: a worker must start quickly
     from graph.findings import Findings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # who only asks needs no arrays: a worker must start quickly
 POOL = 512 << 20  # bytes of buffer pool while building
 
 _NODES = {
-    "User": "id STRING PRIMARY KEY, consent BOOLEAN",
+    "User": "id STRING PRIMARY KEY, consent BOOLEAN, attributes STRING",
     "Item": (
         "id STRING PRIMARY KEY, title STRING, created_at INT64, hidden BOOLEAN, attributes STRING"
     ),
@@ -112,7 +113,7 @@ class GraphFile:
         try:
             result = self._connection.execute(query, parameters)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-            raise _in_words(error) from None
+            raise in_words(error) from None
         if isinstance(result, list):
             raise QueryRefused("This query was not run: send one statement.")
         return result.get_column_names(), _plain_rows(result)
@@ -123,17 +124,7 @@ def _plain_rows(result: Any) -> Iterator[list[Any]]:
         while result.has_next():
             yield [_plain(value) for value in result.get_next()]
     except (RuntimeError, MemoryError) as error:
-        raise _in_words(error) from None
-
-
-def _in_words(error: BaseException) -> QueryRefused:
-    """What the engine said, in one sentence."""
-    said = str(error).strip().split("\n")[0] or type(error).__name__
-    if "bad_alloc" in said or isinstance(error, MemoryError) or "uffer pool is full" in said:
-        return QueryStopped("The query needed more memory than it may use; it was stopped.")
-    if "nterrupted" in said or "imeout" in said:
-        return QueryStopped("The query ran longer than it may; it was stopped.")
-    return QueryRefused(f"The query was not understood: {said}")
+        raise in_words(error) from None
 
 
 def _plain(value: Any) -> Any:
@@ -154,7 +145,9 @@ def _plain(value: Any) -> Any:
 
 def _plain_map(value: dict[Any, Any]) -> Any:
     if "_NODES" in value and "_RELS" in value:
-        nodes, links = value["_NODES"], value["_RELS"]
+        nodes, links = value["_NODES"] or [], value["_RELS"] or []
+        if not nodes:  # of an optional pattern that is not there
+            return None
         path = [_plain(nodes[0])] if nodes else []
         for place, link in enumerate(links):
             path.append(_plain(link))

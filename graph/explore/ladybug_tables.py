@@ -36,15 +36,18 @@ def tables(
     items, tags, domains = (_texts(v) for v in (snapshot.items, snapshot.tags, snapshot.domains))
     users = _texts(snapshot.users)
     consents = pa.array(snapshot.user_consents)
+    about = pa.array(snapshot.user_attributes, pa.string())
+    about = pc.if_else(pc.equal(about, "{}"), None, about)
     if secret is not None:
         users = pa.array([pseudonym(secret, user) for user in snapshot.users], pa.string())
         consents = pa.nulls(len(users), pa.bool_())
+        about = pa.nulls(len(users), pa.string())
     parts = pc.split_pattern(tags, TAG_SEPARATOR, max_splits=1)
     categories, names = pc.list_element(parts, 0), pc.list_element(parts, 1)
     titles = pa.array(snapshot.item_titles, pa.string())
     attributes = pa.array(snapshot.item_attributes, pa.string())
     made = {
-        "User": pa.table({"id": users, "consent": consents}),
+        "User": pa.table({"id": users, "consent": consents, "attributes": about}),
         "Item": pa.table(
             {
                 "id": items,

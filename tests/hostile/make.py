@@ -202,7 +202,6 @@ CALL { USE system MATCH (n) RETURN n } RETURN n
 """.strip().splitlines()
 
 PROCEDURES = """
-db.labels()
 db.createLabel('Evil')
 db.createProperty('evil')
 db.createRelationshipType('EVIL')
@@ -261,6 +260,7 @@ def procedures() -> Iterator[Query]:
         if not call.startswith("db"):
             yield "function", f"RETURN {call} AS x"
             yield "function", f"RETURN {quoted}({rest} AS x"
+    yield "procedure", "MATCH (n) WITH n LIMIT 1 CALL db.labels() YIELD * RETURN 1"
 
 
 def files() -> Iterator[Query]:
@@ -547,6 +547,8 @@ def harmless() -> Iterator[Query]:
         "MATCH (i:Item) RETURN substring(i.id, 0, 4) AS kind, count(*) AS n",
         "MATCH (n:Item|Tag) RETURN count(n) AS n",
         "MATCH (n:Item) RETURN count(n)",
+        "CALL db.labels()",
+        "CALL `db`.`labels`()",
     ):
         yield "harmless", text
     for kind in (

@@ -1,0 +1,49 @@
+"""What the file engine says when it will not run a query, in plain words."""
+
+import re
+
+from graph.errors import QueryRefused, QueryStopped
+from graph.explore.cypher_words import PROPERTIES
+
+_SAID = (
+    (
+        r"Cannot find property (\S+) for (\S+)\.",
+        rf"\2 has no property \1; properties are {', '.join(PROPERTIES)}",
+    ),
+    (r"Variable (\S+) is not in scope", r"nothing is called \1 here; MATCH or WITH names things"),
+    (
+        r"list_extract.*index=(-?\d+) is out of range",
+        "a list is shorter than the place asked for; size(list) tells how long it is",
+    ),
+    (r"Could not convert \"(.*)\" to (\w+)", r"'\1' cannot be read as \2"),
+    (r"Cast failed\. (.*) is not in (\w+) range", r"'\1' cannot be read as \2"),
+    (
+        r"expression with type (?:PROPERTY|VARIABLE)",
+        "what is counted and what it is counted by are columns of their own: WITH x, count(*) AS n",
+    ),
+    (
+        r"has data type (\w+) but expected (\w+)",
+        r"a \1 stands where a \2 is due; toString(x) and toInteger(x) make one of the other",
+    ),
+    (
+        r"Cannot match a built-in function for given function ([^\s.(]+)\(([^)]*)\)",
+        r"\1 does not go with \2; toString(x) and toInteger(x) make one of the other",
+    ),
+    (r"Assertion failed|expected rule|mismatched input", "write it another way, in smaller steps"),
+)
+
+
+def in_words(error: BaseException) -> QueryRefused:
+    """What the engine said, in one sentence."""
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    if "bad_alloc" in said or isinstance(error, MemoryError) or "uffer pool is full" in said:
+        return QueryStopped("The query needed more memory than it may use; it was stopped.")
+    if "nterrupted" in said or "imeout" in said:
+        return QueryStopped("The query ran longer than it may; it was stopped.")
+    for pattern, words in _SAID:
+        match = re.search(pattern, said)
+        if match:
+            said = match.expand(words)
+            break
+    said = re.sub(r"^\w+ exception: ", "", said).rstrip(".")
+    return QueryRefused(f"The query was not understood: {said}.")
