@@ -19,6 +19,7 @@ from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
 from recommender.ranking.request import Request
+from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 
 VERSION = "1"
@@ -36,12 +37,17 @@ def application() -> Flask:
     """The application of a worker: settings from the environment, the release opened."""
     settings = load_settings()
     set_format(settings.log_format)
-    return create_app(settings)
-
-
-def create_app(settings: Settings) -> Flask:
-    """The application over the home of these settings; it starts without a release, too."""
     live = open_live(settings, tell=log, defect=count_defect)
+    live.watch()
+    return create_app(settings, live)
+
+
+def create_app(settings: Settings, live: Live | None = None) -> Flask:
+    """The application over the home of these settings; it starts without a release, too.
+
+    `live` is what is served; None: opened here, and looked after when a request comes.
+    """
+    live = live or open_live(settings, tell=log, defect=count_defect)
     app = OpenAPI(
         __name__,
         info=Info(

@@ -75,7 +75,9 @@ def open_live(
     from recommender.ranking.ranker import refuse
     from recommender.serving.live import Live  # a load or a status needs none of it
 
-    return Live(Home(settings.home), tell=tell, defect=defect or refuse)
+    return Live(
+        Home(settings.home), journal=open_journal(settings), tell=tell, defect=defect or refuse
+    )
 
 
 def open_journal(settings: Settings) -> "Journal":

@@ -132,7 +132,7 @@ def _told(recommender: Recommender, user: int, labels: Any, shown: Any) -> tuple
     release = recommender.release
     one = replace(_histories(recommender, np.array([user])), interests=labels)
     pool = shown[shown >= 0]
-    said = voices(release.table.neighbours, release.table.scores, one, pool)
+    said = voices(release.table, one, pool)
     counts = np.bincount(said.argmax(axis=1), minlength=said.shape[1])
     off = np.abs(counts / max(counts.sum(), 1) - shares_of_interests(labels, one.weights)).sum()
     return float((counts > 0).mean()), float(off / 2)

@@ -80,6 +80,17 @@ class Weighting:
             for name, value in ((f.name, getattr(self, f.name)) for f in fields(self))
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Weighting":
+        """The weighting that `to_json` told of; what this version does not know is left out."""
+        known = {one.name for one in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+            if name in known
+        }
+        return cls(**values)
+
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
@@ -202,7 +213,7 @@ def weigh(
     worth = np.where(allowed, event_weights(snapshot, weighting, now), 0)
     user_items = _matrix(events.user, events.item, worth, shape)
     user_items.data = np.log2(1 + user_items.data).astype(np.float32)
-    user_items = user_items * _domain_factors(item_domains, list(names), weighting)[None, :]
+    user_items = user_items * domain_factors(item_domains, list(names), weighting)[None, :]
     user_hides = _pattern(events, hides, shape)
     user_items = csr_array(user_items - user_items * user_hides)
     return WeightedGraph(
@@ -318,7 +329,7 @@ def _relations(
     return _matrix(relations.source, relations.target, worth, (count, count))
 
 
-def _domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
+def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
     """(i,) the factor of each item: the mean over its domains, 1 where it has none."""
     unknown = set(weighting.domains) - set(names)
     if unknown:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
+from embeddings.item_item.item_table import ItemTable
 from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from loaders.synthetic import HEAD_DOMAIN, generate
@@ -130,16 +131,16 @@ def test_candidates_come_from_each_in_proportion_with_the_scores_of_the_whole(da
     labels = rng.integers(2, size=len(rows))
     labels[:2] = (0, 1)
     one = history(rows, rng.random(len(rows)) + 0.1, labels, blocked=rows)
-    whole = from_table(neighbours, strengths, one, 40)
+    whole = from_table(ItemTable(neighbours, strengths), one, 40)
     scores = dict(zip(whole.items[0].tolist(), whole.scores[0].tolist(), strict=True))
-    found = propose(neighbours, strengths, one, n)
+    found = propose(ItemTable(neighbours, strengths), one, n)
     shown = found.items[0][found.items[0] >= 0].tolist()
     assert len(set(shown)) == len(shown) == min(n, len(scores) - (-1 in scores))
     assert not set(shown) & set(rows.tolist())
     assert np.allclose(found.scores[0][: len(shown)], [scores[row] for row in shown], rtol=1e-5)
     assert (np.diff(found.scores[0][: len(shown)]) <= 0).all()
     best = [
-        from_table(neighbours, strengths, history(rows[labels == g], one.weights[labels == g],
+        from_table(ItemTable(neighbours, strengths), history(rows[labels == g], one.weights[labels == g],
                                                   blocked=rows), 40).items[0]
         for g in (0, 1)
     ]  # fmt: skip
@@ -154,11 +155,11 @@ def test_voices_sum_to_the_scores():
     neighbours = np.stack([rng.permutation(40)[:8] for _ in range(40)]).astype(np.int32)
     strengths = rng.random((40, 8)).astype(np.float32)
     one = history([1, 2, 3, 4], [1, 2, 3, 4], [0, 1, 0, 1])
-    whole = from_table(neighbours, strengths, one, 40)
+    whole = from_table(ItemTable(neighbours, strengths), one, 40)
     pool = whole.items[0][whole.items[0] >= 0]
-    said = voices(neighbours, strengths, one, pool)
+    said = voices(ItemTable(neighbours, strengths), one, pool)
     assert np.allclose(said.sum(axis=1), whole.scores[0][: len(pool)], rtol=1e-5)
-    only = from_table(neighbours, strengths, history([1, 3], [1, 3]), 40)
+    only = from_table(ItemTable(neighbours, strengths), history([1, 3], [1, 3]), 40)
     at = [pool.tolist().index(row) for row in only.items[0] if row >= 0]
     assert np.allclose(said[at, 0], only.scores[0][: len(at)], rtol=1e-5)
 

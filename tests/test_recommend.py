@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embeddings.item_item.item_table import ItemTable
 from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
@@ -103,10 +104,10 @@ def test_the_table_ranks_as_the_dense_oracle(recommender):
     )  # fmt: skip
     expected = weights @ dense[history]
     expected[blocked] = 0
-    found = from_table(neighbours, scores, subjects, 10)
+    found = from_table(ItemTable(neighbours, scores), subjects, 10)
     np.testing.assert_allclose(found.scores[0], np.sort(expected)[::-1][:10], rtol=1e-4)
     np.testing.assert_allclose(expected[found.items[0]], found.scores[0], rtol=1e-4)
-    again = from_table(neighbours, scores, subjects, 10, threads=2)
+    again = from_table(ItemTable(neighbours, scores), subjects, 10, threads=2)
     np.testing.assert_array_equal(found.items, again.items)
 
 

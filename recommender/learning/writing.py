@@ -10,6 +10,7 @@ from typing import Any
 
 from embeddings.indexes.faiss_index import FaissIndex
 from graph.snapshot import GraphSnapshot
+from graph.weighting import scale_of
 from recommender.learning.build import Built, RefreshConfig
 from recommender.releases.publishing import seal, write_arrays
 from recommender.releases.release import Release
@@ -41,6 +42,7 @@ def write(
         "snapshot": snapshot.fingerprint,
         "watermark": snapshot.watermark,
         "inbox": inbox or {"journal": "", "upto": 0},
+        "rating_scale": scale_of(snapshot, config.weighting),
         "created_at": now,
         "config": config.to_json(),
         "recipe": asdict(built.recipe),

@@ -1,17 +1,20 @@
 """What holds over a release now: one immutable value, replaced by a newer one.
 
-The ranker asks it beside the release: who is gone, what is hidden. Rows are the release's.
+The ranker asks it beside the release: who is gone, what is hidden, what was done since, which
+items came since. Rows are those of `release`, which has the newer items behind the older ones.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from graph.model import NO_ROW
-from recommender.overlay.state import State
+from recommender.overlay.appended import AppendedRelease
+from recommender.overlay.histories import History, LiveUser, Weigher
+from recommender.overlay.state import Erasure, State
 from recommender.releases.release import Release
 
 Flags = npt.NDArray[np.bool_]
@@ -21,33 +24,46 @@ Flags = npt.NDArray[np.bool_]
 class Overlay:
     """What stands over one release."""
 
-    release: Release
+    release: Release  # with the items that came since
     state: State
     hidden: Flags  # (i,) items that no list shows
+    weigher: Weigher
+    users: Mapping[str, LiveUser] = field(default_factory=dict)  # who did something since
+    kinds: tuple[str, ...] = ()  # of events: those of the release first
+    consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
+    sequence: int = 0  # up to which fact of the journal it has heard
 
     @classmethod
     def over(
         cls, release: Release, state: State | None = None, last: "Overlay | None" = None
     ) -> "Overlay":
-        """The overlay of a release in a state; `last` lends its flags when they are the same."""
+        """The overlay of a release without live facts; `last` lends its flags when they hold."""
         state = state or State()
         if last is not None and last.release is release and last.state.hidden == state.hidden:
-            return cls(release, state, last.hidden)
-        if state.hidden is None:
-            return cls(release, state, np.asarray(release.hidden))
-        hidden = np.zeros(len(release.items), np.bool_)
-        rows = release.items.rows(state.hidden)
-        hidden[rows[rows != NO_ROW]] = True
-        return cls(release, state, hidden)
+            hidden = last.hidden
+        else:
+            hidden = hidden_items(release, state)
+        return cls(
+            release=release,
+            state=state,
+            hidden=hidden,
+            weigher=last.weigher if last is not None and last.release is release
+            else Weigher(release),
+            kinds=tuple(release.event_kinds),
+        )  # fmt: skip
 
     @classmethod
     def without(cls, release: Release, users: Iterable[str]) -> "Overlay":
         """The overlay of a release from which some users are erased; nothing is written."""
-        from recommender.overlay.state import Erasure
-
         state = State(salt="00")
         erased = tuple(Erasure(state.digest(user), None) for user in users)
         return cls.over(release, State("00", erased))
+
+    def under(self, state: State) -> "Overlay":
+        """The same with another state."""
+        if state.hidden == self.state.hidden:
+            return replace(self, state=state)
+        return replace(self, state=state, hidden=hidden_items(self.release, state), sequence=-1)
 
     def user_row(self, user: str) -> int:
         """The row of a user, `NO_ROW` when nobody knows them, or when they are erased."""
@@ -55,6 +71,21 @@ class Overlay:
         if row != NO_ROW and self._gone and self.state.digest(user) in self._gone:
             return NO_ROW
         return row
+
+    def knows(self, user: str) -> bool:
+        """Whether anything is known of a user."""
+        return user in self.users or self.user_row(user) != NO_ROW
+
+    def history(self, user: str) -> History | None:
+        """What a user did, newer events included; None where the release's own history holds."""
+        live = self.users.get(user)
+        if live is None:
+            return None
+        return self.weigher.history(self.user_row(user), live, self.kinds)
+
+    def agrees(self, user: str, purpose: str) -> bool:
+        """Whether a user agrees to a purpose, as far as that was said since the release."""
+        return self.consent.get(user, {}).get(purpose, True)
 
     @cached_property
     def gone(self) -> Flags:
@@ -68,4 +99,19 @@ class Overlay:
 
     @cached_property
     def _gone(self) -> frozenset[str]:
-        return self.state.gone(int(self.release.manifest.get("watermark", 0)))
+        return self.state.gone(self.release.watermark)
+
+
+def base_of(release: Release) -> Release:
+    """The release as it lies on the disk, under the items that came since."""
+    return release.base if isinstance(release, AppendedRelease) and release.base else release
+
+
+def hidden_items(release: Release, state: State) -> Flags:
+    """(i,) the items that no list shows: by the newest snapshot, else by the release's own."""
+    if state.hidden is None:
+        return np.asarray(release.hidden)
+    hidden = np.zeros(len(release.items), np.bool_)
+    rows = release.items.rows(state.hidden)
+    hidden[rows[rows != NO_ROW]] = True
+    return hidden

@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from embeddings.item_item.item_table import ItemTable
+from recommender.releases.arrivals import Arrivals
+
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
@@ -63,23 +66,30 @@ class Ranking:
 
 
 def from_table(
-    neighbours: I32, strengths: F32, subjects: Subjects, n: int, *, threads: int = 1
+    table: ItemTable,
+    subjects: Subjects,
+    n: int,
+    arrivals: Arrivals | None = None,
+    *,
+    threads: int = 1,
 ) -> Ranking:
     """The n allowed items with the largest summed table entries; ties go to the lower row.
 
     Args:
-        neighbours: (i, k) item rows, -1 where a row is shorter.
-        strengths: (i, k) their scores.
+        table: of a release.
         subjects: b of them.
         n: candidates per subject.
+        arrivals: the items behind the table's own; None: there are none.
         threads: blocks of subjects are worked on side by side; the result is the same.
     """
+    behind = (arrivals or Arrivals.none(len(table.neighbours))).arrays
 
     def block(part: Subjects) -> tuple[I32, F32]:
         """Items and scores of some of the subjects."""
         result: tuple[I32, F32] = _top_of_table(
-            neighbours,
-            strengths,
+            table.neighbours,
+            table.scores,
+            behind,
             part.indptr,
             part.items,
             part.weights,
@@ -110,6 +120,7 @@ def _in_blocks(
 def _top_of_table(  # type: ignore[no-untyped-def]
     neighbours,
     strengths,
+    arrivals,
     indptr,
     items,
     weights,
@@ -119,7 +130,8 @@ def _top_of_table(  # type: ignore[no-untyped-def]
     mask,
     n,
 ):
-    subjects, catalogue = len(indptr) - 1, neighbours.shape[0]
+    subjects, catalogue = len(indptr) - 1, masks.shape[1]
+    targets, gains = arrivals[4], arrivals[5]
     rows = np.full((subjects, n), -1, np.int32)
     best = np.full((subjects, n), -np.inf, np.float32)
     scores = np.zeros(catalogue, np.float32)
@@ -132,14 +144,22 @@ def _top_of_table(  # type: ignore[no-untyped-def]
         count = 0
         for entry in range(indptr[s], indptr[s + 1]):
             item, weight = items[entry], weights[entry]
-            for k in range(neighbours.shape[1]):
-                other = neighbours[item, k]
+            row, worths = row_of(neighbours, strengths, arrivals, item)
+            for k in range(len(row)):
+                other = row[k]
                 if other < 0:
                     break
                 touched[count] = other  # no branches: they would be mispredicted
                 count += 1 - (state[other] & 1)
                 state[other] |= 1
-                scores[other] += weight * strengths[item, k]
+                scores[other] += weight * worths[k]
+            start, stop = arriving(arrivals, item)
+            for k in range(start, stop):
+                other = targets[k]
+                touched[count] = other
+                count += 1 - (state[other] & 1)
+                state[other] |= 1
+                scores[other] += weight * gains[k]
         found = 0
         allowed = masks[mask[s]]
         for t in range(count):
@@ -153,6 +173,25 @@ def _top_of_table(  # type: ignore[no-untyped-def]
             state[item] = 0
         sort_best(rows[s], best[s], found)
     return rows, best
+
+
+@njit(cache=True, nogil=True, inline="always")
+def row_of(neighbours, strengths, arrivals, item):  # type: ignore[no-untyped-def]
+    """The row of an item, of the table or behind it."""
+    known = neighbours.shape[0]
+    if item < known:
+        return neighbours[item], strengths[item]
+    return arrivals[0][item - known], arrivals[1][item - known]
+
+
+@njit(cache=True, nogil=True)
+def arriving(arrivals, item):  # type: ignore[no-untyped-def]
+    """Where the items behind the table stand that one of its items speaks for."""
+    sources, indptr = arrivals[2], arrivals[3]
+    at = np.searchsorted(sources, item)
+    if at == len(sources) or sources[at] != item:
+        return 0, 0
+    return indptr[at], indptr[at + 1]
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from recommender.ranking.candidates import F32, I32, I64, Ranking, Subjects, from_table
+from embeddings.item_item.item_table import ItemTable
+from recommender.ranking.candidates import (
+    F32,
+    I32,
+    I64,
+    Ranking,
+    Subjects,
+    arriving,
+    from_table,
+    row_of,
+)
+from recommender.releases.arrivals import Arrivals
 
 MOST = 5  # interests of a subject
 FEWEST_ITEMS = 3  # in each
@@ -47,16 +58,18 @@ def shares_of_interests(labels: I32, weights: F32) -> F32:
     return shares
 
 
-def propose(neighbours: I32, strengths: F32, subjects: Subjects, n: int) -> Ranking:
+def propose(
+    table: ItemTable, subjects: Subjects, n: int, arrivals: Arrivals | None = None
+) -> Ranking:
     """The n best of what each interest proposes by itself, in proportion to the interests.
 
     Scores are those of the whole history, as `from_table` gives them; ties go to the lower row.
 
     Args:
-        neighbours: (i, k) item rows, -1 where a row is shorter.
-        strengths: (i, k) their scores.
+        table: of a release.
         subjects: b of them, with `interests`.
         n: candidates per subject.
+        arrivals: the items behind the table's own; None: there are none.
     """
     assert subjects.interests is not None
     rows = np.full((len(subjects), n), -1, np.int32)
@@ -65,22 +78,25 @@ def propose(neighbours: I32, strengths: F32, subjects: Subjects, n: int) -> Rank
         one = subjects.part(place, place + 1)
         assert one.interests is not None
         shares = shares_of_interests(one.interests, one.weights)
-        own = from_table(neighbours, strengths, _apart(one, len(shares)), n).items  # (g, n)
+        own = from_table(table, _apart(one, len(shares)), n, arrivals).items  # (g, n)
         turn = _turns(np.repeat(np.arange(len(shares)), n), shares)
         order = turn[own.ravel()[turn] >= 0]
         found, first = np.unique(own.ravel()[order], return_index=True)
         pool = found[np.argsort(first)][:n]
-        total = voices(neighbours, strengths, one, pool).sum(axis=1)
+        total = voices(table, one, pool, arrivals).sum(axis=1)
         best = np.lexsort((pool, -total))[: np.count_nonzero(total > 0)]
         rows[place, : len(best)], scores[place, : len(best)] = pool[best], total[best]
     return Ranking(rows, scores)
 
 
-def voices(neighbours: I32, strengths: F32, one: Subjects, pool: I32) -> F32:
+def voices(table: ItemTable, one: Subjects, pool: I32, arrivals: Arrivals | None = None) -> F32:
     """(c, g) what each interest of a single subject adds to the table's score of c items."""
     assert one.interests is not None
-    said: F32 = _voices(neighbours, strengths, one.items, one.weights, one.interests, pool)
-    return said
+    behind = (arrivals or Arrivals.none(len(table.neighbours))).arrays
+    added: F32 = _voices(
+        table.neighbours, table.scores, behind, one.items, one.weights, one.interests, pool
+    )
+    return added
 
 
 def shown_first(labels: I32, shares: F32, n: int) -> I64:
@@ -128,19 +144,25 @@ def _apart(one: Subjects, count: int) -> Subjects:
 
 
 @njit(cache=True, nogil=True)
-def _voices(neighbours, strengths, items, weights, labels, pool):  # type: ignore[no-untyped-def]
+def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # type: ignore[no-untyped-def]
     said = np.zeros((len(pool), labels.max() + 1), np.float32)
-    place = np.full(neighbours.shape[0], -1, np.int32)
+    place = np.full(neighbours.shape[0] + len(arrivals[0]), -1, np.int32)
+    targets, gains = arrivals[4], arrivals[5]
     for at in range(len(pool)):
         place[pool[at]] = at
     for entry in range(len(items)):
         item, weight, label = items[entry], weights[entry], labels[entry]
-        for k in range(neighbours.shape[1]):
-            other = neighbours[item, k]
+        row, worths = row_of(neighbours, strengths, arrivals, item)
+        for k in range(len(row)):
+            other = row[k]
             if other < 0:
                 break
             if place[other] >= 0:
-                said[place[other], label] += weight * strengths[item, k]
+                said[place[other], label] += weight * worths[k]
+        start, stop = arriving(arrivals, item)
+        for k in range(start, stop):
+            if place[targets[k]] >= 0:
+                said[place[targets[k]], label] += weight * gains[k]
     return said
 
 

@@ -28,24 +28,28 @@ _DENSE_CELLS = 20_000_000  # subjects × items scored densely at once
 class Sources:
     """The sources of one release."""
 
-    def __init__(self, release: Release, threads: int = 1) -> None:
-        """Open the indexes; nothing is searched."""
+    def __init__(self, release: Release, threads: int = 1, last: "Sources | None" = None) -> None:
+        """Open the indexes; nothing is searched. `last`, of the same folder, lends them."""
         self._release = release
         self._threads = threads
-        self._indexes: dict[str, VectorIndex] = {
-            name: FaissIndex.load(release.folder / f"{name}.faiss", release.vectors[name])
-            for name in release.sources
-        }
+        self.indexes: dict[str, VectorIndex] = (
+            last.indexes
+            if last is not None
+            else {
+                name: FaissIndex.load(release.folder / f"{name}.faiss", release.vectors[name])
+                for name in release.sources
+            }
+        )
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """Names of the sources that search vectors."""
-        return tuple(self._indexes)
+        return tuple(self.indexes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All sources."""
-        return (ITEMS, *self._indexes, TAGS, IN_DOMAIN, POPULAR)
+        return (ITEMS, *self.indexes, TAGS, IN_DOMAIN, POPULAR)
 
     def propose(self, name: str, subjects: Subjects, tags: csr_array, n: int) -> Ranking:
         """At most n items a subject, best first, all of them allowed and none blocked.
@@ -57,11 +61,11 @@ class Sources:
             n: at least 1.
         """
         if name == ITEMS:
-            neighbours, strengths = self._release.table.neighbours, self._release.table.scores
+            table = self._release.table
             if subjects.interests is not None and subjects.interests.any():
-                return interests.propose(neighbours, strengths, subjects, n)
-            return from_table(neighbours, strengths, subjects, n, threads=self._threads)
-        if name in self._indexes:
+                return interests.propose(table, subjects, n, self._release.arrivals)
+            return from_table(table, subjects, n, self._release.arrivals, threads=self._threads)
+        if name in self.indexes:
             return self._nearest(name, subjects, n)
         step = max(1, _DENSE_CELLS // max(len(self._release.items), 1))
         parts = []
@@ -96,7 +100,8 @@ class Sources:
     def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
         vectors = self._release.vectors[name]
         # node2vec multiplies input vectors with output vectors.
-        queries = fold_in_users(self._release.queries[name], self._histories(subjects))  # (b, d)
+        histories = self._histories(subjects)[:, : len(vectors)]  # items that came since have none
+        queries = fold_in_users(self._release.queries[name], histories)  # (b, d)
         if name in subjects.asked:
             queries = queries + subjects.asked[name]
         blocked = np.diff(subjects.blocked_indptr)
@@ -109,8 +114,8 @@ class Sources:
             if width == 0:
                 continue
             who = np.flatnonzero((widths == width) & (subjects.mask == mask))
-            allowed = subjects.masks[mask]
-            found, products = self._indexes[name].search(
+            allowed = subjects.masks[mask, : len(vectors)]
+            found, products = self.indexes[name].search(
                 queries[who], min(width, max(len(vectors), 1)), None if allowed.all() else allowed
             )
             for place, subject in enumerate(who):

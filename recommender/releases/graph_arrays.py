@@ -60,6 +60,7 @@ def graph_arrays(
         **matrix_rows("histories", csr_array(histories)),
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
         "histories.at": at,
+        **_events(snapshot),
         **list_rows("blocked", blocked),
         **list_rows("hides", graph.user_hides),
         **list_rows("item_users", _sorted(csr_array(graph.user_items.T))),
@@ -93,6 +94,18 @@ def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(i,) 0 for the most popular item, 1 for one that nobody chose; logarithmic between."""
     top = float(np.log1p(popularity.max(initial=0)))
     return (1 - np.log1p(popularity) / (top or 1)).astype(np.float32)
+
+
+def _events(snapshot: GraphSnapshot) -> Arrays:
+    """What users did, event by event, so that more can be weighed together with it."""
+    events = snapshot.events
+    return {
+        "events.indptr": np.searchsorted(events.user, np.arange(len(snapshot.users) + 1)),
+        "events.item": events.item,
+        "events.kind": events.kind,
+        "events.value": events.value,
+        "events.at": events.at,
+    }
 
 
 def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArray[np.int32]:

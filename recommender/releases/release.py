@@ -16,8 +16,11 @@ import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
 from graph.vocabulary import Vocabulary
+from recommender.releases.arrivals import Arrivals
 from recommender.releases.contents import Arrays
 from recommender.releases.rows import F32, I32, I64, Rows
+
+EVENT_COLUMNS = ("item", "kind", "value", "at")
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,11 @@ class Release:
         """Items' users, ascending."""
         return self._rows("item_users", self.users)
 
+    def user_events(self, row: int) -> dict[str, npt.NDArray[Any]]:
+        """The events of a user as columns: `item`, `kind`, `value` (NaN: none), `at`."""
+        own = slice(*self.arrays["events.indptr"][row : row + 2].tolist())
+        return {name: self.arrays[f"events.{name}"][own] for name in EVENT_COLUMNS}
+
     # ── what items are ───────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -213,6 +221,11 @@ class Release:
     def table(self) -> ItemTable:
         """The item table that ranks."""
         return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"])
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """What the table would say of items that came after it."""
+        return Arrivals.none(len(self.table.neighbours))
 
     @property
     def likeness(self) -> F32:

@@ -76,10 +76,19 @@ def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Rea
 
 def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
     """(h,) what each history item adds to the item's score in the table; they sum to it."""
-    hits = release.table.neighbours[rows] == item  # (h, k)
-    strengths = np.where(hits, release.table.scores[rows], 0)
-    result: F32 = strengths.sum(axis=1) * weights
-    return result
+    table, arrivals = release.table, release.arrivals
+    count = len(table.neighbours)
+    if item >= count:  # it came after the table
+        back = dict(zip(*(part.tolist() for part in arrivals.of_item(item)), strict=True))
+        return np.array([back.get(row, 0.0) for row in rows.tolist()], np.float32) * weights
+    old = rows < count
+    result = np.zeros(len(rows), np.float32)
+    hits = table.neighbours[rows[old]] == item  # (h, k)
+    result[old] = np.where(hits, table.scores[rows[old]], 0).sum(axis=1)
+    for at in np.flatnonzero(~old).tolist():
+        near, scores = arrivals.of_item(int(rows[at]))
+        result[at] = scores[near == item].sum()
+    return result * weights
 
 
 def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
@@ -209,13 +218,17 @@ def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reaso
         len(release.item_users.of(item)) or len(tag_rows(release, item)) or _related(release, item)
     ):
         return ()
-    target = release.vectors[source][item]
-    pull = (release.queries[source][one.items] @ target) * one.weights  # (h, d) @ (d,) -> (h,)
+    target, queries = release.vectors[source][item], release.queries[source]
+    old = one.items[one.items < len(queries)]  # what came since has no vector
+    weights = one.weights[one.items < len(queries)]
+    pull = (queries[old] @ target) * weights  # (h, d) @ (d,) -> (h,)
+    if len(old) == 0:
+        return ()
     best = int(pull.argmax())
     if pull[best] <= 0:
         return ()
     share = float(pull[best]) / float(np.maximum(pull, 0).sum())
-    near = int(one.items[best])
+    near = int(old[best])
     text = f"lies near “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
     return (Reason(text, path, round(share, 4), release.items.id(near), "vectors"),)

@@ -68,8 +68,7 @@ def interest_names(release: Release, one: Subject) -> list[str]:
 def _closest(release: Release, one: Subject, entries: Sequence[Entry]) -> I32:
     """(c,) the interest that says most for each entry in the table, else by vectors, else -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
-    table = release.table.neighbours, release.table.scores
-    said = voices(*table, _alone(one), pool)  # (c, g)
+    said = voices(release.table, _alone(one), pool, release.arrivals)  # (c, g)
     labels = said.argmax(axis=1).astype(np.int32)
     searched = (ITEMS, *release.sources)
     for at in np.flatnonzero(said.max(axis=1) <= 0).tolist():

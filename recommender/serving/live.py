@@ -7,18 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graph.errors import NichegraphError, ReleaseError
-from recommender.overlay.overlay import Overlay
+from recommender.inbox.journal import Journal
+from recommender.overlay.overlay import Overlay, base_of
 from recommender.overlay.state import State, read_state
 from recommender.ranking.ranker import Defect, refuse
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 from recommender.releases.release import Release
 from recommender.segments.settings import SegmentSettings, load_segment_settings
+from recommender.serving.following import Follower
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules import Rule, load_rules
 
 Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
 CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed
+FOLLOW_SECONDS = 0.05  # … and a fact of the journal, where a thread watches
 
 
 class Live:
@@ -34,6 +37,7 @@ class Live:
         self,
         home: Home,
         *,
+        journal: Journal | None = None,
         tell: Tell | None = None,
         defect: Defect = refuse,
         clock: Callable[[], float] = time.monotonic,
@@ -42,6 +46,7 @@ class Live:
 
         Args:
             home: of the catalogue.
+            journal: of what was said since the release; None: nothing is followed.
             tell: hears of what is taken up or refused.
             defect: see `Recommender`.
             clock: seconds, for how often files are looked at.
@@ -52,6 +57,10 @@ class Live:
         self.segments_problem: str | None = None  # why `segments.toml` as it stands is not used
         self.rules_problem: str | None = None  # why `rules.toml` as it stands is not followed
         self.state_problem: str | None = None  # why the state as it stands is not followed
+        self.journal_problem: str | None = None  # why newer facts are not followed
+        self._journal = journal
+        self._follower: Follower | None = None
+        self._watched = False  # by a thread of its own
         self._defect = defect
         self._clock = clock
         self._checked = float("-inf")
@@ -62,16 +71,61 @@ class Live:
 
     def recommender(self) -> Recommender:
         """The recommender over the current release; `ReleaseError` when there is none yet."""
-        if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
-            with self._lock:
-                self._checked = self._clock()
-                self._recommender = self._newest()
+        if not self._watched or self._recommender is None:
+            self._look()
         if self._recommender is None:
             raise ReleaseError(
                 self.problem
                 or f"no release in {self.home.folder} yet; run `nichegraph refresh` first"
             )
         return self._recommender
+
+    def watch(self) -> None:
+        """Look for what is newer from a thread of its own: requests wait for none of it."""
+        if not self._watched:
+            self._watched = True
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    @property
+    def sequence(self) -> int:
+        """Up to which fact of the journal lists are made with."""
+        return 0 if self._recommender is None else self._recommender.overlay.sequence
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - the last value goes on being served
+                self.problem = f"{type(error).__name__}: {error}"
+                self.tell("watching failed", problem=error)
+                time.sleep(CHECK_SECONDS)
+            time.sleep(FOLLOW_SECONDS)
+
+    def _look(self) -> None:
+        """Take up what is newer, files now and then, the journal every time."""
+        with self._lock:
+            if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
+                self._checked = self._clock()
+                self._recommender = self._newest()
+            if self._recommender is not None:
+                self._recommender = self._with_facts(self._recommender)
+
+    def _with_facts(self, made: Recommender) -> Recommender:
+        """With what the journal holds beyond the release, and the newest state."""
+        if self._journal is None:
+            return made
+        base = base_of(made.release)
+        if self._follower is None or self._follower.base is not base:
+            self._follower = Follower.over(base, self._journal)
+        try:
+            overlay = self._follower.overlay(made.overlay.state, made.overlay)
+        except NichegraphError as error:
+            if str(error) != self.journal_problem:
+                self.tell("journal does not answer", problem=error)
+            self.journal_problem = str(error)
+            return made
+        self.journal_problem = None
+        return made if overlay is made.overlay else made.following(overlay=overlay)
 
     def _newest(self) -> Recommender | None:
         """What is to be served from now on: the same value where nothing is newer."""
@@ -82,7 +136,7 @@ class Live:
         if made is None:
             return None
         if made.overlay.state != state:
-            made = made.following(overlay=Overlay.over(made.release, state, made.overlay))
+            made = made.following(overlay=made.overlay.under(state))
         return self._with_rules(self._with_segments(made))
 
     def _newest_state(self) -> State | None:

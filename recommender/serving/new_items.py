@@ -16,7 +16,7 @@ from embeddings.vectors.fold_in import RELATED, fold_in_item
 from embeddings.vectors.inductive import InductiveMap
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
-from recommender.ranking.candidates import F32
+from recommender.ranking.candidates import F32, I32
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
 from recommender.releases.release import Release
@@ -77,6 +77,19 @@ class NewItems:
         placed.source = next((s for s in self._maps if placed.vector(s).any()), None)
         return placed
 
+    def nearest(self, source: str, vector: F32, n: int) -> tuple[I32, F32]:
+        """The n items of the release that lie nearest to a unit vector, and their cosines."""
+        vectors, lengths = self._release.vectors[source], self._lengths[source]
+        cosines = (vectors @ vector) / lengths  # (i, d) @ (d,) -> (i,)
+        near = np.argpartition(-cosines, min(n, len(cosines)) - 1)[:n]
+        best = near[np.argsort(-cosines[near], kind="stable")].astype(np.int32)
+        return best, cosines[best].astype(np.float32)
+
+    @cached_property
+    def _lengths(self) -> dict[str, F32]:
+        lengths = {s: np.linalg.norm(v, axis=1) for s, v in self._release.vectors.items()}
+        return {source: np.where(own > 0, own, np.inf) for source, own in lengths.items()}
+
     @cached_property
     def _maps(self) -> dict[str, InductiveMap]:
         learned = {source: self._release.fold_map(source) for source in PLACING}
@@ -115,7 +128,8 @@ class NewItems:
         return np.array(list(known.values()), np.int64)
 
     def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
-        known = _known(self._release.items, ids)
+        count = len(self._release.table.neighbours)  # what came after the table has no place
+        known = {n: row for n, row in _known(self._release.items, ids).items() if row < count}
         placed.names += [("related", name) for name in known]
         _tell(placed, "nobody knows the related items", [i for i in ids if i not in known])
         return list(known.values())

@@ -75,9 +75,11 @@ class Opened:
     defect: Defect
 
     @classmethod
-    def of(cls, release: Release, threads: int, defect: Defect) -> "Opened":
-        """Open the indexes; nothing is searched."""
-        sources = Sources(release, threads)
+    def of(
+        cls, release: Release, threads: int, defect: Defect, last: "Opened | None" = None
+    ) -> "Opened":
+        """Open the indexes; nothing is searched. `last`, of the same folder, lends them."""
+        sources = Sources(release, threads, None if last is None else last.sources)
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
         ranker = Ranker(release, sources, fused, defect)
         return cls(sources, fused, ranker, Circles(release), defect)
@@ -115,12 +117,14 @@ class Recommender:
         Raises:
             InputError: a rule limits by an attribute that the release lacks.
         """
+        before = last.opened if last is not None and last.release.folder == release.folder else None
         last = last if last is not None and last.release is release else None
         self.release: Release = release
         self.overlay: Overlay = overlay or Overlay.over(release)
         self.settings: SegmentSettings = settings or SegmentSettings()
         self.contexts = self.settings.contexts
-        self.opened: Opened = last.opened if last else Opened.of(release, threads, defect)
+        self._threads = threads
+        self.opened: Opened = last.opened if last else Opened.of(release, threads, defect, before)
         self.circles: Circles = self.opened.circles
         if last is not None and last.overlay.hidden is self.overlay.hidden:
             self.filters: Filters = last.filters
@@ -143,11 +147,14 @@ class Recommender:
         rules: Sequence[Rule] | None = None,
     ) -> "Recommender":
         """The same with something newer in it; what is not given stays."""
+        overlay = overlay or self.overlay
         return Recommender(
-            self.release,
-            overlay or self.overlay,
+            overlay.release,
+            overlay,
             settings=settings or self.settings,
             rules=self.rulebook.rules if rules is None else rules,
+            threads=self._threads,
+            defect=self.opened.defect,
             last=self,
         )
 
@@ -287,7 +294,7 @@ class Recommender:
         if not answer.items:
             raise NotFound(f"release {self.release.name} does not show an item {item!r}")
         shown = answer.items[0]
-        known = user if self.overlay.user_row(user) != NO_ROW else None
+        known = user if self.overlay.knows(user) else None
         queries = [
             dict(zip(("query", "parameters"), explain.cypher(known, item, r), strict=True))
             for r in shown.reasons
@@ -396,7 +403,7 @@ class Recommender:
 
     def _features(self, request: Request, now: int) -> dict[str, str]:
         users = (request.user, *request.household)
-        known = any(user and self.overlay.user_row(user) != NO_ROW for user in users)
+        known = any(user and self.overlay.knows(user) for user in users)
         return features(request.context, now, known=known)
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:

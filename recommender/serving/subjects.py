@@ -65,6 +65,7 @@ class _Draft:
     blocked: list[int] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
     seen: list[int] | None = None
+    known: list[int] = field(default_factory=list)  # what a user with newer events did anything to
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
     placed: Placed | None = None
@@ -155,7 +156,7 @@ class SubjectReader:
         if request.user is not None:
             draft.user_row = self._user(draft, request.user)
             if request.only_seen:
-                draft.seen = _row_of(self._release.blocked, draft.user_row)
+                draft.seen = draft.known or _row_of(self._release.blocked, draft.user_row)
         if draft.items:
             draft.served_by = "history"
         session = self._session(draft)
@@ -243,6 +244,20 @@ class SubjectReader:
     def _user(self, draft: _Draft, user: str) -> int:
         """Add a user's history and what the user must not be shown; the user's row."""
         row = self._overlay.user_row(user)
+        live = self._overlay.history(user)
+        if not self._overlay.agrees(user, "personalise"):
+            draft.notes.append(f"the user {user!r} does not agree to lists of their own")
+            if live is not None:
+                draft.blocked += live.hidden.tolist()
+            elif row != NO_ROW:
+                draft.blocked += _row_of(self._release.hides, row)
+            return NO_ROW
+        if live is not None:
+            draft.add(live.items.tolist(), live.weights.tolist(), live.kinds)
+            draft.known = [*live.seen.tolist(), *live.hidden.tolist()]
+            seen_too = draft.request.include_seen or draft.request.only_seen
+            draft.blocked += live.hidden.tolist() if seen_too else draft.known
+            return row
         if row == NO_ROW:
             draft.notes.append(f"nobody knows the user {user!r} yet")
             return row

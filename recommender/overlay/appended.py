@@ -1,0 +1,277 @@
+"""A release with items behind its own: the same names, a little longer.
+
+Whatever reads a release reads this one the same way. The item table and the vectors stay as they
+are, and have no rows of the items behind; what holds for those is in `arrivals.py`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
+from graph.vocabulary import Vocabulary
+from recommender.releases.arrivals import Arrivals
+from recommender.releases.release import Attribute, Release
+from recommender.releases.rows import F32, I32, I64, Rows
+
+UNKNOWN_RARITY = 1.0  # of an item that nobody chose yet
+
+
+@dataclass(frozen=True)
+class LiveItem:
+    """What is known of an item that was said after the release, or changed after it."""
+
+    id: str
+    title: str | None = None
+    created_at: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[tuple[str, str, float], ...] = ()  # category, name, weight
+    domains: tuple[tuple[str, float], ...] = ()  # name, weight
+    related: tuple[tuple[str, str], ...] = ()  # kind, id of the other item
+    likeness: F32 | None = None  # (l,) of length 1: where it was placed
+    people: int = 0  # who chose it since
+
+
+class Appended(Vocabulary):
+    """A vocabulary with more ids behind its own; those are in the order they came."""
+
+    def __init__(self, base: Vocabulary, more: Sequence[str]) -> None:
+        """Put `more`, none of which `base` has, behind it."""
+        encoded = [name.encode() for name in more]
+        ends = np.cumsum([0, *map(len, encoded)])[1:]
+        data = np.concatenate([base.data, np.frombuffer(b"".join(encoded), np.uint8)])
+        last = base.offsets[-1] if len(base.offsets) else 0
+        super().__init__(data, np.concatenate([base.offsets, last + ends]).astype(np.int64))
+        self._base = base
+        self._more = {name: len(base) + place for place, name in enumerate(more)}
+
+    def row(self, name: str) -> int:
+        """The row of an id, or `NO_ROW` when it is not here."""
+        row = self._more.get(name)
+        return self._base.row(name) if row is None else row
+
+    def rows(self, names: Iterable[str]) -> I64:
+        """The rows of many ids, `NO_ROW` where one is not here."""
+        wanted = list(names)
+        rows = self._base.rows(wanted)
+        for place in np.flatnonzero(rows == NO_ROW).tolist():
+            rows[place] = self._more.get(str(wanted[place]), NO_ROW)
+        return rows
+
+
+@dataclass(frozen=True)
+class AppendedRelease(Release):
+    """A release and the items that were said or changed after it."""
+
+    base: Release | None = None
+    live: Mapping[int, LiveItem] = field(default_factory=dict)  # row -> what is known now
+
+    def card(self, row: int) -> dict[str, Any]:
+        """Title, attributes and tags of an item."""
+        item = self.live.get(row)
+        if item is None:
+            return super().card(row)
+        tags = [name for _, name, _ in item.tags]
+        return {"title": item.title or "", "attributes": dict(item.attributes), "tags": tags}
+
+    def attribute(self, name: str) -> Attribute:
+        """An attribute of `attribute_names`, over all items."""
+        made: Attribute = self._attributes[name]
+        return made
+
+    @cached_property
+    def _attributes(self) -> dict[str, Attribute]:
+        count = len(self.items)
+        return {
+            name: _longer_attribute(super(AppendedRelease, self).attribute(name), name, self.live,
+                                    count)
+            for name in self.attribute_names
+        }  # fmt: skip
+
+
+def appended(
+    base: Release, changed: Mapping[str, LiveItem], rows: Mapping[str, tuple[I32, F32]]
+) -> Release:
+    """The release with items added and changed; itself where nothing is.
+
+    Args:
+        base: as it lies on the disk.
+        changed: id -> all that is known of an item now.
+        rows: id of a new item -> what it speaks for, see `arrivals.placed_row`.
+    """
+    if not changed:
+        return base
+    more = [name for name in changed if base.items.row(name) == NO_ROW]
+    items = Appended(base.items, more)
+    live = {items.row(name): item for name, item in changed.items()}
+    tags, tag_names, tag_name_rows = _tags(base, changed.values())
+    domains = _domains(base, changed.values())
+    count, old = len(items), len(base.items)
+    item_tags = _changed_rows(
+        base.item_tags,
+        count,
+        len(tags),
+        {row: _links(tags, [(tag_key(c, n), w) for c, n, w in item.tags]) for row, item in
+         live.items()},
+    )  # fmt: skip
+    item_domains = _changed_rows(
+        base.item_domains,
+        count,
+        len(domains),
+        {row: _links(domains, list(item.domains)) for row, item in live.items()},
+    )
+    popularity = _longer(np.asarray(base.popularity), count, 0)
+    for row, item in live.items():
+        if row >= old:
+            popularity[row] = item.people
+    created = _longer(np.asarray(base.created_at), count, NO_TIME)
+    for row, item in live.items():
+        created[row] = NO_TIME if item.created_at is None else item.created_at
+    likeness = np.zeros((count, base.likeness.shape[1]), np.float32)
+    likeness[:old] = base.likeness
+    for row, item in live.items():
+        if item.likeness is not None:
+            likeness[row] = item.likeness
+    own = {
+        "items": items,
+        "arrivals": Arrivals.of(
+            old, {items.row(name): row for name, row in rows.items()}, count - old
+        ),
+        "tags": tags,
+        "tag_names": tag_names,
+        "domains": domains,
+        "item_tags": item_tags,
+        "tag_items": _by_column(item_tags),
+        "carriers": _carriers(base, item_tags, live, len(tags), count),
+        "item_domains": item_domains,
+        "domain_items": _by_column(item_domains),
+        "item_users": _changed_rows(base.item_users, count, base.item_users.width, {}),
+        "relations": _changed_rows(base.relations, count, count, {}),
+        "histories": replace(base.histories, width=count),
+        "blocked": replace(base.blocked, width=count),
+        "hides": replace(base.hides, width=count),
+    }
+    arrays = {
+        **base.arrays,
+        "popularity": popularity,
+        "rarity": _longer(np.asarray(base.rarity), count, UNKNOWN_RARITY),
+        "hidden": _longer(np.asarray(base.hidden), count, False),
+        "created_at": created,
+        "likeness": likeness,
+        "tag_name_rows": tag_name_rows,
+        "item_tags.given": np.ones(len(item_tags.indices), np.bool_),
+    }
+    made = AppendedRelease(
+        folder=base.folder, manifest=base.manifest, arrays=arrays, base=base, live=live
+    )
+    for name, value in own.items():
+        made.__dict__[name] = value  # where `cached_property` keeps what it has made
+    return made
+
+
+def _tags(
+    base: Release, items: Iterable[LiveItem]
+) -> tuple[Vocabulary, Vocabulary, npt.NDArray[np.int32]]:
+    """Keys of tags, names of tags, and the name of each: with those that only live items carry."""
+    keys = {tag_key(category, name) for item in items for category, name, _ in item.tags}
+    new = sorted(key for key in keys if base.tags.row(key) == NO_ROW)
+    if not new:
+        return base.tags, base.tag_names, np.asarray(base.tag_name_rows)
+    names = [tag_parts(key)[1] for key in new]
+    fresh = sorted({name for name in names if base.tag_names.row(name) == NO_ROW})
+    tag_names = Appended(base.tag_names, fresh) if fresh else base.tag_names
+    rows = np.concatenate([base.tag_name_rows, tag_names.rows(names)]).astype(np.int32)
+    return Appended(base.tags, new), tag_names, rows
+
+
+def _domains(base: Release, items: Iterable[LiveItem]) -> Vocabulary:
+    names = {name for item in items for name, _ in item.domains}
+    new = sorted(name for name in names if base.domains.row(name) == NO_ROW)
+    return Appended(base.domains, new) if new else base.domains
+
+
+def _links(vocabulary: Vocabulary, named: Sequence[tuple[str, float]]) -> tuple[I32, F32]:
+    rows = vocabulary.rows([name for name, _ in named])
+    order = np.argsort(rows, kind="stable")
+    weights = np.array([weight for _, weight in named], np.float32)
+    return rows[order].astype(np.int32), weights[order]
+
+
+def _longer(array: npt.NDArray[Any], count: int, fill: object) -> npt.NDArray[Any]:
+    longer = np.full(count, fill, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _changed_rows(
+    base: Rows, count: int, width: int, changes: Mapping[int, tuple[I32, F32]]
+) -> Rows:
+    """The same rows with some of them replaced, `count` of them."""
+    counts = np.zeros(count, np.int64)
+    counts[: len(base)] = np.diff(base.indptr)
+    kept = np.ones(len(base.indices), np.bool_)
+    for row, (indices, _) in changes.items():
+        counts[row] = len(indices)
+        if row < len(base):
+            kept[base.span(row)] = False
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    made = np.empty(indptr[-1], np.int32)
+    values = None if base.values is None else np.empty(indptr[-1], np.float32)
+    new = np.zeros(indptr[-1], np.bool_)
+    for row in changes:
+        new[indptr[row] : indptr[row + 1]] = True
+    made[~new] = base.indices[kept]
+    if values is not None and base.values is not None:
+        values[~new] = base.values[kept]
+    for row, (indices, weights) in changes.items():
+        made[indptr[row] : indptr[row + 1]] = indices
+        if values is not None:
+            values[indptr[row] : indptr[row + 1]] = weights
+    return Rows(indptr, made, width, values)
+
+
+def _by_column(rows: Rows) -> Rows:
+    """The same entries by column."""
+    columns = rows.matrix.T.tocsr()
+    columns.sort_indices()
+    values = None if rows.values is None else columns.data.astype(np.float32)
+    return Rows(
+        columns.indptr.astype(np.int64), columns.indices.astype(np.int32), len(rows), values
+    )
+
+
+def _carriers(
+    base: Release, item_tags: Rows, live: Mapping[int, LiveItem], tags: int, items: int
+) -> Rows:
+    """The items of every tag: those of the release that did not change, and the live ones."""
+    owner = np.repeat(np.arange(len(base.carriers)), np.diff(base.carriers.indptr))
+    kept = ~np.isin(base.carriers.indices, list(live))
+    spans = [item_tags.of(row) for row in live]
+    columns = np.concatenate([owner[kept], *spans]).astype(np.int64)
+    rows = np.concatenate(
+        [base.carriers.indices[kept], np.repeat(list(live), [len(span) for span in spans])]
+    ).astype(np.int64)
+    pairs = np.unique(columns * items + rows)
+    indptr = np.searchsorted(pairs, np.arange(tags + 1) * items)
+    return Rows(indptr.astype(np.int64), (pairs % items).astype(np.int32), items)
+
+
+def _longer_attribute(
+    base: Attribute, name: str, live: Mapping[int, LiveItem], count: int
+) -> Attribute:
+    values = _longer(base.values, count, np.nan if base.numeric else -1)
+    given = {row: item.attributes.get(name) for row, item in live.items()}
+    if base.words is None:
+        for row, value in given.items():
+            values[row] = value if isinstance(value, int | float) else np.nan
+        return Attribute(True, values, None)
+    texts = {row: None if value is None else str(value) for row, value in given.items()}
+    new = sorted({t for t in texts.values() if t is not None and base.words.row(t) == NO_ROW})
+    words = Appended(base.words, new) if new else base.words
+    for row, text in texts.items():
+        values[row] = NO_ROW if text is None else words.row(text)
+    return Attribute(False, values, words)

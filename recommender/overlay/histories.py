@@ -1,0 +1,158 @@
+"""What one user did, weighed as a refresh weighs it: the release's events and those after it.
+
+The release keeps the events of each user as columns, so that one more is weighed together with
+those before it by the very rule that made the histories of the release: a list over release and
+overlay is the list of a release that held the same events, its table unchanged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.model import NO_ROW, NO_TIME
+from graph.snapshot import EventColumns, GraphSnapshot
+from graph.weighting import HIDE, Weighting, domain_factors, event_weights
+from recommender.releases.release import Release
+from recommender.releases.rows import F32, I32, I64
+
+EVENT = np.dtype(
+    [
+        ("item", np.int32),
+        ("kind", np.int16),
+        ("value", np.float32),
+        ("at", np.int64),
+        ("named", np.bool_),  # it has an id or a tag of its own: no other event is the same
+    ]
+)
+Events = npt.NDArray[np.void]  # of dtype EVENT, in any order
+
+
+@dataclass(frozen=True)
+class History:
+    """One user's history as ranking takes it."""
+
+    items: I32  # (h,) that the user chose
+    weights: F32  # (h,)
+    kinds: tuple[str, ...]  # (h,) what was done to each first, by the order of the kinds' names
+    seen: I32  # items that the user did anything to
+    hidden: I32  # items that the user never wants to see again
+
+
+@dataclass(frozen=True)
+class LiveUser:
+    """What one user did that the release has not heard of."""
+
+    events: Events
+
+    def with_(self, events: Events) -> "LiveUser":
+        """The same and more."""
+        return replace(self, events=np.concatenate([self.events, events]))
+
+
+@dataclass(frozen=True)
+class _Happened:
+    """Events and their kinds, as weighting asks for them."""
+
+    events: EventColumns
+    kinds: tuple[str, ...]
+
+
+class Weigher:
+    """Weighs histories as a release was made."""
+
+    def __init__(self, release: Release) -> None:
+        """Read the rule that the release was made by."""
+        self._release = release
+        rule: dict[str, Any] = dict(release.manifest["config"]["weighting"])
+        rule["rating_scale"] = release.manifest.get("rating_scale") or rule["rating_scale"]
+        self._weighting = Weighting.from_json(rule)
+        self._made = int(release.manifest["created_at"])
+        self._exponent = float(release.manifest["recipe"]["recency_exponent"])
+
+    @cached_property
+    def _factors(self) -> F32 | None:
+        """(i,) of the items' domains; None where all are 1."""
+        if not self._weighting.domains:
+            return None
+        release = self._release
+        return domain_factors(release.item_domains.matrix, list(release.domains), self._weighting)
+
+    def history(self, user_row: int, live: LiveUser | None, kinds: Sequence[str]) -> History:
+        """Of a user of the release (or `NO_ROW`) and what came after it.
+
+        Args:
+            user_row: whose events in the release count; `NO_ROW`: none do.
+            live: further events.
+            kinds: names of the kinds of those.
+        """
+        events = np.zeros(0, EVENT) if live is None else live.events
+        if user_row != NO_ROW:
+            events = np.concatenate([self._kept(user_row), events])
+        return self._weighed(events, kinds)
+
+    def _kept(self, row: int) -> Events:
+        """The events of a user in the release."""
+        kept = self._release.user_events(row)
+        events = np.zeros(len(kept["item"]), EVENT)
+        for name, column in kept.items():
+            events[name] = column
+        return events
+
+    def _weighed(self, events: Events, kinds: Sequence[str]) -> History:
+        events = _once(events)
+        count = len(events)
+        hides = np.array([kind.lower() == HIDE for kind in kinds], np.bool_)[events["kind"]]
+        columns = EventColumns(
+            user=np.zeros(count, np.int32),
+            item=events["item"].astype(np.int32),
+            kind=events["kind"].astype(np.int32),
+            value=events["value"].astype(np.float32),
+            tag=np.full(count, NO_ROW, np.int32),
+            at=events["at"].astype(np.int64),
+        )
+        happened = cast(
+            "GraphSnapshot", _Happened(columns, tuple(kinds))
+        )  # all that is asked of it
+        worth = event_weights(happened, self._weighting, self._made)
+        items, pair = np.unique(columns.item, return_inverse=True)
+        weights = np.log2(1 + np.bincount(pair, worth, len(items))).astype(np.float32)
+        if self._factors is not None:
+            known = items < len(self._factors)
+            weights[known] *= self._factors[items[known]]
+        hidden = np.unique(columns.item[hides])
+        weights[np.isin(items, hidden)] = 0
+        at = np.full(len(items), NO_TIME, np.int64)
+        np.maximum.at(at, pair, columns.at)
+        first = np.full(len(items), np.iinfo(np.int32).max)
+        order = np.argsort(np.argsort(np.array(kinds, object))) if len(kinds) else np.zeros(0, int)
+        np.minimum.at(first, pair, order[columns.kind])
+        chosen = weights > 0
+        by_name = sorted(kinds)
+        return History(
+            items=items[chosen].astype(np.int32),
+            weights=weights[chosen] * self._recent(at[chosen]),
+            kinds=tuple(by_name[place] for place in first[chosen].tolist()),
+            seen=np.unique(columns.item[~hides]),
+            hidden=hidden,
+        )
+
+    def _recent(self, at: I64) -> F32:
+        """What each entry is multiplied by, see `embeddings.item_item.recency.weighed`."""
+        if self._exponent == 0:
+            return np.ones(len(at), np.float32)
+        later = len(at) - np.searchsorted(np.sort(at), at, side="right")
+        return ((1.0 + later) ** -self._exponent).astype(np.float32)
+
+
+def _once(events: Events) -> Events:
+    """The same event said twice is one event, and its newer value holds; in a snapshot's order."""
+    number = np.where(events["named"], np.arange(len(events)), -1)
+    keys = (events["item"], events["kind"], events["at"], number)
+    order = np.lexsort((np.arange(len(events)), *reversed(keys)))
+    differs = [key[order][1:] != key[order][:-1] for key in keys]
+    last = np.append(np.logical_or.reduce(differs), np.ones(min(len(events), 1), np.bool_))
+    return events[order[last]]

@@ -1,0 +1,39 @@
+"""A large mapping that is never changed, and cheap to make a newer one of."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+SHARE = 8  # the newer layer is poured into the older one when it has this part of its entries
+LEAST = 1_000
+
+
+class Layers(Mapping[str, Value]):
+    """Two dictionaries, the newer one over the older one; neither is changed any more."""
+
+    def __init__(
+        self, old: dict[str, Value] | None = None, new: dict[str, Value] | None = None
+    ) -> None:
+        """Wrap the two."""
+        self._old: dict[str, Value] = old if old is not None else {}
+        self._new: dict[str, Value] = new if new is not None else {}
+
+    def with_(self, entries: Mapping[str, Value]) -> "Layers[Value]":
+        """The same with some entries new or replaced."""
+        return Layers(self._old, {**self._new, **entries})
+
+    def settled(self) -> "Layers[Value]":
+        """The same in one layer, when the newer one has grown."""
+        if len(self._new) < max(LEAST, len(self._old) // SHARE):
+            return self
+        return Layers({**self._old, **self._new}, {})
+
+    def __getitem__(self, key: str) -> Value:
+        return self._new[key] if key in self._new else self._old[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._new
+        yield from (key for key in self._old if key not in self._new)
+
+    def __len__(self) -> int:
+        return len(self._new) + sum(key not in self._new for key in self._old)

@@ -1,0 +1,255 @@
+"""Facts of the journal as an overlay: what happens counts without a refresh.
+
+One follower belongs to one release. It reads the facts that the release has not heard of, in
+order, and makes of them the next overlay; those before stay as they are, for who still uses them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from graph.model import NO_ROW, NO_TIME
+from recommender.inbox.facts import (
+    CONSENT,
+    DELETE,
+    PATCH,
+    PUT,
+    USER_DELETE,
+    Row,
+)
+from recommender.inbox.journal import Journal
+from recommender.inbox.known import item_after
+from recommender.overlay.appended import LiveItem, appended
+from recommender.overlay.histories import EVENT, LiveUser, Weigher
+from recommender.overlay.layers import Layers
+from recommender.overlay.overlay import Overlay, hidden_items
+from recommender.overlay.state import State
+from recommender.ranking.candidates import I64
+from recommender.ranking.filters import Filters
+from recommender.ranking.request import NewItem
+from recommender.releases.arrivals import NEAREST, placed_row
+from recommender.releases.release import Release
+from recommender.releases.rows import F32, I32
+from recommender.serving.known import known_item
+from recommender.serving.new_items import NewItems
+
+CHUNK = 100_000  # facts read at once
+ITEM_KINDS = frozenset({"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE})
+
+
+@dataclass
+class Follower:
+    """Reads a journal over one release; one thread at a time."""
+
+    base: Release
+    journal: Journal
+    weigher: Weigher
+    sequence: int
+    kinds: list[str]
+    users: Layers[LiveUser] = field(default_factory=Layers)
+    consent: Layers[Mapping[str, bool]] = field(default_factory=Layers)
+    items: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: taken away
+    people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
+    rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
+    names: dict[str, int] = field(default_factory=dict)  # new item -> its row
+    release: Release | None = None  # with the newer items
+
+    @classmethod
+    def over(cls, base: Release, journal: Journal) -> "Follower":
+        """Begin behind what the release has heard; nothing is read."""
+        return cls(
+            base=base,
+            journal=journal,
+            weigher=Weigher(base),
+            sequence=heard(base, journal),
+            kinds=list(base.event_kinds),
+            release=base,
+        )
+
+    def overlay(self, state: State, last: Overlay | None) -> Overlay:
+        """The newest overlay; `last` itself where nothing was said since and the state is its own.
+
+        Raises:
+            StoreError: the journal does not answer; the last overlay still holds.
+        """
+        heard = self.sequence
+        if self.journal.last_sequence() > heard:
+            while facts := self.journal.facts_after(self.sequence, CHUNK):
+                self._hear(facts)
+        release = self.release or self.base
+        if last is not None and last.sequence == self.sequence and last.state == state:
+            return last
+        same = last is not None and last.release is release and last.state.hidden == state.hidden
+        return Overlay(
+            release=release,
+            state=state,
+            hidden=last.hidden if last is not None and same else self._hidden(release, state),
+            weigher=self.weigher,
+            users=self.users,
+            kinds=tuple(self.kinds),
+            consent=self.consent,
+            sequence=self.sequence,
+        )
+
+    def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
+        """Take facts up, in order; `again`: after an erasure, which is no news then."""
+        events: list[Row] = []
+        touched: set[str] = set()
+        changed: dict[str, list[Row]] = {}
+        for fact in facts:
+            if fact.kind == "events":
+                events.append(fact)
+            elif fact.kind in ITEM_KINDS:
+                name = fact.payload.get("item") or fact.payload.get("id") or fact.payload["source"]
+                changed.setdefault(str(name), []).append(fact)
+            elif fact.kind == CONSENT:
+                self._agree(fact.payload["id"], fact.payload["consent"])
+            elif fact.kind == USER_DELETE and not again:
+                self._begin_again()
+                return
+        for name, about in changed.items():
+            self._change(name, about)
+        self._take_up(events, touched)
+        self.sequence = facts[-1].sequence
+        self.users, self.consent = self.users.settled(), self.consent.settled()
+        if changed or touched:
+            self._place([*changed, *touched])
+
+    def _begin_again(self) -> None:
+        """Hear anew what the journal still holds: of an erased person it has dropped all."""
+        fresh = Follower.over(self.base, self.journal)
+        self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
+        self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
+        self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
+        while facts := self.journal.facts_after(self.sequence, CHUNK):
+            self._hear(facts, again=True)
+
+    def _agree(self, user: str, said: Mapping[str, bool]) -> None:
+        self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **said}})
+
+    def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
+        """Lengthen the histories of users by their events."""
+        if not events:
+            return
+        names = [str(fact.payload["item"]) for fact in events]
+        for name, row in zip(names, self._rows_of(names).tolist(), strict=True):
+            if row == NO_ROW and name not in self.names:
+                self.items.setdefault(name, {"id": name})
+                self.names[name] = len(self.base.items) + len(self.names)
+                touched.add(name)
+        rows = self._rows_of(names)
+        entries = np.zeros(len(events), EVENT)
+        entries["item"] = rows
+        entries["kind"] = [self._kind(str(fact.payload["kind"])) for fact in events]
+        entries["value"] = [fact.payload.get("value", np.nan) for fact in events]
+        entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
+        entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
+        places: dict[str, list[int]] = {}
+        for place, fact in enumerate(events):
+            user = str(fact.payload["user"])
+            places.setdefault(user, []).append(place)
+            if names[place] in self.names:
+                self.people.setdefault(names[place], set()).add(user)
+                touched.add(names[place])
+        nobody = LiveUser(np.zeros(0, EVENT))
+        self.users = self.users.with_(
+            {user: self.users.get(user, nobody).with_(entries[own]) for user, own in places.items()}
+        )
+
+    def _rows_of(self, names: Sequence[str]) -> I64:
+        rows = self.base.items.rows(names)
+        for place in np.flatnonzero(rows == NO_ROW).tolist():
+            rows[place] = self.names.get(names[place], NO_ROW)
+        return rows
+
+    def _kind(self, name: str) -> int:
+        if name not in self.kinds:
+            self.kinds.append(name)
+        return self.kinds.index(name)
+
+    def _change(self, name: str, facts: Iterable[Row]) -> None:
+        """What is known of an item after facts about it."""
+        before = self.items[name] if name in self.items else known_item(self._plain, name)
+        self.items[name] = item_after(before, facts, name)
+        if self.base.items.row(name) == NO_ROW and name not in self.names:
+            self.names[name] = len(self.base.items) + len(self.names)
+
+    @property
+    def _plain(self) -> Overlay:
+        return Overlay.over(self.base)
+
+    def _place(self, names: Iterable[str]) -> None:
+        """The release with all the items that are new or have changed."""
+        places = NewItems(self.base, Filters(self.base))
+        live = {
+            name: replace(live_item(name, known), people=len(self.people.get(name, ())))
+            for name, known in self.items.items()
+        }
+        for name in dict.fromkeys(names):
+            if name in self.names and name in live:
+                item, row = _placed(places, self.base, live[name])
+                live[name] = item
+                self.rows[name] = row
+                self.items[name] = {**(self.items[name] or {"id": name}), "likeness": item.likeness}
+        in_order = sorted(live, key=lambda name: self.names.get(name, NO_ROW))
+        self.release = appended(self.base, {name: live[name] for name in in_order}, self.rows)
+
+    def _hidden(self, release: Release, state: State) -> Any:
+        hidden = hidden_items(release, state)
+        for name, known in self.items.items():
+            row = release.items.row(name)
+            if row != NO_ROW:
+                hidden = hidden.copy() if not hidden.flags.writeable else hidden
+                hidden[row] = known is None or bool(known.get("hidden"))
+        return hidden
+
+
+def heard(release: Release, journal: Journal) -> int:
+    """Up to which fact of this journal a release has heard; 0 when it heard another one."""
+    known: Mapping[str, Any] = release.manifest.get("inbox") or {"journal": "", "upto": 0}
+    return int(known["upto"]) if known["journal"] == journal.identity() else 0
+
+
+def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
+    """What is known of an item, as an appended release takes it."""
+    known = known or {}
+    return LiveItem(
+        id=name,
+        title=known.get("title"),
+        created_at=known.get("created_at"),
+        attributes=known.get("attributes") or {},
+        tags=tuple(
+            (tag.get("category") or "tag", tag["tag"], float(tag.get("weight", 1.0)))
+            for tag in known.get("tags") or ()
+        ),
+        domains=tuple(
+            (domain["domain"], float(domain.get("weight", 1.0)))
+            for domain in known.get("domains") or ()
+        ),
+        likeness=known.get("likeness"),
+    )
+
+
+def _placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, tuple[I32, F32]]:
+    """A new item where what is known of it places it, and what it speaks for there."""
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    known = NewItem(
+        title=item.title or "",
+        tags=tuple(name for _, name, _ in item.tags),
+        domains=tuple(name for name, _ in item.domains),
+        related=tuple(other for _, other in item.related),
+    )
+    placed = places.place(known)
+    if placed.source is None:
+        return item, nothing
+    vector = placed.vector(placed.source)
+    near, likeness = places.nearest(placed.source, vector, NEAREST)
+    width = base.likeness.shape[1]
+    short = np.zeros(width, np.float32)
+    if placed.source == "spectral":
+        short[:] = vector[:width]
+    length = float(np.linalg.norm(short))
+    unit = short / length if length > 0 else short
+    return replace(item, likeness=unit), placed_row(base.table, near, likeness, item.people)
