@@ -240,7 +240,7 @@ def test_a_missing_file_gives_the_defaults(tmp_path):
         ("[[segment]]\nname = 'a'\nrule = 'evnts > 1'", r"segment 1 \(a\), character 1"),
         ("[segment]\nname = 'a'", "two brackets"),
         ("[profiles.neutral]\nlong_tail = 1", "neutral profile is fixed"),
-        ("[profiles.a]\nlong_tail = nan", "between 0 and 10"),
+        ("[profiles.a]\nlong_tail = nan", "is nan; write a number"),
         ("[profiles.a]\nlong_tail = 'much'", "must be a number"),
         ("[profiles.a]\nrelevance = 0", "every weight is 0"),
         ("profiles = 3", "must be a table"),
