@@ -8,9 +8,9 @@ from api.observability import defects
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import Synthetic, generate
 from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
 from recommender.serving.recommend import Recommender
-from recommender.learning.refresh import refresh
 
 NOW = 1_760_000_000
 

@@ -1,6 +1,9 @@
-"""Where the real data sets lie, if they are here."""
+"""What tests need and may be missing: real data sets, and packages of the extra `test`."""
 
+import importlib
+import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,3 +16,16 @@ def shared_data(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data set {name} is not in ../shared/data")
     return folder
+
+
+def package(name: str) -> ModuleType:
+    """A package that the extra `test` installs; without it a test is skipped.
+
+    Where `NICHEGRAPH_REQUIRE_EXTRAS` is set it must be there, so that no test vanishes unseen.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if os.environ.get("NICHEGRAPH_REQUIRE_EXTRAS"):
+            raise RuntimeError(f"tests need {name}: install nichegraph[test]") from error
+        pytest.skip(f"needs {name}: install nichegraph[test]", allow_module_level=True)

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recommender.serving.recommend import Recommender
 from recommender.ranking.request import Filter, Part, Request
-from recommender.serving.rules import parse_rules
 from recommender.segments.settings import parse_segment_settings
+from recommender.serving.recommend import Recommender
+from recommender.serving.rules import parse_rules
 
 NOW = 1_760_000_000
 RULES = {

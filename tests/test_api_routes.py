@@ -1,7 +1,6 @@
 """The HTTP application, asked in one process: routes, filters, problems."""
 
 import json
-import json
 from urllib.parse import quote
 
 import pytest

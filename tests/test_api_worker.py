@@ -110,8 +110,18 @@ def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch)
         query = {"query": "MATCH (i:Item) RETURN count(i) > 0 AS some"}
         assert get(port, "/v1/cypher", query)["rows"] == [[True]]
         subprocess.run(
-            [sys.executable, "-m", "api.cli.main", "--home", str(home)]
-            + ["refresh", "--preset", "fast", "--seed", "5"],
+            [
+                sys.executable,
+                "-m",
+                "api.cli.main",
+                "--home",
+                str(home),
+                "refresh",
+                "--preset",
+                "fast",
+                "--seed",
+                "5",
+            ],
             check=True,
             capture_output=True,
         )

@@ -3,9 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from embeddings.item_item import cold_items
-
-from embeddings.item_item import scorers
+from embeddings.item_item import cold_items, scorers
 from embeddings.item_item.cold_items import content, with_cold_items
 from embeddings.item_item.item_table import ItemTable, score_history
 from recommender.releases.title_words import title_words
@@ -101,7 +99,9 @@ def test_vectors_speak_for_the_cold_items_that_likeness_cannot_tell_apart():
     histories = np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.float32)
     placed = np.array([[0, 1], [1, 0]], np.float32)
     made = with_cold_items(table, alike, np.array([3, 2]), (histories, placed))
-    first = {item: [n for n in made.neighbours[item].tolist() if n in (2, 3)][0] for item in (0, 1)}
+    first = {
+        item: next(n for n in made.neighbours[item].tolist() if n in (2, 3)) for item in (0, 1)
+    }
     assert first == {0: 2, 1: 3}
 
 
@@ -116,7 +116,9 @@ def test_where_a_catalogue_is_large_proposed_cold_items_are_nearly_the_nearest(m
     monkeypatch.setattr(scorers, "QUADRATIC_ITEMS", 50)
     monkeypatch.setattr(scorers.gf, "vector_supports", lambda *_a, **_k: 1 / 0)
     found = with_cold_items(table, features, cold, (vectors, vectors[cold]))
-    same = [len(np.intersect1d(a, b)) for a, b in zip(exact.neighbours, found.neighbours)]
+    same = [
+        len(np.intersect1d(a, b)) for a, b in zip(exact.neighbours, found.neighbours, strict=True)
+    ]
     assert np.mean(same) >= 0.98 * (exact.neighbours >= 0).sum(axis=1).mean()
 
 

@@ -19,9 +19,9 @@ from store_contract import batch_of_everything
 from test_api_worker import free_port, get, until
 
 from api.settings import Settings
+from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.stores.neo4j_store import Neo4jStore
-from graph.snapshot import take_snapshot
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,12 +70,12 @@ def test_the_version_is_pinned_to_the_one_that_is_tested(compose):
 
 
 def test_targets_exist_copy_what_is_there_and_only_training_has_torch(compose, dockerfile):
-    stages = dict(re.findall(r"FROM \S+ AS (\w+)\n(.*?)(?=\nFROM|\Z)", dockerfile, re.S))
+    stages = dict(re.findall(r"FROM \S+ AS (\w+)\n(.*?)(?=\nFROM|\Z)", dockerfile, re.DOTALL))
     for service in ("api", "refresh"):
         assert compose["services"][service]["build"]["target"] in stages
     assert ",train]" not in stages["serve"] and ",train]" in stages["train"]
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
-    copied = re.findall(r"^COPY (.+) \S+$", dockerfile, re.M)
+    copied = re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE)
     for name in " ".join(copied).split():
         assert (ROOT / name).exists() and name in kept
 
@@ -130,14 +130,14 @@ def namespaces(tmp_path_factory):
 @pytest.fixture(scope="module")
 def serving(dockerfile, tmp_path_factory):
     """A virtual environment with what the image `serve` installs, and nothing else."""
-    stages = dict(re.findall(r"FROM \S+ AS (\w+)\n(.*?)(?=\nFROM|\Z)", dockerfile, re.S))
+    stages = dict(re.findall(r"FROM \S+ AS (\w+)\n(.*?)(?=\nFROM|\Z)", dockerfile, re.DOTALL))
     wanted = re.search(r'pip install -c constraints.txt "(\.\S*)"', stages["serve"])[1]
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
         pytest.skip("no uv beside this Python: a fresh environment would take minutes")
     folder = tmp_path_factory.mktemp("serving")
     source = folder / "app"  # what the image copies
-    for names, place in re.findall(r"^COPY (.+) (\S+)$", dockerfile, re.M):
+    for names, place in re.findall(r"^COPY (.+) (\S+)$", dockerfile, re.MULTILINE):
         for name in names.split():
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, source / place)
@@ -146,8 +146,16 @@ def serving(dockerfile, tmp_path_factory):
                 shutil.copy(ROOT / name, source / place)
     for command in (
         [uv, "venv", "--python", sys.executable, folder / "venv"],
-        [uv, "pip", "install", "--python", folder / "venv/bin/python"]
-        + ["-c", source / "constraints.txt", f"{source}{wanted[1:]}"],
+        [
+            uv,
+            "pip",
+            "install",
+            "--python",
+            folder / "venv/bin/python",
+            "-c",
+            source / "constraints.txt",
+            f"{source}{wanted[1:]}",
+        ],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

@@ -5,11 +5,11 @@ import pytest
 
 from graph.errors import SettingError
 from recommender.ranking.contexts import Context, features, fitted
-from recommender.serving.recommend import Recommender
 from recommender.ranking.request import Request
 from recommender.ranking.rerank import Profile
-from recommender.serving.rules_check import check_rules
 from recommender.segments.settings import parse_segment_settings
+from recommender.serving.recommend import Recommender
+from recommender.serving.rules_check import check_rules
 
 NOW = 1_760_000_000
 PHONE = {"name": "phone", "when": {"device": ["phone"]}, "profile": {"long_tail": 4.0}}

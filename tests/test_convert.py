@@ -6,10 +6,10 @@ import pytest
 
 from graph import convert
 from graph.convert import all_nodes_csr, ego_network, network, to_graphml
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from tests.store_contract import events
 

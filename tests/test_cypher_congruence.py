@@ -116,8 +116,8 @@ class World:
         }
         self.sql = sqlite3.connect(":memory:")
         for kind, ends in links.items():
-            ends = sorted(ends) if isinstance(ends, set) else ends
-            sources, targets = zip(*ends)
+            ordered = sorted(ends) if isinstance(ends, set) else ends
+            sources, targets = zip(*ordered, strict=True)
             columns = ladybug_graph._LINKS[kind].partition(", ")[2]
             tables[kind] = with_nulls(columns, {"from": sources, "to": targets})
             self.sql.execute(f'CREATE TABLE "{kind}"(a, b)')

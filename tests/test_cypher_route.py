@@ -7,8 +7,8 @@ from api.app import create_app
 from api.settings import load_settings
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
-from recommender.releases.home import Home
 from recommender.learning.refresh import refresh
+from recommender.releases.home import Home
 
 COUNT = "MATCH (u:User) RETURN count(u) AS n"
 

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from graph.domains import derive_domains
-from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from tests.store_contract import events
 
 NICHES = ("baroque", "noir", "sourdough")

@@ -302,10 +302,10 @@ def test_a_journal_out_of_a_backup_gives_no_number_twice_and_loses_nothing(tmp_p
 
 
 def test_only_one_process_has_the_lease(tmp_path):
-    with lease(tmp_path / "inbox" / "journal.sqlite") as first:
-        with lease(tmp_path / "inbox" / "journal.sqlite") as second:
-            assert (first, second) == (True, False)
-    with lease(tmp_path / "inbox" / "journal.sqlite") as third:
+    journal = tmp_path / "inbox" / "journal.sqlite"
+    with lease(journal) as first, lease(journal) as second:
+        assert (first, second) == (True, False)
+    with lease(journal) as third:
         assert third
 
 
@@ -333,7 +333,10 @@ def test_a_release_says_up_to_which_fact_it_has_heard(planted_home, tmp_path):
     release = current_release(home)
     assert release.heard(journal.identity()) == 1
     assert release.heard("another journal") == 0
-    of = lambda user: release.histories.of(release.users.row(user)).tolist()
+
+    def of(user):
+        return release.histories.of(release.users.row(user)).tolist()
+
     assert of("new") == [release.items.row("x")]
     assert "late" not in release.users or of("late") == []
     assert oldest_heard(home, journal.identity()) == 0  # the first release knows of nothing

@@ -21,8 +21,18 @@ from tests.test_api_worker import free_port, until
 def server(home, port):
     """`nichegraph serve` with one worker; whatever is left of it is killed at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "api.cli.main", "--home", str(home.folder), "serve"]
-        + ["--port", str(port), "--workers", "1"],
+        [
+            sys.executable,
+            "-m",
+            "api.cli.main",
+            "--home",
+            str(home.folder),
+            "serve",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from graph.stores import embedded_store
-from graph.stores.embedded_store import APPLICATION_ID, MIGRATIONS, EmbeddedStore
 from graph.errors import StoreAway, StoreError, StoreForeign
 from graph.model import table
 from graph.snapshot import take_snapshot
+from graph.stores import embedded_store
+from graph.stores.embedded_store import APPLICATION_ID, MIGRATIONS, EmbeddedStore
 from tests.store_contract import StoreContract, batch_of_everything, events
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ class Dense:
         self.seen, self.scores = seen, scores
         self.sources = tuple(name for name in scores if name not in ("neutral", "default"))
 
-    def rank_users(self, user_rows, n, *, profile="neutral", source=None):
+    def rank_users(self, user_rows, n, *, profile="neutral", source=None, now=0):
         scores = self.scores[source or profile][user_rows].astype(float)
         scores[self.seen.toarray()[user_rows] > 0] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")[:, :n].astype(np.int32)
@@ -212,7 +212,8 @@ def test_neighbours_say_what_the_user_thought_of_like_items():
     test = Ratings(users[~shown], items[~shown], values[~shown])
     found = ratings.errors(train, test, (20, 12), same)
     assert found["pairs"] == (~shown).sum()
-    assert found["neighbours"]["rmse"] < 1.0 < 1.5 < found["biases"]["rmse"]
+    assert found["neighbours"]["rmse"] < 1.0
+    assert found["biases"]["rmse"] > 1.5
     assert found["neighbours"]["mae"] <= found["neighbours"]["rmse"]
 
 

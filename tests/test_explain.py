@@ -1,24 +1,25 @@
 """Reasons are true: they carry the score, name no ids or people, and Cypher shows the same."""
 
-from dataclasses import replace
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from data import shared_data
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import NotFound
 from graph.model import table
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.ingest import load
 from recommender.learning.build import RefreshConfig
-from recommender.serving.explain import contributions
-from recommender.releases.home import Home
-from recommender.serving.live import Live
-from recommender.serving.recommend import Recommender
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
-from data import shared_data
+from recommender.releases.home import Home
+from recommender.serving.explain import contributions
+from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
+from tests.data import package
 
 NOW = 1_760_000_000
 
@@ -50,7 +51,7 @@ def lowered(recommender, users, place):
     release = recommender.release
     requests = [Request(user=user, n=place + 1, profile="neutral") for user in users]
     cases = []
-    for user, answer in zip(users, recommender.recommend(requests, now=NOW)):
+    for user, answer in zip(users, recommender.recommend(requests, now=NOW), strict=True):
         shown = answer.items[place]
         if shown.reasons[0].because is not None:
             cases.append((user, shown, shown.reasons[0].because))
@@ -107,7 +108,7 @@ def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
 
 def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):
     """Of first reasons for items of a niche, nearly all name an item of that niche."""
-    niche = dict(zip(planted.answers.items, planted.answers.item_niches.tolist()))
+    niche = dict(zip(planted.answers.items, planted.answers.item_niches.tolist(), strict=True))
     same = []
     for user in planted.answers.users[:60]:
         for shown in one(recommender, user=user, n=3, profile="neutral").items:
@@ -218,7 +219,7 @@ def test_why_answers_strangers_and_seen_items(recommender, planted):
 
 @pytest.mark.parametrize("item", ["b", "c", "d", "e"])
 def test_the_cypher_shows_the_path(small, item):
-    pytest.importorskip("ladybug", reason="needs the extra explore")
+    package("ladybug")
     from graph.explore.console import Console, Target
 
     home, recommender = small

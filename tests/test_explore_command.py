@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import explore, main
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from graph.explore.copies import forget
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.releases.home import Home
 
 

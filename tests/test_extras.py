@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graph.extras import EXTRA
+from tests.data import package
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER = {"NICHEGRAPH_STORE": "bolt://127.0.0.1:1", "NICHEGRAPH_NEO4J_PASSWORD": "x"}
@@ -28,13 +29,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "package", "settings"), CASES)
+@pytest.mark.parametrize(("words", "missing", "settings"), CASES)
 def test_what_is_missing_is_named_with_its_extra(
-    planted_home, planted, tmp_path, words, package, settings
+    planted_home, planted, tmp_path, words, missing, settings
 ):
     """The package is hidden by one of its name that is not there."""
-    (tmp_path / f"{package}.py").write_text(
-        f"raise ModuleNotFoundError('missing', name={package!r})"
+    (tmp_path / f"{missing}.py").write_text(
+        f"raise ModuleNotFoundError('missing', name={missing!r})"
     )
     (tmp_path / "events.csv").write_text("user,item\na,b\n")
     hidden = os.pathsep.join([str(tmp_path), str(ROOT)])
@@ -45,7 +46,7 @@ def test_what_is_missing_is_named_with_its_extra(
     )  # fmt: skip
     sentence = done.stderr.splitlines()[-1]
     assert done.returncode == 1, done.stderr
-    assert f"install nichegraph[{EXTRA[package]}]" in sentence
+    assert f"install nichegraph[{EXTRA[missing]}]" in sentence
     assert "Traceback" not in done.stderr
 
 
@@ -53,12 +54,12 @@ def test_every_extra_that_is_named_is_there_and_brings_the_package():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for package, extra in EXTRA.items():
-        name = {"sklearn": "scikit-learn"}.get(package, package.replace("_", "-"))
+    for needed, extra in EXTRA.items():
+        name = {"sklearn": "scikit-learn"}.get(needed, needed.replace("_", "-"))
         parts = extras[extra]
         for part in parts:  # an extra may bring another
             parts = parts + extras.get(part.removeprefix("nichegraph[").removesuffix("]"), [])
-        assert any(part.replace("_", "-").startswith(name) for part in parts), package
+        assert any(part.replace("_", "-").startswith(name) for part in parts), needed
 
 
 def test_segments_come_without_torch():
@@ -66,3 +67,13 @@ def test_segments_come_without_torch():
         "optional-dependencies"
     ]
     assert [part for part in extras["segments"] if "torch" in part or "[train]" in part] == []
+
+
+def test_a_missing_package_skips_a_test_and_fails_it_where_it_was_promised(monkeypatch):
+    monkeypatch.delenv("NICHEGRAPH_REQUIRE_EXTRAS", raising=False)
+    assert package("json").loads("1") == 1
+    with pytest.raises(pytest.skip.Exception, match="needs no_such_package"):
+        package("no_such_package")
+    monkeypatch.setenv("NICHEGRAPH_REQUIRE_EXTRAS", "1")
+    with pytest.raises(RuntimeError, match=r"need no_such_package: install nichegraph\[test\]"):
+        package("no_such_package")

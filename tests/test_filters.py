@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
 from graph.model import table
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
 from recommender.ranking.filter_language import parse_conditions, parse_filter
 from recommender.ranking.filters import Filters
+from recommender.ranking.request import Filter, Part, Request
 from recommender.releases.home import Home
 from recommender.serving.recommend import Recommender
-from recommender.learning.refresh import refresh
-from recommender.ranking.request import Filter, Part, Request
 
 NOW = 1_760_000_000
 DAY = 86_400

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-torch = pytest.importorskip("torch")
+from tests.data import package
+
+torch = package("torch")
 
 from embeddings.vectors import gnn_embedder as gnn
 from embeddings.vectors.embedder import EmbeddingGraph, Embeddings

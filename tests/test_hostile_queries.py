@@ -16,14 +16,14 @@ import pytest
 import small_world
 from console_server import module, started
 
+from graph.errors import QueryRefused
 from graph.explore import console as console_module
 from graph.explore.console import Console, Limits, Target
-from graph.stores.embedded_store import EmbeddedStore
-from graph.errors import QueryRefused
-from graph.findings import save_findings
 from graph.explore.ladybug_graph import GraphFile
 from graph.explore.questions import questions
+from graph.findings import save_findings
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 
 HERE = Path(__file__).parent / "hostile"
 CANARY = "canary-that-must-not-sing"

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv as arrow_csv
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, TooManyRejects
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from loaders import duplicates, staging
 from loaders.duplicates import UserCounts, count_distinct
 from loaders.format import Options

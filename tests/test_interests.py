@@ -14,12 +14,12 @@ from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
 from embeddings.item_item.item_table import ItemTable
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import HEAD_DOMAIN, generate
 from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
 from recommender.ranking.candidates import Subjects, from_table
-from recommender.releases.home import Home
 from recommender.ranking.interests import (
     APART,
     FEWEST_ITEMS,
@@ -31,10 +31,10 @@ from recommender.ranking.interests import (
     shown_first,
     voices,
 )
+from recommender.ranking.request import Filter, Request
+from recommender.releases.home import Home
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
-from recommender.learning.refresh import refresh
-from recommender.ranking.request import Filter, Request
 from recommender.serving.rules import parse_rules
 from tests.test_any_request import requests
 
@@ -260,7 +260,7 @@ def test_a_niche_that_the_list_forgot_is_in_it(serving, niches):
     places, session = of_niches(niches, (12, 4))
     heavy = next(iter(session))
     session = {item: 20.0 if item == heavy else 1.0 for item in session}
-    session |= {item: 3.0 for item in list(session)[-4:]}
+    session |= dict.fromkeys(list(session)[-4:], 3.0)
     asked = Request(items=session, n=10, filter=NICHES, profile="neutral", interests=True)
     plain, told = serving.recommend([replace(asked, interests=False), asked], now=NOW)
     share = 12 / (12 + 31)

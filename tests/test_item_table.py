@@ -181,7 +181,7 @@ def test_held_back_entries_are_a_fifth_and_leave_one_of_each_user() -> None:
 
 def test_select_names_what_is_held_back() -> None:
     users = planted()
-    kept, held = hold_back(users, seed=1)
+    _, held = hold_back(users, seed=1)
     drawn = build_item_table(users, preset="fast", seed=1)
     named = build_item_table(users, preset="fast", seed=1, held=HeldBack(held))
     assert drawn[2].tried == named[2].tried

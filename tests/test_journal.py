@@ -112,7 +112,10 @@ def test_an_event_with_an_id_and_no_time_happened_when_it_was_acknowledged(journ
 def test_facts_of_one_user_or_item_are_found_by_their_subject(journal):
     append(journal, event(), event("bob"), fact("consent", {"id": "ann", "consent": {"train": 0}}))
     append(journal, fact("item_put", {"id": "ann"}))
-    kinds = lambda subject: [row.kind for row in journal.facts_about(subject)]
+
+    def kinds(subject):
+        return [row.kind for row in journal.facts_about(subject)]
+
     assert kinds(user_subject("ann")) == ["events", "consent"]
     assert kinds(item_subject("ann")) == ["item_put"]
     assert kinds(user_subject("nobody")) == []

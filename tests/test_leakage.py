@@ -5,12 +5,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
-from recommender.learning.build import RefreshConfig
 from recommender.evaluation.evaluate import cut, evaluate_snapshot
+from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from tests.conftest import NOW
 

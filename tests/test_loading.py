@@ -416,7 +416,7 @@ def test_right_to_left_marks_are_kept_and_shown_safely(home):
 def test_a_load_is_listed_and_taken_back(home):
     home.load(home.write("user,item\na,x\n"))
     report = home.load(home.write("user,item\na,x\na,y\nb,y\n", "more.csv"))
-    first, second = home.store.loads()
+    _, second = home.store.loads()
     assert second.load == report.load == report.as_dict()["load"]
     assert second.about["files"] == [{"file": str(home.folder / "more.csv"), "rows": 3}]
     assert home.store.undo_load(report.load)["events"] == 2

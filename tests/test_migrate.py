@@ -4,10 +4,10 @@ import pytest
 from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import batch_of_everything, events
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, StoreError
-from graph.stores.migrate import migrate
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
+from graph.stores.migrate import migrate
 from loaders.synthetic import generate
 
 

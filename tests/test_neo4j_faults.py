@@ -9,10 +9,10 @@ from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import events, facts
 from tcp_proxy import TcpProxy
 
+from graph.errors import StoreAway
 from graph.stores import neo4j_faults
 from graph.stores.circuit import CircuitBreaker
 from graph.stores.deadline import within
-from graph.errors import StoreAway
 from graph.stores.neo4j_store import Neo4jStore
 
 GRACE = 4.0  # seconds past a deadline that a busy machine may need to say so

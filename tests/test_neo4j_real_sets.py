@@ -5,8 +5,8 @@ from data import shared_data
 from neo4j_fixture import address  # noqa: F401 - fixture
 
 from api.cli.main import run
-from graph.stores.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.releases.home import Home
 from recommender.serving.live import Live
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import StoreContract, batch_of_everything, events, facts
 
-from graph.stores import neo4j_writing
-from graph.stores.cypher import CONSTRAINTS, SCHEMA_VERSION
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import StoreForeign
 from graph.findings import NEAR, SEGMENTS, Findings
 from graph.model import SCHEMAS, table
 from graph.snapshot import take_snapshot
+from graph.stores import neo4j_writing
+from graph.stores.cypher import CONSTRAINTS, SCHEMA_VERSION
+from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
 
 pytestmark = pytest.mark.neo4j
@@ -39,8 +39,8 @@ class TestNeo4jContract(StoreContract):
             return opened[-1]
 
         yield fresh
-        for store in opened:
-            store.close()
+        for made in opened:
+            made.close()
 
 
 def ask(address, statement, **parameters):

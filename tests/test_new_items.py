@@ -1,6 +1,5 @@
 """Items that a release does not have are placed by what is known of them, and told of honestly."""
 
-import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -8,20 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from embeddings.vectors.fold_in import RELATED, fold_in_item
 from embeddings.vectors.inductive import InductiveMap, fit_ridge
-from graph.stores.embedded_store import EmbeddedStore
-from graph.errors import InputError, ReleaseError
+from graph.errors import InputError
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from loaders.synthetic import generate
 from recommender.learning.build import RefreshConfig
-from recommender.serving.recommend import Recommender
 from recommender.learning.train import build_release
-from recommender.releases.publishing import open_release, seal
 from recommender.ranking.request import Filter, NewItem, Request
-from scipy import sparse
+from recommender.serving.recommend import Recommender
 from tests.conftest import NOW
 from tests.planted import niches
 
@@ -192,7 +190,7 @@ def test_nothing_known_gives_what_is_popular_and_says_so(recommender):
 
 def test_a_domain_that_has_no_place_gives_what_is_popular_in_it(recommender, planted):
     release = recommender.release
-    arrays = {name: array for name, array in release.arrays.items()}
+    arrays = dict(release.arrays.items())
     arrays["fold.spectral.domains"] = np.zeros_like(arrays["fold.spectral.domains"])
     blind = Recommender(replace(release, arrays=arrays))
     name = planted.answers.niches[0]

@@ -5,6 +5,7 @@ import pytest
 
 from embeddings.vectors.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
 from graph.errors import SettingError
+from tests.data import package
 from tests.planted import neighbours_in_niche, niches
 
 SMALL = {"dimensions": 16, "walks": 10, "length": 12}
@@ -15,7 +16,7 @@ SMALL = {"dimensions": 16, "walks": 10, "length": 12}
 @pytest.mark.parametrize("p_q", [(1.0, 1.0), (0.5, 2.0)])
 def test_both_engines_find_planted_niches(engine, p_q):
     if engine == "package":
-        pytest.importorskip("node2vec")
+        package("node2vec")
     graph, niche = niches()
     config = Node2VecConfig(
         **SMALL, p=p_q[0], q=p_q[1], engine=engine, contexts="all", negative_exponent=0.75

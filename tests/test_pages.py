@@ -1,4 +1,4 @@
-"""Cursors, rotation and variety by hand: bounds, what is compared, the numbers of a published mixer."""
+"""Cursors, rotation and variety by hand: bounds, what is compared, a published mixer."""
 
 import base64
 import zlib

@@ -1,7 +1,6 @@
 """Each segment's lists are made for it: learned within a budget, edited, moved along a curve."""
 
 from dataclasses import replace
-
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +10,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from graph.errors import InputError, SettingError
-from recommender.ranking.candidates import Ranking
-from recommender.serving.live import Live
 from recommender.learning.profile_learning import _leaning, learn
-from recommender.serving.profiles import Profiles
-from recommender.serving.recommend import Recommender
+from recommender.ranking.candidates import Ranking
 from recommender.ranking.request import Request
 from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
 from recommender.segments.report import curves, draw_curves
@@ -24,6 +20,10 @@ from recommender.segments.settings import (
     load_segment_settings,
     parse_segment_settings,
 )
+from recommender.serving.live import Live
+from recommender.serving.profiles import Profiles
+from recommender.serving.recommend import Recommender
+from tests.data import package
 
 NOW = 1_760_000_000
 USERS, ITEMS = 120, 60
@@ -153,7 +153,7 @@ def test_learned_curves_are_read_back(recommender, learned):
 
 
 def test_the_curve_is_drawn_the_same_each_time(learned, tmp_path):
-    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    package("matplotlib")
     said = {name: one.to_json() for name, one in learned.items()}
     for name in ("a.svg", "b.svg"):
         draw_curves(said, tmp_path / name)

@@ -5,11 +5,9 @@ import random
 import pytest
 import small_world
 
+from graph.errors import InputError, NotFound
 from graph.explore.console import Console, Target
 from graph.explore.drawing import draw, parts
-from graph.stores.embedded_store import EmbeddedStore
-from graph.errors import InputError, NotFound
-from graph.findings import save_findings
 from graph.explore.questions import filled, question, questions
 from graph.explore.why_cypher import (
     through_people,
@@ -17,6 +15,8 @@ from graph.explore.why_cypher import (
     through_tag,
     through_written_tag,
 )
+from graph.findings import save_findings
+from graph.stores.embedded_store import EmbeddedStore
 
 QUESTIONS = questions()
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from graph.errors import InputError
 from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
 from embeddings.item_item.recency import order_of, weighed
-from graph.stores.embedded_store import EmbeddedStore
+from graph.errors import InputError
 from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from loaders.format import Options
 from loaders.ingest import read_tables

@@ -6,17 +6,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embeddings.item_item.item_table import ItemTable
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError, NotFound
 from graph.model import table
-from recommender.overlay.overlay import Overlay
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
-from recommender.ranking.candidates import Ranking, Subjects, from_table
-from recommender.serving.explain import contributions
-from recommender.releases.home import Home
-from recommender.serving.recommend import Recommender
 from recommender.learning.refresh import refresh
+from recommender.overlay.overlay import Overlay
+from recommender.ranking.candidates import Ranking, Subjects, from_table
 from recommender.ranking.request import Filter, Request
+from recommender.releases.home import Home
+from recommender.serving.explain import contributions
+from recommender.serving.recommend import Recommender
 from recommender.serving.rules import parse_rules
 
 NOW = 1_760_000_000
@@ -32,9 +32,9 @@ def ids(answer):
 
 def test_most_of_a_list_lies_in_the_users_planted_niches(recommender, planted):
     answers = planted.answers
-    niche = dict(zip(answers.items, answers.item_niches.tolist()))
+    niche = dict(zip(answers.items, answers.item_niches.tolist(), strict=True))
     right = total = 0
-    for user, own in list(zip(answers.users, answers.user_niches.tolist()))[:60]:
+    for user, own in list(zip(answers.users, answers.user_niches.tolist(), strict=True))[:60]:
         for item in ids(one(recommender, user=user, n=5, profile="neutral")):
             right += niche[item] in own
             total += 1
@@ -118,7 +118,7 @@ def test_contributions_add_up_to_the_score(recommender):
     history = release.arrays["histories.indices"][own]
     weights = release.arrays["histories.values"][own]
     ranking = recommender.rank_users(np.array([row]), 3, source="items")
-    for item, score in zip(ranking.items[0], ranking.scores[0]):
+    for item, score in zip(ranking.items[0], ranking.scores[0], strict=True):
         total = contributions(release, int(item), history, weights).sum()
         np.testing.assert_allclose(total, score, rtol=1e-4)
 
@@ -145,9 +145,11 @@ def test_a_stranger_gets_what_is_popular_and_is_told(recommender, asked, served_
 
 def test_a_session_works_without_any_user(recommender, planted):
     answers = planted.answers
-    item, niche = next((i, n) for i, n in zip(answers.items, answers.item_niches) if n >= 0)
+    item, niche = next(
+        (i, n) for i, n in zip(answers.items, answers.item_niches, strict=True) if n >= 0
+    )
     answer = one(recommender, items={item: 1.0}, n=5, profile="neutral")
-    niches = dict(zip(answers.items, answers.item_niches.tolist()))
+    niches = dict(zip(answers.items, answers.item_niches.tolist(), strict=True))
     assert answer.served_by == "session"
     assert sum(niches[shown] == niche for shown in ids(answer)) >= 3
 
@@ -155,7 +157,7 @@ def test_a_session_works_without_any_user(recommender, planted):
 def test_similar_tags_popular_latest(recommender, planted):
     item = planted.answers.items[-1]
     assert item not in ids(recommender.similar(item, 5, now=NOW))
-    tag = list(recommender.release.tags)[0].split("\x1f")[1]
+    tag = next(iter(recommender.release.tags)).split("\x1f")[1]
     carriers = recommender.filters.mask(Filter(tags_any=(tag,)))
     assert carriers[
         recommender.release.items.rows(ids(recommender.tag_items(tag, 5, now=NOW)))

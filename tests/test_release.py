@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_release import tiny_arrays, tiny_manifest, write_tiny
 
 from graph.errors import NotFound, ReleaseError
+from recommender.releases import publishing
+from recommender.releases.contents import ARRAYS, MANIFEST, described
 from recommender.releases.home import Home
-from recommender.serving.live import CHECK_SECONDS, Live
 from recommender.releases.publishing import (
     activate,
     collect_leftovers,
@@ -27,10 +29,7 @@ from recommender.releases.publishing import (
     staged,
     write_arrays,
 )
-from recommender.releases import contents, publishing
-from recommender.releases.contents import ARRAYS, MANIFEST, described
-from tiny_release import tiny_arrays, tiny_manifest, write_tiny
-
+from recommender.serving.live import CHECK_SECONDS, Live
 
 TESTS = Path(__file__).resolve().parent
 
@@ -300,8 +299,8 @@ def test_two_that_publish_at_once_get_two_numbers(home):
 
 def test_whatever_is_published_was_synced_before_it_was_renamed(home, monkeypatch):
     """The order of system calls: each file, then its folder, then the rename, then its folder."""
-    calls, opened = [], {}
-    keep_open, keep_sync, keep_replace = os.open, os.fsync, Path.replace
+    calls = []
+    keep_sync, keep_replace = os.fsync, Path.replace
     keep_rename = Path.rename
 
     def name_of(descriptor):

@@ -6,13 +6,13 @@ import small_world
 from api.bootstrap import open_console
 from api.cli.main import run
 from api.settings import load_settings
-from graph.stores.embedded_store import EmbeddedStore
 from graph.findings import load_findings
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
-from recommender.overlay.state import read_state
-from recommender.releases.home import Home
 from recommender.learning.refresh import refresh
+from recommender.overlay.state import read_state
 from recommender.releases.findings import NEAREST, findings_of
+from recommender.releases.home import Home
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Subjects of every kind, sessions first, pages without repeats, rotation, seeds, batches."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 
 from graph.errors import InputError
 from recommender.overlay.overlay import Overlay
-from recommender.serving.households import OTHERS, fair_order
 from recommender.ranking.pages import ROTATION, item_sums, rotation, variety
 from recommender.ranking.request import SESSION_SHARE, Filter, Part, Request, session
+from recommender.serving.households import OTHERS, fair_order
 
 NOW = 1_760_000_000
 
@@ -23,15 +24,15 @@ def ids(answer):
 
 
 def niches_of(planted):
-    return dict(zip(planted.answers.items, planted.answers.item_niches.tolist()))
+    return dict(zip(planted.answers.items, planted.answers.item_niches.tolist(), strict=True))
 
 
 def users_of_different_niches(planted, recommender):
     """Pairs of users whose home and second niches do not meet."""
     pairs = []
     known = [u for u in planted.answers.users if u in recommender.release.users]
-    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist()))
-    for a, b in zip(known[:40], known[1:41]):
+    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist(), strict=True))
+    for a, b in itertools.pairwise(known):
         if not set(niches[a]) & set(niches[b]):
             pairs.append((a, b))
     return pairs
@@ -67,7 +68,9 @@ def test_the_running_session_moves_the_list_to_its_niche(recommender, planted):
     """For users of other niches, most of the first five lie in the niche of the session."""
     niche_of = niches_of(planted)
     right = total = 0
-    for user, niches in list(zip(planted.answers.users, planted.answers.user_niches))[:30]:
+    for user, niches in list(zip(planted.answers.users, planted.answers.user_niches, strict=True))[
+        :30
+    ]:
         inside = [i for i, n in niche_of.items() if n >= 0 and n not in niches.tolist()]
         niche = niche_of[inside[0]]
         items = [i for i in inside if niche_of[i] == niche][:2]
@@ -79,7 +82,7 @@ def test_the_running_session_moves_the_list_to_its_niche(recommender, planted):
 
 def test_a_mix_is_weighted_as_it_says(recommender, planted):
     user, item = planted.answers.users[0], planted.answers.items[-1]
-    tag = list(recommender.release.tags)[0].split("\x1f")[1]
+    tag = next(iter(recommender.release.tags)).split("\x1f")[1]
     parts = (Part("user", user, 1.0), Part("item", item, 2.0), Part("tag", tag, 1.0))
     read = subject(recommender, mix=parts)
     count = len(subject(recommender, user=user).items)
@@ -134,7 +137,7 @@ def test_turns_go_to_the_least_satisfied():
 def test_a_household_is_fairer_than_its_average(recommender, planted):
     """Over pairs of unlike users: the worse-off member finds more of their niches in the list."""
     niche_of = niches_of(planted)
-    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist()))
+    niches = dict(zip(planted.answers.users, planted.answers.user_niches.tolist(), strict=True))
     pairs = users_of_different_niches(planted, recommender)
     assert len(pairs) >= 5
     worst = 0
@@ -264,7 +267,7 @@ def test_no_requests_no_answers(recommender):
 
 
 def test_lists_for_all_users_are_those_of_each(recommender, planted_home, planted, tmp_path):
-    """Parquet and JSON Lines hold the same, for any number of threads; erased users are left out."""
+    """Parquet and JSON Lines hold the same, with any number of threads; the erased are left out."""
     import json
 
     import pyarrow.parquet as pq
@@ -294,17 +297,19 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     rows = np.concatenate([r for r, _ in all_lists(erased, 5, now=NOW, threads=1)])
     assert recommender.release.users.row(user) not in rows
     for (_, a), (_, b) in zip(
-        all_lists(recommender, 5, now=NOW, threads=1), all_lists(recommender, 5, now=NOW, threads=2)
+        all_lists(recommender, 5, now=NOW, threads=1),
+        all_lists(recommender, 5, now=NOW, threads=2),
+        strict=True,
     ):
         np.testing.assert_array_equal(a.items, b.items)
 
 
 def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     """With rules, each of all users' lists is what the user's own request gives."""
+    from recommender.segments.settings import parse_segment_settings
     from recommender.serving.batch import all_lists
     from recommender.serving.recommend import Recommender
     from recommender.serving.rules import parse_rules
-    from recommender.segments.settings import parse_segment_settings
 
     items = recommender.release.items
     said = {
@@ -328,7 +333,7 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
         for rows, ranking in all_lists(one, 5, now=NOW):
             users = one.release.users.ids(rows)
             asked = [Request(user=user, n=5, reasons=False) for user in users]
-            for own, answer in zip(ranking.items, one.recommend(asked, now=NOW)):
+            for own, answer in zip(ranking.items, one.recommend(asked, now=NOW), strict=True):
                 assert items.ids(own[own >= 0]) == ids(answer)
                 pinned += one is ruled and ids(answer)[0] in (items.id(0), items.id(1))
     assert pinned > 0

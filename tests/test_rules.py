@@ -14,9 +14,9 @@ from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
 from graph.errors import InputError, NotFound, SettingError
+from recommender.ranking.request import Filter, Request
 from recommender.serving.live import CHECK_SECONDS
 from recommender.serving.recommend import Recommender
-from recommender.ranking.request import Filter, Request
 from recommender.serving.rules import load_rules, parse_rules
 from recommender.serving.rules_check import check_rules, without_effect
 
@@ -98,7 +98,7 @@ def test_a_limit_holds_while_enough_other_items_exist(recommender, user):
         strongest = [shown.domains[0] for shown in answer.items if shown.domains]
         assert max(map(strongest.count, strongest)) <= 2
         assert len(answer.items) == 6
-    domain = list(recommender.release.domains)[0]
+    domain = next(iter(recommender.release.domains))
     inside = one(limited, n=10, filter=Filter(domains=(domain,)))
     free = one(recommender, n=10, filter=Filter(domains=(domain,)))
     assert len(inside.items) == len(free.items) > 2

@@ -1,4 +1,4 @@
-"""What is foretold of users is calibrated, and left out where it is no better than the base rate."""
+"""What is foretold of users is calibrated, and left out where the base rate is as good."""
 
 import numpy as np
 import pytest

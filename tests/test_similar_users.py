@@ -7,9 +7,9 @@ from api.app import create_app
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
 from recommender.overlay.overlay import Overlay
+from recommender.ranking.request import Request
 from recommender.serving.circles import CIRCLE, FEWEST
 from recommender.serving.recommend import Recommender
-from recommender.ranking.request import Request
 from recommender.serving.similar_users import similar_users
 
 NOW = 1_760_000_000

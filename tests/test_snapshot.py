@@ -5,9 +5,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.model import NO_ROW, NO_TIME, table, tag_key
 from graph.snapshot import EventColumns, drop_pairs, take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.vocabulary import Vocabulary
 from tests.store_contract import batch_of_everything, events
 

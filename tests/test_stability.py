@@ -9,17 +9,17 @@ import pytest
 
 from api.cli.main import run
 from embeddings.item_item import graph_filter as gf
+from embeddings.item_item.scorers import Recipe
 from embeddings.item_item.spectrum import spectrum
 from embeddings.vectors.align import neighbour_overlap
-from graph.stores.embedded_store import EmbeddedStore
 from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.vocabulary import Vocabulary
 from graph.weighting import weigh
-from embeddings.item_item.scorers import Recipe
 from recommender.learning.build import Built, RefreshConfig, build
-from recommender.releases.home import Home
 from recommender.learning.refresh import fingerprint, refresh
 from recommender.learning.stability import drift_of, parent_of, start_of, turned
+from recommender.releases.home import Home
 from tests.conftest import NOW
 from tests.planted import niches
 

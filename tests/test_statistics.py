@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import small_world
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.statistics import gini, statistics
+from graph.stores.embedded_store import EmbeddedStore
 
 
 def counted(tmp_path, batch):

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.model import table
+from graph.stores.embedded_store import EmbeddedStore
 
 IDENTITY = ("user", "item", "kind", "tag", "at")
 names = st.sampled_from(["u", "v/w", "猫"])

@@ -1,4 +1,4 @@
-"""The trial has seen nothing of what is held back: neither its model nor its groups nor its tags."""
+"""The trial has seen nothing of what is held back: its model, its groups, its tags."""
 
 from dataclasses import fields, replace
 
@@ -87,7 +87,7 @@ def test_a_trial_is_asked_for_the_select_pairs_and_knows_none_of_them(whole, tri
 
 def test_a_trials_table_is_learned_without_what_it_has_to_find(whole, trial):
     """Its popularity is that of the rest, and its table is not that of the release."""
-    _, graph, _, built = whole
+    built = whole[3]
     release = trial.recommender.release
     rest = np.asarray(trial.graph.user_items.sum(axis=0)).ravel()
     np.testing.assert_allclose(release.popularity, rest, rtol=1e-5)

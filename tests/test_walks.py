@@ -7,6 +7,7 @@ from scipy import sparse, stats
 
 from embeddings.vectors.walks import WalkConfig, prepare, walk, walk_blocks
 from graph.errors import SettingError
+from tests.data import package
 
 
 def small_graph(seed, nodes=9, chance=0.5):
@@ -29,9 +30,9 @@ def bipartite_graph(seed):
 
 def package_probabilities(matrix, p, q):
     """{(previous, current): {next: probability}} as the node2vec package computes it."""
-    package = pytest.importorskip("node2vec")
+    node2vec = package("node2vec")
     network = nx.from_scipy_sparse_array(matrix)
-    made = package.Node2Vec(network, p=p, q=q, walk_length=2, num_walks=1, quiet=True)
+    made = node2vec.Node2Vec(network, p=p, q=q, walk_length=2, num_walks=1, quiet=True)
     found = {}
     for current, entry in made.d_graph.items():
         neighbours = list(entry[made.NEIGHBORS_KEY])

@@ -6,10 +6,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import SettingError
 from graph.model import table, tag_key
 from graph.snapshot import drop_pairs, take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import SECONDS_A_DAY, Weighting, load_weighting, parse_weighting, weigh
 from tests.store_contract import batch_of_everything, events
 

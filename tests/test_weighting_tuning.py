@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from api.cli.main import run
-from graph.stores.embedded_store import EmbeddedStore
 from graph.errors import InputError
+from graph.last_word import AGAINST
 from graph.model import table
 from graph.snapshot import take_snapshot
-from graph.last_word import AGAINST
+from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, load_weighting, parse_weighting, weigh
 from graph.weighting_file import weighting_toml
 from recommender.evaluation.evaluate import cut
-from recommender.learning.build import RefreshConfig
-from recommender.releases.home import Home
-from recommender.measures.split import GATE, pair_parts, relevant_pairs
 from recommender.evaluation.weighting_trial import trial_of
 from recommender.evaluation.weighting_tuning import KEPT, NOTHING, tune_weighting
+from recommender.learning.build import RefreshConfig
+from recommender.measures.split import GATE, pair_parts, relevant_pairs
+from recommender.releases.home import Home
 from tests.conftest import NOW
 
 NICHES, OF_NICHE, USERS, OF_RAFFLE = 8, 25, 360, 40
