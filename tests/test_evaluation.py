@@ -24,7 +24,7 @@ class Dense:
 
     def __init__(self, seen, **scores):
         self.seen, self.scores = seen, scores
-        self.sources = tuple(name for name in scores if name not in ("neutral", "default"))
+        self.sources = tuple(name for name in scores if name not in ("neutral", "segments"))
 
     def rank_users(self, user_rows, n, *, profile="neutral", source=None, now=0):
         scores = self.scores[source or profile][user_rows].astype(float)
@@ -61,7 +61,7 @@ TRUTH = matrix([[0, 0, 1, 0, 0], [0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 
 @pytest.fixture(scope="module")
 def result():
     right = TRUTH.toarray()
-    ranker = Dense(TRAIN, neutral=right, default=-right, alone=right)
+    ranker = Dense(TRAIN, neutral=right, segments=-right, alone=right)
     popular = Baseline(
         "popularity", {"a": 1.0}, lambda rows: np.tile(np.float32([3, 2, 1, 0, 0]), (len(rows), 1))
     )
@@ -98,7 +98,7 @@ def test_the_gain_over_each_baseline_has_an_interval(result):
 
 
 def test_baselines_may_answer_for_some_users_and_ours_is_compared_on_those():
-    ranker = Dense(TRAIN, neutral=TRUTH.toarray(), default=TRUTH.toarray())
+    ranker = Dense(TRAIN, neutral=TRUTH.toarray(), segments=TRUTH.toarray())
     right = Baseline("right", {}, lambda rows: TRUTH.toarray()[rows])
     found = evaluate(
         ranker, TRUTH, graph_of(TRAIN), baselines={"right": right}, seed=0, sampled_users=2
@@ -113,7 +113,7 @@ def test_tail_figures_count_wanted_items_outside_the_head_only():
     # Half of the six interactions is item 0: the head. User 3 wants nothing else.
     only_head = np.zeros((4, 5))
     only_head[3, 0] = 1
-    ranker = Dense(TRAIN, neutral=TRUTH.toarray() - 2 * only_head, default=only_head)
+    ranker = Dense(TRAIN, neutral=TRUTH.toarray() - 2 * only_head, segments=only_head)
     found = evaluate(ranker, TRUTH, graph_of(TRAIN), baselines={}, seed=0)["served"]
     assert found["tail_ndcg@20"] == 1
     assert found["ndcg@20"] < 1
@@ -121,7 +121,7 @@ def test_tail_figures_count_wanted_items_outside_the_head_only():
 
 def test_diversity_is_by_tags_where_there_are_tags():
     alike = matrix([[1], [1], [1], [1], [1]])
-    ranker = Dense(TRAIN, neutral=TRUTH.toarray(), default=TRUTH.toarray())
+    ranker = Dense(TRAIN, neutral=TRUTH.toarray(), segments=TRUTH.toarray())
     by_tags = evaluate(ranker, TRUTH, graph_of(TRAIN, alike), baselines={}, seed=0)
     by_users = evaluate(ranker, TRUTH, graph_of(TRAIN), baselines={}, seed=0)
     assert by_tags["served"]["intra_list_diversity"] == 0
@@ -139,7 +139,7 @@ def test_every_ranker_is_a_row_of_the_table_and_every_step_is_measured(result):
     assert all(len(row) == len(columns) for row in rows)
     steps = Steps()
     evaluate(
-        Dense(TRAIN, neutral=TRUTH.toarray(), default=TRUTH.toarray()),
+        Dense(TRAIN, neutral=TRUTH.toarray(), segments=TRUTH.toarray()),
         TRUTH,
         graph_of(TRAIN),
         baselines={},
@@ -151,7 +151,7 @@ def test_every_ranker_is_a_row_of_the_table_and_every_step_is_measured(result):
 
 
 def test_nobody_to_ask_gives_zeros_and_no_intervals():
-    ranker = Dense(TRAIN, neutral=TRAIN.toarray(), default=TRAIN.toarray())
+    ranker = Dense(TRAIN, neutral=TRAIN.toarray(), segments=TRAIN.toarray())
     found = evaluate(
         ranker, csr_array((4, 5), dtype=np.float32), graph_of(TRAIN), baselines={}, seed=0
     )

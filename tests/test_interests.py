@@ -139,11 +139,11 @@ def test_candidates_come_from_each_in_proportion_with_the_scores_of_the_whole(da
     assert not set(shown) & set(rows.tolist())
     assert np.allclose(found.scores[0][: len(shown)], [scores[row] for row in shown], rtol=1e-5)
     assert (np.diff(found.scores[0][: len(shown)]) <= 0).all()
-    best = [
-        from_table(ItemTable(neighbours, strengths), history(rows[labels == g], one.weights[labels == g],
-                                                  blocked=rows), 40).items[0]
-        for g in (0, 1)
-    ]  # fmt: skip
+    table, best = ItemTable(neighbours, strengths), []
+    for g in (0, 1):
+        own = labels == g
+        asked = history(rows[own], one.weights[own], blocked=rows)
+        best.append(from_table(table, asked, 40).items[0])
     shares = shares_of_interests(one.interests, one.weights)
     for g in (0, 1):  # as many of the best of each as its share says, rounded down
         least = int(np.floor(shares[g] * n))

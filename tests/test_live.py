@@ -1,4 +1,4 @@
-"""What is said counts at once: release and journal together answer as a release that had heard it."""
+"""What is said counts at once: release and journal answer as a release that had heard it."""
 
 from dataclasses import replace
 
