@@ -12,8 +12,10 @@ from werkzeug.routing import BaseConverter
 
 from api import errors, health
 from api.bootstrap import now, open_journal, open_live
+from api.document import finish, operation_name
 from api.inputs import is_loopback
 from api.observability import count_defect, log, set_format
+from api.proxies import behind_prefix, relative, trusted_networks
 from api.routes import catalogue, cypher, events, items, recommendations, releases, segments, users
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
@@ -56,7 +58,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
             description="Recommendations for catalogues with a long tail.",
         ),
         responses={status: _described(status) for status in PROBLEMS},
-        security_schemes={},
+        operation_id_callback=operation_name,
         validation_error_status=400,
         validation_error_model=ProblemAnswer,
         static_folder=None,
@@ -71,12 +73,16 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     health.register(app, live, journal)
     items.register(app, live)
     releases.register(app, live)
+    networks = trusted_networks(settings.trusted_proxies)
+    app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
+    app.after_request(relative)
     recommendations.register(app, live, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
     events.register(app, journal)
     catalogue.register(app, journal, live)
     users.register(app, journal, live)
+    finish(app)
     try:
         recommender = live.recommender()
         recommender.recommend([Request(items=_some_item(recommender), n=1)], now=now())

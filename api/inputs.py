@@ -15,8 +15,10 @@ from api.errors import Problem, from_validation
 from api.settings import Settings
 
 JSON = "application/json"
-PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # what says that another machine asks
+# What says that another machine asks.
+PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Real-IP")
 View = Callable[..., Any]
+CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 
 
 def checked(view: View) -> View:
@@ -24,7 +26,7 @@ def checked(view: View) -> View:
 
     The view returns what is sent as JSON, or that and a status. flask-openapi3 documents the
     annotations; its own validation would ignore unknown parameters and builds a schema for every
-    request.
+    request, so `api.document.finish` takes it away from these views.
     """
     models: dict[str, type[BaseModel]] = get_type_hints(view)
     query_model = models.get("query")
@@ -48,7 +50,7 @@ def checked(view: View) -> View:
             answer, status = answer
         return Response(orjson.dumps(answer), status, content_type=JSON)
 
-    checked_view.__delay_validate_request__ = True  # type: ignore[attr-defined]
+    setattr(checked_view, CHECKS_ITSELF, True)
     return checked_view
 
 

@@ -1,32 +1,33 @@
-"""The server's log: events with fields, one line each, on standard error."""
+"""The server's log: events with fields, one line each, on standard error; granian's lines, too."""
 
+import logging
 import sys
-import time
 import traceback
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
 
-_format = "text"
+Form = Literal["text", "json"]
+
 defects: Counter[str] = Counter()  # of this process: what was wrong, in how many items
+_time = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 
-def set_format(name: str) -> None:
+def set_format(form: Form) -> None:
     """Write lines as `text` or `json` from now on."""
-    global _format  # noqa: PLW0603 - one log per process
-    _format = name
+    structlog.configure(
+        processors=[_time, _as_json if form == "json" else _as_text],
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
 
 
 def log(event: str, **fields: Any) -> None:
     """Write one event."""
-    if _format == "json":
-        line = orjson.dumps({"at": time.time(), "event": event, **fields}, default=str).decode()
-    else:
-        said = " ".join(f"{name}={str(value)!r}" for name, value in fields.items())
-        line = f"{time.strftime('%H:%M:%S')} {event} {said}".rstrip()
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    structlog.get_logger().info(event, **fields)
 
 
 def count_defect(what: str, items: int) -> None:
@@ -39,3 +40,57 @@ def log_failure(error: BaseException, **fields: Any) -> None:
     """Write an error nobody expected, with where it came from."""
     where = "".join(traceback.format_exception(error))
     log("failure", error=type(error).__name__, **fields, trace=where)
+
+
+class ServerLines(logging.Formatter):
+    """The lines of granian in the form of ours: what it does, and each request if that is asked."""
+
+    def __init__(self, form: Form = "text") -> None:
+        """Write lines as `text` or `json`."""
+        super().__init__()
+        self._render = _as_json if form == "json" else _as_text
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a request has its fields, which granian gives as the record's arguments."""
+        event: EventDict = {"event": record.getMessage(), "level": record.levelname.lower()}
+        if record.name == "granian.access" and isinstance(record.args, dict):
+            asked = record.args
+            event = {
+                "event": "request",
+                "method": asked["method"],
+                "path": asked["path"],
+                "status": asked["status"],
+                "ms": round(float(str(asked["dt_ms"])), 3),
+                "from": asked["addr"],
+            }
+        elif record.exc_info:
+            event["trace"] = self.formatException(record.exc_info)
+        return self._render(None, "", dict(_time(None, "", event)))
+
+
+def server_lines(form: Form) -> dict[str, Any]:
+    """What `logging.config.dictConfig` takes, so that granian writes lines of this form."""
+    handler = {
+        "class": "logging.StreamHandler",
+        "formatter": "ours",
+        "stream": "ext://sys.stderr",
+    }
+    return {
+        "formatters": {"ours": {"()": "api.observability.ServerLines", "form": form}},
+        "handlers": {"console": handler, "access": handler},
+    }
+
+
+def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    ordered = {"at": event.pop("at"), "event": event.pop("event"), **event}
+    return orjson.dumps(ordered, default=str).decode()
+
+
+def _as_text(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """Values are quoted, so that nothing they hold can begin a line or steer a terminal."""
+    at, name = event.pop("at"), event.pop("event")
+    fields = " ".join(f"{key}={str(value)!r}" for key, value in event.items())
+    return f"{at} {name} {fields}".rstrip()
+
+
+set_format("text")

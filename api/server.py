@@ -11,6 +11,7 @@ from granian.log import LogLevels
 
 from api.bootstrap import open_console
 from api.drainer import watched
+from api.observability import server_lines, set_format
 from api.settings import Settings, environment
 from graph.errors import SettingError
 
@@ -25,6 +26,7 @@ def serve(settings: Settings) -> None:
         SettingError: the address is beyond loopback, the port is taken, or the console is on and
             lacks a password.
     """
+    set_format(settings.log_format)
     _check_address(settings)
     if settings.console_enabled:
         open_console(settings).close()
@@ -45,6 +47,8 @@ def serve(settings: Settings) -> None:
         blocking_threads=settings.threads,
         backlog=BACKLOG,
         log_level=LogLevels.info,
+        log_dictconfig=server_lines(settings.log_format),
+        log_access=settings.access_log,
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )

@@ -21,6 +21,7 @@ from graph.errors import SettingError
 from graph.toml_file import read_toml
 
 PREFIX = "NICHEGRAPH_"
+NOT_SETTINGS = (f"{PREFIX}PYTHON", f"{PREFIX}TRACEBACK")  # read by ./run, and by --debug
 DEFAULT_HOME = Path("nichegraph-home")
 
 
@@ -99,6 +100,14 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"
     )
+    access_log: bool = Field(
+        False, description="a line of log for each request; its path can hold the id of a user"
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="addresses or networks, separated by commas, of proxies whose "
+        "`X-Forwarded-Prefix` is believed",
+    )
 
 
 def load_settings(home: Path | None = None, **given: Any) -> Settings:
@@ -107,6 +116,7 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
     Raises:
         SettingError: a value does not fit or a name is not known; the message names it.
     """
+    _check_names_in_environment()
     if home is None:
         home = Path(os.environ.get(f"{PREFIX}HOME") or DEFAULT_HOME)
     file = home / "settings.toml"
@@ -130,6 +140,21 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingError(_sentence(first, file)) from error
+
+
+def _check_names_in_environment() -> None:
+    for name in os.environ:
+        if not name.upper().startswith(PREFIX) or name.upper() in NOT_SETTINGS:
+            continue
+        own = name.upper().removeprefix(PREFIX).lower()
+        if own not in Settings.model_fields:
+            near = difflib.get_close_matches(own, Settings.model_fields, 1)
+            hint = (
+                f"did you mean {PREFIX}{near[0].upper()}?"
+                if near
+                else "docs/settings.md lists them all"
+            )
+            raise SettingError(f"there is no setting {name} (in the environment); {hint}")
 
 
 def environment(settings: Settings) -> dict[str, str]:

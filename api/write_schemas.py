@@ -50,7 +50,7 @@ ITEM: dict[str, Schema] = {
     "title": {"type": "string"},
     "created_at": NUMBER | {"description": TIME},
     "hidden": YES_OR_NO,
-    "attributes": {"type": "object"},
+    "attributes": {"type": "object", "additionalProperties": True},
     "tags": {"type": "array", "items": TAG},
     "domains": {"type": "array", "items": DOMAIN},
 }

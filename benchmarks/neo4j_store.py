@@ -2,7 +2,7 @@
 
 The plain loader sends one relationship a row (MERGE by its key, 10,000 rows a transaction); the
 plain reader gets one record a relationship. Both stand here, in full. Needs a running server:
-`NICHEGRAPH_NEO4J_URI`, or Java and Maven to start one. The database of a given server must be
+`NEO4J_TEST_URI`, or Java and Maven to start one. The database of a given server must be
 empty; what is written into it is removed.
 """
 
@@ -153,7 +153,7 @@ def _empty(driver, database) -> None:
 
 @contextmanager
 def _server():
-    given = os.environ.get("NICHEGRAPH_NEO4J_URI")
+    given = os.environ.get("NEO4J_TEST_URI")
     if given:
         yield (
             None,

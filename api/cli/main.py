@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused by a gate.
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,12 @@ cli = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"nichegraph {metadata.version('nichegraph')}\n")
+        raise typer.Exit
+
+
 @cli.callback()
 def nichegraph(
     ctx: typer.Context,
@@ -55,6 +62,10 @@ def nichegraph(
             show_default=False,
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     """Recommendations for catalogues with a long tail.
@@ -66,6 +77,7 @@ def nichegraph(
       nichegraph recommend alice
       nichegraph serve
     """
+    del version  # printed before
     ctx.obj = home
     if debug:
         os.environ["NICHEGRAPH_TRACEBACK"] = "1"
@@ -113,11 +125,12 @@ def run(arguments: list[str] | None = None) -> int:
         _trace()
         return _fail(str(missing_extra(error) or f"{error} (run with --debug to see where)"), 1)
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help
+            sys.stderr.write(error.format_message().rstrip() + "\n")
+            return 2
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         message = error.format_message().rstrip(".")
-        if not message:  # no arguments: the help was asked for
-            return 2
         return _fail(message + hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped", 130)

@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 def step(text: str) -> None:
     """Say on standard error what is being done."""
-    sys.stderr.write(time.strftime("%H:%M:%S ") + plain(text) + "\n")
+    sys.stderr.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + plain(text) + "\n")
     sys.stderr.flush()
 
 

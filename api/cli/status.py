@@ -28,6 +28,8 @@ def status(
 ) -> None:
     """What the store holds, which release is served, what is missing.
 
+    Exit code 1 where the store does not answer or the release is damaged.
+
     \b
     nichegraph status
     nichegraph status --graph
@@ -35,7 +37,14 @@ def status(
     facts = gather(load_settings(ctx.obj), graph=graph)
     if as_json:
         show_json(facts)
-        return
+    else:
+        _show(facts)
+    damaged = facts["release"] is not None and facts["release"].get("damaged")
+    if facts["store"]["error"] or damaged:
+        raise typer.Exit(1)
+
+
+def _show(facts: dict[str, Any]) -> None:
     say(f"home     {facts['home']}")
     say(f"store    {facts['store']['uri']}")
     if facts["store"]["error"]:

@@ -37,7 +37,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: RowsAnswer},
     )
     @checked
-    def cypher(body: CypherBody) -> dict[str, Any]:
+    def run_cypher(body: CypherBody) -> dict[str, Any]:
         nonlocal seen
         if console is None:
             raise Problem(403, "the console is off; the setting console_enabled turns it on")

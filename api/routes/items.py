@@ -23,7 +23,7 @@ def register(app: OpenAPI, live: Live) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def similar(path: ItemPath, query: PagedQuery) -> dict[str, Any]:
+    def similar_items(path: ItemPath, query: PagedQuery) -> dict[str, Any]:
         asked = (path.item, query.n, query.conditions(), query.cursor)
         return live.recommender().similar(*asked, now=now()).to_json()
 
@@ -34,7 +34,7 @@ def register(app: OpenAPI, live: Live) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def similar_to_new(body: NewItemBody) -> dict[str, Any]:
+    def similar_to_new_item(body: NewItemBody) -> dict[str, Any]:
         return live.recommender().recommend([body.request()], now=now())[0].to_json()
 
     @app.get(
@@ -47,11 +47,11 @@ def register(app: OpenAPI, live: Live) -> None:
 
     @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
     @checked
-    def popular(query: PagedQuery) -> dict[str, Any]:
+    def popular_items(query: PagedQuery) -> dict[str, Any]:
         asked = (query.n, query.conditions(), query.cursor)
         return live.recommender().popular(*asked, now=now()).to_json()
 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked
-    def latest(query: ListQuery) -> dict[str, Any]:
+    def latest_items(query: ListQuery) -> dict[str, Any]:
         return live.recommender().latest(query.n, query.conditions(), now=now()).to_json()

@@ -34,7 +34,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def for_user(path: UserPath, query: UserQuery) -> dict[str, Any]:
+    def recommend(path: UserPath, query: UserQuery) -> dict[str, Any]:
         request = query.request(path.user)
         return live.recommender().recommend([request], now=now())[0].to_json()
 
@@ -45,7 +45,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: WhyAnswer},
     )
     @checked
-    def why(path: WhyPath, query: NoQuery) -> dict[str, Any]:
+    def explain(path: WhyPath, query: NoQuery) -> dict[str, Any]:
         del query
         return live.recommender().why(path.user, path.item, now=now())
 
@@ -56,7 +56,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: ManyAnswer},
     )
     @checked
-    def for_subjects(body: RecommendationsBody) -> dict[str, Any]:
+    def recommend_to_many(body: RecommendationsBody) -> dict[str, Any]:
         if any(subject.similar_to is not None for subject in body.subjects):
             about_similar_users(settings)
         requests = [subject.request() for subject in body.subjects]

@@ -17,7 +17,7 @@ def register(app: OpenAPI, live: Live) -> None:
 
     @app.get("/v1/releases", tags=[TAG], summary="The releases", responses={200: ReleasesAnswer})
     @checked
-    def releases(query: NoQuery) -> dict[str, Any]:
+    def get_releases(query: NoQuery) -> dict[str, Any]:
         del query
         return {
             "releases": [

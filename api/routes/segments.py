@@ -25,7 +25,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: SegmentsAnswer},
     )
     @checked
-    def segments(query: SegmentsQuery) -> dict[str, Any]:
+    def get_segments(query: SegmentsQuery) -> dict[str, Any]:
         recommender = live.recommender()
         found = overview(recommender)
         if query.user is None:
@@ -42,6 +42,6 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: SimilarUsersAnswer},
     )
     @checked
-    def similar_to_user(path: UserPath, query: CountQuery) -> dict[str, Any]:
+    def get_similar_users(path: UserPath, query: CountQuery) -> dict[str, Any]:
         about_similar_users(settings)
         return similar_users(live.recommender(), path.user, query.n)

@@ -57,9 +57,9 @@ def home() -> Path:
 def missing() -> str | None:
     """Why no server can be started here, or None when one can."""
     if not shutil.which(java()):
-        return "no Java for a Neo4j server (set NICHEGRAPH_NEO4J_URI to use a running one)"
+        return "no Java for a Neo4j server (set NEO4J_TEST_URI to use a running one)"
     if not (home() / "complete").exists() and not shutil.which("mvn"):
-        return "no Maven to fetch a Neo4j server (set NICHEGRAPH_NEO4J_URI to use a running one)"
+        return "no Maven to fetch a Neo4j server (set NEO4J_TEST_URI to use a running one)"
     return None
 
 
