@@ -326,6 +326,7 @@ class RowsAnswer(BaseModel):
     rows: list[list[Any]] = Field(description="Nodes, relationships and paths are objects.")
     truncated: bool = Field(description="The limit of rows or bytes was reached.")
     ms: float
+    times: list[bool] = Field(description="Which columns are seconds since 1970.")
 
 
 class WhyReason(ReasonAnswer):

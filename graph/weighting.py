@@ -256,6 +256,19 @@ def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F3
     return worth.astype(np.float32)
 
 
+def speaking(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float | None]:
+    """Which kinds of events speak for an item, and from which value on; None: any value."""
+    low, high = weighting.rating_scale or scale_of(snapshot, weighting) or (0.0, 0.0)
+    made: dict[str, float | None] = {}
+    for kind in snapshot.kinds:
+        name = kind.lower()
+        worthless = weighting.kinds.get(name, 1.0) <= 0 or name in (HIDE, *weighting.against_kinds)
+        if not worthless:
+            rated = name in weighting.rating_kinds and low < high
+            made[kind] = low + weighting.relevant_from * (high - low) - 1e-6 if rated else None
+    return made
+
+
 def scale_of(snapshot: GraphSnapshot, weighting: Weighting) -> Scale | None:
     """The scale of ratings that is given, else the one that the ratings of a snapshot show."""
     if weighting.rating_scale is not None:

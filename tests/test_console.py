@@ -11,11 +11,17 @@ import small_world
 
 from graph.errors import QueryRefused, QueryStopped, StoreError
 from graph.explore import console_build, ladybug_graph
-from graph.explore.console import Console, Limits, Target, local_secret
-from graph.explore.copies import ErasedMeanwhile, forget, keep_only, made_aside
+from graph.explore.console import Console, Limits, Target
+from graph.explore.copies import (
+    ErasedMeanwhile,
+    forget,
+    keep_only,
+    local_secret,
+    made_aside,
+    pseudonym,
+)
 from graph.explore.cypher_guard import check, check_parameters
 from graph.explore.ladybug_graph import GraphFile, graph_file
-from graph.explore.ladybug_tables import pseudonym
 from graph.findings import load_findings, save_findings
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore

@@ -63,6 +63,31 @@ def test_users_are_pseudonyms_wherever_they_stand(client):
     assert ask(client, "MATCH (u:User {id: 'user-01'}) RETURN u").json["rows"] == []
 
 
+def test_the_cypher_of_a_reason_works_where_it_is_shown(client):
+    """Over HTTP people are pseudonyms, in the answer of `why` too."""
+    asked = 0
+    for user in [f"user-{u:02}" for u in range(1, 9)]:
+        shown = client.get(f"/v1/users/{user}/recommendations?n=4").json["items"]
+        for item in [one["item"] for one in shown]:
+            told = client.get(f"/v1/users/{user}/recommendations/{item}/why").json
+            for reason in told["reasons"]:
+                answer = ask(client, **reason["cypher"])
+                assert answer.status_code == 200, answer.data
+                assert answer.json["rows"], reason
+                assert user not in str(reason["cypher"])
+                asked += "user" in reason["cypher"]["parameters"]
+    assert asked >= 30
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "-1" + "0" * 40, "1e999"])
+def test_numbers_beyond_64_bits_are_refused(client, number):
+    """In parameters, and in the query itself: a problem that says so, and no defect."""
+    body = f'{{"query": "RETURN $x AS x", "parameters": {{"x": {number}}}}}'
+    problem(client.post("/v1/cypher", data=body, content_type="application/json"), 400)
+    problem(ask(client, f"RETURN {number} AS x"), 400)
+    assert ask(client, "RETURN 1 AS x").json["rows"] == [[1]]
+
+
 @pytest.mark.parametrize("how", [{"REMOTE_ADDR": "192.0.2.7"}, {"HTTP_X_FORWARDED_FOR": "::1"}])
 def test_other_machines_are_refused(client, how):
     assert "this machine only" in problem(ask(client, COUNT, environ_overrides=how), 403)["detail"]

@@ -1,5 +1,7 @@
 """Reasons are true: they carry the score, name no ids or people, and Cypher shows the same."""
 
+import random
+import re
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -9,6 +11,8 @@ import pytest
 from data import shared_data
 
 from graph.errors import NotFound
+from graph.explore.cypher_guard import check
+from graph.explore.why_cypher import literal
 from graph.model import table
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.ingest import load
@@ -230,3 +234,59 @@ def test_the_cypher_shows_the_path(small, item):
     finally:
         console.close()
     assert rows
+
+
+# ── the Cypher of a reason counts what its sentence counts ───────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """People who like, rate high and low, dislike and hide items without tags, some twice."""
+    draw = random.Random(2)
+    home = Home(tmp_path_factory.mktemp("mixed")).create()
+    events = []
+    for user in range(60):
+        for item in draw.sample(range(24), 9):
+            kind = draw.choice(["like", "view", "rating", "rating", "dislike", "hide"])
+            value = float(draw.randrange(1, 6)) if kind == "rating" else None
+            row = {"user": f"u{user}", "item": f"i{item}", "kind": kind, "value": value}
+            events += [row] * (1 if kind == "hide" else draw.choice([1, 2]))
+    events = [event | {"at": NOW - 1000 * place} for place, event in enumerate(events)]
+    people = [{"id": f"u{user}", "consent": user % 7 > 0} for user in range(60)]
+    with closing(EmbeddedStore(home.store)) as store:
+        store.apply({"users": table("users", people), "events": table("events", events)})
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    return home, Live(home).recommender()
+
+
+def test_the_cypher_of_a_reason_counts_the_people_of_its_sentence(mixed):
+    package("ladybug")
+    from graph.explore.console import Console, Target
+
+    home, recommender = mixed
+    console = Console(Target(str(home.store)), home.explore)
+    told = 0
+    try:
+        for user in range(30):
+            for shown in one(recommender, user=f"u{user}", n=4).items:
+                for reason in recommender.why(f"u{user}", shown.item, now=NOW)["reasons"]:
+                    said = re.search(r"which (\d+) people", reason["text"])
+                    if said is None:
+                        continue
+                    asked = reason["cypher"]
+                    rows = console.run(asked["query"], asked["parameters"], privacy=True).rows
+                    assert rows[0][2] == int(said[1]), (reason["text"], asked)
+                    pasted = literal(asked["query"], asked["parameters"])
+                    assert console.run(pasted, {}, privacy=True).rows == rows
+                    told += 1
+    finally:
+        console.close()
+    assert told >= 40
+
+
+def test_a_query_with_its_values_written_out_means_the_same():
+    query = "MATCH (i:Item {id: $item}) WHERE i.kind IN $kinds AND i.x >= $good RETURN $item AS x"
+    given = {"item": "it's a \\ “quoted”\n$kinds", "kinds": ["a", "b"], "good": 2.5}
+    pasted = check(literal(query, given), "neo4j")
+    assert list(pasted.strings.values()) == [given["item"], "a", "b", given["item"]]
+    assert not pasted.parameters

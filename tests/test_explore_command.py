@@ -10,10 +10,14 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import explore, main
+from api.cli.prompt import suggestions
 from graph.errors import InputError
 from graph.explore.copies import forget
 from graph.stores.embedded_store import EmbeddedStore
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
+from recommender.releases.publishing import list_releases
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,114 @@ def test_lines_are_answered_until_quit(run, tmp_path):
         assert part in printed
     assert "after" not in printed
     assert picture.exists()
+
+
+def test_a_query_of_several_lines_stays_together(run):
+    lines = [
+        "MATCH (d:Domain)", "WHERE d.name < 'h'", "RETURN d.name AS domain", "ORDER BY domain",
+        "LIMIT 2", "", "RETURN 'the second' AS x", "quit", "RETURN 'after' AS x",
+    ]  # fmt: skip
+    printed = run(typed="\n".join(lines))
+    for part in ("baroque", "graph theory", "the second"):
+        assert part in printed
+    for part in ("noir", "not run", "after"):
+        assert part not in printed
+
+
+@pytest.mark.parametrize("leave", [":quit", "quit", "exit"])
+def test_the_prompt_is_left_by_what_people_write(run, leave):
+    assert "after" not in run(typed=f"{leave}\nRETURN 'after' AS x\n")
+
+
+def test_a_question_takes_values_with_spaces(run):
+    for asked in ("domain=graph theory limit=1", "domain='graph theory' limit=1"):
+        assert "1 rows" in run(typed=f":ask niche-hubs {asked}\n")
+    assert "opened and not closed" in run(typed=":ask niche-hubs domain='graph theory\n")
+
+
+def test_parameters_are_kept_for_the_queries_after(run):
+    printed = run(
+        typed=":param d=noir since=2020-12-01\nMATCH (d:Domain {name: $d}) RETURN d.name AS x\n"
+    )
+    assert "noir" in printed.splitlines()[-2]
+
+
+def test_a_question_asked_with_its_examples_says_so(run):
+    assert "example domain=baroque" in run("--question", "niche-hubs")
+    assert "example" not in run("--question", "niche-hubs", "-p", "domain=noir")
+    assert "example" not in run("--question", "niche-hubs", "--format", "csv")
+    assert "example since=2021-12-20" in run("--question", "rising-items")
+
+
+def test_times_are_shown_as_times_and_taken_as_dates(run):
+    """The first event of each person lies between START and 700 days later."""
+    query = "MATCH (u:User)-[e:INTERACTED]->(i) RETURN u.id AS user, min(e.at) AS first"
+    rows = list(csv.reader(io.StringIO(run(query, "--format", "csv"))))[1:]
+    assert all(row[1].startswith(("2020-", "2021-", "2022-")) for row in rows)
+    count = "MATCH ()-[e:INTERACTED]->() WHERE e.at >= $since RETURN count(*) AS n"
+    events = [e["at"] for e in small_world.batch()["events"].to_pylist()]
+    right = sum(at is not None and at >= 1_612_137_600 for at in events)  # 2021-02-01
+    answer = json.loads(run(count, "-p", "since=2021-02-01", "--format", "json"))
+    assert answer["rows"] == [[right]]
+    asked = run("--question", "rising-items", "-p", "since=2021-02-01", "--format", "json")
+    assert asked == run("--question", "rising-items", "-p", "since=1612137600", "--format", "json")
+    with pytest.raises(InputError, match="2024-12-01"):
+        run("--question", "rising-items", "-p", "since=soon")
+
+
+def test_headers_are_as_written(run):
+    assert run("MATCH (d:Domain) RETURN count(*)", "--format", "csv").splitlines() == [
+        "count(*)",
+        "4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("MATCH (u:Us", "User"),
+        ("MATCH (u:User)-[r:KN", "KNOWS"),
+        ("MATCH (u:User)-[:", "INTERACTED"),
+        ("MATCH (n:Item|Ta", "Tag"),
+        ("MATCH (i:Item) RETURN i.ti", "title"),
+        ("MAT", "MATCH"),
+        ("MATCH (u) RETURN coun", "count("),
+        (":as", ":ask"),
+        (":ask niche-h", "niche-hubs"),
+        (":ask niche-hubs dom", "domain="),
+    ],
+)
+def test_tab_completes_what_may_stand_there(text, word):
+    found = dict(suggestions(text))
+    assert word in found
+    assert word.lower().startswith(text[len(text) - found[word] :].lower())
+    assert not [one for one in found if one == "MATCH"] or word == "MATCH"
+
+
+def test_two_releases_are_compared_by_name(tmp_path):
+    """`changes-between` takes the moments of releases; events from the batch alone."""
+    home = Home(tmp_path).create()
+    store = EmbeddedStore(home.store)
+    store.apply(small_world.batch())
+    first = small_world.START + 200 * small_world.DAY
+    for now in (first, first + 200 * small_world.DAY):
+        store.apply({"items": small_world.table("items", [{"id": f"made at {now}"}])})
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=now)
+    store.close()
+    cli = typer.Typer()
+    explore.register(cli)
+    words = ["--question", "changes-between", "--format", "json"]
+    printed = CliRunner().invoke(cli, words, obj=home.folder).stdout
+    rows = {row[0]: row[1:] for row in json.loads(printed)["rows"]}
+    batch = small_world.batch()
+    noir = {r["item"] for r in batch["item_domains"].to_pylist() if r["domain"] == "noir"}
+    events = [e for e in batch["events"].to_pylist() if e["item"] in noir and e["at"] is not None]
+    upto = [[e for e in events if e["at"] < end] for end in (first, first + 200 * small_world.DAY)]
+    people = [len({e["user"] for e in part}) for part in upto]
+    assert rows["noir"] == [len(upto[0]), len(upto[1]), *people]
+    names = [one["name"] for one in list_releases(home)]
+    given = ["-p", f"from_time={names[0]}", "-p", f"to_time={names[1][:6]}"]
+    assert CliRunner().invoke(cli, [*words, *given], obj=home.folder).stdout == printed
 
 
 def test_what_is_not_understood_is_refused(run):

@@ -124,7 +124,7 @@ def check_reasons(run, count):
         for word in {word for name, word in written if name == because}:
             there, here = written[because, word], written.get((item, word), set())
             rows = run(*through_written_tag(None, because, word, item))
-            assert rows == ([[because, word, item, len(there), len(here)]] if here else [])
+            assert rows == [[because, word, item, len(there), len(here)]]
 
 
 def test_the_cypher_of_a_reason_returns_the_paths_that_were_shown(console):

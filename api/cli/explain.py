@@ -10,6 +10,7 @@ import typer
 from api.bootstrap import now, open_live
 from api.cli.output import say, show_json
 from api.settings import load_settings
+from graph.explore.why_cypher import literal
 from graph.ids import as_id
 
 
@@ -49,8 +50,7 @@ def explain(
         say("  nothing that is known speaks for it: it only fills lists up")
     else:
         say("in Cypher, for `nichegraph explore`:")
-        say(f"  {told['cypher']['query']}")
-        say(f"  with {told['cypher']['parameters']}")
+        say(f"  {literal(**told['cypher'])}")
     for note in told["notes"]:
         say(f"note: {note}")
     if picture is not None:

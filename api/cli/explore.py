@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,24 +11,15 @@ import typer
 
 from api.bootstrap import open_console
 from api.cli.output import plain, say, show_json, show_table
-from api.settings import load_settings
-from graph.errors import InputError, NichegraphError
-from graph.explore.console import Console, QueryResult
+from api.settings import Settings, load_settings
+from graph.errors import InputError
+from graph.explore.console import QueryResult
+from graph.explore.cypher_times import shown
 from graph.explore.drawing import draw
-from graph.explore.questions import filled, question, questions
+from graph.explore.questions import Question, filled, question, questions
+from recommender.releases.home import Home
 
 FORMATS = ("table", "json", "csv")
-HELP = """A query is one line; it may end in a semicolon.
-:list            the ready-made questions
-:ask NAME k=v …  one of them
-:draw FILE       the last result's graph as .svg or .png
-:quit            leave"""
-WORDS = (
-    "MATCH OPTIONAL WHERE WITH UNWIND RETURN DISTINCT ORDER BY DESC SKIP LIMIT UNION EXISTS COUNT "
-    "AND OR NOT IN STARTS ENDS CONTAINS CASE WHEN THEN ELSE END NULL count( collect( coalesce( "
-    ":User :Item :Tag :Domain :Segment :INTERACTED :`IN` :HAS_TAG :KNOWS :RELATED :IN_SEGMENT "
-    ":NEAR :list :ask :draw :quit"
-)
 
 
 def register(cli: typer.Typer) -> None:
@@ -69,17 +60,23 @@ def explore(
     if how not in FORMATS:
         raise InputError(f"--format {how}: there are {', '.join(FORMATS)}")
     if show_list:
-        _list(how)
+        show_questions(how)
         return
     given = parameters(param or [])
-    console = open_console(load_settings(ctx.obj))
+    settings = load_settings(ctx.obj)
+    console = open_console(settings)
     try:
         if query is None and ask is None:
-            Prompt(console, privacy=not pseudonyms).run()
+            from api.cli.prompt import Prompt
+
+            Prompt(console, release_times(settings), typed(given), privacy=not pseudonyms).run()
             return
         if ask is not None:
             asked = question(ask)
-            result = console.run(asked.query, filled(asked, given), privacy=not pseudonyms)
+            values = filled(asked, given, release_times(settings))
+            result = console.run(asked.query, values, privacy=not pseudonyms)
+            if how == "table":
+                say_examples(asked, given, values)
         else:
             result = console.run(str(query), typed(given), privacy=not pseudonyms)
         show(result, how)
@@ -87,6 +84,26 @@ def explore(
             say(f"{draw(result.rows, picture)} nodes drawn into {picture}")
     finally:
         console.close()
+
+
+def release_times(settings: Settings) -> dict[str, int]:
+    """When each release of the home was made, from the first to the last."""
+    from recommender.releases.publishing import list_releases  # a query needs none of it
+
+    releases = list_releases(Home(settings.home))
+    return {one["name"]: int(one["created_at"]) for one in releases if one.get("created_at")}
+
+
+def say_examples(asked: Question, given: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    """Say with which values of its own a question was asked, where they name something."""
+    own = {
+        name: shown(value) if name in asked.times else value
+        for name, value in values.items()
+        if name not in given and (isinstance(value, str) or name in asked.times)
+    }
+    if own:
+        said = ", ".join(f"{name}={value}" for name, value in own.items())
+        say(f"asked with the example {said}; -p {next(iter(own))}=… asks for another")
 
 
 def parameters(given: Iterable[str], option: str = "--param") -> dict[str, str]:
@@ -117,15 +134,29 @@ def show(result: QueryResult, how: str) -> None:
     if how == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([_harmless(name) for name in result.columns])
-        writer.writerows([_harmless(_text(value)) for value in row] for row in result.rows)
+        writer.writerows([_harmless(_text(value)) for value in row] for row in _dated(result))
         return
-    rows = [[v if isinstance(v, int | float) else _text(v) for v in row] for row in result.rows]
+    rows = [[v if isinstance(v, int | float) else _text(v) for v in row] for row in _dated(result)]
     show_table("", result.columns, rows)
     cut = ", cut short at the limit" if result.truncated else ""
     say(f"{len(result.rows):,} rows{cut}, {result.ms:,.0f} ms")
 
 
-def _list(how: str) -> None:
+def _dated(result: QueryResult) -> Iterator[list[Any]]:
+    """The rows with seconds since 1970 as dates, where a column holds times."""
+    times = result.times or (False,) * len(result.columns)
+    for row in result.rows:
+        yield [_date(value) if time else value for value, time in zip(row, times, strict=True)]
+
+
+def _date(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_date(one) for one in value]
+    return shown(value) if isinstance(value, int | float) else value
+
+
+def show_questions(how: str) -> None:
+    """Print the ready-made questions."""
     all_questions = questions().values()
     if how == "json":
         show_json(
@@ -134,7 +165,7 @@ def _list(how: str) -> None:
                     "name": one.name,
                     "title": one.title,
                     "sentence": one.sentence,
-                    "parameters": one.parameters,
+                    "parameters": examples(one),
                     "query": one.query,
                 }
                 for one in all_questions
@@ -142,10 +173,17 @@ def _list(how: str) -> None:
         )
         return
     rows = [
-        [one.name, one.sentence, " ".join(f"{k}={v}" for k, v in one.parameters.items())]
+        [one.name, one.sentence, " ".join(f"{k}={v}" for k, v in examples(one).items())]
         for one in all_questions
     ]
     show_table("", ["name", "what it tells", "parameters, with an example"], rows)
+
+
+def examples(one: Question) -> dict[str, Any]:
+    """The values a question is asked with when nothing is said; times as dates."""
+    return {
+        name: shown(value) if name in one.times else value for name, value in one.parameters.items()
+    }
 
 
 def _text(value: Any) -> str:
@@ -169,71 +207,3 @@ def _text(value: Any) -> str:
 def _harmless(text: str) -> str:
     """Text that no spreadsheet takes for a formula, without control characters."""
     return plain(f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text)
-
-
-class Prompt:
-    """Reads queries one after the other, with history and completion."""
-
-    def __init__(self, console: Console, *, privacy: bool) -> None:
-        """Ask `console`; `privacy` shows users by name."""
-        self._console, self._privacy = console, privacy
-        self._last: QueryResult | None = None
-
-    def run(self) -> None:
-        """Until :quit or the end of the input."""
-        read = self._reader()
-        say("Cypher, reading only; :help says more, :quit leaves")
-        while True:
-            try:
-                line = read().strip()
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                return
-            if line in (":quit", ":q", ":exit"):
-                return
-            try:
-                self.answer(line)
-            except NichegraphError as error:
-                say(str(error))
-
-    def answer(self, line: str) -> None:
-        """Do what one line says and print what it gives."""
-        word, _, rest = line.partition(" ")
-        if not line:
-            return
-        if word == ":help":
-            for part in HELP.splitlines():
-                say(part)
-        elif word == ":list":
-            _list("table")
-        elif word == ":draw":
-            if self._last is None:
-                raise InputError("there is no result yet")
-            say(f"{draw(self._last.rows, Path(rest.strip()))} nodes drawn")
-        elif word == ":ask":
-            name, *given = rest.split() or [""]
-            asked = question(name)
-            self._ask(asked.query, filled(asked, parameters(given)))
-        elif line.startswith(":"):
-            raise InputError(f"{word} is unknown; :help says more")
-        else:
-            self._ask(line, {})
-
-    def _ask(self, query: str, given: dict[str, Any]) -> None:
-        self._last = self._console.run(query, given, privacy=self._privacy)
-        show(self._last, "table")
-
-    def _reader(self) -> Any:
-        if not sys.stdin.isatty():
-            return input
-        from prompt_toolkit import PromptSession
-        from prompt_toolkit.completion import WordCompleter
-        from prompt_toolkit.history import FileHistory
-
-        names = [*WORDS.split(), *questions()]
-        history = FileHistory(str(self._console.folder / "history"))
-        session: PromptSession[str] = PromptSession(
-            history=history, completer=WordCompleter(names, ignore_case=True, WORD=True)
-        )
-        return lambda: session.prompt("cypher> ")

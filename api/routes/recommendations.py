@@ -18,6 +18,7 @@ from api.schemas import (
     WhyPath,
 )
 from api.settings import Settings
+from graph.explore.copies import local_secret, pseudonym
 from recommender.serving.live import Live
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
@@ -47,7 +48,8 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def explain(path: WhyPath, query: NoQuery) -> dict[str, Any]:
         del query
-        return live.recommender().why(path.user, path.item, now=now())
+        told = live.recommender().why(path.user, path.item, now=now())
+        return _with_pseudonyms(told, live) if settings.console_enabled else told
 
     @app.post(
         "/v1/recommendations",
@@ -65,3 +67,13 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
             lambda some: recommender.recommend(some, now=moment), requests
         )
         return {"answers": [answer.to_json() for answer in answers]}
+
+
+def _with_pseudonyms(told: dict[str, Any], live: Live) -> dict[str, Any]:
+    """The Cypher of reasons as `POST /v1/cypher` answers it, which knows nobody by name."""
+    secret = local_secret(live.home.explore)
+    for reason in told["reasons"]:
+        given = reason["cypher"]["parameters"]
+        if "user" in given:
+            given["user"] = pseudonym(secret, given["user"])
+    return told

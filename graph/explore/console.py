@@ -12,8 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from typing import Any
 
 from graph.errors import QueryRefused, QueryStopped, StoreError
 from graph.explore.console_process import KINDS, Worker, built
+from graph.explore.copies import local_secret
 from graph.explore.cypher_guard import check, check_parameters
 
 GRACE = 0.5  # seconds after the limit at which a worker is killed
@@ -268,19 +267,3 @@ def _slot(folder: Path, at_once: int) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise QueryRefused(f"{at_once} queries are running already; try again in a moment.")
         time.sleep(0.02)
-
-
-def local_secret(folder: Path) -> bytes:
-    """The secret that keys the pseudonyms of this home; made at the first call."""
-    path = folder / "secret"
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        aside = path.with_name(f".secret.{os.getpid()}.{threading.get_ident()}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(aside, path)  # fails when another process was first
-        finally:
-            aside.unlink()
-    return path.read_bytes()

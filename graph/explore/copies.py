@@ -7,9 +7,12 @@ put in its place only if that mark still stands. Both sides hold a lock for the 
 
 import contextlib
 import fcntl
+import hashlib
+import hmac
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +103,24 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def local_secret(folder: Path) -> bytes:
+    """The secret that keys the pseudonyms of this home; made at the first call."""
+    path = folder / "secret"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        aside = path.with_name(f".secret.{os.getpid()}.{threading.get_ident()}")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(aside, path)  # fails when another process was first
+        finally:
+            aside.unlink()
+    return path.read_bytes()
+
+
+def pseudonym(secret: bytes, user: str) -> str:
+    """What strangers see in place of a user's id: the same for the same secret."""
+    return "user-" + hmac.new(secret, user.encode(), hashlib.sha256).hexdigest()[:20]

@@ -4,6 +4,7 @@ What may not be written at all is refused here; which word may stand where is de
 `cypher_guard`, which writes the query anew.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import NoReturn
@@ -68,6 +69,8 @@ def tokens_of(query: str) -> tuple[str, list[Token]]:
             refuse(f"the parameter {written}: names that begin with _ are taken")
         if kind == "number" and written.isdigit() and int(written) >= 2**63:
             refuse(f"the whole number {written[:24]} does not fit 64 bits")
+        if kind == "number" and not math.isfinite(float(written)):
+            refuse(f"the number {written[:24]} does not fit 64 bits")
         if kind != "space":
             upper = written.upper() if kind == "word" else written
             tokens.append(Token(kind, written, upper, start, stop))

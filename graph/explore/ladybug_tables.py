@@ -4,8 +4,6 @@ For strangers users are pseudonyms, times are whole days, and what fewer than tw
 (a tag that people wrote, a segment) is left out: `docs/decisions/cypher-privacy.md`.
 """
 
-import hashlib
-import hmac
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.explore.copies import pseudonym
 from graph.findings import Findings
 from graph.model import NO_ROW, NO_TIME, TAG_SEPARATOR
 from graph.snapshot import GraphSnapshot, Links, Relations
@@ -73,11 +72,6 @@ def tables(
             if name in made:
                 made[name] = made[name].sort_by(column)
     return made
-
-
-def pseudonym(secret: bytes, user: str) -> str:
-    """What strangers see in place of a user's id: the same for the same secret."""
-    return "user-" + hmac.new(secret, user.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def _texts(vocabulary: Vocabulary) -> Any:

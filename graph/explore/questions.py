@@ -1,11 +1,14 @@
 """The ready-made questions about the graph: a title, a sentence, Cypher, and an example."""
 
+import datetime as dt
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 from graph.errors import InputError, NotFound
+from graph.explore.cypher_times import seconds_of
 
 FILE = "questions.toml"
 
@@ -19,16 +22,22 @@ class Question:
     sentence: str
     query: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    times: frozenset[str] = frozenset()  # which of the parameters are times, in seconds since 1970
     picture: bool = False  # answers with paths, worth drawing
 
 
 def questions() -> dict[str, Question]:
     """All questions by name, in the order of the file."""
     text = resources.files("graph.explore").joinpath(FILE).read_text(encoding="utf-8")
-    return {
-        name: Question(name=name, **(facts | {"query": facts["query"].strip()}))
-        for name, facts in tomllib.loads(text).items()
-    }
+    return {name: _question(name, facts) for name, facts in tomllib.loads(text).items()}
+
+
+def _question(name: str, facts: dict[str, Any]) -> Question:
+    given = facts.get("parameters", {})
+    times = frozenset(key for key, value in given.items() if isinstance(value, dt.date))
+    seconds = {key: seconds_of(str(given[key])) for key in times}
+    own = {"query": facts["query"].strip(), "parameters": given | seconds, "times": times}
+    return Question(name=name, **(facts | own))
 
 
 def question(name: str) -> Question:
@@ -39,21 +48,50 @@ def question(name: str) -> Question:
     return known[name]
 
 
-def filled(asked: Question, given: dict[str, str]) -> dict[str, Any]:
+def filled(
+    asked: Question, given: Mapping[str, str], releases: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """The parameters of a question: what is given as text in the type of its example.
 
+    Args:
+        asked: the question.
+        given: values as people write them; times as dates, seconds, or names of releases.
+        releases: when each was made, in seconds since 1970, from the first to the last.
+
     Raises:
-        InputError: a name the question does not have, or a text that is not a number.
+        InputError: a name the question does not have, or a text that does not fit.
     """
+    made = dict(releases or {})
     parameters = dict(asked.parameters)
+    if {"from_time", "to_time"} <= asked.times and len(made) >= 2:
+        parameters |= dict(zip(("from_time", "to_time"), list(made.values())[-2:], strict=True))
     for name, text in given.items():
         if name not in parameters:
             there = ", ".join(parameters) or "none"
             raise InputError(f"{asked.name} has no parameter {name!r}; there are: {there}")
         example = parameters[name]
+        if name in asked.times:
+            parameters[name] = _moment(asked.name, name, text, made)
+            continue
         try:
             parameters[name] = text if isinstance(example, str) else type(example)(text)
         except ValueError:
             kind = "a whole number" if isinstance(example, int) else "a number"
             raise InputError(f"{asked.name}: {name} must be {kind}, not {text!r}") from None
     return parameters
+
+
+def _moment(question: str, name: str, text: str, releases: Mapping[str, int]) -> int:
+    """A time as somebody wrote it: the name of a release or its beginning, a date, or seconds."""
+    named = [when for release, when in releases.items() if release.startswith(text)]
+    if len(named) == 1:
+        return named[0]
+    if text.lstrip("-").isdigit() and len(text) > len("2024"):
+        return int(text)
+    seconds = seconds_of(text)
+    if seconds is None:
+        raise InputError(
+            f"{question}: {name} must be a date such as 2024-12-01, or the name of a release, "
+            f"not {text!r}"
+        )
+    return seconds

@@ -5,11 +5,57 @@ is the item of the subject's history; `user` is None for a session, whose items 
 then the path begins at that item.
 """
 
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 Cypher = tuple[str, dict[str, Any]]
 
 MOST_PATHS = 100
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """Which events speak for an item: `kinds` -> the least value that does, None: any.
+
+    Who did something of `against` to an item did not choose it. `all`: every event speaks.
+    """
+
+    kinds: Mapping[str, float | None] = field(default_factory=dict)
+    against: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> bool:
+        """Whether whatever somebody does to an item speaks for it."""
+        return not self.against and all(least is None for least in self.kinds.values())
+
+
+ALL_CHOOSE = Choosing()
+
+
+def literal(query: str, parameters: Mapping[str, Any]) -> str:
+    """The same query with its parameters written out, to be pasted as it stands."""
+
+    def value(match: re.Match[str]) -> str:
+        return _written(parameters[match.group(1)])
+
+    return re.sub(r"\$([A-Za-z]\w*)", value, query)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_written(one) for one in value)}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    marks = {"\\": "\\\\", "'": "\\'"}
+    letters = [marks.get(one, one) if one.isprintable() else _code(one) for one in value]
+    return f"'{''.join(letters)}'"
+
+
+def _code(letter: str) -> str:
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
 
 
 def through_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
@@ -22,27 +68,50 @@ def through_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
 
 
 def through_written_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
-    """The items and how many people wrote the tag on each; no row unless on both."""
+    """The items and how many people wrote the tag on each; 0 where strangers may not see it."""
     query = (
-        f"MATCH {_start(user)}(h:Item {{id: $because}})<-[a:INTERACTED]-(one:User) "
-        "WHERE a.tag = $tag "
-        "WITH h, count(DISTINCT one.id) AS wrote_there "
-        "MATCH (i:Item {id: $item})<-[b:INTERACTED]-(other:User) WHERE b.tag = $tag "
+        f"MATCH {_start(user)}(h:Item {{id: $because}}), (i:Item {{id: $item}}) "
+        "WITH DISTINCT h, i "
+        "OPTIONAL MATCH (h)<-[:INTERACTED {tag: $tag}]-(one:User) "
+        "WITH h, i, count(DISTINCT one.id) AS wrote_there "
+        "OPTIONAL MATCH (i)<-[:INTERACTED {tag: $tag}]-(other:User) "
         "RETURN h.id AS because, $tag AS tag, i.id AS item, wrote_there, "
         "count(DISTINCT other.id) AS wrote_here"
     )
     return query, _parameters(user, because, item) | {"tag": tag}
 
 
-def through_people(user: str | None, because: str, item: str) -> Cypher:
-    """How many other people touched both items; no row when nobody did."""
-    others = " WHERE o.id <> $user" if user is not None else ""
+def through_people(
+    user: str | None, because: str, item: str, choosing: Choosing = ALL_CHOOSE
+) -> Cypher:
+    """How many other people chose both items; no row when nobody did."""
+    conditions = ["o.id <> $user"] if user is not None else []
+    own: dict[str, Any] = {}
+    if not choosing.all:
+        rated = sorted({least for least in choosing.kinds.values() if least is not None})
+        own["kinds"] = sorted(kind for kind, least in choosing.kinds.items() if least is None)
+        for event in "ab":
+            one = f"{event}.kind IN $kinds"
+            if rated:
+                one = f"({one} OR ({event}.kind IN $rated AND {event}.value >= $good))"
+            conditions.append(one)
+        if rated:
+            own["good"] = rated[0]
+            own["rated"] = sorted(kind for kind, v in choosing.kinds.items() if v is not None)
+        if choosing.against:
+            own["against"] = sorted(choosing.against)
+            conditions += [
+                f"NOT EXISTS {{ MATCH (o)-[x:INTERACTED]->({end}) WHERE x.kind IN $against }}"
+                for end in "hi"
+            ]
+        conditions.append("coalesce(o.consent, true)")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     query = (
-        f"MATCH {_start(user)}(h:Item {{id: $because}})<-[:INTERACTED]-(o:User)"
-        f"-[:INTERACTED]->(i:Item {{id: $item}}){others} "
+        f"MATCH {_start(user)}(h:Item {{id: $because}})<-[a:INTERACTED]-(o:User)"
+        f"-[b:INTERACTED]->(i:Item {{id: $item}}){where} "
         "RETURN h.id AS because, i.id AS item, count(DISTINCT o.id) AS people"
     )
-    return query, _parameters(user, because, item)
+    return query, _parameters(user, because, item) | own
 
 
 def through_relation(user: str | None, because: str, item: str) -> Cypher:

@@ -16,7 +16,7 @@ from graph.errors import InputError
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
-from graph.weighting import Weighting, weigh_tags
+from graph.weighting import Weighting, speaking, weigh_tags
 from recommender.measures.split import SELECT, Pairs, pair_parts, relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
 
@@ -133,6 +133,7 @@ def build(
         manifest={
             "counts": _counts(snapshot, graph),
             "event_kinds": list(snapshot.kinds),
+            "speaking": speaking(snapshot, config.weighting),
             "relation_kinds": list(snapshot.item_relations.kinds),
             "domains_from": graph.domains_from,
             "attributes": attributes,

@@ -143,6 +143,7 @@ MANIFEST: dict[str, str] = {
     "vectors": "name of each set of vectors -> its weight when sources are fused",
     "counts": "users, items, tags, domains, events, edges",
     "event_kinds": "names of kinds, by their place",
+    "speaking": "kinds of events that speak for an item -> the least value that does",
     "relation_kinds": "names of relations, by their place",
     "domains_from": "given, genres, tag communities or nothing",
     "attributes": "name -> place, and whether it is a number",
@@ -153,7 +154,7 @@ MANIFEST: dict[str, str] = {
     "parent": "the release whose vectors these were turned onto, if any",
     "drift": "how far vectors moved from it, if any",
 }
-OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders"}
+OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders", "speaking"}
 
 
 def _pattern(key: str) -> re.Pattern[str]:

@@ -91,7 +91,7 @@ def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
     return result * weights
 
 
-def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
+def cypher(release: Release, user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
     """The query that shows a reason's path in the graph, and its parameters."""
     if reason.because is None:
         if reason.tag is not None:
@@ -105,7 +105,15 @@ def cypher(user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
         return why_cypher.through_tag(user, reason.because, reason.tag, item)
     if reason.through == "written tag" and reason.tag is not None:
         return why_cypher.through_written_tag(user, reason.because, reason.tag, item)
-    return why_cypher.through_people(user, reason.because, item)
+    return why_cypher.through_people(user, reason.because, item, _choosing(release))
+
+
+def _choosing(release: Release) -> why_cypher.Choosing:
+    """What counts as choosing an item, as the release counts it; older ones do not say."""
+    kinds = release.manifest.get("speaking")
+    if kinds is None:
+        return why_cypher.ALL_CHOOSE
+    return why_cypher.Choosing(kinds, frozenset(release.event_kinds) - frozenset(kinds))
 
 
 def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
@@ -121,7 +129,9 @@ def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ..
         if shares[at] > 0 and near not in shown:
             share = round(float(shares[at]) / total, 4)
             who = "one of you" if one.request.household or one.request.mix else "you"
-            shown[near] = _through(release, near, item, end, one.kinds[at], share, who)
+            shown[near] = _through(
+                release, near, item, end, one.kinds[at], share, who, one.user_row
+            )
     return tuple(shown.values())
 
 
@@ -155,6 +165,7 @@ def _through(
     kind: str,
     share: float,
     who: str,
+    user: int,
 ) -> Reason:
     """From a history item to the item, whose node is `end`: over a relation, a tag, or people."""
     start = _item(release, source)
@@ -179,7 +190,7 @@ def _through(
         text += f", both tagged “{tag}”"
         path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag), _edge("", "HAS_TAG", "")]
     else:
-        through, people = "people", _people(release, source, item)
+        through, people = "people", _people(release, source, item, user)
         many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
         if people:
             text += f", which {many} choose as well"
@@ -274,13 +285,13 @@ def _related(release: Release, item: int) -> bool:
     return bool(len(relations.of(item)) or (relations.indices == item).any())
 
 
-def _people(release: Release, one: int, other: int) -> int:
-    """How many people chose both items."""
+def _people(release: Release, one: int, other: int, user: int) -> int:
+    """How many people but `user` chose both items."""
     mine, theirs = sorted((release.item_users.of(row) for row in (one, other)), key=len)
     if len(mine) == 0:
         return 0
     at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
-    return int(np.count_nonzero(theirs[at] == mine))
+    return int(np.count_nonzero((theirs[at] == mine) & (mine != user)))
 
 
 def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None:

@@ -296,7 +296,13 @@ class Recommender:
         shown = answer.items[0]
         known = user if self.overlay.knows(user) else None
         queries = [
-            dict(zip(("query", "parameters"), explain.cypher(known, item, r), strict=True))
+            dict(
+                zip(
+                    ("query", "parameters"),
+                    explain.cypher(self.release, known, item, r),
+                    strict=True,
+                )
+            )
             for r in shown.reasons
         ]
         said = answer.to_json()
