@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from graph.model import NO_TIME, SCHEMAS
 from graph.snapshot import EventColumns, GraphSnapshot, Links, take_snapshot
+from recommender.measures import metrics
 
 Flags = npt.NDArray[np.bool_]
 Chosen = list[list[int]]  # of each user the items, first ones first
@@ -151,14 +152,10 @@ def tenth_of_events(snapshot: GraphSnapshot, rng: np.random.Generator) -> GraphS
     return _of(snapshot, (rng.random(of_pair.max(initial=0) + 1) < 0.1)[of_pair])
 
 
-def rare_half(snapshot: GraphSnapshot, rng: np.random.Generator) -> GraphSnapshot:
-    """The events of the half of the items in use that the fewest events have."""
+def rare_half(snapshot: GraphSnapshot, _rng: np.random.Generator) -> GraphSnapshot:
+    """The rarer half of what people did: events of all items but the most popular ones."""
     counts = np.bincount(snapshot.events.item, minlength=len(snapshot.items))
-    used = np.flatnonzero(counts)
-    ordered = used[np.lexsort((rng.random(len(used)), counts[used]))]
-    rare = np.zeros(len(counts), bool)
-    rare[ordered[: len(used) // 2]] = True
-    return _of(snapshot, rare[snapshot.events.item])
+    return _of(snapshot, metrics.tail(counts)[snapshot.events.item])
 
 
 def without_times(snapshot: GraphSnapshot, _rng: np.random.Generator) -> GraphSnapshot:
@@ -182,7 +179,7 @@ def _of(snapshot: GraphSnapshot, kept: Flags) -> GraphSnapshot:
 PARTS: dict[str, Callable[[GraphSnapshot, np.random.Generator], GraphSnapshot]] = {
     "a tenth of the users": tenth_of_users,
     "a tenth of the events": tenth_of_events,
-    "the rare half of the items": rare_half,
+    "the rare half": rare_half,
     "without times": without_times,
     "without tags": without_tags,
 }

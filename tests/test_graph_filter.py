@@ -101,18 +101,3 @@ def test_spectral_scores_are_the_sharpened_low_rank_matrix() -> None:
     np.testing.assert_allclose(
         spectral_scores(spectral, supports, 0.5), at_supports(dense, supports), atol=1e-5
     )
-
-
-def test_local_ridge_solves_each_support() -> None:
-    graph = gf.normalise(ratings(), 0.3, 0.3)
-    dense = graph.rows.toarray().astype(np.float64)
-    gram = dense.T @ dense
-    ridge = 2.0 * np.trace(gram) / 25
-    supports = gf.co_occurrence_supports(graph, 8)
-    weights = gf.local_ridge(graph, supports, 2.0, threads=2, steps=30)
-    for target in range(25):
-        inside = supports[target][supports[target] >= 0]
-        matrix = gram[np.ix_(inside, inside)] + ridge * np.eye(len(inside))
-        expected = np.linalg.solve(matrix, gram[inside, target])
-        np.testing.assert_allclose(weights[target, : len(inside)], expected, atol=1e-4)
-        assert (weights[target, len(inside) :] == 0).all()

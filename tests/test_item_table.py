@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
+from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.held_back import HeldBack, hold_back
 from embeddings.item_item.item_table import (
     ItemTable,
     contributions,

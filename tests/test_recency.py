@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from embeddings.item_item.blend import HeldBack, build_item_table, hold_back
+from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.held_back import HeldBack, hold_back
 from embeddings.item_item.recency import order_of, weighed
 from graph.errors import InputError
 from graph.model import NO_TIME

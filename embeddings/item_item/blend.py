@@ -1,25 +1,26 @@
-"""One item table from several item-item scores, chosen per data set on a part held back.
+"""One item table from several item-item scores, chosen per data set on parts held back.
 
-`build_item_table` is the entry: cut a part off, fit every scorer on the rest, take up what raises
-NDCG@20 + Recall@20 on the cut part (features' weights first, then scorers one by one, then the
-powers of popularity, then what the order of a history weighs), and fit the chosen ones again on
-everything. Few numbers are chosen, each from a short list, so that a small data set is not learned
-by heart.
+`build_item_table` is the entry: cut parts off, fit every scorer on the rest, take up what raises
+NDCG@20 + Recall@20 on those parts (features' weights first, then scorers one by one, see
+`candidates`, then the powers of popularity, then what the order of a history weighs), and fit what
+was chosen again on everything. Few numbers are chosen, each from a short list, so that a small data
+set is not learned by heart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from embeddings.item_item.candidates import Preset, Quality, Say, candidates, mean_quality
 from embeddings.item_item.graph_filter import Floats
+from embeddings.item_item.held_back import HeldBack, Trial, hold_back
 from embeddings.item_item.item_table import ItemTable, strongest
-from embeddings.item_item.judge import Judge
-from embeddings.item_item.recency import recency_judge
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
+    RIDGE,
     Feature,
     Fitted,
     LearnedVectors,
@@ -29,9 +30,6 @@ from embeddings.item_item.scorers import (
 )
 from embeddings.item_item.spectrum import Spectral
 
-Preset = Literal["fast", "default"]
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class BlendReport:
@@ -39,12 +37,16 @@ class BlendReport:
 
     recipe: Recipe
     users: int
-    tried: dict[str, tuple[float, float]] = field(default_factory=dict)
+    tried: dict[str, Quality] = field(default_factory=dict)
+    candidates: tuple[Scorer, ...] = ()
+    """What went into the blend's choice, the best of a kind first."""
 
     def as_json(self) -> dict[str, Any]:
         """The report in values that JSON can hold."""
         return {
             "weights": {scorer.name: weight for scorer, weight in self.recipe.weights},
+            "scorers": [scorer.as_json() for scorer, _ in self.recipe.weights],
+            "candidates": [scorer.as_json() for scorer in self.candidates],
             "feature_weights": list(self.recipe.feature_weights),
             "popularity_exponent": self.recipe.popularity_exponent,
             "history_exponent": self.recipe.history_exponent,
@@ -56,10 +58,6 @@ class BlendReport:
         }
 
 
-RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
-"""The scorer to begin with, unless another is 1 % better: on four of five data sets it is best."""
-FAST = (RIDGE, Scorer("spectral", 0.5, 0.5, 0.5, 256))
-DEFAULT = (RIDGE, Scorer("ridge", 0.2, 0.2, 30.0), Scorer("spectral", 0.5, 0.5, 0.5, 768))
 FEATURE_FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Of a feature's weights: searched from 1 upwards, else downwards, as long as quality rises."""
 WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
@@ -78,20 +76,6 @@ FEWEST_USERS = 50
 """Below this many users to judge by, the first scorer and neutral weights stand."""
 
 
-@dataclass(frozen=True)
-class HeldBack:
-    """What a recipe is chosen by, beside what is learned from."""
-
-    select: sparse.csr_matrix
-    """(u, i) the entries of the likes that are held back and to be found."""
-    seen: sparse.csr_matrix | None = None
-    """(u, i) what users have seen beside what they like: masked, as it is in serving."""
-    features: Sequence[Feature] | None = None
-    """These stand for the others, as many and in the same order: without what select gives away."""
-    order: sparse.csr_matrix | None = None
-    """(u, i) when each like came, see `recency.order_of`; None: nobody knows."""
-
-
 def build_item_table(
     user_items: sparse.csr_matrix,
     features: Sequence[Feature] = (),
@@ -99,7 +83,7 @@ def build_item_table(
     preset: Preset = "default",
     seed: int = 0,
     progress: Say | None = None,
-    held: HeldBack | None = None,
+    held: HeldBack | Sequence[HeldBack] | None = None,
     recipe: Recipe | None = None,
     threads: int = 1,
     start: Floats | None = None,
@@ -107,7 +91,8 @@ def build_item_table(
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
-    `user_items` (u, i) is all that may be learned from. `held` is what is held back while choosing;
+    `user_items` (u, i) is all that may be learned from. `held` is what is held back while choosing,
+    in one way or in several that are averaged (only the first where there are `learned` vectors);
     without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing. `start`
     (i, d) is where the search for singular vectors begins in the last fit, see `spectrum.spectrum`;
     choosing never sees it. `learned` vectors are further scorers. Memory grows with items x
@@ -118,9 +103,10 @@ def build_item_table(
     users = sparse.csr_matrix(user_items, dtype=np.float32)
     report = BlendReport(recipe, 0) if recipe else None
     if report is None:
-        held = held or HeldBack(hold_back(users, seed)[1])
+        ways = [held] if isinstance(held, HeldBack) else list(held or ())
+        ways = ways or [HeldBack(hold_back(users, seed)[1])]
         report = fit_blend(
-            without(users, held.select), held, features, preset=preset, seed=seed, say=say,
+            users, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
             threads=threads, learned={one.name: one.without_select for one in learned},
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
@@ -138,8 +124,8 @@ def build_item_table(
 
 
 def fit_blend(
-    fit: sparse.csr_matrix,
-    held: HeldBack,
+    users: sparse.csr_matrix,
+    held: Sequence[HeldBack],
     features: Sequence[Feature] = (),
     *,
     preset: Preset = "default",
@@ -149,65 +135,86 @@ def fit_blend(
     threads: int = 1,
     learned: Mapping[str, Pair] | None = None,
 ) -> BlendReport:
-    """Choose a recipe by NDCG@20 + Recall@20 of the select part given `fit` (u, i).
+    """Choose a recipe by NDCG@20 + Recall@20 of what is held back from `users` (u, i).
 
-    `sample` users judge, fewer in the preset fast. `learned` vectors come from `fit` alone.
+    `sample` users judge, fewer in the preset fast. `learned` vectors come from the rest alone.
     """
-    if held.features is not None:
-        features = held.features
     models = dict(learned or {})
-    scorers: tuple[Scorer, ...] = DEFAULT if preset == "default" else FAST
-    recipe = _neutral(scorers, features, preset, fit.shape[1])
+    recipe = _neutral(features, preset, users.shape[1])
     sample = sample if preset == "default" else sample // 2
-    judge = Judge(fit, held.select, sample, seed, threads, held.seen)
-    if judge.users.size < FEWEST_USERS:
-        return BlendReport(recipe, int(judge.users.size))
-    tried: dict[str, tuple[float, float]] = {}
+    trials = [Trial(users, one, features, sample, seed, threads) for one in held]
+    judges = sum(trial.users for trial in trials)
+    if judges < FEWEST_USERS:
+        return BlendReport(recipe, judges)
+    tried: dict[str, Quality] = {}
 
-    def by_ridge(recipe: Recipe) -> tuple[float, float]:
-        alone = replace(recipe, proposal_dimensions=0)
-        first = Fitted(fit, features, alone, seed, threads, (RIDGE,))
-        return judge(first.supports, first.scores(RIDGE))
+    def fitted_under(recipe: Recipe, scorers: Sequence[Scorer] = ()) -> list[Fitted]:
+        return [
+            Fitted(trial.fit, trial.features, recipe, seed, threads, scorers, learned=models)
+            for trial in trials
+        ]
+
+    def by_ridge(recipe: Recipe) -> Quality:
+        tables = [one.table(RIDGE) for one in fitted_under(recipe)]
+        return mean_quality(
+            [
+                trial(table.neighbours, table.scores)
+                for trial, table in zip(trials, tables, strict=True)
+            ]
+        )
 
     for place in range(len(features)):
         recipe = _with_best_weight(recipe, features[place], place, by_ridge, tried)
         say(f"{features[place].name}: weight {recipe.feature_weights[place]:g}")
 
+    scorers = candidates(trials, fitted_under(recipe), preset, tried, say)
     scorers += tuple(Scorer("learned", model=name) for name in models)
-    fitted = Fitted(fit, features, recipe, seed, threads, scorers, learned=models)
-    parts = {}
-    for scorer in scorers:
-        parts[scorer] = fitted.scores(scorer)
-        tried[scorer.name] = judge(fitted.supports, parts[scorer])
-        say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    weights = _take_up(parts, lambda blended: judge(fitted.supports, blended), tried)
+    fitted = fitted_under(recipe, scorers)
+
+    def judged(scores: Sequence[Floats]) -> Quality:
+        return mean_quality(
+            [
+                trial(one.supports, own)
+                for trial, one, own in zip(trials, fitted, scores, strict=True)
+            ]
+        )
+
+    parts = {scorer: [one.scores(scorer) for one in fitted] for scorer in scorers}
+    weights = _take_up(parts, judged, tried, say)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
 
     blended = sum_scores(parts, weights)
     del parts
 
-    def quality(recipe: Recipe) -> tuple[float, float]:
-        return judge(fitted.supports, fitted.calibrated(blended, recipe))
+    def calibrated(recipe: Recipe) -> list[Floats]:
+        return [one.calibrated(scores, recipe) for one, scores in zip(fitted, blended, strict=True)]
 
-    recipe = _with_best_exponents(recipe, quality, tried)
+    recipe = _with_best_exponents(recipe, lambda one: judged(calibrated(one)), tried)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
-    if held.order is not None:
-        by_order = recency_judge(fit, held.select, held.order, sample, seed, threads, held.seen)
-        scores = fitted.calibrated(blended, recipe)
+    if all(trial.by_order for trial in trials):
+        scores = calibrated(recipe)
         recipe = _with_best_recency(
-            recipe, lambda one: by_order(fitted.supports, scores, one.recency_exponent), tried
+            recipe,
+            lambda recipe: mean_quality(
+                [
+                    trial.by_order(one.supports, own, recipe.recency_exponent)
+                    for trial, one, own in zip(trials, fitted, scores, strict=True)
+                    if trial.by_order
+                ]
+            ),
+            tried,
         )
         say(f"recency: exponent {recipe.recency_exponent:g}")
-    return BlendReport(recipe, int(judge.users.size), tried)
+    return BlendReport(recipe, judges, tried, scorers)
 
 
 def _with_best_weight(
     recipe: Recipe,
     feature: Feature,
     place: int,
-    quality: Callable[[Recipe], tuple[float, float]],
-    tried: dict[str, tuple[float, float]],
+    quality: Callable[[Recipe], Quality],
+    tried: dict[str, Quality],
 ) -> Recipe:
     """The recipe with the weight of one feature that does best, as far as one climbs from 1."""
 
@@ -233,8 +240,8 @@ def _with_best_weight(
 
 def _with_best_exponents(
     recipe: Recipe,
-    quality: Callable[[Recipe], tuple[float, float]],
-    tried: dict[str, tuple[float, float]],
+    quality: Callable[[Recipe], Quality],
+    tried: dict[str, Quality],
 ) -> Recipe:
     """The recipe with the powers of popularity that do best, first the history's, then the
     target's; dearer the farther from 0.
@@ -247,8 +254,8 @@ def _with_best_exponents(
 
 def _with_best_recency(
     recipe: Recipe,
-    quality: Callable[[Recipe], tuple[float, float]],
-    tried: dict[str, tuple[float, float]],
+    quality: Callable[[Recipe], Quality],
+    tried: dict[str, Quality],
 ) -> Recipe:
     recent = {e: replace(recipe, recency_exponent=e) for e in RECENCY}
     return _worthiest(recent, "recency", RECENCY_COST, quality, tried, RECENCY_EXPONENT)
@@ -258,8 +265,8 @@ def _worthiest(
     variants: dict[float, Recipe],
     name: str,
     cost: float,
-    quality: Callable[[Recipe], tuple[float, float]],
-    tried: dict[str, tuple[float, float]],
+    quality: Callable[[Recipe], Quality],
+    tried: dict[str, Quality],
     expected: float = 0.0,
 ) -> Recipe:
     worth = {}
@@ -269,58 +276,43 @@ def _worthiest(
     return variants[max(worth, key=lambda exponent: worth[exponent])]
 
 
-def sum_scores(parts: dict[Scorer, Floats], weights: dict[Scorer, float]) -> Floats:
-    """The weighted sum of (i, c) scores that are already divided by their spread."""
-    total = np.zeros_like(next(iter(parts.values())))
+def sum_scores(
+    parts: Mapping[Scorer, Sequence[Floats]], weights: Mapping[Scorer, float]
+) -> list[Floats]:
+    """For each way of holding back the weighted sum of (i, c) scores divided by their spread."""
+    totals = [np.zeros_like(one) for one in next(iter(parts.values()))]
     for scorer, weight in weights.items():
-        total += np.float32(weight) * parts[scorer]
-    return total
-
-
-def hold_back(
-    user_items: sparse.csr_matrix, seed: int, share: float = 0.2
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split each user's entries at random: (kept, held), both (u, i); one entry always stays."""
-    generator = np.random.default_rng(seed)
-    counts = np.diff(user_items.indptr)
-    users = np.repeat(np.arange(user_items.shape[0]), counts)
-    order = np.lexsort((generator.random(user_items.nnz), users))
-    place = np.arange(user_items.nnz) - np.repeat(user_items.indptr[:-1], counts)
-    held = np.zeros(user_items.nnz, bool)
-    held[order] = place < np.minimum(np.rint(counts * share), counts - 1)[users]
-    parts = []
-    for mask in (~held, held):
-        part = sparse.csr_matrix(
-            (user_items.data[mask], (users[mask], user_items.indices[mask])),
-            shape=user_items.shape,
-        )
-        part.sort_indices()
-        parts.append(part)
-    return parts[0], parts[1]
+        for way, scores in enumerate(parts[scorer]):
+            totals[way] += np.float32(weight) * scores
+    return totals
 
 
 def _take_up(
-    parts: dict[Scorer, Floats],
-    judge: Callable[[Floats], tuple[float, float]],
-    tried: dict[str, tuple[float, float]],
+    parts: Mapping[Scorer, Sequence[Floats]],
+    judged: Callable[[Sequence[Floats]], Quality],
+    tried: dict[str, Quality],
+    say: Say,
 ) -> dict[Scorer, float]:
-    """Start from one scorer, then add the best of each other kind that raises quality.
+    """Start from the best scorer, then add the best of each other kind that raises quality.
 
-    The part held back is drawn at random and understates what is popular in the future that is
-    served, where a spectrum is strong: so its weight is drawn to `SPECTRUM_WEIGHT`, near which it
-    does best on data that drifts and on data that does not.
+    A part held back at random understates what is popular in the future that is served, where a
+    spectrum is strong: so its weight is drawn to `SPECTRUM_WEIGHT`, near which it does best on
+    data that drifts and on data that does not.
     """
-    first = max(parts, key=lambda one: sum(tried[one.name]) * (1.01 if one == RIDGE else 1))
-    chosen = {first: 1.0}
-    best = sum(tried[first.name])
-    kinds = {scorer: (scorer.kind, scorer.model) for scorer in parts}
+    alone = {}
+    for scorer, scores in parts.items():
+        tried[scorer.name] = judged(scores)
+        alone[scorer] = sum(tried[scorer.name])
+        say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
+    first = max(alone, key=lambda one: alone[one])
+    chosen, best = {first: 1.0}, alone[first]
+    kinds = {scorer: ("ridge" if scorer.kind == "exact" else scorer.kind, scorer.model)
+             for scorer in parts}  # fmt: skip
     for kind in dict.fromkeys(one for one in kinds.values() if one != kinds[first]):
-        own = [scorer for scorer in parts if kinds[scorer] == kind]
-        scorer = max(own, key=lambda scorer: sum(tried[scorer.name]))
-        base = sum_scores(parts, chosen)
+        scorer = max((one for one in parts if kinds[one] == kind), key=lambda one: alone[one])
         results = {0.0: best}
         for weight in WEIGHTS:
-            result = judge(base + np.float32(weight) * parts[scorer])
+            result = judged(sum_scores(parts, chosen | {scorer: weight}))
             tried[f"+ {scorer.name} x {weight:g}"] = result
             results[weight] = sum(result)
         cost = SPECTRUM_COST if scorer.kind == "spectral" else 0.0
@@ -334,23 +326,9 @@ def _take_up(
     return chosen
 
 
-def _neutral(
-    scorers: Sequence[Scorer], features: Sequence[Feature], preset: Preset, items: int
-) -> Recipe:
+def _neutral(features: Sequence[Feature], preset: Preset, items: int) -> Recipe:
     width = 200 if preset == "fast" else 300
     if items > QUADRATIC_ITEMS:
         width = 100
     feature_weights = tuple(feature.weight for feature in features)
-    return Recipe(((scorers[0], 1.0),), feature_weights, 0.0, width, width)
-
-
-def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:
-    """`users` (u, i) less the entries that `select` (u, i) has; ValueError when shapes differ."""
-    if select.shape != users.shape:
-        raise ValueError(f"select is {select.shape}, user_items {users.shape}")
-    ones = np.ones(select.nnz, np.float32)
-    held = sparse.csr_matrix((ones, select.indices, select.indptr), shape=users.shape)
-    rest = sparse.csr_matrix(users - users.multiply(held))
-    rest.eliminate_zeros()
-    rest.sort_indices()
-    return rest
+    return Recipe(((RIDGE, 1.0),), feature_weights, 0.0, width, width)

@@ -1,14 +1,10 @@
-"""Item-item scores learned without gradient steps: co-occurrence and local ridges.
+"""The normalised graph that every item-item score reads, and who goes with whom in it.
 
-All read X = Du^-a R Di^-b, where R is users x items with weighted tags as further rows (what
-shares a tag is as if one more person had both). Item rows of every result are columns of R.
+X = Du^-a R Di^-b, where R is users x items with weighted tags as further rows (what shares a tag
+is as if one more person had both). Item rows of every result are columns of R.
 
-- `co_occurrence_supports`: the strongest X'X per target item;
-- `local_ridge`: for each target the ridge regression of its column on its support only: EASE
-  (arXiv:1905.03375) where only co-occurring items may have weight, in linear memory.
-
-Spectra of the same graph are in `spectrum`. Blocks of targets are independent, so the
-results do not depend on `threads`.
+Ridges on it are in `local_ridge` and `exact_ridge`, its spectrum in `spectrum`. Blocks of targets
+are independent, so the results do not depend on `threads`.
 """
 
 from collections.abc import Callable
@@ -76,14 +72,22 @@ def co_occurrence_supports(
     `gains` (i,) are of the others, 1 when not given. Returns int32 (i, width). Time is the sum of
     squared row degrees.
     """
+    return co_occurrence(graph, width, threads, gains)[0]
+
+
+def co_occurrence(
+    graph: NormalisedGraph, width: int, threads: int = 1, gains: Floats | None = None
+) -> tuple[Rows, Floats]:
+    """`co_occurrence_supports`, and beside each its (X'X) x gain: float32 (i, width), 0 padded."""
     weights = np.ones(graph.columns.shape[0], np.float32) if gains is None else gains
     supports = np.full((graph.columns.shape[0], width), -1, np.int32)
+    scores = np.zeros(supports.shape, np.float32)
 
     def block(low: int, high: int) -> None:
-        _co_occurrence(*_parts(graph), weights, supports, low, high)
+        _co_occurrence(*both_ways(graph), weights, supports, scores, low, high)
 
     in_blocks(block, supports.shape[0], threads)
-    return supports
+    return supports, scores
 
 
 def vector_supports(
@@ -131,27 +135,6 @@ def vector_scores(vectors: Floats, others: Floats, supports: Rows, threads: int 
     return scores
 
 
-def local_ridge(
-    graph: NormalisedGraph, supports: Rows, penalty: float, threads: int = 1, steps: int = 10
-) -> Floats:
-    """Weights w of (A + penalty * m I) w = b per target: float32 (i, c), 0 at padding.
-
-    A is X'X over the target's support, b its column for the target, m the mean diagonal of X'X,
-    so that one penalty means the same on every data set. Solved by `steps` conjugate-gradient
-    steps; with a strong penalty ten are plenty, and stopping early only regularises more.
-    """
-    weights = np.zeros(supports.shape, np.float32)
-    items = supports.shape[0]
-    mean = float(np.square(graph.rows.data, dtype=np.float64).sum()) / max(items, 1)
-    ridge = np.float32(max(penalty * mean, 1e-6))
-
-    def block(low: int, high: int) -> None:
-        _ridge(graph.rows.shape[0], *_parts(graph)[3:], supports, weights, ridge, steps, low, high)
-
-    in_blocks(block, items, threads)
-    return weights
-
-
 def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> None:
     """Call `work(low, high)` over 0..count, on at most `threads` threads; results must not meet."""
     if count == 0:
@@ -166,7 +149,8 @@ def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> Non
             block.result()
 
 
-def _parts(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
+def both_ways(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Starts, places and values of the rows, then of the columns, as kernels take them."""
     rows, columns = graph.rows, graph.columns
     return (
         rows.indptr.astype(np.int64),
@@ -224,13 +208,14 @@ def empty_heap(heap_scores, heap_rows, size, rows_out, scores_out):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _co_occurrence(ip, ix, xv, tp, ti, tv, gains, supports, low, high):  # type: ignore[no-untyped-def]
+def _co_occurrence(  # type: ignore[no-untyped-def]
+    ip, ix, xv, tp, ti, tv, gains, supports, scores, low, high
+):
     width = supports.shape[1]
     sums = np.zeros(len(tp) - 1, np.float32)
     touched = np.empty(len(tp) - 1, np.int32)
     heap_scores = np.empty(width, np.float32)
     heap_rows = np.empty(width, np.int32)
-    spare = np.empty(width, np.float32)
     for target in range(low, high):
         count = 0
         for e in range(tp[target], tp[target + 1]):
@@ -247,7 +232,7 @@ def _co_occurrence(ip, ix, xv, tp, ti, tv, gains, supports, low, high):  # type:
                 score = sums[item] * gains[item]
                 size = push_strongest(heap_scores, heap_rows, size, score, item)
             sums[item] = 0
-        empty_heap(heap_scores, heap_rows, size, supports[target], spare)
+        empty_heap(heap_scores, heap_rows, size, supports[target], scores[target])
 
 
 @njit(cache=True, nogil=True)
@@ -295,93 +280,3 @@ def _inner_products(left, right, supports, scores, low, high):  # type: ignore[n
             for d in range(left.shape[1]):
                 total += left[item, d] * right[target, d]
             scores[target, q] = total
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _ridge(rows, tp, ti, tv, supports, weights, ridge, steps, low, high):  # type: ignore[no-untyped-def]
-    width = supports.shape[1]
-    # One linked list per user row of the support items met so far: their pairs are all of A.
-    head = np.full(rows, -1, np.int32)
-    of_row = np.zeros(rows, np.float32)
-    following = np.empty(1024, np.int32)
-    entry = np.empty(1024, np.int32)
-    value = np.empty(1024, np.float32)
-    gram = np.empty((width, width), np.float32)
-    product = np.empty(width, np.float32)
-    residual = np.empty(width, np.float32)
-    direction = np.empty(width, np.float32)
-    for target in range(low, high):
-        size = 0
-        total = 0
-        while size < width and supports[target, size] >= 0:
-            item = supports[target, size]
-            total += tp[item + 1] - tp[item]
-            size += 1
-        if total > len(entry):
-            following = np.empty(2 * total, np.int32)
-            entry = np.empty(2 * total, np.int32)
-            value = np.empty(2 * total, np.float32)
-        for e in range(tp[target], tp[target + 1]):
-            of_row[ti[e]] = tv[e]
-        used = 0
-        for q in range(size):
-            for t in range(q + 1):
-                gram[q, t] = 0
-            both = np.float32(0)
-            item = supports[target, q]
-            for e in range(tp[item], tp[item + 1]):
-                row = ti[e]
-                x = tv[e]
-                both += of_row[row] * x
-                at = head[row]
-                while at >= 0:
-                    gram[q, entry[at]] += x * value[at]
-                    at = following[at]
-                gram[q, q] += x * x
-                following[used] = head[row]
-                entry[used] = q
-                value[used] = x
-                head[row] = used
-                used += 1
-            residual[q] = both
-        for q in range(size):
-            item = supports[target, q]
-            for e in range(tp[item], tp[item + 1]):
-                head[ti[e]] = -1
-            for t in range(q):
-                gram[t, q] = gram[q, t]
-            gram[q, q] += ridge
-        for e in range(tp[target], tp[target + 1]):
-            of_row[ti[e]] = 0
-        _conjugate_gradient(gram, residual, direction, product, weights[target], size, steps)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _conjugate_gradient(  # type: ignore[no-untyped-def]
-    matrix, residual, direction, product, solution, size, steps
-):
-    """Solve matrix @ solution = residual from zero; `residual` is consumed."""
-    error = np.float32(0)
-    for q in range(size):
-        direction[q] = residual[q]
-        error += residual[q] * residual[q]
-    stop = np.float32(1e-8) * error
-    for _ in range(steps):
-        if error <= stop:
-            break
-        curvature = np.float32(0)
-        for q in range(size):
-            total = np.float32(0)
-            for t in range(size):
-                total += matrix[q, t] * direction[t]
-            product[q] = total
-            curvature += total * direction[q]
-        step = error / curvature
-        before = error
-        error = np.float32(0)
-        for q in range(size):
-            solution[q] += step * direction[q]
-            residual[q] -= step * product[q]
-            error += residual[q] * residual[q]
-        for q in range(size):
-            direction[q] = residual[q] + error / before * direction[q]

@@ -1,8 +1,8 @@
 """Ways to score pairs of items, each fitted once to one data set and asked for its scores."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,10 @@ from scipy import sparse
 
 from embeddings.indexes.faiss_index import likely_neighbours
 from embeddings.item_item import graph_filter as gf
+from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import Floats, NormalisedGraph, Rows
 from embeddings.item_item.item_table import ItemTable, look_up, transpose, truncate
+from embeddings.item_item.local_ridge import local_ridge
 from embeddings.item_item.spectrum import Spectral, spectral_scores, spectrum
 
 RIDGE_WIDTH = 200
@@ -21,6 +23,9 @@ SPECTRUM_FEATURES = 0.3
 """What features weigh in a spectrum, times their own weight, where they weigh anything at all. A
 ridge likes tags at several times that; singular vectors that must tell of tags as well have less
 room for what people chose, and would turn whenever a refresh chose another weight."""
+POPULAR = 100
+"""Of the most popular items every history item speaks for, where popularity is among the scorers:
+a list of 20 needs as many that the user does not have yet."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
@@ -59,24 +64,42 @@ class LearnedVectors:
 class Scorer:
     """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
 
-    `strength` is the penalty of a ridge, the sharpness of a spectrum; `dimensions` belong to
-    spectral. Those of a `model` are products of its vectors.
+    ridge        a regression of each target on its strongest co-occurring items
+    exact        the same on all items
+    cosine       X'X: item kNN, the linear part of GF-CF where both exponents are .5
+    popularity   how many users have the target
+    spectral     singular vectors, of which there are `dimensions`
+    learned      products of the vectors of a `model`
+
+    `strength` is the penalty of a ridge, the sharpness of a spectrum.
     """
 
-    kind: Literal["ridge", "spectral", "learned"]
+    kind: Literal["ridge", "exact", "cosine", "popularity", "spectral", "learned"]
     row_exponent: float = 0.0
     item_exponent: float = 0.0
     strength: float = 1.0
     dimensions: int = 0
     model: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """Its fields, of which `Scorer(**…)` makes the same again."""
+        return asdict(self)
+
     @property
     def name(self) -> str:
         """What a report calls it."""
         if self.kind == "learned":
             return self.model
+        if self.kind == "popularity":
+            return self.kind
+        if self.kind == "cosine":
+            return f"cosine {self.row_exponent:g}/{self.item_exponent:g}"
         fitted = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
         return fitted + (f" d{self.dimensions}" if self.dimensions else "")
+
+
+RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
+"""What stands where there is too little to choose by, and what weighs features."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +145,21 @@ class Fitted:
         self._seed, self._threads = seed, threads
         self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
         self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
+        self._counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
-        self._ridges: dict[Scorer, ItemTable] = {}
-        self.supports = self._make_supports(recipe)
+        self._tables: dict[Scorer, ItemTable] = {}
+        self._recipe = recipe
+        self._supports: Rows | None = None
+
+    @property
+    def supports(self) -> Rows:
+        """(i, c) the targets that each history item speaks for, as every scorer proposes them."""
+        if self._supports is None:
+            self._supports = self._make_supports(self._recipe)
+        return self._supports
 
     def _make_supports(self, recipe: Recipe) -> Rows:
-        """(i, c) the targets that each history item speaks for, proposed by every kind of scorer.
-
-        A ridge is fitted target by target; its strongest weights, read by history item, propose.
-        """
         width = recipe.support_width // 2
         graph = self.graph(0.3, 0.4)
         gains = np.asarray(graph.item_degrees**0.4, np.float32)
@@ -143,25 +171,51 @@ class Fitted:
             others = vectors * np.sqrt(degrees)[:, None]
             supports = gf.merge_supports(supports, nearest(vectors, others, width, self._threads))
         for scorer in self._scorers:
-            if scorer.kind == "ridge":
-                supports = gf.merge_supports(supports, self.ridge(scorer).neighbours)
+            if scorer.kind in ("ridge", "exact", "cosine", "popularity"):
+                supports = gf.merge_supports(supports, self.table(scorer).neighbours)
             if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
                 near = nearest(pair.inputs, pair.outputs, width, self._threads)
                 supports = gf.merge_supports(supports, near)
         return supports
 
-    def ridge(self, scorer: Scorer) -> ItemTable:
-        """The strongest weights of a ridge by history item, normalisation undone."""
-        if scorer not in self._ridges:
-            a, b = scorer.row_exponent, scorer.item_exponent
-            graph = self.graph(a, b)
-            supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
-            weights = gf.local_ridge(graph, supports, scorer.strength, self._threads)
-            weights *= np.where(supports >= 0, graph.item_degrees[supports] ** -b, 0)
-            weights *= (graph.item_degrees**b)[:, None]
-            self._ridges[scorer] = truncate(transpose(supports), weights, self._ridge_width)
-        return self._ridges[scorer]
+    def table(self, scorer: Scorer) -> ItemTable:
+        """What one scorer ranks by where it is alone, by history item, normalisation undone."""
+        if scorer not in self._tables:
+            if scorer.kind == "ridge":
+                made = next(self.ridges([scorer]))
+            elif scorer.kind == "popularity":
+                made = self._popular()
+            else:
+                graph = self.graph(scorer.row_exponent, scorer.item_exponent)
+                width = self._ridge_width
+                if scorer.kind == "cosine":
+                    made = ItemTable(*gf.co_occurrence(graph, width, self._threads))
+                else:
+                    made = exact_ridge(graph, scorer.strength, width, scorer.item_exponent)
+            self._tables[scorer] = made
+        return self._tables[scorer]
+
+    def ridges(self, scorers: Sequence[Scorer]) -> Iterator[ItemTable]:
+        """The tables of ridges on one graph that differ in strength: one pass over the data.
+
+        A ridge is fitted target by target; its strongest weights are kept by history item.
+        """
+        a, b = scorers[0].row_exponent, scorers[0].item_exponent
+        graph = self.graph(a, b)
+        supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
+        turned = transpose(supports)
+        powers = graph.item_degrees**b
+        strengths = [scorer.strength for scorer in scorers]
+        undone = np.where(supports >= 0, powers[:, None] / powers[supports], np.float32(0))
+        for weights in local_ridge(graph, supports, strengths, self._threads):
+            yield truncate(turned, weights * undone, self._ridge_width)
+
+    def _popular(self) -> ItemTable:
+        items = len(self._counts)
+        best = np.argsort(-self._counts, kind="stable")[: min(POPULAR, items)].astype(np.int32)
+        best = best[self._counts[best] > 0]
+        return ItemTable(np.tile(best, (items, 1)), np.tile(self._counts[best], (items, 1)))
 
     def graph(
         self, row_exponent: float, item_exponent: float, *, spectral: bool = False
@@ -223,8 +277,10 @@ class Fitted:
     def scores(self, scorer: Scorer) -> Floats:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
-        if scorer.kind == "ridge":
-            scores = look_up(self.ridge(scorer), self.supports)
+        if scorer.kind == "popularity":
+            scores = np.where(self.supports >= 0, self._counts[self.supports], np.float32(0))
+        elif scorer.kind in ("ridge", "exact", "cosine"):
+            scores = look_up(self.table(scorer), self.supports)
         elif scorer.kind == "learned":
             pair = self._learned[scorer.model]
             scores = gf.vector_scores(pair.inputs, pair.outputs, self.supports, self._threads)

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from embeddings.item_item.blend import RIDGE, build_item_table
+from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
-from embeddings.item_item.scorers import Feature, Recipe
+from embeddings.item_item.scorers import RIDGE, Feature, Recipe
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
-from recommender.learning.build import features_of
+from recommender.learning.held_parts import features_of
 from recommender.measures import metrics
 from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
 

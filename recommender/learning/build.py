@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from embeddings.item_item.blend import HeldBack, build_item_table, without
-from embeddings.item_item.recency import order_of, weighed
-from embeddings.item_item.scorers import Feature, LearnedVectors, Pair, Recipe
+from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.held_back import HeldBack, learned_from
+from embeddings.item_item.recency import weighed
+from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
 from embeddings.vectors.embedder import Embedder, EmbeddingGraph, Embeddings
 from graph.errors import InputError
-from graph.model import NO_TIME
-from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
-from graph.weighting import Weighting, speaking, weigh_tags
-from recommender.measures.split import SELECT, Pairs, pair_parts, relevant_pairs
+from graph.weighting import Weighting, speaking
+from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
+from recommender.measures.split import relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
 
 Say = Callable[[str], None]
@@ -27,7 +28,6 @@ Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from ev
 SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
 LIKENESS_DIMENSIONS = 32  # of the vectors that tell how alike two items of a list are
-DATED = 0.9  # share of the pairs that must have a time before their order means something
 GRAPH_FUSION = 0.05  # of a graph preset's vector source, before its weight is fitted
 
 
@@ -86,14 +86,13 @@ def build(
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
-    select, order = _select_part(pairs, user_items), _order(pairs, user_items)
-    without_select = graph
+    order = order_of_pairs(pairs, user_items)
+    ways: list[HeldBack] = []
     if recipe is None or config.preset == "graph":  # else nothing is chosen here
-        without_select = _without_written_tags(snapshot, graph, select, config.weighting)
+        ways = held_parts(snapshot, graph, config.weighting, config.seed)
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
-        trained = _graph_vectors(graph, without_select, select, config, say)
-    seen = sparse.csr_matrix(graph.user_seen + graph.user_hides)
+        trained = _graph_vectors(graph, ways[0], config, say)
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
@@ -101,7 +100,7 @@ def build(
         preset="fast" if config.preset == "fast" else "default",
         seed=config.seed,
         progress=say,
-        held=HeldBack(select, seen, features_of(without_select), order),
+        held=ways,
         recipe=recipe,
         threads=config.threads,
         start=start,
@@ -143,54 +142,13 @@ def build(
     )
 
 
-def _select_part(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix:
-    """(u, i) the pairs on which everything is chosen; never those of the gate."""
-    chosen = pair_parts(pairs) == SELECT
-    rows, columns = pairs.users[chosen], pairs.items[chosen]
-    ones = np.ones(len(rows), np.float32)
-    return sparse.csr_matrix((ones, (rows, columns)), shape=user_items.shape)
-
-
-def _order(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix | None:
-    """(u, i) when each pair came, see `order_of`; None where too few have a time to tell."""
-    dated = np.count_nonzero(pairs.at != NO_TIME)
-    return order_of(user_items, pairs.at) if dated >= DATED * max(len(pairs.at), 1) else None
-
-
-def _without_written_tags(
-    snapshot: GraphSnapshot, graph: WeightedGraph, select: sparse.csr_matrix, weighting: Weighting
-) -> WeightedGraph:
-    """The graph without what the users of the select pairs wrote on their items as tags.
-
-    The pairs themselves stay, and tags keep their columns. Without it, tags that people write
-    would tell the very pairs that choosing looks for.
-    """
-    if not (snapshot.events.tag >= 0).any() or not graph.item_tags.nnz:
-        return graph
-    pairs = select.tocoo()
-    tags = weigh_tags(drop_pairs(snapshot, pairs.row, pairs.col), weighting)
-    return replace(graph, item_tags=tags) if tags.nnz else graph
-
-
-def features_of(graph: WeightedGraph) -> list[Feature]:
-    """What items share beside users, as rows over items: tags, then relations."""
-    features = []
-    if graph.item_tags.nnz:
-        features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))
-    if graph.item_items.nnz:
-        related = graph.item_items + graph.item_items.T
-        features.append(Feature("relations", sparse.csr_matrix(related)))
-    return features
-
-
 def _graph_vectors(
     graph: WeightedGraph,
-    without_select: WeightedGraph,
-    select: sparse.csr_matrix,
+    held: HeldBack,
     config: RefreshConfig,
     say: Say,
 ) -> dict[str, Trained]:
-    """node2vec and GNN vectors, learned without the select pairs and from everything.
+    """node2vec and GNN vectors, learned without what is held back and from everything.
 
     The first tell how long to train and how much the vectors are worth in the blend; where there
     are no such pairs, both are the same. An `InputError` when the extra `train` is not installed.
@@ -207,8 +165,11 @@ def _graph_vectors(
     tags = sparse.csr_matrix(graph.item_tags)
     related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
     whole = EmbeddingGraph(users, tags, related)
-    written = sparse.csr_matrix(without_select.item_tags)
-    part = EmbeddingGraph(without(users, select), written, related) if select.nnz else whole
+    select = held.select
+    written = next((one.rows.T for one in held.features or () if one.name == "tags"), tags)
+    part = whole
+    if select.nnz:
+        part = EmbeddingGraph(learned_from(users, held), sparse.csr_matrix(written), related)
 
     def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
         pairs = f"{seen.user_items.nnz:,} pairs"

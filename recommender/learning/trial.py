@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from embeddings.item_item.blend import DEFAULT as DEFAULT_SCORERS
-from embeddings.item_item.scorers import Recipe
+from embeddings.item_item.scorers import RIDGE, Recipe
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
@@ -87,7 +86,7 @@ def fit_trial(
 def without_networks(recipe: Recipe) -> Recipe:
     """A recipe without what trained networks add to it: a trial cannot pay for training."""
     kept = tuple((scorer, w) for scorer, w in recipe.weights if scorer.kind != "learned")
-    return replace(recipe, weights=kept or ((DEFAULT_SCORERS[0], 1.0),))
+    return replace(recipe, weights=kept or ((RIDGE, 1.0),))
 
 
 def _quiet(_: str) -> None:

@@ -1,0 +1,169 @@
+"""What a recipe is chosen by: parts of the data that choosing does not learn from.
+
+Three of them resemble what will be asked: entries drawn at random, the end of each history where
+there is an order, and people of whom nothing was learned. Among the first two what is rare is
+looked at once more. `Trial` fits on the rest and judges all of them together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from embeddings.item_item.graph_filter import Floats, Rows
+from embeddings.item_item.judge import Judge
+from embeddings.item_item.recency import recency_judge
+from embeddings.item_item.scorers import Feature
+
+RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
+"""What NDCG@20 and Recall@20 of each part weigh: the end of a history is about half as easily
+found as a random part, and is what will be asked."""
+HEAD = 0.5
+"""The fewest items that hold this share of all entries are no rare ones."""
+KNOWN = 0.5
+"""Of a newcomer's entries, the first ones where there is an order, are told; the rest is wanted."""
+FEWEST_NEWCOMERS = 50
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What a recipe is chosen by, beside what is learned from."""
+
+    select: sparse.csr_matrix
+    """(u, i) the entries of the likes that are held back and to be found."""
+    seen: sparse.csr_matrix | None = None
+    """(u, i) what users have seen beside what they like: masked, as it is in serving."""
+    features: Sequence[Feature] | None = None
+    """These stand for the others, as many and in the same order: without what is given away."""
+    order: sparse.csr_matrix | None = None
+    """(u, i) when each like came, see `recency.order_of`; None: nobody knows."""
+    later: sparse.csr_matrix | None = None
+    """(u, i) the last entries of each history, held back as well; none of them in `select`."""
+    newcomers: NDArray[np.bool_] | None = None
+    """(u,) users of whom nothing at all is learned."""
+
+
+class Trial:
+    """One way to hold back: what is left to learn from, and how well it finds the parts."""
+
+    def __init__(
+        self,
+        users: sparse.csr_matrix,
+        held: HeldBack,
+        features: Sequence[Feature],
+        sample: int,
+        seed: int,
+        threads: int,
+    ) -> None:
+        self.features = features if held.features is None else held.features
+        fit = learned_from(users, held)
+        self.fit = fit
+        new, gone = held.newcomers, _asked(held)
+        seen = users if held.seen is None else held.seen
+        rest = seed, threads, seen
+        share = sample if held.later is None else sample // 2
+        wanted = [(RANDOM, held.select, share)]
+        if held.later is not None:
+            wanted.append((LATER, held.later, share))
+        rare = sparse.csr_matrix(gone @ sparse.diags(_rare(fit)))
+        rare.eliminate_zeros()
+        wanted.append((RARE, rare, sample // 4))
+        parts = [(weight, Judge(fit, part, most, *rest)) for weight, part, most in wanted]
+        if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
+            known, asked = _halves(users, new, held.order, seed)
+            parts.append((NEWCOMERS, Judge(known, asked, sample // 4, *rest)))
+        self._parts = [(weight, judge) for weight, judge in parts if judge.users.size]
+        self.users = int(parts[0][1].users.size)
+        self.by_order = None
+        if held.order is not None:
+            self.by_order = recency_judge(fit, gone, held.order, sample, *rest)
+
+    def __call__(self, supports: Rows, scores: Floats) -> tuple[float, float]:
+        """The weighted mean of NDCG@20 and of Recall@20 over the parts."""
+        if not self._parts:
+            return 0.0, 0.0
+        weights = [weight for weight, _ in self._parts]
+        found = [judge(supports, scores) for _, judge in self._parts]
+        ndcg, recall = np.average(found, axis=0, weights=weights)
+        return float(ndcg), float(recall)
+
+
+def hold_back(
+    user_items: sparse.csr_matrix, seed: int, share: float = 0.2
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Split each user's entries at random: (kept, held), both (u, i); one entry always stays."""
+    generator = np.random.default_rng(seed)
+    counts = np.diff(user_items.indptr)
+    users = np.repeat(np.arange(user_items.shape[0]), counts)
+    order = np.lexsort((generator.random(user_items.nnz), users))
+    place = np.arange(user_items.nnz) - np.repeat(user_items.indptr[:-1], counts)
+    held = np.zeros(user_items.nnz, bool)
+    held[order] = place < np.minimum(np.rint(counts * share), counts - 1)[users]
+    return _of(user_items, users, ~held), _of(user_items, users, held)
+
+
+def learned_from(users: sparse.csr_matrix, held: HeldBack) -> sparse.csr_matrix:
+    """`users` (u, i) less all that is held back."""
+    fit = without(users, _asked(held))
+    if held.newcomers is not None:
+        known = sparse.diags((~held.newcomers).astype(np.float32))
+        fit = sparse.csr_matrix(known @ fit, dtype=np.float32)
+        fit.eliminate_zeros()
+    return fit
+
+
+def _asked(held: HeldBack) -> sparse.csr_matrix:
+    return held.select if held.later is None else sparse.csr_matrix(held.select + held.later)
+
+
+def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_matrix:
+    """`users` (u, i) less the entries that `select` (u, i) has; ValueError when shapes differ."""
+    if select.shape != users.shape:
+        raise ValueError(f"select is {select.shape}, user_items {users.shape}")
+    ones = np.ones(select.nnz, np.float32)
+    held = sparse.csr_matrix((ones, select.indices, select.indptr), shape=users.shape)
+    rest = sparse.csr_matrix(users - users.multiply(held))
+    rest.eliminate_zeros()
+    rest.sort_indices()
+    return rest
+
+
+def _rare(users: sparse.csr_matrix) -> Floats:
+    """(i,) 1 for the items that are not in the head, see `HEAD`."""
+    counts = np.bincount(users.indices, minlength=users.shape[1])
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    rare = np.zeros(len(counts), np.float32)
+    rare[order] = before >= HEAD * users.nnz
+    return rare
+
+
+def _halves(
+    users: sparse.csr_matrix,
+    chosen: NDArray[np.bool_],
+    order: sparse.csr_matrix | None,
+    seed: int,
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """What is known of the chosen users, and what is wanted: both (u, i)."""
+    counts = np.diff(users.indptr)
+    rows = np.repeat(np.arange(users.shape[0]), counts)
+    drawn = np.random.default_rng(seed).random(users.nnz)
+    when = np.zeros(users.nnz) if order is None else order[rows, users.indices].A1
+    first = np.lexsort((drawn, when, rows))
+    place = np.arange(users.nnz) - np.repeat(users.indptr[:-1], counts)
+    told = np.zeros(users.nnz, bool)
+    told[first] = place < np.ceil(KNOWN * counts)[rows]
+    asked = chosen[rows]
+    return _of(users, rows, asked & told), _of(users, rows, asked & ~told)
+
+
+def _of(
+    users: sparse.csr_matrix, rows: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> sparse.csr_matrix:
+    part = sparse.csr_matrix(
+        (users.data[kept], (rows[kept], users.indices[kept])), shape=users.shape
+    )
+    part.sort_indices()
+    return part

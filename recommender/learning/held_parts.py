@@ -1,0 +1,150 @@
+"""What a refresh holds back to choose its recipe by; drawn from ids, never from the gate's pairs.
+
+A random tenth of each user's pairs (*select*), the last pairs of each user where most have a time,
+and some users altogether. Where that is little, chance would choose: then a second tenth is drawn
+beside the first, and a small catalogue holds back in several ways.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from embeddings.item_item.held_back import HeldBack
+from embeddings.item_item.recency import order_of
+from embeddings.item_item.scorers import Feature
+from graph.model import NO_TIME
+from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.weighted import WeightedGraph
+from graph.weighting import Weighting, weigh_tags
+from recommender.measures.split import (
+    GATE,
+    MINIMUM_HISTORY,
+    SELECT,
+    Pairs,
+    held_out,
+    pair_keys,
+    pair_parts,
+    relevant_pairs,
+)
+
+DATED = 0.9  # share of the pairs that must have a time before their order means something
+LATER_SHARE = 0.1  # of each user's pairs
+ENOUGH = 5_000  # random pairs to choose by, all ways of holding back together
+MOST_WAYS, SMALL = 3, 3_000  # more than one only where there are at most so many items
+NEWCOMERS = 0.05  # share of the users
+MOST_NEWCOMERS = 2_000
+FEWEST_USERS = 1_000  # below, no user can be spared
+
+Flags = npt.NDArray[np.bool_]
+
+
+def held_parts(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    weighting: Weighting,
+    seed: int,
+) -> list[HeldBack]:
+    """The ways to hold back, the first as *select* is for everything else that is chosen."""
+    user_items = sparse.csr_matrix(graph.user_items)
+    user_items.sort_indices()
+    pairs = relevant_pairs(snapshot, graph.user_items, seed)
+    gate = pair_parts(pairs) == GATE
+    order = order_of_pairs(pairs, user_items)
+    seen = sparse.csr_matrix(graph.user_seen + graph.user_hides)
+    most = MOST_WAYS if user_items.shape[1] <= SMALL else 1
+
+    def draw(number: int) -> Pairs:
+        if not number:
+            return pairs
+        keys = pair_keys(snapshot.users, snapshot.items, pairs.users, pairs.items, seed + number)
+        return replace(pairs, keys=keys)
+
+    ways: list[HeldBack] = []
+    count = 0
+    while not ways or (count < ENOUGH and len(ways) < most):
+        drawn = draw(2 * len(ways))
+        select = (pair_parts(drawn) == SELECT) & ~gate
+        if select.sum() < ENOUGH:
+            select |= (pair_parts(draw(2 * len(ways) + 1)) == SELECT) & ~gate
+        count += int(select.sum())
+        later = np.zeros(len(select), bool)
+        if order is not None:
+            later = held_out(drawn, "time", share=LATER_SHARE) & ~gate
+            select &= ~later
+        new = newcomers(drawn, user_items.shape[0])
+        if new is not None:
+            select &= ~new[pairs.users]
+            later &= ~new[pairs.users]
+        gone = select | later
+        if new is not None:
+            gone = gone | new[pairs.users]
+        ways.append(
+            HeldBack(
+                _matrix(pairs, select, user_items),
+                seen,
+                features_of(without_written_tags(snapshot, graph, pairs, gone, weighting)),
+                order,
+                _matrix(pairs, later, user_items) if order is not None else None,
+                new,
+            )
+        )
+        if not select.any():
+            break
+    return ways
+
+
+def newcomers(pairs: Pairs, users: int) -> Flags | None:
+    """(u,) users of whom nothing is learned, by the sum of their keys; None: nobody is spared."""
+    sizes = np.bincount(pairs.users, minlength=users)
+    able = np.flatnonzero(sizes >= MINIMUM_HISTORY)
+    if len(able) < FEWEST_USERS:
+        return None
+    sums = np.zeros(users, np.uint64)  # modulo 2^64, so however many pairs there are, all alike
+    np.add.at(sums, pairs.users, pairs.keys)
+    count = min(int(NEWCOMERS * len(able)), MOST_NEWCOMERS)
+    flags = np.zeros(users, np.bool_)
+    flags[able[np.argsort(sums[able], kind="stable")[:count]]] = True
+    return flags
+
+
+def order_of_pairs(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix | None:
+    """(u, i) when each pair came, see `order_of`; None where too few have a time to tell."""
+    dated = np.count_nonzero(pairs.at != NO_TIME)
+    return order_of(user_items, pairs.at) if dated >= DATED * max(len(pairs.at), 1) else None
+
+
+def without_written_tags(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    pairs: Pairs,
+    gone: Flags,
+    weighting: Weighting,
+) -> WeightedGraph:
+    """The graph without what the users of the pairs that are gone wrote on their items as tags.
+
+    The pairs themselves stay, and tags keep their columns. Without it, tags that people write
+    would tell the very pairs that choosing looks for.
+    """
+    if not (snapshot.events.tag >= 0).any() or not graph.item_tags.nnz:
+        return graph
+    tags = weigh_tags(drop_pairs(snapshot, pairs.users[gone], pairs.items[gone]), weighting)
+    return replace(graph, item_tags=tags) if tags.nnz else graph
+
+
+def features_of(graph: WeightedGraph) -> list[Feature]:
+    """What items share beside users, as rows over items: tags, then relations."""
+    features = []
+    if graph.item_tags.nnz:
+        features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))
+    if graph.item_items.nnz:
+        related = graph.item_items + graph.item_items.T
+        features.append(Feature("relations", sparse.csr_matrix(related)))
+    return features
+
+
+def _matrix(pairs: Pairs, chosen: Flags, user_items: sparse.csr_matrix) -> sparse.csr_matrix:
+    rows, columns = pairs.users[chosen], pairs.items[chosen]
+    ones = np.ones(len(rows), np.float32)
+    return sparse.csr_matrix((ones, (rows, columns)), shape=user_items.shape)

@@ -1,0 +1,151 @@
+"""The recipe is never behind a baseline that it could have been, and is chosen by honest parts."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from benchmarks._worlds import world
+from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.exact_ridge import exact_ridge
+from embeddings.item_item.graph_filter import normalise
+from embeddings.item_item.held_back import HeldBack, Trial, hold_back, learned_from
+from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.judge import Judge
+from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
+from graph.weighting import Weighting, weigh
+from recommender.learning.held_parts import held_parts
+from recommender.measures.split import GATE, SELECT, pair_parts, relevant_pairs
+
+NOW = 1_760_000_000
+
+
+def drawn(law: str) -> sparse.csr_matrix:
+    """By a law of popularity alone 400 users choose five of 600 items; or series: 300 users of 150
+    series of six choose five of each of three, and six items for no reason.
+    """
+    rng = np.random.default_rng(8)
+    if law == "popular":
+        strength = rng.pareto(1.5, 600) + 0.3
+        dense = np.zeros((400, 600), np.float32)
+        for user in range(400):
+            dense[user, rng.choice(600, 5, replace=False, p=strength / strength.sum())] = 1
+        return sparse.csr_matrix(dense)
+    strength = rng.pareto(1.0, 150) + 0.1
+    strength /= strength.sum()
+    dense = np.zeros((300, 900), np.float32)
+    for user in range(300):
+        for series in rng.choice(150, 3, replace=False, p=strength):
+            dense[user, 6 * series + rng.permutation(6)[:5]] = 1
+        dense[user, rng.choice(900, 6, replace=False, p=np.repeat(strength, 6) / 6)] = 1
+    return sparse.csr_matrix(dense)
+
+
+def found(table: ItemTable, fit: sparse.csr_matrix, test: sparse.csr_matrix) -> float:
+    return Judge(fit, test, 10_000, 0, 1)(table.neighbours, table.scores)[0]
+
+
+@pytest.mark.parametrize("law", ["series", "popular"])
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_no_baseline_finds_more(law, preset):
+    fit, test = hold_back(drawn(law), 3)
+    ours = found(build_item_table(fit, preset=preset)[0], fit, test)
+    graph = normalise(fit, 0, 0)
+    items = fit.shape[1]
+    ease = [exact_ridge(graph, penalty, items, 0.0) for penalty in (0.1, 1.0, 10.0, 100.0)]
+    counts = np.asarray(fit.sum(axis=0)).ravel()
+    popular = np.tile(np.argsort(-counts, kind="stable").astype(np.int32), (len(counts), 1))
+    others = [*ease, ItemTable(popular, counts[popular].astype(np.float32))]
+    best = max(found(one, fit, test) for one in others)
+    assert ours >= 0.98 * best
+    first = build_item_table(fit, recipe=Recipe(((RIDGE, 1.0),), (), 0.0, 200, 200))[0]
+    assert found(first, fit, test) < 0.98 * best  # the choice matters
+
+
+def test_the_penalty_is_chosen_from_three_powers_of_ten():
+    """What goes together for certain wants a weak one, what chance put together a strong one."""
+    chosen = {}
+    for law in ("series", "popular"):
+        report = build_item_table(drawn(law), preset="fast")[2]
+        ridges = [one.strength for one in report.candidates if one.kind == "ridge"]
+        assert {f"ridge 0/0 {penalty:g}" for penalty in (0.3, 300)} <= set(report.tried)
+        chosen[law] = ridges[0]
+    assert chosen["series"] < chosen["popular"]
+
+
+def test_a_trial_learns_nothing_that_it_asks_for():
+    users = drawn("series")
+    new = np.arange(300) >= 230
+    rest = sparse.csr_matrix(sparse.diags((~new).astype(np.float32)) @ users)
+    rest.eliminate_zeros()
+    rest, select = hold_back(rest, 0, 0.1)
+    later = hold_back(rest, 1, 0.1)[1]
+    trial = Trial(users, HeldBack(select, later=later, newcomers=new), (), 1000, 0, 1)
+    assert trial.fit.multiply(select + later).nnz == 0
+    assert trial.fit[np.flatnonzero(new)].nnz == 0
+    assert trial.fit.nnz == users[:230].nnz - select.nnz - later.nnz
+    # One ranker that knows each held-back pair, and one that knows nothing.
+    nothing = ItemTable(np.full((900, 2), -1, np.int32), np.zeros((900, 2), np.float32))
+    assert trial(nothing.neighbours, nothing.scores) == (0.0, 0.0)
+    series = np.arange(900)[:, None] // 6 * 6 + np.arange(6)
+    assert trial(series.astype(np.int32), np.ones((900, 6), np.float32))[1] > 0.5
+
+
+def test_each_part_weighs_what_is_said():
+    """One user, four items; the random part is found, the later one is not."""
+    users = sparse.csr_matrix(np.ones((1, 4), np.float32))
+
+    def only(item: int) -> sparse.csr_matrix:
+        return sparse.csr_matrix((np.ones(1, np.float32), ([0], [item])), shape=(1, 4))
+
+    seen = sparse.csr_matrix((1, 4), dtype=np.float32)
+    trial = Trial(users, HeldBack(only(2), seen, later=only(3)), (), 100, 0, 1)
+    supports = np.array([[2], [-1], [-1], [-1]], np.int32)
+    scores = np.array([[1], [0], [0], [0]], np.float32)
+    # Random 1, later 2, and among both the rare ones, of which all are: .5, half of which is found.
+    ideal = 1 + 1 / np.log2(3)
+    expected = (1 * 1 + 2 * 0 + 0.5 / ideal) / 3.5
+    assert trial(supports, scores)[0] == pytest.approx(expected)
+
+
+def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
+    snapshot = world("drifting", 1)
+    graph = weigh(snapshot, Weighting(), NOW)
+    pairs = relevant_pairs(snapshot, graph.user_items, 0)
+    parts = pair_parts(pairs)
+    ways = held_parts(snapshot, graph, Weighting(), 0)
+    for number, held in enumerate(ways):
+        asked = sparse.csr_matrix(held.select + held.later)
+        assert asked.max() == 1  # no pair in both
+        gate = asked[pairs.users[parts == GATE], pairs.items[parts == GATE]]
+        assert not gate.any()
+        new = np.flatnonzero(held.newcomers)
+        assert 0.03 * len(snapshot.users) < len(new) < 0.06 * len(snapshot.users)
+        assert asked[new].nnz == 0
+        # Whoever has something later has nothing after it that is no gate's and no newcomer's.
+        order = held.order.multiply(held.later)
+        first = np.array([row.data.min(initial=np.inf) for row in order])
+        rest = learned_from(sparse.csr_matrix(graph.user_items), held)
+        gates = pairs.users[parts == GATE], pairs.items[parts == GATE]
+        gate = sparse.csr_matrix((np.ones(len(gates[0])), gates), shape=rest.shape)
+        rest = rest.sign() - rest.sign().multiply(gate)
+        last = held.order.multiply(rest).max(axis=1).toarray().ravel()
+        assert (last < first).all()
+        if number == 0:
+            chosen = (parts == SELECT) & ~held.newcomers[pairs.users]
+            missing = chosen & (np.asarray(asked[pairs.users, pairs.items]).ravel() == 0)
+            assert not missing.any()
+
+
+def test_a_small_catalogue_holds_back_in_several_ways():
+    snapshot = world("tiny", 1)
+    graph = weigh(snapshot, Weighting(), NOW)
+    ways = held_parts(snapshot, graph, Weighting(), 0)
+    assert len(ways) == 3
+    assert (ways[0].select != ways[1].select).nnz > 0
+    assert all(held.later is None and held.newcomers is None for held in ways)
+
+
+def test_an_exact_form_takes_part_where_it_is_cheap():
+    report = build_item_table(drawn("series"), preset="fast")[2]
+    assert any(name.startswith("exact") for name in report.tried)
+    assert Scorer("exact", 0.0, 0.0, 1.0).name == "exact 0/0 1"
