@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from api.cli.recommend import write_all
 from benchmarks._sets import NOW, SETS, chosen, whole
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from recommender.ranking.request import NEUTRAL, Request
+from recommender.serving.list_files import write_lists
 from recommender.serving.recommend import Recommender
 
 SHOWN = 20
@@ -55,7 +55,7 @@ def _measured(name: str, folder: Path, preset: Any, rounds: int) -> list[dict[st
     out = folder / "lists.parquet"
 
     def everybody(profile: str | None) -> None:
-        write_all(recommender, out, "parquet", n=SHOWN, profile=profile, now=NOW)
+        write_lists(recommender, out, "parquet", n=SHOWN, profile=profile, now=NOW)
 
     def together(*, reasons: bool) -> None:
         requests = [Request(user=user, n=SHOWN, reasons=reasons) for user in some]

@@ -79,7 +79,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     known = dict(_read(options.kept)) if options.kept is not None else {}
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory(prefix="nichegraph-mutants-") as folder:
-        runner = Runner(Path(folder))
+        beside = options.kept and options.kept.with_name(f"{options.kept.name}.tree")
+        runner = Runner(beside or Path(folder))
         for place, mutant in enumerate(chosen, 1):
             if mutant.name in known or time.monotonic() > end:
                 continue
@@ -107,6 +108,7 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         """Copy what git knows of; numba keeps what it compiles beside it."""
         self._tree, self._cache = folder / "tree", folder / "numba"
+        shutil.rmtree(self._tree, ignore_errors=True)
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"],
             cwd=ROOT, check=True, capture_output=True, text=True,

@@ -4,7 +4,7 @@ import tempfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,6 +14,10 @@ from api.cli.output import say, show_json, show_table, step
 from api.cli.refresh import config_of
 from api.settings import Settings, load_settings
 from graph.errors import InputError
+
+if TYPE_CHECKING:
+    from recommender.evaluation.files import SplitFiles
+    from recommender.learning.build import RefreshConfig
 
 SPLITS = ("time", "random", "global time")
 
@@ -85,6 +89,8 @@ def evaluate(
     elif train and test:
         if split is not None:
             raise InputError("--split is for the store; --train and --test are a split already")
+        from recommender.evaluation.files import SplitFiles
+
         form = partial(
             options_of,
             separator=separator,
@@ -96,9 +102,15 @@ def evaluate(
         )
         options = form(table="events", column=column, kind=kind, part="events")
         item_options = form(table="items", column=item_column, kind=None, part="items")
-        parts = {"train": train, "test": test, "items": items or []}
-        config = config_of(None, preset, seed)
-        result = on_files(format_name, parts, config, baselines, options, item_options)
+        files = SplitFiles(
+            format_name=format_name,
+            train=train,
+            test=test,
+            items=items or [],
+            options=options,
+            item_options=item_options,
+        )
+        result = _on_files(files, config_of(None, preset, seed), baselines=baselines)
     else:
         raise InputError("--train and --test go together; without both the store is evaluated")
     if as_json:
@@ -107,51 +119,14 @@ def evaluate(
         _show(result)
 
 
-def on_files(
-    format_name: str,
-    parts: dict[str, list[Path]],
-    config: Any,
-    baselines: bool,
-    options: Any,
-    item_options: Any,
-) -> dict[str, Any]:
-    """Evaluate a given split, `parts` with train, test and items, in a temporary home."""
-    from graph.snapshot import take_snapshot
-    from graph.stores.embedded_store import EmbeddedStore
-    from loaders.ingest import load
-    from recommender.evaluation.evaluate import Steps, evaluate_snapshot, given_part
+def _on_files(files: "SplitFiles", config: "RefreshConfig", *, baselines: bool) -> dict[str, Any]:
+    from recommender.evaluation.evaluate import Steps
+    from recommender.evaluation.files import evaluate_files
 
-    moment = now()
-    steps = Steps(step)
     with tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name:
-        folder = Path(name)
-
-        def snapshot_of(part: str, sources: list[tuple[list[Path], Any]]) -> Any:
-            with closing(EmbeddedStore(folder / f"{part}.sqlite")) as store:
-                for paths, chosen in sources:
-                    if paths:
-                        load(
-                            paths,
-                            format_name,
-                            store,
-                            staging_folder=folder / "staging",
-                            rejects_file=folder / f"{part}-rejects.csv",
-                            now=moment,
-                            options=chosen,
-                        )
-                return take_snapshot(store)
-
-        with steps.step("load train"):
-            fit = snapshot_of("train", [(parts["items"], item_options), (parts["train"], options)])
-        with steps.step("load test"):
-            told = snapshot_of("test", [(parts["test"], options)])
-            asked = given_part(told, config, now=moment, train=fit)
-        result = evaluate_snapshot(
-            fit, asked, config, folder / "release", now=moment, baselines=baselines, steps=steps
+        return evaluate_files(
+            files, config, Path(name), now=now(), baselines=baselines, steps=Steps(step)
         )
-    names = {part: [str(path) for path in paths] for part, paths in parts.items()}
-    result["dataset"] = {"format": format_name, **names, **result["dataset"]}
-    return result
 
 
 def _on_store(

@@ -1,10 +1,8 @@
 """`nichegraph recommend` and `similar`: ask the current release."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-import orjson
 import typer
 
 from api import strict_json
@@ -15,9 +13,6 @@ from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import NEUTRAL, Answer, Filter, NewItem, Request
 from recommender.ranking.request import session as weighted
-
-if TYPE_CHECKING:
-    from recommender.serving.recommend import Recommender
 
 Form = Literal["parquet", "jsonl"]
 
@@ -90,7 +85,9 @@ def recommend(
 
     recommender = open_live(load_settings(ctx.obj)).recommender()
     if out is not None:
-        count = write_all(recommender, out, form, n=n, profile=profile, now=now())
+        from recommender.serving.list_files import write_lists
+
+        count = write_lists(recommender, out, form, n=n, profile=profile, now=now())
         say(f"{count:,} lists written to {out}")
         return
     user = as_id(user or "")
@@ -175,62 +172,3 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
         if note:
             say(f"note: {note}")
     say(f"release {answer.release}, profile {answer.profile}, from {answer.served_by}")
-
-
-def write_all(
-    recommender: "Recommender", out: Path, form: str, *, n: int, profile: str | None, now: int
-) -> int:
-    """Write user, item, rank and score of every list, aside first; how many lists."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from recommender.serving.batch import all_lists
-
-    release, lists, aside = recommender.release, 0, out.with_name(f"{out.name}.part")
-    items = pa.array(release.items)
-    schema = pa.schema(
-        [
-            ("user", pa.string()),
-            ("item", pa.dictionary(pa.int32(), pa.string())),
-            ("rank", pa.int16()),
-            ("score", pa.float32()),
-        ]
-    )
-
-    def tables() -> Iterator[tuple[list[str], Any, pa.Table]]:
-        for rows, ranking in all_lists(recommender, n, profile=profile, now=now):
-            there = ranking.items >= 0
-            users = pa.array(release.users.ids(rows))
-            at, places = np.nonzero(there)
-            columns = [
-                users.take(pa.array(at)),
-                pa.DictionaryArray.from_arrays(pa.array(ranking.items[there]), items),
-                pa.array((places + 1).astype(np.int16)),
-                pa.array(ranking.scores[there]),
-            ]
-            yield users.to_pylist(), there.sum(axis=1), pa.table(columns, schema=schema)
-
-    def lines(users: list[str], lengths: Any, table: pa.Table) -> Iterator[bytes]:
-        chosen, scores = table["item"].to_pylist(), table["score"].to_pylist()
-        start = 0
-        for user, length in zip(users, lengths.tolist(), strict=True):
-            own = slice(start, start + length)
-            yield orjson.dumps({"user": user, "items": chosen[own], "scores": scores[own]}) + b"\n"
-            start += length
-
-    try:
-        if form == "parquet":
-            with pq.ParquetWriter(aside, schema) as writer:
-                for users, _, table in tables():
-                    writer.write_table(table)
-                    lists += len(users)
-        else:
-            with aside.open("wb") as file:
-                for users, lengths, table in tables():
-                    file.writelines(lines(users, lengths, table))
-                    lists += len(users)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)  # there only when something went wrong
-    return lists
