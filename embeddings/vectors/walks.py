@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from graph.errors import SettingError
+from graph.mixing import GAMMA, mixed_bits
 
 Walks = NDArray[np.int32]  # (walks, length), -1 after the end of a walk
 _END = np.int32(-1)
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 _LOW = np.uint64(0xFFFFFFFF)
-_U27, _U30, _U31, _U32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_U32 = np.uint64(32)
 _TO_UNIT = np.float64(2.0**-32)
 _LANES = 8
 
@@ -175,10 +173,7 @@ def prepare(adjacency: sparse.csr_matrix, counts: Sequence[int] | None = None) -
 @njit(cache=True, nogil=True, inline="always")
 def mixed(key: np.uint64, counter: np.uint64) -> np.uint64:
     """The `counter`-th number of the splitmix64 sequence that begins at `key`."""
-    z = key + (counter + np.uint64(1)) * _GAMMA
-    z = (z ^ (z >> _U30)) * _MIX_1
-    z = (z ^ (z >> _U27)) * _MIX_2
-    return z ^ (z >> _U31)
+    return mixed_bits(key + (counter + np.uint64(1)) * GAMMA)
 
 
 @njit(cache=True, nogil=True)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.mixing import GAMMA, mixed
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
@@ -149,11 +150,7 @@ def _id_hashes(vocabulary: Vocabulary, person: bytes) -> U64:
 
 
 def _mixed(values: U64, plus: np.uint64) -> U64:
-    with np.errstate(over="ignore"):
-        z = values + plus + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+    return mixed(values + plus + GAMMA)
 
 
 def _places(users: I64, keys: U64, at: I64 | None = None) -> tuple[I64, I64]:

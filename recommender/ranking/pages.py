@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.errors import InputError
+from graph.mixing import GAMMA, mixed
 from graph.vocabulary import Vocabulary
 from recommender.ranking.candidates import F32, I32
 from recommender.ranking.request import Request
@@ -69,12 +70,8 @@ def rotation(request: Request, items: Vocabulary, rows: I32) -> F32:
 
 def variety(seed: int, rows: I32) -> F32:
     """(c,) factors within 1 ± `VARIETY`: the same for the same seed and item row (SplitMix64)."""
-    with np.errstate(over="ignore"):
-        z = rows.astype(np.uint64) + np.uint64(seed % 2**63) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    uniform = z.astype(np.float64) / 2.0**64
+    start = np.uint64(seed % 2**63 * int(GAMMA) % 2**64)
+    uniform = mixed(rows.astype(np.uint64) + start).astype(np.float64) / 2.0**64
     return (1 + VARIETY * (2 * uniform - 1)).astype(np.float32)
 
 

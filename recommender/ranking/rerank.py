@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from graph.mixing import GAMMA, mixed_bits
 from recommender.ranking.candidates import F32, I32, I64, Ranking
 
 POOL = 100  # candidates that reranking chooses from
@@ -274,10 +275,7 @@ def _race(items, scores, scale, seed, arrivals):  # type: ignore[no-untyped-def]
     Who arrives first of those that are free is drawn in proportion to relevance.
     """
     for c in range(len(items)):
-        z = seed + np.uint64(items[c] + 1) * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
+        z = mixed_bits(seed + np.uint64(items[c] + 1) * GAMMA)
         arrivals[c] = (np.float64(z >> np.uint64(11)) + 0.5) / 9007199254740992.0
     _logarithms(arrivals)
     for c in range(len(items)):

@@ -1,0 +1,30 @@
+"""One way to make random bits of a number: the same on every machine, with any number of threads.
+
+The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195).
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+GAMMA = np.uint64(0x9E3779B97F4A7C15)  # the step from one number of the sequence to the next
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_U27, _U30, _U31 = np.uint64(27), np.uint64(30), np.uint64(31)
+
+
+def _finalised(z: Any) -> Any:
+    z = (z ^ (z >> _U30)) * _MIX_1
+    z = (z ^ (z >> _U27)) * _MIX_2
+    return z ^ (z >> _U31)
+
+
+def mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """64 well mixed bits of each value."""
+    result: npt.NDArray[np.uint64] = _finalised(values)
+    return result
+
+
+mixed_bits = njit(cache=True, nogil=True)(_finalised)
+"""The same of one value, for compiled code."""
