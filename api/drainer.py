@@ -21,6 +21,7 @@ from graph.errors import NichegraphError, StoreError
 from recommender.inbox.drain import drain, lease
 from recommender.inbox.journal import TRIMMED
 from recommender.inbox.lag import DrainState, read_state, tell_state
+from recommender.overlay.erasure import carrier
 from recommender.releases.home import Home
 from recommender.releases.publishing import oldest_heard
 
@@ -103,7 +104,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
 def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event) -> int:
     """Write all that waits; the position."""
     while True:
-        done = drain(journal, store, now=now)
+        done = drain(journal, store, now=now, carry=carrier(journal, store, home, now))
         _beat()
         if done.refused:
             log("facts put aside", count=done.refused, remedy="nichegraph inbox list")

@@ -174,3 +174,20 @@ class KnownUserAnswer(Strict):
     attributes: dict[str, Any] | None = None
     consent: ConsentAnswer
     sequence: int | None = Field(None, description="The newest fact about them that waits.")
+
+
+class ErasurePath(Strict):
+    sequence: int = Field(ge=1, le=2**63 - 1, description="Number of an erasure.")
+
+
+class PlaceAnswer(Strict):
+    place: str
+    at: int = Field(description="Seconds since 1970, when nothing of the user was left there.")
+    count: int = Field(description="Facts, events or lines that went.")
+
+
+class ErasureAnswer(Strict):
+    sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` tells the rest.")
+    asked: int = Field(description="Seconds since 1970.")
+    done: bool = Field(description="Whether every place but releases is reached.")
+    places: list[PlaceAnswer]

@@ -43,6 +43,12 @@ def write(
             results.append({"status": "refused", "errors": [error]})
             continue
         receipt = next(receipts)
+        if receipt.refused is not None:
+            if listed_as is None:
+                raise Problem(400, f"user: {receipt.refused}", [("user", receipt.refused)])
+            error = {"field": "user", "message": receipt.refused}
+            results.append({"status": "refused", "errors": [error]})
+            continue
         status = "repeated" if receipt.repeated else "taken"
         results.append({"status": status, "sequence": receipt.sequence})
     counts = [result["status"] for result in results]

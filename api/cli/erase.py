@@ -1,18 +1,27 @@
 """`nichegraph erase`: forget a person."""
 
 import difflib
+import time
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.bootstrap import open_home, open_store
+from api.bootstrap import now, open_home, open_journal, open_store
 from api.cli.output import say, show_json
+from api.cli.releases import made_at
 from api.settings import Settings, load_settings
-from graph.errors import NotFound
+from graph.errors import NotFound, StoreAway
 from graph.ids import as_id
+from recommender.inbox.facts import user_subject
 from recommender.overlay.state import was_erased
 from recommender.releases.home import Home
+
+if TYPE_CHECKING:
+    from recommender.inbox.journal import Journal
+
+WAIT_SECONDS = 60.0  # for a running server's drainer
 
 
 def register(cli: typer.Typer) -> None:
@@ -23,41 +32,97 @@ def register(cli: typer.Typer) -> None:
 def erase(
     ctx: typer.Context,
     user: Annotated[str, typer.Argument(help="Id of the user.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Erase nothing; look for the id in every file.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Forget a user: no list is made from the history any more, and the store holds none of it.
+    """Forget a user: no list is made from the history any more, and no store holds any of it.
 
-    The copies for exploring go with what they hold; the next query makes a new one. An id that
-    nobody has is an error that names those like it.
+    The running servers, the inbox, the store, the copies for exploring, rejects and reports forget
+    them at once; releases at the next refresh. An id that nobody has is an error that names those
+    like it. Looking for a short id finds other things that are written alike, too.
 
     \b
     nichegraph erase alice
+    nichegraph refresh
+    nichegraph erase alice --verify
     """
-    from recommender.overlay.erasure import erase as forget
+    from recommender.inbox.erasing import receipt
+    from recommender.overlay.erasure import ask
 
     settings = load_settings(ctx.obj)
     user = as_id(user)
     home = open_home(settings)
-    _check_known(settings, home, user)
-    store = open_store(settings)
-    try:
-        events = forget(store, home, user)
-    finally:
-        store.close()
+    if verify:
+        _verify(home, user, as_json)
+        return
+    with closing(open_journal(settings)) as journal:
+        _check_known(settings, home, journal, user)
+        sequence = ask(journal, home, user, now=now())
+        finish(settings, home, journal, sequence)
+        done = receipt(journal, sequence)
+    events = sum(step.count for step in done.steps if step.place == "store")
     if as_json:
-        show_json({"user": user, "events_erased": events})
+        show_json({"user": user, "events_erased": events, **done.as_dict()})
+        return
+    say(f"{user} is forgotten, {events:,} events went; refresh to learn without them")
+    for step in done.steps:
+        say(f"  {made_at(step.at)} UTC  {step.place}")
+
+
+def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) -> None:
+    """Carry an erasure to its end, or wait until the drainer of a running server has done so.
+
+    Raises:
+        StoreAway: the server's drainer cannot reach the store; it goes on by itself.
+    """
+    from recommender.inbox.drain import drain, lease
+    from recommender.inbox.erasing import receipt
+    from recommender.inbox.lag import read_state
+    from recommender.overlay.erasure import carrier
+
+    ends = time.monotonic() + WAIT_SECONDS
+    while not receipt(journal, sequence).done:
+        with lease(home.inbox) as mine:
+            if mine:
+                with closing(open_store(settings)) as store:
+                    carry = carrier(journal, store, home, now)
+                    while not receipt(journal, sequence).done:
+                        drain(journal, store, now=now, carry=carry)
+                return
+        if time.monotonic() > ends:
+            state = read_state(home.inbox)
+            raise StoreAway(
+                "nothing is served of the user any more, but the store still has them: "
+                f"{(state and state.problem) or 'the drainer is behind'}; it goes on by itself, "
+                f"and GET /v1/erasures/{sequence} tells when it is done"
+            )
+        time.sleep(0.1)
+
+
+def _verify(home: Home, user: str, as_json: bool) -> None:
+    """Say which files hold an id; leave with 1 where there are any."""
+    from recommender.overlay.spellings import search
+
+    found = list(search(home.folder, user))
+    if as_json:
+        show_json({"user": user, "files": {str(one.path): one.count for one in found}})
     else:
-        say(f"{user} is forgotten, {events:,} events went; refresh to learn without them")
+        for one in found:
+            say(f"{one.path}: {one.count:,} times")
+        say(f"{sum(one.count for one in found):,} hits in {len(found):,} files")
+    if found:
+        raise typer.Exit(1)
 
 
-def _check_known(settings: Settings, home: Home, user: str) -> None:
-    """`NotFound` for an id that the store does not have and that was not erased before."""
-    store = open_store(settings)
-    try:
+def _check_known(settings: Settings, home: Home, journal: "Journal", user: str) -> None:
+    """`NotFound` for an id that neither store nor inbox has and that was not erased before."""
+    if journal.facts_about(user_subject(user)) or was_erased(home, user):
+        return
+    with closing(open_store(settings)) as store:
         users = store.read("users").column("id").to_pylist()
-    finally:
-        store.close()
-    if user not in users and not was_erased(home, user):
+    if user not in users:
         near = near_names(user, users)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "check the id"
         raise NotFound(f"there is no user {user!r}, and nothing was erased; {hint}")

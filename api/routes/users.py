@@ -5,16 +5,26 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
+from api.bootstrap import now
 from api.errors import Problem
 from api.inputs import checked
 from api.routes.events import TAG
 from api.schemas import UserPath
-from api.write_schemas import ConsentBody, KnownUserAnswer, UserBody, WriteAnswer
+from api.write_schemas import (
+    ConsentBody,
+    ErasureAnswer,
+    ErasurePath,
+    KnownUserAnswer,
+    UserBody,
+    WriteAnswer,
+)
 from api.writing import Answer, write
 from graph.errors import NotFound, ReleaseError
+from recommender.inbox.erasing import receipt
 from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, fact, user_subject
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
+from recommender.overlay.erasure import ask
 from recommender.serving.known import known_user
 from recommender.serving.live import Live
 
@@ -66,3 +76,25 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
             names = ", ".join(PURPOSES)
             raise Problem(400, f"name at least one of {names}", [("", f"none of {names}")])
         return write(journal, [fact(CONSENT, {"id": path.user, "consent": said})])
+
+    @app.delete(
+        "/v1/users/<id:user>",
+        tags=[TAG],
+        summary="Forget a user, everywhere",
+        description="Nothing is served of them from now on; the receipt tells how far it has come.",
+        responses={202: ErasureAnswer},
+    )
+    @checked
+    def delete_user(path: UserPath) -> Answer:
+        sequence = ask(journal, live.home, path.user, now=now())
+        return receipt(journal, sequence).as_dict(), 202
+
+    @app.get(
+        "/v1/erasures/<sequence>",
+        tags=[TAG],
+        summary="Which places an erasure has reached",
+        responses={200: ErasureAnswer},
+    )
+    @checked
+    def get_erasure(path: ErasurePath) -> dict[str, Any]:
+        return receipt(journal, path.sequence).as_dict()

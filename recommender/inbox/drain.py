@@ -14,10 +14,13 @@ from pathlib import Path
 
 from graph.errors import InputError
 from graph.store import GraphStore
+from recommender.inbox import erasing
 from recommender.inbox.batch import fold
-from recommender.inbox.facts import Row
+from recommender.inbox.facts import USER_DELETE, Row
 from recommender.inbox.journal import Journal
 from recommender.inbox.quarantine import put_aside
+
+Carry = Callable[[int, str], None]  # the number of an erasure, and whom it is about
 
 BATCH_FACTS = 10_000  # of one transaction
 
@@ -37,9 +40,17 @@ def source(journal: Journal) -> str:
 
 
 def drain(
-    journal: Journal, store: GraphStore, *, now: Callable[[], int], limit: int = BATCH_FACTS
+    journal: Journal,
+    store: GraphStore,
+    *,
+    now: Callable[[], int],
+    limit: int = BATCH_FACTS,
+    carry: Carry | None = None,
 ) -> Drained:
     """Write the next facts into the store, at most `limit`.
+
+    `carry` brings an erasure to the store and wherever else the person is known, and closes it;
+    killed, it is called again. Default: the store alone.
 
     Raises:
         StoreError: the store or the journal does not answer; nothing is lost, call it again.
@@ -54,9 +65,27 @@ def drain(
     facts = journal.facts_after(begin, limit)
     if not facts:
         return Drained(0, 0, begin)
+    erasures = [place for place, row in enumerate(facts) if row.kind == USER_DELETE]
+    if erasures[:1] == [0]:
+        asked = facts[0].sequence
+        user = erasing.user_of(journal, asked)
+        if user is not None:
+            (carry or _carry(journal, store, now))(asked, user)
+        done = store.apply({}, name=name, span=(begin, asked))
+        return Drained(1 if done else 0, 0, asked if done else begin)
+    facts = facts[: erasures[0]] if erasures else facts
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)
     return Drained(len(facts) if done else 0, work.refused, facts[-1].sequence if done else begin)
+
+
+def _carry(journal: Journal, store: GraphStore, now: Callable[[], int]) -> Carry:
+    def carry(sequence: int, user: str) -> None:
+        gone = store.erase_user(user)
+        erasing.reached(journal, sequence, "store", at=now(), count=gone)
+        erasing.close(journal, sequence)
+
+    return carry
 
 
 def caught_up(journal: Journal, store: GraphStore) -> tuple[int, int]:

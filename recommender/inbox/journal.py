@@ -5,7 +5,6 @@ comes first writes what all the others of its process have waiting. A commit is 
 (`synchronous=FULL`) before anybody reads it, so what was read or acknowledged is never taken back.
 """
 
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -16,14 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
-from graph.errors import InboxFull, InputError, StoreAway, StoreForeign
-from recommender.inbox.facts import CONSENT, LOAD, Fact, Row, row
+from graph.errors import InboxFull, StoreAway, StoreForeign
+from recommender.inbox.appending import Receipt, Waiting, last_load, write_once
+from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
-REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
 TRIMMED = 10_000  # facts removed in one transaction, so that writes need not wait long
 CHECK_SECONDS = 1.0  # how old what is known of size and disk may be
 
@@ -36,14 +33,6 @@ class Limits:
     free_bytes: int = 200_000_000  # that others on the disk must have left
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a fact."""
-
-    sequence: int  # its number; of a repeated one that of the fact that said it before
-    repeated: bool  # it changes nothing, and was not written again
-
-
 class Journal:
     """The journal in the file at `path`, made by the first write; threads may share it."""
 
@@ -51,7 +40,7 @@ class Journal:
         """Remember where it is; nothing is opened."""
         self.path = path
         self.limits = limits or Limits()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self._queue = threading.Lock()  # held for moments, around `_waiting`
         self._turn = threading.Lock()  # held by whoever commits
         self._reading = threading.Lock()
@@ -80,7 +69,7 @@ class Journal:
         """
         if not facts:
             return []
-        mine = _Waiting(facts, now, request)
+        mine = Waiting(facts, now, request)
         with self._queue:
             self._waiting.append(mine)
         if not self._turn.acquire(timeout=2 * PATIENCE):
@@ -174,6 +163,14 @@ class Journal:
                 "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'facts'", (above,)
             )
 
+    def shorten(self) -> bool:
+        """Empty the write-ahead file, so that nothing removed is left in it; False: others read."""
+        with self._turn, self._answers():
+            if self._writer is None:
+                self._writer = _made(self.path)
+            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
     def close(self) -> None:
         """Give back the connections; calling it twice is fine."""
         with self._turn, self._reading:
@@ -199,14 +196,14 @@ class Journal:
         with self._read() as db:
             yield db
 
-    def _commit(self, together: "list[_Waiting]") -> None:
+    def _commit(self, together: list[Waiting]) -> None:
         try:
             with self._answers():
                 self._check_room()
                 with self._written() as db:
-                    loaded = _last_load(db)
+                    loaded = last_load(db)
                     for entry in together:
-                        entry.receipts = _once(db, entry, loaded)
+                        entry.receipts = write_once(db, entry, loaded)
         except BaseException as error:
             for entry in together:
                 entry.error, entry.receipts = error, []
@@ -294,83 +291,6 @@ class Journal:
             raise StoreForeign(f"{self.path}: {error}; move this file away") from error
         except OSError as error:
             raise StoreAway(f"{self.path}: {error.strerror or error}") from error
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Facts of one request, until they are committed or refused."""
-
-    facts: Sequence[Fact]
-    now: int
-    request: str | None
-    receipts: list[Receipt] = ()  # type: ignore[assignment]
-    error: BaseException | None = None
-    done: bool = False
-
-
-def _once(db: sqlite3.Connection, entry: _Waiting, loaded: int) -> list[Receipt]:
-    """Write the facts of a request, unless it was answered before."""
-    if entry.request is None:
-        return _write(db, entry.facts, entry.now, loaded)
-    name = hashlib.sha256(entry.request.encode()).digest()
-    digest = hashlib.sha256()
-    for fact in entry.facts:
-        digest.update(b"%s %d " % (fact.kind.encode(), len(fact.payload)) + fact.payload)
-    db.execute("DELETE FROM replies WHERE at < ?", (entry.now - REPLY_SECONDS,))
-    before = db.execute(
-        "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
-    ).fetchone()
-    if before is None:
-        receipts = _write(db, entry.facts, entry.now, loaded)
-        numbers = orjson.dumps([[it.sequence, it.repeated] for it in receipts])
-        reply = (name, digest.digest(), numbers, entry.now)
-        db.execute("INSERT INTO replies VALUES (?, ?, ?, ?)", reply)
-        return receipts
-    if before[0] != digest.digest():
-        entry.error = InputError(
-            "this Idempotency-Key came before with another body; every request has its own key"
-        )
-        return []
-    return [Receipt(*numbers) for numbers in orjson.loads(before[1])]
-
-
-def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
-    """Insert what is new, in order."""
-    receipts = []
-    for fact in facts:
-        before = _same(db, fact, loaded)
-        if before is not None:
-            receipts.append(Receipt(before, repeated=True))
-            continue
-        written = db.execute(
-            "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
-            (fact.kind, fact.key, fact.subject, fact.payload, now),
-        )
-        receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
-    return receipts
-
-
-def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
-    """The number of the fact that says the same and holds still."""
-    if fact.key is not None:
-        column, value = "key", fact.key
-    elif fact.subject:
-        column, value = "subject", fact.subject
-    else:
-        return None
-    newest = db.execute(
-        f"SELECT seq, kind, payload FROM facts WHERE {column} = ? ORDER BY seq DESC LIMIT 1",
-        (value,),
-    ).fetchone()
-    if newest is None or newest[1:] != (fact.kind, fact.payload) or newest[0] < loaded:
-        return None
-    return int(newest[0])
-
-
-def _last_load(db: sqlite3.Connection) -> int:
-    """The number of the last load that wrote past the journal: what was said before may be gone."""
-    newest = db.execute("SELECT max(seq) FROM facts WHERE kind = ?", (LOAD,)).fetchone()
-    return int(newest[0] or 0)
 
 
 def _made(path: Path) -> sqlite3.Connection:

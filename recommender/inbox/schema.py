@@ -23,8 +23,16 @@ MIGRATIONS = [
     CREATE TABLE quarantine (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL,
         payload BLOB NOT NULL, acknowledged INTEGER NOT NULL, reason TEXT NOT NULL,
         at INTEGER NOT NULL);
+    CREATE INDEX refused_subjects ON quarantine (subject);
+    CREATE INDEX friends ON facts (seq) WHERE kind = 'user_relations';
+    CREATE TABLE erasures (seq INTEGER PRIMARY KEY, mark BLOB NOT NULL, user TEXT,
+        asked INTEGER NOT NULL);
+    CREATE INDEX erased_people ON erasures (mark);
+    CREATE TABLE steps (seq INTEGER NOT NULL, place TEXT NOT NULL, at INTEGER NOT NULL,
+        count INTEGER NOT NULL);
     CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     INSERT INTO about VALUES ('id', lower(hex(randomblob(8))));
+    INSERT INTO about VALUES ('key', randomblob(32));
     """,
 ]
 """What takes a file from version n to n + 1; append, never change."""

@@ -1,13 +1,26 @@
-"""Forgetting a person: what serves first, then the store, then every copy."""
+"""Forgetting a person: what serves first, then the journal, the store, and every copy."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from graph.errors import ReleaseError
 from graph.explore.copies import forget
+from graph.ids import as_id
 from graph.store import GraphStore
-from recommender.overlay.state import begin_erasure, end_erasure
+from recommender.inbox import erasing
+from recommender.inbox.drain import Carry
+from recommender.inbox.journal import Journal
+from recommender.overlay.overlay import Overlay
+from recommender.overlay.spellings import spellings
+from recommender.overlay.state import begin_erasure, end_erasure, read_state
+from recommender.releases.durable import locked, replace_file
 from recommender.releases.home import Home
+from recommender.releases.publishing import LOCK, current, names, open_release
 
 
 def erase(store: GraphStore, home: Home, user: str) -> int:
-    """Forget a user; how many events went.
+    """Forget a user where no journal is; how many events went.
 
     The running servers come first, then the store: a kill in between leaves nothing served, and
     saying it again completes it.
@@ -17,3 +30,73 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     end_erasure(home, user, store.watermark())
     forget(home.explore)
     return events
+
+
+def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
+    """Forget a user: nothing is served of them from now on; the number of the erasure.
+
+    What the journal holds is gone when this returns. The drain carries it into the store and the
+    copies; `erasing.receipt` tells how far it has come.
+    """
+    user = as_id(user)
+    begin_erasure(home, user)
+    sequence = erasing.ask(journal, user, read_state(home).digest(user), now=now)
+    erasing.reached(journal, sequence, "serving", at=now)
+    journal.shorten()
+    return sequence
+
+
+def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], int]) -> Carry:
+    """What brings an erasure from the journal to every other place, see `drain`."""
+
+    def carry(sequence: int, user: str) -> None:
+        gone = store.erase_user(user)
+        erasing.reached(journal, sequence, "store", at=now(), count=gone)
+        end_erasure(home, user, store.watermark())
+        forget(home.explore)
+        erasing.reached(journal, sequence, "copies for exploring", at=now())
+        for place, folder in (("rejects", home.rejects), ("reports", home.reports)):
+            erasing.reached(journal, sequence, place, at=now(), count=_scrub(folder, user))
+        erasing.reached(journal, sequence, "logs", at=now(), count=_scrub(home.explore, user))
+        erasing.close(journal, sequence)
+
+    return carry
+
+
+def drop_releases(home: Home) -> list[str]:
+    """Remove releases that know an erased person, but for the one that is served; their names.
+
+    After a refresh: nobody can go back to them any more.
+    """
+    state, served, gone = read_state(home), current(home), []
+    for name in names(home):
+        if name == served:
+            continue
+        try:
+            release = open_release(home.releases / name, verify=False)
+        except ReleaseError:
+            continue
+        if state.gone(release.watermark) and Overlay.over(release, state).gone.any():
+            gone.append(name)
+    with locked(home.releases / LOCK):
+        for name in gone:
+            if name != current(home):
+                shutil.rmtree(home.releases / name, ignore_errors=True)
+    return gone
+
+
+def _scrub(folder: Path, user: str) -> int:
+    """Remove the lines that hold an id, in any spelling, from the files of a folder; how many."""
+    sought, gone = spellings(user), 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if not sought.search(content):
+            continue
+        lines = content.splitlines(keepends=True)
+        kept = [line for line in lines if not sought.search(line)]
+        gone += len(lines) - len(kept)
+        try:
+            replace_file(path, b"".join(kept).decode("utf-8"))
+        except UnicodeDecodeError:  # no text: nothing of it can be kept
+            path.unlink()
+    return gone

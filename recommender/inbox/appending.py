@@ -1,0 +1,105 @@
+"""Facts written into the journal's file, inside a transaction: each is new, repeated or refused."""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from graph.errors import InputError
+from recommender.inbox.erased import any_erasure, why_refused
+from recommender.inbox.facts import LOAD, Fact
+
+REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a fact."""
+
+    sequence: int  # its number; of a repeated one that of the fact that said it before; 0: refused
+    repeated: bool  # it changes nothing, and was not written again
+    refused: str | None = None  # why it was not written: it is about a person who is erased
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Facts of one request, until they are committed or refused."""
+
+    facts: Sequence[Fact]
+    now: int
+    request: str | None
+    receipts: list[Receipt] = ()  # type: ignore[assignment]
+    error: BaseException | None = None
+    done: bool = False
+
+
+def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Receipt]:
+    """Write the facts of a request, unless it was answered before."""
+    if entry.request is None:
+        return _write(db, entry.facts, entry.now, loaded)
+    name = hashlib.sha256(entry.request.encode()).digest()
+    digest = hashlib.sha256()
+    for fact in entry.facts:
+        digest.update(b"%s %d " % (fact.kind.encode(), len(fact.payload)) + fact.payload)
+    db.execute("DELETE FROM replies WHERE at < ?", (entry.now - REPLY_SECONDS,))
+    before = db.execute(
+        "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
+    ).fetchone()
+    if before is None:
+        receipts = _write(db, entry.facts, entry.now, loaded)
+        numbers = orjson.dumps([[it.sequence, it.repeated, it.refused] for it in receipts])
+        reply = (name, digest.digest(), numbers, entry.now)
+        db.execute("INSERT INTO replies VALUES (?, ?, ?, ?)", reply)
+        return receipts
+    if before[0] != digest.digest():
+        entry.error = InputError(
+            "this Idempotency-Key came before with another body; every request has its own key"
+        )
+        return []
+    return [Receipt(*numbers) for numbers in orjson.loads(before[1])]
+
+
+def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
+    """Insert what is new, in order."""
+    receipts = []
+    watched = any_erasure(db)
+    for fact in facts:
+        why = why_refused(db, fact, now) if watched else None
+        if why is not None:
+            receipts.append(Receipt(0, repeated=False, refused=why))
+            continue
+        before = _same(db, fact, loaded)
+        if before is not None:
+            receipts.append(Receipt(before, repeated=True))
+            continue
+        written = db.execute(
+            "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
+            (fact.kind, fact.key, fact.subject, fact.payload, now),
+        )
+        receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
+    return receipts
+
+
+def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
+    """The number of the fact that says the same and holds still."""
+    if fact.key is not None:
+        column, value = "key", fact.key
+    elif fact.subject:
+        column, value = "subject", fact.subject
+    else:
+        return None
+    newest = db.execute(
+        f"SELECT seq, kind, payload FROM facts WHERE {column} = ? ORDER BY seq DESC LIMIT 1",
+        (value,),
+    ).fetchone()
+    if newest is None or newest[1:] != (fact.kind, fact.payload) or newest[0] < loaded:
+        return None
+    return int(newest[0])
+
+
+def last_load(db: sqlite3.Connection) -> int:
+    """The number of the last load that wrote past the journal: what was said before may be gone."""
+    newest = db.execute("SELECT max(seq) FROM facts WHERE kind = ?", (LOAD,)).fetchone()
+    return int(newest[0] or 0)

@@ -1,0 +1,64 @@
+"""Who was erased, as the journal's file knows it: inside a transaction, and by pseudonym."""
+
+import hashlib
+import sqlite3
+
+import orjson
+
+from recommender.inbox.facts import CONSENT, USER_DELETE, USER_PUT, Fact, user_subject
+
+_NAMES = {  # kind of fact -> the fields that name a user
+    "user_relations": ("source", "target"),
+    "events": ("user",),
+    **dict.fromkeys(("users", USER_PUT, CONSENT), ("id",)),
+}
+
+
+def why_refused(db: sqlite3.Connection, said: Fact, now: int) -> str | None:
+    """Why a fact about a person is not taken; None: it is taken. Asked before it is written."""
+    names = _NAMES.get(said.kind, ())
+    payload = orjson.loads(said.payload) if names else {}
+    for name in names:
+        found = db.execute(
+            "SELECT asked, user IS NOT NULL FROM erasures WHERE mark = ? ORDER BY seq DESC LIMIT 1",
+            (mark(db, payload[name]),),
+        ).fetchone()
+        if found is None:
+            continue
+        if found[1]:
+            return "this user is being erased"
+        if payload.get("at", now) < found[0]:
+            return "this user was erased, and it happened before that"
+    return None
+
+
+def any_erasure(db: sqlite3.Connection) -> bool:
+    """Whether anybody was ever erased: else nothing has to be asked of facts."""
+    return db.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
+
+
+def mark(db: sqlite3.Connection, user: str) -> bytes:
+    """A user's pseudonym in this journal."""
+    (key,) = db.execute("SELECT value FROM about WHERE name = 'key'").fetchone()
+    return hashlib.blake2b(user.encode(), key=key, digest_size=16).digest()
+
+
+def purge(db: sqlite3.Connection, user: str) -> int:
+    """Remove what the journal and its quarantine hold of a user; how many facts."""
+    subject = user_subject(user)
+    gone = 0
+    for table in ("facts", "quarantine"):
+        rows = db.execute(f"SELECT seq, kind, payload FROM {table} WHERE subject = ?", (subject,))
+        found = [row for row in rows if row[1] != USER_DELETE]
+        friends = f"SELECT seq, kind, payload FROM {table} WHERE kind = 'user_relations'"
+        found += db.execute(friends).fetchall()
+        numbers = [(seq,) for seq, kind, payload in found if _is_about(kind, payload, user)]
+        gone += (
+            db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers).rowcount if numbers else 0
+        )
+    return gone
+
+
+def _is_about(kind: str, payload: bytes, user: str) -> bool:
+    fields = orjson.loads(payload)
+    return user in [fields.get(name) for name in _NAMES.get(kind, ())]

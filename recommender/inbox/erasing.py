@@ -1,0 +1,120 @@
+"""Erasures in the journal: what was said about a person goes, and does not come back.
+
+An erasure is *asked* for (what the journal holds of the person goes at once, nothing more is taken
+about them), *carried* into the store by the drain, and then *done*: the id itself goes. What stays
+is a pseudonym under a key of the journal, so that events from before the erasure, sent once more,
+are refused; and the receipt: what went from where, and when.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from graph.errors import NotFound
+from recommender.inbox.erased import mark, purge
+from recommender.inbox.facts import USER_DELETE, fact
+from recommender.inbox.journal import Journal
+
+
+@dataclass(frozen=True)
+class Step:
+    """One place that an erasure has reached."""
+
+    place: str
+    at: int  # seconds since 1970
+    count: int  # of what went
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure as the receipt tells of it."""
+
+    sequence: int  # of the fact that asks for it
+    asked: int  # seconds since 1970
+    done: bool
+    steps: tuple[Step, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "sequence": self.sequence,
+            "asked": self.asked,
+            "done": self.done,
+            "places": [vars(step) for step in self.steps],
+        }
+
+
+def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
+    """Remove what the journal holds of a user and say that they go; the number of that fact.
+
+    Args:
+        journal: of the home.
+        user: the id, in NFC; it is kept until the store has forgotten it.
+        person: the pseudonym that the fact carries instead.
+        now: seconds since 1970.
+    """
+    said = fact(USER_DELETE, {"person": person})
+    with journal.transaction() as db:
+        gone = purge(db, user)
+        written = db.execute(
+            "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
+            (said.kind, said.key, said.subject, said.payload, now),
+        )
+        sequence = int(written.lastrowid or 0)
+        db.execute(
+            "INSERT INTO erasures (seq, mark, user, asked) VALUES (?, ?, ?, ?)",
+            (sequence, mark(db, user), user, now),
+        )
+        db.execute("INSERT INTO steps VALUES (?, 'inbox', ?, ?)", (sequence, now, gone))
+    return sequence
+
+
+def user_of(journal: Journal, sequence: int) -> str | None:
+    """Whom an erasure is about; None when it is done."""
+    with journal.reading() as db:
+        if db is None:
+            return None
+        found = db.execute("SELECT user FROM erasures WHERE seq = ?", (sequence,)).fetchone()
+        return found[0] if found else None
+
+
+def reached(journal: Journal, sequence: int, place: str, *, at: int, count: int = 0) -> None:
+    """Note in the receipt that an erasure has reached a place."""
+    with journal.transaction() as db:
+        db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (sequence, place, at, count))
+
+
+def close(journal: Journal, sequence: int) -> None:
+    """The id itself goes, out of the write-ahead file, too."""
+    with journal.transaction() as db:
+        db.execute("UPDATE erasures SET user = NULL WHERE seq = ?", (sequence,))
+    journal.shorten()
+
+
+def receipt(journal: Journal, sequence: int) -> Erasure:
+    """How far an erasure has come.
+
+    Raises:
+        NotFound: no erasure has this number.
+    """
+    with journal.reading() as db:
+        found = (
+            db
+            and db.execute(
+                "SELECT asked, user IS NULL FROM erasures WHERE seq = ?", (sequence,)
+            ).fetchone()
+        )
+        if not db or not found:
+            raise NotFound(f"no erasure has the number {sequence}")
+        steps = db.execute(
+            "SELECT place, at, count FROM steps WHERE seq = ? ORDER BY rowid", (sequence,)
+        ).fetchall()
+    return Erasure(sequence, found[0], bool(found[1]), tuple(Step(*step) for step in steps))
+
+
+def open_erasures(journal: Journal) -> int:
+    """How many erasures are asked for and not done."""
+    with journal.reading() as db:
+        if db is None:
+            return 0
+        counted = db.execute("SELECT count(*) FROM erasures WHERE user IS NOT NULL").fetchone()
+        return int(counted[0])

@@ -1,0 +1,208 @@
+"""An erased person is refused at once, gone from every file, and does not come back."""
+
+import json
+import shutil
+from urllib.parse import quote
+
+import pytest
+
+from api.app import create_app
+from api.cli.main import run
+from api.settings import load_settings
+from graph.stores.embedded_store import EmbeddedStore
+from recommender.inbox.drain import drain
+from recommender.inbox.erasing import open_erasures, receipt
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
+from recommender.inbox.quarantine import aside, put_aside
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.overlay.erasure import ask, carrier
+from recommender.overlay.spellings import BLOCK, search
+from recommender.releases.home import Home
+from recommender.releases.publishing import list_releases
+
+NOW = 1_760_000_000
+PERSON = "Ange\u0301lique d'Été/7"  # in another Unicode form than the store's
+KNOWN = "Angélique d'Été/7"
+
+
+def clock():
+    return NOW + 10
+
+
+def event(user=KNOWN, item="item-1", **more):
+    return fact("events", {"user": user, "item": item, "kind": "view", **more})
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    """A copy of the planted home, in whose inbox a person and a friend of hers were busy."""
+    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    journal = Journal(home.inbox)
+    friends = {"source": "friend", "target": KNOWN, "kind": "knows", "weight": 1.0}
+    journal.append(
+        [
+            event(event_id="e1", at=NOW - 100),
+            event("friend"),
+            event(tag="only she says so"),
+            fact("user_put", {"id": KNOWN, "attributes": {"mail": "a@example.org"}}),
+            fact("user_relations", friends),
+        ],
+        now=NOW,
+    )
+    journal.close()
+    return home
+
+
+@pytest.fixture
+def journal(home):
+    journal = Journal(home.inbox)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def store(home):
+    store = EmbeddedStore(home.store)
+    yield store
+    store.close()
+
+
+def drain_all(journal, store, home):
+    carry = carrier(journal, store, home, clock)
+    while drain(journal, store, now=clock, carry=carry).facts:
+        pass
+
+
+def hits(home):
+    return {found.path.name for found in search(home.folder, PERSON)}
+
+
+def test_asking_takes_everything_out_of_the_inbox_and_refuses_more(home, journal):
+    put_aside(journal, journal.facts_after(0)[0], "refused", now=NOW)
+    sequence = ask(journal, home, PERSON, now=NOW + 5)
+    assert sequence == 6
+    assert [(row.kind, row.payload.get("user")) for row in journal.facts_after(0)] == [
+        ("events", "friend"),
+        ("user_delete", None),
+    ]
+    assert aside(journal) == []
+    said = journal.append([event(), event("friend", at=NOW)], now=NOW + 6)
+    assert [one.refused is None for one in said] == [False, True]
+    told = receipt(journal, sequence)
+    assert not told.done
+    assert {step.place: step.count for step in told.steps}["inbox"] == 5
+    assert open_erasures(journal) == 1
+
+
+def test_it_reaches_every_place_and_no_file_holds_the_id(home, journal, store):
+    drain_all(journal, store, home)
+    assert KNOWN in store.read("users")["id"].to_pylist()
+    home.rejects.mkdir(exist_ok=True)
+    (home.rejects / "1.csv").write_text(f"file,line\na,user={PERSON}\nb,user=other\n", "utf-8")
+    (home.explore / "audit.jsonl").write_text(json.dumps({"query": KNOWN}) + "\n{}\n", "utf-8")
+    (home.reports / "picture.png").write_bytes(b"\xff\xfe" + KNOWN.encode())
+    assert {"store.sqlite-wal", "1.csv", "audit.jsonl", "picture.png"} <= hits(home)
+    sequence = ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    assert hits(home) == set()
+    assert KNOWN not in store.read("users")["id"].to_pylist()
+    assert (home.rejects / "1.csv").read_text("utf-8") == "file,line\nb,user=other\n"
+    assert (home.explore / "audit.jsonl").read_text("utf-8") == "{}\n"
+    told = receipt(journal, sequence)
+    assert told.done
+    places = {step.place: step.count for step in told.steps}
+    assert places["store"] == 2
+    assert {"serving", "inbox", "copies for exploring", "rejects", "reports"} <= set(places)
+    assert "only she says so" not in json.dumps(store.read("events").to_pylist())
+
+
+def test_a_killed_erasure_is_completed_by_the_next_drain(home, journal, store):
+    sequence = ask(journal, home, PERSON, now=NOW + 5)
+
+    def dies(number, user):
+        store.erase_user(user)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            drain(journal, store, now=clock, carry=dies)
+    assert not receipt(journal, sequence).done
+    drain_all(journal, store, home)
+    assert receipt(journal, sequence).done
+    assert hits(home) == set()
+
+
+def test_what_happened_before_does_not_come_back_and_a_new_person_may(home, journal, store):
+    ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    again = journal.append(
+        [event(event_id="e1", at=NOW - 100), event("friend", at=1)], now=NOW + 20
+    )
+    assert "erased" in again[0].refused
+    assert again[1].refused is None
+    drain_all(journal, store, home)
+    assert hits(home) == set()
+    new = journal.append([event(at=NOW + 30), fact("user_put", {"id": KNOWN})], now=NOW + 40)
+    assert [one.refused for one in new] == [None, None]
+    drain_all(journal, store, home)
+    assert store.user_events(KNOWN).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PERSON.encode(),
+        KNOWN.encode(),
+        json.dumps(PERSON).encode(),
+        b"Ang\\u00E9lique d'%c3%89te\xcc\x81\\/7".replace(b"\\/", b"/"),
+        quote(KNOWN, safe="").encode(),
+        KNOWN.encode("utf-16-le"),
+        b"x" * (BLOCK - 5) + KNOWN.encode() + b"x",
+    ],
+)
+def test_every_spelling_is_found_once_wherever_it_stands(tmp_path, written):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(b"before " + written + b" after")
+    (tmp_path / "other").write_bytes(b"Angelique d'Ete/7")
+    assert [found.count for found in search(tmp_path, PERSON)] == [1]
+
+
+def test_no_release_that_knows_the_person_outlives_the_next_refresh(home, journal, store):
+    drain_all(journal, store, home)
+    config = RefreshConfig(preset="fast", threads=1)
+    knows = refresh(store, home, config, now=NOW)
+    assert "users.data.npy" in hits(home)
+    ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    first, second = [row["name"] for row in list_releases(home)]
+    assert second == knows.name
+    refresh(store, home, config, now=NOW + 60)
+    left = [row["name"] for row in list_releases(home)]
+    assert first in left  # it never heard of her
+    assert second not in left
+    assert hits(home) == set()
+
+
+def test_by_http_and_command_line(home, capsys):
+    client = create_app(load_settings(home.folder)).test_client()
+    path = "/v1/users/Ang%C3%A9lique%20d%27%C3%89t%C3%A9%2F7"
+    assert client.get(path).status_code == 200
+    answer = client.delete(path)
+    assert answer.status_code == 202
+    assert answer.json["done"] is False
+    assert client.get(path).status_code == 404
+    event_of = {"user": KNOWN, "item": "item-1"}
+    assert client.post("/v1/events", json=event_of).status_code == 400
+    mixed = client.post("/v1/events", json={"events": [event_of, event_of | {"user": "bob"}]})
+    assert [one["status"] for one in mixed.json["results"]] == ["refused", "taken"]
+    assert run(["--home", str(home.folder), "erase", PERSON, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"]
+    assert client.get(f"/v1/erasures/{answer.json['sequence']}").json["done"]
+    assert client.get("/v1/erasures/1").status_code == 404
+    assert run(["--home", str(home.folder), "erase", PERSON, "--verify"]) == 0
+    assert "0 hits" in capsys.readouterr().out
+    assert run(["--home", str(home.folder), "erase", "reader-1", "--verify"]) == 1
+    assert "store.sqlite" in capsys.readouterr().out
+    assert run(["--home", str(home.folder), "erase", "raeder-1"]) == 1
