@@ -20,7 +20,8 @@ from recommender.learning.refresh import refresh
 from recommender.overlay.erasure import ask, carrier
 from recommender.overlay.spellings import BLOCK, search
 from recommender.releases.home import Home
-from recommender.releases.publishing import list_releases
+from recommender.releases.publishing import activate
+from recommender.releases.scrubbing import nameless
 
 NOW = 1_760_000_000
 PERSON = "Ange\u0301lique d'Été/7"  # in another Unicode form than the store's
@@ -169,20 +170,35 @@ def test_every_spelling_is_found_once_wherever_it_stands(tmp_path, written):
     assert [found.count for found in search(tmp_path, PERSON)] == [1]
 
 
-def test_no_release_that_knows_the_person_outlives_the_next_refresh(home, journal, store):
+def test_no_release_names_the_person_after_the_next_refresh(home, journal, store):
+    """Those that are kept can still be gone back to; they know one nameless user more."""
     drain_all(journal, store, home)
     config = RefreshConfig(preset="fast", threads=1)
     knows = refresh(store, home, config, now=NOW)
     assert "users.data.npy" in hits(home)
+    before = [knows.users.id(row) for row in range(len(knows.users))]
     ask(journal, home, PERSON, now=NOW + 5)
     drain_all(journal, store, home)
-    first, second = [row["name"] for row in list_releases(home)]
-    assert second == knows.name
     refresh(store, home, config, now=NOW + 60)
-    left = [row["name"] for row in list_releases(home)]
-    assert first in left  # it never heard of her
-    assert second not in left
     assert hits(home) == set()
+    kept = activate(home, knows.name)
+    after = [kept.users.id(row) for row in range(len(kept.users))]
+    changed = [row for row, name in enumerate(before) if name != after[row]]
+    assert [before[row] for row in changed] == [KNOWN]
+    assert kept.users.row("reader-1") == knows.users.row("reader-1") != -1
+    assert not list(home.releases.glob(".staging*"))
+
+
+def test_nameless_users_sort_where_they_stood_and_keep_nobodys_name():
+    ids = ["ann", "bob", "cleo", "dan"]
+    once = nameless(ids, {1, 2})
+    assert once[0] == "ann"
+    assert once == sorted(set(once))
+    assert not any("bob" in name or "cleo" in name for name in once)
+    twice = nameless(once, {0})  # the others were named after her
+    assert twice == sorted(set(twice))
+    assert not any("ann" in name for name in twice)
+    assert twice[3] == "dan"
 
 
 def test_by_http_and_command_line(home, capsys):

@@ -51,7 +51,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     _patiently(db, "PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")  # a fact is on the disk before it is acknowledged
     db.execute("PRAGMA secure_delete = ON")  # an erased person leaves no trace in free pages
-    db.execute("PRAGMA wal_autocheckpoint = 4000")
+    db.execute("PRAGMA wal_autocheckpoint = 1000")
     version = _patiently(db, "PRAGMA user_version")[0]
     if version > len(MIGRATIONS):
         raise StoreForeign(

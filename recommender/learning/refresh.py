@@ -22,7 +22,7 @@ from recommender.learning.grouping_step import save_report
 from recommender.learning.stability import parent_of
 from recommender.learning.train import train
 from recommender.learning.writing import fingerprint, write
-from recommender.overlay.erasure import drop_releases
+from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import note_hidden
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
@@ -73,9 +73,9 @@ def refresh(
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
         release = publish(home, folder, fingerprint(snapshot, config, parent), since)
-    dropped = drop_releases(home)
-    if dropped:
-        say(f"removed {', '.join(dropped)}: they know persons who were erased")
+    scrubbed = scrub_releases(home)
+    if scrubbed:
+        say(f"took persons who were erased out of {', '.join(scrubbed)}")
     save_report(home, release, groups)
     save_findings(findings_of(release), home.explore)
     return release

@@ -1,8 +1,9 @@
 """Forgetting a person: what serves first, then the journal, the store, and every copy."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from graph.errors import ReleaseError
 from graph.explore.copies import forget
@@ -14,9 +15,10 @@ from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.spellings import spellings
 from recommender.overlay.state import begin_erasure, end_erasure, read_state
-from recommender.releases.durable import locked, replace_file
+from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
-from recommender.releases.publishing import LOCK, current, names, open_release
+from recommender.releases.publishing import current, names, open_release
+from recommender.releases.scrubbing import scrub
 
 
 def erase(store: GraphStore, home: Home, user: str) -> int:
@@ -63,12 +65,12 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
     return carry
 
 
-def drop_releases(home: Home) -> list[str]:
-    """Remove releases that know an erased person, but for the one that is served; their names.
+def scrub_releases(home: Home) -> list[str]:
+    """Take erased persons out of the releases that are kept beside the served one; their names.
 
-    After a refresh: nobody can go back to them any more.
+    After a refresh, which made a release that does not know them.
     """
-    state, served, gone = read_state(home), current(home), []
+    state, served, done = read_state(home), current(home), []
     for name in names(home):
         if name == served:
             continue
@@ -76,13 +78,12 @@ def drop_releases(home: Home) -> list[str]:
             release = open_release(home.releases / name, verify=False)
         except ReleaseError:
             continue
-        if state.gone(release.watermark) and Overlay.over(release, state).gone.any():
-            gone.append(name)
-    with locked(home.releases / LOCK):
-        for name in gone:
-            if name != current(home):
-                shutil.rmtree(home.releases / name, ignore_errors=True)
-    return gone
+        if not state.gone(release.watermark):
+            continue
+        rows = np.flatnonzero(Overlay.over(release, state).gone).tolist()
+        if rows and scrub(home, name, rows):
+            done.append(name)
+    return done
 
 
 def _scrub(folder: Path, user: str) -> int:
