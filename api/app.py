@@ -16,7 +16,18 @@ from api.document import finish, operation_name
 from api.inputs import is_loopback
 from api.observability import count_defect, log, set_format
 from api.proxies import behind_prefix, relative, trusted_networks
-from api.routes import catalogue, cypher, events, items, recommendations, releases, segments, users
+from api.routes import (
+    catalogue,
+    cypher,
+    events,
+    explore,
+    items,
+    page,
+    recommendations,
+    releases,
+    segments,
+    users,
+)
 from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
@@ -72,6 +83,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     journal = open_journal(settings)
     health.register(app, live, journal)
     items.register(app, live)
+    explore.register(app, live)
     releases.register(app, live)
     networks = trusted_networks(settings.trusted_proxies)
     app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
@@ -79,6 +91,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     recommendations.register(app, live, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
+    page.register(app)
     events.register(app, journal)
     catalogue.register(app, journal, live)
     users.register(app, journal, live)

@@ -136,6 +136,7 @@ LongTail = Annotated[
         strict=True,
     ),
 ]
+Weight = Annotated[float | None, Field(ge=0, le=1, strict=True, description="Not the profile's.")]
 
 
 class ListQuery(Strict):
@@ -238,6 +239,8 @@ class Subject(Strict):
     reasons: bool = Field(True, strict=True)
     profile: Profile = None
     long_tail: LongTail = None
+    diversity: Weight = None
+    freshness: Weight = None
     context: Annotated[dict[Id, Id], Field(max_length=20)] | None = Field(
         {}, description="What rules and contexts may ask: device, place …; null: nothing holds."
     )
@@ -265,6 +268,8 @@ class Subject(Strict):
             reasons=self.reasons,
             profile=self.profile,
             long_tail=self.long_tail,
+            diversity=self.diversity,
+            freshness=self.freshness,
             mix=tuple(part.part() for part in self.mix),
             household=tuple(self.household),
             similar_to=self.similar_to,

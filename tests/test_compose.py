@@ -78,9 +78,11 @@ def test_targets_exist_copy_what_is_there_and_only_training_has_torch(compose, d
         assert compose["services"][service]["build"]["target"] in stages
     assert ",train]" not in stages["serve"] and ",train]" in stages["train"]
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
-    copied = re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
     for name in " ".join(copied).split():
         assert (ROOT / name).exists() and name in kept
+    for stage in re.findall(r"^COPY --from=(\w+) ", dockerfile, re.MULTILINE):
+        assert stage in stages
 
 
 def test_it_follows_the_schema_of_compose_files(compose, tmp_path):

@@ -51,7 +51,8 @@ def demo(
         show_answer(f"for {user}", answer, as_json=False)
     if not once:
         base = f"http://{settings.host}:{settings.port}"
-        say(f"\nAsk for more: curl {base}/v1/users/{users[0]}/recommendations")
+        say(f"\nLook at it: {base}/#/recommend?user={users[0]}")
+        say(f"Ask for more: curl {base}/v1/users/{users[0]}/recommendations")
         say(f"What else can be asked: {base}/openapi/ (Ctrl-C stops)")
         from api.server import serve
 

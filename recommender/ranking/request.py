@@ -102,6 +102,8 @@ class Request:
     include_seen: bool = False
     profile: str | None = None  # of reranking; None: that of the user's segment, else default
     long_tail: float | None = None  # 0 … 1 moves along the trade-off
+    diversity: float | None = None  # 0 … 1, the weight itself, over the profile's own
+    freshness: float | None = None
     reasons: bool = True
     source: str | None = None  # only this source, for evaluation
     mix: tuple[Part, ...] = ()

@@ -35,6 +35,7 @@ from recommender.serving.households import fair_order, relevance
 from recommender.serving.interest_words import found_interests, in_proportion
 from recommender.serving.profiles import SEGMENTS, Profiles
 from recommender.serving.rules import LABELS, Entry, Rule, Rulebook
+from recommender.serving.search import Search
 from recommender.serving.subjects import Subject, SubjectReader
 
 MOST_ITEMS = 1000  # in one list
@@ -72,6 +73,7 @@ class Opened:
     fused: Mapping[str, float]  # the sources of every list, and their weights
     ranker: Ranker
     circles: Circles
+    search: Search
     defect: Defect
 
     @classmethod
@@ -82,7 +84,7 @@ class Opened:
         sources = Sources(release, threads, None if last is None else last.sources)
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
         ranker = Ranker(release, sources, fused, defect)
-        return cls(sources, fused, ranker, Circles(release), defect)
+        return cls(sources, fused, ranker, Circles(release), Search(release), defect)
 
 
 class Recommender:
@@ -450,7 +452,13 @@ class Recommender:
     def _profile(self, one: Subject) -> tuple[str, Profile]:
         asked = one.request
         name, profile = self.profiles.choose(asked.profile, one.segments, asked.long_tail)
-        return name, profile if name == NEUTRAL else fitted(profile, one.contexts)
+        if name != NEUTRAL:
+            profile = fitted(profile, one.contexts)
+        if asked.diversity is not None:
+            profile = replace(profile, diversity=asked.diversity)
+        if asked.freshness is not None:
+            profile = replace(profile, freshness=asked.freshness)
+        return name, profile
 
     @cached_property
     def _item_sums(self) -> npt.NDArray[np.uint32]:

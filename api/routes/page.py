@@ -1,0 +1,64 @@
+"""The page at `/`: files that were bundled when the project was set up, under strict headers.
+
+Nothing here knows what the page shows: it is a client of the routes beside this one.
+"""
+
+from pathlib import Path
+
+from flask import Flask, Response, request
+
+from api.errors import Problem
+
+BUNDLE = Path(__file__).resolve().parents[1] / "web" / "dist"
+UNBUILT = (
+    "The page is not built yet, and everything else answers: run `./run page` in the project's "
+    "folder and start the server again. What can be asked stands at /openapi/.\n"
+)
+TYPES = {".js": "text/javascript", ".css": "text/css", ".txt": "text/plain", ".html": "text/html"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Vary": "Accept-Encoding",
+}
+
+
+def register(app: Flask) -> None:
+    """Add `/` and `/assets/…`; without a bundle `/` says how to build it."""
+    files = _bundle(BUNDLE)
+
+    def page() -> Response:
+        if "index.html" not in files:
+            return Response(UNBUILT, 503, headers=HEADERS, content_type="text/plain; charset=utf-8")
+        return _sent(files, "index.html", "no-cache")
+
+    def asset(name: str) -> Response:
+        if name not in files or name == "index.html":
+            raise Problem(404, f"the page has no file {name[:80]!r}")
+        return _sent(files, name, "public, max-age=31536000, immutable")  # named by its content
+
+    app.add_url_rule("/", view_func=page)  # not in the OpenAPI document
+    app.add_url_rule("/assets/<name>", view_func=asset)
+
+
+def _bundle(folder: Path) -> dict[str, Path]:
+    """What can be asked for, by name; nothing outside is ever opened."""
+    found = [folder / "index.html", *(folder / "assets").glob("*")]
+    return {path.name: path for path in found if path.suffix in TYPES and path.is_file()}
+
+
+def _sent(files: dict[str, Path], name: str, kept: str) -> Response:
+    path = files[name]
+    response = Response(headers=HEADERS, content_type=f"{TYPES[path.suffix]}; charset=utf-8")
+    packed = path.with_name(f"{path.name}.gz")
+    if packed.is_file() and request.accept_encodings["gzip"] > 0:
+        path = packed
+        response.headers["Content-Encoding"] = "gzip"
+    response.data = path.read_bytes()
+    response.headers["Cache-Control"] = kept
+    return response

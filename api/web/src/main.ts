@@ -1,0 +1,106 @@
+// The shell: the bar, signing in, and which view is open.
+
+import { fresh, h, replace } from "./dom";
+import { here, link } from "./address";
+import { get, key, Problem, setKey, words } from "./server";
+import { restore, toggle } from "./theme";
+import { notice } from "./parts";
+
+/** Draws into `box`; `signal` ends when the reader goes elsewhere. */
+export type View = (box: HTMLElement, params: URLSearchParams, signal: AbortSignal) => Promise<void> | void;
+
+const VIEWS: Record<string, { title: string; open: () => Promise<View> }> = {
+  recommend: { title: "Recommend", open: async () => (await import("./recommend")).recommend },
+};
+const FIRST = "recommend";
+
+let leaving = new AbortController();
+
+function start(): void {
+  restore();
+  const main = h("main", { id: "main", tabindex: "-1" });
+  const bar = h("nav", { "aria-label": "Views", class: "views" });
+  const state = h("p", { class: "state", role: "status" });
+  document.body.append(
+    h("a", { class: "skip", href: "#main", onclick: (event: Event) => (event.preventDefault(), main.focus()) }, "Skip to content"),
+    h("header", { class: "bar" }, h("a", { class: "name", href: link(FIRST) }, "nichegraph"), bar, tools()),
+    state,
+    main,
+  );
+  addEventListener("hashchange", () => show(main, bar));
+  show(main, bar);
+  tellState(state);
+}
+
+function show(main: HTMLElement, bar: HTMLElement): void {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const { view, params } = here();
+  const name = VIEWS[view] ? view : FIRST;
+  replace(
+    bar,
+    Object.entries(VIEWS).map(([id, { title }]) =>
+      h("a", { href: link(id), "aria-current": id === name && "page" }, title),
+    ),
+  );
+  const { title, open } = VIEWS[name]!;
+  document.title = `${title} · nichegraph`;
+  const box = h("div", { class: `view ${name}` });
+  replace(main, box);
+  open()
+    .then((draw) => (signal.aborted ? undefined : draw(box, params, signal)))
+    .catch((error: unknown) => {
+      const message = words(error);
+      if (message) replace(box, notice(message));
+    });
+}
+
+/** What holds for the whole page: no release yet, or a newer one that is not served. */
+async function tellState(state: HTMLElement): Promise<void> {
+  try {
+    const ready = await get("/ready");
+    state.textContent = [ready.problem, ...ready.notes].filter(Boolean).join(" ");
+  } catch (error) {
+    if (error instanceof Problem) state.textContent = error.message;
+    else throw error;
+  }
+}
+
+function tools(): HTMLElement {
+  const dialog = signIn();
+  return h(
+    "div",
+    { class: "tools" },
+    dialog,
+    h("button", { type: "button", class: "quiet", onclick: () => dialog.showModal() }, key() ? "Signed in" : "Sign in"),
+    h("button", { type: "button", class: "quiet", "aria-label": "Dark or light", title: "Dark or light", onclick: toggle }, "◐"),
+  );
+}
+
+function signIn(): HTMLDialogElement {
+  const id = fresh("key");
+  const input = h("input", { id, type: "password", autocomplete: "off", value: key() });
+  const use = (value: string) => {
+    setKey(value.trim());
+    location.reload();
+  };
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": `${id}-title` },
+    h("h2", { id: `${id}-title` }, "Sign in"),
+    h("p", {}, "An API key shows what it may do. On this machine the page works without one."),
+    h("label", { for: id }, "API key"),
+    input,
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", onclick: () => use(input.value) }, "Use this key"),
+      h("button", { type: "button", class: "quiet", onclick: () => use("") }, "Sign out"),
+      h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"),
+    ),
+  );
+  return dialog;
+}
+
+start();

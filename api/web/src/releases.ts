@@ -1,0 +1,62 @@
+// What the manifests of the releases hold, read as far as the page shows it.
+
+import { get } from "./server";
+
+export interface Point {
+  relevance: number;
+  diversity: number;
+  long_tail: number;
+  freshness: number;
+  shown_ndcg: number;
+  shown_long_tail_share: number;
+  shown_coverage: number;
+  shown_diversity: number;
+}
+
+export interface Curve {
+  users: number;
+  neutral: Point;
+  curve: Point[];
+  chosen: number;
+}
+
+export interface Manifest {
+  name: string;
+  current: boolean;
+  created_at: number;
+  watermark: number;
+  counts: Record<string, number>;
+  segments?: { profiles?: Record<string, Curve>; segments?: Record<string, unknown>[] };
+  [key: string]: unknown;
+}
+
+/** Every release that lies in the home, oldest first. */
+export async function releases(signal?: AbortSignal): Promise<Manifest[]> {
+  return (await get("/v1/releases", {}, {}, signal)).releases as Manifest[];
+}
+
+/** The curves of the release that is served, by profile; empty where none were learned. */
+export async function curves(signal?: AbortSignal): Promise<Record<string, Curve>> {
+  const served = (await releases(signal)).find((release) => release.current);
+  return served?.segments?.profiles ?? {};
+}
+
+/** What was measured at a place of a curve, 0 … 1 along its long-tail share, as the server counts it. */
+export function along(curve: Curve, share: number): Point {
+  const points = curve.curve;
+  const first = points[0]!.shown_long_tail_share;
+  const span = points.at(-1)!.shown_long_tail_share - first;
+  const at = points.map((point, index) =>
+    span > 0 ? (point.shown_long_tail_share - first) / span : index / Math.max(points.length - 1, 1),
+  );
+  const after = Math.max(1, at.findIndex((own) => own >= share));
+  const a = points[after - 1]!;
+  const b = points[after] ?? a;
+  const width = (at[after] ?? 0) - (at[after - 1] ?? 0);
+  const t = width > 0 ? (share - at[after - 1]!) / width : 0;
+  const mixed = Object.keys(a).map((name) => {
+    const [from, to] = [a[name as keyof Point], b[name as keyof Point]];
+    return [name, typeof from === "number" ? from + t * (to - from) : from];
+  });
+  return Object.fromEntries(mixed) as Point;
+}

@@ -1,0 +1,162 @@
+"""Finding items, users and tags by what somebody types: words, their beginnings, a typing error.
+
+Names are cut into groups of three letters, the first ones padded: "cello" is "  c", " ce", "cel",
+"ell", "llo". A query proposes the names that share most groups with it; those are then compared
+word by word.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.releases.release import Release
+
+I32 = npt.NDArray[np.int32]
+ITEM, USER, TAG = "item", "user", "tag"
+KINDS = (ITEM, USER, TAG)
+GROUPS = 1 << 18  # groups of letters are hashed into so many lists
+CANDIDATES = 400  # names compared word by word
+LONGEST_NAME = 120  # letters of a name that are looked at
+ONE_ERROR, TWO_ERRORS = 4, 8  # letters of a word from which so many errors are forgiven
+EXACT, BEGINS, WITHIN, MISTYPED = 1.0, 0.9, 0.7, 0.5  # what a word of the query is worth
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one kind, ready to be searched."""
+
+    texts: Sequence[str]  # (r,) folded: small letters without accents, words parted by blanks
+    rows: I32  # (m,) the rows that hold each group, list after list
+    starts: npt.NDArray[np.int64]  # (GROUPS + 1,)
+    weight: npt.NDArray[np.float32]  # (r,) breaks ties: what more people chose comes first
+
+    @classmethod
+    def of(cls, names: Iterable[str], weight: npt.NDArray[np.float32]) -> "Names":
+        """Names by row; `weight` (r,) is any positive number."""
+        texts = [folded(name)[:LONGEST_NAME] for name in names]
+        padded = "".join(f"  {text.replace(' ', '  ')}" for text in texts)
+        lengths = [len(text) + text.count(" ") + 2 for text in texts]
+        owners = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
+        groups = _groups(padded)
+        inside = owners[:-2] == owners[2:] if len(owners) > 2 else np.zeros(0, bool)
+        pairs = np.unique((groups[: len(inside)][inside] << 32) | owners[: len(inside)][inside])
+        starts = np.searchsorted(pairs >> 32, np.arange(GROUPS + 1)).astype(np.int64)
+        rows = (pairs & 0xFFFFFFFF).astype(np.int32)
+        return cls(texts, rows, starts, weight)
+
+    def find(self, query: str, n: int) -> list[tuple[int, float]]:
+        """At most n (row, score 0 … 1) whose words hold every word of the query, best first."""
+        words = folded(query).split()
+        if not words or not self.texts:
+            return []
+        groups = np.unique(np.concatenate([_groups(f"  {word}") for word in words]))
+        spans = [self.rows[self.starts[g] : self.starts[g + 1]] for g in groups.tolist()]
+        counts = np.bincount(np.concatenate(spans), minlength=len(self.texts))
+        near = np.flatnonzero(counts)
+        best = near[np.lexsort((near, -self.weight[near], -counts[near]))[:CANDIDATES]]
+        worth = cache(_worth)  # names share words
+        scored = [(row, _likeness(words, self.texts[row], worth)) for row in best.tolist()]
+        kept = [(row, score) for row, score in scored if score > 0]
+        kept.sort(key=lambda hit: (-hit[1], -float(self.weight[hit[0]]), hit[0]))
+        return kept[:n]
+
+
+class Search:
+    """The names of a release, each kind read when it is first asked for."""
+
+    def __init__(self, release: Release) -> None:
+        """Read nothing yet."""
+        self.release = release
+        self._kinds: dict[str, Names] = {}
+
+    def names(self, kind: str) -> Names:
+        """Of items (title, then id), users (id) or tags (name without category)."""
+        if kind not in self._kinds:
+            self._kinds[kind] = self._read(kind)
+        return self._kinds[kind]
+
+    def _read(self, kind: str) -> Names:
+        release = self.release
+        if kind == ITEM:
+            named = (f"{release.card(row).get('title') or ''} {name}"
+                     for row, name in enumerate(release.items))  # fmt: skip
+            return Names.of(named, np.asarray(release.popularity) + 1)
+        if kind == TAG:
+            rows = np.asarray(release.tag_name_rows)
+            carried = np.diff(release.carriers.indptr)
+            weight = np.bincount(rows, carried, len(release.tag_names)).astype(np.float32)
+            return Names.of(release.tag_names, weight + 1)
+        weight = np.diff(release.histories.indptr).astype(np.float32)
+        return Names.of(release.users, weight + 1)
+
+
+def folded(name: str) -> str:
+    """Small letters and digits without accents, words parted by one blank.
+
+    Of Chinese and Japanese, which part no words, each letter is a word.
+    """
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    letters = (
+        f" {c} " if "\u2e80" <= c <= "\u9fff" or c >= "\U00020000" else c if c.isalnum() else " "
+        for c in plain
+        if not unicodedata.combining(c)
+    )
+    return " ".join("".join(letters).split())
+
+
+def _groups(text: str) -> npt.NDArray[np.int64]:
+    """(len - 2,) which list each group of three letters belongs to."""
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+    mixed = codes[:-2] * 1_000_003 + codes[1:-1] * 8_191 + codes[2:]
+    return mixed % GROUPS
+
+
+def _likeness(words: Sequence[str], text: str, worth_of: Callable[[str, str], float]) -> float:
+    """The mean worth of the query's words in a name; 0 when one of them is not in it at all."""
+    there = text.split()
+    total = 0.0
+    for word in words:
+        worth = max((worth_of(word, own) for own in there), default=0.0)
+        if worth == 0:
+            return 0.0
+        total += worth
+    whole = 0.05 if text.startswith(words[0]) else 0.0
+    return min(1.0, total / len(words) * 0.95 + whole)
+
+
+def _worth(word: str, own: str) -> float:
+    if own == word:
+        return EXACT
+    if own.startswith(word):
+        return BEGINS
+    if len(word) >= 2 and word in own:
+        return WITHIN
+    allowed = (len(word) >= ONE_ERROR) + (len(word) >= TWO_ERRORS)
+    if allowed and _errors(word, own, allowed) <= allowed:
+        return MISTYPED
+    return 0.0
+
+
+def _errors(word: str, own: str, most: int) -> int:
+    """Letters too many, missing, wrong or swapped between a word and a word's beginning.
+
+    Optimal string alignment; more than `most` are told as `most` + 1.
+    """
+    own = own[: len(word) + most]
+    before: list[int] = []
+    last = list(range(len(own) + 1))
+    for i, letter in enumerate(word, 1):
+        row = [i]
+        for j, other in enumerate(own, 1):
+            cost = min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == own[j - 2] and word[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+        before, last = last, row
+    return min(last)  # of any beginning of `own`: the word may go on
