@@ -102,8 +102,14 @@ def open_console(settings: Settings) -> "Console":
     if settings.store == "embedded":
         target = Target(str(home.store))
     else:
+        asks_as = settings.console_user
         target = Target(
-            settings.store, settings.neo4j_user, password(settings), settings.neo4j_database
+            settings.store,
+            settings.neo4j_user,
+            password(settings),
+            settings.neo4j_database,
+            asks_as,
+            _console_password(settings) if asks_as else "",
         )
     return Console(target, home.explore, audit=home.explore / "audit.jsonl", now=time.time)
 
@@ -111,7 +117,7 @@ def open_console(settings: Settings) -> "Console":
 def password(settings: Settings) -> str:
     """The Neo4j password, from the file when one is named."""
     if settings.neo4j_password_file is not None:
-        return _first_line(settings.neo4j_password_file)
+        return _first_line("neo4j_password_file", settings.neo4j_password_file)
     if settings.neo4j_password is not None:
         return settings.neo4j_password.get_secret_value()
     raise SettingError(
@@ -120,10 +126,19 @@ def password(settings: Settings) -> str:
     )
 
 
-def _first_line(file: Path) -> str:
+def _console_password(settings: Settings) -> str:
+    if settings.console_password_file is not None:
+        return _first_line("console_password_file", settings.console_password_file)
+    if settings.console_password is not None:
+        return settings.console_password.get_secret_value()
+    raise SettingError(
+        f"setting 'console_user': {settings.console_user!r} needs a password: set "
+        "NICHEGRAPH_CONSOLE_PASSWORD, or NICHEGRAPH_CONSOLE_PASSWORD_FILE to a file that holds it"
+    )
+
+
+def _first_line(name: str, file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").splitlines()[0]
     except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise SettingError(
-            f"setting 'neo4j_password_file': {file} has no readable first line"
-        ) from error
+        raise SettingError(f"setting {name!r}: {file} has no readable first line") from error

@@ -22,6 +22,7 @@ from graph.toml_file import read_toml
 
 PREFIX = "NICHEGRAPH_"
 NOT_SETTINGS = (f"{PREFIX}PYTHON", f"{PREFIX}TRACEBACK")  # read by ./run, and by --debug
+SECRETS = {"neo4j_password", "console_password"}
 DEFAULT_HOME = Path("nichegraph-home")
 
 
@@ -92,6 +93,15 @@ class Settings(BaseSettings):
         description="answer `POST /v1/cypher`: reading queries, on loopback only, users as "
         "pseudonyms",
     )
+    console_user: str = Field(
+        "",
+        description="user name at the Neo4j server that queries of the console run as; without it "
+        "the store's",
+    )
+    console_password: SecretStr | None = Field(None, description="password of `console_user`")
+    console_password_file: Path | None = Field(
+        None, description="file whose first line is the password of `console_user`"
+    )
     similar_users_enabled: bool = Field(
         False,
         description="answer `GET /v1/users/{user}/similar` and `similar_to`: what the users most "
@@ -159,7 +169,9 @@ def _check_names_in_environment() -> None:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment that gives another process these settings; secrets stay where they are."""
-    values = settings.model_dump(mode="json", exclude={"neo4j_password"}, exclude_none=True)
+    values = settings.model_dump(
+        mode="json", exclude={"neo4j_password", "console_password"}, exclude_none=True
+    )
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 

@@ -4,7 +4,9 @@ import pytest
 import small_world
 
 from api.app import create_app
+from api.bootstrap import open_console
 from api.settings import load_settings
+from graph.errors import SettingError
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
@@ -112,6 +114,18 @@ def test_a_hungry_query_is_stopped_and_the_next_one_answered(client):
     stars = ", ".join(f"(a{n})-[]-(b{n})" for n in range(6))
     assert "stopped" in problem(ask(client, f"MATCH {stars} RETURN count(*) AS n"), 400)["detail"]
     assert ask(client, COUNT).json["rows"] == [[small_world.USERS]]
+
+
+def test_the_console_has_a_database_user_of_its_own_where_one_is_set(tmp_path):
+    server = {"store": "bolt://127.0.0.1:1", "neo4j_password": "x"}
+    reader = open_console(load_settings(tmp_path, **server)).target.reader
+    assert (reader["user"], reader["password"]) == ("neo4j", "x")
+    (tmp_path / "secret").write_text("y\n")
+    own = {"console_user": "asker", "console_password_file": tmp_path / "secret"}
+    reader = open_console(load_settings(tmp_path, **server, **own)).target.reader
+    assert (reader["user"], reader["password"]) == ("asker", "y")
+    with pytest.raises(SettingError, match="NICHEGRAPH_CONSOLE_PASSWORD"):
+        open_console(load_settings(tmp_path, **server, console_user="asker"))
 
 
 def test_a_store_that_is_away_is_said_to_be(tmp_path):

@@ -378,6 +378,22 @@ def _without_handles(value):
 
 
 @pytest.mark.neo4j
+def test_queries_run_as_a_user_of_their_own(server, store, tmp_path):
+    """The store's password is of no use here, so the answer is the other user's."""
+    import neo4j
+
+    driver = neo4j.GraphDatabase.driver(server.uri, auth=("neo4j", module().PASSWORD))
+    with driver, driver.session(database="system") as session:
+        session.run("CREATE USER asker SET PASSWORD 'a-long-secret' CHANGE NOT REQUIRED").consume()
+    target = Target(server.uri, "neo4j", "wrong", "neo4j", "asker", "a-long-secret")
+    console = Console(target, tmp_path)
+    try:
+        assert console.run("MATCH (u:User) RETURN count(u) AS n", {}, privacy=True).rows == [[48]]
+    finally:
+        console.close()
+
+
+@pytest.mark.neo4j
 def test_strangers_on_a_server_are_answered_from_the_pseudonymous_copy(on_server, store):
     ids = set(small_world.batch()["users"]["id"].to_pylist())
     result = on_server.run("MATCH (u:User) RETURN u.id, u", {}, privacy=False)

@@ -47,6 +47,14 @@ class Target:
     user: str = ""
     password: str = ""
     database: str = "neo4j"
+    asks_as: str = ""  # the user that queries run as; empty: `user`
+    asks_with: str = ""
+
+    @property
+    def reader(self) -> dict[str, str]:
+        """What a process that runs queries on the server is told."""
+        own = (self.asks_as, self.asks_with) if self.asks_as else (self.user, self.password)
+        return {"uri": self.uri, "user": own[0], "password": own[1], "database": self.database}
 
     @property
     def absolute(self) -> "Target":
@@ -212,7 +220,7 @@ class Console:
                 worker.kill()
         order: dict[str, Any] = {"limits": asdict(self.limits), "graph": graph}
         if graph == "neo4j":
-            order["target"] = asdict(self.target)
+            order["target"] = self.target.reader
         return Worker(graph, order)
 
     def _give_back(self, worker: "Worker") -> None:
