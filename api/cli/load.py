@@ -2,12 +2,13 @@
 
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import now, open_home, open_store
+from api.bootstrap import now, open_home, open_journal, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
 from graph.errors import InputError
@@ -86,7 +87,7 @@ def load(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load files into the store; running it again changes nothing.
+    """Load files into the store; running it again changes nothing. A running server sees them.
 
     \b
     nichegraph load plays.csv --column user=listener --column item=track --dry-run
@@ -117,14 +118,17 @@ def load(
         report = _dry(settings, paths, format_name, options, replace)
     else:
         home = open_home(settings, make=True)
-        store = open_store(settings)
-        try:
-            rejects = home.rejects / f"{now()}.csv"
+        from recommender.inbox.announcing import load_into
+
+        rejects = home.rejects / f"{now()}.csv"
+        with (
+            closing(open_store(settings)) as store,
+            closing(open_journal(settings)) as journal,
+            load_into(store, journal, now=now()) as target,
+        ):
             report = _load(
-                settings, paths, format_name, options, replace, store, home.staging, rejects
+                settings, paths, format_name, options, replace, target, home.staging, rejects
             )
-        finally:
-            store.close()
     if as_json:
         show_json(report)
     else:

@@ -13,7 +13,7 @@ user_put      a user as she is from now on: `id`, and where given `attributes` (
 consent       `id` and `consent`: one of `PURPOSES` -> true or false, for those that change
 user_delete   `person`: nothing is known of this person that was said before this fact. The value
               is the person's pseudonym (`recommender.inbox.persons`), never the id
-load          `files`: a load wrote into the store without the journal; the number tells when
+load          `at`: a load wrote into the store without the journal; the number tells when
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it

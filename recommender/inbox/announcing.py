@@ -1,0 +1,79 @@
+"""A load beside a running server: what goes into the store is said to the server, too.
+
+The store is written first, with the number of the load; then the same rows are appended to the
+journal, where every worker sees them. The drain writes them once more, which changes nothing.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from graph.model import ITEM_PARTS, SCHEMAS, Batch
+from graph.store import GraphStore
+from recommender.inbox.drain import drain, lease
+from recommender.inbox.facts import LOAD, PATCH, USER_PUT, Fact, fact
+from recommender.inbox.journal import Journal
+
+MOST_ANNOUNCED = 1_000_000  # facts: what an overlay holds; a refresh is for more
+TOGETHER = 5_000  # facts of one transaction, so that the server's own writes need not wait long
+
+
+@contextmanager
+def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[GraphStore]:
+    """The store that a load writes into; a server that runs on this home hears of it.
+
+    Without a server what waits in the journal goes into the store first, since it came before.
+    """
+    with lease(journal.path) as alone:
+        if not alone:
+            yield cast("GraphStore", _Announced(store, journal, now))
+            return
+        while journal.last_sequence() and drain(journal, store, now=lambda: now).facts:
+            pass
+        try:
+            yield store
+        finally:
+            if journal.last_sequence():
+                journal.append([fact(LOAD, {"at": now})], now=now)
+
+
+class _Announced:
+    """A store whose batches are appended to the journal once they are written."""
+
+    def __init__(self, store: GraphStore, journal: Journal, now: int) -> None:
+        self._store, self._journal, self._now = store, journal, now
+        self._room = MOST_ANNOUNCED
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def apply(
+        self, batch: Batch, *, clear: Mapping[str, Collection[str]] | None = None, **options: Any
+    ) -> bool:
+        done = self._store.apply(batch, clear=clear, **options)
+        facts = [*_cleared(clear or {}), *_rows(batch)] if done else []
+        facts = facts[: self._room]
+        self._room -= len(facts)
+        for start in range(0, len(facts), TOGETHER):
+            self._journal.append(facts[start : start + TOGETHER], now=self._now)
+        return done
+
+
+def _cleared(clear: Mapping[str, Collection[str]]) -> Iterator[Fact]:
+    gone: dict[str, dict[str, Any]] = {}
+    for part in ITEM_PARTS:
+        for item in clear.get(part, ()):
+            gone.setdefault(item, {})[part] = [] if part in ("tags", "domains") else None
+    for item, parts in gone.items():
+        yield fact(PATCH, {"id": item, **parts})
+    for user in clear.get("user_attributes", ()):
+        yield fact(USER_PUT, {"id": user})
+
+
+def _rows(batch: Batch) -> Iterator[Fact]:
+    for table in SCHEMAS:
+        for row in batch[table].to_pylist() if table in batch else ():
+            if row.get("attributes") is not None:
+                row["attributes"] = json.loads(row["attributes"])
+            yield fact(table, row)

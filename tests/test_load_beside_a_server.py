@@ -1,0 +1,86 @@
+"""A load beside a running server is told to it; without one, what waited goes in first."""
+
+import pytest
+
+from api.cli.main import run
+from graph.stores.embedded_store import EmbeddedStore
+from recommender.inbox.drain import drain, lease
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
+from recommender.inbox.known import item_after
+from recommender.releases.home import Home
+
+NOW = 1_760_000_000
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home").create()
+
+
+@pytest.fixture
+def journal(home):
+    journal = Journal(home.inbox)
+    yield journal
+    journal.close()
+
+
+def load(home, tmp_path, text, *words):
+    (tmp_path / "file.csv").write_text(text)
+    return run(["--home", str(home.folder), "load", str(tmp_path / "file.csv"), *words])
+
+
+def stored(home, journal, table):
+    store = EmbeddedStore(home.store)
+    while drain(journal, store, now=lambda: NOW).facts:
+        pass
+    rows = store.read(table).to_pylist()
+    loads = [each.load for each in store.loads()]
+    store.close()
+    return rows, loads
+
+
+def test_a_running_server_hears_of_events_and_items_and_the_store_has_them_once(
+    home, journal, tmp_path
+):
+    with lease(home.inbox) as mine:  # as the server's drainer has it
+        assert mine
+        events = "user,item,at\nann,x,1700000000\nbob,x,1700000001\n"
+        assert load(home, tmp_path, events) == 0
+        items = "id,title,tags\nx,X,slow|solo\n"
+        assert load(home, tmp_path, items, "--table", "items") == 0
+        rows = journal.facts_after(0)
+        assert {row.payload["user"] for row in rows if row.kind == "events"} == {"ann", "bob"}
+        known = item_after(None, rows, "x")
+        assert known["title"] == "X"
+        assert sorted(tag["tag"] for tag in known["tags"]) == ["slow", "solo"]
+        items = "id,title,tags\nx,New,fast\n"
+        assert load(home, tmp_path, items, "--table", "items", "--replace") == 0
+        known = item_after(None, journal.facts_after(0), "x")
+        assert [tag["tag"] for tag in known["tags"]] == ["fast"]
+    rows, loads = stored(home, journal, "events")
+    assert len(rows) == 2
+    assert loads == [1, 2, 3]
+    assert [row["tag"] for row in stored(home, journal, "item_tags")[0]] == ["fast"]
+
+
+def test_a_load_that_is_announced_can_still_be_taken_back(home, journal, tmp_path):
+    with lease(home.inbox):
+        assert load(home, tmp_path, "user,item\nann,x\n") == 0
+    assert len(stored(home, journal, "events")[0]) == 1
+    assert run(["--home", str(home.folder), "loads", "undo", "1"]) == 0
+    assert stored(home, journal, "events")[0] == []
+
+
+def test_without_a_server_what_waits_is_older_than_the_load(home, journal, tmp_path):
+    old = {"id": "x", "title": "said over HTTP"}
+    journal.append([fact("item_put", old)], now=NOW)
+    assert load(home, tmp_path, "id,title\nx,loaded\n", "--table", "items") == 0
+    assert [row["title"] for row in stored(home, journal, "items")[0]] == ["loaded"]
+    assert [row.kind for row in journal.facts_after(1)] == ["load"]
+    assert journal.append([fact("item_put", old)], now=NOW)[0].repeated is False
+
+
+def test_a_load_makes_no_journal_where_nobody_writes(home, tmp_path):
+    assert load(home, tmp_path, "user,item\nann,x\n") == 0
+    assert not home.inbox.exists()
