@@ -21,6 +21,11 @@ def as_kind(text: str) -> str:
     return as_id(text).lower()
 
 
+def as_word(text: str) -> str:
+    """What names of tags are compared by: case is none of it."""
+    return as_id(text).casefold()
+
+
 def as_ids(texts: Any) -> Any:
     """The same for an Arrow array of strings (n,); nulls stay null."""
     texts = pc.utf8_trim_whitespace(texts)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, TAG_SEPARATOR, tag_key
 from graph.store import GraphStore
+from graph.tag_spellings import folded
 from graph.vocabulary import Vocabulary
 
 I32 = npt.NDArray[np.int32]
@@ -114,8 +115,9 @@ def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
             tables["items"]["id"],
         ]
     )
-    given_tags = _tag_keys(item_tags["category"], item_tags["tag"])
-    event_tags = _event_tag_keys(events["tag"])
+    given_tags, event_tags = folded(
+        [_tag_keys(item_tags["category"], item_tags["tag"]), _event_tag_keys(events["tag"])]
+    )
     tags, tag_names = _vocabulary([given_tags, event_tags])
     domains, domain_names = _vocabulary([item_domains["domain"]])
     _, kind_names = _vocabulary([events["kind"]])
@@ -297,9 +299,13 @@ def _ranks(event_ids: Any) -> I64:
 
 
 def _links(source: I32, target: I32, weights: Any) -> Links:
-    order = np.lexsort((target, source))
+    """Links once each: of a tag in two spellings the greater weight counts."""
     weight = weights.to_numpy().astype(np.float32)
-    return Links(source[order], target[order], weight[order])
+    order = np.lexsort((-weight, target, source))
+    source, target, weight = source[order], target[order], weight[order]
+    first = np.ones(len(source), np.bool_)
+    first[1:] = (np.diff(source) != 0) | (np.diff(target) != 0)
+    return Links(source[first], target[first], weight[first])
 
 
 def _relations(table: pa.Table, names: Any) -> Relations:

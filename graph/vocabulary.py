@@ -58,6 +58,17 @@ class Vocabulary:
             wanted = name.encode()
         except UnicodeEncodeError:  # a lone surrogate is no id
             return NO_ROW
+        low = self._place(wanted)
+        data, offsets = self.data, self.offsets
+        if low < len(self) and data[offsets[low] : offsets[low + 1]].tobytes() == wanted:
+            return low
+        return NO_ROW
+
+    def place(self, name: str) -> int:
+        """How many ids come before this one, known or not."""
+        return self._place(name.encode(errors="replace"))
+
+    def _place(self, wanted: bytes) -> int:
         low, high = 0, len(self)
         data, offsets = self.data, self.offsets
         while low < high:
@@ -66,9 +77,7 @@ class Vocabulary:
                 low = middle + 1
             else:
                 high = middle
-        if low < len(self) and data[offsets[low] : offsets[low + 1]].tobytes() == wanted:
-            return low
-        return NO_ROW
+        return low
 
     def rows(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
         """The rows of many ids, `NO_ROW` where one is not here: i64 (len(names),)."""

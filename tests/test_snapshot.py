@@ -1,5 +1,6 @@
 """A snapshot is the same facts as sorted arrays, the same bytes whatever the order of arrival."""
 
+from contextlib import closing
 from dataclasses import fields, replace
 
 import numpy as np
@@ -247,3 +248,29 @@ class TestVocabulary:
     def test_it_is_its_two_arrays(self):
         made = Vocabulary.of(["x", "yy", "zzz"])
         assert list(Vocabulary(**made.arrays())) == ["x", "yy", "zzz"]
+
+
+def test_tags_are_compared_without_case_and_keep_the_spelling_most_used(tmp_path):
+    given = [("a", "Rock", 1.0), ("b", "Rock", 1.0), ("b", "rock", 3.0), ("c", "ROCK", 2.0)]
+    rows = [
+        {"item": item, "category": "tag", "tag": tag, "weight": weight}
+        for item, tag, weight in given
+    ]
+    rows.append({"item": "a", "category": "genre", "tag": "rock", "weight": 1.0})
+    said = [
+        {"user": "u", "item": "a", "kind": "tag", "tag": "rOCK"},
+        {"user": "v", "item": "d", "kind": "tag", "tag": "Jazz"},
+    ]
+    with closing(EmbeddedStore(tmp_path / "store.sqlite")) as store:
+        store.apply({"item_tags": table("item_tags", rows), "events": table("events", said)})
+        snapshot = take_snapshot(store)
+    assert list(snapshot.tags) == ["genre\x1frock", "tag\x1fJazz", "tag\x1fRock"]
+    links = snapshot.item_tags
+    names = zip(snapshot.items.ids(links.source), snapshot.tags.ids(links.target), strict=True)
+    assert dict(zip(names, links.weight.tolist(), strict=True)) == {
+        ("a", "genre\x1frock"): 1.0,
+        ("a", "tag\x1fRock"): 1.0,
+        ("b", "tag\x1fRock"): 3.0,
+        ("c", "tag\x1fRock"): 2.0,
+    }
+    assert sorted(snapshot.tags.ids(snapshot.events.tag)) == ["tag\x1fJazz", "tag\x1fRock"]

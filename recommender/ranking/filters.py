@@ -25,7 +25,6 @@ class Filters:
         """
         self._release = release
         self._hidden = np.asarray(release.hidden) if hidden is None else hidden
-        self._tag_names = release.tag_names
         self.mask = lru_cache(CACHED_FILTERS)(self.flags)
 
     def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
@@ -41,7 +40,7 @@ class Filters:
 
     def _named(self, name: str) -> npt.NDArray[np.int64]:
         """The tags of a name, ascending, found without looking at every tag."""
-        row = self._tag_names.row(name)
+        row = self._release.tag_name_row(name)
         if row == NO_ROW:
             return np.zeros(0, np.int64)
         names, order = self._by_name

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
+from graph.ids import as_word
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
@@ -40,7 +41,8 @@ def graph_arrays(
         at: when each of their entries was last done.
     """
     names = [tag_parts(key)[1] for key in snapshot.tags]
-    tag_names = Vocabulary.of(names)
+    words = [as_word(name) for name in names]
+    tag_names = Vocabulary.of(words)
     popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
     blocked = csr_array(graph.user_seen + graph.user_hides)
     titles = snapshot.item_titles.to_pylist()
@@ -55,7 +57,7 @@ def graph_arrays(
         **vocabulary_arrays("tags", snapshot.tags),
         **vocabulary_arrays("domains", graph.domains),
         **vocabulary_arrays("tag_names", tag_names),
-        "tag_name_rows": tag_names.rows(names).astype(np.int32),
+        "tag_name_rows": tag_names.rows(words).astype(np.int32),
         **text_arrays("cards", cards),
         **matrix_rows("histories", csr_array(histories)),
         "histories.kinds": _history_kinds(snapshot, graph.user_items),

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
+from graph.ids import as_word
+from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.contents import Arrays
@@ -78,8 +80,13 @@ class Release:
 
     @cached_property
     def tag_names(self) -> Vocabulary:
-        """Names of tags without their category."""
+        """Names of tags without their category, as `graph.ids.as_word` makes them."""
         return self._vocabulary("tag_names")
+
+    def tag_name_row(self, name: str) -> int:
+        """The row of a tag's name in `tag_names`, whatever its case; `NO_ROW` if it is unknown."""
+        row = self.tag_names.row(name)  # of a release made when case counted
+        return row if row != NO_ROW else self.tag_names.row(as_word(name))
 
     @cached_property
     def title_words(self) -> Vocabulary:

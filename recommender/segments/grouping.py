@@ -447,7 +447,7 @@ class Segments:
         if name == "domain share":
             mix, row = self._mix(asked), self._release.domains.row(argument)
             return float(mix[row]) if row >= 0 else np.nan
-        row = self._release.tag_names.row(argument)
+        row = self._release.tag_name_row(argument)
         if row < 0 or len(asked.items) == 0:
             return np.nan
         columns = np.flatnonzero(self._release.tag_name_rows == row)

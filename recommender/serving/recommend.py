@@ -355,7 +355,7 @@ class Recommender:
             user_row=NO_ROW,
             seen=None,
             served_by="household",
-            notes=tuple(note for member in members for note in member.notes),
+            notes=tuple(dict.fromkeys(note for member in members for note in member.notes)),
             segments=(),
         )
         profile, _ = self._profile(together)

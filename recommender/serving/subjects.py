@@ -21,6 +21,7 @@ from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
 from recommender.ranking.sources import IN_DOMAIN, TAGS
+from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
@@ -128,6 +129,7 @@ class SubjectReader:
             self._new_item(draft, request.new_item)
         else:
             self._sum(draft)
+        draft.notes += notes_on(request.filter, self._release, self._filters)
         rows = map(self._release.items.row, request.exclude)
         draft.blocked += [row for row in rows if row != NO_ROW]
         return draft.finished(request.filter.at(now))
@@ -172,7 +174,7 @@ class SubjectReader:
             rows = self._filters.tag_rows(name).tolist()
             draft.tags += rows
             if not rows:
-                draft.notes.append(f"nobody knows the tag {name!r}")
+                draft.notes.append(unknown("tag", name, self._release.tag_names))
         if draft.tags and not draft.items:
             draft.served_by = TAGS
 
@@ -201,7 +203,7 @@ class SubjectReader:
             elif part.kind == "tag":
                 carriers = self._carriers(part.name)
                 if not carriers:
-                    draft.notes.append(f"nobody knows the tag {part.name!r}")
+                    draft.notes.append(unknown("tag", part.name, self._release.tag_names))
                 draft.add(carriers, [1.0] * len(carriers), [ASKED + part.name] * len(carriers))
             else:
                 raise InputError(f"a part of a mix is a user, an item or a tag, not {part.kind!r}")
