@@ -18,6 +18,7 @@ from embeddings.item_item.candidates import Preset, Quality, Say, candidates, me
 from embeddings.item_item.graph_filter import Floats
 from embeddings.item_item.held_back import HeldBack, Trial, hold_back
 from embeddings.item_item.item_table import ItemTable, strongest
+from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     RIDGE,
@@ -205,6 +206,28 @@ def fit_blend(
             ),
             tried,
         )
+        by_order = [trial.by_order for trial in trials if trial.by_order]
+        exponent = recipe.recency_exponent
+
+        def gain(judges: Sequence[RecencyJudge]) -> float:
+            """How many times better histories are by the chosen exponent than plain."""
+            plain, weighed = (
+                sum(
+                    mean_quality(
+                        [
+                            judge(one.supports, own, e)
+                            for judge, one, own in zip(judges, fitted, scores, strict=True)
+                        ]
+                    )
+                )
+                for e in (0.0, exponent)
+            )
+            return weighed / plain if plain else 0.0
+
+        by_chance = [gain([trial.by_chance(draw) for trial in trials]) for draw in range(DRAWS)]
+        if not order_tells(gain(by_order), by_chance):
+            say("recency: the same histories shuffled do as well, so their order tells nothing")
+            recipe = replace(recipe, recency_exponent=0.0)
         say(f"recency: exponent {recipe.recency_exponent:g}")
     return BlendReport(recipe, judges, tried, scorers)
 

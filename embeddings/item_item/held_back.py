@@ -14,7 +14,7 @@ from scipy import sparse
 
 from embeddings.item_item.graph_filter import Floats, Rows
 from embeddings.item_item.judge import Judge
-from embeddings.item_item.recency import recency_judge
+from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
@@ -79,6 +79,13 @@ class Trial:
         self.by_order = None
         if held.order is not None:
             self.by_order = recency_judge(fit, gone, held.order, sample, *rest)
+        self._by = lambda order: recency_judge(fit, gone, order, sample, *rest)
+        self._order = held.order
+
+    def by_chance(self, draw: int) -> RecencyJudge:
+        """`by_order` by an order in which nothing comes before anything for a reason."""
+        assert self._order is not None
+        return self._by(shuffled(self._order, draw))
 
     def __call__(self, supports: Rows, scores: Floats) -> tuple[float, float]:
         """The weighted mean of NDCG@20 and of Recall@20 over the parts."""

@@ -4,7 +4,7 @@ Only the order of a user's own entries counts, never how long ago they were: a s
 afternoon and a life of ten years are told apart by themselves. Entries of one moment count alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from embeddings.item_item.judge import Judge
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
 """Recency is judged by what of the next fifth of a user's entries is found by those before."""
+RecencyJudge = Callable[[Rows, Floats, float], tuple[float, float]]
+CLEARLY, DRAWS = 0.01, 2
+"""By how much more an order must gain than its shuffles do on average."""
 
 
 def order_of(user_items: sparse.csr_matrix, at: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -52,7 +55,7 @@ def recency_judge(
     seed: int,
     threads: int,
     seen: sparse.csr_matrix | None = None,
-) -> Callable[[Rows, Floats, float], tuple[float, float]]:
+) -> RecencyJudge:
     """(NDCG@20, Recall@20) of scores, given their supports and an exponent.
 
     At each of `CUTS` what `fit` (u, i) has of a user's entries so far, weighed by the exponent, is
@@ -77,6 +80,23 @@ def recency_judge(
         return float(ndcg), float(recall)
 
     return judge
+
+
+def shuffled(order: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
+    """(u, i) the same entries, each user's in an order that is drawn."""
+    users = np.repeat(np.arange(order.shape[0]), np.diff(order.indptr))
+    drawn = np.random.default_rng(seed).random(order.nnz)
+    made = order.copy()
+    made.data = order.data[np.lexsort((drawn, users))]
+    return made
+
+
+def order_tells(gain: float, by_chance: Sequence[float]) -> bool:
+    """Whether recency gains clearly more by the order of histories than by the same shuffled.
+
+    A gain is how many times better weighed histories are than plain ones.
+    """
+    return gain > float(np.mean(by_chance)) + CLEARLY
 
 
 def _part(
