@@ -1,6 +1,6 @@
 """Evaluation: figures that can be worked out by hand, and nothing learned from the test part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -234,3 +234,16 @@ def test_neighbours_that_mean_nothing_are_not_listened_to():
 def test_no_ratings_give_no_errors():
     nothing = Ratings(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     assert ratings.errors(nothing, nothing, (3, 3), None) == {}
+
+
+def test_neighbours_that_say_nothing_of_what_comes_next_are_not_listened_to():
+    """Users are true to one of two kinds of items at first, and rate at random at last."""
+    rng = np.random.default_rng(0)
+    users, items = map(np.ravel, np.meshgrid(np.arange(40), np.arange(40), indexing="ij"))
+    at = np.concatenate([rng.permutation(40) for _ in range(40)])
+    true = np.where(users % 2 == items % 2, 5.0, 1.0)
+    values = np.where(at < 32, true, rng.choice([1.0, 5.0], len(users)))
+    same = csr_array(((np.arange(40)[:, None] % 2) == (np.arange(40)[None] % 2)) - np.eye(40))
+    train = Ratings(users, items, values, at)
+    assert ratings.chosen_damping(train, (40, 40), same) == np.inf
+    assert ratings.chosen_damping(replace(train, at=None), (40, 40), same) < np.inf
