@@ -5,8 +5,9 @@ there is an order, and people of whom nothing was learned. Among the first two w
 looked at once more. `Trial` fits on the rest and judges all of them together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,9 @@ class Trial:
         self.by_order = None
         if held.order is not None:
             self.by_order = recency_judge(fit, gone, held.order, sample, *rest)
-        self._by = lambda order: recency_judge(fit, gone, order, sample, *rest)
+        self._by: Callable[[sparse.csr_matrix], RecencyJudge] = partial(
+            recency_judge, fit, gone, sample=sample, seed=seed, threads=threads, seen=seen
+        )
         self._order = held.order
 
     def by_chance(self, draw: int) -> RecencyJudge:
