@@ -58,6 +58,19 @@ class Settings(BaseSettings):
     max_hidden: float = Field(
         0.1, ge=0, le=1, description="share of the items shown that `load --replace` may hide"
     )
+    refresh_threads: int = Field(
+        2, ge=1, le=64, description="threads of a refresh; with 1 the same data, seed and last "
+        "release give the same bytes",
+    )  # fmt: skip
+    node2vec_engine: Literal["fast", "package"] = Field(
+        "fast",
+        description="of the preset graph: our own walks, or the node2vec package (small graphs)",
+    )
+    node2vec_metapath: str = Field(
+        "",
+        description="types of nodes that walks go round by, such as `item tag item user`; "
+        "left out: any edge",
+    )
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port the server listens on")
     bind_anywhere: bool = Field(

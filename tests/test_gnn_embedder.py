@@ -33,24 +33,26 @@ def noise(graph, dimensions=16):
     return Embeddings(*parts)
 
 
-def learns(optimizer):
+def learns(optimizer, monkeypatch):
     """Whether training from noise with this optimizer finds niches that propagation alone, which
     finds some, does not; and whether the loss falls.
     """
     graph, niche = niches(stray=0.2)
     config = GnnConfig(**{**SMALL, "epochs": 30})
-    made = GnnEmbedder(config, start=noise(graph), optimizer=optimizer).embed(graph, seed=1)
+    monkeypatch.setattr(gnn, "spectral_start", lambda graph, width, seed: noise(graph, width).items)
+    made = GnnEmbedder(config, optimizer=optimizer).embed(graph, seed=1)
     losses = made.report["losses"]
     found = neighbours_in_niche(made.items, niche) >= 0.9
     return bool(found), bool(np.mean(losses[-5:]) < 0.9 * losses[0])
 
 
-def test_it_learns_planted_niches_from_noise():
-    assert learns(gnn._adam) == (True, True)
+def test_it_learns_planted_niches_from_noise(monkeypatch):
+    assert learns(gnn._adam, monkeypatch) == (True, True)
 
 
-def test_a_loop_whose_optimizer_does_nothing_fails_the_same_check():
-    assert learns(lambda given, rate: torch.optim.SGD(given, lr=0.0)) == (False, False)
+def test_a_loop_whose_optimizer_does_nothing_fails_the_same_check(monkeypatch):
+    still = lambda given, rate: torch.optim.SGD(given, lr=0.0)  # noqa: E731
+    assert learns(still, monkeypatch) == (False, False)
 
 
 def test_gradients_of_a_batch_are_those_worked_out_by_hand():
@@ -172,22 +174,6 @@ def test_the_map_of_features_learns_from_each_batch_alone(monkeypatch):
     np.testing.assert_allclose(own.vectors["tags"], alone.vectors["tags"], atol=1e-6)
 
 
-def test_training_goes_on_from_the_vectors_of_a_release():
-    graph, _ = niches()
-    first = GnnEmbedder(GnnConfig(**SMALL)).embed(graph, seed=1)
-    still = GnnConfig(**{**SMALL, "learning_rate": 1e-9, "epochs": 1})
-    again = GnnEmbedder(still, start=first).embed(graph, seed=2)
-    anew = GnnEmbedder(still).embed(graph, seed=2)
-    nearest = [
-        np.argsort(-np.corrcoef(made.item_outputs), axis=1)[:, 1:6] for made in (first, again, anew)
-    ]
-    shared = [
-        np.mean([len(set(a) & set(b)) for a, b in zip(nearest[0], other, strict=True)])
-        for other in nearest[1:]
-    ]
-    assert shared[0] > max(4.0, shared[1])
-
-
 def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(tmp_path):
     graph, _ = niches()
     config = GnnConfig(**{**SMALL, "epochs": 4})
@@ -271,7 +257,5 @@ def test_a_graph_without_edges_and_bad_settings():
     )
     made = GnnEmbedder(GnnConfig(**SMALL)).embed(empty, seed=0)
     assert (made.users.shape, made.items.shape, made.tags.shape) == ((2, 16), (3, 16), (0, 16))
-    with pytest.raises(SettingError, match="start"):
-        GnnEmbedder(GnnConfig(dimensions=8), start=noise(empty)).embed(empty, seed=0)
     with pytest.raises(SettingError, match="temperature"):
         GnnConfig(temperature=0.0)

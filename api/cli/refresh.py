@@ -27,7 +27,15 @@ def refresh(
     preset: Annotated[
         str, typer.Option(help="fast, default, or graph (node2vec and GNN too).")
     ] = "default",
-    seed: Annotated[int, typer.Option(help="Same data, seed and last release: the same.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Same data, seed, last release and one thread: the same bytes.")
+    ] = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Default: the setting refresh_threads.", show_default=False
+        ),
+    ] = None,
     write_back: Annotated[
         bool, typer.Option("--write-back", help="Also write what was found into Neo4j.")
     ] = False,
@@ -37,12 +45,12 @@ def refresh(
 
     \b
     nichegraph refresh
-    nichegraph refresh --preset fast --seed 7
+    nichegraph refresh --preset fast --seed 7 --threads 1
     nichegraph refresh --write-back
     """
     from recommender.releases.publishing import list_releases
 
-    settings = load_settings(ctx.obj)
+    settings = load_settings(ctx.obj, refresh_threads=threads)
     name = publish(settings, preset, seed, write_back=write_back)
     if as_json:
         releases = list_releases(open_home(settings))
@@ -67,7 +75,7 @@ def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = Fa
             "--write-back is for a Neo4j server; with the embedded store `nichegraph explore` "
             "shows segments and nearest items anyway"
         )
-    config = config_of(settings.home, preset, seed)
+    config = with_settings(config_of(settings.home, preset, seed), settings)
     home = open_home(settings)
     store = open_store(settings)
     try:
@@ -80,6 +88,19 @@ def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = Fa
         return release.name
     finally:
         store.close()
+
+
+def with_settings(config: "RefreshConfig", settings: Settings) -> "RefreshConfig":
+    """What to compute, as the settings of a refresh say."""
+    from dataclasses import replace
+
+    from recommender.learning.networks import Networks
+
+    networks = Networks(
+        settings.node2vec_engine,
+        tuple(settings.node2vec_metapath.replace(",", " ").split()),
+    )
+    return replace(config, threads=settings.refresh_threads, networks=networks)
 
 
 def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":

@@ -5,7 +5,7 @@ normalised adjacency without weights or activations, and the mean of all layers.
 differ. Tags and relations are edges of the same graph. The loss is a softmax over the items,
 estimated from negatives drawn by the root of their degree (Wu et al. 2022, arXiv 2201.02327), of
 cosines over a temperature: it needs tens of epochs where BPR needs hundreds. And it starts from
-the graph's singular vectors, or from the vectors of the last release.
+the graph's singular vectors.
 
 The only module that imports torch and torch_geometric, so the map for items never seen is trained
 here as well; that makes it longer than four hundred lines.
@@ -79,15 +79,13 @@ class GnnEmbedder:
     """A linear graph network over users, items and tags; bit-equal for a seed on one CPU thread.
 
     `validation` (u, i) holds the pairs that early stopping looks at, never part of the graph;
-    without it all epochs run. `start` warm-starts from item vectors of the same width (those of
-    the last release, say), without it from the singular vectors of the normalised graph.
+    without it all epochs run. It begins with the singular vectors of the normalised graph.
     `checkpoint` names a file in which every epoch is kept, so that a killed run goes on where it
     was; it is removed when training ends.
     """
 
     config: GnnConfig = GnnConfig()
     validation: sparse.csr_matrix | None = None
-    start: Embeddings | None = None
     checkpoint: Path | None = None
     optimizer: Optimizer = _adam
     name: str = "gnn"
@@ -98,14 +96,13 @@ class GnnEmbedder:
         """Vectors whose products rank: users by item_outputs; a sum of items by item_outputs.
 
         The best epoch on the validation part is returned, the start itself (epoch 0) included.
-        Raises SettingError when `start` does not fit.
         """
         config = self.config
         device = _device(config.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         edges = Edges.of(graph, device)
-        network = Network(self._start(graph, seed), edges, config).to(device)
+        network = Network(spectral_start(graph, config.dimensions, seed), edges, config).to(device)
         optimizer = self.optimizer(list(network.parameters()), config.learning_rate)
         state = _State(self, graph, seed)
         if not state.resume(network, optimizer):
@@ -132,17 +129,6 @@ class GnnEmbedder:
         }
         best_users, best_items, best_tags, best_outputs = state.best
         return Embeddings(best_users, best_items, best_tags, best_outputs, report)
-
-    def _start(self, graph: EmbeddingGraph, seed: int) -> Vectors:
-        """(i, d) what the items begin with."""
-        if self.start is None:
-            return spectral_start(graph, self.config.dimensions, seed)
-        given = self.start.items if self.start.item_outputs is None else self.start.item_outputs
-        expected = (graph.counts[1], self.config.dimensions)
-        if given.shape != expected:
-            raise SettingError(f"start has shape {given.shape}, graph and config ask {expected}")
-        lengths = np.linalg.norm(given, axis=1, keepdims=True)  # popularity is no part of a start
-        return np.asarray(given / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -437,10 +423,6 @@ def _fingerprint(embedder: GnnEmbedder, graph: EmbeddingGraph, seed: int) -> str
         if matrix is not None:
             for array in (matrix.indptr, matrix.indices, matrix.data):
                 digest.update(np.ascontiguousarray(array).data)
-    if embedder.start is not None:
-        for part in (embedder.start.items, embedder.start.item_outputs, embedder.start.tags):
-            if part is not None:
-                digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
-from embeddings.vectors.skipgram import SkipgramConfig, train
+from embeddings.vectors.skipgram import SkipgramConfig, noise, train
 from embeddings.vectors.walks import WalkConfig, prepare, start_nodes, walk_blocks
 from graph.errors import SettingError
 
@@ -84,9 +84,14 @@ class Node2VecEmbedder:
     item vector times those ranks items (the package engine gives them as well). A user's vector
     is its own input vector plus the mean of those of its items: together they rank better than
     either alone, and the mean is what a user nobody has seen begins with.
+
+    `start` holds items' input and output vectors (i, d) to begin with, those of the last release,
+    so that new ones stay near; rows of 0 and every other node begin with noise. The package knows
+    no start.
     """
 
     config: Node2VecConfig = Node2VecConfig()
+    start: tuple[Vectors, Vectors] | None = None
     name: str = "node2vec"
 
     def embed(
@@ -123,16 +128,33 @@ class Node2VecEmbedder:
         prepared = prepare(matrix, counts if config.metapath else None)
         tokens = len(start_nodes(prepared, walks)) * walks.walks_per_node * walks.length
         users, items, _ = counts
+        start, settled = self._start(counts, seed)
         return train(
             walk_blocks(prepared, walks, seed=seed, threads=config.threads),
             visit_frequencies(adjacency(graph)),
             tokens,
             config.skipgram_config(),
             contexts=(users, users + items) if config.contexts == "items" else None,
+            start=start,
+            settled=settled,
             seed=seed,
             threads=config.threads,
             progress=None if progress is None else lambda part: progress("node2vec", part),
         )
+
+    def _start(
+        self, counts: tuple[int, int, int], seed: int
+    ) -> tuple[tuple[Vectors, Vectors] | None, NDArray[np.bool_] | None]:
+        """(n, d) vectors of all nodes to begin with, and which nodes (n,) were learned before."""
+        users, items, _ = counts
+        if self.start is None or self.start[0].shape != (items, self.config.dimensions):
+            return None, None
+        settled = np.zeros(sum(counts), np.bool_)
+        settled[users : users + items] = self.start[0].any(axis=1)
+        inputs, outputs = noise(sum(counts), self.config.dimensions, seed)
+        own = np.flatnonzero(settled)
+        inputs[own], outputs[own] = (part[own - users] for part in self.start)
+        return (inputs, outputs), settled
 
 
 def _towards_popular(matrix: sparse.csr_matrix, users: int, power: float) -> sparse.csr_matrix:

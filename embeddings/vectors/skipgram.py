@@ -35,7 +35,7 @@ class SkipgramConfig:
     context alike, so that the scores keep popularity; .75 is word2vec's. Contexts further than
     a window drawn from 1 to `window` do not count. `learning_rate` falls linearly to `final_rate`
     and is divided, row by row, by the root of the row's squared gradients so far, which begin at
-    `first_square`.
+    `first_square`, and of vectors that were learned before at `settled_square`.
     """
 
     dimensions: int = 64
@@ -46,6 +46,7 @@ class SkipgramConfig:
     learning_rate: float = 0.1
     final_rate: float = 0.0001
     first_square: float = 0.01
+    settled_square: float = 100.0
 
     def __post_init__(self) -> None:
         if min(self.dimensions, self.window, self.shared) < 1 or self.negatives <= 0:
@@ -60,6 +61,7 @@ def train(
     *,
     contexts: tuple[int, int] | None = None,
     start: tuple[Vectors, Vectors] | None = None,
+    settled: NDArray[np.bool_] | None = None,
     seed: int,
     threads: int = 1,
     progress: Callable[[float], None] | None = None,
@@ -69,17 +71,15 @@ def train(
     `frequencies` (nodes,) say how often a node is expected in the walks: negatives are drawn by
     them. `contexts` = (first, end) lets only those nodes be contexts and negatives: half the work
     where only items are ever ranked. `total_tokens` sets the pace at which the rate falls.
-    `start` continues from given vectors. Bit-equal on one thread for the same seed; on several,
-    threads update the same vectors without locks (Niu et al. 2011, Hogwild).
+    `start` continues from given vectors, of which the `settled` (nodes,) move less. Bit-equal on
+    one thread for the same seed; on several, threads update the same vectors without locks (Niu
+    et al. 2011, Hogwild).
     """
     nodes = len(frequencies)
     first, end = contexts if contexts is not None else (0, nodes)
     rng = np.random.default_rng(seed)
     if start is None:
-        inputs = (rng.random((nodes, config.dimensions), dtype=np.float32) - 0.5) / np.float32(
-            config.dimensions
-        )
-        outputs = np.zeros((nodes, config.dimensions), dtype=np.float32)
+        inputs, outputs = noise(nodes, config.dimensions, rng)
     else:
         inputs, outputs = (np.array(part, dtype=np.float32, order="C") for part in start)
     negatives = _negative_table(frequencies[first:end], config.negative_exponent) + first
@@ -88,6 +88,8 @@ def train(
     sigmoid = _sigmoid_table()
     done = 0
     squares = np.full((2, nodes), config.first_square, dtype=np.float32)
+    if settled is not None:
+        squares[:, settled] = config.settled_square
     key = int(rng.integers(2**63))
     with ThreadPoolExecutor(threads) as pool:
         for number, block in enumerate(blocks):
@@ -121,6 +123,13 @@ def train(
             if progress is not None:
                 progress(min(1.0, done / max(total_tokens, 1)))
     return inputs, outputs
+
+
+def noise(nodes: int, dimensions: int, seed: int | np.random.Generator) -> tuple[Vectors, Vectors]:
+    """Input and output vectors (nodes, dimensions) that know nothing: small ones, and 0."""
+    rng = np.random.default_rng(seed)
+    inputs = (rng.random((nodes, dimensions), dtype=np.float32) - 0.5) / np.float32(dimensions)
+    return inputs, np.zeros((nodes, dimensions), dtype=np.float32)
 
 
 def _negative_table(frequencies: NDArray[np.float64], exponent: float) -> NDArray[np.int32]:

@@ -1,7 +1,8 @@
 """Everything a release serves, learned from a weighted graph or taken from it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,21 +10,20 @@ import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.blend import build_item_table
-from embeddings.item_item.held_back import HeldBack, learned_from
+from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
-from embeddings.vectors.embedder import Embedder, EmbeddingGraph, Embeddings
-from graph.errors import InputError
+from embeddings.vectors.embedder import Embeddings
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
 from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
+from recommender.learning.networks import Last, Networks, Trained, graph_vectors
 from recommender.measures.split import relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
 
 Say = Callable[[str], None]
 Preset = Literal["default", "fast", "graph"]
-Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from everything
 
 SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
@@ -39,6 +39,7 @@ class RefreshConfig:
     seed: int = 0
     weighting: Weighting = field(default_factory=Weighting)
     threads: int = 2  # one thread: the same seed gives the same bytes
+    networks: Networks = field(default_factory=Networks)  # of the preset graph
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest and the fingerprint hold it."""
@@ -47,6 +48,7 @@ class RefreshConfig:
             "seed": self.seed,
             "weighting": self.weighting.to_json(),
             "threads": self.threads,
+            "networks": asdict(self.networks),
         }
 
 
@@ -70,6 +72,8 @@ def build(
     recipe: Recipe | None = None,
     fusion: Mapping[str, float] | None = None,
     start: npt.NDArray[np.float32] | None = None,
+    last: Last | None = None,
+    training: Path | None = None,
 ) -> Built:
     """Compute table, vectors and all that filters, reasons and fallbacks need.
 
@@ -82,6 +86,8 @@ def build(
         fusion: weights of the vector sources, when they were chosen before.
         start: (i, d) the last release's spectral vectors, from which the search for those of the
             whole graph begins; nothing is chosen by them.
+        last: what networks learned for the last release, see `networks_of`.
+        training: a folder in which a killed training goes on where it was.
     """
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
@@ -92,7 +98,10 @@ def build(
         ways = held_parts(snapshot, graph, config.weighting, config.seed)
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
-        trained = _graph_vectors(graph, ways[0], config, say)
+        trained = graph_vectors(
+            graph, ways[0], config.networks, config.seed, config.threads, say,
+            last=last, training=training,
+        )  # fmt: skip
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
         user_items,
@@ -140,60 +149,6 @@ def build(
             "embedders": reports,
         },
     )
-
-
-def _graph_vectors(
-    graph: WeightedGraph,
-    held: HeldBack,
-    config: RefreshConfig,
-    say: Say,
-) -> dict[str, Trained]:
-    """node2vec and GNN vectors, learned without what is held back and from everything.
-
-    The first tell how long to train and how much the vectors are worth in the blend; where there
-    are no such pairs, both are the same. An `InputError` when the extra `train` is not installed.
-    """
-    try:
-        from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
-        from embeddings.vectors.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
-    except ImportError as error:
-        raise InputError(
-            f"the preset graph trains networks and needs {error.name}: install nichegraph[train]"
-        ) from error
-
-    users = sparse.csr_matrix(graph.user_items)
-    tags = sparse.csr_matrix(graph.item_tags)
-    related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
-    whole = EmbeddingGraph(users, tags, related)
-    select = held.select
-    written = next((one.rows.T for one in held.features or () if one.name == "tags"), tags)
-    part = whole
-    if select.nnz:
-        part = EmbeddingGraph(learned_from(users, held), sparse.csr_matrix(written), related)
-
-    def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
-        pairs = f"{seen.user_items.nnz:,} pairs"
-        say(f"training {embedder.name} on {pairs}")
-        tenths = [0]
-
-        def tell(step: str, share: float) -> None:
-            if int(10 * share) > tenths[-1]:
-                tenths.append(int(10 * share))
-                say(f"{step}: {share:.0%}")
-
-        return embedder.embed(seen, seed=config.seed, progress=tell)
-
-    node2vec = Node2VecEmbedder(Node2VecConfig(threads=config.threads))
-    settings = GnnConfig(threads=config.threads)
-    looked = learn(GnnEmbedder(settings, validation=select if select.nnz else None), part)
-    settled = replace(settings, epochs=max(1, looked.report["best_epoch"]))
-    if not select.nnz:
-        once = learn(node2vec, whole)
-        return {"node2vec": (once, once), "gnn": (looked, looked)}
-    return {
-        "node2vec": (learn(node2vec, part), learn(node2vec, whole)),
-        "gnn": (looked, learn(GnnEmbedder(settled), whole)),
-    }
 
 
 def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:

@@ -65,8 +65,9 @@ def refresh(
     graph = weigh(snapshot, config.weighting, now, domains)
     with staged(home.releases, "trial") as aside:
         built, groups = train(
-            snapshot, graph, domains, config, settings, aside, parent=parent, now=now, say=say
-        )
+            snapshot, graph, domains, config, settings, aside,
+            parent=parent, training=home.training, now=now, say=say,
+        )  # fmt: skip
     with staged(home.releases) as folder:
         say("writing the release")
         write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)

@@ -8,7 +8,7 @@ whatever is tried, never starts from the last release: that has learned from all
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from embeddings.vectors.align import neighbour_overlap, rotation
 from graph.errors import ReleaseError
 from graph.vocabulary import Vocabulary
 from recommender.learning.build import SPECTRAL, Built
+from recommender.learning.networks import Last
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 from recommender.releases.release import Release
@@ -43,6 +44,21 @@ def start_of(parent: Release | None, items: Vocabulary) -> F32 | None:
         return None
     rows = parent.items.rows(items)
     return np.where((rows >= 0)[:, None], vectors[np.maximum(rows, 0)], np.float32(0))
+
+
+def networks_of(parent: Release | None, items: Vocabulary) -> Last:
+    """What networks learned for the parent, in the rows of `items`, 0 for new ones."""
+    if parent is None:
+        return {}
+    rows = parent.items.rows(items)
+    known, at = (rows >= 0)[:, None], np.maximum(rows, 0)
+    found = {}
+    for name, ranked in _vectors(parent).items():
+        read = parent.arrays.get(f"queries.{name}")
+        if read is not None and len(parent.items):
+            both = (np.where(known, part[at], np.float32(0)) for part in (read, ranked))
+            found[name] = tuple(both)
+    return cast("Last", found)
 
 
 def turned(built: Built, parent: Release | None, items: Vocabulary) -> Built:

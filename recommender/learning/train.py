@@ -12,7 +12,7 @@ from graph.weighted import WeightedGraph
 from recommender.learning.build import Built, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
 from recommender.learning.grouping_step import group_users, learn_profiles, with_groups
-from recommender.learning.stability import start_of, turned
+from recommender.learning.stability import networks_of, start_of, turned
 from recommender.learning.trial import fit_trial
 from recommender.learning.writing import write
 from recommender.releases.publishing import open_release
@@ -30,6 +30,7 @@ def train(
     aside: Path,
     *,
     parent: Release | None = None,
+    training: Path | None = None,
     now: int,
     say: Say,
 ) -> tuple[Built, Found]:
@@ -43,10 +44,15 @@ def train(
         settings: how users are grouped.
         aside: an empty folder for the trial.
         parent: the release before, onto which vectors are turned and whose groups pass on names.
+        training: a folder in which a killed training of networks goes on.
         now: seconds since 1970.
         say: hears of each step.
     """
-    built = build(snapshot, graph, config, say, start=start_of(parent, snapshot.items))
+    items = snapshot.items
+    built = build(
+        snapshot, graph, config, say,
+        start=start_of(parent, items), last=networks_of(parent, items), training=training,
+    )  # fmt: skip
     built = turned(built, parent, snapshot.items)
     built = with_new_items(built, snapshot, graph, say, config.threads)
     say("grouping the users")

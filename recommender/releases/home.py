@@ -33,6 +33,11 @@ class Home:
         return self.folder / "staging"
 
     @property
+    def training(self) -> Path:
+        """Where a killed training of networks is taken up again."""
+        return self.folder / "training"
+
+    @property
     def rejects(self) -> Path:
         """Rows that loads refused, with file, line and reason."""
         return self.folder / "rejects"
