@@ -25,6 +25,7 @@ from api.routes import (
     page,
     recommendations,
     releases,
+    rules,
     segments,
     users,
 )
@@ -84,6 +85,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     health.register(app, live, journal)
     items.register(app, live)
     explore.register(app, live)
+    rules.register(app, live)
     releases.register(app, live)
     networks = trusted_networks(settings.trusted_proxies)
     app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]

@@ -1,10 +1,10 @@
 """What the routes for exploring ask and answer, as the OpenAPI document shows it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from api.schemas import Strict, _whole
+from api.schemas import Id, Ids, Strict, _whole
 
 Kind = Literal["item", "user", "tag"]
 Few = Annotated[int, Field(ge=1, le=50), BeforeValidator(_whole)]
@@ -30,3 +30,130 @@ class SearchAnswer(BaseModel):
     hits: list[HitAnswer]
     release: str
     notes: list[str]
+
+
+class AroundQuery(Strict):
+    kind: Literal["item", "tag", "domain", "user"]
+    id: Id = Field(description="Of an item or a user; of a tag or a domain its name.")
+    n: Few = Field(12, description="How many neighbours over each kind of edge.")
+
+
+class NodeAnswer(BaseModel):
+    key: str = Field(description="Kind and id, as edges name it.")
+    kind: Literal["item", "tag", "domain", "user"]
+    id: str
+    text: str
+    weight: float = Field(description="0 … 1, how much chosen an item is.")
+
+
+class EdgeAnswer(BaseModel):
+    source: str
+    target: str
+    kind: str
+    weight: float = Field(description="0 … 1")
+
+
+class GraphAnswer(BaseModel):
+    nodes: list[NodeAnswer] = Field(description="The node itself first.")
+    edges: list[EdgeAnswer]
+    release: str
+
+
+class SpanAnswer(BaseModel):
+    begins: int = Field(description="Seconds since 1970.")
+    ends: int
+    people: int = Field(description="How many last chose the item then; 0 for fewer than three.")
+
+
+class PopularityAnswer(BaseModel):
+    spans: list[SpanAnswer]
+    release: str
+
+
+class RegionAnswer(BaseModel):
+    name: str
+    domain: int = Field(description="As the points name it.")
+    items: int
+    x: float
+    y: float
+
+
+class MapAnswer(BaseModel):
+    release: str
+    items: int
+    regions: list[RegionAnswer] = Field(description="The largest domains, and where they lie.")
+
+
+class MapQuery(Strict):
+    release: Id = Field(description="As `/v1/map` names it.")
+
+
+Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_whole)]
+
+
+class MapItemsQuery(Strict):
+    row: list[Row] = Field([], max_length=200, description="Rows of the map; may be repeated.")
+    item: Ids = Field([], description="Ids of items; may be repeated.")
+    user: Id | None = Field(None, description="What this user chose; for this machine only.")
+
+
+class MapItemAnswer(BaseModel):
+    row: int
+    id: str
+    title: str
+
+
+class MapItemsAnswer(BaseModel):
+    items: list[MapItemAnswer]
+    release: str
+
+
+class QuestionAnswer(BaseModel):
+    name: str
+    title: str
+    sentence: str
+    query: str
+    parameters: dict[str, Any] = Field(description="An example for each.")
+
+
+class WordsAnswer(BaseModel):
+    labels: list[str]
+    relationships: list[str]
+    properties: list[str]
+
+
+class QuestionsAnswer(BaseModel):
+    questions: list[QuestionAnswer]
+    words: WordsAnswer = Field(description="What the graph is made of.")
+
+
+class PointAnswer(BaseModel):
+    x: float
+    y: float
+    segment: int = Field(description="A place in `names`.")
+
+
+class SegmentPictureAnswer(BaseModel):
+    names: list[str]
+    points: list[PointAnswer] = Field(description="A sample of users, near whom they are like.")
+    users: dict[str, list[str]] = Field(description="Some of each, for this machine only.")
+    release: str
+
+
+class RulesBody(Strict):
+    rules: str = Field(max_length=100_000, description="As in `rules.toml`.")
+    users: int = Field(200, ge=1, le=1000, strict=True, description="On how many they are tried.")
+
+
+class EffectAnswer(BaseModel):
+    rule: str
+    do: str
+    changed: float = Field(description="Share of the lists that change.")
+    new: float = Field(description="Mean share of a list that is new.")
+    cost: float = Field(description="Share of the relevance that is given up.")
+
+
+class EffectsAnswer(BaseModel):
+    rows: list[EffectAnswer]
+    notes: list[str]
+    release: str

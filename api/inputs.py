@@ -24,9 +24,9 @@ CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 def checked(view: View) -> View:
     """Give a view its `path`, `query` and `body`, checked against its annotations.
 
-    The view returns what is sent as JSON, or that and a status. flask-openapi3 documents the
-    annotations; its own validation would ignore unknown parameters and builds a schema for every
-    request, so `api.document.finish` takes it away from these views.
+    The view returns what is sent as JSON, or that and a status; or a response as it is.
+    flask-openapi3 documents the annotations; its own validation would ignore unknown parameters
+    and builds a schema for every request, so `api.document.finish` takes it away from these views.
     """
     models: dict[str, type[BaseModel]] = get_type_hints(view)
     query_model = models.get("query")
@@ -45,6 +45,8 @@ def checked(view: View) -> View:
         except ValidationError as error:
             raise from_validation(error) from error
         answer = view(**given)
+        if isinstance(answer, Response):
+            return answer
         status = 200
         if isinstance(answer, tuple):
             answer, status = answer

@@ -12,10 +12,14 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import open_console
 from api.errors import Problem
+from api.explore_schemas import QuestionsAnswer
 from api.inputs import asked_from_here, checked
-from api.schemas import CypherBody, RowsAnswer
+from api.schemas import CypherBody, NoQuery, RowsAnswer
 from api.settings import Settings
 from graph.errors import QueryRefused
+from graph.explore.console import Console
+from graph.explore.cypher_words import LABELS, PROPERTIES, TYPES
+from graph.explore.questions import questions
 from recommender.releases.publishing import current
 from recommender.serving.live import Live
 
@@ -39,15 +43,43 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def run_cypher(body: CypherBody) -> dict[str, Any]:
         nonlocal seen
-        if console is None:
-            raise Problem(403, "the console is off; the setting console_enabled turns it on")
-        if not asked_from_here():
-            raise Problem(403, "the console answers this machine only, as there are no API keys")
+        asked = _allowed(console)
         release = current(live.home)
         if release != seen:
-            console.renew()
+            asked.renew()
             seen = release
         try:
-            return asdict(console.run(body.query, body.parameters, privacy=False))
+            return asdict(asked.run(body.query, body.parameters, privacy=False))
         except QueryRefused as error:
             raise Problem(400, str(error), [("query", str(error))]) from error
+
+    @app.get(
+        "/v1/cypher/questions",
+        tags=[TAG],
+        summary="Ready-made questions, and the words of the graph; 403 where it is off",
+        responses={200: QuestionsAnswer},
+    )
+    @checked
+    def get_cypher_questions(query: NoQuery) -> dict[str, Any]:
+        del query
+        _allowed(console)
+        listed = [
+            {
+                "name": question.name,
+                "title": question.title,
+                "sentence": question.sentence,
+                "query": question.query,
+                "parameters": question.parameters,
+            }
+            for question in questions().values()
+        ]
+        words = {"labels": LABELS, "relationships": TYPES, "properties": PROPERTIES}
+        return {"questions": listed, "words": words}
+
+
+def _allowed(console: Console | None) -> Console:
+    if console is None:
+        raise Problem(403, "the console is off; the setting console_enabled turns it on")
+    if not asked_from_here():
+        raise Problem(403, "the console answers this machine only, as there are no API keys")
+    return console

@@ -1,15 +1,34 @@
-"""Looking around in the release: searching by what somebody types."""
+"""Looking around in what is served: searching, the graph node by node, the map."""
 
 from typing import Any
 
+from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 
-from api.explore_schemas import SearchAnswer, SearchQuery
+from api.errors import Problem
+from api.explore_schemas import (
+    AroundQuery,
+    GraphAnswer,
+    MapAnswer,
+    MapItemsAnswer,
+    MapItemsQuery,
+    MapQuery,
+    PopularityAnswer,
+    SearchAnswer,
+    SearchQuery,
+)
 from api.inputs import asked_from_here, checked
+from api.schemas import ItemPath, NoQuery
+from graph.errors import NotFound
+from graph.model import NO_ROW
+from recommender.serving.explain import title
 from recommender.serving.live import Live
 from recommender.serving.look import search_hits
+from recommender.serving.neighbourhood import around, history, spans
 
 TAG = Tag(name="explore", description="Looking around in what is served.")
+BYTES = "application/octet-stream"
+HERE_ONLY = "users are shown to this machine only, as there are no API keys"
 
 
 def register(app: OpenAPI, live: Live) -> None:
@@ -27,7 +46,91 @@ def register(app: OpenAPI, live: Live) -> None:
         notes = []
         if "user" in kinds and not asked_from_here():
             kinds.remove("user")
-            notes.append("users are searched from this machine only, as there are no API keys")
+            notes.append(HERE_ONLY)
         recommender = live.recommender()
         hits = [hit for kind in kinds for hit in search_hits(recommender, kind, query.q, query.n)]
         return {"hits": hits, "release": recommender.release.name, "notes": notes}
+
+    @app.get(
+        "/v1/graph",
+        tags=[TAG],
+        summary="A node and what lies one step from it; users for this machine only",
+        responses={200: GraphAnswer},
+    )
+    @checked
+    def get_neighbourhood(query: AroundQuery) -> dict[str, Any]:
+        if query.kind == "user":
+            _here()
+        recommender = live.recommender()
+        part = around(recommender, query.kind, query.id, query.n)
+        return {"nodes": part.nodes, "edges": part.edges, "release": recommender.release.name}
+
+    @app.get(
+        "/v1/items/<id:item>/popularity",
+        tags=[TAG],
+        summary="When people chose an item; nothing where fewer than 40 did",
+        responses={200: PopularityAnswer},
+    )
+    @checked
+    def get_popularity(path: ItemPath, query: NoQuery) -> dict[str, Any]:
+        del query
+        recommender = live.recommender()
+        row = recommender.release.items.row(path.item)
+        if row == NO_ROW or recommender.overlay.hidden[row]:
+            raise NotFound(f"there is no item {path.item!r} in release {recommender.release.name}")
+        return {"spans": spans(recommender.release, row), "release": recommender.release.name}
+
+    @app.get(
+        "/v1/map",
+        tags=[TAG],
+        summary="The map of the catalogue: its regions, and of which release its points are",
+        responses={200: MapAnswer},
+    )
+    @checked
+    def get_map(query: NoQuery) -> dict[str, Any]:
+        del query
+        recommender = live.recommender()
+        release = recommender.release
+        regions = recommender.opened.map.regions
+        return {"release": release.name, "items": len(release.items), "regions": regions}
+
+    @app.get(
+        "/v1/map/points",
+        tags=[TAG],
+        summary="The points of the map: x and y (f32), domain (u16) and rarity (u8) of every item",
+        description="Little-endian, one array after the other, in the order of the map's rows. x "
+        "is NaN for what is hidden, the domain 65535 for none, the rarity 255 for the rarest.",
+        responses={200: {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}},
+    )
+    @checked
+    def get_map_points(query: MapQuery) -> Response:
+        recommender = live.recommender()
+        if query.release != recommender.release.name:
+            raise Problem(404, f"the map of release {query.release[:80]!r} is no longer served")
+        data = recommender.opened.map.points(recommender.overlay.hidden)
+        return Response(data, content_type=BYTES)
+
+    @app.get(
+        "/v1/map/items",
+        tags=[TAG],
+        summary="Which items some rows of the map are, and where some items and a user's lie",
+        responses={200: MapItemsAnswer},
+    )
+    @checked
+    def get_map_items(query: MapItemsQuery) -> dict[str, Any]:
+        recommender = live.recommender()
+        release, hidden = recommender.release, recommender.overlay.hidden
+        rows = [row for row in query.row if row < len(release.items)]
+        rows += [row for row in release.items.rows(query.item).tolist() if row != NO_ROW]
+        if query.user is not None:
+            _here()
+            user = recommender.overlay.user_row(query.user)
+            rows += [] if user == NO_ROW else history(recommender, user).tolist()
+        shown = [row for row in dict.fromkeys(rows) if not hidden[row]]
+        items = [{"row": r, "id": release.items.id(r), "title": title(release, r)} for r in shown]
+        return {"items": items, "release": release.name}
+
+
+def _here() -> None:
+    if not asked_from_here():
+        raise Problem(403, HERE_ONLY)

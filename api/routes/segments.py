@@ -5,11 +5,19 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
-from api.inputs import about_similar_users, checked
-from api.schemas import CountQuery, SegmentsAnswer, SegmentsQuery, SimilarUsersAnswer, UserPath
+from api.explore_schemas import SegmentPictureAnswer
+from api.inputs import about_similar_users, asked_from_here, checked
+from api.schemas import (
+    CountQuery,
+    NoQuery,
+    SegmentsAnswer,
+    SegmentsQuery,
+    SimilarUsersAnswer,
+    UserPath,
+)
 from api.settings import Settings
 from recommender.serving.live import Live
-from recommender.serving.segment_view import of_user, overview
+from recommender.serving.segment_view import of_user, overview, picture
 from recommender.serving.similar_users import similar_users
 
 TAG = Tag(name="segments", description="How users are grouped, and what lists are made for.")
@@ -34,6 +42,17 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         kept = [s for s in found["segments"] if s["name"] in one["segments"]]
         told = {key: one[key] for key in ("user", "profile", "moves", "returns")}
         return found | {"segments": kept} | told
+
+    @app.get(
+        "/v1/segments/picture",
+        tags=[TAG],
+        summary="A sample of users in two dimensions, by what groups them",
+        responses={200: SegmentPictureAnswer},
+    )
+    @checked
+    def get_segments_picture(query: NoQuery) -> dict[str, Any]:
+        del query
+        return picture(live.recommender(), named=asked_from_here())
 
     @app.get(
         "/v1/users/<id:user>/similar",

@@ -30,6 +30,7 @@ from recommender.releases.release import Release
 from recommender.segments.grouping import Behaviour, Segments
 from recommender.segments.settings import SegmentSettings
 from recommender.serving import explain
+from recommender.serving.catalogue_map import CatalogueMap
 from recommender.serving.circles import Circles
 from recommender.serving.households import fair_order, relevance
 from recommender.serving.interest_words import found_interests, in_proportion
@@ -74,6 +75,7 @@ class Opened:
     ranker: Ranker
     circles: Circles
     search: Search
+    map: CatalogueMap
     defect: Defect
 
     @classmethod
@@ -84,7 +86,9 @@ class Opened:
         sources = Sources(release, threads, None if last is None else last.sources)
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
         ranker = Ranker(release, sources, fused, defect)
-        return cls(sources, fused, ranker, Circles(release), Search(release), defect)
+        return cls(
+            sources, fused, ranker, Circles(release), Search(release), CatalogueMap(release), defect
+        )
 
 
 class Recommender:

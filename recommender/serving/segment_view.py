@@ -3,9 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from graph.model import NO_ROW
 from recommender.ranking.request import Request
+from recommender.segments.features import Scale
+from recommender.segments.report import pca
 from recommender.segments.settings import EVERYONE
 from recommender.serving.recommend import Recommender
+
+MOST_POINTS = 1_000  # users in the picture
+FEWEST_POINTS = 20  # fewer would show persons, not groups
+SAMPLE = 5  # ids told of each segment
 
 
 def overview(recommender: Recommender) -> dict[str, Any]:
@@ -43,6 +52,37 @@ def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
         "profile": name,
         "weights": asdict(profile),
         **{name: recommender.segments.chance(name, user_row) for name in ("moves", "returns")},
+    }
+
+
+def picture(recommender: Recommender, *, named: bool) -> dict[str, Any]:
+    """A sample of the grouped users by PCA: `names` of segments, `points`, some `users` of each.
+
+    The same release gives the same sample. Ids are told only where `named`, nobody erased among
+    them; a release without learned segments has no points.
+    """
+    release, learned = recommender.release, recommender.release.segments
+    empty: dict[str, Any] = {"names": [], "points": [], "users": {}, "release": release.name}
+    if learned is None or learned["method"] == "none":
+        return empty
+    assigned = np.asarray(release.segment_arrays["assigned"])
+    grouped = np.flatnonzero(assigned >= 0)
+    shown = np.sort(np.random.default_rng(0).permutation(grouped)[:MOST_POINTS])
+    if len(shown) < FEWEST_POINTS:
+        return empty
+    scale = Scale.read(release.segment_arrays["scale"])
+    points = pca(scale(release.segment_arrays["raw"][shown].astype(np.float64)))
+    users: dict[str, list[str]] = {}
+    for place, name in enumerate(learned["names"] if named else ()):
+        own = release.users.ids(shown[assigned[shown] == place][: 4 * SAMPLE])
+        users[name] = [u for u in own if recommender.overlay.user_row(u) != NO_ROW][:SAMPLE]
+    return empty | {
+        "names": list(learned["names"]),
+        "points": [
+            {"x": round(x, 3), "y": round(y, 3), "segment": int(segment)}
+            for (x, y), segment in zip(points.tolist(), assigned[shown], strict=True)
+        ],
+        "users": users,
     }
 
 

@@ -10,9 +10,15 @@ import { notice } from "./parts";
 export type View = (box: HTMLElement, params: URLSearchParams, signal: AbortSignal) => Promise<void> | void;
 
 const VIEWS: Record<string, { title: string; open: () => Promise<View> }> = {
+  explore: { title: "Explore", open: async () => (await import("./explore")).explore },
   recommend: { title: "Recommend", open: async () => (await import("./recommend")).recommend },
+  segments: { title: "Segments", open: async () => (await import("./segments")).segments },
+  console: { title: "Console", open: async () => (await import("./console")).cypherConsole },
+  operate: { title: "Operate", open: async () => (await import("./operate")).operate },
 };
 const FIRST = "recommend";
+
+const hidden = new Set(["console"]); // until the server says that it is on
 
 let leaving = new AbortController();
 
@@ -29,7 +35,8 @@ function start(): void {
   );
   addEventListener("hashchange", () => show(main, bar));
   show(main, bar);
-  tellState(state);
+  void tellState(state);
+  void tellConsole(bar);
 }
 
 function show(main: HTMLElement, bar: HTMLElement): void {
@@ -38,12 +45,7 @@ function show(main: HTMLElement, bar: HTMLElement): void {
   const { signal } = leaving;
   const { view, params } = here();
   const name = VIEWS[view] ? view : FIRST;
-  replace(
-    bar,
-    Object.entries(VIEWS).map(([id, { title }]) =>
-      h("a", { href: link(id), "aria-current": id === name && "page" }, title),
-    ),
-  );
+  drawBar(bar, name);
   const { title, open } = VIEWS[name]!;
   document.title = `${title} · nichegraph`;
   const box = h("div", { class: `view ${name}` });
@@ -54,6 +56,26 @@ function show(main: HTMLElement, bar: HTMLElement): void {
       const message = words(error);
       if (message) replace(box, notice(message));
     });
+}
+
+function drawBar(bar: HTMLElement, name: string): void {
+  replace(
+    bar,
+    Object.entries(VIEWS).filter(([id]) => !hidden.has(id)).map(([id, { title }]) =>
+      h("a", { href: link(id), "aria-current": id === name && "page" }, title),
+    ),
+  );
+}
+
+/** The console is shown where it may be asked. */
+async function tellConsole(bar: HTMLElement): Promise<void> {
+  try {
+    await get("/v1/cypher/questions");
+    hidden.delete("console");
+    drawBar(bar, VIEWS[here().view] ? here().view : FIRST);
+  } catch (error) {
+    words(error);
+  }
 }
 
 /** What holds for the whole page: no release yet, or a newer one that is not served. */

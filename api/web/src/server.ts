@@ -61,8 +61,8 @@ export async function post<P extends Routes<"post">>(
 }
 
 /** The bytes of a route. */
-export async function bytes(path: Routes<"get">, signal?: AbortSignal): Promise<ArrayBuffer> {
-  return (await asked(path, { signal })).arrayBuffer();
+export async function bytes(path: Routes<"get">, query: Values = {}, signal?: AbortSignal): Promise<ArrayBuffer> {
+  return (await asked(address(path, {}, query), { signal })).arrayBuffer();
 }
 
 /** What to say of anything that was thrown; nothing for a question that was taken back. */
@@ -87,8 +87,8 @@ async function asked(url: string, init: RequestInit & { headers?: Record<string,
   if (key()) headers.Authorization = `Bearer ${key()}`;
   let response: Response;
   try {
-    response = await fetch(url.slice(1), { // relative to the page, which a proxy may serve under a prefix
-      ...init, headers, credentials: "omit" });
+    // Relative to the page, which a proxy may serve under a prefix.
+    response = await fetch(url.slice(1), { ...init, headers, credentials: "omit" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(0, "The server does not answer. Is it still running?");

@@ -1,0 +1,63 @@
+"""The catalogue as a map: items that are alike lie near each other, the same for everybody."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recommender.releases.release import Release
+from recommender.serving.map_layout import layout
+
+F32 = npt.NDArray[np.float32]
+NO_DOMAIN = 0xFFFF
+MOST_REGIONS = 40  # named on the map
+
+
+@dataclass(frozen=True)
+class CatalogueMap:
+    """The map of a release; computed when it is first asked for."""
+
+    release: Release
+
+    @cached_property
+    def places(self) -> F32:
+        """(i, 2) within -1 … 1."""
+        return layout(self.release.likeness, self.release.table.neighbours)
+
+    @cached_property
+    def domains(self) -> npt.NDArray[np.uint16]:
+        """(i,) the row of each item's strongest domain; NO_DOMAIN where it has none."""
+        rows = self.release.item_domains
+        strongest = np.full(len(rows), NO_DOMAIN, np.uint16)
+        counts = np.diff(rows.indptr)
+        owners = np.repeat(np.arange(len(rows)), counts)
+        values = np.ones(len(rows.indices)) if rows.values is None else np.asarray(rows.values)
+        order = np.lexsort((values, owners))  # the heaviest of each item comes last
+        strongest[owners[order]] = np.minimum(rows.indices[order], NO_DOMAIN)
+        return strongest
+
+    @cached_property
+    def regions(self) -> list[dict[str, Any]]:
+        """The domains with most items: `name`, `domain` (its row), `items`, and where they lie."""
+        counts = np.bincount(self.domains[self.domains != NO_DOMAIN], minlength=1)
+        largest = np.argsort(-counts, kind="stable")[:MOST_REGIONS]
+        regions = []
+        for domain in largest[counts[largest] > 0].tolist():
+            x, y = np.median(self.places[self.domains == domain], axis=0).tolist()
+            regions.append({
+                "name": self.release.domains.id(domain), "domain": domain,
+                "items": int(counts[domain]), "x": round(x, 4), "y": round(y, 4),
+            })  # fmt: skip
+        return regions
+
+    def points(self, hidden: npt.NDArray[np.bool_]) -> bytes:
+        """Bytes of x f32 (i), y f32 (i), domain u16 (i), rarity u8 (i), little-endian.
+
+        Of what is hidden x is NaN.
+        """
+        x = np.where(hidden, np.float32(np.nan), self.places[:, 0]).astype("<f4")
+        y = self.places[:, 1].astype("<f4")
+        rarity = np.round(255 * np.asarray(self.release.rarity)).astype(np.uint8)
+        return b"".join(part.tobytes() for part in (x, y, self.domains.astype("<u2"), rarity))

@@ -1,0 +1,167 @@
+"""What lies one step from a node: the graph of a release, opened node by node.
+
+A node is named by its kind and its id, of a tag or a domain by its name. Shown are the strongest
+neighbours only; nothing that is hidden, nobody who was erased, and of people nothing but one
+user's own items.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.errors import NotFound
+from graph.model import NO_ROW, tag_parts
+from recommender.releases.release import Release
+from recommender.serving.explain import domains_of, title
+from recommender.serving.recommend import Recommender
+
+I64 = npt.NDArray[np.int64]
+MOST_TAGS, MOST_DOMAINS = 8, 3  # of one item
+FEWEST_PEOPLE = 20  # behind each span of a popularity curve
+MOST_SPANS = 24
+
+
+@dataclass
+class Part:
+    """Nodes and edges, as doors show them."""
+
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    edges: list[dict[str, Any]] = field(default_factory=list)
+
+    def node(self, kind: str, name: str, text: str, weight: float) -> str:
+        """Add a node and give its key; `weight` 0 … 1 is its size."""
+        key = f"{kind}:{name}"
+        if all(node["key"] != key for node in self.nodes):
+            self.nodes.append(
+                {"key": key, "kind": kind, "id": name, "text": text, "weight": round(weight, 4)}
+            )
+        return key
+
+    def edge(self, source: str, target: str, kind: str, weight: float = 1.0) -> None:
+        """Add an edge between two keys."""
+        self.edges.append(
+            {"source": source, "target": target, "kind": kind, "weight": round(weight, 4)}
+        )
+
+
+def around(recommender: Recommender, kind: str, name: str, n: int) -> Part:
+    """A node and at most n neighbours of each of its kinds of edges.
+
+    Raises:
+        NotFound: nobody knows it, or it is hidden or erased.
+    """
+    part = Part()
+    steps = {"item": _item, "tag": _tag, "domain": _domain, "user": _user}
+    if not steps[kind](recommender, part, name, n):
+        raise NotFound(f"there is no {kind} {name!r} in release {recommender.release.name}")
+    return part
+
+
+def spans(release: Release, item: int) -> list[dict[str, int]]:
+    """When people chose an item: spans of equal length with how many last did in each.
+
+    As many spans as leave 20 people for each on average; none for fewer, or where no times are
+    known. A count below three is told as 0: it could point at somebody.
+    """
+    users = release.item_users.of(item)
+    starts, at = release.histories.take(users.astype(np.int64))
+    del starts
+    own = at[release.histories.indices[at] == item]
+    times = np.asarray(release.history_times)[own]
+    times = times[times > 0]
+    count = min(MOST_SPANS, len(times) // FEWEST_PEOPLE)
+    if count < 2 or times.min() == times.max():
+        return []
+    people, edges = np.histogram(times, bins=count)
+    people[people < 3] = 0
+    return [
+        {"begins": int(begins), "ends": int(ends), "people": int(many)}
+        for begins, ends, many in zip(edges[:-1], edges[1:], people, strict=True)
+    ]
+
+
+def _item(recommender: Recommender, part: Part, name: str, n: int) -> bool:
+    release, hidden = recommender.release, recommender.overlay.hidden
+    row = release.items.row(name)
+    if row == NO_ROW or hidden[row]:
+        return False
+    own = _add_item(release, part, row)
+    given = release.tags_given[release.item_tags.span(row)]
+    tags = release.item_tags.of(row)[given]
+    carried = np.diff(release.carriers.indptr)
+    for tag in tags[np.argsort(carried[tags], kind="stable")][:MOST_TAGS].tolist():
+        text = tag_parts(release.tags.id(tag))[1]
+        part.edge(own, part.node("tag", text, text, 0.3), "HAS_TAG")
+    for domain in domains_of(release, row)[:MOST_DOMAINS]:
+        part.edge(own, part.node("domain", domain, domain, 0.8), "IN")
+    near, scores = release.table.neighbours[row], release.table.scores[row]
+    best = max(float(scores.max(initial=0)), 1e-9)
+    shown = 0
+    for other, score in zip(near.tolist(), scores.tolist(), strict=True):
+        if other >= 0 and other != row and score > 0 and not hidden[other] and shown < n:
+            part.edge(own, _add_item(release, part, other), "NEAR", score / best)
+            shown += 1
+    span = release.relations.span(row)
+    for entry, other in enumerate(release.relations.of(row)[:n].tolist(), span.start):
+        if not hidden[other]:
+            part.edge(own, _add_item(release, part, other), release.relation_kind(entry))
+    return True
+
+
+def _tag(recommender: Recommender, part: Part, name: str, n: int) -> bool:
+    release = recommender.release
+    rows = recommender.filters.tag_rows(name)
+    if len(rows) == 0:
+        return False
+    carriers = np.concatenate([release.carriers.of(int(tag)) for tag in rows])
+    own = part.node("tag", name, name, 0.6)
+    for row in _most_chosen(recommender, carriers, n):
+        part.edge(own, _add_item(release, part, row), "HAS_TAG")
+    return True
+
+
+def _domain(recommender: Recommender, part: Part, name: str, n: int) -> bool:
+    release = recommender.release
+    domain = release.domains.row(name)
+    if domain == NO_ROW:
+        return False
+    own = part.node("domain", name, name, 1.0)
+    for row in _most_chosen(recommender, release.domain_items.of(domain), n):
+        part.edge(own, _add_item(release, part, row), "IN")
+    return True
+
+
+def _user(recommender: Recommender, part: Part, name: str, n: int) -> bool:
+    release = recommender.release
+    user = recommender.overlay.user_row(name)
+    if user == NO_ROW:
+        return False
+    own = part.node("user", name, name, 0.8)
+    for row in history(recommender, user)[:n].tolist():
+        part.edge(own, _add_item(release, part, row), "INTERACTED")
+    return True
+
+
+def history(recommender: Recommender, user_row: int) -> I64:
+    """The items of a user that are not hidden, the heaviest first."""
+    release = recommender.release
+    items = release.histories.of(user_row).astype(np.int64)
+    values = release.histories.values
+    weights = np.ones(len(items)) if values is None else values[release.histories.span(user_row)]
+    items = items[np.argsort(-weights, kind="stable")]
+    return items[~recommender.overlay.hidden[items]]
+
+
+def _most_chosen(recommender: Recommender, rows: npt.NDArray[Any], n: int) -> list[int]:
+    rows = np.unique(rows)
+    rows = rows[~recommender.overlay.hidden[rows]]
+    best = rows[np.argsort(-recommender.release.popularity[rows], kind="stable")][:n]
+    kept: list[int] = best.tolist()
+    return kept
+
+
+def _add_item(release: Release, part: Part, row: int) -> str:
+    size = 1.0 - float(release.rarity[row])
+    return part.node("item", release.items.id(row), title(release, row), size)
