@@ -147,5 +147,5 @@ def test_a_server_without_a_release_waits_for_one(home, tmp_path):
             get(port, "/ready")
         assert refused.value.code == 503
         refused.value.close()
-        shutil.copytree(home / "releases", empty / "releases")
+        shutil.copytree(home / "releases", empty / "releases", dirs_exist_ok=True)
         until(lambda: get(port, "/ready")["status"] == "ready")
