@@ -24,10 +24,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import _sets
 from graph.weighting import weigh
-from recommender.evaluation.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
 from recommender.evaluation.evaluate import Steps, evaluate, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
+from recommender.measures.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
 from recommender.serving.recommend import Recommender
 
 METRICS = ("recall@20", "ndcg@20")

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recommender.evaluation.baselines import FAMILIES, rank_all, tuned
 from scipy import sparse
 from scipy.sparse import csr_array
 
@@ -34,7 +35,6 @@ from embeddings.item_item.scorers import Recipe, Scorer
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
-from recommender.evaluation.baselines import FAMILIES, rank_all, tuned
 from recommender.evaluation.evaluate import HeldOut, cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of, order_of_pairs

@@ -9,9 +9,9 @@ from scipy.sparse import csr_array
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from recommender.evaluation import ratings
-from recommender.evaluation.baselines import Baseline
 from recommender.evaluation.evaluate import HeldOut, Steps, evaluate, known_truth, table_rows
 from recommender.evaluation.ratings import Ratings
+from recommender.measures.baselines import Baseline
 
 
 @dataclass

@@ -112,7 +112,7 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
     graph = weigh(snapshot, Weighting(), NOW)
     pairs = relevant_pairs(snapshot, graph.user_items, 0)
     parts = pair_parts(pairs)
-    ways = held_parts(snapshot, graph, Weighting(), 0)
+    ways, _ = held_parts(snapshot, graph, Weighting(), 0)
     for number, held in enumerate(ways):
         asked = sparse.csr_matrix(held.select + held.later)
         assert asked.max() == 1  # no pair in both
@@ -139,7 +139,7 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
 def test_a_small_catalogue_holds_back_in_several_ways():
     snapshot = world("tiny", 1)
     graph = weigh(snapshot, Weighting(), NOW)
-    ways = held_parts(snapshot, graph, Weighting(), 0)
+    ways, _ = held_parts(snapshot, graph, Weighting(), 0)
     assert len(ways) == 3
     assert (ways[0].select != ways[1].select).nnz > 0
     assert all(held.later is None and held.newcomers is None for held in ways)

@@ -1,7 +1,7 @@
 """`nichegraph refresh`: learn from the store and publish a release."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -39,30 +39,56 @@ def refresh(
     write_back: Annotated[
         bool, typer.Option("--write-back", help="Also write what was found into Neo4j.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish what the gates refuse, too; it is noted.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Learn from the store and publish a release; running servers swap to it.
+
+    What is worse than the release that is served is not published: exit code 3.
 
     \b
     nichegraph refresh
     nichegraph refresh --preset fast --seed 7 --threads 1
     nichegraph refresh --write-back
+    nichegraph refresh --force
     """
     from recommender.releases.publishing import list_releases
 
     settings = load_settings(ctx.obj, refresh_threads=threads)
-    name = publish(settings, preset, seed, write_back=write_back)
+    name = publish(settings, preset, seed, write_back=write_back, force=force)
+    releases = list_releases(open_home(settings))
     if as_json:
-        releases = list_releases(open_home(settings))
         show_json(next(one for one in releases if one["name"] == name))
     else:
+        _tell_verdict(next(one for one in releases if one["name"] == name))
         say(f"release {name} is served now")
 
 
-def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = False) -> str:
+def _tell_verdict(manifest: dict[str, Any]) -> None:
+    """What the gates said of a release that was published all the same."""
+    gates = manifest.get("gates", {})
+    for reason in gates.get("reasons", []):
+        step(f"published by force: {reason['text']}")
+    for note in gates.get("notes", []):
+        step(f"note: {note}")
+    if "ranks_by" in manifest:
+        step(f"it ranks by {manifest['ranks_by']}, which finds more here than what was learned")
+
+
+def publish(
+    settings: Settings,
+    preset: str,
+    seed: int,
+    *,
+    write_back: bool = False,
+    force: bool = False,
+) -> str:
     """Refresh and publish; the name of the release.
 
-    `write_back` makes segments and nearest items relationships in the store, to be explored.
+    `write_back` makes segments and nearest items relationships in the store, to be explored;
+    `force` publishes what the gates refuse, too.
 
     Raises:
         InputError: no such preset, or a store that nothing can be written back to.
@@ -79,7 +105,7 @@ def publish(settings: Settings, preset: str, seed: int, *, write_back: bool = Fa
     home = open_home(settings)
     store = open_store(settings)
     try:
-        release = make_release(store, home, config, now=now(), say=step)
+        release = make_release(store, home, config, now=now(), say=step, force=force)
         if write_back:
             from recommender.releases.findings import findings_of
 

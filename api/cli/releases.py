@@ -34,24 +34,27 @@ def _home(ctx: typer.Context) -> Home:
 
 
 def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the releases, oldest first.
+    """List the releases, oldest first, then what gates refused and was kept aside.
 
     \b
     nichegraph releases list
     """
-    from recommender.releases.publishing import list_releases
+    from recommender.releases.publishing import list_refused, list_releases
 
-    releases = list_releases(_home(ctx))
+    home = _home(ctx)
+    releases = [*list_releases(home), *list_refused(home)]
     if as_json:
-        show_json({"releases": [summary(one) for one in releases]})
+        published = [summary(one) for one in releases if "refused" not in one]
+        refused = [summary(one) for one in releases if "refused" in one]
+        show_json({"releases": published, "refused": refused})
         return
     rows = [
         [
-            "→" if one["current"] else "",
+            "→" if one["current"] else "refused" if "refused" in one else "",
             one["name"],
             made_at(one.get("created_at")),
             *(one.get("counts", {}).get(what, "") for what in ("users", "items", "events")),
-            one.get("damaged", ""),
+            one.get("damaged", one.get("refused", "")) or _remark(one),
         ]
         for one in releases
     ]
@@ -160,6 +163,14 @@ def prune(
         show_json({"removed": gone})
     else:
         say(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing to remove")
+
+
+def _remark(one: dict[str, Any]) -> str:
+    """What is to be known of a release that is not seen from its counts."""
+    remarks = ["forced"] if one.get("gates", {}).get("forced") else []
+    if "ranks_by" in one:
+        remarks.append(f"ranks by {one['ranks_by']}")
+    return ", ".join(remarks)
 
 
 def summary(one: dict[str, Any]) -> dict[str, Any]:

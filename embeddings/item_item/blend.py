@@ -16,7 +16,7 @@ from scipy import sparse
 
 from embeddings.item_item.candidates import Preset, Quality, Say, candidates, mean_quality
 from embeddings.item_item.graph_filter import Floats
-from embeddings.item_item.held_back import HeldBack, Trial, hold_back
+from embeddings.item_item.held_back import HeldBack, Trial, hold_back, without
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.scorers import (
@@ -89,6 +89,7 @@ def build_item_table(
     threads: int = 1,
     start: Floats | None = None,
     learned: Sequence[LearnedVectors] = (),
+    unseen: sparse.csr_matrix | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
@@ -96,8 +97,9 @@ def build_item_table(
     in one way or in several that are averaged (only the first where there are `learned` vectors);
     without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing. `start`
     (i, d) is where the search for singular vectors begins in the last fit, see `spectrum.spectrum`;
-    choosing never sees it. `learned` vectors are further scorers. Memory grows with items x
-    (support + table width) and the widest spectrum. An empty matrix gives a table of padding.
+    choosing never sees it, nor the entries that `unseen` (u, i) has. `learned` vectors are further
+    scorers. Memory grows with items x (support + table width) and the widest spectrum. An empty
+    matrix gives a table of padding.
     Raises ValueError when shapes do not fit.
     """
     say = progress or (lambda _step: None)
@@ -106,8 +108,9 @@ def build_item_table(
     if report is None:
         ways = [held] if isinstance(held, HeldBack) else list(held or ())
         ways = ways or [HeldBack(hold_back(users, seed)[1])]
+        known = users if unseen is None else without(users, unseen)
         report = fit_blend(
-            users, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
+            known, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
             threads=threads, learned={one.name: one.without_select for one in learned},
         )  # fmt: skip
     say("fitting the chosen scorers on everything")

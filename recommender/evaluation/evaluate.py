@@ -27,10 +27,10 @@ from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from graph.weighting import scale_of, weigh
 from recommender.evaluation import ratings
-from recommender.evaluation.baselines import Baseline, rank_all, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from recommender.measures import metrics
+from recommender.measures.baselines import Baseline, rank_all, tuned
 from recommender.measures.split import How, held_out, relevant_pairs
 from recommender.ranking.request import NEUTRAL
 from recommender.segments.settings import SegmentSettings

@@ -94,13 +94,14 @@ def build(
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     order = order_of_pairs(pairs, user_items)
     ways: list[HeldBack] = []
+    gate: sparse.csr_matrix | None = None
     if recipe is None or config.preset == "graph":  # else nothing is chosen here
-        ways = held_parts(snapshot, graph, config.weighting, config.seed)
+        ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
     trained: dict[str, Trained] = {}
     if config.preset == "graph":
         trained = graph_vectors(
             graph, ways[0], config.networks, config.seed, config.threads, say,
-            last=last, training=training,
+            unseen=gate, last=last, training=training,
         )  # fmt: skip
     say("choosing and fitting the item table")
     table, spectral, report = build_item_table(
@@ -110,6 +111,7 @@ def build(
         seed=config.seed,
         progress=say,
         held=ways,
+        unseen=gate,
         recipe=recipe,
         threads=config.threads,
         start=start,

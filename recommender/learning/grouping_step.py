@@ -4,6 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import SPECTRAL, Built, RefreshConfig
@@ -42,27 +45,34 @@ def group_users(
     )
 
 
-def learn_profiles(
-    trial: Trial, built: Built, graph: WeightedGraph, groups: Found, *, now: int
-) -> dict[str, Learned]:
-    """What each group's lists are made for, by the trial; nothing where too few can tell.
-
-    Groups are told anew from what the trial knows: they must not know what is to be found.
-    """
-    if len(trial.users) < FEWEST_SELECTED:
-        return {}
+def groups_in(
+    trial: Trial, built: Built, graph: WeightedGraph, groups: Found
+) -> npt.NDArray[np.int16]:
+    """(u,) each user's group, told from what the trial knows: not from what is to be found."""
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
     )
-    own = assigned_in(groups, trial.snapshot, trial.graph, catalogue)
+    return assigned_in(groups, trial.snapshot, trial.graph, catalogue)
+
+
+def learn_profiles(
+    trial: Trial, own: npt.NDArray[np.int16], groups: Found, *, now: int
+) -> dict[str, Learned]:
+    """What each group's lists are made for, by the trial; nothing where too few can tell.
+
+    `own` (u,) is each user's group, see `groups_in`.
+    """
+    asked = trial.select.users
+    if len(asked) < FEWEST_SELECTED:
+        return {}
     return learn(
-        candidates(trial.recommender, trial.users),
-        trial.truth[trial.users],
-        own[trial.users],
+        candidates(trial.recommender, asked),
+        trial.select.truth[asked],
+        own[asked],
         trial.recommender.release,
         groups.manifest["names"],
         now=now,
-        mix=trial.recommender.mixes(trial.users),
+        mix=trial.recommender.mixes(asked),
     )
 
 

@@ -18,6 +18,7 @@ from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh_tags
+from recommender.learning.parts import parts_of
 from recommender.measures.split import (
     GATE,
     MINIMUM_HISTORY,
@@ -45,12 +46,17 @@ def held_parts(
     graph: WeightedGraph,
     weighting: Weighting,
     seed: int,
-) -> list[HeldBack]:
-    """The ways to hold back, the first as *select* is for everything else that is chosen."""
+) -> tuple[list[HeldBack], sparse.csr_matrix]:
+    """The ways to hold back, the first as *select* is for everything else that is chosen.
+
+    Beside them (u, i) the pairs of the gate, which no choice may even learn from.
+    """
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
     pairs = relevant_pairs(snapshot, graph.user_items, seed)
-    gate = pair_parts(pairs) == GATE
+    width = max(user_items.shape[1], 1)
+    judged = parts_of(snapshot, seed).rows(GATE)
+    gate = np.isin(pairs.users * width + pairs.items, judged[0] * width + judged[1])
     order = order_of_pairs(pairs, user_items)
     seen = sparse.csr_matrix(graph.user_seen + graph.user_hides)
     most = MOST_WAYS if user_items.shape[1] <= SMALL else 1
@@ -77,7 +83,7 @@ def held_parts(
         if new is not None:
             select &= ~new[pairs.users]
             later &= ~new[pairs.users]
-        gone = select | later
+        gone = select | later | gate
         if new is not None:
             gone = gone | new[pairs.users]
         ways.append(
@@ -92,7 +98,7 @@ def held_parts(
         )
         if not select.any():
             break
-    return ways
+    return ways, _matrix(pairs, gate, user_items)
 
 
 def newcomers(pairs: Pairs, users: int) -> Flags | None:

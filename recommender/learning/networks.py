@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from embeddings.item_item.held_back import HeldBack, learned_from
+from embeddings.item_item.held_back import HeldBack, learned_from, without
 from embeddings.vectors.embedder import Embedder, EmbeddingGraph, Embeddings
 from graph.errors import InputError, SettingError
 from graph.weighted import WeightedGraph
@@ -56,6 +56,7 @@ def graph_vectors(
     threads: int,
     say: Say,
     *,
+    unseen: sparse.csr_matrix | None = None,
     last: Last | None = None,
     training: Path | None = None,
 ) -> dict[str, Trained]:
@@ -71,6 +72,7 @@ def graph_vectors(
         seed: of walks and of training.
         threads: one gives the same bytes for the same seed.
         say: hears of each step.
+        unseen: pairs that nothing may be chosen by, and so the first never see.
         last: of the last release; what is learned without the held pairs never begins from it.
         training: a folder for checkpoints of the GNN; None: there are none.
     """
@@ -90,7 +92,8 @@ def graph_vectors(
     written = next((one.rows.T for one in held.features or () if one.name == "tags"), tags)
     part = whole
     if select.nnz:
-        part = EmbeddingGraph(learned_from(users, held), sparse.csr_matrix(written), related)
+        known = users if unseen is None else without(users, unseen)
+        part = EmbeddingGraph(learned_from(known, held), sparse.csr_matrix(written), related)
 
     def learn(embedder: Embedder, seen: EmbeddingGraph) -> Embeddings:
         pairs = f"{seen.user_items.nnz:,} pairs"

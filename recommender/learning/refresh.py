@@ -1,16 +1,19 @@
 """The nightly job: freeze the graph, weigh it, learn from it, publish what was learned.
 
-snapshot ─▶ weigh ─▶ train ─▶ write ─▶ verify ─▶ publish
+snapshot ─▶ weigh ─▶ train ─▶ write ─▶ judge ─▶ verify ─▶ publish
 
-What training is made of stands in `train.py`. A release is written aside and becomes
-visible at the very end; whatever fails before, the old one is served on.
+What training is made of stands in `train.py`, what a candidate is judged by in `judging.py`. A
+release is written aside and becomes visible at the very end; whatever fails before, or is
+refused, the old one is served on.
 """
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
 from graph.domains import derive_domains
+from graph.errors import GateRefused
 from graph.findings import save_findings
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
@@ -19,6 +22,7 @@ from recommender.inbox.drain import caught_up
 from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.grouping_step import save_report
+from recommender.learning.judging import judge
 from recommender.learning.stability import parent_of
 from recommender.learning.train import train
 from recommender.learning.writing import fingerprint, write
@@ -29,8 +33,11 @@ from recommender.releases.home import Home
 from recommender.releases.publishing import (
     collect_leftovers,
     newest,
+    note,
     oldest_watermark,
+    open_release,
     publish,
+    set_aside,
     staged,
 )
 from recommender.releases.release import Release
@@ -38,7 +45,13 @@ from recommender.segments.settings import load_segment_settings
 
 
 def refresh(
-    store: GraphStore, home: Home, config: RefreshConfig, *, now: int, say: Say = lambda _: None
+    store: GraphStore,
+    home: Home,
+    config: RefreshConfig,
+    *,
+    now: int,
+    say: Say = lambda _: None,
+    force: bool = False,
 ) -> Release:
     """Make a release from the store and serve it; whatever fails, the old one stays.
 
@@ -48,8 +61,11 @@ def refresh(
         config: what to compute.
         now: seconds since 1970, for the age of events and the manifest.
         say: hears of each step.
+        force: publish what the gates refuse, too; the manifest says so for good.
 
     Raises:
+        GateRefused: it is worse than what is served, or not as a release can be; it is kept
+            aside with its report.
         ReleaseError: another refresh has meanwhile published a newer snapshot.
     """
     collect_leftovers(home)
@@ -63,21 +79,33 @@ def refresh(
     say(f"weighing {len(snapshot.events.user):,} events")
     domains = derive_domains(snapshot, config.seed)
     graph = weigh(snapshot, config.weighting, now, domains)
-    with staged(home.releases, "trial") as aside:
-        built, groups = train(
-            snapshot, graph, domains, config, settings, aside,
+    with staged(home.releases, "trial") as aside, staged(home.releases) as folder:
+        trained = train(
+            snapshot, graph, domains, config, settings, aside / "own",
             parent=parent, training=home.training, now=now, say=say,
         )  # fmt: skip
-    with staged(home.releases) as folder:
         say("writing the release")
-        write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
+        write(folder, trained.built, snapshot, config, now=now, parent=parent, inbox=inbox)
+        verdict = judge(
+            trained, open_release(folder, verify=False), parent, domains, config, aside / "served",
+            now=now, say=say,
+        )  # fmt: skip
+        verdict = replace(verdict, forced=force and not verdict.passed)
+        note(folder, {"gates": verdict.to_json()})
+        name = fingerprint(snapshot, config, parent)
+        if not verdict.passed and not force:
+            kept = set_aside(home, folder, name)
+            raise GateRefused(
+                f"the new release is not published: {verdict.sentence()}. It is kept aside as "
+                f"{kept}; `nichegraph releases list` shows it, --force publishes all the same"
+            )
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
-        release = publish(home, folder, fingerprint(snapshot, config, parent), since)
+        release = publish(home, folder, name, since)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"took persons who were erased out of {', '.join(scrubbed)}")
-    save_report(home, release, groups)
+    save_report(home, release, trained.groups)
     save_findings(findings_of(release), home.explore)
     return release
 

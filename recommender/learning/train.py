@@ -1,24 +1,46 @@
 """Everything that a release is learned from a snapshot by, up to where it is written.
 
-weigh ─▶ choose and fit the table ─▶ place new items ─▶ group the users ─▶ trial ─▶ profiles
+choose and fit the table ─▶ trial ─▶ place new items ─▶ group the users ─▶ profiles
 """
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import Built, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
-from recommender.learning.grouping_step import group_users, learn_profiles, with_groups
+from recommender.learning.grouping_step import (
+    group_users,
+    groups_in,
+    learn_profiles,
+    with_groups,
+)
+from recommender.learning.parts import Parts, parts_of
 from recommender.learning.stability import networks_of, start_of, turned
-from recommender.learning.trial import fit_trial
+from recommender.learning.trial import Made, Trial, fit_trial
 from recommender.learning.writing import write
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
 from recommender.segments.grouping import Found
 from recommender.segments.settings import SegmentSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a release holds, and what judging it needs."""
+
+    built: Built
+    groups: Found
+    parts: Parts
+    fit: GraphSnapshot  # without what is held back
+    trial: Trial
+    own_groups: npt.NDArray[np.int16]  # (u,) each user's group as the trial knows it
 
 
 def train(
@@ -33,8 +55,8 @@ def train(
     training: Path | None = None,
     now: int,
     say: Say,
-) -> tuple[Built, Found]:
-    """What a release holds, and what was found of its groups for the report.
+) -> Trained:
+    """Learn from a snapshot, and once more from the part that is not held back.
 
     Args:
         snapshot: what is learned from.
@@ -54,15 +76,20 @@ def train(
         start=start_of(parent, items), last=networks_of(parent, items), training=training,
     )  # fmt: skip
     built = turned(built, parent, snapshot.items)
+    parts = parts_of(snapshot, config.seed)
+    fit = parts.fit(snapshot)
+    made = Made(built.recipe, config.weighting, config.preset)
+    trial = fit_trial(fit, parts, domains, config, made, aside, now=now, say=say)
     built = with_new_items(built, snapshot, graph, say, config.threads)
     say("grouping the users")
     groups = group_users(built, snapshot, graph, config, settings, last=parent, now=now)
+    own_groups = groups_in(trial, built, graph, groups)
     profiles = None
     if settings.learn_profiles and config.preset != "fast":
-        trial = fit_trial(snapshot, graph, domains, config, built.recipe, aside, now=now, say=say)
         say("learning what each segment's lists are made for")
-        profiles = learn_profiles(trial, built, graph, groups, now=now)
-    return with_groups(built, groups, profiles)
+        profiles = learn_profiles(trial, own_groups, groups, now=now)
+    built, groups = with_groups(built, groups, profiles)
+    return Trained(built, groups, parts, fit, trial, own_groups)
 
 
 def build_release(
@@ -87,7 +114,7 @@ def build_release(
         built = with_new_items(built, snapshot, graph, say, config.threads)
     else:
         aside = folder / "trial"
-        built, _ = train(snapshot, graph, domains, config, settings, aside, now=now, say=say)
+        built = train(snapshot, graph, domains, config, settings, aside, now=now, say=say).built
         shutil.rmtree(aside, ignore_errors=True)
     write(folder, built, snapshot, config, now=now)
     return open_release(folder, verify=False)

@@ -1,24 +1,29 @@
-"""The trial: the model of this refresh, fitted without the part that is held back to choose by.
+"""The trial: a model of this refresh, fitted without the parts that are held back.
 
-Profiles are learned by it, and gates judge by it: what either is told was never seen in fitting.
-It is fitted once, by the recipe that was chosen, and served by the code that serves.
+Profiles are learned by what it finds of the *select* part, gates judge by what it finds of the
+*gate* part: what either is told was never seen in fitting. It is fitted once, by the recipe that
+was chosen, and served by the code that serves.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from embeddings.item_item.scorers import RIDGE, Recipe
+from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
 from graph.domains import Domains
-from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
-from graph.weighting import weigh
-from recommender.learning.build import RefreshConfig, Say, build
+from graph.weighting import Weighting, weigh
+from recommender.learning.build import Preset, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.held_parts import features_of
+from recommender.learning.parts import Parts
 from recommender.learning.writing import write
-from recommender.measures.split import SELECT, pair_parts, relevant_pairs
+from recommender.measures.split import GATE, SELECT
 from recommender.ranking.candidates import I64
 from recommender.releases.publishing import open_release
 from recommender.serving.recommend import Recommender
@@ -27,66 +32,112 @@ MOST_USERS = 3_000  # whose lists are looked at
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A model and what it has to find."""
+class Made:
+    """How a release ranks: enough to make the same from other data."""
 
-    snapshot: GraphSnapshot  # without the part held back
-    graph: WeightedGraph
-    recommender: Recommender
+    recipe: Recipe
+    weighting: Weighting
+    preset: Preset
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A part to be found."""
+
     users: I64  # (b,) rows of users with something to find and something to be known by
     truth: csr_array  # (u, i) 1 for each pair held back
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A model and what it has to find."""
+
+    made: Made
+    snapshot: GraphSnapshot  # without the parts held back
+    graph: WeightedGraph
+    recommender: Recommender
+    select: Wanted
+    gate: Wanted
+
+
 def fit_trial(
-    snapshot: GraphSnapshot,
-    graph: WeightedGraph,
+    fit: GraphSnapshot,
+    parts: Parts,
     domains: Domains,
     config: RefreshConfig,
-    recipe: Recipe,
+    made: Made,
     folder: Path,
     *,
     now: int,
     say: Say,
 ) -> Trial:
-    """Fit a recipe on all but the select part.
+    """Fit what was made of everything on the fit part alone.
 
     Args:
-        snapshot: of everything.
-        graph: the same, weighted.
+        fit: what may be learned from, see `Parts.fit`.
+        parts: of the whole snapshot.
         domains: of its items, which hold for the trial, too.
         config: of the refresh; a trial never trains networks.
-        recipe: what was chosen.
+        made: the recipe and the weighting.
         folder: where the trial's release is written; the caller removes it.
         now: seconds since 1970.
         say: hears of each step.
     """
-    pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
-    selected = pair_parts(pairs) == SELECT
-    fit = drop_pairs(snapshot, pairs.users[selected], pairs.items[selected])
-    fit_graph = weigh(fit, config.weighting, now, domains)
-    users = np.unique(pairs.users[selected])
-    users = users[np.diff(fit_graph.user_items.indptr)[users] > 0]
-    if len(users) > MOST_USERS:
-        rng = np.random.default_rng(config.seed)
-        users = np.sort(rng.choice(users, MOST_USERS, replace=False))
+    graph = weigh(fit, made.weighting, now, domains)
     say("fitting the trial: the same without what is held back")
-    plain = replace(config, preset="default" if config.preset == "graph" else config.preset)
-    made = build(fit, fit_graph, plain, _quiet, recipe=without_networks(recipe))
-    made = with_new_items(made, fit, fit_graph, _quiet, config.threads)
-    write(folder, made, fit, plain, now=now)
+    preset: Preset = "default" if made.preset == "graph" else made.preset
+    plain = replace(config, preset=preset, weighting=made.weighting)
+    recipe = _fitting(without_networks(made.recipe), len(features_of(graph)))
+    built = build(fit, graph, plain, _quiet, recipe=recipe)
+    built = with_new_items(built, fit, graph, _quiet, config.threads)
+    write(folder, built, fit, plain, now=now)
     release = open_release(folder, verify=False)
-    ones = np.ones(int(selected.sum()), np.float32)
-    truth = csr_array(
-        (ones, (pairs.users[selected], pairs.items[selected])), shape=graph.user_items.shape
+    known = np.diff(graph.user_items.indptr) > 0
+    select, gate = (
+        _wanted(parts.of(part, graph.user_items.shape), known, config.seed)
+        for part in (SELECT, GATE)
     )
-    truth.sort_indices()
-    return Trial(fit, fit_graph, Recommender(release, threads=config.threads), users, truth)
+    recommender = Recommender(release, threads=config.threads)
+    return Trial(made, fit, graph, recommender, select, gate)
+
+
+def made_of(manifest: Mapping[str, Any]) -> Made | None:
+    """How a published release ranks; None when this version cannot make the same again."""
+    try:
+        said = manifest["recipe"]
+        weights = tuple((Scorer(**scorer), float(weight)) for scorer, weight in said["weights"])
+        recipe = Recipe(
+            **{**said, "weights": weights, "feature_weights": tuple(said["feature_weights"])}
+        )
+        weighting = dict(manifest["config"]["weighting"])
+        weighting["rating_kinds"] = tuple(weighting["rating_kinds"])
+        preset = cast("Preset", manifest["config"]["preset"])
+        return Made(recipe, Weighting(**weighting), preset)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def without_networks(recipe: Recipe) -> Recipe:
     """A recipe without what trained networks add to it: a trial cannot pay for training."""
     kept = tuple((scorer, w) for scorer, w in recipe.weights if scorer.kind != "learned")
     return replace(recipe, weights=kept or ((RIDGE, 1.0),))
+
+
+def _fitting(recipe: Recipe, features: int) -> Recipe:
+    """The recipe for as many features as there are now: a new one weighs what it weighs at first.
+
+    The last release may have been made before the catalogue had tags.
+    """
+    weights = (*recipe.feature_weights, *[1.0] * features)[:features]
+    return replace(recipe, feature_weights=weights)
+
+
+def _wanted(truth: csr_array, known: Any, seed: int) -> Wanted:
+    users = np.flatnonzero((np.diff(truth.indptr) > 0) & known).astype(np.int64)
+    if len(users) > MOST_USERS:
+        rng = np.random.default_rng(seed)
+        users = np.sort(rng.choice(users, MOST_USERS, replace=False))
+    return Wanted(users, truth)
 
 
 def _quiet(_: str) -> None:

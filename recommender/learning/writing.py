@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.indexes.faiss_index import FaissIndex
+from embeddings.item_item.scorers import Recipe
 from graph.snapshot import GraphSnapshot
 from graph.weighting import scale_of
 from recommender.learning.build import Built, RefreshConfig
@@ -50,6 +51,7 @@ def write(
         "python": platform.python_version(),
         "vectors": built.weights,
         **built.manifest,
+        **_simple(built.recipe),
     }
     seal(folder, manifest)
 
@@ -63,3 +65,11 @@ def fingerprint(
         parts.append(parent.manifest.get("fingerprint"))
     content = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _simple(recipe: Recipe) -> dict[str, str]:
+    """Says so where a simple recommender is all that ranks."""
+    kinds = {scorer.kind for scorer, _ in recipe.weights}
+    named = {"popularity": "popularity", "cosine": "item kNN"}
+    only = kinds.pop() if len(kinds) == 1 else ""
+    return {"ranks_by": named[only]} if only in named else {}

@@ -179,11 +179,22 @@ def bootstrap(
     a difference of two rankers is that of the column of their differences. Same seed, same
     intervals. Without users they are NaN.
     """
+    means = bootstrap_means(values, seed=seed, rounds=rounds)
+    edge = 50.0 * (1.0 - level)
+    intervals: F64 = np.percentile(means, [edge, 100.0 - edge], axis=0).T
+    return intervals
+
+
+def bootstrap_means(values: npt.ArrayLike, *, seed: int, rounds: int = 1000) -> F64:
+    """Means over users drawn with replacement: f64 (rounds, m), NaN without users.
+
+    `values` is (u,) or (u, m); one draw of users serves all columns.
+    """
     columns = np.asarray(values, np.float64)
     columns = columns[:, None] if columns.ndim == 1 else columns  # (u, m)
     users = len(columns)
     if not users:
-        return np.full((columns.shape[1], 2), np.nan)
+        return np.full((rounds, columns.shape[1]), np.nan)
     rng = np.random.default_rng(seed)
     means = np.empty((rounds, columns.shape[1]))
     step = max(1, DRAWN_AT_ONCE // users)
@@ -194,9 +205,7 @@ def bootstrap(
         ]
         drawn = np.array(times, np.float64)  # (r, u)
         means[begin : begin + len(times)] = drawn @ columns / users  # (r, u) @ (u, m) -> (r, m)
-    edge = 50.0 * (1.0 - level)
-    intervals: F64 = np.percentile(means, [edge, 100.0 - edge], axis=0).T
-    return intervals
+    return means
 
 
 def _ratio(part: Counts, whole: Counts) -> F64:

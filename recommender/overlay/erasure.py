@@ -17,7 +17,13 @@ from recommender.overlay.spellings import spellings
 from recommender.overlay.state import begin_erasure, end_erasure, read_state
 from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
-from recommender.releases.publishing import current, names, open_release
+from recommender.releases.publishing import (
+    current,
+    drop_refused,
+    list_refused,
+    names,
+    open_release,
+)
 from recommender.releases.scrubbing import scrub
 
 
@@ -68,9 +74,13 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
 def scrub_releases(home: Home) -> list[str]:
     """Take erased persons out of the releases that are kept beside the served one; their names.
 
-    After a refresh, which made a release that does not know them.
+    After a refresh, which made a release that does not know them. What gates refused goes as a
+    whole: nobody serves it.
     """
     state, served, done = read_state(home), current(home), []
+    for refused in list_refused(home):
+        if state.gone(refused.get("watermark", 0)):
+            drop_refused(home, refused["name"])
     for name in names(home):
         if name == served:
             continue

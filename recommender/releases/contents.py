@@ -151,10 +151,12 @@ MANIFEST: dict[str, str] = {
     "recipe": "what the table was made by, to make it again",
     "embedders": "reports of trained networks",
     "segments": "names, personas, profiles; see segments/grouping.py",
+    "ranks_by": "item kNN or popularity, where one of them found more than what was learned",
+    "gates": "how the candidate was judged: figures, reasons, whether it was forced",
     "parent": "the release whose vectors these were turned onto, if any",
     "drift": "how far vectors moved from it, if any",
 }
-OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders", "speaking"}
+OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders", "speaking", "ranks_by", "gates"}
 
 
 def _pattern(key: str) -> re.Pattern[str]:

@@ -4,6 +4,7 @@ releases/
 ├── CURRENT                      the name of the release that is served, replaced atomically
 ├── .lock                        held by who publishes, activates or prunes
 ├── .staging-…/                  a release being written; leftovers are collected
+├── refused/                     candidates that gates refused, the last few, never served
 └── 000007-3f9c…/                counter and fingerprint
     ├── manifest.json            counts, configuration, report; size and SHA-256 of each file
     ├── users.data.npy …         plain arrays, see `contents.py`
@@ -38,6 +39,8 @@ CURRENT = "CURRENT"
 LOCK = ".lock"
 MANIFEST = "manifest.json"
 STAGING_PREFIX = ".staging-"
+REFUSED = "refused"
+MOST_REFUSED = 3  # kept aside
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────
@@ -76,6 +79,30 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     if unknown:
         raise ValueError(f"contents.py does not tell what {', '.join(unknown)} of a manifest is")
     replace_file(folder / MANIFEST, json.dumps(facts, indent=1))
+
+
+def note(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts to the manifest of a sealed folder that is not published yet."""
+    replace_file(folder / MANIFEST, json.dumps(_manifest(folder) | dict(facts), indent=1))
+
+
+def set_aside(home: Home, folder: Path, fingerprint: str) -> str:
+    """Keep a candidate that was refused, to be looked at; its name. It is never served."""
+    with locked(home.releases / LOCK):
+        aside = home.releases / REFUSED
+        aside.mkdir(exist_ok=True)
+        numbers = [_counter(path.name) for path in _numbered(aside)]
+        name = f"{max([newest(home), *numbers]) + 1:06d}-{fingerprint[:12]}"
+        folder.rename(aside / name)
+        sync(aside)
+        for path in _numbered(aside)[:-MOST_REFUSED]:
+            shutil.rmtree(path)
+    return name
+
+
+def drop_refused(home: Home, name: str) -> None:
+    """Remove a candidate that was refused."""
+    shutil.rmtree(home.releases / REFUSED / name, ignore_errors=True)
 
 
 def newest(home: Home) -> int:
@@ -175,6 +202,20 @@ def list_releases(home: Home) -> list[dict[str, Any]]:
     return rows
 
 
+def list_refused(home: Home) -> list[dict[str, Any]]:
+    """One manifest per candidate that gates refused, oldest first, with `name` and `refused`."""
+    rows = []
+    for path in _numbered(home.releases / REFUSED):
+        try:
+            manifest = _manifest(path)
+        except ReleaseError as error:
+            manifest = {"damaged": str(error)}
+        reasons = manifest.get("gates", {}).get("reasons", [])
+        told = "; ".join(reason["text"] for reason in reasons)
+        rows.append({"name": path.name, "current": False, "refused": told, **manifest})
+    return rows
+
+
 def oldest_watermark(home: Home) -> int | None:
     """The lowest watermark among the releases that can be served; None where there is none."""
     marks = [row["watermark"] for row in list_releases(home) if "watermark" in row]
@@ -213,10 +254,15 @@ def open_release(folder: Path, *, verify: bool = True) -> Release:
 
 
 def names(home: Home) -> list[str]:
-    """The folders of releases, in no special order."""
-    if not home.releases.is_dir():
+    """The folders of releases, by number."""
+    return [path.name for path in _numbered(home.releases)]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """The folders of releases in a folder, by number."""
+    if not folder.is_dir():
         return []
-    return [path.name for path in home.releases.iterdir() if path.name[:6].isdigit()]
+    return sorted(path for path in folder.iterdir() if path.name[:6].isdigit())
 
 
 def _counter(name: str) -> int:

@@ -40,7 +40,7 @@ from recommender.serving.search import Search
 from recommender.serving.subjects import Subject, SubjectReader
 
 MOST_ITEMS = 1000  # in one list
-LATEST = "latest"
+LATEST, HISTORY = "latest", "history"
 ARRANGING = ("limit", *LABELS)  # rules that choose from more than is shown
 BLOCK = 256  # requests ranked in one go
 MASK_CELLS = 64_000_000  # filters × items held at once
@@ -486,7 +486,7 @@ class Recommender:
         full = len(shown) == request.n
         return Answer(
             items=tuple(shown),
-            served_by=subject.served_by if shown else "nothing",
+            served_by=self._served_by(subject) if shown else "nothing",
             fallback=_fallback(shown, filled, request.n),
             release=self.release.name,
             profile=plan.profile,
@@ -494,6 +494,11 @@ class Recommender:
             notes=(*subject.notes, *notes),
             next=next_cursor(request, (item.item for item in shown)) if full else None,
         )
+
+    def _served_by(self, subject: Subject) -> str:
+        """What made a list; a release that ranks by a simple recommender says so."""
+        simple = self.release.manifest.get("ranks_by")
+        return str(simple) if simple and subject.served_by == HISTORY else subject.served_by
 
     def _reasons(self, entry: Entry, speaker: Callable[[int], Subject]) -> tuple[Reason, ...]:
         return explain.reasons(self.release, speaker(entry.row), entry.row, entry.source)

@@ -1,0 +1,156 @@
+"""Whether a candidate may be published: a pure function of figures and of what was seen.
+
+Three kinds of reasons refuse it:
+
+- a **comparison**: it finds surely less than the release that is served, or than the best simple
+  recommender where the served one does not, over everybody or in one part (a segment, the long
+  tail, cold items);
+- a **fall**: it finds far less than the served release did when that was judged;
+- a **check** without statistics: something of the data or of the result is not as it can be.
+
+"Surely" holds for all comparisons of a refresh together: one refresh in a hundred, at most, is
+refused by chance alone. Small losses are let through: `MARGIN` and `PART_MARGIN`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+CONFIDENCE = 0.99  # of all comparisons of one refresh together
+MARGIN = 0.01  # of a rival's NDCG@20 over everybody that may be lost
+PART_MARGIN = 0.05  # of the same in one part
+FEWEST_JUDGED = 30  # users of a part that can tell
+FALL, SURE = 0.25, 3.0  # share of the served release's NDCG@20, and standard errors beyond it
+EVERYBODY, SERVED = "everybody", "served"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A rival in one part, and how much more the candidate finds, by paired bootstrap."""
+
+    mean: float  # the rival's NDCG@20
+    difference: float  # the candidate's less the rival's
+    low: float  # of 95 %
+    high: float
+    bound: float  # above which the difference does not lie, surely
+
+
+@dataclass(frozen=True)
+class Figure:
+    """NDCG@20 of the candidate in one part, beside its rivals."""
+
+    part: str
+    users: int
+    candidate: float
+    error: float  # standard error of the mean
+    rivals: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a candidate is refused."""
+
+    gate: str  # its name
+    text: str  # what was seen, and what to do
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gates say."""
+
+    figures: Sequence[Figure] = ()
+    reasons: Sequence[Reason] = ()
+    checks: Sequence[str] = field(default=())  # names of all checks that were made
+    forced: bool = False  # published in spite of the reasons
+    notes: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Nothing speaks against it."""
+        return not self.reasons
+
+    def to_json(self) -> dict[str, Any]:
+        """As manifest and report hold it."""
+        return {
+            "passed": self.passed,
+            "forced": self.forced,
+            "reasons": [asdict(reason) for reason in self.reasons],
+            "notes": list(self.notes),
+            "checks": list(self.checks),
+            "figures": [_rounded(asdict(figure)) for figure in self.figures],
+        }
+
+    def sentence(self) -> str:
+        """The reasons in one sentence."""
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], list[str]]:
+    """Where a candidate finds surely less than what is served or than the best simple one.
+
+    A loss against a simple recommender refuses it only where refusing leaves something better:
+    not before the `first` release, nor where the served one finds no more than the candidate.
+    Then it is a note.
+    """
+    reasons, notes = [], []
+    for figure in figures:
+        margin = MARGIN if figure.part == EVERYBODY else PART_MARGIN
+        simple = {name: one for name, one in figure.rivals.items() if name != SERVED}
+        served = figure.rivals.get(SERVED)
+        if served is not None and _behind(served, margin):
+            whom = "the release that is served"
+            reasons.append(Reason(f"served: {figure.part}", _text(figure, served.mean, whom)))
+        if not simple:
+            continue
+        best = max(simple, key=lambda name: simple[name].mean)
+        rival = simple[best]
+        if not _behind(rival, margin):
+            continue
+        reason = Reason(f"baseline: {figure.part}", _text(figure, rival.mean, f"plain {best}"))
+        no_worse = served is not None and -served.difference <= margin * rival.mean
+        if first or no_worse:
+            notes.append(reason.text)
+        else:
+            reasons.append(reason)
+    return reasons, notes
+
+
+def _behind(rival: Comparison, margin: float) -> bool:
+    return rival.bound < -margin * rival.mean
+
+
+def _text(figure: Figure, other: float, whom: str) -> str:
+    return (
+        f"{figure.part} ({figure.users:,} users): NDCG@20 is {figure.candidate:.4f} and "
+        f"{other:.4f} by {whom}; look at what changed in the weighting and in the data"
+    )
+
+
+def fallen(figures: Sequence[Figure], before: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """Whether far less is found than the served release found when it was judged.
+
+    `before` are the figures in its manifest. Both were judged on their own gate part.
+    """
+    now = next((one for one in figures if one.part == EVERYBODY), None)
+    then = next((one for one in before if one.get("part") == EVERYBODY), None)
+    if now is None or then is None:
+        return []
+    error = (now.error**2 + float(then["error"]) ** 2) ** 0.5
+    floor = (1 - FALL) * float(then["candidate"]) - SURE * error
+    if now.candidate >= floor:
+        return []
+    return [
+        Reason(
+            "fall",
+            f"NDCG@20 fell from {float(then['candidate']):.4f}, when the served release was "
+            f"judged, to {now.candidate:.4f}; look at the last loads with `nichegraph status`",
+        )
+    ]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return value

@@ -1,0 +1,91 @@
+"""The step of a refresh that asks the gates: may this candidate be published?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from graph.domains import Domains
+from graph.errors import SettingError
+from recommender.learning.build import RefreshConfig, Say
+from recommender.learning.gate_figures import figures
+from recommender.learning.gates import Verdict, compared, fallen
+from recommender.learning.sanity import Seen, checked
+from recommender.learning.train import Trained
+from recommender.learning.trial import Trial, fit_trial, made_of
+from recommender.releases.release import Release
+from recommender.releases.rows import Rows
+
+TOO_FEW = "too few users have anything to be found by: nothing but the checks could judge"
+OTHER_VERSION = "the served release was made by another version: it could not be made again"
+
+
+def judge(
+    trained: Trained,
+    candidate: Release,
+    served: Release | None,
+    domains: Domains,
+    config: RefreshConfig,
+    aside: Path,
+    *,
+    now: int,
+    say: Say,
+) -> Verdict:
+    """What speaks against a candidate that is written, verified and not yet published.
+
+    Args:
+        trained: what it was learned by.
+        candidate: as it was written.
+        served: the release that is served now; None before the first.
+        domains: of the items.
+        config: of the refresh.
+        aside: an empty folder for the trial of the served release's recipe.
+        now: seconds since 1970.
+        say: hears of each step.
+    """
+    say("judging by what was held back")
+    seen = trained.trial.graph.user_seen
+    fitted = Rows(seen.indptr.astype(np.int64), seen.indices, seen.shape[1])
+    reasons, checks = checked(Seen(candidate, served, trained.parts, fitted))
+    rival, notes = _served_trial(trained, served, domains, config, aside, now=now)
+    found = figures(
+        trained.trial,
+        rival,
+        trained.own_groups,
+        trained.groups.manifest["names"],
+        seed=config.seed,
+    )
+    before = served.manifest.get("gates", {}).get("figures", []) if served is not None else []
+    lost, behind = compared(found, first=served is None)
+    reasons += [*lost, *fallen(found, before)]
+    notes = [*notes, *behind] if found else [*notes, TOO_FEW]
+    return Verdict(found, reasons, [*checks, "comparison", "fall"], notes=notes)
+
+
+def _served_trial(
+    trained: Trained,
+    served: Release | None,
+    domains: Domains,
+    config: RefreshConfig,
+    aside: Path,
+    *,
+    now: int,
+) -> tuple[Trial | None, list[str]]:
+    """What the served release's recipe makes of the fit part; the candidate's where it is one."""
+    made = None if served is None else made_of(served.manifest)
+    if made is None:
+        return None, [] if served is None else [OTHER_VERSION]
+    if made == trained.trial.made:
+        return trained.trial, []
+    try:
+        return (
+            fit_trial(
+                trained.fit, trained.parts, domains, config, made, aside, now=now, say=_quiet
+            ),
+            [],
+        )
+    except SettingError as error:  # its weighting names a domain that is gone
+        return None, [f"the served release could not be made again: {error}"]
+
+
+def _quiet(_: str) -> None:
+    """The rival's steps are not told of."""

@@ -1,0 +1,60 @@
+"""Which pairs a refresh learns from, chooses by and is judged by.
+
+Pairs are relevant by the *default* weights, whatever the weighting in force: a wrong weighting
+file must not decide what counts as found.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from graph.snapshot import GraphSnapshot, drop_pairs
+from graph.weighting import HIDE, Weighting, event_weights
+from recommender.measures.split import FIT, Pairs, pair_parts, relevant_pairs
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Every relevant pair and its part."""
+
+    pairs: Pairs
+    part: npt.NDArray[np.int8]  # FIT, SELECT or GATE
+
+    def of(self, part: int, shape: tuple[int, int]) -> csr_array:
+        """(u, i) 1 for each pair of a part."""
+        places = self.rows(part)
+        matrix = csr_array((np.ones(len(places[0]), np.float32), places), shape=shape)
+        matrix.sort_indices()
+        return matrix
+
+    def rows(self, part: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of users and of items of a part's pairs."""
+        chosen = self.part == part
+        return self.pairs.users[chosen], self.pairs.items[chosen]
+
+    def fit(self, snapshot: GraphSnapshot) -> GraphSnapshot:
+        """The snapshot without anything of what is held back to choose and to judge by."""
+        out = self.part != FIT
+        return drop_pairs(snapshot, self.pairs.users[out], self.pairs.items[out])
+
+
+def parts_of(snapshot: GraphSnapshot, seed: int) -> Parts:
+    """The parts of a snapshot, see `split.pair_parts`."""
+    pairs = relevant_pairs(snapshot, _relevant(snapshot), seed)
+    return Parts(pairs, pair_parts(pairs))
+
+
+def _relevant(snapshot: GraphSnapshot) -> csr_array:
+    """(u, i) pairs with an event of positive default weight that the user did not hide."""
+    events, shape = snapshot.events, (len(snapshot.users), len(snapshot.items))
+    allowed = snapshot.user_consents[events.user]
+    hide = snapshot.kinds.index(HIDE) if HIDE in snapshot.kinds else -1
+    liked = allowed & (event_weights(snapshot, Weighting(), 0) > 0)
+    keys = events.user.astype(np.int64) * max(shape[1], 1) + events.item
+    kept = np.setdiff1d(keys[liked], keys[allowed & (events.kind == hide)])
+    places = (kept // max(shape[1], 1), kept % max(shape[1], 1))
+    matrix = csr_array((np.ones(len(kept), np.float32), places), shape=shape)
+    matrix.sort_indices()
+    return matrix

@@ -1,0 +1,152 @@
+"""Stores whose tables were spoiled, or grew honestly, on the way to a refresh.
+
+`Tables` answers like a store; each function below changes its tables as something that goes wrong
+at night would. All draw from the generator they are given.
+"""
+
+import pandas as pd
+import pyarrow as pa
+
+from graph.model import SCHEMAS
+
+
+class Tables:
+    """What a refresh reads of a store, changed."""
+
+    uri = "spoiled"
+
+    def __init__(self, store, change, rng):
+        tables = {name: store.read(name).to_pandas() for name in SCHEMAS}
+        self._mark = store.watermark()
+        for frame in tables.values():
+            for column in frame.columns:
+                if isinstance(frame[column].dtype, pd.CategoricalDtype):
+                    frame[column] = frame[column].astype(object)
+        change(tables, rng)
+        self._tables = {
+            name: pa.Table.from_pandas(frame, SCHEMAS[name], preserve_index=False)
+            for name, frame in tables.items()
+        }
+
+    def watermark(self):
+        return self._mark
+
+    def position(self, source):
+        return 0
+
+    def read(self, table, *, until=None):
+        return self._tables[table]
+
+
+def shuffled(column):
+    def change(tables, rng):
+        events = tables["events"]
+        events[column] = rng.permutation(events[column].to_numpy())
+
+    return change
+
+
+def half_lost(tables, rng):
+    events = tables["events"]
+    tables["events"] = events[rng.random(len(events)) < 0.5]
+
+
+def kind_lost(tables, rng):
+    events = tables["events"]
+    kinds = sorted(events.kind.unique())
+    gone = kinds[int(rng.integers(len(kinds)))]
+    tables["events"] = events[events.kind != gone]
+
+
+def domain_dropped(tables, rng):
+    """The busiest domain, or one that holds a twentieth of the catalogue at least."""
+    given, events = tables["item_domains"], tables["events"]
+    if len(given):
+        counts = events.item.map(given.drop_duplicates("item").set_index("item").domain)
+        large = counts.value_counts()
+        large = large[large >= max(20, len(events) // 20)].index
+        items = set(given.item[given.domain == large[int(rng.integers(len(large)))]])
+    else:
+        tags = tables["item_tags"]
+        genres = tags[tags.category == "genre"] if (tags.category == "genre").any() else tags
+        large = genres.tag.value_counts().head(5).index
+        items = set(genres.item[genres.tag == large[int(rng.integers(len(large)))]])
+    tables["events"] = events[~events.item.isin(items)]
+
+
+def users_swapped(tables, rng):
+    events = tables["events"]
+    users = events.user.unique()
+    events["user"] = events.user.map(dict(zip(users, rng.permutation(users), strict=True)))
+
+
+def times_reversed(tables, rng):
+    events = tables["events"]
+    events["at"] = events["at"].max() + events["at"].min() - events["at"]
+
+
+def tags_shuffled(tables, rng):
+    tags = tables["item_tags"]
+    tags["item"] = rng.permutation(tags.item.to_numpy())
+    tables["item_tags"] = tags.drop_duplicates(["item", "category", "tag"])
+
+
+def doubled(column):
+    """Every event once more under a second id."""
+
+    def change(tables, rng):
+        again = tables["events"].copy()
+        again[column] = again[column] + " (2)"
+        again["event_id"] = None
+        tables["events"] = pd.concat([tables["events"], again], ignore_index=True)
+
+    return change
+
+
+def items_of_another_catalogue(tables, rng):
+    events = tables["events"]
+    events["item"] = "other " + events.item
+    for name in ("items", "item_tags", "item_domains"):
+        key = "id" if name == "items" else "item"
+        tables[name][key] = "other " + tables[name][key]
+
+
+def titles_emptied(tables, rng):
+    tables["items"]["title"] = None
+
+
+SPOILS = {
+    "labels shuffled": shuffled("item"),
+    "half of the events lost": half_lost,
+    "a kind lost": kind_lost,
+    "a domain dropped": domain_dropped,
+    "users swapped": users_swapped,
+    "times reversed": times_reversed,
+    "tags shuffled": tags_shuffled,
+    "items doubled": doubled("item"),
+    "users doubled": doubled("user"),
+    "another catalogue's items": items_of_another_catalogue,
+    "titles emptied": titles_emptied,
+}
+
+
+def forgotten(count):
+    """A few items deleted, with all that was done to them."""
+
+    def change(tables, rng):
+        gone = set(rng.choice(tables["items"].id.to_numpy(), count, replace=False))
+        tables["items"] = tables["items"][~tables["items"].id.isin(gone)]
+        for name in ("events", "item_tags", "item_domains"):
+            tables[name] = tables[name][~tables[name].item.isin(gone)]
+
+    return change
+
+
+def before(share):
+    """The same without the last `share` of the events."""
+
+    def change(tables, rng):
+        events = tables["events"].sort_values("at", kind="stable")
+        tables["events"] = events.iloc[: int(len(events) * (1 - share))]
+
+    return change
