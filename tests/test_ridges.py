@@ -47,7 +47,7 @@ def test_local_ridges_of_many_penalties_solve_each_support():
     dense = graph.rows.toarray().astype(np.float64)
     gram = dense.T @ dense
     supports = gf.co_occurrence_supports(graph, 8)
-    weights = local_ridge(graph, supports, PENALTIES, threads=2)
+    weights = local_ridge(graph, supports, PENALTIES, threads=2, steps=40)
     for penalty, of_penalty in zip(PENALTIES, weights, strict=True):
         for target in range(25):
             inside = supports[target][supports[target] >= 0]
@@ -83,7 +83,7 @@ def test_a_narrow_exact_ridge_keeps_the_largest_weights_of_each_source():
 def test_a_local_ridge_on_all_items_is_the_exact_one():
     graph = gf.normalise(drawn(200, 20), 0, 0)
     supports = np.array([[j for j in range(20) if j != i] for i in range(20)], np.int32)
-    local = local_ridge(graph, supports, [0.5])[0]
+    local = local_ridge(graph, supports, [0.5], steps=40)[0]
     exact = dense_of(exact_ridge(graph, 0.5, 20, 0.0), 20)
     for target in range(19):
         np.testing.assert_allclose(local[target], exact[supports[target], target], atol=1e-3)

@@ -67,7 +67,7 @@ def test_the_penalty_is_chosen_from_three_powers_of_ten():
     for law in ("series", "popular"):
         report = build_item_table(drawn(law), preset="fast")[2]
         ridges = [one.strength for one in report.candidates if one.kind == "ridge"]
-        assert {f"ridge 0/0 {penalty:g}" for penalty in (0.3, 300)} <= set(report.tried)
+        assert {f"ridge 0.2/0.3 {penalty:g}" for penalty in (0.3, 300)} <= set(report.tried)
         chosen[law] = ridges[0]
     assert chosen["series"] < chosen["popular"]
 

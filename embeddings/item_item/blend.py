@@ -152,9 +152,9 @@ def fit_blend(
         return BlendReport(recipe, judges)
     tried: dict[str, Quality] = {}
 
-    def fitted_under(recipe: Recipe, scorers: Sequence[Scorer] = ()) -> list[Fitted]:
+    def fitted_under(recipe: Recipe) -> list[Fitted]:
         return [
-            Fitted(trial.fit, trial.features, recipe, seed, threads, scorers, learned=models)
+            Fitted(trial.fit, trial.features, recipe, seed, threads, (), learned=models)
             for trial in trials
         ]
 
@@ -162,7 +162,7 @@ def fit_blend(
         tables = [one.table(RIDGE) for one in fitted_under(recipe)]
         return mean_quality(
             [
-                trial(table.neighbours, table.scores)
+                trial.quick(table.neighbours, table.scores)
                 for trial, table in zip(trials, tables, strict=True)
             ]
         )
@@ -171,9 +171,11 @@ def fit_blend(
         recipe = _with_best_weight(recipe, features[place], place, by_ridge, tried)
         say(f"{features[place].name}: weight {recipe.feature_weights[place]:g}")
 
-    scorers = candidates(trials, fitted_under(recipe), preset, tried, say)
+    fitted = fitted_under(recipe)
+    scorers = candidates(trials, fitted, preset, tried, say)
     scorers += tuple(Scorer("learned", model=name) for name in models)
-    fitted = fitted_under(recipe, scorers)
+    for one in fitted:
+        one.settle(scorers)
 
     def judged(scores: Sequence[Floats]) -> Quality:
         return mean_quality(

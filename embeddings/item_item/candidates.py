@@ -5,13 +5,14 @@ item kNN, the linear part of GF-CF and popularity. Each is judged alone by what 
 penalty from coarse to fine; the best of each kind goes on into the blend, beside spectra.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from embeddings.item_item.exact_ridge import is_cheap
 from embeddings.item_item.held_back import Trial
+from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.scorers import RIDGE, Fitted, Scorer
 
 Preset = Literal["fast", "default"]
@@ -24,6 +25,7 @@ FORMS = {
 }
 """Powers of the degrees that a ridge's rows and items are divided by; none: EASE."""
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""All of them are tried on the first form, on the others the best one and its neighbours."""
 RIDGES = {"default": 2, "fast": 1}
 """As many ridges of different forms are carried into the blend."""
 COSINES = (0.0, 0.25, 0.5)
@@ -50,27 +52,41 @@ def candidates(
     `fitted` are without scorers of their own, one for each of `trials`.
     """
 
-    def judged(scorers: Sequence[Scorer], made: Sequence[Iterator]) -> Mapping[Scorer, float]:
-        found = {}
-        for scorer, *tables in zip(scorers, *made, strict=True):
-            qualities = [
-                trial(table.neighbours, table.scores)
+    def of_form(a: float, b: float, penalties: Sequence[float]) -> tuple[float, Scorer]:
+        """The best ridge of one form, whose table is kept where there is one trial."""
+        family = [Scorer("ridge", a, b, penalty) for penalty in penalties]
+        best: tuple[float, Scorer | None] = (-1.0, None)
+        made = [one.ridges(family) for one in fitted]
+        for scorer, *tables in zip(family, *made, strict=True):
+            quality = judged(scorer, tables)
+            if quality > best[0]:
+                if len(fitted) == 1:
+                    fitted[0].keep(scorer, tables[0], best[1])
+                best = quality, scorer
+        assert best[1] is not None
+        return best[0], best[1]
+
+    def judged(scorer: Scorer, tables: Sequence[ItemTable]) -> float:
+        tried[scorer.name] = mean_quality(
+            [
+                trial.quick(table.neighbours, table.scores)
                 for trial, table in zip(trials, tables, strict=True)
             ]
-            tried[scorer.name] = mean_quality(qualities)
-            found[scorer] = sum(tried[scorer.name])
-        return found
+        )
+        return sum(tried[scorer.name])
 
     def alone(scorer: Scorer) -> float:
-        return judged([scorer], [iter([one.table(scorer)]) for one in fitted])[scorer]
+        return judged(scorer, [one.table(scorer) for one in fitted])
 
     ridges: dict[Scorer, float] = {}
+    near: Sequence[float] = PENALTIES
     for a, b in FORMS[preset]:
-        family = [Scorer("ridge", a, b, penalty) for penalty in PENALTIES]
-        of_form = judged(family, [one.ridges(family) for one in fitted])
-        best = max(of_form, key=lambda one: of_form[one])
-        ridges[best] = of_form[best]
+        quality, best = of_form(a, b, near)
+        ridges[best] = quality
         say(f"{best.name}: NDCG@20 {tried[best.name][0]:.4f}")
+        if near is PENALTIES:
+            place = PENALTIES.index(best.strength)
+            near = PENALTIES[max(place - 1, 0) : place + 2]
     kept = sorted(ridges, key=lambda one: -ridges[one])[: RIDGES[preset]]
     best_quality = ridges[kept[0]]
     exact = _exact(kept[0], best_quality * EXACT_GAIN, alone, fitted)
@@ -92,7 +108,7 @@ def mean_quality(qualities: Sequence[Quality]) -> Quality:
 def _exact(
     local: Scorer, bar: float, alone: Callable[[Scorer], float], fitted: Sequence[Fitted]
 ) -> Scorer | None:
-    """The best exact ridge near a local one's penalty, where it is cheap and passes the bar."""
+    """The best exact ridge near a local one's penalty, if it is cheap and passes the bar."""
     a, b = local.row_exponent, local.item_exponent
     if not all(is_cheap(one.graph(a, b)) for one in fitted):
         return None
@@ -103,10 +119,12 @@ def _exact(
         return alone(scorer), scorer
 
     best = at(start)
+    if best[0] <= bar:  # the penalty that suits it lies near, and so does what it gains
+        return None
     for step in (1, -1):
         place = start + step
         while 0 <= place < len(PENALTIES) and (found := at(place))[0] > best[0]:
             best, place = found, place + step
         if place != start + step:
             break
-    return best[1] if best[0] > bar else None
+    return best[1]

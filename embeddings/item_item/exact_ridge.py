@@ -16,8 +16,8 @@ from embeddings.item_item.graph_filter import Floats, NormalisedGraph
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.local_ridge import mean_square
 
-CUBES_PER_ITEM = 1.5e7
-"""An inverse of n x n takes n^3 steps, 10^11 a second: exact as long as that is .15 ms an item."""
+CUBES_PER_ITEM = 1.1e7
+"""An inverse of n x n takes n^3 steps, 10^11 a second: exact as long as that is .11 ms an item."""
 BLOCK = 256
 
 

@@ -64,18 +64,19 @@ class Trial:
         new, gone = held.newcomers, _asked(held)
         seen = users if held.seen is None else held.seen
         rest = seed, threads, seen
-        share = sample if held.later is None else sample // 2
+        share = sample // 2 if held.later is None else sample // 3
         wanted = [(RANDOM, held.select, share)]
         if held.later is not None:
             wanted.append((LATER, held.later, share))
         rare = sparse.csr_matrix(gone @ sparse.diags(_rare(fit)))
         rare.eliminate_zeros()
-        wanted.append((RARE, rare, sample // 4))
+        wanted.append((RARE, rare, sample // 6))
         parts = [(weight, Judge(fit, part, most, *rest)) for weight, part, most in wanted]
         if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
             known, asked = _halves(users, new, held.order, seed)
-            parts.append((NEWCOMERS, Judge(known, asked, sample // 4, *rest)))
+            parts.append((NEWCOMERS, Judge(known, asked, sample // 6, *rest)))
         self._parts = [(weight, judge) for weight, judge in parts if judge.users.size]
+        self._large = sum(judge.users.size > 0 for _, judge in parts[: len(wanted) - 1])
         self.users = int(parts[0][1].users.size)
         self.by_order = None
         if held.order is not None:
@@ -92,11 +93,20 @@ class Trial:
 
     def __call__(self, supports: Rows, scores: Floats) -> tuple[float, float]:
         """The weighted mean of NDCG@20 and of Recall@20 over the parts."""
-        if not self._parts:
+        return self._mean(supports, scores, self._parts)
+
+    def quick(self, supports: Rows, scores: Floats) -> tuple[float, float]:
+        """The same over the random and the later part alone, in half the time."""
+        return self._mean(supports, scores, self._parts[: self._large])
+
+    @staticmethod
+    def _mean(
+        supports: Rows, scores: Floats, parts: Sequence[tuple[float, Judge]]
+    ) -> tuple[float, float]:
+        if not parts:
             return 0.0, 0.0
-        weights = [weight for weight, _ in self._parts]
-        found = [judge(supports, scores) for _, judge in self._parts]
-        ndcg, recall = np.average(found, axis=0, weights=weights)
+        found = [judge(supports, scores) for _, judge in parts]
+        ndcg, recall = np.average(found, axis=0, weights=[weight for weight, _ in parts])
         return float(ndcg), float(recall)
 
 

@@ -23,7 +23,7 @@ def local_ridge(
     supports: Rows,
     penalties: Sequence[float],
     threads: int = 1,
-    steps: int = 30,
+    steps: int = 12,
 ) -> Floats:
     """Weights w of (A + penalty * m I) w = b per penalty and target: float32 (p, i, c), 0 at -1.
 

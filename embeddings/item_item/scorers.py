@@ -159,6 +159,18 @@ class Fitted:
             self._supports = self._make_supports(self._recipe)
         return self._supports
 
+    def settle(self, scorers: Sequence[Scorer]) -> None:
+        """These are the scorers from now on; what was made for them stays, all else goes."""
+        self._scorers = scorers
+        self._tables = {one: made for one, made in self._tables.items() if one in scorers}
+        self._supports = None
+
+    def keep(self, scorer: Scorer, table: ItemTable, in_place_of: Scorer | None = None) -> None:
+        """Hold a table of `ridges` ready, and let go of another one."""
+        self._tables[scorer] = table
+        if in_place_of is not None:
+            self._tables.pop(in_place_of, None)
+
     def _make_supports(self, recipe: Recipe) -> Rows:
         width = recipe.support_width // 2
         graph = self.graph(0.3, 0.4)
