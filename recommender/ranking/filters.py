@@ -1,5 +1,6 @@
 """Which items a request allows: conditions in, one flag per item out."""
 
+from copy import copy
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -25,7 +26,8 @@ class Filters:
         """
         self._release = release
         self._hidden = np.asarray(release.hidden) if hidden is None else hidden
-        self.mask = lru_cache(CACHED_FILTERS)(self.flags)
+        # Of a copy: a cycle would keep the files of a dropped release open.
+        self.mask = lru_cache(CACHED_FILTERS)(copy(self).flags)
 
     def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
         """The tags of a name, given as `name` or `category:name`; none when nobody knows it."""

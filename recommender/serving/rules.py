@@ -26,6 +26,7 @@ No rule shows what a filter forbids, and none leaves a list short: a limit that 
 import datetime as dt
 import difflib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,8 @@ class Rulebook:
         self.rules = tuple(rules)
         self._release = release
         self._filters = filters
-        self._factors = lru_cache(KEPT)(self._factors_of)
+        # Of a copy: a cycle would keep the files of a dropped release open.
+        self._factors = lru_cache(KEPT)(copy(self)._factors_of)  # noqa: SLF001
         for rule in self.rules:
             if rule.do == "limit" and rule.by != "domain":
                 self._check_attribute(rule.by)
