@@ -39,7 +39,7 @@ export async function map(box: HTMLElement, params: URLSearchParams, signal: Abo
   }
 
   function fit(): void {
-    Object.assign(camera, { x: 0, y: 0, scale: Math.min(canvas.clientWidth, canvas.clientHeight) / 2.1 });
+    Object.assign(camera, { x: 0, y: 0, scale: Math.min(canvas.clientWidth, canvas.clientHeight) / 2.4 });
     draw();
   }
 
@@ -195,7 +195,7 @@ function label(box: HTMLElement, regions: { name: string; x: number; y: number }
     const x = canvas.clientWidth / 2 + (region.x - camera.x) * camera.scale;
     const y = canvas.clientHeight / 2 - (region.y - camera.y) * camera.scale;
     const wide = 8 * region.name.length + 16;
-    if (x < 0 || y < 0 || x > canvas.clientWidth || y > canvas.clientHeight) return [];
+    if (x < wide / 2 || y < 12 || x > canvas.clientWidth - wide / 2 || y > canvas.clientHeight - 12) return [];
     if (taken.some((own) => Math.abs(own.y - y) < 22 && Math.abs(own.x - x) < (own.wide + wide) / 2)) return [];
     taken.push({ x, y, wide });
     return [text(region.name, { style: { transform: `translate(${x}px, ${y}px) translate(-50%, -50%)` } })];
