@@ -198,3 +198,18 @@ def test_the_corpus_says_what_it_is():
         "CALL db.",
     ):
         assert habit in text
+
+
+def test_the_same_text_is_asked_with_other_values(ask):
+    """The engine alone keeps the plan of the first values."""
+    query = (
+        "MATCH (i:Item) WITH i ORDER BY i.id SKIP $skip LIMIT $limit RETURN collect(i.id) AS ids"
+    )
+    for skip, limit in ((0, 20), (3, 2), (0, 1), (5, 30)):
+        ids = [f"item-{n:02}" for n in range(skip, skip + limit)]
+        assert ask(query, skip=skip, limit=limit).rows == [[ids]]
+    count = "MATCH ()-[e:INTERACTED]->() RETURN sum(CASE WHEN e.at >= $t THEN 1 ELSE 0 END) AS n"
+    events = [e["at"] for e in small_world.batch()["events"].to_pylist()]
+    for since in (0, 1_620_000_000, 1_640_000_000, 10**12):
+        right = sum(at is not None and at >= since for at in events)
+        assert ask(count, t=since).rows == [[right]]

@@ -1,5 +1,7 @@
 """What the docs promise: every setting, command and route stands there, every command runs."""
 
+import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +18,7 @@ DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TAGS = {"run", "long", "shown"}
 UNTAGGED = {"mermaid"}
+GRAPH = ("exploring.md", "neo4j.md")  # whose commands ask the graph itself
 
 
 def blocks(tag):
@@ -27,8 +30,22 @@ def blocks(tag):
 
 
 def commands(text):
-    joined = text.replace("\\\n", " ")
-    return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
+    """What stands behind each $, with the lines that a quote or a backslash goes on over."""
+    made: list[str] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        if made and is_open(made[-1]):
+            made[-1] += f"\n{line}"
+        elif line.startswith("$ "):
+            made.append(line[2:])
+    return made
+
+
+def is_open(command):
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -38,24 +55,87 @@ def test_every_block_says_whether_it_is_run(path):
     for language, tag, body in FENCE.findall(text):
         assert language in UNTAGGED or tag in TAGS, body
         for line in commands(body):
-            assert shlex.split(line)
+            assert shlex.split(line, comments=True)
 
 
 def cases(tag):
-    files = dict.fromkeys(path for path, _, _ in blocks(tag))
+    """The files with such blocks, but those of `test_documented_graph.py`."""
+    files = dict.fromkeys(path for path, _, _ in blocks(tag) if path.name not in GRAPH)
     return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in files]
 
 
-def run_file(path, tags, tmp_path, monkeypatch):
-    """A file's blocks run in order, in one home, beside a copy of docs/example."""
+def run_file(path, tags, tmp_path, monkeypatch, server=""):
+    """A file's blocks run in order, in the default home, beside a copy of docs/example.
+
+    `server` stands in for the address of a Neo4j server.
+    """
     shutil.copytree(ROOT / "docs" / "example", tmp_path / "docs" / "example")
+    (tmp_path / "docs" / "pictures").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NICHEGRAPH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NICHEGRAPH_HOME", raising=False)
     every = [(place, body) for tag in tags for found, place, body in blocks(tag) if found == path]
+    web = Web()
     for _, body in sorted(every):
         for line in commands(body):
-            name, *arguments = shlex.split(line)
-            assert name == "nichegraph", line
+            perform(line.replace("bolt://localhost:7687", server), monkeypatch, web)
+    web.close()
+
+
+class Web:
+    """Stands in for the server that `nichegraph serve` starts and `curl` asks."""
+
+    app = None
+
+    def serve(self):
+        self.close()
+        self.app = create_app(load_settings())
+
+    def ask(self, words):
+        """One curl: -H and -d before or after the address; the answer must be one of success."""
+        if self.app is None:
+            self.serve()
+        headers, data, url = {}, None, ""
+        words = iter(words)
+        for word in words:
+            if word == "-H":
+                name, _, value = next(words).partition(": ")
+                headers[name] = value
+            elif word == "-d":
+                data = next(words)
+            else:
+                url = word
+        target = url.partition("127.0.0.1:8000")[2]
+        assert target, url
+        method = "GET" if data is None else "POST"
+        answer = self.app.test_client().open(target, method=method, data=data, headers=headers)
+        assert answer.status_code in (200, 202), (url, answer.data)
+
+    def close(self):
+        if self.app is not None and "console" in self.app.extensions:
+            self.app.extensions["console"].close()
+
+
+def perform(line, monkeypatch, web):
+    """Do what one line of a block says; it must succeed."""
+    words = shlex.split(line, comments=True)
+    while words and re.fullmatch(r"[A-Z_0-9]+=.*", words[0].removeprefix("export ")):
+        name, _, value = words.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
+    name, *arguments = words
+    if name == "export":
+        perform(shlex.join(arguments) + " true", monkeypatch, web)
+    elif name == "curl":
+        web.ask(arguments)
+    elif name == "nichegraph" and arguments[0] == "serve":
+        web.serve()
+    elif name != "true":
+        assert name == "nichegraph", line
+        target = None
+        if ">" in arguments:
+            *arguments, _, target = arguments
+        with Path(target or os.devnull).open("w") as file, contextlib.ExitStack() as stack:
+            if target:
+                stack.enter_context(contextlib.redirect_stdout(file))
             assert run(arguments) == 0, line
 
 

@@ -7,7 +7,7 @@ import small_world
 
 from graph.errors import InputError, NotFound
 from graph.explore.console import Console, Target
-from graph.explore.drawing import draw, parts
+from graph.explore.drawing import cut, draw, parts
 from graph.explore.questions import filled, question, questions
 from graph.explore.why_cypher import (
     through_people,
@@ -155,6 +155,61 @@ def test_titles_with_markup_are_drawn_as_text(tmp_path):
     node = {"node": "1", "label": "Item", "properties": {"title": "$\\frac{<b>&\x1b["}}
     assert draw([[node]], tmp_path / "x.svg") == 1
     assert "<b>" not in (tmp_path / "x.svg").read_text()
+
+
+def test_relationships_are_drawn_with_their_types_and_each_pair_once(tmp_path):
+    nodes = [{"node": n, "label": "Item", "properties": {"id": n}} for n in "abc"]
+    links = [("a", "b", "NEAR"), ("a", "b", "NEAR"), ("a", "b", "RELATED"), ("c", "b", "NEAR")]
+    rows = [
+        {"relationship": str(place), "from": source, "to": target, "type": kind, "properties": {}}
+        for place, (source, target, kind) in enumerate(links)
+    ]
+    draw([nodes, rows], tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    assert text.count(">NEAR ×2, RELATED<") == 1
+    assert text.count(">NEAR<") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Everybody's favourites No. 1", "Everybody's favourites No. 1"),  # narrow letters
+        ("MWMWMWMWMWMWMWMWMWMWMWMWMW", "MWMWMWMWMWMWMWMWMW…"),  # 26 letters of 1.4
+        ("日本の作曲家による室内楽作品集", "日本の作曲家による室内楽作…"),  # 13 letters of 2
+        ("e\u0301" * 26, "e\u0301" * 26),  # an accent has no breadth
+    ],
+)
+def test_labels_are_cut_by_their_breadth(text, shown):
+    assert cut(text, 26.0) == shown
+
+
+def test_a_title_in_letters_that_no_font_has_gives_way_to_the_id(tmp_path):
+    """In a PNG; who looks at an SVG has fonts of their own."""
+    node = {
+        "node": "1",
+        "label": "Item",
+        "properties": {"title": "\U00012000", "id": "cuneiform-1"},
+    }
+    rest = {"node": "1", "label": "Item", "properties": {"id": "cuneiform-1"}}
+    draw([[node]], tmp_path / "a.png")
+    draw([[rest]], tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    draw([[node]], tmp_path / "a.svg")
+    assert "\U00012000" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_neighbourhood_is_of_different_items(console):
+    """As many as the limit allows, those touched most first; one path to each."""
+    one = question("neighbourhood")
+    rows = console.run(one.query, one.parameters | {"limit": 3}, privacy=True).rows
+    nodes, _ = parts(rows)
+    items = {n["properties"]["id"] for n in nodes.values() if n["label"] == "Item"}
+    events = [
+        e["item"] for e in small_world.batch()["events"].to_pylist() if e["user"] == "user-01"
+    ]
+    most = sorted(set(events), key=lambda item: (-events.count(item), item))[:3]
+    assert items == set(most)
+    assert {n["label"] for n in nodes.values()} == {"User", "Item", "Tag"}
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):

@@ -1,5 +1,9 @@
 """Draws the graph in a query's result: nodes, relationships and paths, as SVG or PNG."""
 
+import math
+import unicodedata
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,14 @@ COLOURS = {
     "Segment": "#aa3377",
 }
 MOST_NODES = 150  # more is no picture
-LABEL_LETTERS = 24
+LABEL_WIDTH = 26.0  # of a label, in letters of a small x; broad letters count more
+FONTS = (
+    "DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Unifont",
+    "Arial Unicode MS", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "sans-serif",
+)  # fmt: skip
+"""Where the letters of a title are looked for, one font after the other."""
 
 
 def draw(rows: list[list[Any]], path: Path, *, seed: int = 0) -> int:
@@ -33,7 +44,7 @@ def draw(rows: list[list[Any]], path: Path, *, seed: int = 0) -> int:
         raise InputError("the result holds no nodes to draw: RETURN nodes or paths, such as p")
     if len(nodes) > MOST_NODES:
         raise InputError(f"{len(nodes)} nodes are too many to draw; LIMIT them to {MOST_NODES}")
-    _draw(nodes, links, path, seed)
+    _draw(nodes, _bundled(links), path, seed)
     return len(nodes)
 
 
@@ -61,18 +72,35 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
             yield from _walk(list(value.values()))
 
 
+def _bundled(links: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """From and to -> what the relationships between the two are called: `INTERACTED ×3`."""
+    types: dict[tuple[str, str], Counter[str]] = {}
+    for link in links:
+        types.setdefault((link["from"], link["to"]), Counter())[str(link.get("type") or "")] += 1
+    return {
+        ends: ", ".join(f"{name} ×{n}" if n > 1 and name else name for name, n in kinds.items())
+        for ends, kinds in types.items()
+    }
+
+
 def _draw(
-    nodes: dict[str, dict[str, Any]], links: list[dict[str, Any]], path: Path, seed: int
+    nodes: dict[str, dict[str, Any]], links: dict[tuple[str, str], str], path: Path, seed: int
 ) -> None:
     import matplotlib as mpl
     import networkx as nx
     from matplotlib.figure import Figure
 
-    graph = nx.MultiDiGraph()
+    graph = nx.DiGraph()
     graph.add_nodes_from(nodes)
-    graph.add_edges_from((link["from"], link["to"]) for link in links)
+    graph.add_edges_from(links)
     side = max(6.0, min(16.0, 1.2 * len(nodes) ** 0.5 + 3))
-    with mpl.rc_context({"svg.hashsalt": "nichegraph", "svg.fonttype": "none"}):
+    # Whoever looks at an SVG has fonts of their own; in a PNG a letter is drawn now or never.
+    letters = None if path.suffix.lower() == ".svg" else _letters()
+    style: Any = {
+        "svg.hashsalt": "nichegraph", "svg.fonttype": "none", "font.family": known_fonts(),
+    }  # fmt: skip
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(side, side * 0.75), layout="constrained")
         axes = figure.add_subplot()
         places = nx.spring_layout(nx.Graph(graph), seed=seed, k=1.6 / len(nodes) ** 0.5)
@@ -81,9 +109,24 @@ def _draw(
             graph, places, ax=axes, edge_color="#999999", arrowsize=8, node_size=220, width=0.8
         )
         nx.draw_networkx_nodes(graph, places, ax=axes, node_color=colours, node_size=220)
+        for (source, target), name in links.items():
+            (x, y), (v, w) = places[source], places[target]
+            axes.text(
+                (x + v) / 2,
+                (y + w) / 2,
+                name,
+                horizontalalignment="center",
+                verticalalignment="center",
+                fontsize=5,
+                color="#666666",
+                parse_math=False,
+                rotation=_slope(places[source], places[target]),
+                rotation_mode="anchor",
+                transform_rotates_text=True,
+            )
         for handle, node in nodes.items():
             axes.annotate(
-                _label(node),
+                _label(node, letters),
                 places[handle],
                 xytext=(0, 9),
                 textcoords="offset points",
@@ -100,9 +143,57 @@ def _draw(
         figure.savefig(path, dpi=130, metadata=metadata)
 
 
-def _label(node: dict[str, Any]) -> str:
-    """What a person would call the node, short and printable."""
+def _label(node: dict[str, Any], letters: frozenset[int] | None) -> str:
+    """What a person would call the node, short, printable, and in letters that can be drawn."""
     said = node["properties"]
-    text = str(said.get("title") or said.get("name") or said.get("id") or node["label"])
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
-    return text if len(text) <= LABEL_LETTERS else text[: LABEL_LETTERS - 1] + "…"
+    names = [str(said[name]) for name in ("title", "name", "id") if said.get(name)]
+    names = [
+        "".join(letter if letter.isprintable() else " " for letter in name)
+        for name in [*names, str(node["label"])]
+    ]
+    drawable = (name for name in names if letters is None or {ord(one) for one in name} <= letters)
+    return cut(next(drawable, names[0]), LABEL_WIDTH)
+
+
+def cut(text: str, width: float) -> str:
+    """A text that is no broader than so many letters; what is cut off is told by an ellipsis.
+
+    Letters of East Asia are as broad as two, and marks that sit on others have no breadth.
+    """
+    used = 0.0
+    for place, letter in enumerate(text):
+        used += _width(letter)
+        if used > width:
+            return text[:place].rstrip() + "…"
+    return text
+
+
+def _width(letter: str) -> float:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0.0
+    if unicodedata.east_asian_width(letter) in ("W", "F"):
+        return 2.0
+    return 0.6 if letter in "ijl.,:;'|!ft() " else 1.4 if letter in "mwMW—" else 1.0
+
+
+def known_fonts() -> list[str]:
+    """The fonts of `FONTS` that are installed, in their order: a letter is taken from the first."""
+    from matplotlib import font_manager
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in FONTS if name in there or name == "sans-serif"]
+
+
+def _letters() -> frozenset[int]:
+    """The letters that one of the installed fonts has."""
+    from matplotlib import font_manager
+
+    fonts = (font_manager.FontProperties(family=[name]) for name in known_fonts())
+    files = {font_manager.findfont(font) for font in fonts}
+    return frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
+
+
+def _slope(start: Any, end: Any) -> float:
+    """Degrees of a line, so that what is written along it stands upright."""
+    degrees = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
+    return degrees - 180 if degrees > 90 else degrees + 180 if degrees < -90 else degrees

@@ -137,7 +137,7 @@ def link_rows(
     starts = np.flatnonzero(np.diff(ordered, prepend=-1)) if len(ordered) else np.array([], int)
     cuts = np.union1d(starts, np.arange(0, len(ordered), size)).tolist()
     rows, held = list[dict[str, Any]](), 0
-    for start, end in zip(cuts, [*cuts[1:], len(ordered)], strict=True):
+    for start, end in zip(cuts, [*cuts[1:], len(ordered)][: len(cuts)], strict=True):
         places = order[start:end]
         row: dict[str, Any] = {
             "source": int(ordered[start]),
