@@ -1,6 +1,6 @@
 """What models found, to be explored beside the facts: segments of users and nearest items.
 
-Findings are never part of a snapshot, a fingerprint or a migration (`design.md` §5).
+Findings are never part of a snapshot, a fingerprint or a migration (`docs/neo4j.md`).
 """
 
 import hashlib

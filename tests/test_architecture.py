@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import rooms
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("graph", "embeddings", "loaders", "recommender", "api")
 ROOMS = {  # third party -> files that may import it
@@ -72,3 +74,11 @@ def test_no_module_is_named_like_a_dependency_and_no_test_folder_like_a_package(
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", rooms.MADE)
+def test_what_is_made_from_the_code_is_up_to_date_in_the_docs(name):
+    """After a change: python tests/rooms.py."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for mark, make in rooms.MADE[name].items():
+        assert rooms.between(text, mark) == make()

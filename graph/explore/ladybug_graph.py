@@ -1,6 +1,6 @@
 """The graph as a read-only file that answers Cypher without a server (by ladybug).
 
-The file has the labels, relationships and property names of the model in Neo4j (`design.md` §5),
+The file has the labels, relationships and property names of the model in Neo4j (`docs/neo4j.md`),
 so the same query text runs on both. It is bulk-copied once per snapshot, beside the releases:
 
     explore/<fingerprint>/graph.lbug         everybody by name
