@@ -22,7 +22,7 @@ from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.segments.features import Catalogue, History, Layout, Scale, behaviour
 from recommender.segments.grouping import Behaviour, Segments, assigned_in, find_segments
-from recommender.segments.rules import All, Any, Condition, Not, parse_rule
+from recommender.segments.rules import Condition, Every, Not, Some, parse_rule
 from recommender.segments.settings import METHODS, SegmentSettings
 from recommender.serving.recommend import Recommender
 from recommender.serving.segment_view import of_user
@@ -303,16 +303,16 @@ def test_scaling_fills_clips_and_weighs():
 
 def test_rules_are_read_as_written():
     rule = parse_rule("domain share of baroque > 30 % and last seen < 7 days")
-    assert rule == All(
+    assert rule == Every(
         (
             Condition("domain share", "baroque", ">", 0.3),
             Condition("last seen", "", "<", 7.0),
         )
     )
-    assert parse_rule("events >= 5 or not (novelty < 0.5 and last seen > 2 weeks)") == Any(
+    assert parse_rule("events >= 5 or not (novelty < 0.5 and last seen > 2 weeks)") == Some(
         (
             Condition("events", "", ">=", 5.0),
-            Not(All((Condition("novelty", "", "<", 0.5), Condition("last seen", "", ">", 14.0)))),
+            Not(Every((Condition("novelty", "", "<", 0.5), Condition("last seen", "", ">", 14.0)))),
         )
     )
     assert parse_rule('tag share of "rock and roll" > 10%').name == "rock and roll"

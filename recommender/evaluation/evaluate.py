@@ -50,8 +50,8 @@ DIVERSITY_LISTS = 500  # at most are compared item by item, evenly drawn: it is 
 OF_ALL_LISTS = ("coverage", "gini")  # grow with the number of lists
 
 
-class Ranker(Protocol):
-    """What is measured; `Recommender` is one."""
+class Lister(Protocol):
+    """What makes the lists that are measured; `Recommender` is one."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ def evaluate_snapshot(
 
 
 def evaluate(
-    recommender: Ranker,
+    recommender: Lister,
     truth: csr_array,
     graph: WeightedGraph,
     *,
@@ -443,7 +443,7 @@ class _View:
         return _Measured({name: round(value, 6) for name, value in figures.items()}, per_user)
 
 
-def _ranked(recommender: Ranker, users: I64, profile: str, source: str | None, now: int) -> I32:
+def _ranked(recommender: Lister, users: I64, profile: str, source: str | None, now: int) -> I32:
     parts: Sequence[I32] = [
         recommender.rank_users(
             users[begin : begin + RANK_BLOCK], SHOWN, profile=profile, source=source, now=now

@@ -77,7 +77,7 @@ class Not:
 
 
 @dataclass(frozen=True)
-class All:
+class Every:
     """Holds where every part does."""
 
     parts: tuple["Rule", ...]
@@ -88,7 +88,7 @@ class All:
 
 
 @dataclass(frozen=True)
-class Any:
+class Some:
     """Holds where one part does."""
 
     parts: tuple["Rule", ...]
@@ -98,7 +98,7 @@ class Any:
         return np.logical_or.reduce([part.holds(measure) for part in self.parts])
 
 
-Rule = Condition | Not | All | Any
+Rule = Condition | Not | Every | Some
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,13 @@ class _Reader:
         parts = [self._both(depth)]
         while self._takes("or"):
             parts.append(self._both(depth))
-        return parts[0] if len(parts) == 1 else Any(tuple(parts))
+        return parts[0] if len(parts) == 1 else Some(tuple(parts))
 
     def _both(self, depth: int) -> Rule:
         parts = [self._term(depth)]
         while self._takes("and"):
             parts.append(self._term(depth))
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+        return parts[0] if len(parts) == 1 else Every(tuple(parts))
 
     def _term(self, depth: int) -> Rule:
         if depth > DEEPEST:

@@ -33,7 +33,7 @@ def all_lists(
 
     def ranked(block: I64) -> tuple[I64, Ranking]:
         if ruled:
-            return block, _asked(recommender, block, n, profile, now)
+            return block, _by_request(recommender, block, n, profile, now)
         return block, recommender.rank_users(block, n, profile=profile or SEGMENTS, now=now)
 
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
@@ -42,7 +42,9 @@ def all_lists(
             yield from pool.map(ranked, blocks[start : start + 2 * threads])
 
 
-def _asked(recommender: Recommender, block: I64, n: int, profile: str | None, now: int) -> Ranking:
+def _by_request(
+    recommender: Recommender, block: I64, n: int, profile: str | None, now: int
+) -> Ranking:
     """The lists of requests, as arrays."""
     requests = [
         Request(user=user, n=n, profile=profile, reasons=False)

@@ -304,11 +304,11 @@ class SubjectReader:
             masks=np.stack([self._mask(*key) for key in places]),
             mask=np.array([places[key] for key in keys], np.int32),
             interests=_interests(known),
-            asked=self._asked([one.placed for one in known]),
+            asked=self._wanted([one.placed for one in known]),
         )
         return subjects, self.tags([one.tags for one in known])
 
-    def _asked(self, placed: Sequence[Placed | None]) -> dict[str, F32]:
+    def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, F32]:
         """What new items ask of each source, (b, …); nothing where there is no new item."""
         asked: dict[str, F32] = {}
         for row, one in enumerate(placed):
