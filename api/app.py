@@ -10,10 +10,11 @@ from flask import Flask, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
-from api import errors, health
+from api import access, errors, health
 from api.bootstrap import now, open_journal, open_live
 from api.document import finish, operation_name
 from api.inputs import is_loopback
+from api.keys import KeyFile
 from api.observability import count_defect, log, set_format
 from api.proxies import behind_prefix, relative, trusted_networks
 from api.routes import (
@@ -37,7 +38,7 @@ from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 
 VERSION = "1"
-PROBLEMS = (400, 403, 404, 405, 413, 415, 500, 503)
+PROBLEMS = (400, 401, 403, 404, 405, 413, 415, 429, 500, 503)
 
 
 class IdConverter(BaseConverter):
@@ -81,6 +82,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     app.url_map.strict_slashes = True
     errors.register(app)
     _check_hosts(app, settings)
+    access.register(app, settings, KeyFile(live.home.keys))
     journal = open_journal(settings)
     health.register(app, live, journal)
     items.register(app, live)

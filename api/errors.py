@@ -62,8 +62,10 @@ def problem(
     if errors:
         document["errors"] = [{"field": field, "message": text} for field, text in errors]
     response = Response(_bytes(document), status, content_type=PROBLEM)
-    if status == 503:
+    if status in (429, 503):
         response.headers["Retry-After"] = "1"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     response.headers.update(headers or {})
     return response
 

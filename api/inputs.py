@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, get_origin, get_type_hints
 
 import orjson
-from flask import Response, request
+from flask import Response, g, request
 from pydantic import BaseModel, ValidationError
 
 from api import strict_json
@@ -71,11 +71,17 @@ def asked_from_here() -> bool:
     )
 
 
+def has_key(scope: str | None = None) -> bool:
+    """Whether the request was let in by an API key; with a scope: by one that has it too."""
+    key = g.get("key")
+    return key is not None and (scope is None or scope in key.scopes)
+
+
 def about_similar_users(settings: Settings) -> None:
     """A 403 unless the setting allows it and this machine asks."""
     if not settings.similar_users_enabled:
         raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
-    if not asked_from_here():
+    if not (asked_from_here() or has_key()):
         raise Problem(403, "this answers this machine only, as there are no API keys")
 
 

@@ -9,11 +9,14 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
+from api.access import check_loopback
 from api.bootstrap import open_console
 from api.drainer import watched
+from api.keys import KeyFile
 from api.observability import server_lines, set_format
 from api.settings import Settings, environment
 from graph.errors import SettingError
+from recommender.releases.home import Home
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 BACKLOG = 1024
@@ -61,11 +64,7 @@ def _check_address(settings: Settings) -> None:
         loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError as error:
         raise SettingError(f"setting 'host': {settings.host!r} is not an address") from error
-    if not loopback and not settings.bind_anywhere:
-        raise SettingError(
-            f"setting 'host': {settings.host} is reachable from other machines, and there are no "
-            "API keys; use 127.0.0.1, or set bind_anywhere where something in front protects it"
-        )
+    check_loopback(settings, KeyFile(Home(settings.home).keys), loopback=loopback)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

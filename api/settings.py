@@ -83,6 +83,23 @@ class Settings(BaseSettings):
         description="names, separated by commas, that a request's Host header may carry beside "
         "localhost and loopback addresses",
     )
+    redis_url: str = Field(
+        "",
+        description="`redis://…` of a Redis in which workers count limits together; empty: each "
+        "takes its share",
+    )
+    requests_per_second: float = Field(
+        0, ge=0, description="requests that one key, else one address, may send; 0: no limit"
+    )
+    items_per_second: float = Field(
+        0,
+        ge=0,
+        description="items that one key, else one address, may ask for, lists times their length; "
+        "0: no limit",
+    )
+    max_in_flight: int = Field(
+        64, ge=1, description="requests under way in one process, beyond which the answer is 503"
+    )
     workers: int = Field(2, ge=1, le=64, description="processes that answer requests")
     threads: int = Field(2, ge=1, le=64, description="requests one process works on at once")
     max_body_bytes: int = Field(

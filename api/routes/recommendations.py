@@ -4,6 +4,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.access import charge
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
 from api.long_requests import LongRequests
@@ -37,6 +38,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def recommend(path: UserPath, query: UserQuery) -> dict[str, Any]:
         request = query.request(path.user)
+        charge(request.n)
         return live.recommender().recommend([request], now=now())[0].to_json()
 
     @app.get(
@@ -62,6 +64,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         if any(subject.similar_to is not None for subject in body.subjects):
             about_similar_users(settings)
         requests = [subject.request() for subject in body.subjects]
+        charge(sum(request.n for request in requests))
         recommender, moment = live.recommender(), now()
         answers = long_requests.answers(
             lambda some: recommender.recommend(some, now=moment), requests

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Give a file a new content; whoever reads it meets the old one or the new one, whole."""
+def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Give a file a new content; whoever reads it meets the old one or the new one, whole.
+
+    `mode` is what a new file may be read and written by, less what the system takes away.
+    """
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
+        aside.touch(mode)
         aside.write_text(text, encoding="utf-8", newline="\n")
         sync(aside)
         aside.replace(path)

@@ -73,6 +73,11 @@ class Home:
         return self.folder / "rules.toml"
 
     @property
+    def keys(self) -> Path:
+        """API keys, without their secrets."""
+        return self.folder / "keys.json"
+
+    @property
     def state(self) -> Path:
         """Who was erased and what is hidden, whichever release is served."""
         return self.folder / "state.json"

@@ -1,0 +1,217 @@
+"""Who may pass: a scope for every route, signed subjects, limits on work. One place, every door.
+
+Without keys the server answers whoever reaches it, which is this machine alone. With the first key
+every route but those of `OPEN` asks for one.
+"""
+
+import threading
+from collections.abc import Iterator
+
+from flask import Flask, Response, g, request
+from limits import RateLimitItem, parse
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from api.bootstrap import now
+from api.errors import Problem, problem
+from api.keys import Key, KeyFile, subject_of
+from api.observability import log
+from api.settings import Settings
+from graph.errors import SettingError
+
+OPEN = {  # what needs no key: whether the server runs, the page, the document
+    ("GET", "/"),
+    ("GET", "/live"),
+    ("GET", "/ready"),
+}
+PLACE = "nichegraph.place"  # this request has taken one of those under way
+OPEN_FOLDERS = ("/openapi/", "/assets/")
+NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of these scopes
+    ("GET", "/v1/users/<id:user>/recommendations"): ("recommend",),
+    ("POST", "/v1/recommendations"): ("recommend",),
+    ("GET", "/v1/users/<id:user>/recommendations/<id:item>/why"): ("recommend",),
+    ("GET", "/v1/items/<id:item>/similar"): ("recommend",),
+    ("POST", "/v1/items/similar"): ("recommend",),
+    ("GET", "/v1/tags/items"): ("recommend",),
+    ("GET", "/v1/popular"): ("recommend",),
+    ("GET", "/v1/latest"): ("recommend",),
+    ("GET", "/v1/items/<id:item>"): ("recommend", "ingest"),
+    ("GET", "/v1/search"): ("recommend", "explore"),
+    ("POST", "/v1/events"): ("track", "ingest"),
+    ("POST", "/v1/items"): ("ingest",),
+    ("PUT", "/v1/items/<id:item>"): ("ingest",),
+    ("PATCH", "/v1/items/<id:item>"): ("ingest",),
+    ("DELETE", "/v1/items/<id:item>"): ("ingest",),
+    ("PUT", "/v1/users/<id:user>"): ("ingest",),
+    ("PUT", "/v1/users/<id:user>/consent"): ("ingest", "privacy"),
+    ("GET", "/v1/users/<id:user>"): ("privacy",),
+    ("DELETE", "/v1/users/<id:user>"): ("privacy",),
+    ("GET", "/v1/users/<id:user>/data"): ("privacy",),
+    ("GET", "/v1/erasures/<sequence>"): ("privacy",),
+    ("GET", "/v1/users/<id:user>/similar"): ("privacy",),
+    ("POST", "/v1/cypher"): ("explore",),
+    ("GET", "/v1/segments"): ("explore", "admin"),
+    ("GET", "/v1/releases"): ("admin", "explore"),
+}
+
+
+def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
+    """Look at every request before its view does."""
+    limiter = _Limiter(settings)
+    places = threading.BoundedSemaphore(settings.max_in_flight)
+
+    @app.before_request
+    def _let_in() -> Response | None:
+        g.key = None
+        if request.url_rule is None:
+            return None  # no such route: the answer is a 404, key or not
+        if not places.acquire(blocking=False):
+            return problem(503, f"{settings.max_in_flight} requests are under way; try again")
+        request.environ[PLACE] = True
+        rule, method = request.url_rule.rule, _method()
+        if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
+            return None
+        g.key = _key(keys, method, rule)
+        limiter.count(g.key)
+        if g.key is not None and g.key.signing is not None:
+            g.subject = _subject(g.key)
+            _check_subject(g.subject)
+        return None
+
+    @app.teardown_request
+    def _give_back(_: BaseException | None) -> None:
+        if request.environ.pop(PLACE, False):
+            places.release()
+
+
+def check_loopback(settings: Settings, keys: KeyFile, *, loopback: bool) -> None:
+    """Without a key, a server that others can reach is refused; `SettingError` says what to do."""
+    if loopback or settings.bind_anywhere or keys.keys():
+        return
+    raise SettingError(
+        f"setting 'host': {settings.host} is reachable from other machines, and there are no API "
+        "keys; create one with `nichegraph keys create`, or use 127.0.0.1"
+    )
+
+
+def charge(work: int) -> None:
+    """Count work beyond one list against the key's limit: subjects times items."""
+    if charger := g.get("charger"):
+        charger(work)
+
+
+def _method() -> str:
+    return "GET" if request.method in ("HEAD", "OPTIONS") else request.method
+
+
+def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
+    """The key of the request, which has one of the route's scopes; None where there are no keys."""
+    try:
+        known = keys.keys()
+    except SettingError as error:
+        log("keys refused", problem=error)
+        raise Problem(503, "the file of API keys cannot be read; its log says more") from error
+    if not known:
+        return None
+    given = _given()
+    if given is None:
+        raise Problem(401, "this needs an API key: send it as `Authorization: Bearer …`")
+    key = keys.opened_by(given, now())
+    if key is None:
+        raise Problem(401, "this API key does not hold: it is unknown, expired or revoked")
+    needed = NEEDED.get((method, rule))
+    if needed is None or not set(needed) & set(key.scopes):
+        wanted = " or ".join(needed or ("no",))
+        raise Problem(403, f"this API key has not the scope {wanted}")
+    return key
+
+
+def _given() -> str | None:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    return request.headers.get("X-API-Key")
+
+
+def _subject(key: Key) -> str:
+    token = request.headers.get("X-Subject", "")
+    user = subject_of(token, key.signing or "", now())
+    if user is None:
+        raise Problem(401, "this key needs a signed subject: send a fresh token as `X-Subject`")
+    return user
+
+
+def _check_subject(subject: str) -> None:
+    """Nobody but the subject may be named: in the path, in a body, in an event."""
+    named = (request.view_args or {}).get("user")
+    if named is not None and named != subject:
+        raise Problem(403, "the signed subject is another user")
+    if request.method not in ("POST", "PUT", "PATCH"):
+        return
+    for user in _users(request.get_json(silent=True)):
+        if user != subject:
+            raise Problem(403, "the signed subject is another user")
+
+
+def _users(content: object) -> Iterator[str]:
+    """Every user that a body names, at any depth."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            if name in ("user", "similar_to") and isinstance(value, str):
+                yield value
+            elif name == "household" and isinstance(value, list):
+                yield from (member for member in value if isinstance(member, str))
+            elif name == "kind" and value == "user" and isinstance(content.get("name"), str):
+                yield content["name"]
+            else:
+                yield from _users(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _users(value)
+
+
+class _Limiter:
+    """Requests and work per key, else per address, by the moving window of `limits`.
+
+    With Redis the workers count together. Without, each takes its share of the limit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        shared = bool(settings.redis_url)
+        share = 1 if shared else settings.workers
+        store = storage_from_string(settings.redis_url if shared else "memory://")
+        self._away = storage_from_string("memory://")
+        self._window = MovingWindowRateLimiter(store)
+        self._alone = MovingWindowRateLimiter(self._away)
+        self._requests = _limit(settings.requests_per_second, share)
+        self._work = _limit(settings.items_per_second, share)
+
+    def count(self, key: Key | None) -> None:
+        """Count a request; a 429 when its key or address has had its share."""
+        who = key.id if key is not None else request.remote_addr or ""
+        self._hit(self._requests, who, 1)
+        g.charger = lambda work: self._hit(self._work, who, work)
+
+    def _hit(self, limit: RateLimitItem | None, who: str, cost: int) -> None:
+        if limit is None or cost <= 0:
+            return
+        cost = min(cost, limit.amount)
+        try:
+            good = self._window.hit(limit, who, cost=cost)
+        except Exception as error:  # noqa: BLE001 - whatever the store's driver says when it is away
+            log("limits counted alone", problem=error)
+            good = self._alone.hit(limit, who, cost=cost)
+        if not good:
+            raise TooMany(limit)
+
+
+class TooMany(Problem):
+    """A 429, with the seconds to wait."""
+
+    def __init__(self, limit: RateLimitItem) -> None:
+        """Say how much is allowed."""
+        super().__init__(429, f"more than {limit.amount} a {limit.GRANULARITY.name}; wait a moment")
+
+
+def _limit(amount: float, share: int) -> RateLimitItem | None:
+    return parse(f"{max(1, round(amount / share))}/second") if amount > 0 else None

@@ -1,0 +1,118 @@
+"""`nichegraph keys`: who may ask the server what."""
+
+from typing import Annotated, Any
+
+import typer
+
+from api.bootstrap import now, open_home
+from api.cli.output import say, show_json, show_table
+from api.cli.releases import made_at
+from api.keys import SCOPES, KeyFile, Made
+from api.settings import load_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Number = Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Who may ask the server what: create, list, revoke, rotate.",
+    )
+    group.command("create")(create)
+    group.command("list")(show_all)
+    group.command("revoke")(revoke)
+    group.command("rotate")(rotate)
+    cli.add_typer(group, name="keys")
+
+
+def create(
+    ctx: typer.Context,
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; may be repeated.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    days: Annotated[float | None, typer.Option(min=0.001, help="How long it holds.")] = None,
+    signed: Annotated[
+        bool,
+        typer.Option("--signed", help="Each request brings a token for the one user it is about."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown once and kept nowhere.
+
+    \b
+    nichegraph keys create --scope recommend --scope ingest --name shop
+    nichegraph keys create --scope track --name page --days 90
+    nichegraph keys create --scope recommend --scope track --signed --name browsers
+    """
+    made = _keys(ctx).create(scope, now=now(), name=name, days=days, signed_subjects=signed)
+    _show(made, as_json=as_json)
+
+
+def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the keys, without their secrets.
+
+    \b
+    nichegraph keys list
+    """
+    moment = now()
+    keys = _keys(ctx).keys().values()
+    if as_json:
+        show_json({"keys": [key.public() | {"holds": key.holds(moment)} for key in keys]})
+        return
+    rows: list[list[Any]] = [
+        [
+            key.id,
+            key.name,
+            ", ".join(key.scopes),
+            made_at(key.created_at),
+            made_at(key.expires_at),
+            "yes" if key.holds(moment) else "revoked" if key.revoked_at is not None else "expired",
+        ]
+        for key in keys
+    ]
+    show_table("", ["key", "name", "scopes", "made", "expires", "holds"], rows)
+
+
+def revoke(ctx: typer.Context, key: Number) -> None:
+    """End a key, in every worker within seconds.
+
+    \b
+    nichegraph keys revoke 1f2e3d4c
+    """
+    gone = _keys(ctx).revoke(key, now=now())
+    say(f"key {gone.id} opens nothing any more")
+
+
+def rotate(
+    ctx: typer.Context,
+    key: Number,
+    overlap: Annotated[
+        float, typer.Option(min=0, help="Hours that the old key holds beside the new one.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key in place of another, which holds a while longer.
+
+    \b
+    nichegraph keys rotate 1f2e3d4c --overlap 2
+    """
+    made = _keys(ctx).rotate(key, now=now(), overlap=round(overlap * 3600))
+    _show(made, as_json=as_json)
+
+
+def _keys(ctx: typer.Context) -> KeyFile:
+    return KeyFile(open_home(load_settings(ctx.obj)).keys)
+
+
+def _show(made: Made, *, as_json: bool) -> None:
+    if as_json:
+        secrets = {"secret": made.secret, "signing_secret": made.signing}
+        show_json(made.key.public() | secrets)
+        return
+    say(f"key {made.key.id} ({', '.join(made.key.scopes)}); it is shown this once:")
+    say(made.secret)
+    if made.signing is not None:
+        say("secret for subject tokens, for your server alone:")
+        say(made.signing)

@@ -1,0 +1,215 @@
+"""API keys: who may do what. Kept in one file of the home as prefix and SHA-256, shown once.
+
+    ng_<8 letters>_<43 letters>      256 random bits; the eight letters are the key's id
+
+A key carries scopes. A key may ask for a signed subject: then every request about a person must
+bring a short-lived token for just that person, made by the application with the key's own secret,
+so that a key in a page lets no visitor read another's list.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from graph.errors import InputError, NotFound, SettingError
+from recommender.releases.durable import locked, replace_file
+
+SCOPES = {
+    "recommend": "read lists, items, reasons",
+    "track": "write events and nothing else; safe to put into a page",
+    "ingest": "write events, items and users",
+    "explore": "ask the graph, see segments",
+    "privacy": "see and erase what is known of persons",
+    "admin": "see releases and how the server is",
+}
+PREFIX = "ng"
+SECRET_BYTES = 32
+LONGEST_TOKEN = 2_000  # characters of a subject token
+LONGEST_LIFE = 86_400  # seconds that a subject token may live
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key, without its secret."""
+
+    id: str
+    digest: str  # SHA-256 of the whole key
+    scopes: tuple[str, ...]
+    name: str = ""
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    signing: str | None = None  # secret of the subject tokens that its requests must bring
+
+    def holds(self, now: int) -> bool:
+        """Whether the key opens anything at this time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def public(self) -> dict[str, Any]:
+        """What a list of keys shows."""
+        kept = asdict(self)
+        del kept["digest"], kept["signing"]
+        return kept | {"scopes": list(self.scopes), "signed_subjects": self.signing is not None}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new key and, shown this once, its secrets."""
+
+    key: Key
+    secret: str
+    signing: str | None
+
+
+class KeyFile:
+    """The keys of a home; a reader looks again when the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember where the keys are; nothing is read."""
+        self.path = path
+        self._stamp: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+
+    def keys(self) -> dict[str, Key]:
+        """Id -> key; none where there is no file.
+
+        Raises:
+            SettingError: the file is not what was written: nobody is let in on a guess.
+        """
+        try:
+            stat = self.path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+        except FileNotFoundError:
+            self._stamp, self._keys = None, {}
+            return self._keys
+        if stamp != self._stamp:
+            self._keys, self._stamp = _read(self.path), stamp
+        return self._keys
+
+    def opened_by(self, secret: str, now: int) -> Key | None:
+        """The key that this is, if it holds; compared in constant time."""
+        parts = secret.split("_", 2)
+        key = self.keys().get(parts[1]) if len(parts) == 3 and parts[0] == PREFIX else None
+        digest = _digest(secret)
+        same = hmac.compare_digest(digest, key.digest if key is not None else _digest(""))
+        return key if key is not None and same and key.holds(now) else None
+
+    def create(
+        self,
+        scopes: Sequence[str],
+        *,
+        now: int,
+        name: str = "",
+        days: float | None = None,
+        signed_subjects: bool = False,
+    ) -> Made:
+        """A new key; its secret is in the answer and nowhere else.
+
+        Raises:
+            InputError: a scope is not one of `SCOPES`, or there is none.
+        """
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise InputError(
+                f"scope {unknown[0]!r} is not one of {', '.join(SCOPES)}" if unknown
+                else f"a key needs a scope: {', '.join(SCOPES)}"
+            )  # fmt: skip
+        number = secrets.token_hex(4)
+        secret = f"{PREFIX}_{number}_{secrets.token_urlsafe(SECRET_BYTES)}"
+        signing = secrets.token_urlsafe(SECRET_BYTES) if signed_subjects else None
+        key = Key(
+            id=number,
+            digest=_digest(secret),
+            scopes=tuple(dict.fromkeys(scopes)),
+            name=name,
+            created_at=now,
+            expires_at=None if days is None else now + round(days * 86_400),
+            signing=signing,
+        )
+        self._change(lambda keys: keys | {key.id: key})
+        return Made(key, secret, signing)
+
+    def revoke(self, number: str, *, now: int) -> Key:
+        """End a key; `NotFound` when there is none of this id."""
+        gone = replace(self._known(number), revoked_at=now)
+        self._change(lambda keys: keys | {number: gone})
+        return gone
+
+    def rotate(self, number: str, *, now: int, overlap: int) -> Made:
+        """A new key with the same scopes; the old one holds `overlap` seconds longer."""
+        old = self._known(number)
+        if not old.holds(now):
+            raise InputError(f"key {number} has ended already; create a new one")
+        made = self.create(old.scopes, now=now, name=old.name,
+                           signed_subjects=old.signing is not None)  # fmt: skip
+        ends = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)
+        self._change(lambda keys: keys | {number: replace(old, expires_at=ends)})
+        return made
+
+    def _known(self, number: str) -> Key:
+        keys = self.keys()
+        if number not in keys:
+            raise NotFound(f"there is no key {number!r}; there are: {', '.join(keys) or 'none'}")
+        return keys[number]
+
+    def _change(self, change: Any) -> None:
+        with locked(self.path.with_name(".keys.lock")):
+            keys = change(_read(self.path) if self.path.exists() else {})
+            content = json.dumps([asdict(key) for key in keys.values()], indent=1)
+            replace_file(self.path, content + "\n", mode=0o600)
+
+
+def subject_token(signing: str, user: str, expires_at: int) -> str:
+    """What an application gives a visitor's page: it speaks for one user, until it expires."""
+    payload = json.dumps({"user": user, "exp": expires_at}, separators=(",", ":")).encode()
+    return f"{_text(payload)}.{_text(_sign(signing, payload))}"
+
+
+def subject_of(token: str, signing: str, now: int) -> str | None:
+    """The user that a token speaks for; None when it is none of ours, or has expired."""
+    content, _, signature = token[:LONGEST_TOKEN].partition(".")
+    try:
+        payload = _bytes(content)
+        if not hmac.compare_digest(_sign(signing, payload), _bytes(signature)):
+            return None
+        told = json.loads(payload)
+        user, ends = told["user"], told["exp"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    if not isinstance(user, str) or not isinstance(ends, int):
+        return None
+    return user if now < ends <= now + LONGEST_LIFE else None
+
+
+def _sign(signing: str, payload: bytes) -> bytes:
+    return hmac.digest(signing.encode(), payload, "sha256")
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Key]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SettingError(
+            f"{path} cannot be read ({error}); bring it back from a backup, or move it away and "
+            "create new keys"
+        ) from error
+    return {key.id: key for key in keys}

@@ -1,0 +1,291 @@
+"""Every door has a scope, no key passes another's door, and limits hold."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import time
+
+import pytest
+
+from api import access
+from api.access import NEEDED, OPEN, OPEN_FOLDERS
+from api.app import create_app
+from api.cli.main import run
+from api.keys import SCOPES, KeyFile, subject_of, subject_token
+from api.server import _check_address
+from api.settings import load_settings
+from graph.errors import InputError, SettingError
+from recommender.releases.home import Home
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    """A home over the planted releases, with keys of its own."""
+    home = Home(tmp_path / "home").create()
+    home.releases.rmdir()
+    home.releases.symlink_to(planted_home.releases)
+    return home
+
+
+def client_of(home, **settings):
+    return create_app(load_settings(home.folder, **settings)).test_client()
+
+
+def bearer(made):
+    return {"Authorization": f"Bearer {made.secret}"}
+
+
+def create(home, *scopes, **more):
+    return KeyFile(home.keys).create(scopes, now=int(time.time()), **more)
+
+
+# ── the file ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_key_is_kept_as_a_digest_and_only_its_owner_may_read_the_file(home):
+    made = create(home, "recommend")
+    content = home.keys.read_text()
+    assert made.secret not in content
+    assert made.secret.split("_", 2)[2] not in content
+    assert stat.S_IMODE(home.keys.stat().st_mode) & 0o077 == 0
+    assert len(made.secret.split("_", 2)[2]) >= 22  # 128 bits and more
+
+
+def test_a_key_opens_until_it_expires_is_revoked_or_has_been_rotated_away(tmp_path):
+    keys = KeyFile(tmp_path / "keys.json")
+    made = keys.create(["recommend"], now=NOW, days=1)
+    assert keys.opened_by(made.secret, NOW).id == made.key.id
+    assert keys.opened_by(made.secret, NOW + 86_400) is None
+    assert keys.opened_by(made.secret + "x", NOW) is None
+    assert keys.opened_by("", NOW) is None
+    rotated = keys.rotate(made.key.id, now=NOW, overlap=60)
+    assert rotated.key.scopes == ("recommend",)
+    assert keys.opened_by(made.secret, NOW + 59) is not None
+    assert keys.opened_by(made.secret, NOW + 60) is None
+    assert keys.opened_by(rotated.secret, NOW + 60) is not None
+    keys.revoke(rotated.key.id, now=NOW)
+    assert keys.opened_by(rotated.secret, NOW) is None
+    with pytest.raises(InputError, match="ended already"):
+        keys.rotate(rotated.key.id, now=NOW, overlap=0)
+    with pytest.raises(InputError, match="scope 'all' is not one of"):
+        keys.create(["all"], now=NOW)
+
+
+def test_another_process_sees_a_revoked_key_without_being_told(tmp_path):
+    writer, reader = KeyFile(tmp_path / "keys.json"), KeyFile(tmp_path / "keys.json")
+    made = writer.create(["track"], now=NOW)
+    assert reader.opened_by(made.secret, NOW) is not None
+    writer.revoke(made.key.id, now=NOW)
+    assert reader.opened_by(made.secret, NOW) is None
+
+
+def test_a_damaged_file_lets_nobody_in(home):
+    made = create(home, "recommend")
+    client = client_of(home)
+    assert client.get("/v1/popular", headers=bearer(made)).status_code == 200
+    home.keys.write_text("[{]")
+    assert client.get("/v1/popular", headers=bearer(made)).status_code == 503
+    assert client.get("/v1/popular").status_code == 503
+
+
+def test_the_commands_make_show_rotate_and_end_keys(home, capsys):
+    base = ["--home", str(home.folder), "keys"]
+    assert run([*base, "create", "--scope", "track", "--name", "page", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["scopes"] == ["track"]
+    assert run([*base, "rotate", made["id"], "--overlap", "0"]) == 0
+    assert run([*base, "list", "--json"]) == 0
+    told = capsys.readouterr().out
+    assert made["secret"] not in told
+    keys = json.loads(told[told.index("{") :])["keys"]
+    assert [key["holds"] for key in keys] == [False, True]
+    assert run([*base, "revoke", keys[1]["id"]]) == 0
+    assert run([*base, "revoke", "nothere"]) == 1
+    assert run([*base, "create", "--scope", "everything"]) == 1
+
+
+# ── the doors ────────────────────────────────────────────────────────────────────────────
+
+
+def routes(app):
+    for rule in app.url_map.iter_rules():
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+            yield method, rule.rule
+
+
+def filled(rule):
+    parts = {"<id:user>": "reader-1", "<id:item>": "some-item", "<sequence>": "1"}
+    for name, value in parts.items():
+        rule = rule.replace(name, value)
+    return rule
+
+
+def test_every_route_has_a_scope_or_is_open_on_purpose(home):
+    app = create_app(load_settings(home.folder))
+    without = [
+        (method, rule)
+        for method, rule in routes(app)
+        if (method, rule) not in NEEDED
+        and (method, rule) not in OPEN
+        and not rule.startswith(OPEN_FOLDERS)
+    ]
+    assert not without
+    assert {scope for scopes in NEEDED.values() for scope in scopes} <= set(SCOPES)
+
+
+@pytest.mark.parametrize("scope", [None, *SCOPES])
+def test_no_key_passes_a_door_that_is_not_its_own(home, scope):
+    """The matrix of every route and every scope: 401 without a key, 403 without the scope."""
+    create(home, "admin")
+    headers = {} if scope is None else bearer(create(home, scope))
+    client = client_of(home)
+    for method, rule in routes(client.application):
+        if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
+            continue
+        answer = client.open(filled(rule), method=method, headers=headers, json={})
+        if scope is None:
+            assert answer.status_code == 401, (method, rule)
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+        elif scope in NEEDED[method, rule]:
+            assert answer.status_code != 401, (method, rule, answer.data)
+            assert b"has not the scope" not in answer.data
+        else:
+            assert answer.status_code == 403, (method, rule)
+            assert b"has not the scope" in answer.data
+
+
+def test_what_is_open_needs_no_key_and_what_is_not_there_is_a_404(home):
+    create(home, "recommend")
+    client = client_of(home)
+    assert client.get("/live").status_code == 200
+    assert client.get("/ready").status_code == 200
+    assert client.get("/openapi/openapi.json").status_code == 200
+    assert client.get("/no/such/thing").status_code == 404
+
+
+def test_a_key_may_come_in_either_header(home):
+    made = create(home, "recommend")
+    client = client_of(home)
+    assert client.get("/v1/popular", headers={"X-API-Key": made.secret}).status_code == 200
+    assert client.get("/v1/popular", headers={"X-API-Key": "ng_0_1"}).status_code == 401
+
+
+def test_without_keys_a_server_stays_on_this_machine(home):
+    settings = load_settings(home.folder, host="0.0.0.0", port=0)
+    with pytest.raises(SettingError, match="nichegraph keys create"):
+        _check_address(settings)
+    create(home, "recommend")
+    _check_address(settings)
+
+
+# ── signed subjects ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_token_speaks_for_one_user_for_a_while():
+    token = subject_token("secret", "alice", NOW + 60)
+    assert subject_of(token, "secret", NOW) == "alice"
+    assert subject_of(token, "secret", NOW + 60) is None
+    assert subject_of(token, "another", NOW) is None
+    assert subject_of(subject_token("secret", "alice", NOW + 10**6), "secret", NOW) is None
+    for broken in ("", ".", "a.b", token[:-1], token.replace(".", ""), "é." + token):
+        assert subject_of(broken, "secret", NOW) is None
+
+
+def test_no_visitor_reads_or_writes_for_another(home, planted):
+    made = create(home, "recommend", "track", signed_subjects=True)
+    me, other = planted.answers.users[:2]
+    token = subject_token(made.signing, me, int(time.time()) + 60)
+    mine = bearer(made) | {"X-Subject": token}
+    client = client_of(home)
+    assert client.get(f"/v1/users/{me}/recommendations", headers=mine).status_code == 200
+    assert client.get(f"/v1/users/{me}/recommendations", headers=bearer(made)).status_code == 401
+    assert client.get(f"/v1/users/{other}/recommendations", headers=mine).status_code == 403
+    bodies = [
+        {"subjects": [{"user": me}, {"user": other}]},
+        {"subjects": [{"household": [me, other]}]},
+        {"subjects": [{"similar_to": other}]},
+        {"subjects": [{"mix": [{"kind": "user", "name": other}]}]},
+    ]
+    for body in bodies:
+        assert client.post("/v1/recommendations", headers=mine, json=body).status_code == 403, body
+    event = {"user": other, "item": "x", "kind": "view"}
+    assert client.post("/v1/events", headers=mine, json=event).status_code == 403
+    assert client.post("/v1/events", headers=mine, json=event | {"user": me}).status_code == 202
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────
+
+
+def statuses(client, count, headers=None, url="/v1/popular?n=1"):
+    return [client.get(url, headers=headers).status_code for _ in range(count)]
+
+
+def test_a_key_that_asks_too_often_is_told_to_wait_and_others_are_not(home):
+    one, other = create(home, "recommend"), create(home, "recommend")
+    client = client_of(home, requests_per_second=6, workers=2)  # three a second in each worker
+    many = statuses(client, 12, bearer(one))
+    assert many[:3] == [200] * 3
+    assert 429 in many
+    assert statuses(client, 1, bearer(other)) == [200]
+    answers = [client.get("/v1/popular", headers=bearer(one)) for _ in range(9)]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["Retry-After"] == "1"
+
+
+def test_work_is_bounded_and_not_only_requests(home, planted):
+    client = client_of(home, items_per_second=100, workers=1)
+    url = f"/v1/users/{planted.answers.users[0]}/recommendations?n=60"
+    assert 429 in statuses(client, 4, url=url)
+
+
+def test_beyond_so_many_requests_under_way_the_answer_is_503_at_once(home):
+    app = create_app(load_settings(home.folder, max_in_flight=1))
+    inner = []
+
+    @app.get("/inside")
+    def inside():
+        inner.append(app.test_client().get("/live").status_code)
+        return {}
+
+    access.OPEN.add(("GET", "/inside"))
+    try:
+        assert app.test_client().get("/inside").status_code == 200
+    finally:
+        access.OPEN.discard(("GET", "/inside"))
+    assert inner == [503]
+    assert app.test_client().get("/live").status_code == 200  # its place was given back
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """A real Redis on a socket of its own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI installs redis-server")
+        pytest.skip("no redis-server on this machine")
+    socket = tmp_path / "redis.sock"
+    command = [program, "--port", "0", "--unixsocket", str(socket), "--save", ""]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not socket.exists():
+        time.sleep(0.01)
+    yield f"redis+unix://{socket}", server
+    server.kill()
+    server.wait()
+
+
+def test_with_redis_workers_count_together_and_without_it_each_goes_on_alone(home, redis):
+    url, server = redis
+    settings = {"requests_per_second": 4, "workers": 2, "redis_url": url}
+    workers = [client_of(home, **settings) for _ in range(2)]
+    codes = [client.get("/v1/popular?n=1").status_code for _ in range(6) for client in workers]
+    assert codes[:4] == [200] * 4
+    assert codes.count(429) >= 4  # four a second between both, and not four in each
+    server.kill()
+    server.wait()
+    time.sleep(1)
+    assert workers[0].get("/v1/popular?n=1").status_code == 200
