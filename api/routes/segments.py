@@ -6,7 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
 from api.explore_schemas import SegmentPictureAnswer
-from api.inputs import about_similar_users, asked_from_here, checked
+from api.inputs import about_similar_users, asked_from_here, checked, has_key
 from api.schemas import (
     CountQuery,
     NoQuery,
@@ -52,7 +52,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def get_segments_picture(query: NoQuery) -> dict[str, Any]:
         del query
-        return picture(live.recommender(), named=asked_from_here())
+        return picture(live.recommender(), named=asked_from_here() or has_key("privacy"))
 
     @app.get(
         "/v1/users/<id:user>/similar",
