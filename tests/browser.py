@@ -22,13 +22,13 @@ AXE = page.BUNDLE.parent / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def missing():
-    """Why no browser test can run, or None; `NICHEGRAPH_REQUIRE_BROWSER` makes that a failure."""
+    """Why no browser test can run, or None; `TESTS_REQUIRE_BROWSER` makes that a failure."""
     reason = None
     if CHROMIUM is None:
         reason = "no Chromium: apt-get install chromium"
     elif not (page.BUNDLE / "index.html").is_file() or not AXE.is_file():
         reason = "the page is not bundled: ./run page"
-    if reason and os.environ.get("NICHEGRAPH_REQUIRE_BROWSER"):
+    if reason and os.environ.get("TESTS_REQUIRE_BROWSER"):
         pytest.fail(reason)
     return reason
 

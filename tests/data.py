@@ -21,11 +21,11 @@ def shared_data(name: str) -> Path:
 def package(name: str) -> ModuleType:
     """A package that the extra `test` installs; without it a test is skipped.
 
-    Where `NICHEGRAPH_REQUIRE_EXTRAS` is set it must be there, so that no test vanishes unseen.
+    Where `TESTS_REQUIRE_EXTRAS` is set it must be there, so that no test vanishes unseen.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        if os.environ.get("NICHEGRAPH_REQUIRE_EXTRAS"):
+        if os.environ.get("TESTS_REQUIRE_EXTRAS"):
             raise RuntimeError(f"tests need {name}: install nichegraph[test]") from error
         pytest.skip(f"needs {name}: install nichegraph[test]", allow_module_level=True)

@@ -70,10 +70,10 @@ def test_segments_come_without_torch():
 
 
 def test_a_missing_package_skips_a_test_and_fails_it_where_it_was_promised(monkeypatch):
-    monkeypatch.delenv("NICHEGRAPH_REQUIRE_EXTRAS", raising=False)
+    monkeypatch.delenv("TESTS_REQUIRE_EXTRAS", raising=False)
     assert package("json").loads("1") == 1
     with pytest.raises(pytest.skip.Exception, match="needs no_such_package"):
         package("no_such_package")
-    monkeypatch.setenv("NICHEGRAPH_REQUIRE_EXTRAS", "1")
+    monkeypatch.setenv("TESTS_REQUIRE_EXTRAS", "1")
     with pytest.raises(RuntimeError, match=r"need no_such_package: install nichegraph\[test\]"):
         package("no_such_package")

@@ -265,8 +265,8 @@ def redis(tmp_path):
     """A real Redis on a socket of its own."""
     program = shutil.which("redis-server")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI installs redis-server")
+        if os.environ.get("TESTS_REQUIRE_REDIS"):
+            pytest.fail("redis-server was there and is gone")
         pytest.skip("no redis-server on this machine")
     socket = tmp_path / "redis.sock"
     command = [program, "--port", "0", "--unixsocket", str(socket), "--save", ""]
