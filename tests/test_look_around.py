@@ -114,6 +114,14 @@ def test_two_planted_groups_lie_apart_on_the_map():
     assert np.array_equal(places, layout(vectors, neighbours))
 
 
+def test_items_that_came_since_the_refresh_are_on_the_map_too():
+    """Ten items, of which the table knows six, one of whose neighbours is no item at all."""
+    vectors = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    neighbours = np.array([[1, 2], [0, 99], [0, 1], [4, 5], [3, -1], [3, 4]], np.int32)
+    places = layout(vectors, neighbours)
+    assert places.shape == (10, 2) and np.isfinite(places).all()
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_a_map_of_hardly_anything_is_a_map(count):
     places = layout(np.zeros((count, 3), np.float32), np.full((count, 2), -1, np.int32))

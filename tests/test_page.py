@@ -61,6 +61,13 @@ def test_nothing_else_is_sent(bundle, tmp_path, monkeypatch, name):
     assert response.content_type == "application/problem+json"
 
 
+def test_a_new_bundle_is_served_at_once(bundle, tmp_path, monkeypatch):
+    asked = client(tmp_path / "nothing", tmp_path, monkeypatch)
+    assert asked.get("/").status_code == 503
+    monkeypatch.setattr(page, "BUNDLE", bundle)
+    assert asked.get("/").status_code == asked.get("/assets/main-A1.js").status_code == 200
+
+
 def test_without_a_bundle_it_says_how_to_build_it_and_the_rest_works(tmp_path, monkeypatch):
     asked = client(tmp_path / "nothing", tmp_path, monkeypatch)
     response = asked.get("/")

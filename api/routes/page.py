@@ -29,31 +29,28 @@ HEADERS = {
 
 
 def register(app: Flask) -> None:
-    """Add `/` and `/assets/…`; without a bundle `/` says how to build it."""
-    files = _bundle(BUNDLE)
+    """Add `/` and `/assets/…`; without a bundle `/` says how to build it.
+
+    Files are looked up when they are asked for, so that a new bundle is served at once.
+    """
 
     def page() -> Response:
-        if "index.html" not in files:
+        index = BUNDLE / "index.html"
+        if not index.is_file():
             return Response(UNBUILT, 503, headers=HEADERS, content_type="text/plain; charset=utf-8")
-        return _sent(files, "index.html", "no-cache")
+        return _sent(index, "no-cache")
 
-    def asset(name: str) -> Response:
-        if name not in files or name == "index.html":
+    def asset(name: str) -> Response:  # a name holds no slash
+        path = BUNDLE / "assets" / name
+        if path.suffix not in TYPES or not path.is_file():
             raise Problem(404, f"the page has no file {name[:80]!r}")
-        return _sent(files, name, "public, max-age=31536000, immutable")  # named by its content
+        return _sent(path, "public, max-age=31536000, immutable")  # named by its content
 
     app.add_url_rule("/", view_func=page)  # not in the OpenAPI document
     app.add_url_rule("/assets/<name>", view_func=asset)
 
 
-def _bundle(folder: Path) -> dict[str, Path]:
-    """What can be asked for, by name; nothing outside is ever opened."""
-    found = [folder / "index.html", *(folder / "assets").glob("*")]
-    return {path.name: path for path in found if path.suffix in TYPES and path.is_file()}
-
-
-def _sent(files: dict[str, Path], name: str, kept: str) -> Response:
-    path = files[name]
+def _sent(path: Path, kept: str) -> Response:
     response = Response(headers=HEADERS, content_type=f"{TYPES[path.suffix]}; charset=utf-8")
     packed = path.with_name(f"{path.name}.gz")
     if packed.is_file() and request.accept_encodings["gzip"] > 0:

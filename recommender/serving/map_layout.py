@@ -24,7 +24,8 @@ def layout(vectors: F32, neighbours: npt.NDArray[np.int32]) -> F32:
 
     Args:
         vectors: (i, l) of the items; rows of zeros have none.
-        neighbours: (i, k) rows of the items nearest to each, strongest first, -1 pads.
+        neighbours: (i or fewer, k) rows of the items nearest to each, strongest first, -1 pads;
+            items without a row, such as those that came since the refresh, pull nobody.
     """
     places = _principal(vectors).astype(np.float64) * WIDTH
     if len(places) > 2:
@@ -64,10 +65,10 @@ def _settle(places: Any, neighbours: Any) -> None:
         places[row, 1] += 1e-3 * ((row * 104729) % 1013) / 1013
     for number in range(ROUNDS):
         step = 1.0 - number / ROUNDS
-        for row in range(count):
+        for row in range(min(count, len(neighbours))):
             for place in range(neighbours.shape[1]):
-                other = neighbours[row, place]
-                if other < 0 or other == row:
+                other = np.int64(neighbours[row, place])
+                if other < 0 or other >= count or other == row:
                     continue
                 dx = places[row, 0] - places[other, 0]
                 dy = places[row, 1] - places[other, 1]
