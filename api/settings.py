@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         2, ge=1, le=64, description="threads of a refresh; with 1 the same data, seed and last "
         "release give the same bytes",
     )  # fmt: skip
+    keep_releases: int = Field(
+        5, ge=0, le=10_000, description="how many of the newest releases a refresh leaves, beside "
+        "the served and pinned ones; 0: all",
+    )  # fmt: skip
     node2vec_engine: Literal["fast", "package"] = Field(
         "fast",
         description="of the preset graph: our own walks, or the node2vec package (small graphs)",

@@ -1,5 +1,6 @@
 """`nichegraph refresh`: learn from the store and publish a release."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -42,6 +43,9 @@ def refresh(
     force: Annotated[
         bool, typer.Option("--force", help="Publish what the gates refuse, too; it is noted.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Where another refresh is under way, wait for it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Learn from the store and publish a release; running servers swap to it.
@@ -53,11 +57,12 @@ def refresh(
     nichegraph refresh --preset fast --seed 7 --threads 1
     nichegraph refresh --write-back
     nichegraph refresh --force
+    nichegraph refresh --wait
     """
     from recommender.releases.publishing import list_releases
 
     settings = load_settings(ctx.obj, refresh_threads=threads)
-    name = publish(settings, preset, seed, write_back=write_back, force=force)
+    name = publish(settings, preset, seed, write_back=write_back, force=force, wait=wait)
     releases = list_releases(open_home(settings))
     if as_json:
         show_json(next(one for one in releases if one["name"] == name))
@@ -84,17 +89,21 @@ def publish(
     *,
     write_back: bool = False,
     force: bool = False,
+    wait: bool = False,
 ) -> str:
-    """Refresh and publish; the name of the release.
+    """Refresh, publish and prune; the name of the release.
 
     `write_back` makes segments and nearest items relationships in the store, to be explored;
-    `force` publishes what the gates refuse, too.
+    `force` publishes what the gates refuse, too; `wait` waits for another refresh to end.
 
     Raises:
+        ReleaseError: another refresh is under way, or took over.
         InputError: no such preset, or a store that nothing can be written back to.
         GateRefused: the new release is worse than what is served.
     """
     from recommender.learning.refresh import refresh as make_release
+    from recommender.releases.lease import leased
+    from recommender.releases.publishing import prune
 
     if write_back and settings.store == "embedded":
         raise InputError(
@@ -103,17 +112,17 @@ def publish(
         )
     config = with_settings(config_of(settings.home, preset, seed), settings)
     home = open_home(settings)
-    store = open_store(settings)
-    try:
-        release = make_release(store, home, config, now=now(), say=step, force=force)
+    with leased(home, clock=now, wait=wait) as fence, closing(open_store(settings)) as store:
+        release = make_release(store, home, config, now=now(), say=step, force=force, fence=fence)
+        if settings.keep_releases:
+            for name in prune(home, settings.keep_releases):
+                step(f"removed the old release {name}")
         if write_back:
             from recommender.releases.findings import findings_of
 
             step("writing what was found back into the store")
             cast("Neo4jStore", store).write_back(findings_of(release), release.name)
-        return release.name
-    finally:
-        store.close()
+    return release.name
 
 
 def with_settings(config: "RefreshConfig", settings: Settings) -> "RefreshConfig":

@@ -19,12 +19,13 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="What was published: list, show, compare, rollback, prune.",
+        help="What was published: list, show, compare, rollback, pin, prune.",
     )
     group.command("list")(show_all)
     group.command("show")(show_one)
     group.command("compare")(compare)
     group.command("rollback")(rollback)
+    group.command("pin")(pin)
     group.command("prune")(prune)
     cli.add_typer(group, name="releases")
 
@@ -144,12 +145,29 @@ def rollback(
     say(f"release {release.name} is served now")
 
 
+def pin(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name or number.")],
+    off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
+) -> None:
+    """Keep a release, however old: nothing prunes it.
+
+    \b
+    nichegraph releases pin 3
+    nichegraph releases pin 3 --off
+    """
+    from recommender.releases.publishing import pin as keep
+
+    full = keep(_home(ctx), name, on=not off)
+    say(f"release {full} is {'no longer pinned' if off else 'pinned'}")
+
+
 def prune(
     ctx: typer.Context,
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old releases; the current one always stays.
+    """Remove old releases; the current one and pinned ones always stay.
 
     \b
     nichegraph releases prune --keep 3
@@ -167,7 +185,8 @@ def prune(
 
 def _remark(one: dict[str, Any]) -> str:
     """What is to be known of a release that is not seen from its counts."""
-    remarks = ["forced"] if one.get("gates", {}).get("forced") else []
+    remarks = ["pinned"] if one.get("pinned") else []
+    remarks += ["forced"] if one.get("gates", {}).get("forced") else []
     if "ranks_by" in one:
         remarks.append(f"ranks by {one['ranks_by']}")
     return ", ".join(remarks)

@@ -30,6 +30,7 @@ from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import note_hidden
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
+from recommender.releases.lease import Fence
 from recommender.releases.publishing import (
     collect_leftovers,
     newest,
@@ -52,6 +53,7 @@ def refresh(
     now: int,
     say: Say = lambda _: None,
     force: bool = False,
+    fence: Fence | None = None,
 ) -> Release:
     """Make a release from the store and serve it; whatever fails, the old one stays.
 
@@ -62,6 +64,7 @@ def refresh(
         now: seconds since 1970, for the age of events and the manifest.
         say: hears of each step.
         force: publish what the gates refuse, too; the manifest says so for good.
+        fence: see `publish`.
 
     Raises:
         GateRefused: it is worse than what is served, or not as a release can be; it is kept
@@ -101,7 +104,7 @@ def refresh(
             )
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
-        release = publish(home, folder, name, since)
+        release = publish(home, folder, name, since, fence)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"took persons who were erased out of {', '.join(scrubbed)}")

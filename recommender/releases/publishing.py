@@ -2,6 +2,8 @@
 
 releases/
 ├── CURRENT                      the name of the release that is served, replaced atomically
+├── PINNED                       names of releases that are never pruned
+├── lease.json                   who refreshes now, see `lease.py`
 ├── .lock                        held by who publishes, activates or prunes
 ├── .staging-…/                  a release being written; leftovers are collected
 ├── refused/                     candidates that gates refused, the last few, never served
@@ -32,11 +34,13 @@ from recommender.releases.contents import MANIFEST as FACTS
 from recommender.releases.contents import Arrays, check
 from recommender.releases.durable import locked, replace_file, sync
 from recommender.releases.home import Home
+from recommender.releases.lease import Fence
 from recommender.releases.release import Release, heard
 
 SCHEMA_VERSION = 2
 CURRENT = "CURRENT"
 LOCK = ".lock"
+PINNED = "PINNED"
 MANIFEST = "manifest.json"
 STAGING_PREFIX = ".staging-"
 REFUSED = "refused"
@@ -110,7 +114,13 @@ def newest(home: Home) -> int:
     return max((int(name.split("-")[0]) for name in names(home)), default=0)
 
 
-def publish(home: Home, folder: Path, fingerprint: str, since: int | None = None) -> Release:
+def publish(
+    home: Home,
+    folder: Path,
+    fingerprint: str,
+    since: int | None = None,
+    fence: Fence | None = None,
+) -> Release:
     """Verify a sealed folder, give it the next number and make it current; the old one stays.
 
     Args:
@@ -118,12 +128,15 @@ def publish(home: Home, folder: Path, fingerprint: str, since: int | None = None
         folder: sealed; it is renamed.
         fingerprint: the second half of the name.
         since: the newest counter when this refresh took its snapshot; None: do not look.
+        fence: raises when another refresh has taken over, see `lease.leased`.
 
     Raises:
         ReleaseError: it is not as it was written, or another refresh has meanwhile published what
             it learned from a newer snapshot. Nothing is changed.
     """
     with locked(home.releases / LOCK):
+        if fence is not None:
+            fence()
         release = open_release(folder)
         later = [name for name in names(home) if since is not None and _counter(name) > since]
         for name in later:
@@ -148,14 +161,30 @@ def activate(home: Home, name: str) -> Release:
 
 
 def prune(home: Home, keep: int) -> list[str]:
-    """Remove all but the newest `keep` releases and the current one; what was removed."""
+    """Remove all but the newest `keep` releases, the current and pinned ones; what was removed."""
     with locked(home.releases / LOCK):
         collect_leftovers(home)
-        served = current(home)
-        gone = [name for name in sorted(names(home))[: -keep or None] if name != served]
+        stay = {current(home), *_pinned(home)}
+        gone = [name for name in names(home)[: -keep or None] if name not in stay]
         for name in gone:
             shutil.rmtree(home.releases / name)
     return gone
+
+
+def pin(home: Home, name: str, *, on: bool = True) -> str:
+    """Keep a release from being pruned, or no longer; its full name."""
+    with locked(home.releases / LOCK):
+        full = known(home, name)
+        pinned = (_pinned(home) | {full}) if on else (_pinned(home) - {full})
+        replace_file(home.releases / PINNED, "".join(f"{one}\n" for one in sorted(pinned)))
+    return full
+
+
+def _pinned(home: Home) -> set[str]:
+    try:
+        return set((home.releases / PINNED).read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return set()
 
 
 def collect_leftovers(home: Home) -> list[str]:
@@ -191,14 +220,15 @@ def known(home: Home, name: str) -> str:
 
 def list_releases(home: Home) -> list[dict[str, Any]]:
     """One manifest per release, oldest first, with `name` and `current`; unreadable ones say so."""
-    served = current(home)
+    served, pinned = current(home), _pinned(home)
     rows = []
-    for name in sorted(names(home)):
+    for name in names(home):
         try:
             manifest = _manifest(home.releases / name)
         except ReleaseError as error:
             manifest = {"damaged": str(error)}
-        rows.append({"name": name, "current": name == served, **manifest})
+        state = {"current": name == served, "pinned": name in pinned}
+        rows.append({"name": name, **state, **manifest})
     return rows
 
 

@@ -1,0 +1,121 @@
+"""One refresh at a time: a lease that is renewed while it is held, with a number that fences.
+
+Who takes the lease gets the next number. It ends with the block; when its process is gone; or when
+it was not renewed for `EXPIRY` seconds, as when the process was stopped. A refresh that was
+overtaken so learns of it before it publishes: `fence` compares its number with the lease's.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from graph.errors import ReleaseError
+from graph.explore.copies import is_running
+from recommender.releases.durable import locked, replace_file
+from recommender.releases.home import Home
+
+EXPIRY = 180.0  # seconds without renewal after which a lease is over
+RENEWALS = 10  # in that time
+LEASE, LEASE_LOCK = "lease.json", ".lease.lock"
+
+Fence = Callable[[], None]
+
+
+@contextlib.contextmanager
+def leased(
+    home: Home, *, clock: Callable[[], float], wait: bool = False, expiry: float = EXPIRY
+) -> Iterator[Fence]:
+    """Hold the lease of a home's refreshes; gives what must be called before publishing.
+
+    Args:
+        home: of the catalogue.
+        clock: seconds since 1970.
+        wait: for another holder to end; else that is an error.
+        expiry: seconds without renewal after which others may take it.
+
+    Raises:
+        ReleaseError: another refresh holds it: says which process, where and since when. The
+            fence raises one when another refresh has taken the lease over.
+    """
+    number = _take(home, clock, wait=wait, expiry=expiry)
+    over = threading.Event()
+    keeper = threading.Thread(target=_renew, args=(home, number, clock, over, expiry), daemon=True)
+    keeper.start()
+    try:
+        yield lambda: _check(home, number)
+    finally:
+        over.set()
+        keeper.join()
+        with locked(home.releases / LEASE_LOCK):
+            said = _read(home)
+            if said["number"] == number:
+                _write(home, {"number": number})  # free; the number goes on
+
+
+def holder(home: Home, *, clock: Callable[[], float], expiry: float = EXPIRY) -> str | None:
+    """Who refreshes now and since when, in words; None: nobody."""
+    said = _read(home)
+    if "process" not in said:
+        return None
+    if said["host"] == platform.node() and not is_running(int(said["process"])):
+        return None
+    if abs(clock() - float(said["renewed"])) > expiry:  # either way: clocks jump
+        return None
+    since = datetime.fromtimestamp(float(said["since"]), UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {said['process']} on {said['host']} since {since} UTC"
+
+
+def _take(home: Home, clock: Callable[[], float], *, wait: bool, expiry: float) -> int:
+    home.releases.mkdir(parents=True, exist_ok=True)
+    while True:
+        with locked(home.releases / LEASE_LOCK):
+            who = holder(home, clock=clock, expiry=expiry)
+            if who is None:
+                number, moment = int(_read(home)["number"]) + 1, clock()
+                facts = {"process": os.getpid(), "host": platform.node()}
+                _write(home, {"number": number, **facts, "since": moment, "renewed": moment})
+                return number
+        if not wait:
+            raise ReleaseError(
+                f"a refresh is under way: {who}; --wait waits for it, or stop that process"
+            )
+        time.sleep(min(1.0, expiry / RENEWALS))
+
+
+def _renew(
+    home: Home, number: int, clock: Callable[[], float], over: threading.Event, expiry: float
+) -> None:
+    while not over.wait(expiry / RENEWALS):
+        with contextlib.suppress(OSError), locked(home.releases / LEASE_LOCK):
+            said = _read(home)
+            if said["number"] != number:
+                return  # overtaken: the fence will tell
+            _write(home, said | {"renewed": clock()})
+
+
+def _check(home: Home, number: int) -> None:
+    said = _read(home)
+    if said["number"] != number:
+        raise ReleaseError(
+            f"this refresh was overtaken: it held lease {number}, and lease {said['number']} was "
+            "taken since, as it was not heard of for too long; it publishes nothing"
+        )
+
+
+def _read(home: Home) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads((home.releases / LEASE).read_text(encoding="utf-8"))
+        int(said["number"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"number": 0}
+    return said
+
+
+def _write(home: Home, said: dict[str, Any]) -> None:
+    replace_file(home.releases / LEASE, json.dumps(said))

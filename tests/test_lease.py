@@ -1,0 +1,121 @@
+"""Of two refreshes one publishes; one that was stopped past its lease publishes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_release import write_tiny
+
+from graph.errors import ReleaseError
+from recommender.releases.home import Home
+from recommender.releases.lease import holder, leased
+from recommender.releases.publishing import current, list_releases, pin, prune, publish, staged
+
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home").create()
+
+
+def make(home, number, fence=None):
+    with staged(home.releases) as folder:
+        write_tiny(folder, number)
+        return publish(home, folder, f"{number:064x}", fence=fence)
+
+
+def test_the_second_hears_who_holds_it_and_since_when(home):
+    clock = lambda: 1_760_000_000.0  # noqa: E731
+    with leased(home, clock=clock) as fence:
+        with pytest.raises(ReleaseError) as refused, leased(home, clock=clock):
+            pass
+        assert f"process {os.getpid()} on" in str(refused.value)
+        assert "since 2025-10-09 08:53:20 UTC" in str(refused.value)
+        fence()
+    assert holder(home, clock=clock) is None
+    with leased(home, clock=clock):
+        pass
+
+
+@pytest.mark.parametrize("jump", [-31_536_000, 31_536_000])
+def test_a_clock_that_jumps_a_year_stops_nobody_and_fences_who_was_overtaken(home, jump):
+    moment = [1_760_000_000.0]
+    with leased(home, clock=lambda: moment[0]) as first:
+        moment[0] += jump
+        with leased(home, clock=lambda: moment[0]) as second:
+            second()
+            with pytest.raises(ReleaseError, match="overtaken"):
+                make(home, 1, first)
+            assert list_releases(home) == []
+            release = make(home, 2, second)
+    assert current(home) == release.name
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from recommender.releases.home import Home
+from recommender.releases.lease import leased
+from recommender.releases.publishing import publish, staged
+from tiny_release import write_tiny
+home = Home(Path(sys.argv[1]))
+with leased(home, clock=time.time, expiry=1.0) as fence:
+    with staged(home.releases) as folder:
+        write_tiny(folder, 1)
+        print("held", flush=True)
+        sys.stdin.readline()
+        publish(home, folder, "1" * 64, fence=fence)
+"""
+
+
+@pytest.fixture
+def other(home):
+    """Another process that holds the lease, and publishes when it is told to."""
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_refresh_that_was_stopped_past_its_lease_publishes_nothing(home, other):
+    with pytest.raises(ReleaseError, match="under way"), leased(home, clock=time.time):
+        pass
+    other.send_signal(signal.SIGSTOP)
+    with leased(home, clock=time.time, wait=True, expiry=1.0) as fence:
+        mine = make(home, 2, fence)
+    other.send_signal(signal.SIGCONT)
+    _, errors = other.communicate("go\n")
+    assert other.returncode != 0
+    assert "overtaken" in errors
+    assert current(home) == mine.name
+    assert [row["name"] for row in list_releases(home)] == [mine.name]
+
+
+def test_the_lease_of_a_killed_refresh_is_over(home, other):
+    other.kill()
+    other.wait()
+    with leased(home, clock=time.time) as fence:
+        fence()
+
+
+def test_what_is_pinned_is_never_pruned(home):
+    names = [make(home, number).name for number in range(4)]
+    assert pin(home, "1") == names[0]
+    assert prune(home, keep=1) == names[1:3]
+    assert [row["pinned"] for row in list_releases(home)] == [True, False]
+    assert pin(home, "1", on=False) == names[0]
+    assert prune(home, keep=1) == names[:1]
