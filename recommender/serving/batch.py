@@ -50,10 +50,4 @@ def _by_request(
         Request(user=user, n=n, profile=profile, reasons=False)
         for user in recommender.release.users.ids(block)
     ]
-    items = np.full((len(block), n), -1, np.int32)
-    scores = np.full((len(block), n), -np.inf, np.float32)
-    for place, answer in enumerate(recommender.recommend(requests, now=now)):
-        count = len(answer.items)
-        items[place, :count] = recommender.release.items.rows([one.item for one in answer.items])
-        scores[place, :count] = [one.score for one in answer.items]
-    return Ranking(items, scores)
+    return recommender.rank_requests(requests, n, now=now)

@@ -195,6 +195,32 @@ class Recommender:
         """Every segment of a request's subject: those of rules first, then the learned one."""
         return self._read(request, now).subject.segments
 
+    def rank_requests(self, requests: Sequence[Request], n: int, *, now: int) -> Ranking:
+        """What `recommend` would list, as arrays (b, n): for jobs that show no cards.
+
+        Args:
+            requests: of single subjects, no households; each asks for `n` items.
+            n: length of the lists.
+            now: as in `recommend`.
+        """
+        for request in requests:
+            self._check(request)
+        rows = np.full((len(requests), n), -1, np.int32)
+        scores = np.full((len(requests), n), -np.inf, np.float32)
+        plans = [self._read(request, now) for request in requests]
+        lists = self._ranked(plans, now)
+        for at, plan in enumerate(plans):
+            if not plan.arranged and plan.subject.interests is None:
+                count = min(n, int(np.count_nonzero(lists.items[at] >= 0)))
+                rows[at, :count] = lists.items[at, :count]
+                scores[at, :count] = lists.scores[at, :count]
+                continue
+            entries = in_proportion(self.release, plan.subject, self._entries(lists, at))
+            entries, _ = self._arranged(plan, entries)
+            rows[at, : len(entries)] = [entry.row for entry in entries]
+            scores[at, : len(entries)] = [entry.score for entry in entries]
+        return Ranking(rows, scores)
+
     def rank_users(
         self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
         source: str | None = None, now: int = 0,
