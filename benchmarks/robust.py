@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from recommender.evaluation.baselines import FAMILIES, rank_all, tuned
 from scipy import sparse
 from scipy.sparse import csr_array
 
@@ -40,6 +39,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of, order_of_pairs
 from recommender.learning.train import build_release
 from recommender.measures import metrics
+from recommender.measures.baselines import FAMILIES, rank_all, tuned
 from recommender.measures.split import relevant_pairs
 from recommender.releases.release import Release
 from recommender.serving.recommend import Recommender

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from benchmarks import robust
 from benchmarks._worlds import world
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.exact_ridge import exact_ridge
@@ -134,6 +135,20 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
             chosen = (parts == SELECT) & ~held.newcomers[pairs.users]
             missing = chosen & (np.asarray(asked[pairs.users, pairs.items]).ravel() == 0)
             assert not missing.any()
+
+
+def test_the_bench_tells_how_far_the_default_is_from_the_best(monkeypatch):
+    monkeypatch.setattr(robust, "MOST_DRAWS", 1)
+    result = robust.main(["--set", "tiny", "--baselines", "popularity,item_knn", "--json"])
+    (row,) = result["table"]
+    others = {"popularity", "item_knn", "ridge alone", "spectral alone"}
+    assert others <= set(row)
+    best = max(row[name] for name in row if name in others or name.endswith("alone"))
+    assert row["its"] == best
+    assert row["users"] == 40
+    assert row["ratio"] == pytest.approx(row["served"] / best, rel=1e-3)
+    assert result["ratios"]["worst"] == row["ratio"]
+    assert result["ratios"]["share_ahead"] == float(row["ratio"] >= 1)
 
 
 def test_a_small_catalogue_holds_back_in_several_ways():
