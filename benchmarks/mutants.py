@@ -48,6 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     f"{RELEASES}/rows.py": ("release", *LISTS),
     "recommender/serving/subjects.py": ("requests", "recommend", "new_items", "interests"),
 }
+NOT_IN_REFRESH = (RANKING, "recommender/serving")  # a fast refresh does without these
 PATIENCE, ROUNDS = 60.0, 2.0  # seconds, and times as long as without a change
 
 
@@ -108,6 +109,7 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         """Copy what git knows of; numba keeps what it compiles beside it."""
         self._tree, self._cache = folder / "tree", folder / "numba"
+        self._planted = folder / "planted"
         shutil.rmtree(self._tree, ignore_errors=True)
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"],
@@ -117,23 +119,28 @@ class Runner:
             if (ROOT / name).is_file():
                 (self._tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self._tree / name)
-        self._usual: dict[tuple[str, ...], float] = {}
+        self._usual = folder / "usual.json"  # seconds of the tests of each file, unchanged
         os.environ |= {"NUMBA_CACHE_DIR": str(self._cache), "OMP_NUM_THREADS": "1"}
         _import_others()
 
     def outcome(self, mutant: Mutant) -> str:
         """`killed`, `too slow` or `LIVED`."""
         tests, path = TESTS[mutant.file], self._tree / mutant.file
-        if tests not in self._usual:
+        os.environ.pop("NICHEGRAPH_PLANTED_HOME", None)
+        if mutant.file.startswith(NOT_IN_REFRESH):
+            os.environ["NICHEGRAPH_PLANTED_HOME"] = str(self._planted)
+        usual = json.loads(self._usual.read_text()) if self._usual.exists() else {}
+        if mutant.file not in usual:
             begin = time.monotonic()
             if self._run(tests, None) != 0:
                 raise RuntimeError(f"tests of {mutant.file} fail without any change")
-            self._usual[tests] = time.monotonic() - begin
+            usual[mutant.file] = time.monotonic() - begin
+            self._usual.write_text(json.dumps(usual))
         kept = path.read_bytes()
         stamp = path.stat()
         try:
             path.write_text(mutant.mutation.source, encoding="utf-8")
-            code = self._run(tests, PATIENCE + ROUNDS * self._usual[tests])
+            code = self._run(tests, PATIENCE + ROUNDS * usual[mutant.file])
         finally:
             path.write_bytes(kept)
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))

@@ -1,5 +1,6 @@
 """What many tests share: the `--long` counts, and one small release made from planted niches."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,15 @@ def planted() -> Synthetic:
 
 @pytest.fixture(scope="session")
 def planted_home(planted, tmp_path_factory) -> Home:
-    """A home with the planted catalogue in an embedded store and one release; do not change it."""
-    home = Home(tmp_path_factory.mktemp("planted")).create()
+    """A home with the planted catalogue in an embedded store and one release; do not change it.
+
+    Where `NICHEGRAPH_PLANTED_HOME` names a folder it is made there once and used again.
+    """
+    kept = os.environ.get("NICHEGRAPH_PLANTED_HOME")
+    home = Home(Path(kept) if kept else tmp_path_factory.mktemp("planted"))
+    if (home.releases / "CURRENT").exists():
+        return home
+    home.create()
     store = EmbeddedStore(home.store)
     for batch in planted.batches():
         store.apply(batch)
