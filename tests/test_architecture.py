@@ -1,8 +1,11 @@
 """The house stands as drawn: imports point down, third parties stay in their rooms."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,35 @@ def test_what_is_made_from_the_code_is_up_to_date_in_the_docs(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for mark, make in rooms.MADE[name].items():
         assert rooms.between(text, mark) == make()
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NOT_IMPORTED = {  # dependencies that do their work without being imported
+    "flask-openapi3-swagger",  # the page of the API, found by flask-openapi3
+    "neo4j-rust-ext",  # makes neo4j faster
+}
+
+
+def declared(*extras):
+    """Names of the distributions that the project, or these extras of it, ask for."""
+    lines = [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    names = [re.split(r"[\[<>=~ ]", line)[0] for line in lines or PROJECT["dependencies"]]
+    return {name.lower().replace("_", "-") for name in names} - {"nichegraph"}
+
+
+def distributions():
+    """Top-level name of a module -> distributions that bring it."""
+    return {
+        module: {name.lower().replace("_", "-") for name in names}
+        for module, names in packages_distributions().items()
+    }
+
+
+def test_every_dependency_is_used_and_every_package_that_is_used_is_declared():
+    brought = distributions()
+    names = {name for path in MODULES for name in imported(path)}
+    used = set().union(*(brought.get(name, set()) for name in names))
+    asked = declared() | declared("segments", "train", "neo4j", "explore")
+    assert asked - used - NOT_IMPORTED - {"gensim"} == set()  # gensim: node2vec trains by it
+    others = names - set(sys.stdlib_module_names) - set(PACKAGES)
+    assert {name for name in others if not brought.get(name, set()) & asked} == set()
