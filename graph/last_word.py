@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import Flags
 from graph.model import NO_TIME
-from graph.snapshot import EventColumns, Flags
+from graph.snapshot import EventColumns
 
 AGAINST = ("dislike", "unlike", "downvote", "thumbs_down", "thumbsdown", "not_interested")
 """Kinds of events that speak against an item: never an edge; they take back what came before."""

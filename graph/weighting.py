@@ -39,13 +39,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F32, Flags
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
 from graph.ids import as_kind
 from graph.last_word import AGAINST, chosen, taken_back
 from graph.model import NO_TIME, tag_parts
 from graph.ratings import Scale, Tally
-from graph.snapshot import F32, EventColumns, Flags, GraphSnapshot, Relations
+from graph.snapshot import EventColumns, GraphSnapshot, Relations
 from graph.toml_file import read_toml
 from graph.weighted import WeightedGraph
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from graph.arrays import I64
 from loaders.format import Source
 from loaders.lines import blocks
 from loaders.reasons import LINE_TOO_LONG, WRONG_COUNT
-from loaders.records import I64, Rejected, shortened
+from loaders.records import Rejected, shortened
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loaders.records import I64, as_text
+from graph.arrays import I64
+from loaders.records import as_text
 
 SEPARATORS = ("|", ";", ",")  # the surest first
 USUAL = "|"

@@ -22,13 +22,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.arrays import I64
 from graph.ids import as_ids, as_kinds
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders import times
 from loaders.reasons import OBJECT, REASONS
 from loaders.understood import Understood
 
-I64 = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
 LONGEST_ID = 512  # characters

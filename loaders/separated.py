@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from graph.arrays import I64
 from graph.errors import InputError
 from loaders.lines import MOST_UNPACKED, Block, blocks, first_line
 from loaders.reasons import LINE_TOO_LONG, OPEN_QUOTE, TOO_LONG, TOO_SHORT
-from loaders.records import I64, Rejected, shortened
+from loaders.records import Rejected, shortened
 
 LONGEST_RECORD = 1 << 20  # bytes between quotes; past that a quote was not closed
 csv.field_size_limit(1 << 24)  # characters of a cell; the default of 131,072 ends a load

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from graph.arrays import I32
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
-
-I32 = npt.NDArray[np.int32]
 
 BATCH_ROWS = 100_000
 END = 1_735_689_600  # 2025-01-01: the last event

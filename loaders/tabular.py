@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from graph.arrays import I64
 from graph.errors import InputError
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders.attributes import attributes_of
@@ -25,7 +26,7 @@ from loaders.lines import blocks, first_lines, opened
 from loaders.lists import ListForm, exploded
 from loaders.order import check_order
 from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
-from loaders.records import EARLIEST_EVENT, I64, RATING, Chunk, Derived, Rejected, shortened
+from loaders.records import EARLIEST_EVENT, RATING, Chunk, Derived, Rejected, shortened
 from loaders.separated import Dialect, cells, first_row
 from loaders.survey import IDS, SURVEYED_ROWS, Survey, with_kind
 from loaders.understood import Understood

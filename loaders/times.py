@@ -8,10 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from graph.arrays import F64, Flags
 
 DAY = 86_400
 A_YEAR = 365 * DAY

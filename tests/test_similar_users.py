@@ -84,7 +84,7 @@ def test_a_list_for_users_like_one_rests_on_what_twenty_share(recommender, plant
     """The history is counted again by hand; nobody is named and nothing known is shown."""
     user, users = planted.answers.users[0], set(planted.answers.users)
     answer = recommender.recommend([Request(similar_to=user, n=50)], now=NOW)[0]
-    release, circle = recommender.release, recommender.circles.of(user, frozenset())
+    release, circle = recommender.release, recommender.circles.of(user, recommender.overlay)
     chosen = release.histories.matrix[circle]
     counts = np.bincount(chosen.indices, minlength=len(release.items))
     own = release.blocked.matrix[[release.users.row(user)]].indices
@@ -104,7 +104,7 @@ def test_a_list_for_users_like_one_rests_on_what_twenty_share(recommender, plant
 def test_a_list_for_users_like_one_depends_on_no_single_user(recommender, planted):
     """Without any one of the circle what is shared stays the same, but for counts of 20."""
     user = planted.answers.users[0]
-    circle = recommender.circles.of(user, frozenset())
+    circle = recommender.circles.of(user, recommender.overlay)
     counts = recommender.circles.shared(circle)
     fewer = recommender.circles.shared(circle[1:])
     assert ((counts - fewer <= 1) | (counts == FEWEST)).all()

@@ -12,7 +12,8 @@ import faiss as typed_faiss
 import numpy as np
 import numpy.typing as npt
 
-from embeddings.indexes.index import F32, I32, Flags, checked, exact_search
+from embeddings.indexes.index import checked, exact_search
+from graph.arrays import F32, I32, Flags
 from graph.errors import ReleaseError
 
 faiss: Any = typed_faiss  # its type stubs lack what is used here

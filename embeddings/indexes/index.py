@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
+from graph.arrays import F32, I32, Flags
 
 _BLOCK = 256  # queries scored at once, so that the score matrix stays small
 

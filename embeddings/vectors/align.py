@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.vectors.embedder import Vectors
+from graph.arrays import unit_rows
 
 TIE_DECIMALS = 4
 SCORES_AT_ONCE = 20_000_000
@@ -43,8 +44,7 @@ def neighbour_overlap(
 
 
 def _nearest(vectors: Vectors, rows: NDArray[np.integer[Any]], count: int) -> NDArray[np.intp]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1.0)
+    unit = unit_rows(vectors)
     count = max(0, min(count, len(unit) - 1))
     found = np.empty((len(rows), count), dtype=np.intp)
     step = max(1, SCORES_AT_ONCE // max(len(unit), 1))

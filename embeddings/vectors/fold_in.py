@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from embeddings.vectors.embedder import Vectors
 from embeddings.vectors.inductive import Features, InductiveMap, rows_scaled
+from graph.arrays import unit_rows
 
 RELATED = "related"
 
@@ -45,8 +46,7 @@ def fold_in_item(
         shares = shares / np.sqrt(max(float(shares.sum()), 1e-12))
         parts[kind] = shares[:, None] * learned.vectors[kind][rows].astype(np.float32)
     parts = _scaled(parts)
-    lengths = np.linalg.norm(related, axis=1, keepdims=True)
-    parts[RELATED] = (related / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    parts[RELATED] = unit_rows(related)
     return _scaled(parts)
 
 
@@ -56,8 +56,7 @@ def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
     `features` holds (n, f) positive weights by kind of the map.
     """
     made = sum(rows_scaled(rows) @ learned.vectors[kind] for kind, rows in features.items())
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    return np.asarray(made / np.where(lengths > 0, lengths, 1), np.float32)
+    return unit_rows(np.asarray(made))
 
 
 def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:

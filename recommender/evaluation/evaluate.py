@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import I32, I64
 from graph.domains import derive_domains
 from graph.errors import InputError
 from graph.model import NO_TIME
@@ -37,8 +38,6 @@ from recommender.segments.settings import SegmentSettings
 from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
 
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
 Say = Callable[[str], None]
 
 SHOWN = 20  # length of the lists

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F64, I64
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
 from recommender.measures import metrics
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 RATING = "rating"
 DAMPING = 5.0  # ratings at the mean that every user and item is taken to have besides

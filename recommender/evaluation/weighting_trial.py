@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.scorers import RIDGE, Feature, Recipe
+from graph.arrays import F64
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
@@ -26,7 +27,6 @@ from recommender.learning.held_parts import features_of
 from recommender.measures import metrics
 from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
 
-F64 = npt.NDArray[np.float64]
 SHOWN = 20
 WIDTH = 100  # of supports and of the table
 TAG_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)  # times the neutral weight of all tags together

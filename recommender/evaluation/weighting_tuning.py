@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from graph.arrays import F64
 from graph.errors import InputError
 from graph.snapshot import GraphSnapshot
 from graph.weighting import Weighting
@@ -23,7 +23,6 @@ from recommender.evaluation.weighting_knobs import Knob, Value, Values, knobs_of
 from recommender.evaluation.weighting_trial import Trial, trial_of
 from recommender.measures.metrics import bootstrap
 
-F64 = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 FEWEST_USERS = 40  # asked in all: with fewer nothing can be confirmed
 KEPT, NOTHING = "kept", "brings nothing"

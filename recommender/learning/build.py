@@ -14,6 +14,7 @@ from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
 from embeddings.vectors.embedder import Embeddings
+from graph.arrays import unit_rows
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
@@ -131,7 +132,7 @@ def build(
     exponent = report.recipe.recency_exponent
     histories = user_items if order is None else weighed(user_items, order, exponent)
     arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
-    arrays["likeness"] = _unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
+    arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = attribute_columns(snapshot)
     arrays |= attribute_arrays
     weights = {name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors}
@@ -179,8 +180,3 @@ def _at_least_one_column(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
     if vectors.shape[1] == 0:
         vectors = np.zeros((len(vectors), 1), np.float32)
     return np.ascontiguousarray(vectors, np.float32)
-
-
-def _unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)

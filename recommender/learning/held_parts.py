@@ -8,12 +8,12 @@ beside the first, and a small catalogue holds back in several ways.
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.recency import order_of
 from embeddings.item_item.scorers import Feature
+from graph.arrays import Flags
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
@@ -37,8 +37,6 @@ MOST_WAYS, SMALL = 3, 3_000  # more than one only where there are at most so man
 NEWCOMERS = 0.05  # share of the users
 MOST_NEWCOMERS = 2_000
 FEWEST_USERS = 1_000  # below, no user can be spared
-
-Flags = npt.NDArray[np.bool_]
 
 
 def held_parts(

@@ -20,16 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F32, F64
 from graph.model import NO_TIME
 from recommender.measures import metrics
-from recommender.ranking.candidates import F32, Ranking
+from recommender.ranking.candidates import Ranking
 from recommender.ranking.ranker import shares_of
 from recommender.ranking.request import DEFAULT, NEUTRAL
 from recommender.ranking.rerank import DPP, POOL, Profile, Traits, freshness, rerank
 from recommender.releases.release import Release
 from recommender.segments.settings import EVERYONE, NEW
-
-F64 = npt.NDArray[np.float64]
 
 SHOWN = 20
 BUDGET = 0.02  # of NDCG@20 over all users: what a default may lose

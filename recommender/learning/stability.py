@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from embeddings.vectors.align import neighbour_overlap, rotation
+from graph.arrays import F32, I64, unit_rows
 from graph.errors import ReleaseError
 from graph.vocabulary import Vocabulary
 from recommender.learning.build import SPECTRAL, Built
@@ -22,8 +22,6 @@ from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 from recommender.releases.release import Release
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 SAMPLE = 1000  # items whose neighbours are compared
 NEIGHBOURS = 10
 
@@ -115,7 +113,7 @@ def drift_of(
         if len(said) > SAMPLE:
             asked = np.sort(np.random.default_rng(0).choice(asked, SAMPLE, replace=False))
         overlap = neighbour_overlap(now, before, count=NEIGHBOURS, rows=asked)
-        cosines = np.sum(_unit(now @ rotation(now, before)) * _unit(before), axis=1)
+        cosines = np.sum(unit_rows(now @ rotation(now, before)) * unit_rows(before), axis=1)
         moved[name] = {
             "jaccard@10": round(float(overlap.mean()), 4),
             "cosine": round(float(cosines.mean()), 4),
@@ -139,8 +137,3 @@ def common_rows(new: Vocabulary, old: Vocabulary) -> tuple[I64, I64]:
 
 def _vectors(release: Release) -> dict[str, F32]:
     return dict(release.vectors)
-
-
-def _unit(vectors: F32) -> F32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
+from graph.arrays import I64
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
@@ -24,7 +25,6 @@ from recommender.learning.held_parts import features_of
 from recommender.learning.parts import Parts
 from recommender.learning.writing import write
 from recommender.measures.split import GATE, SELECT
-from recommender.ranking.candidates import I64
 from recommender.releases.publishing import open_release
 from recommender.serving.recommend import Recommender
 

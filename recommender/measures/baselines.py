@@ -18,18 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
+from graph.arrays import F32, I32, I64
 from graph.model import NO_TIME
 from recommender.measures import metrics
 from recommender.measures.split import Pairs, held_out
 
-F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
 Parameters = Mapping[str, float]
 ScoreBlock = Callable[[I64], F32]
 Maker = Callable[[Parameters], ScoreBlock]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F64, Flags
+
 Ranked = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
-F64 = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]  # non-negative numbers
 
 HEAD_SHARE = 0.5

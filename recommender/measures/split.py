@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import I64, U64, Flags
 from graph.mixing import GAMMA, mixed
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
@@ -26,9 +27,6 @@ FIT, SELECT, GATE = 0, 1, 2
 SELECT_SHARE, GATE_SHARE, TEST_SHARE = 0.1, 0.1, 0.2
 MINIMUM_HISTORY = 5
 
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 How = Literal["time", "random", "global time"]
 
 

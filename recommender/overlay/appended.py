@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.release import Attribute, Release
-from recommender.releases.rows import F32, I32, I64, Rows
+from recommender.releases.rows import Rows
 
 UNKNOWN_RARITY = 1.0  # of an item that nobody chose yet
 

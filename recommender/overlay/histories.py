@@ -13,11 +13,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW, NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighting import HIDE, Weighting, domain_factors, event_weights
 from recommender.releases.release import Release
-from recommender.releases.rows import F32, I32, I64
 
 EVENT = np.dtype(
     [

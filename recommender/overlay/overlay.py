@@ -9,15 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from graph.arrays import Flags
 from graph.model import NO_ROW
 from recommender.overlay.appended import AppendedRelease
 from recommender.overlay.histories import History, LiveUser, Weigher
 from recommender.overlay.state import Erasure, State
 from recommender.releases.release import Release
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

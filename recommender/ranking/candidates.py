@@ -10,16 +10,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from embeddings.item_item.item_table import ItemTable
+from graph.arrays import F32, I32, I64, Flags
 from recommender.releases.arrivals import Arrivals
-
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-F32 = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import Flags
 from graph.errors import InputError
 from graph.model import NO_ROW, NO_TIME
 from recommender.ranking.request import Filter
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
 
-Flags = npt.NDArray[np.bool_]
 CACHED_FILTERS = 64  # masks kept per worker: one byte an item each
 
 

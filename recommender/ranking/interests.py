@@ -14,16 +14,8 @@ import numpy.typing as npt
 from numba import njit
 
 from embeddings.item_item.item_table import ItemTable
-from recommender.ranking.candidates import (
-    F32,
-    I32,
-    I64,
-    Ranking,
-    Subjects,
-    arriving,
-    from_table,
-    row_of,
-)
+from graph.arrays import F32, I32, I64
+from recommender.ranking.candidates import Ranking, Subjects, arriving, from_table, row_of
 from recommender.releases.arrivals import Arrivals
 
 MOST = 5  # interests of a subject

@@ -15,10 +15,10 @@ from dataclasses import fields
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I32
 from graph.errors import InputError
 from graph.mixing import GAMMA, mixed
 from graph.vocabulary import Vocabulary
-from recommender.ranking.candidates import F32, I32
 from recommender.ranking.request import Request
 
 MOST_PAGED = 1000  # items on all pages together

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from recommender.ranking.candidates import F32, I32, Ranking, Subjects
+from graph.arrays import F32, I32
+from recommender.ranking.candidates import Ranking, Subjects
 from recommender.ranking.rerank import (
     BALANCE,
     EXPLORATION,

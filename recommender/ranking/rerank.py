@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from graph.arrays import F32, I32, I64
 from graph.mixing import GAMMA, mixed_bits
-from recommender.ranking.candidates import F32, I32, I64, Ranking
+from recommender.ranking.candidates import Ranking
 
 POOL = 100  # candidates that reranking chooses from
 MMR, DPP = "mmr", "dpp"

@@ -17,8 +17,9 @@ from scipy.sparse import csr_array
 from embeddings.indexes.faiss_index import FaissIndex
 from embeddings.indexes.index import VectorIndex
 from embeddings.vectors.fold_in import fold_in_users
+from graph.arrays import F32, I32
 from recommender.ranking import interests
-from recommender.ranking.candidates import F32, I32, Ranking, Subjects, from_table, top_of_scores
+from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
 from recommender.releases.release import Release
 
 ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"

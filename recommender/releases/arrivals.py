@@ -12,7 +12,7 @@ import numpy as np
 
 from embeddings.item_item.cold_items import DAMPING, OWN, SHARPNESS, WORTH
 from embeddings.item_item.item_table import ItemTable
-from recommender.releases.rows import F32, I32, I64
+from graph.arrays import F32, I32, I64
 
 NEAREST = 100  # items of the release that stand for a new one
 WIDTH = 200  # items that a new one speaks for

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
+from graph.arrays import F32, I32, I64
 from graph.ids import as_word
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.contents import Arrays
-from recommender.releases.rows import F32, I32, I64, Rows
+from recommender.releases.rows import Rows
 
 EVENT_COLUMNS = ("item", "kind", "value", "at")
 

@@ -17,7 +17,8 @@ from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouett
 from sklearn.mixture import GaussianMixture
 from sklearn.tree import DecisionTreeClassifier
 
-from recommender.segments.features import F64, I64, nearest
+from graph.arrays import F64, I64
+from recommender.segments.features import nearest
 
 SAMPLE = {"kmeans": 20_000, "gaussian": 10_000, "hdbscan": 5_000}  # users that are clustered
 SMALL_SAMPLE = 1_500  # spectral and agglomerative: their cost is quadratic and worse

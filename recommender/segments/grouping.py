@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F64, I64
 from graph.model import NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.releases.release import Release
 from recommender.segments.features import (
     DAY,
-    F64,
-    I64,
     Catalogue,
     History,
     Layout,

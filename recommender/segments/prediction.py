@@ -15,7 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from recommender.segments.features import F64
+from graph.arrays import F64
 
 FOLDS = 5
 FEWEST_USERS = 200  # to learn from

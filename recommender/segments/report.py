@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from graph.arrays import F64
 from graph.errors import InputError
 from recommender.releases.release import Release
-from recommender.segments.features import F64, Scale
+from recommender.segments.features import Scale
 
 MOST_USERS = 1_500  # in the picture of users
 ENDINGS = (".svg", ".png")

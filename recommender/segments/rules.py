@@ -20,12 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from graph.arrays import F64, Flags
 from graph.errors import SettingError
 
-F64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Measure = Callable[[str, str], F64]  # name and argument -> value of each user (u,), NaN unknown
 
 NAMED = ("domain share", "tag share", "kind share")

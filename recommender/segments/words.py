@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.segments.features import F64
+from graph.arrays import F64
 
 # feature -> what is said of much and of little of it
 WORDS = {

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from recommender.ranking.candidates import I64, Ranking
+from graph.arrays import I64
+from recommender.ranking.candidates import Ranking
 from recommender.ranking.request import Request
 from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I64, Flags, unit_rows
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
-from recommender.ranking.candidates import F32, I64, Flags
 from recommender.releases.release import Release
 
 FEWEST = 20  # users behind everything that is told
@@ -63,9 +63,7 @@ class Circles:
         """(u, d) of length 1, or 0 for users without a history."""
         histories = self._release.histories.matrix
         vectors = np.asarray(histories @ self._release.vectors[SPECTRAL], np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        result: F32 = vectors / np.where(norms > 0, norms, 1)
-        return result
+        return unit_rows(vectors)
 
     @cached_property
     def _silent(self) -> npt.NDArray[np.bool_]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from graph.arrays import F32, I32
 from graph.explore import why_cypher
 from graph.model import tag_parts
-from recommender.ranking.candidates import F32, I32
 from recommender.ranking.request import Reason
 from recommender.ranking.sources import IN_DOMAIN
 from recommender.releases.release import Release

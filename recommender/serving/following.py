@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
     CONSENT,
@@ -26,12 +27,10 @@ from recommender.overlay.histories import EVENT, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
 from recommender.overlay.state import State
-from recommender.ranking.candidates import I64
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
 from recommender.releases.arrivals import NEAREST, placed_row
 from recommender.releases.release import Release
-from recommender.releases.rows import F32, I32
 from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
 

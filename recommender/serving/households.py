@@ -8,7 +8,7 @@ doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
 import numpy as np
 import numpy.typing as npt
 
-from recommender.ranking.candidates import F32, I32
+from graph.arrays import F32, I32
 
 OTHERS = 0.5  # weight of the mean member beside the least satisfied one
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I32
 from graph.model import tag_parts
-from recommender.ranking.candidates import F32, I32, Subjects
+from recommender.ranking.candidates import Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, shown_first, voices
 from recommender.ranking.sources import ITEMS
 from recommender.releases.release import Release

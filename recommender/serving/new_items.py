@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from embeddings.vectors.fold_in import RELATED, fold_in_item
 from embeddings.vectors.inductive import InductiveMap
+from graph.arrays import F32, I32
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
-from recommender.ranking.candidates import F32, I32
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
 from recommender.releases.release import Release

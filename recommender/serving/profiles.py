@@ -5,13 +5,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from graph.arrays import F64
 from recommender.ranking.request import DEFAULT, NEUTRAL
 from recommender.ranking.rerank import DEFAULT_PROFILE, LONG_TAIL, NEUTRAL_PROFILE, Profile
 from recommender.releases.release import Release
-
-F64 = npt.NDArray[np.float64]
 
 SEGMENTS = "segments"  # stands for the profile of each user's own segment
 

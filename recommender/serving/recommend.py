@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32, I32
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW, NO_TIME
 from recommender.overlay.overlay import Overlay
-from recommender.ranking.candidates import F32, I32, Ranking
+from recommender.ranking.candidates import Ranking
 from recommender.ranking.contexts import Context, features, fitted, session_share
 from recommender.ranking.filters import Filters
 from recommender.ranking.pages import item_sums, next_cursor, rotation, shown_before, variety

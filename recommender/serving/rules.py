@@ -34,10 +34,10 @@ from typing import Any
 
 import numpy as np
 
+from graph.arrays import F32, I32
 from graph.errors import InputError, SettingError
 from graph.model import NO_ROW
 from graph.toml_file import read_toml
-from recommender.ranking.candidates import F32, I32
 from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import Filter

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.ranking.candidates import I64
+from graph.arrays import I64
 from recommender.ranking.request import Filter
 from recommender.serving import explain
 from recommender.serving.circles import FEWEST

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import F32, I32
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
-from recommender.ranking.candidates import F32, I32, Subjects
+from recommender.ranking.candidates import Subjects
 from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
