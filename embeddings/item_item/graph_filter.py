@@ -211,6 +211,18 @@ def empty_heap(heap_scores, heap_rows, size, rows_out, scores_out):  # type: ign
 def _co_occurrence(  # type: ignore[no-untyped-def]
     ip, ix, xv, tp, ti, tv, gains, supports, scores, low, high
 ):
+    """Fill rows low … high - 1 of supports (i, w) i32 and scores (i, w) f32, strongest first.
+
+    ip, ix, xv are X (r, i) by row: where each row begins, its items, their values; tp, ti, tv the
+    same by item: its rows and values; gains (i,) f32 by which a score is multiplied.
+
+        target j ──tp, ti──▶ rows with j ──ip, ix──▶ their items          sums (i,)
+                             r1 (value a)            k: a·b               k: ab + cd
+                             r2 (value c)            k: c·d, l: c·e       l: ce
+                                                                          · gains ─▶ heap of w
+
+    That is row j of X'X, never held as a whole: `touched` tells which sums to read and set back.
+    """
     width = supports.shape[1]
     sums = np.zeros(len(tp) - 1, np.float32)
     touched = np.empty(len(tp) - 1, np.int32)

@@ -56,6 +56,22 @@ def mean_square(graph: NormalisedGraph) -> float:
 def _ridges(  # type: ignore[no-untyped-def]
     rows, tp, ti, tv, supports, weights, ridges, steps, low, high
 ):
+    """Fill weights (p, i, w) f32 of targets low … high - 1, for each of p ridges.
+
+    rows says how many rows X (r, i) has; tp, ti, tv are X by item: where each begins, its rows,
+    their values; supports (i, w) i32, -1 after the last; ridges (p,) f32; `steps` at most are
+    taken to solve.
+
+        target j, supports k, l, m                head (r,): the last entry met in each row
+        k: r1 a   r2 b                            r1 ─▶ (l, d) ─▶ (k, a) ─▶ end
+        l: r1 d          r3 e                     r2 ─▶ (k, b) ─▶ end
+        m:        r2 f   r3 g   …                 r3 ─▶ (l, e) ─▶ end
+
+    Item after item is read; each entry meets, in its row's list, the items before it, and adds
+    its product to their cell: (l, k) += d·a. So the Gram matrix of the supports (w, w) comes from
+    the pairs that share a row and from no others. The right side is their products with j
+    (`of_row`). Both are solved for all ridges at once, see `_solve`.
+    """
     width = supports.shape[1]
     # One linked list per user row of the support items met so far: their pairs are all of A.
     head = np.full(rows, -1, np.int32)

@@ -168,6 +168,25 @@ def _train_walks(  # type: ignore[no-untyped-def]
     rate,
     key,
 ):
+    """Go once over some walks and move the vectors of the nodes in them, in place.
+
+    walks (w, l) i32 rows of nodes, -1 after the end; inputs and outputs (n, d) f32 the vectors;
+    input_squares and output_squares (n,) f32 what each node's gradients have summed to (AdaGrad);
+    negatives (t,) i32 nodes, as often as they are to be drawn; sigmoid (1024,) f32 of -6 … 6;
+    only nodes first … end - 1 are predicted. `window` nodes on either side at most, `shared`
+    negatives for all of a window's nodes, each weighing `negative_weight`; step `rate`; random
+    numbers from `key`, so that the same walks move the same way.
+
+        walk   a   b   c   d   e   f   g        pool   n   m   o   …   `shared` negatives;
+                   └───┴─ (d) ─┴───┘                   ↑               one is drawn anew per node
+                     reach 2, drawn from 1 … window
+
+        for each centre d, left to right:
+          1. score      d's input with the outputs of the window and of the pool
+          2. pull       1 - σ for the window, -σ · weight for the pool
+          3. outputs    each moves along d's input, by its pull
+          4. input      d's moves once, along the sum of pull · output from before step 3
+    """
     dimensions = inputs.shape[1]
     gradient = np.empty(dimensions, dtype=np.float32)
     vector = np.empty(dimensions, dtype=np.float32)

@@ -125,6 +125,22 @@ def _top_of_table(  # type: ignore[no-untyped-def]
     mask,
     n,
 ):
+    """(b, n) i32 items and (b, n) f32 scores, best first, -1 and -inf after the last.
+
+    neighbours (i, k) i32, -1 after the last, and strengths (i, k) f32 are the table; arrivals the
+    rows of items behind it, and the same by the table's items (`Arrivals.arrays`); indptr (b + 1,),
+    items and weights the histories; blocked_indptr (b + 1,) and blocked what is never shown;
+    masks (m, i) bool, mask (b,) which of them holds.
+
+        history          its rows of the table           scores (i,)          heap of n
+        item 4  w .9  ▶  [ 7 .5 │ 2 .3 │ 9 .1 ]  ─┐      2: .27 + .12         ┌ 7
+        item 6  w .4  ▶  [ 2 .3 │ 8 .2 │ -1    ]  ─┴add▶  7: .45        ─free▶ │ 2    ─sort▶ 7, 2
+                                                          8: .08   9: .09     └ …
+        touched: 7 2 9 8, each once, so that only these are looked at and set back to 0
+
+    One sweep per subject: mark what is blocked; add the rows; offer to the heap what was touched,
+    is positive and free; set back. Its cost is the histories' entries, not the catalogue.
+    """
     subjects, catalogue = len(indptr) - 1, masks.shape[1]
     targets, gains = arrivals[4], arrivals[5]
     rows = np.full((subjects, n), -1, np.int32)

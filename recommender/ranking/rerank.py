@@ -131,6 +131,24 @@ def chosen_places(candidates: Ranking, weights: F32, traits: Traits, n: int) -> 
 def _choose(  # type: ignore[no-untyped-def]
     items, scores, weights, likeness, rarity, fresh, indptr, domains, shares, mix, draws, n
 ):
+    """(b, n) i64 places among each subject's candidates, in the order they are chosen; -1 pads.
+
+    items (b, c) i32 and scores (b, c) f32, best first, -1 after the last; weights (b, 7) as
+    `Profile.weights` orders them; likeness (i, h), rarity (i,), fresh
+    (i,) f32 of the items; indptr, domains, shares the domains of each item; mix (b, d) the
+    subject's own shares of domains; draws (b,) u64 seeds.
+
+        candidates   0     1     2     3     4     5   …        gains: relevance, rarity, freshness,
+        gains       .9    .8    .8    .5    .4    .2             once; -inf when it is chosen
+                     │
+        place 0      0 ◀─ largest gain - diversity · nearest + balance · nearer
+                     │    nearest[c] = max(nearest[c], likeness to 0)       mmr
+                     ▼    or 0 is projected out of every candidate          dpp
+        place 1            3 …           the same again over what is left
+
+    At every place that `exploration` says, the candidate that arrives first in a race is taken
+    instead. `nearer` is asked again only where it could still decide (see `_worths`).
+    """
     subjects, pool = items.shape
     places = np.full((subjects, n), -1, np.int64)
     gains = np.empty(pool, np.float32)
