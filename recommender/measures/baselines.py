@@ -20,12 +20,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 from scipy.linalg import lapack
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 
+from embeddings.item_item.graph_filter import NormalisedGraph
+from embeddings.item_item.spectrum import spectrum
 from graph.arrays import F32, I32, I64
 from graph.model import NO_TIME
 from recommender.measures import metrics
 from recommender.measures.split import Pairs, held_out
+from recommender.ranking.candidates import keep_best, sort_best
 
 Parameters = Mapping[str, float]
 ScoreBlock = Callable[[I64], F32]
@@ -232,29 +235,13 @@ FAMILIES: dict[str, Family] = {
 def right_vectors(matrix: csr_array, directions: int, *, rounds: int = 2) -> F32:
     """The first right singular vectors, strongest first: f32 (i, at most `directions`).
 
-    Randomised subspace iteration (Halko 2011, arXiv:0909.4061) with ten more directions and
-    a fixed start; fewer come back where the matrix has a lower rank.
+    With a fixed start; fewer come back where the matrix has a lower rank.
     """
-    wanted = min(directions, *matrix.shape)
-    start = np.random.default_rng(0)
-    drawn = start.standard_normal((matrix.shape[1], min(wanted + 10, *matrix.shape)))
-    basis = _orthonormal(drawn.astype(np.float32))
-    turned = matrix.T.tocsr()
-    for _ in range(rounds):
-        basis = _orthonormal(turned @ (matrix @ basis))
-    image = matrix @ basis  # (u, d)
-    strengths, turn = np.linalg.eigh((image.T @ image).astype(np.float64))
-    order = np.argsort(-strengths, kind="stable")[:wanted]
-    return np.ascontiguousarray(basis @ turn[:, order].astype(np.float32))
-
-
-def _orthonormal(basis: F32) -> F32:
-    """The same span, by the eigenvectors of the Gram matrix: far cheaper than QR when narrow."""
-    for _ in range(2):  # the second pass removes what float32 left in the first
-        strengths, turn = np.linalg.eigh((basis.T @ basis).astype(np.float64))
-        kept = strengths > 1e-6 * max(float(strengths[-1]), 1e-30)
-        basis = basis @ (turn[:, kept] / np.sqrt(strengths[kept])).astype(np.float32)
-    return basis
+    rows = csr_matrix(matrix, dtype=np.float32)
+    graph = NormalisedGraph(rows, csr_matrix(rows.T), np.ones(matrix.shape[1], np.float32))
+    found = spectrum(graph, directions, seed=0, passes=rounds + 1)
+    kept = found.values > 1e-3 * found.values.max(initial=0)
+    return np.ascontiguousarray(found.item_vectors[:, kept])
 
 
 def _tune(family: Family, train: csr_array, seed: int, thorough: bool) -> Parameters:
@@ -324,56 +311,26 @@ def _mirror(lower: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _push(values: Any, rows: Any, value: Any, row: Any) -> None:
-    """Replace the root of a heap whose root is the worst: lowest value, then highest row."""
-    n = len(values)
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= n:
-            break
-        other = child + 1
-        if other < n and (
-            values[other] < values[child]
-            or (values[other] == values[child] and rows[other] > rows[child])
-        ):
-            child = other
-        if values[child] < value or (values[child] == value and rows[child] > row):
-            values[at] = values[child]
-            rows[at] = rows[child]
-            at = child
-        else:
-            break
-    values[at] = value
-    rows[at] = row
-
-
-@njit(nogil=True, cache=True)
 def _best(scores: Any, users: Any, indptr: Any, indices: Any, n: int) -> Any:
     """Top n of each row of scores (b, i), what the user has seen left out; writes into scores."""
     ranked = np.full((len(scores), n), -1, np.int32)
     values = np.empty(n, np.float32)
-    rows = np.empty(n, np.int32)
     for b in range(len(scores)):
         line = scores[b]
         for place in range(indptr[users[b]], indptr[users[b] + 1]):
             line[indices[place]] = -np.inf
-        values[:] = -np.inf
-        rows[:] = np.iinfo(np.int32).max
+        found = 0
         for begin in range(0, len(line), 64):
             end = min(begin + 64, len(line))
-            better, bar = 0, values[0]
+            better, bar = 0, values[0] if found == n else np.float32(-np.inf)
             for item in range(begin, end):  # counting runs in vector registers, the heap does not
                 better += line[item] > bar
             if better:
                 for item in range(begin, end):
-                    if line[item] > values[0]:
-                        _push(values, rows, line[item], item)
-        for place in range(n):
-            last = n - 1 - place  # the heap gives the worst first
-            if values[0] > -np.inf:
-                ranked[b, last] = rows[0]
-            _push(values, rows, np.float32(np.inf), -1)
+                    bar = values[0] if found == n else np.float32(-np.inf)
+                    if line[item] > bar:
+                        found = keep_best(ranked[b], values, found, item, line[item])
+        sort_best(ranked[b], values, found)
     return ranked
 
 
@@ -383,11 +340,9 @@ def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> N
     indptr, indices, say = users
     item_indptr, item_users, norms = owners
     columns, values = table
-    items, k = columns.shape
+    items = len(columns)
     together = np.zeros(items, np.float32)
     touched = np.empty(items, np.int32)
-    best = np.empty(k, np.float32)
-    rows = np.empty(k, np.int32)
     for item in wanted:
         size = 0
         for place in range(item_indptr[item], item_indptr[item + 1]):
@@ -398,20 +353,14 @@ def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> N
                     touched[size] = j
                     size += 1
                 together[j] += say[user]
-        best[:] = 0
-        rows[:] = np.iinfo(np.int32).max
+        found = 0
         for t in range(size):
             j = touched[t]
             if j != item:
                 value = np.float32(together[j] / (norms[item] * norms[j] + shrink))
-                if value > best[0] or (value == best[0] and j < rows[0]):
-                    _push(best, rows, value, j)
+                found = keep_best(columns[item], values[item], found, j, value)
             together[j] = 0
-        for place in range(k):
-            if best[0] > 0:
-                columns[item, k - 1 - place] = rows[0]
-                values[item, k - 1 - place] = best[0]
-            _push(best, rows, np.float32(np.inf), -1)
+        sort_best(columns[item], values[item], found)
 
 
 @njit(nogil=True, cache=True)
