@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.held_back import HeldBack, learned_from, without
 from embeddings.vectors.embedder import Embedder, EmbeddingGraph, Embeddings
+from graph.arrays import F32
 from graph.errors import InputError, SettingError
 from graph.weighted import WeightedGraph
 
-F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
 Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from everything
 Last = Mapping[str, tuple[F32, F32]]  # network -> items as histories read them, and as ranked

@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import I32
 from recommender.releases.release import Release
 
-I32 = npt.NDArray[np.int32]
 ITEM, USER, TAG = "item", "user", "tag"
 KINDS = (ITEM, USER, TAG)
 GROUPS = 1 << 18  # groups of letters are hashed into so many lists
