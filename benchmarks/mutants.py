@@ -29,16 +29,16 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKING, RELEASES = "recommender/ranking", "recommender/releases"
 LISTS = ("recommend", "requests")  # tests that ask for whole lists
 TESTS: dict[str, tuple[str, ...]] = {
-    f"{RANKING}/candidates.py": ("interests", *LISTS),
+    f"{RANKING}/candidates.py": ("ranker", "interests", *LISTS),
     f"{RANKING}/contexts.py": ("contexts",),
     f"{RANKING}/filter_language.py": ("filters",),
     f"{RANKING}/filters.py": ("filters",),
     f"{RANKING}/interests.py": ("interests",),
     f"{RANKING}/pages.py": ("pages", "requests"),
-    f"{RANKING}/ranker.py": (*LISTS, "overlay", "interests"),
+    f"{RANKING}/ranker.py": ("ranker", *LISTS, "overlay", "interests"),
     f"{RANKING}/request.py": ("filters", *LISTS, "every_door"),
     f"{RANKING}/rerank.py": ("rerank", "profiles"),
-    f"{RANKING}/sources.py": (*LISTS, "new_items"),
+    f"{RANKING}/sources.py": ("ranker", *LISTS, "new_items"),
     "graph/weighting.py": ("weighting",),
     f"{RELEASES}/contents.py": ("release",),
     f"{RELEASES}/durable.py": ("release",),
@@ -49,6 +49,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "recommender/serving/subjects.py": ("requests", "recommend", "new_items", "interests"),
 }
 NOT_IN_REFRESH = (RANKING, "recommender/serving")  # a fast refresh does without these
+QUICK = "not at_any_moment"  # without the tests that kill processes
 PATIENCE, ROUNDS = 60.0, 2.0  # seconds, and times as long as without a change
 
 
@@ -82,14 +83,18 @@ def main(arguments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nichegraph-mutants-") as folder:
         beside = options.kept and options.kept.with_name(f"{options.kept.name}.tree")
         runner = Runner(beside or Path(folder))
+        for file in dict.fromkeys(mutant.file for mutant in chosen):
+            waiting = [m for m in chosen if m.file == file and m.name not in known]
+            if waiting and time.monotonic() < end:
+                for mutant in runner.killed_in_forks(file, waiting):
+                    known[mutant.name] = "killed"
+                    _keep(options.kept, mutant.name, "killed")
         for place, mutant in enumerate(chosen, 1):
             if mutant.name in known or time.monotonic() > end:
                 continue
             known[mutant.name] = outcome = runner.outcome(mutant)
             print(f"{place}/{len(chosen)} {outcome}: {mutant.name}", file=sys.stderr)
-            if options.kept is not None:
-                with options.kept.open("a", encoding="utf-8") as kept:
-                    kept.write(json.dumps([mutant.name, outcome]) + "\n")
+            _keep(options.kept, mutant.name, outcome)
     return _summary(chosen, known)
 
 
@@ -123,12 +128,30 @@ class Runner:
         os.environ |= {"NUMBA_CACHE_DIR": str(self._cache), "OMP_NUM_THREADS": "1"}
         _import_others()
 
+    def killed_in_forks(self, file: str, mutants: list[Mutant]) -> list[Mutant]:
+        """The changes of a file that are noticed in forks; of the others `outcome` tells."""
+        reading, writing = os.pipe()
+        self._lend_home(file)
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            os._exit(_in_child(self._tree, TESTS[file], (file, mutants, writing)))
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            lines = pipe.read().split()  # until the child and all its forks have ended
+        os.waitpid(child, 0)
+        print(f"{file}: {len(lines)} of {len(mutants)} killed in forks", file=sys.stderr)
+        return [mutants[int(line)] for line in lines]
+
+    def _lend_home(self, file: str) -> None:
+        os.environ.pop("PLANTED_HOME", None)
+        if file.startswith(NOT_IN_REFRESH):
+            os.environ["PLANTED_HOME"] = str(self._planted)
+
     def outcome(self, mutant: Mutant) -> str:
         """`killed`, `too slow` or `LIVED`."""
         tests, path = TESTS[mutant.file], self._tree / mutant.file
-        os.environ.pop("NICHEGRAPH_PLANTED_HOME", None)
-        if mutant.file.startswith(NOT_IN_REFRESH):
-            os.environ["NICHEGRAPH_PLANTED_HOME"] = str(self._planted)
+        self._lend_home(mutant.file)
         usual = json.loads(self._usual.read_text()) if self._usual.exists() else {}
         if mutant.file not in usual:
             begin = time.monotonic()
@@ -162,7 +185,9 @@ class Runner:
         return None
 
 
-def _in_child(tree: Path, tests: tuple[str, ...]) -> int:
+def _in_child(
+    tree: Path, tests: tuple[str, ...], forks: tuple[str, list[Mutant], int] | None = None
+) -> int:
     import pytest
 
     os.setsid()
@@ -175,9 +200,21 @@ def _in_child(tree: Path, tests: tuple[str, ...]) -> int:
     os.dup2(quiet, 2)
     with redirect_stdout(io.StringIO()):
         files = [f"tests/test_{name}.py" for name in tests]
-        return int(
-            pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", *files])
-        )
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-k", QUICK]
+        plugins = []
+        if forks is not None:
+            from benchmarks._forked import Forks, loaded, module_name
+
+            file, mutants, pipe = forks
+
+            def report(place: int, outcome: str) -> None:
+                if outcome == "killed":
+                    os.write(pipe, f"{place}\n".encode())
+
+            loaded(file)
+            sources = [mutant.mutation.source for mutant in mutants]
+            plugins.append(Forks(module_name(file), sources, 20.0, report))
+        return int(pytest.main([*options, *files], plugins=plugins))
 
 
 def _import_others() -> None:
@@ -185,6 +222,12 @@ def _import_others() -> None:
     for name in ("faiss", "flask_openapi3", "numba", "pandas", "pyarrow.compute",
                  "pytest", "scipy.sparse.linalg"):  # fmt: skip
         importlib.import_module(name)
+
+
+def _keep(kept: Path | None, name: str, outcome: str) -> None:
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([name, outcome]) + "\n")
 
 
 def _read(kept: Path) -> Iterator[tuple[str, str]]:

@@ -47,9 +47,9 @@ def planted() -> Synthetic:
 def planted_home(planted, tmp_path_factory) -> Home:
     """A home with the planted catalogue in an embedded store and one release; do not change it.
 
-    Where `NICHEGRAPH_PLANTED_HOME` names a folder it is made there once and used again.
+    Where `PLANTED_HOME` names a folder it is made there once and used again.
     """
-    kept = os.environ.get("NICHEGRAPH_PLANTED_HOME")
+    kept = os.environ.get("PLANTED_HOME")
     home = Home(Path(kept) if kept else tmp_path_factory.mktemp("planted"))
     if (home.releases / "CURRENT").exists():
         return home
