@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F64, I64, Flags
 from recommender.learning.gates import (
     CONFIDENCE,
     EVERYBODY,
@@ -21,10 +22,6 @@ from recommender.learning.gates import (
 from recommender.learning.trial import Trial, Wanted
 from recommender.measures import metrics
 from recommender.measures.baselines import Baseline, binary, ease, item_knn, popularity, rank_all
-from recommender.ranking.candidates import I64
-
-F64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 SHOWN = 20
 ROUNDS = 4000  # of the bootstrap: enough for a bound at one in thousands

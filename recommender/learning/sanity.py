@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.indexes.faiss_index import FaissIndex
+from graph.arrays import I64
 from graph.model import NO_TIME
 from recommender.learning.build import SPECTRAL
 from recommender.learning.gates import Reason
@@ -22,7 +23,6 @@ from recommender.releases.rows import Rows
 from recommender.segments.grouping import Segments
 from recommender.serving.recommend import Recommender
 
-I64 = npt.NDArray[np.int64]
 Text = str | None
 
 KEPT = 2 / 3  # share of the served release's items, or of its pairs, that must still be there

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
+from embeddings.best import keep_best, sort_best
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64, Flags
 from recommender.releases.arrivals import Arrivals
@@ -203,57 +204,6 @@ def arriving(arrivals, item):  # type: ignore[no-untyped-def]
     if at == len(sources) or sources[at] != item:
         return 0, 0
     return indptr[at], indptr[at + 1]
-
-
-@njit(cache=True, nogil=True)
-def _worse(score, item, other_score, other):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and item > other)
-
-
-@njit(cache=True, nogil=True)
-def keep_best(rows, best, found, item, score):  # type: ignore[no-untyped-def]
-    """Offer an item to a heap whose root is the worst of the kept; the new size."""
-    n = len(rows)
-    if found < n:
-        child = found
-        while child > 0:
-            parent = (child - 1) // 2
-            if not _worse(score, item, best[parent], rows[parent]):
-                break
-            rows[child], best[child] = rows[parent], best[parent]
-            child = parent
-        rows[child], best[child] = item, score
-        return found + 1
-    if n == 0 or _worse(score, item, best[0], rows[0]):
-        return found
-    _sink(rows, best, n, item, score)
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _sink(rows, best, n, item, score):  # type: ignore[no-untyped-def]
-    """Put an item at the root of a heap of size n and let it sink to its place."""
-    parent = 0
-    while True:
-        child = 2 * parent + 1
-        if child >= n:
-            break
-        if child + 1 < n and _worse(best[child + 1], rows[child + 1], best[child], rows[child]):
-            child += 1
-        if not _worse(best[child], rows[child], score, item):
-            break
-        rows[parent], best[parent] = rows[child], best[child]
-        parent = child
-    rows[parent], best[parent] = item, score
-
-
-@njit(cache=True, nogil=True)
-def sort_best(rows, best, found):  # type: ignore[no-untyped-def]
-    """Turn the heap into a list, best first."""
-    for end in range(found - 1, 0, -1):
-        item, score = rows[end], best[end]
-        rows[end], best[end] = rows[0], best[0]
-        _sink(rows, best, end, item, score)
 
 
 def top_of_scores(scores: F32, subjects: Subjects, n: int) -> Ranking:

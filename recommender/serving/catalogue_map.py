@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import F32
 from recommender.releases.release import Release
 from recommender.serving.map_layout import layout
 
-F32 = npt.NDArray[np.float32]
 NO_DOMAIN = 0xFFFF
 MOST_REGIONS = 40  # named on the map
 

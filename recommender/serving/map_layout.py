@@ -11,7 +11,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
+from graph.arrays import F32
+
 NEIGHBOURS = 8  # of each item, that pull
 ROUNDS = 80
 PUSHES = 4  # for each pull

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graph.arrays import I64
 from graph.errors import NotFound
 from graph.model import NO_ROW, tag_parts
 from recommender.releases.release import Release
 from recommender.serving.explain import domains_of, title
 from recommender.serving.recommend import Recommender
 
-I64 = npt.NDArray[np.int64]
 MOST_TAGS, MOST_DOMAINS = 8, 3  # of one item
 FEWEST_PEOPLE = 20  # behind each span of a popularity curve
 MOST_SPANS = 24
