@@ -31,20 +31,12 @@ class Forks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of pytest's own loop."""
-        if _all_pass(session):
-            limit = self._seconds + 3 * self._took(session)
+        begin = time.monotonic()
+        if _all_pass(session):  # also sets up what the forks share
+            limit = self._seconds + 2 * (time.monotonic() - begin)
             for place, source in enumerate(self._sources):
                 self._report(place, self._outcome(session, source, limit))
         return True
-
-    def _took(self, session: pytest.Session) -> float:
-        begin = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if _all_pass(session) else 1)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-            raise RuntimeError("tests that pass fail when they run again")
-        return time.monotonic() - begin
 
     def _outcome(self, session: pytest.Session, source: str, limit: float) -> str:
         child = os.fork()
