@@ -88,6 +88,13 @@ def open_journal(settings: Settings) -> "Journal":
     return Journal(Home(settings.home).inbox, limits)
 
 
+def note(home: Home, what: str, **about: object) -> None:
+    """Write into the audit log what was done; see `recommender.releases.audit`."""
+    from recommender.releases import audit
+
+    audit.note(home.audit, what, now=now(), **about)
+
+
 def open_console(settings: Settings) -> "Console":
     """The guarded console over the store of these settings; the caller closes it.
 
@@ -111,7 +118,13 @@ def open_console(settings: Settings) -> "Console":
             asks_as,
             _console_password(settings) if asks_as else "",
         )
-    return Console(target, home.explore, audit=home.explore / "audit.jsonl", now=time.time)
+    return Console(
+        target,
+        home.explore,
+        audit=home.explore / "audit.jsonl",
+        note=lambda said: note(home, "query", **said),
+        now=time.time,
+    )
 
 
 def password(settings: Settings) -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from api.bootstrap import now, open_home, open_journal, open_store
+from api.bootstrap import note, now, open_home, open_journal, open_store
 from api.observability import log, set_format
 from api.settings import Settings, load_settings
 from graph.errors import NichegraphError, StoreError
@@ -22,6 +22,7 @@ from recommender.inbox.drain import drain, lease
 from recommender.inbox.journal import TRIMMED
 from recommender.inbox.lag import DrainState, read_state, tell_state
 from recommender.overlay.erasure import carrier
+from recommender.releases.audit import lines
 from recommender.releases.home import Home
 from recommender.releases.publishing import oldest_heard
 
@@ -72,6 +73,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
     store: GraphStore | None = None
     pause, problem, tidied = PAUSE, None, float("-inf")
     log("drainer started", store=settings.store)
+    noted = max((line["upto"] for line in lines(home.audit) if line["what"] == "write"), default=0)
     while not stop.is_set():
         _beat()
         try:
@@ -81,6 +83,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
             if problem is not None:
                 log("store is back", position=position)
             pause, problem = PAUSE, None
+            noted = _audit(home, noted, position)
             if time.monotonic() - tidied > TIDY_SECONDS:
                 _tidy(home, journal, position)
                 tidied = time.monotonic()
@@ -112,6 +115,15 @@ def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threadi
             break
     tell_state(home.inbox, DrainState(done.position, now(), None))
     return done.position
+
+
+def _audit(home: Home, noted: int, position: int) -> int:
+    """Note which facts the store has taken since the last time; up to where it is noted now."""
+    if position > noted:
+        with contextlib.suppress(OSError):  # a full disk: it is noted later
+            note(home, "write", after=noted, upto=position)
+            return position
+    return noted
 
 
 def _tidy(home: Home, journal: "Journal", position: int) -> None:

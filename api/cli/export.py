@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.bootstrap import now, open_store
+from api.bootstrap import note, now, open_store
 from api.cli.output import say, step
 from api.settings import load_settings
 from graph.errors import InputError
@@ -56,4 +56,5 @@ def export(
     else:
         graph = network(snapshot, weighted)
     to_graphml(graph, file)
+    note(Home(settings.home), "export", nodes=graph.number_of_nodes(), around=bool(around))
     say(f"{file}: {graph.number_of_nodes():,} nodes, {graph.number_of_edges():,} edges")

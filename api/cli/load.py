@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import now, open_home, open_journal, open_store
+from api.bootstrap import note, now, open_home, open_journal, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
 from graph.errors import InputError
@@ -129,6 +129,7 @@ def load(
             report = _load(
                 settings, paths, format_name, options, replace, target, home.staging, rejects
             )
+        note(home, "load", load=report["load"], rows=report["rows"])
     if as_json:
         show_json(report)
     else:
@@ -225,6 +226,7 @@ def undo(
     store = open_store(load_settings(ctx.obj))
     try:
         gone = store.undo_load(load)
+        note(open_home(load_settings(ctx.obj)), "load undone", load=load)
     finally:
         store.close()
     if as_json:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from api.cli import (
+    audit,
     demo,
     erase,
     evaluate,
@@ -103,6 +104,7 @@ for part in (
     export,
     migrate,
     erase,
+    audit,
 ):
     part.register(cli)
 

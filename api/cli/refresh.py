@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import now, open_home, open_store
+from api.bootstrap import note, now, open_home, open_store
 from api.cli.output import say, show_json, step
 from api.settings import Settings, load_settings
 from graph.errors import InputError
@@ -122,6 +122,7 @@ def publish(
 
             step("writing what was found back into the store")
             cast("Neo4jStore", store).write_back(findings_of(release), release.name)
+    note(home, "refresh", release=release.name)
     return release.name
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.bootstrap import open_home
+from api.bootstrap import note, open_home
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
@@ -142,6 +142,7 @@ def rollback(
 
     home = _home(ctx)
     release = activate(home, name if name is not None else _previous(home, current(home)))
+    note(home, "rollback", release=release.name)
     say(f"release {release.name} is served now")
 
 

@@ -93,6 +93,7 @@ class Console:
         *,
         limits: Limits | None = None,
         audit: Path | None = None,
+        note: Callable[[dict[str, Any]], None] | None = None,
         now: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Stand before `target`; `folder` (the home's `explore`) keeps copies, slots, the secret.
@@ -101,7 +102,7 @@ class Console:
         """
         self.target, self.folder = target.absolute, folder.absolute()
         self.limits = limits or Limits()
-        self._audit, self._now = audit, now
+        self._audit, self._note, self._now = audit, note, now
         self._lock = threading.Lock()
         self._copies: dict[bool, str] = {}  # with names, and with pseudonyms
         self._idle: dict[str, list[Worker]] = {}
@@ -245,6 +246,8 @@ class Console:
         self._audit.parent.mkdir(parents=True, exist_ok=True)
         with self._audit.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
+        if self._note is not None:
+            self._note({name: value for name, value in line.items() if name != "at"})
 
 
 def _is_there(graph: str) -> bool:

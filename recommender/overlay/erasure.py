@@ -15,6 +15,7 @@ from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.spellings import spellings
 from recommender.overlay.state import begin_erasure, end_erasure, read_state
+from recommender.releases import audit
 from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
@@ -48,7 +49,9 @@ def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
     """
     user = as_id(user)
     begin_erasure(home, user)
-    sequence = erasing.ask(journal, user, read_state(home).digest(user), now=now)
+    person = read_state(home).digest(user)
+    sequence = erasing.ask(journal, user, person, now=now)
+    audit.note(home.audit, "erasure asked", now=now, person=person, erasure=sequence)
     erasing.reached(journal, sequence, "serving", at=now)
     journal.shorten()
     return sequence
@@ -67,6 +70,10 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
             erasing.reached(journal, sequence, place, at=now(), count=_scrub(folder, user))
         erasing.reached(journal, sequence, "logs", at=now(), count=_scrub(home.explore, user))
         erasing.close(journal, sequence)
+        person = read_state(home).digest(user)
+        audit.note(
+            home.audit, "erasure done", now=now(), person=person, erasure=sequence, events=gone
+        )
 
     return carry
 

@@ -48,6 +48,11 @@ class Home:
         return self.folder / "inbox" / "journal.sqlite"
 
     @property
+    def audit(self) -> Path:
+        """What was done, each line with the hash of the one before."""
+        return self.folder / "audit"
+
+    @property
     def explore(self) -> Path:
         """Embedded graph files for Cypher, one per snapshot fingerprint."""
         return self.folder / "explore"

@@ -1,0 +1,114 @@
+"""The log of what was done: every edit, deletion, swap and truncation is found."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from api.cli.main import run
+from recommender.releases.audit import Head, lines, note, read_head, verify
+from recommender.releases.home import Home
+
+NOW = 1_760_000_000
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "audit"
+    for number in range(5):
+        note(folder, "write", now=NOW + number, upto=number)
+    return folder
+
+
+def rewrite(folder, change):
+    log = folder / "log.jsonl"
+    log.write_bytes(b"".join(change(log.read_bytes().splitlines(keepends=True))))
+
+
+def test_a_whole_log_is_whole_and_an_empty_one_too(folder, tmp_path):
+    assert verify(folder) == []
+    assert [line["upto"] for line in lines(folder)] == [0, 1, 2, 3, 4]
+    assert verify(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: [rows[0], rows[1].replace(b'"upto": 1', b'"upto": 9'), *rows[2:]],
+        lambda rows: [*rows[:4], rows[4].replace(b'"upto": 4', b'"upto": 9')],
+        lambda rows: [rows[0], *rows[2:]],
+        lambda rows: rows[1:],
+        lambda rows: [rows[0], rows[2], rows[1], *rows[3:]],
+        lambda rows: rows[:-1],
+        lambda rows: rows[:2],
+        lambda rows: [],
+        lambda rows: [*rows[:4], rows[4][:-10]],
+        lambda rows: [*rows, rows[4], rows[4]],
+        lambda rows: [*rows[:2], b"not json\n", *rows[3:]],
+    ],
+)
+def test_every_change_is_found(folder, change):
+    rewrite(folder, change)
+    assert verify(folder)
+
+
+def test_a_log_written_anew_with_its_head_is_found_by_a_head_kept_elsewhere(folder, tmp_path):
+    kept = read_head(folder)
+    forged = tmp_path / "forged"
+    for number in range(6):
+        note(forged, "write", now=NOW + number, upto=number + (number == 2))
+    assert verify(forged) == []
+    assert verify(forged, kept)
+    note(folder, "write", now=NOW, upto=5)
+    assert verify(folder, kept) == []  # an earlier head still tells the truth
+    assert verify(folder, replace(kept, number=50))
+
+
+def test_a_kill_between_line_and_head_is_no_crime(folder):
+    before = (folder / "head.json").read_text()
+    note(folder, "write", now=NOW, upto=5)
+    (folder / "head.json").write_text(before)
+    assert verify(folder) == []
+    note(folder, "write", now=NOW, upto=6)
+    assert verify(folder) == []
+    with (folder / "log.jsonl").open("ab") as file:
+        file.write(b'{"number": 8, "bef')  # half a line: the disk was full
+    note(folder, "write", now=NOW, upto=7)
+    assert verify(folder) == []
+    assert [line["upto"] for line in lines(folder)] == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_commands_are_in_the_log_and_it_can_be_verified(tmp_path, capsys):
+    home = Home(tmp_path / "home")
+    (tmp_path / "plays.csv").write_text("user,item\nann,x\nbob,x\nann,y\n")
+
+    def command(*words):
+        return run(["--home", str(home.folder), *words])
+
+    assert command("load", str(tmp_path / "plays.csv")) == 0
+    assert command("erase", "ann") == 0
+    assert command("export", str(tmp_path / "all.graphml")) == 0
+    assert [line["what"] for line in lines(home.audit)] == [
+        "load",
+        "erasure asked",
+        "erasure done",
+        "export",
+    ]
+    text = (home.audit / "log.jsonl").read_text()
+    assert "ann" not in text
+    assert lines(home.audit)[1]["person"] == lines(home.audit)[2]["person"]
+    head = tmp_path / "head.json"
+    head.write_text((home.audit / "head.json").read_text())
+    capsys.readouterr()
+    assert command("audit", "verify") == 0
+    assert "4 lines" in capsys.readouterr().out
+    assert command("audit", "show", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    rewrite(home.audit, lambda rows: rows[:-1])
+    assert command("audit", "verify") == 1
+    assert command("audit", "verify", "--head", str(head)) == 1
+    assert "missing at the end" in capsys.readouterr().err
+
+
+def test_an_empty_head_is_that_of_an_empty_log(tmp_path):
+    assert read_head(tmp_path) == Head()
