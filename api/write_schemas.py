@@ -6,7 +6,7 @@ leaves its neighbours alone, and what a file may say a request may.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import Id, Strict
 
@@ -191,3 +191,14 @@ class ErasureAnswer(Strict):
     asked: int = Field(description="Seconds since 1970.")
     done: bool = Field(description="Whether every place but releases is reached.")
     places: list[PlaceAnswer]
+
+
+class DataAnswer(BaseModel):
+    user: str
+    known: bool
+    attributes: dict[str, Any]
+    consent: ConsentAnswer
+    events: list[dict[str, Any]] = Field(description="Those that the store holds.")
+    relations: list[dict[str, Any]]
+    inbox: list[dict[str, Any]] = Field(description="Facts that the journal holds.")
+    shown: dict[str, Any] | None = Field(description="The list they are shown, with its reasons.")

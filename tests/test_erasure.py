@@ -222,3 +222,26 @@ def test_by_http_and_command_line(home, capsys):
     assert run(["--home", str(home.folder), "erase", "reader-1", "--verify"]) == 1
     assert "store.sqlite" in capsys.readouterr().out
     assert run(["--home", str(home.folder), "erase", "raeder-1"]) == 1
+
+
+def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
+    drain_all(journal, store, home)
+    journal.append(
+        [event(item="waits", at=NOW), fact("consent", {"id": KNOWN, "consent": {"train": False}})],
+        now=NOW,
+    )
+    client = create_app(load_settings(home.folder)).test_client()
+    told = client.get("/v1/users/Ang%C3%A9lique%20d%27%C3%89t%C3%A9%2F7/data")
+    assert told.status_code == 200, told.data
+    told = told.json
+    assert told["known"]
+    assert told["attributes"] == {"mail": "a@example.org"}
+    assert told["consent"] == {"personalise": True, "train": False, "track": True}
+    assert [one.get("tag") for one in told["events"]] == ["only she says so", None]
+    assert [one["source"] for one in told["relations"]] == ["friend"]
+    assert "waits" in [one.get("item") for one in told["inbox"]]
+    assert told["shown"]["items"]
+    assert run(["--home", str(home.folder), "data", "nobody"]) == 0
+    assert not json.loads(capsys.readouterr().out)["known"]
+    far = client.get("/v1/users/x/data", headers={"X-Forwarded-For": "10.0.0.1"})
+    assert far.status_code == 403

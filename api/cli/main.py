@@ -13,6 +13,7 @@ import typer
 
 from api.cli import (
     audit,
+    data,
     demo,
     erase,
     evaluate,
@@ -105,6 +106,7 @@ for part in (
     migrate,
     erase,
     audit,
+    data,
 ):
     part.register(cli)
 

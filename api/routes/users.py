@@ -1,17 +1,22 @@
 """What is known of users: written, read, agreed to."""
 
 import contextlib
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import orjson
 from flask_openapi3 import OpenAPI
 
 from api.bootstrap import now
 from api.errors import Problem
-from api.inputs import checked
+from api.inputs import asked_from_here, checked
 from api.routes.events import TAG
 from api.schemas import UserPath
 from api.write_schemas import (
     ConsentBody,
+    DataAnswer,
     ErasureAnswer,
     ErasurePath,
     KnownUserAnswer,
@@ -19,7 +24,7 @@ from api.write_schemas import (
     WriteAnswer,
 )
 from api.writing import Answer, write
-from graph.errors import NotFound, ReleaseError
+from graph.errors import NotFound, ReleaseError, StoreAway
 from recommender.inbox.erasing import receipt
 from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, fact, user_subject
 from recommender.inbox.journal import Journal
@@ -27,6 +32,8 @@ from recommender.inbox.known import user_after
 from recommender.overlay.erasure import ask
 from recommender.serving.known import known_user
 from recommender.serving.live import Live
+
+DATA_SECONDS = 30.0  # for all that is known of a user
 
 
 def register(app: OpenAPI, journal: Journal, live: Live) -> None:
@@ -77,6 +84,18 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
             raise Problem(400, f"name at least one of {names}", [("", f"none of {names}")])
         return write(journal, [fact(CONSENT, {"id": path.user, "consent": said})])
 
+    @app.get(
+        "/v1/users/<id:user>/data",
+        tags=[TAG],
+        summary="All that is known of a user",
+        responses={200: DataAnswer},
+    )
+    @checked
+    def get_data(path: UserPath) -> dict[str, Any]:
+        if not asked_from_here():
+            raise Problem(403, "this answers this machine only, as there are no API keys")
+        return _data(live.home.folder, path.user)
+
     @app.delete(
         "/v1/users/<id:user>",
         tags=[TAG],
@@ -98,3 +117,16 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @checked
     def get_erasure(path: ErasurePath) -> dict[str, Any]:
         return receipt(journal, path.sequence).as_dict()
+
+
+def _data(home: Path, user: str) -> dict[str, Any]:
+    """What the command `data` prints: a worker asks no store, so a process of its own does."""
+    command = [sys.executable, "-m", "api.cli.main", "--home", str(home), "data", "--", user]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=DATA_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StoreAway(f"the store did not answer within {DATA_SECONDS:g} s") from error
+    if done.returncode:
+        raise StoreAway(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+    answer: dict[str, Any] = orjson.loads(done.stdout)
+    return answer

@@ -1,0 +1,52 @@
+"""`nichegraph data`: all that is known of a person."""
+
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from api.bootstrap import note, now, open_home, open_journal, open_live, open_store
+from api.cli.output import show_json
+from api.settings import Settings, load_settings
+from graph.errors import ReleaseError
+from graph.ids import as_id
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("data")(data)
+
+
+def data(ctx: typer.Context, user: Annotated[str, typer.Argument(help="Id of the user.")]) -> None:
+    """Print all that is known of a user as one JSON object: for the person, on request.
+
+    Attributes, consent, events, relations, what waits in the inbox, and the list that they are
+    shown with its reasons.
+
+    \b
+    nichegraph data alice
+    """
+    show_json(gather(load_settings(ctx.obj), as_id(user)))
+
+
+def gather(settings: Settings, user: str) -> dict[str, Any]:
+    """All that is known of a user; that it was asked for stands in the audit log.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    from recommender.overlay.personal import personal_data
+    from recommender.overlay.state import read_state
+    from recommender.ranking.request import Request
+
+    home = open_home(settings)
+    with closing(open_store(settings)) as store, closing(open_journal(settings)) as journal:
+        known = personal_data(store, journal, user)
+    try:
+        shown = open_live(settings).recommender().recommend([Request(user=user)], now=now())[0]
+        known["shown"] = shown.to_json()
+    except ReleaseError:
+        known["shown"] = None
+    person = read_state(home).digest(user) if read_state(home).salt else None
+    note(home, "data of a person", person=person)
+    return known

@@ -1,0 +1,52 @@
+"""All that is known of one person, as one JSON value: for the person, on request."""
+
+import json
+from typing import Any
+
+from graph.store import GraphStore
+from recommender.inbox.facts import CONSENT, PURPOSES, user_subject
+from recommender.inbox.journal import Journal
+from recommender.inbox.known import user_after
+
+_EVENT = ("item", "kind", "value", "tag", "at", "event_id")
+
+
+def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, Any]:
+    """What the store and the inbox hold of a user.
+
+    `events` and `relations` are those of the store, `inbox` the facts that wait or are kept,
+    `consent` what holds now. A user whom nobody knows gets empty lists, `known` false.
+    """
+    users = store.read("users")
+    ids = users.column("id").to_pylist()
+    row = users.slice(ids.index(user), 1).to_pylist()[0] if user in ids else None
+    held = None
+    if row is not None:
+        attributes = json.loads(row["attributes"] or "{}")
+        consent = dict.fromkeys(PURPOSES, bool(row["consent"]))
+        held = {"id": user, "attributes": attributes, "consent": consent}
+    facts = journal.facts_about(user_subject(user))
+    facts = [fact for fact in facts if user in fact.payload.values()]
+    said = user_after(held, [fact for fact in facts if fact.kind in (CONSENT, "user_put")], user)
+    relations = [
+        relation
+        for relation in store.read("user_relations").to_pylist()
+        if user in (relation["source"], relation["target"])
+    ]
+    events = [
+        {name: event[name] for name in _EVENT if event[name] is not None}
+        for event in store.user_events(user).to_pylist()
+    ]
+    known = said or {}
+    return {
+        "user": user,
+        "known": bool(said or events or facts),
+        "attributes": known.get("attributes", {}),
+        "consent": dict.fromkeys(PURPOSES, True) | known.get("consent", {}),
+        "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
+        "relations": relations,
+        "inbox": [
+            {"number": fact.sequence, "kind": fact.kind, "at": fact.acknowledged, **fact.payload}
+            for fact in facts
+        ],
+    }
