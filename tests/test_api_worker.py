@@ -98,6 +98,24 @@ print(*sorted(set({FORBIDDEN!r}) & set(sys.modules)))
     assert done.stdout.split() == []
 
 
+def test_a_worker_that_takes_writes_does_not_bring_pandas_either(tmp_path):
+    code = """
+import sys
+from api.app import application
+client = application().test_client()
+event = {"user": "ann", "item": "é", "at": 1_760_000_000, "value": 2}
+assert client.post("/v1/events", json=event).status_code == 202
+assert client.put("/v1/items/x", json={"title": "é", "tags": ["a"]}).status_code == 202
+print("pandas" in sys.modules)
+assert client.post("/v1/events", json=event | {"at": "2025-01-02"}).status_code == 202
+"""
+    environment = {**os.environ, "NICHEGRAPH_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["False"], done.stderr
+
+
 def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch):
     from recommender.releases.home import Home
 
