@@ -221,3 +221,18 @@ def test_at_its_limit_the_journal_answers_503_and_when_to_come_back(home):
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) >= 1
     assert "inbox_free_bytes" in response.json["detail"]
+
+
+def test_events_of_who_withdrew_tracking_are_refused_until_they_agree_again(client, journal):
+    bob = EVENT | {"user": "bob"}
+    said = [EVENT | {"at": 1_700_000_000 + number} for number in range(3)]
+    client.put("/v1/users/ann/consent", json={"train": False})
+    assert taken(client.post("/v1/events", json=said[0])) == [("taken", 2)]
+    client.put("/v1/users/ann/consent", json={"track": False})
+    assert "tracked" in refused(client.post("/v1/events", json=said[1]), "user")
+    both = client.post("/v1/events", json={"events": [said[1], bob]})
+    assert taken(both) == [("refused", None), ("taken", 4)]
+    client.put("/v1/users/ann/consent", json={"train": True})
+    refused(client.post("/v1/events", json=said[1]), "user")
+    client.put("/v1/users/ann/consent", json={"track": True})
+    assert taken(client.post("/v1/events", json=said[2])) == [("taken", 7)]

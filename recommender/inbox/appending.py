@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import orjson
 
 from graph.errors import InputError
+from recommender.inbox.consent import any_consent, why_untracked
 from recommender.inbox.erased import any_erasure, why_refused
-from recommender.inbox.facts import LOAD, Fact
+from recommender.inbox.facts import CONSENT, LOAD, Fact
 
 REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
 
@@ -20,7 +21,7 @@ class Receipt:
 
     sequence: int  # its number; of a repeated one that of the fact that said it before; 0: refused
     repeated: bool  # it changes nothing, and was not written again
-    refused: str | None = None  # why it was not written: it is about a person who is erased
+    refused: str | None = None  # why it was not written: its person is erased, or not tracked
 
 
 @dataclass(slots=True)
@@ -64,9 +65,11 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
 def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
-    watched = any_erasure(db)
+    watched, asked = any_erasure(db), any_consent(db)
     for fact in facts:
         why = why_refused(db, fact, now) if watched else None
+        if why is None and asked:
+            why = why_untracked(db, fact)
         if why is not None:
             receipts.append(Receipt(0, repeated=False, refused=why))
             continue
@@ -79,6 +82,7 @@ def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int)
             (fact.kind, fact.key, fact.subject, fact.payload, now),
         )
         receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
+        asked = asked or fact.kind == CONSENT
     return receipts
 
 

@@ -17,7 +17,7 @@ MIGRATIONS = [
     CREATE INDEX facts_by_key ON facts (key) WHERE key IS NOT NULL;
     CREATE INDEX facts_by_subject ON facts (subject);
     CREATE INDEX loads ON facts (seq) WHERE kind = 'load';
-    CREATE INDEX consents ON facts (seq) WHERE kind = 'consent';
+    CREATE INDEX consents ON facts (subject, seq) WHERE kind = 'consent';
     CREATE TABLE replies (request BLOB PRIMARY KEY, digest BLOB NOT NULL, receipts BLOB NOT NULL,
         at INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE quarantine (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL,

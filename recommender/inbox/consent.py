@@ -1,0 +1,28 @@
+"""Whether a user agrees to be tracked, as the journal's file knows it: inside a transaction."""
+
+import sqlite3
+
+import orjson
+
+from recommender.inbox.facts import CONSENT, Fact
+
+NOT_TRACKED = "this user does not agree to be tracked"
+
+
+def any_consent(db: sqlite3.Connection) -> bool:
+    """Whether anybody ever said what they agree to: else nothing has to be asked of facts."""
+    asked = "SELECT 1 FROM facts WHERE kind = 'consent' LIMIT 1"
+    return db.execute(asked).fetchone() is not None
+
+
+def why_untracked(db: sqlite3.Connection, said: Fact) -> str | None:
+    """Why an event is not taken: its user withdrew `track`; None: it is taken."""
+    if said.kind != "events":
+        return None
+    tracked = True
+    for (payload,) in db.execute(
+        "SELECT payload FROM facts WHERE kind = 'consent' AND subject = ? ORDER BY seq",
+        (said.subject,),
+    ):
+        tracked = orjson.loads(payload)[CONSENT].get("track", tracked)
+    return None if tracked else NOT_TRACKED
