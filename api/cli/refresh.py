@@ -76,8 +76,8 @@ def _tell_verdict(manifest: dict[str, Any]) -> None:
     gates = manifest.get("gates", {})
     for reason in gates.get("reasons", []):
         step(f"published by force: {reason['text']}")
-    for note in gates.get("notes", []):
-        step(f"note: {note}")
+    for said in gates.get("notes", []):
+        step(f"note: {said}")
     if "ranks_by" in manifest:
         step(f"it ranks by {manifest['ranks_by']}, which finds more here than what was learned")
 
