@@ -82,7 +82,7 @@ class Inbox(RuleBasedStateMachine):
 
     def is_taken(self, user, happened):
         asked, done = self.erased.get(user, (0, True))
-        return done and happened >= asked
+        return done and happened >= asked and self.consent.get(user, {}).get("track", True)
 
     @rule(user=USERS, item=ITEMS, name=st.sampled_from("efg"), value=st.sampled_from([1.0, 2.0]))
     def an_event(self, user, item, name, value):
