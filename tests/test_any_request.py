@@ -87,7 +87,7 @@ def test_any_request_keeps_every_promise(recommender, planted, data):
         *(p.name for p in request.mix if p.kind == "user"),
     }
     for user in people & set(release.users):
-        mask[release.matrix(seen)[[release.users.row(user)]].indices] = False
+        mask[getattr(release, seen).matrix[[release.users.row(user)]].indices] = False
     named = [*request.items, *(p.name for p in request.mix if p.kind == "item"), *request.exclude]
     mask[[row for row in release.items.rows(named).tolist() if row >= 0]] = False
     assert mask[rows].all()
