@@ -85,10 +85,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
         runner = Runner(beside or Path(folder))
         for file in dict.fromkeys(mutant.file for mutant in chosen):
             waiting = [m for m in chosen if m.file == file and m.name not in known]
-            if waiting and time.monotonic() < end:
+            if waiting and file not in known and time.monotonic() < end:
                 for mutant in runner.killed_in_forks(file, waiting):
                     known[mutant.name] = "killed"
                     _keep(options.kept, mutant.name, "killed")
+                _keep(options.kept, file, "tried in forks")
         for place, mutant in enumerate(chosen, 1):
             if mutant.name in known or time.monotonic() > end:
                 continue
