@@ -111,12 +111,12 @@ def open_console(settings: Settings) -> "Console":
     else:
         asks_as = settings.console_user
         target = Target(
-            settings.store,
-            settings.neo4j_user,
-            password(settings),
-            settings.neo4j_database,
-            asks_as,
-            _console_password(settings) if asks_as else "",
+            uri=settings.store,
+            user=settings.neo4j_user,
+            password=password(settings),
+            database=settings.neo4j_database,
+            asks_as=asks_as,
+            asks_with=_console_password(settings) if asks_as else "",
         )
     return Console(
         target,

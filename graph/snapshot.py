@@ -279,7 +279,12 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
     value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
     value[np.isnan(value)] = np.nan  # one bit pattern for "none"
     return EventColumns(
-        users[order], items[order], kinds[order], value[order], tags[order], at[order]
+        user=users[order],
+        item=items[order],
+        kind=kinds[order],
+        value=value[order],
+        tag=tags[order],
+        at=at[order],
     )
 
 
@@ -311,7 +316,11 @@ def _relations(table: pa.Table, names: Any) -> Relations:
     order = np.lexsort((kind, target, source))
     weight = table["weight"].to_numpy().astype(np.float32)
     return Relations(
-        source[order], target[order], kind[order], weight[order], tuple(kinds.to_pylist())
+        source=source[order],
+        target=target[order],
+        kind=kind[order],
+        weight=weight[order],
+        kinds=tuple(kinds.to_pylist()),
     )
 
 

@@ -326,11 +326,11 @@ def _among(relations: Relations, consents: Flags) -> Relations:
     """The relations between two users who both consent."""
     kept = consents[relations.source] & consents[relations.target]
     return Relations(
-        relations.source[kept],
-        relations.target[kept],
-        relations.kind[kept],
-        relations.weight[kept],
-        relations.kinds,
+        source=relations.source[kept],
+        target=relations.target[kept],
+        kind=relations.kind[kept],
+        weight=relations.weight[kept],
+        kinds=relations.kinds,
     )
 
 

@@ -168,7 +168,11 @@ class Console:
         if columns is None or len(columns) != len(answer["columns"]):
             columns = [_with_strings(column, checked.strings) for column in answer["columns"]]
         return QueryResult(
-            columns, answer["rows"], answer["truncated"], answer["ms"], checked.times
+            columns=columns,
+            rows=answer["rows"],
+            truncated=answer["truncated"],
+            ms=answer["ms"],
+            times=checked.times,
         )
 
     def _ask(self, message: dict[str, Any], on_server: bool, privacy: bool) -> tuple[Any, int]:

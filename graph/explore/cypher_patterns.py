@@ -83,7 +83,7 @@ class Patterns(Cursor):
             node, right = self._node()
             if not hops and self.file:
                 ends = (right, left) if backward else (left, right)
-                links.append(Link(name, kinds, ends, directed, ours))
+                links.append(Link(name=name, types=kinds, ends=ends, directed=directed, made=ours))
             text, left = text + link + node, right
         return text
 

@@ -146,7 +146,9 @@ def cut(
     width = len(snapshot.items)
     gone = np.isin(rated.users * width + rated.items, users * width + items)
     kept = ratings.Ratings(rated.users[gone], rated.items[gone], rated.values[gone])
-    return fit, HeldOut(snapshot.users, snapshot.items, (users, items), kept, how)
+    return fit, HeldOut(
+        users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, how=how
+    )
 
 
 def given_part(
@@ -160,7 +162,13 @@ def given_part(
     graph = weigh(snapshot, replace(config.weighting, rating_scale=scale), now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     rated = ratings.ratings_of(snapshot)
-    return HeldOut(snapshot.users, snapshot.items, (pairs.users, pairs.items), rated, "given")
+    return HeldOut(
+        users=snapshot.users,
+        items=snapshot.items,
+        pairs=(pairs.users, pairs.items),
+        ratings=rated,
+        how="given",
+    )
 
 
 def evaluate_snapshot(

@@ -108,7 +108,15 @@ def trial_of(
         shape=graph.user_items.shape,
     )[asked]
     wanted.sort_indices()
-    trial = Trial(fit, domains.origin, asked, wanted, now, seed, threads)
+    trial = Trial(
+        fit=fit,
+        domains_from=domains.origin,
+        users=asked,
+        wanted=wanted,
+        now=now,
+        seed=seed,
+        threads=threads,
+    )
     neutral_sum = float(graph.item_tags.sum())
     if not neutral_sum or not len(asked):
         return trial

@@ -157,17 +157,25 @@ def tune_weighting(
         value = kept.get(knob, best.get(knob, tried.get(knob, knob.neutral)))
         gain = judge.gain({**kept, knob: value}, {**kept, knob: knob.neutral})
         verdict = KEPT if knob in kept else NOTHING
-        found.append(Found(knob, value, kept.get(knob, knob.neutral), gain, verdict))
+        found.append(
+            Found(
+                knob=knob,
+                tried=value,
+                value=kept.get(knob, knob.neutral),
+                gain=gain,
+                verdict=verdict,
+            )
+        )
     return Tuned(
-        weighting_with(base, knobs, kept),
-        tuple(found),
-        judge.gain(kept, {}),
-        float(judge.ndcg({})[judge.confirming].mean()),
-        (int((~judge.confirming).sum()), int(judge.confirming.sum())),
-        made,
-        time.monotonic() - began,
-        late,
-        tuple(notes),
+        weighting=weighting_with(base, knobs, kept),
+        found=tuple(found),
+        gain=judge.gain(kept, {}),
+        neutral_ndcg=float(judge.ndcg({})[judge.confirming].mean()),
+        users=(int((~judge.confirming).sum()), int(judge.confirming.sum())),
+        trials=made,
+        seconds=time.monotonic() - began,
+        stopped_by_time=late,
+        notes=tuple(notes),
     )
 
 

@@ -105,7 +105,9 @@ def known_features(snapshot: GraphSnapshot, graph: WeightedGraph) -> KnownFeatur
         "words": _there(words[:, word_rows]),
     }
     vocabulary = Vocabulary.of(names[row] for row in order[word_rows].tolist())
-    return KnownFeatures(items, features, titled, tag_rows, vocabulary)
+    return KnownFeatures(
+        items=items, features=features, titled=titled, tag_rows=tag_rows, words=vocabulary
+    )
 
 
 def _known(features: sparse.csr_matrix, most: int) -> Rows:

@@ -156,4 +156,6 @@ def _figure(part: str, values: Mapping[str, F64], comparisons: int, seed: int) -
         for at, (name, theirs) in enumerate(others.items())
     }
     spread = float(own.std()) / np.sqrt(len(own))
-    return Figure(part, len(own), float(own.mean()), spread, rivals)
+    return Figure(
+        part=part, users=len(own), candidate=float(own.mean()), error=spread, rivals=rivals
+    )

@@ -159,12 +159,12 @@ class Trials:
         """Rerank the candidates of all users with every profile."""
         lists = [look.lists(profile) for profile in profiles]
         return cls(
-            profiles,
-            groups,
-            lists,
-            np.stack([look.diversity(one) for one in lists]),
-            _leaning(np.stack([look.ndcg(one) for one in lists]), groups, grows=True),
-            _leaning(np.stack([look.tail(one) for one in lists]), groups, grows=False),
+            profiles=profiles,
+            groups=groups,
+            lists=lists,
+            spread=np.stack([look.diversity(one) for one in lists]),
+            ndcg=_leaning(np.stack([look.ndcg(one) for one in lists]), groups, grows=True),
+            tail=_leaning(np.stack([look.tail(one) for one in lists]), groups, grows=False),
         )
 
     def allocated(self, budget: float) -> dict[str, int]:
@@ -204,11 +204,11 @@ class Trials:
         """What a profile does to a group."""
         row, who = list(self.groups).index(name), self.groups[name]
         return Point(
-            self.profiles[place],
-            float(self.ndcg[row, place]),
-            float(self.tail[row, place]),
-            metrics.coverage(self.lists[place][who], items),
-            float(self.spread[place, who].mean()),
+            profile=self.profiles[place],
+            ndcg=float(self.ndcg[row, place]),
+            long_tail_share=float(self.tail[row, place]),
+            coverage=metrics.coverage(self.lists[place][who], items),
+            diversity=float(self.spread[place, who].mean()),
         )
 
 

@@ -89,7 +89,9 @@ def train(
         say("learning what each segment's lists are made for")
         profiles = learn_profiles(trial, own_groups, groups, now=now)
     built, groups = with_groups(built, groups, profiles)
-    return Trained(built, groups, parts, fit, trial, own_groups)
+    return Trained(
+        built=built, groups=groups, parts=parts, fit=fit, trial=trial, own_groups=own_groups
+    )
 
 
 def build_release(

@@ -98,7 +98,9 @@ def fit_trial(
         for part in (SELECT, GATE)
     )
     recommender = Recommender(release, threads=config.threads)
-    return Trial(made, fit, graph, recommender, select, gate)
+    return Trial(
+        made=made, snapshot=fit, graph=graph, recommender=recommender, select=select, gate=gate
+    )
 
 
 def made_of(manifest: Mapping[str, Any]) -> Made | None:

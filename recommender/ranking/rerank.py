@@ -75,9 +75,15 @@ class Traits:
         """Without domains, the same draws for everybody."""
         none = np.zeros(len(rarity) + 1, np.int64)
         return cls(
-            likeness, rarity, fresh, none, np.zeros(0, np.int32), np.zeros(0, np.float32),
-            np.zeros((subjects, 0), np.float32), np.zeros(subjects, np.uint64),
-        )  # fmt: skip
+            likeness=likeness,
+            rarity=rarity,
+            fresh=fresh,
+            indptr=none,
+            domains=np.zeros(0, np.int32),
+            shares=np.zeros(0, np.float32),
+            mix=np.zeros((subjects, 0), np.float32),
+            draws=np.zeros(subjects, np.uint64),
+        )
 
     def part(self, rows: I64) -> "Traits":
         """Of some of the subjects."""

@@ -154,7 +154,14 @@ class Scale:
         # A group of many columns must not outvote the others: its columns share its weight.
         share = np.array([weights.get(group, 1.0) / np.sqrt(sizes[group]) for group in groups])
         flat = spread < 1e-9
-        return cls(low, high, median, mean, np.where(flat, 1.0, spread), np.where(flat, 0.0, share))
+        return cls(
+            low=low,
+            high=high,
+            median=median,
+            mean=mean,
+            spread=np.where(flat, 1.0, spread),
+            weight=np.where(flat, 0.0, share),
+        )
 
     @classmethod
     def read(cls, array: F64) -> "Scale":

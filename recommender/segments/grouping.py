@@ -75,7 +75,13 @@ def find_segments(
     """
     events = snapshot.events
     catalogue = Catalogue(graph.item_domains, graph.item_tags, rarity, vectors)
-    history = History(graph.user_items, events.user, events.kind, events.value, events.at)
+    history = History(
+        user_items=graph.user_items,
+        user=events.user,
+        kind=events.kind,
+        value=events.value,
+        at=events.at,
+    )
     wanted = layout(catalogue, list(graph.domains), snapshot.kinds, graph.user_items)
     dated = events.at[(events.at != NO_TIME) & (events.at <= now)]
     moment = int(dated.max()) if len(dated) else now  # old data is judged at its own end
@@ -141,7 +147,7 @@ def find_segments(
         "importance": _importance(points[active], assigned[active], wanted.names),
         "forecasts": forecasts,
     }
-    return Found(arrays, manifest, points, assigned, report)
+    return Found(arrays=arrays, manifest=manifest, points=points, assigned=assigned, report=report)
 
 
 def assigned_in(
@@ -165,7 +171,13 @@ def assigned_in(
         tuple(snapshot.kinds),
         said["groups"].count("vectors"),
     )
-    history = History(graph.user_items, events.user, events.kind, events.value, events.at)
+    history = History(
+        user_items=graph.user_items,
+        user=events.user,
+        kind=events.kind,
+        value=events.value,
+        at=events.at,
+    )
     points = Scale.read(found.arrays["segments.scale"])(
         behaviour(history, catalogue, wanted, said["moment"])
     )
@@ -201,7 +213,11 @@ def _forecasts(
         shape=graph.user_items.shape,
     )
     history = History(
-        then, events.user[before], events.kind[before], events.value[before], events.at[before]
+        user_items=then,
+        user=events.user[before],
+        kind=events.kind[before],
+        value=events.value[before],
+        at=events.at[before],
     )
     past = behaviour(history, catalogue, wanted, moment)
     active = (np.bincount(users, minlength=len(past)) >= minimum) & (np.diff(then.indptr) > 0)
@@ -401,11 +417,11 @@ class Segments:
         )
         chosen.sum_duplicates()
         return History(
-            chosen,
-            np.zeros(count, np.int32),
-            np.full(count, -1, np.int32),
-            np.full(count, np.nan, np.float32),
-            np.full(count, NO_TIME, np.int64),
+            user_items=chosen,
+            user=np.zeros(count, np.int32),
+            kind=np.full(count, -1, np.int32),
+            value=np.full(count, np.nan, np.float32),
+            at=np.full(count, NO_TIME, np.int64),
         )
 
     def _holds(self, rule: Rule, asked: Behaviour, now: int) -> bool:

@@ -153,7 +153,15 @@ def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tu
         elif kind in _NODES:
             path = [_node(_NODES[kind], name), *path]
         share = round(float(pulls[at]) / total, 4)
-        told.append(Reason(_NEAR[kind].format(name), tuple(path), share, None, "vectors"))
+        told.append(
+            Reason(
+                text=_NEAR[kind].format(name),
+                path=tuple(path),
+                share=share,
+                because=None,
+                through="vectors",
+            )
+        )
     return tuple(told)
 
 
@@ -200,14 +208,18 @@ def _through(
             text += ", which lies near it in the graph"
             path.append(_edge("both", "NEAR", ""))
     path.append(end)
-    return Reason(text, tuple(path), share, start["id"], through, tag)
+    return Reason(
+        text=text, path=tuple(path), share=share, because=start["id"], through=through, tag=tag
+    )
 
 
 def _asked_for(release: Release, item: int, tag: int) -> Reason:
     """For an item that was proposed because it carries a tag."""
     name = tag_parts(release.tags.id(tag))[1]
     path = (_node("Tag", name), _edge("", "HAS_TAG", ""), _item(release, item))
-    return Reason(f"tagged “{name}”", path, 1.0, None, "tag", name)
+    return Reason(
+        text=f"tagged “{name}”", path=path, share=1.0, because=None, through="tag", tag=name
+    )
 
 
 def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:
@@ -217,7 +229,9 @@ def _like_history(release: Release, source: int, item: int, tag: str, through: s
         _item(release, source), _edge("both", "HAS_TAG", ""), _node("Tag", tag),
         _edge("", "HAS_TAG", ""), _item(release, item),
     )  # fmt: skip
-    return Reason(text, path, 1.0, release.items.id(source), through, tag)
+    return Reason(
+        text=text, path=path, share=1.0, because=release.items.id(source), through=through, tag=tag
+    )
 
 
 def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
@@ -242,7 +256,15 @@ def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reaso
     near = int(old[best])
     text = f"lies near “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
-    return (Reason(text, path, round(share, 4), release.items.id(near), "vectors"),)
+    return (
+        Reason(
+            text=text,
+            path=path,
+            share=round(share, 4),
+            because=release.items.id(near),
+            through="vectors",
+        ),
+    )
 
 
 def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
@@ -250,12 +272,16 @@ def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, .
     if len(release.item_users.of(item)) == 0:
         return ()
     where = f"popular in {domain}" if domain else "popular with everyone"
-    return (Reason(where, (_item(release, item),), 1.0, None, "popular"),)
+    return (
+        Reason(
+            text=where, path=(_item(release, item),), share=1.0, because=None, through="popular"
+        ),
+    )
 
 
 def _placed(release: Release, item: int, label: str) -> Reason:
     text = "sponsored" if label == SPONSORED else "chosen by the editors"
-    return Reason(text, (_item(release, item),), 1.0, None, "rule")
+    return Reason(text=text, path=(_item(release, item),), share=1.0, because=None, through="rule")
 
 
 def _item(release: Release, row: int) -> dict[str, str]:

@@ -36,7 +36,14 @@ def in_proportion(release: Release, one: Subject, entries: Sequence[Entry]) -> l
     order = shown_first(labels, shares, one.request.n).tolist()
     told = [names[label] if label >= 0 else None for label in labels.tolist()]
     return [
-        Entry(one.row, one.score, one.source, one.parts, one.label, told[at])
+        Entry(
+            row=one.row,
+            score=one.score,
+            source=one.source,
+            parts=one.parts,
+            label=one.label,
+            interest=told[at],
+        )
         for at, one in ((at, entries[at]) for at in order)
     ]
 

@@ -88,7 +88,13 @@ class Opened:
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
         ranker = Ranker(release, sources, fused, defect)
         return cls(
-            sources, fused, ranker, Circles(release), Search(release), CatalogueMap(release), defect
+            sources=sources,
+            fused=fused,
+            ranker=ranker,
+            circles=Circles(release),
+            search=Search(release),
+            map=CatalogueMap(release),
+            defect=defect,
         )
 
 
@@ -297,7 +303,10 @@ class Recommender:
         rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
         rows = rows[np.argsort(-created[rows], kind="stable")][:n]
         items = tuple(
-            self._recommended(Entry(int(row), float(created[row]), LATEST, {LATEST: 1.0}), ())
+            self._recommended(
+                Entry(row=int(row), score=float(created[row]), source=LATEST, parts={LATEST: 1.0}),
+                (),
+            )
             for row in rows
         )
         fallback = None if items else "no item that is allowed has a known time"
@@ -537,7 +546,9 @@ class Recommender:
         origins = lists.origins[place, :count].tolist()
         parts = lists.parts[place, :count].tolist()
         return [
-            Entry(row, scores[at], names[origins[at]], _named(names, parts[at]))
+            Entry(
+                row=row, score=scores[at], source=names[origins[at]], parts=_named(names, parts[at])
+            )
             for at, row in enumerate(rows[:count].tolist())
         ]
 

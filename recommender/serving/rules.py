@@ -178,7 +178,9 @@ class Rulebook:
             for row in self._release.items.rows(rule.items).tolist():
                 if row != NO_ROW and row not in taken and allowed(row):
                     label = LABELS[rule.do]
-                    placed[rule.place] = Entry(row, 0.0, label, {}, label)
+                    placed[rule.place] = Entry(
+                        row=row, score=0.0, source=label, parts={}, label=label
+                    )
                     taken.add(row)
                     break
         return placed
