@@ -12,9 +12,10 @@ from graph.weighting import weigh, weigh_tags
 from recommender.learning import build as building
 from recommender.learning import grouping_step
 from recommender.learning.build import RefreshConfig, build
-from recommender.learning.grouping_step import group_users, learn_profiles
-from recommender.learning.trial import fit_trial
-from recommender.measures.split import SELECT, pair_parts, relevant_pairs
+from recommender.learning.grouping_step import group_users, groups_in, learn_profiles
+from recommender.learning.parts import parts_of
+from recommender.learning.trial import Made, fit_trial
+from recommender.measures.split import GATE, SELECT, pair_parts, relevant_pairs
 from recommender.segments.features import Catalogue
 from recommender.segments.grouping import assigned_in
 from recommender.segments.settings import SegmentSettings
@@ -41,9 +42,10 @@ def whole(planted_home):
 
 @pytest.fixture(scope="module")
 def trial(whole, tmp_path_factory):
-    snapshot, graph, domains, built = whole
-    folder = tmp_path_factory.mktemp("trial")
-    return fit_trial(snapshot, graph, domains, CONFIG, built.recipe, folder, now=NOW, say=quiet)
+    snapshot, _, domains, built = whole
+    folder, parts = tmp_path_factory.mktemp("trial"), parts_of(snapshot, CONFIG.seed)
+    made = Made(built.recipe, CONFIG.weighting, CONFIG.preset)
+    return fit_trial(parts.fit(snapshot), parts, domains, CONFIG, made, folder, now=NOW, say=quiet)
 
 
 def keys(rows, columns, width):
@@ -61,14 +63,15 @@ def keys_of_rows(rows, width):
     )
 
 
-def test_a_trial_is_asked_for_the_select_pairs_and_knows_none_of_them(whole, trial):
+@pytest.mark.parametrize(("part", "name"), [(SELECT, "select"), (GATE, "gate")])
+def test_a_trial_is_asked_for_what_is_held_back_and_knows_none_of_it(whole, trial, part, name):
     snapshot, graph, _, _ = whole
-    pairs = relevant_pairs(snapshot, graph.user_items, CONFIG.seed)
-    select = pair_parts(pairs) == SELECT
+    pairs, asked = relevant_pairs(snapshot, graph.user_items, CONFIG.seed), getattr(trial, name)
+    held = pair_parts(pairs) == part
     width = len(snapshot.items)
-    wanted = keys(pairs.users[select], pairs.items[select], width)
+    wanted = keys(pairs.users[held], pairs.items[held], width)
     assert len(wanted) > 100
-    assert set(keys_of(trial.truth)) == set(wanted)
+    assert set(keys_of(asked.truth)) == set(wanted)
     events = trial.snapshot.events
     release = trial.recommender.release
     known = [
@@ -80,8 +83,9 @@ def test_a_trial_is_asked_for_the_select_pairs_and_knows_none_of_them(whole, tri
     for seen in known:
         assert len(seen) > len(wanted)
         assert not set(seen) & set(wanted)
-    for user in trial.users:
-        assert trial.truth.indptr[user] < trial.truth.indptr[user + 1]
+    assert len(asked.users) > 100
+    for user in asked.users:
+        assert asked.truth.indptr[user] < asked.truth.indptr[user + 1]
         assert len(release.histories.of(int(user)))
 
 
@@ -107,40 +111,31 @@ def test_profiles_are_learned_for_groups_told_without_what_is_to_be_found(
         return {}
 
     monkeypatch.setattr(grouping_step, "learn", record)
-    learn_profiles(trial, built, graph, groups, now=NOW)
+    own = groups_in(trial, built, graph, groups)
+    learn_profiles(trial, own, groups, now=NOW)
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors["spectral"]
     )
-    blind = assigned_in(groups, trial.snapshot, trial.graph, catalogue)[trial.users]
-    seeing = assigned_in(groups, snapshot, graph, catalogue)[trial.users]
-    assert not np.array_equal(blind, seeing)  # so that the next line can fail
-    assert np.array_equal(asked["segments"], blind)
+    blind = assigned_in(groups, trial.snapshot, trial.graph, catalogue)
+    seeing = assigned_in(groups, snapshot, graph, catalogue)
+    users = trial.select.users
+    assert not np.array_equal(blind[users], seeing[users])  # so that the next line can fail
+    assert np.array_equal(own, blind)
+    assert np.array_equal(asked["segments"], blind[users])
     assert asked["release"] is trial.recommender.release
-    assert set(keys_of(asked["truth"])) == set(keys_of(trial.truth[trial.users]))
-    found = np.isin(
-        keys(np.arange(len(trial.users))[:, None], asked["pool"].items, len(snapshot.items)),
-        keys_of(asked["truth"]),
-    )
-    assert found.any()  # what is to be found is among what is proposed: it is not blocked
+    assert set(keys_of(asked["truth"])) == set(keys_of(trial.select.truth[users]))
+    shown = keys(np.arange(len(users))[:, None], asked["pool"].items, len(snapshot.items))
+    # What is to be found is among what is proposed: it is not blocked.
+    assert np.isin(shown, keys_of(asked["truth"])).any()
 
 
 def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp_path, monkeypatch):
-    """Expected: the tags of the same graph with the tag events of the select pairs cut by hand."""
+    """Expected: the tags of the same graph, tag events of the pairs held back cut by hand."""
     store = EmbeddedStore(tmp_path / "store.sqlite")
     store.apply(batch())
     snapshot = take_snapshot(store)
     store.close()
     graph = weigh(snapshot, CONFIG.weighting, NOW)
-    pairs = relevant_pairs(snapshot, graph.user_items, CONFIG.seed)
-    select = pair_parts(pairs) == SELECT
-    width, events = len(snapshot.items), snapshot.events
-    held = np.isin(
-        keys(events.user, events.item, width),
-        keys(pairs.users[select], pairs.items[select], width),
-    )
-    assert (held & (events.tag >= 0)).sum() >= 10
-    rest = {part.name: getattr(events, part.name)[~held] for part in fields(events)}
-    cut = weigh_tags(replace(snapshot, events=type(events)(**rest)), CONFIG.weighting)
     heard = {}
     keep = building.build_item_table
 
@@ -150,10 +145,18 @@ def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp
 
     monkeypatch.setattr(building, "build_item_table", record)
     build(snapshot, graph, CONFIG, quiet)
-    chosen_by, fitted_by = (
-        next(feature.rows for feature in features if feature.name == "tags")
-        for features in (heard["held"].features, heard["features"])
-    )
-    assert abs(cut.T - chosen_by).max() < 1e-6
-    assert abs(graph.item_tags.T - fitted_by).max() < 1e-6
-    assert abs(chosen_by - fitted_by).max() > 0.1
+    events, width = snapshot.events, len(snapshot.items)
+    for way in heard["held"]:
+        parts = [way.select, heard["unseen"], *([way.later] if way.later is not None else [])]
+        out = np.concatenate([keys_of(part) for part in parts])
+        held = np.isin(keys(events.user, events.item, width), out)
+        assert (held & (events.tag >= 0)).sum() >= 10
+        rest = {part.name: getattr(events, part.name)[~held] for part in fields(events)}
+        cut = weigh_tags(replace(snapshot, events=type(events)(**rest)), CONFIG.weighting)
+        chosen_by, fitted_by = (
+            next(feature.rows for feature in features if feature.name == "tags")
+            for features in (way.features, heard["features"])
+        )
+        assert abs(cut.T - chosen_by).max() < 1e-6
+        assert abs(graph.item_tags.T - fitted_by).max() < 1e-6
+        assert abs(chosen_by - fitted_by).max() > 0.1
