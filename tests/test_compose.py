@@ -163,10 +163,12 @@ def serving(dockerfile, tmp_path_factory):
         pytest.skip("no uv beside this Python: a fresh environment would take minutes")
     folder = tmp_path_factory.mktemp("serving")
     source = folder / "app"  # what the image copies
-    for names, place in re.findall(r"^COPY (.+) (\S+)$", dockerfile, re.MULTILINE):
+    for names, place in re.findall(r"^COPY (?!--from)(.+) (\S+)$", stages["base"], re.MULTILINE):
         for name in names.split():
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, source / place)
+                shutil.copytree(
+                    ROOT / name, source / place, ignore=shutil.ignore_patterns("node_modules")
+                )
             else:
                 source.mkdir(exist_ok=True)
                 shutil.copy(ROOT / name, source / place)
