@@ -228,7 +228,7 @@ def test_what_is_written_to_are_volumes_that_belong_to_the_user(compose, dockerf
 
 def test_load_and_refresh_run_where_the_root_cannot_be_written_to(compose, serving, namespaces):
     file = serving / "events.csv"
-    rows = [f"u{k % 20},i{(k * 7) % 17}" for k in range(200)]
+    rows = [f"u{k % 20},i{(7 * k + (k // 20) ** 2) % 23}" for k in range(200)]
     file.write_text("\n".join(["user,item", *rows]) + "\n")
     writable = [serving / "home", serving / "tmp", serving / "compiled"]
     for arguments in (["load", str(file)], ["refresh", "--preset", "fast"]):
