@@ -111,15 +111,15 @@ def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
 
 
 def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):
-    """Of first reasons for items of a niche, nearly all name an item of that niche."""
+    """Of first reasons for items of a niche, most name an item of that niche."""
     niche = dict(zip(planted.answers.items, planted.answers.item_niches.tolist(), strict=True))
     same = []
-    for user in planted.answers.users[:60]:
+    for user in planted.answers.users:
         for shown in one(recommender, user=user, n=3, profile="neutral").items:
             if niche[shown.item] >= 0 and shown.reasons[0].because:
                 same.append(niche[shown.reasons[0].because] == niche[shown.item])
-    assert len(same) >= 60
-    assert np.mean(same) >= 0.8
+    assert len(same) >= 120
+    assert np.mean(same) >= 0.75
 
 
 def test_reasons_are_few_and_strongest_first_and_name_nobody(recommender, planted):
