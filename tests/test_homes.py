@@ -14,7 +14,7 @@ from api.cli.main import run
 
 HOMES = ["nichegraph-home", "mein Katalog/домашня 家", "../elsewhere/a home"]
 EVENTS = "user,item,kind\n" + "".join(
-    f"u{u},i{(u * 3 + k) % 12},like\n" for u in range(24) for k in range(5)
+    f"u{u},i{(u * 5 + k * (k + 1) // 2) % 24},like\n" for u in range(24) for k in range(5)
 )
 COUNT = "MATCH (u:User) RETURN count(u) AS n"
 
@@ -36,8 +36,9 @@ def home(request, tmp_path, monkeypatch):
 def commands(home):
     """Each command as one would call it, with paths that are relative too."""
     Path("rules.toml").write_text("")
+    Path("items.csv").write_text("id,title\n" + "".join(f"i{i},Item {i}\n" for i in range(24)))
     Path("later.csv").write_text(
-        "user,item\n" + "".join(f"u{u},i{(u * 3 + 6) % 12}\n" for u in range(24))
+        "user,item\n" + "".join(f"u{u},i{(u * 5 + 15) % 24}\n" for u in range(24))
     )
     yield ["recommend", "u1"]
     yield ["recommend", "--all", "--out", "lists.parquet"]
@@ -52,7 +53,7 @@ def commands(home):
         yield ["releases", *part]
     yield ["evaluate", "--train", "events.csv", "--test", "later.csv", "--no-baselines"]
     yield ["export", "all.graphml"]
-    yield ["load", "events.csv", "--replace"]
+    yield ["load", "items.csv", "--table", "items", "--replace"]
     yield ["refresh", "--preset", "fast"]
     yield ["erase", "u1"]
     yield ["explore", COUNT]
