@@ -115,9 +115,9 @@ class Live:
         if self._journal is None:
             return made
         base = base_of(made.release)
-        if self._follower is None or self._follower.base is not base:
-            self._follower = Follower.over(base, self._journal)
         try:
+            if self._follower is None or self._follower.base is not base:
+                self._follower = Follower.over(base, self._journal)
             overlay = self._follower.overlay(made.overlay.state, made.overlay)
         except NichegraphError as error:
             if str(error) != self.journal_problem:
