@@ -13,7 +13,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.filter_language import parse_conditions, parse_filter
-from recommender.ranking.filters import Filters
+from recommender.ranking.filters import Filters, passes
 from recommender.ranking.request import Filter, Part, Request
 from recommender.releases.home import Home
 from recommender.serving.recommend import Recommender
@@ -275,3 +275,18 @@ def test_masks_of_ages_are_shared_within_a_minute(wide):
     wanted = parse_filter({"or": [{"newer_than_days": 3}]})
     minute = NOW - NOW % 60
     assert filters.mask(wanted.at(minute)) is filters.mask(wanted.at(minute + 59))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cost"),
+    [
+        (Filter(), 0),
+        (Filter(domains=("a", "b"), tags_all=("c",), tags_any=("d",), tags_none=("e",)), 5),
+        (Filter(items=("x", "y", "z")), 3),
+        (Filter(attributes=(("year", 1.0, 2.0, ()), ("language", None, None, ("en", "fr")))), 4),
+        (Filter(all_of=(Filter(), Filter(domains=("a",))), none_of=(Filter(items=("x",)),)), 5),
+        (Filter(any_of=(Filter(all_of=(Filter(domains=("a", "b")),)),)), 4),
+    ],
+)
+def test_a_filter_costs_a_pass_for_each_name_range_and_part(wanted, cost):
+    assert passes(wanted) == cost

@@ -16,12 +16,14 @@ from tiny_release import tiny_arrays, tiny_manifest, write_tiny
 from graph.errors import NotFound, ReleaseError
 from recommender.releases import publishing
 from recommender.releases.contents import ARRAYS, MANIFEST, described
+from recommender.releases.durable import replace_file, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
     activate,
     collect_leftovers,
     current,
     list_releases,
+    oldest_watermark,
     open_release,
     prune,
     publish,
@@ -324,3 +326,20 @@ def test_whatever_is_published_was_synced_before_it_was_renamed(home, monkeypatc
     assert ("sync", "releases") in calls[renamed:served]
     assert ("sync", "releases") in calls[served:]
     assert any(n.startswith("CURRENT.") for c, n in calls[renamed:served] if c == "sync")
+
+
+def test_nothing_that_was_synced_stays_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        replace_file(tmp_path / "CURRENT", str(number))
+        sync(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_oldest_watermark_is_that_of_what_can_be_served(home):
+    assert oldest_watermark(home) is None
+    make(home, 1, watermark=30)
+    second = make(home, 2, watermark=20)
+    assert oldest_watermark(home) == 20
+    (second.folder / "manifest.json").write_text("{")
+    assert oldest_watermark(home) == 30

@@ -344,3 +344,12 @@ def test_all_needs_a_file_and_no_user(planted_home):
 
     for asked in (["--all"], ["alice", "--all", "--out", "x"], []):
         assert run(["--home", str(planted_home.folder), "recommend", *asked]) == 2
+
+
+def test_a_session_of_no_weight_changes_nothing_and_breaks_nothing(recommender, planted):
+    user, item = planted.answers.users[0], recommender.release.items.id(0)
+    found = subject(recommender, user=user, items={item: 0.0}, session_share=0.0)
+    plain = subject(recommender, user=user)
+    shares = (plain.weights / plain.weights.sum()).tolist()
+    assert found.weights.tolist() == pytest.approx([*shares, 0.0], rel=1e-5)
+    assert one(recommender, items={item: 0.0}, n=3).served_by == "session"

@@ -17,6 +17,7 @@ from recommender.ranking.rerank import (
     OWN,
     Profile,
     Traits,
+    _logarithms,
     freshness,
     rerank,
 )
@@ -168,3 +169,11 @@ def test_exploration_takes_its_share_of_the_places():
     assert (lists >= 20).any(axis=1).all()
     assert (lists[0] != lists[1]).any()  # each subject has draws of its own
     np.testing.assert_array_equal(lists, rerank(ranking, weights, one, 20).items)
+
+
+def test_logarithms_are_right_to_a_millionth():
+    """Over the numbers that arrive: chances, and what is left of an item."""
+    values = np.geomspace(1e-6, 4, 5000).astype(np.float32)
+    logarithms = values.copy()
+    _logarithms(logarithms)
+    np.testing.assert_allclose(logarithms, np.log(values.astype(np.float64)), atol=2e-6)

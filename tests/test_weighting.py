@@ -10,7 +10,14 @@ from graph.errors import SettingError
 from graph.model import table, tag_key
 from graph.snapshot import drop_pairs, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
-from graph.weighting import SECONDS_A_DAY, Weighting, load_weighting, parse_weighting, weigh
+from graph.weighting import (
+    SECONDS_A_DAY,
+    Weighting,
+    load_weighting,
+    parse_weighting,
+    speaking,
+    weigh,
+)
 from tests.store_contract import batch_of_everything, events
 
 NOW = 1_700_000_000
@@ -487,3 +494,20 @@ def test_kinds_compare_without_case(frozen, tmp_path):
     graph = weigh(snapshot, weighting, NOW)
     assert in_words(graph.user_items, snapshot.users, snapshot.items) == {("ann", "x"): edge(0.25)}
     assert graph.user_hides.sum() == 1
+
+
+def test_which_kinds_speak_for_an_item_and_from_which_value_on(frozen):
+    """Of a scale of 1 … 5 a rating counts from 4 on; kinds of no weight, and hides, never speak."""
+    snapshot = frozen(
+        events(
+            *(one(item="x", kind="rating", value=v, at=i) for i, v in enumerate([1, 5, 2, 3, 4])),
+            *(one(item="y", kind=kind) for kind in ("like", "hide", "dislike", "worthless")),
+        )
+    )
+    rule = Weighting(kinds={"worthless": 0.0}, rating_scale=(1.0, 5.0), relevant_from=0.75)
+    assert speaking(snapshot, rule) == {"like": None, "rating": pytest.approx(4, abs=1e-5)}
+    found = speaking(snapshot, Weighting(kinds={"worthless": 0.0}, relevant_from=0.75))
+    assert found == {"like": None, "rating": pytest.approx(4, abs=1e-5)}
+    given_by = Weighting(kinds={"worthless": 0.0}, relevant_from=0.5, rating_scale=(0.0, 10.0))
+    assert speaking(snapshot, given_by)["rating"] == pytest.approx(5, abs=1e-5)
+    assert speaking(frozen(events(one(kind="rating"))), Weighting()) == {"rating": None}
