@@ -25,6 +25,7 @@ from recommender.ranking.interests import (
     FEWEST_ITEMS,
     MOST,
     SMALLEST,
+    _halved,
     interests_of,
     propose,
     shares_of_interests,
@@ -358,3 +359,30 @@ def test_on_the_command_line(home, niches, capfd):
     assert "interest" in capfd.readouterr().out
     assert run(line) == 0
     assert "interest" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_history_is_halved_where_it_falls_apart(seed):
+    """Two bundles of directions, of different weight: which is which, and the middles' cosine."""
+    rng = np.random.default_rng(seed)
+    sizes, directions = rng.integers(4, 12, 2), np.linalg.qr(rng.standard_normal((8, 2)))[0].T
+    label = np.repeat([0, 1], sizes)
+    vectors = directions[label] + 0.2 * rng.standard_normal((len(label), 8)) / np.sqrt(8)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    order = rng.permutation(len(label))
+    vectors, label = vectors[order], label[order]
+    weights = rng.uniform(0.2, 3, len(label)).astype(np.float32)
+    second, alike = _halved(vectors, weights)
+    assert np.array_equal(second, label == label[second][0])
+    middles = [weights[label == side] @ vectors[label == side] for side in (0, 1)]
+    lengths = [np.linalg.norm(middle) for middle in middles]
+    assert alike == pytest.approx(middles[0] @ middles[1] / (lengths[0] * lengths[1]), abs=1e-4)
+
+
+def test_what_lies_on_one_side_of_the_middle_is_found_whatever_the_first_axis():
+    """The item farthest from the middle, by its weight, gives the first axis; all is one line."""
+    angles = np.radians([0, 1, 2, 3, 40, 41, 42, 43, 44])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    second, alike = _halved(vectors, np.ones(9, np.float32))
+    assert second.tolist() in ([False] * 4 + [True] * 5, [True] * 4 + [False] * 5)
+    assert alike == pytest.approx(np.cos(np.radians(40.5)), abs=1e-3)

@@ -71,3 +71,72 @@ def test_the_popularity_of_a_release_is_what_its_histories_sum_to(recommender):
     np.add.at(sums, release.histories.indices, release.histories.values)
     np.testing.assert_allclose(release.popularity, sums, rtol=1e-4)
     assert np.argmin(release.rarity) == np.argmax(release.popularity)
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    """Item x carries 25 tags, heavier from t00 on; ann writes `own` and t03 on it; y has t03."""
+    home = Home(tmp_path_factory.mktemp("tagged")).create()
+    carried = [("x", f"t{at:02}", 30.0 - at) for at in range(25)] + [("y", "t03", 1.0)]
+    store = EmbeddedStore(home.store)
+    store.apply(
+        {
+            "events": table(
+                "events",
+                [
+                    {"user": f"user {user}", "item": item, "kind": "like"}
+                    for user in range(6)
+                    for item in ("x", "y", "z")
+                ]
+                + [
+                    {"user": "ann", "item": "x", "kind": "tag", "tag": tag}
+                    for tag in ("own", "t03")
+                ]
+                + [{"user": "ann", "item": "z", "kind": "tag", "tag": "own"}],
+            ),
+            "item_tags": table(
+                "item_tags",
+                [
+                    {"item": item, "category": "tag", "tag": tag, "weight": weight}
+                    for item, tag, weight in carried
+                ],
+            ),
+        }
+    )
+    release = refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    store.close()
+    return release
+
+
+def test_a_card_shows_the_twenty_heaviest_tags_that_an_item_carries(tagged):
+    shown = {item: tagged.card(tagged.items.row(item))["tags"] for item in ("x", "y", "z")}
+    assert shown == {"x": [f"t{at:02}" for at in range(20)], "y": ["t03"], "z": []}
+
+
+def test_carriers_are_all_that_carry_a_tag_or_were_given_it_by_people(tagged):
+    def carriers(name):
+        rows = np.flatnonzero(tagged.tag_name_rows == tagged.tag_names.row(name))
+        found = [tagged.items.ids(tagged.carriers.of(int(row))) for row in rows]
+        return sorted(item for items in found for item in items)
+
+    assert carriers("t03") == ["x", "y"]
+    assert carriers("own") == ["x", "z"]
+    assert carriers("t24") == ["x"]
+    assert len(tagged.carriers.indices) == 25 + 1 + 2
+
+
+def test_what_is_carried_is_told_from_what_people_wrote(tagged):
+    item_tags = tagged.item_tags
+    given = tagged.arrays["item_tags.given"]
+    marked = {
+        (tagged.items.id(item), tagged.tags.id(int(tag)).split("\x1f")[-1]): bool(flag)
+        for item in range(len(tagged.items))
+        for tag, flag in zip(
+            item_tags.of(item),
+            given[item_tags.indptr[item] : item_tags.indptr[item + 1]],
+            strict=True,
+        )
+    }
+    assert all(not flag for (_, tag), flag in marked.items() if tag == "own")
+    assert all(flag for (_, tag), flag in marked.items() if tag != "own")
+    assert {tag for _, tag in marked} >= {"own", "t03"}
