@@ -140,6 +140,6 @@ def test_a_new_release_shows_the_graph_as_it_is_then(home, client):
     before = ask(client, "MATCH (i:Item) RETURN count(i) AS n").json["rows"][0][0]
     store = EmbeddedStore(home.store)
     store.apply({"items": small_world.table("items", [{"id": "new"}])})
-    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START)
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START, force=True)
     store.close()
     assert ask(client, "MATCH (i:Item) RETURN count(i) AS n").json["rows"] == [[before + 1]]
