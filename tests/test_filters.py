@@ -290,3 +290,17 @@ def test_masks_of_ages_are_shared_within_a_minute(wide):
 )
 def test_a_filter_costs_a_pass_for_each_name_range_and_part(wanted, cost):
     assert passes(wanted) == cost
+
+
+def test_a_tag_that_nobody_knows_has_no_rows(wide):
+    for name in ("nobody knows", "tag:nobody knows", "nobody:knows", ""):
+        assert wide.filters.tag_rows(name).tolist() == []
+
+
+def test_a_range_may_be_one_value_and_not_turned_round():
+    def between(low, high):
+        return parse_filter({"attributes": {"year": {"from": low, "to": high}}})
+
+    assert between(1990, 1990).attributes == (("year", 1990, 1990, ()),)
+    with pytest.raises(InputError, match="from 1991 is above to 1990"):
+        between(1991, 1990)

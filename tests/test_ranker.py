@@ -4,16 +4,18 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from embeddings.item_item.item_table import ItemTable
 from recommender.ranking import ranker as ranking
-from recommender.ranking.candidates import Ranking, Subjects, top_of_scores
+from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
 from recommender.ranking.ranker import Lists, Order, Ranker, pool_size, shares_of, take
 from recommender.ranking.request import Filter
 from recommender.ranking.rerank import NEUTRAL_PROFILE, Profile
 from recommender.ranking.sources import fuse
+from recommender.releases.arrivals import Arrivals
 
 # ── fusing ───────────────────────────────────────────────────────────────────────────────
 
@@ -289,3 +291,70 @@ def test_tags_and_domains_are_scored_by_what_histories_share(recommender):
         found = sources.propose(name, subjects, asked, count)
         expected = np.sort(np.where(subjects.masks[0], scores, -1))[::-1][:count]
         np.testing.assert_allclose(found.scores[0], expected, rtol=1e-4)
+
+
+def test_nothing_is_where_a_list_ends(recommender):
+    """Three items are allowed, five are asked for; an unknown subject has no neighbours at all."""
+    release, sources = recommender.release, recommender.opened.sources
+    few = np.zeros(len(release.items), np.bool_)
+    few[np.flatnonzero(recommender.filters.mask(Filter()))[:3]] = True
+    tags = csr_array((1, len(release.tags)), dtype=np.float32)
+    order = Order(n=5, sources=("items",), weights=NEUTRAL_PROFILE.weights())
+    found = recommender.opened.ranker.rank(asking(recommender, [[]], allowed=few), tags, [order], 0)
+    assert sorted(found.items[0, :3].tolist()) == np.flatnonzero(few).tolist()
+    assert found.items[0, 3:].tolist() == found.origins[0, 3:].tolist() == [-1, -1]
+    assert np.isneginf(found.scores[0, 3:]).all()
+    for name in ("items", "spectral"):
+        nothing = sources.propose(name, asking(recommender, [[]]), tags, 4)
+        assert nothing.items.tolist() == [[-1] * 4]
+        assert np.isneginf(nothing.scores).all()
+
+
+def test_where_the_first_source_is_silent_the_others_count_as_they_are(recommender):
+    """An empty history and a tag: the best of the tag's items scores one, the weight of tags."""
+    tags = csr_array((1, len(recommender.release.tags)), dtype=np.float32).tolil()
+    tags[0, int(np.argmax(np.diff(recommender.release.tag_items.indptr)))] = 1
+    order = Order(n=3, sources=("items", "tags"), weights=NEUTRAL_PROFILE.weights())
+    subjects = asking(recommender, [[]])
+    found = recommender.opened.ranker.rank(subjects, csr_array(tags), [order], 0)
+    assert found.scores[0, 0] == pytest.approx(1.0)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(0, 2**32))
+def test_items_behind_the_table_are_ranked_as_if_they_stood_in_it(seed):
+    """Beside dense sums: each of their rows holds both ways, from a history and to it."""
+    rng = np.random.default_rng(seed)
+    known, behind, width = 7, 3, 3
+    dense = np.zeros((known + behind, known + behind))
+    neighbours = np.full((known, width), -1, np.int32)
+    scores = np.zeros((known, width), np.float32)
+    for item in range(known):
+        near = rng.choice(known, rng.integers(0, width + 1), replace=False)
+        neighbours[item, : len(near)] = near
+        scores[item, : len(near)] = rng.integers(1, 9, len(near)) / 8
+        dense[item, near] = scores[item, : len(near)]
+    rows = {}
+    for item in range(known, known + behind):
+        near = np.sort(rng.choice(known, rng.integers(0, width + 1), replace=False))
+        gains = (rng.integers(1, 9, len(near)) / 8).astype(np.float32)
+        rows[item] = near.astype(np.int32), gains
+        dense[item, near] = dense[near, item] = gains
+    history = rng.choice(known + behind, 3, replace=False).astype(np.int32)
+    subjects = Subjects(
+        indptr=np.array([0, 3]),
+        items=history,
+        weights=np.array([1, 2, 0.5], np.float32),
+        blocked_indptr=np.array([0, 0]),
+        blocked=np.zeros(0, np.int32),
+        masks=np.ones((1, known + behind), np.bool_),
+        mask=np.zeros(1, np.int32),
+    )
+    arrivals = Arrivals.of(known, rows, behind)
+    found = from_table(ItemTable(neighbours, scores), subjects, known + behind, arrivals)
+    summed = subjects.weights @ dense[history]
+    expected = np.lexsort((np.arange(len(summed)), -summed))
+    expected = expected[summed[expected] > 0]
+    assert found.items[0][: len(expected)].tolist() == expected.tolist()
+    assert (found.items[0][len(expected) :] == -1).all()
+    np.testing.assert_allclose(found.scores[0][: len(expected)], summed[expected], rtol=1e-6)

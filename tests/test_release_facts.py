@@ -1,6 +1,9 @@
 """What a release holds of the graph is what happened: hides shut, rarity, likeness, rows sorted."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from graph.model import table
@@ -8,7 +11,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
-from recommender.releases.graph_arrays import rarity
+from recommender.releases.graph_arrays import attribute_columns, rarity
 from recommender.releases.home import Home
 from recommender.serving.recommend import Recommender
 
@@ -140,3 +143,18 @@ def test_what_is_carried_is_told_from_what_people_wrote(tagged):
     assert all(not flag for (_, tag), flag in marked.items() if tag == "own")
     assert all(flag for (_, tag), flag in marked.items() if tag != "own")
     assert {tag for _, tag in marked} >= {"own", "t03"}
+
+
+def test_attributes_that_some_items_lack_are_told_as_nothing():
+    texts = pa.array(['{"year": 1990, "language": "en"}', "{}", '{"language": "fr", "year": null}'])
+    arrays, kept = attribute_columns(SimpleNamespace(item_attributes=texts))
+    assert kept == {
+        "language": {"place": 0, "numeric": False},
+        "year": {"place": 1, "numeric": True},
+    }
+    words = [bytes(arrays["attribute0.words.data"]).decode()[at : at + 2] for at in (0, 2)]
+    codes = arrays["attribute0.codes"].tolist()
+    assert [None if code < 0 else words[code] for code in codes] == ["en", None, "fr"]
+    assert codes[1] == -1
+    assert arrays["attribute1.values"][0] == 1990
+    assert np.isnan(arrays["attribute1.values"][1:]).all()

@@ -1,5 +1,6 @@
 """Edge weights by hand: kind × domain × tag category × tag rarity × age."""
 
+import json
 import math
 from dataclasses import fields
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from graph.errors import SettingError
-from graph.model import table, tag_key
+from graph.model import table, tag_key, tag_parts
 from graph.snapshot import drop_pairs, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import (
@@ -17,6 +18,7 @@ from graph.weighting import (
     parse_weighting,
     speaking,
     weigh,
+    weigh_tags,
 )
 from tests.store_contract import batch_of_everything, events
 
@@ -511,3 +513,29 @@ def test_which_kinds_speak_for_an_item_and_from_which_value_on(frozen):
     given_by = Weighting(kinds={"worthless": 0.0}, relevant_from=0.5, rating_scale=(0.0, 10.0))
     assert speaking(snapshot, given_by)["rating"] == pytest.approx(5, abs=1e-5)
     assert speaking(frozen(events(one(kind="rating"))), Weighting()) == {"rating": None}
+
+
+def test_a_tag_that_one_user_gave_counts_one(frozen):
+    """And what two gave of whom one gave another, too: 2 / √2 and 1 / √2."""
+    tag = {"kind": "tag"}
+    snapshot = frozen(
+        events(
+            one(**tag, tag="quiet"),
+            *({"user": user, "item": "y", **tag, "tag": "loud"} for user in ("ann", "bob")),
+            {"user": "bob", "item": "y", **tag, "tag": "fast"},
+        )
+    )
+    weights = weigh_tags(snapshot, Weighting(tag_fewest_items=1, tag_rarity=0.0)).toarray()
+    found = {
+        (snapshot.items.id(item), tag_parts(snapshot.tags.id(row))[1]): weights[item, row]
+        for item, row in zip(*np.nonzero(weights), strict=True)
+    }
+    root = math.sqrt(2)
+    expected = {("x", "quiet"): 1.0, ("y", "loud"): 2 / root, ("y", "fast"): 1 / root}
+    assert found == {pair: pytest.approx(weight, rel=1e-5) for pair, weight in expected.items()}
+
+
+def test_a_rule_is_read_back_from_what_it_told_of_itself():
+    rule = Weighting(kinds={"like": 2.0}, rating_scale=(1.0, 5.0), half_life_days=30.0)
+    said = json.loads(json.dumps(rule.to_json()))
+    assert Weighting.from_json(said | {"of an older version": 1}) == rule
