@@ -304,3 +304,8 @@ def test_a_range_may_be_one_value_and_not_turned_round():
     assert between(1990, 1990).attributes == (("year", 1990, 1990, ()),)
     with pytest.raises(InputError, match="from 1991 is above to 1990"):
         between(1991, 1990)
+
+
+def test_an_unknown_attribute_is_told_which_there_are(wide):
+    with pytest.raises(InputError, match="one of this catalogue's: .*language.*year"):
+        wide.filters.mask(parse_filter({"attributes": {"colour": {"in": ["red"]}}}))

@@ -31,6 +31,7 @@ from recommender.releases.publishing import (
     staged,
     write_arrays,
 )
+from recommender.releases.release import heard
 from recommender.serving.live import CHECK_SECONDS, Live
 
 TESTS = Path(__file__).resolve().parent
@@ -208,6 +209,7 @@ def wrong(arrays, key, array):
         ("likeness", lambda a: a[:, 0], "likeness is float32"),
         ("surprise", lambda _: np.zeros(1), "holds surprise, which no release"),
         ("rarity", lambda _: None, "rarity is missing"),
+        ("fold.words.data", lambda _: None, "fold.words.data is missing"),
     ],
 )
 def test_arrays_of_another_shape_are_refused_though_their_sums_are_right(home, key, spoil, message):
@@ -343,3 +345,12 @@ def test_the_oldest_watermark_is_that_of_what_can_be_served(home):
     assert oldest_watermark(home) == 20
     (second.folder / "manifest.json").write_text("{")
     assert oldest_watermark(home) == 30
+
+
+def test_a_release_has_heard_of_its_own_journal_only():
+    manifest = {"inbox": {"journal": "a", "upto": 7}}
+    assert heard(manifest, "a") == 7
+    assert heard(manifest, "b") == 0
+    assert heard(manifest, "") == 0
+    assert heard({"inbox": {"journal": "", "upto": 7}}, "") == 0
+    assert heard({}, "a") == 0

@@ -177,3 +177,14 @@ def test_logarithms_are_right_to_a_millionth():
     logarithms = values.copy()
     _logarithms(logarithms)
     np.testing.assert_allclose(logarithms, np.log(values.astype(np.float64)), atol=2e-6)
+
+
+def test_where_candidates_end_nothing_is_left():
+    out = rerank(
+        arrays([3, 1, -1], [2.0, 1.0, -np.inf]),
+        np.array([Profile(diversity=0.2).weights()], np.float32),
+        traits(5)[0],
+        5,
+    )
+    assert sorted(out.items[0].tolist()) == [-1, -1, -1, 1, 3]
+    assert np.isneginf(out.scores[0, 2:]).all()
