@@ -386,3 +386,10 @@ def test_what_lies_on_one_side_of_the_middle_is_found_whatever_the_first_axis():
     second, alike = _halved(vectors, np.ones(9, np.float32))
     assert second.tolist() in ([False] * 4 + [True] * 5, [True] * 4 + [False] * 5)
     assert alike == pytest.approx(np.cos(np.radians(40.5)), abs=1e-3)
+
+
+def test_six_items_can_be_two_interests_and_five_cannot():
+    for sizes, groups in (((3, 3), 2), ((3, 2), 1)):
+        vectors = directions(sizes)
+        labels = interests_of(vectors, history(np.arange(sum(sizes))))
+        assert len(set(labels.tolist())) == groups

@@ -22,12 +22,14 @@ from recommender.releases.publishing import (
     activate,
     collect_leftovers,
     current,
+    list_refused,
     list_releases,
     oldest_watermark,
     open_release,
     prune,
     publish,
     seal,
+    set_aside,
     staged,
     write_arrays,
 )
@@ -354,3 +356,15 @@ def test_a_release_has_heard_of_its_own_journal_only():
     assert heard(manifest, "") == 0
     assert heard({"inbox": {"journal": "", "upto": 7}}, "") == 0
     assert heard({}, "a") == 0
+
+
+def test_what_was_refused_is_kept_aside_numbered_on_and_never_the_current_one(home):
+    make(home, 1)
+    for number in (2, 3, 4, 5):
+        with staged(home.releases) as folder:
+            write_tiny(folder, number)
+            set_aside(home, folder, f"{number:064x}")
+    rows = list_refused(home)
+    assert [row["name"][:6] for row in rows] == ["000003", "000004", "000005"]
+    assert [row["current"] for row in rows] == [False] * 3
+    assert current(home) == list_releases(home)[0]["name"]
