@@ -323,7 +323,7 @@ def test_a_server_with_these_settings_carries_the_store_and_the_command_line(com
             "NICHEGRAPH_NEO4J_PASSWORD_FILE": str(secret),
         }
         file = tmp_path / "events.csv"
-        rows = [f"u{k % 20},i{k % 17}" for k in range(200)]
+        rows = [f"u{k % 20},i{(7 * k + (k // 20) ** 2) % 23}" for k in range(200)]
         file.write_text("\n".join(["user,item", *rows]) + "\n")
         drawn = tmp_path / "around.graphml"
         for arguments in (
