@@ -63,12 +63,12 @@ def test_one_thread_gives_the_same_bytes_also_after_a_kill(home, catalogue, tmp_
 
     monkeypatch.setattr(command, "step", stopped)
     refreshed(other, monkeypatch, code=130)
-    assert [path.name for path in other.training.iterdir()] == ["gnn-part.checkpoint"]
+    assert [path.name for path in other.unfinished.glob("*/training/*")] == ["gnn-part.checkpoint"]
     monkeypatch.setattr(command, "step", told.append)
     second = refreshed(other, monkeypatch)
     assert [text for text in told if "going on where it was" in text]
     assert files(second) == files(first)
-    assert not list(other.training.iterdir())
+    assert not other.unfinished.exists()
 
 
 def test_node2vec_begins_with_its_last_vectors(home, monkeypatch):

@@ -16,6 +16,7 @@ from recommender.learning.grouping_step import group_users, groups_in, learn_pro
 from recommender.learning.parts import parts_of
 from recommender.learning.trial import Made, fit_trial
 from recommender.measures.split import GATE, SELECT, pair_parts, relevant_pairs
+from recommender.releases.steps import Steps
 from recommender.segments.features import Catalogue
 from recommender.segments.grouping import assigned_in
 from recommender.segments.settings import SegmentSettings
@@ -45,7 +46,8 @@ def trial(whole, tmp_path_factory):
     snapshot, _, domains, built = whole
     folder, parts = tmp_path_factory.mktemp("trial"), parts_of(snapshot, CONFIG.seed)
     made = Made(built.recipe, CONFIG.weighting, CONFIG.preset)
-    return fit_trial(parts.fit(snapshot), parts, domains, CONFIG, made, folder, now=NOW, say=quiet)
+    steps = Steps(folder)
+    return fit_trial(parts.fit(snapshot), parts, domains, CONFIG, made, steps, now=NOW, say=quiet)
 
 
 def keys(rows, columns, width):
@@ -136,14 +138,19 @@ def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp
     snapshot = take_snapshot(store)
     store.close()
     graph = weigh(snapshot, CONFIG.weighting, NOW)
-    heard = {}
-    keep = building.build_item_table
+    heard, fitted = {}, {}
 
-    def record(user_items, features, **options):
-        heard.update(options, features=features)
-        return keep(user_items, features, **options)
+    def recorded(name, into):
+        keep = getattr(building, name)
 
-    monkeypatch.setattr(building, "build_item_table", record)
+        def record(user_items, features, **options):
+            into.update(options, features=features)
+            return keep(user_items, features, **options)
+
+        monkeypatch.setattr(building, name, record)
+
+    recorded("choose_recipe", heard)
+    recorded("build_item_table", fitted)
     build(snapshot, graph, CONFIG, quiet)
     events, width = snapshot.events, len(snapshot.items)
     for way in heard["held"]:
@@ -155,7 +162,7 @@ def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp
         cut = weigh_tags(replace(snapshot, events=type(events)(**rest)), CONFIG.weighting)
         chosen_by, fitted_by = (
             next(feature.rows for feature in features if feature.name == "tags")
-            for features in (way.features, heard["features"])
+            for features in (way.features, fitted["features"])
         )
         assert abs(cut.T - chosen_by).max() < 1e-6
         assert abs(graph.item_tags.T - fitted_by).max() < 1e-6

@@ -168,20 +168,24 @@ def prune(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old releases; the current one and pinned ones always stay.
+    """Remove old releases and what stopped refreshes left; the current and pinned ones stay.
 
     \b
     nichegraph releases prune --keep 3
     """
     from recommender.releases.publishing import prune as remove
+    from recommender.releases.steps import drop_unfinished
 
     if keep < 1:
         raise InputError("--keep: at least one release must stay")
-    gone = remove(_home(ctx), keep)
+    home = _home(ctx)
+    gone, unfinished = remove(home, keep), len(drop_unfinished(home))
     if as_json:
-        show_json({"removed": gone})
+        show_json({"removed": gone, "unfinished": unfinished})
     else:
         say(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing to remove")
+        if unfinished:
+            say(f"removed what {unfinished} stopped refreshes had finished")
 
 
 def _remark(one: dict[str, Any]) -> str:

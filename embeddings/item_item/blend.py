@@ -106,12 +106,9 @@ def build_item_table(
     users = sparse.csr_matrix(user_items, dtype=np.float32)
     report = BlendReport(recipe, 0) if recipe else None
     if report is None:
-        ways = [held] if isinstance(held, HeldBack) else list(held or ())
-        ways = ways or [HeldBack(hold_back(users, seed)[1])]
-        known = users if unseen is None else without(users, unseen)
-        report = fit_blend(
-            known, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
-            threads=threads, learned={one.name: one.without_select for one in learned},
+        report = choose_recipe(
+            users, features, preset=preset, seed=seed, say=say, held=held, threads=threads,
+            learned=learned, unseen=unseen,
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
     scorers = [scorer for scorer, _ in report.recipe.weights]
@@ -125,6 +122,29 @@ def build_item_table(
     blended = fitted.calibrated(blended, report.recipe)
     table = strongest(fitted.supports, blended, report.recipe.table_width)
     return table, fitted.settled_spectrum(), report
+
+
+def choose_recipe(
+    user_items: sparse.csr_matrix,
+    features: Sequence[Feature] = (),
+    *,
+    preset: Preset = "default",
+    seed: int = 0,
+    say: Say = lambda _step: None,
+    held: HeldBack | Sequence[HeldBack] | None = None,
+    threads: int = 1,
+    learned: Sequence[LearnedVectors] = (),
+    unseen: sparse.csr_matrix | None = None,
+) -> BlendReport:
+    """Choose a recipe on what is held back; the arguments are those of `build_item_table`."""
+    users = sparse.csr_matrix(user_items, dtype=np.float32)
+    ways = [held] if isinstance(held, HeldBack) else list(held or ())
+    ways = ways or [HeldBack(hold_back(users, seed)[1])]
+    known = users if unseen is None else without(users, unseen)
+    return fit_blend(
+        known, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
+        threads=threads, learned={one.name: one.without_select for one in learned},
+    )  # fmt: skip
 
 
 def fit_blend(

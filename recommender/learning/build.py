@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from embeddings.item_item.blend import build_item_table
-from embeddings.item_item.held_back import HeldBack
+from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
 from embeddings.vectors.embedder import Embeddings
@@ -22,6 +20,7 @@ from recommender.learning.held_parts import features_of, held_parts, order_of_pa
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
 from recommender.measures.split import relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
+from recommender.releases.steps import Steps
 
 Say = Callable[[str], None]
 Preset = Literal["default", "fast", "graph"]
@@ -64,17 +63,71 @@ class Built:
     manifest: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen on held-back data, before anything is fitted on everything."""
+
+    recipe: Recipe
+    report: dict[str, Any] = field(default_factory=dict)  # what was tried, for the manifest
+    networks: dict[str, Trained] = field(default_factory=dict)
+
+
+def choose(
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+    say: Say,
+    *,
+    last: Last | None = None,
+    steps: Steps | None = None,
+) -> Choice:
+    """Train the networks of the preset graph, and choose what the item table is made by.
+
+    Args:
+        snapshot: ids and times.
+        graph: its edges after weighting.
+        config: preset, seed, threads.
+        say: hears of each step.
+        last: what networks learned for the last release, see `networks_of`.
+        steps: where what is finished is kept; None: nowhere.
+    """
+    ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
+    networks: dict[str, Trained] = {}
+    if config.preset == "graph":
+        training = None if steps is None else steps.folder / "training"
+
+        def trained() -> dict[str, Trained]:
+            return graph_vectors(
+                graph, ways[0], config.networks, config.seed, config.threads, say,
+                unseen=gate, last=last, training=training,
+            )  # fmt: skip
+
+        networks = trained() if steps is None else steps.value("networks", trained)
+    say("choosing what the item table is made by")
+    user_items = sparse.csr_matrix(graph.user_items)
+    user_items.sort_indices()
+    report = choose_recipe(
+        user_items,
+        features_of(graph),
+        preset=_table_preset(config),
+        seed=config.seed,
+        say=say,
+        held=ways,
+        unseen=gate,
+        threads=config.threads,
+        learned=_learned(networks),
+    )
+    return Choice(report.recipe, report.as_json(), networks)
+
+
 def build(
     snapshot: GraphSnapshot,
     graph: WeightedGraph,
     config: RefreshConfig,
     say: Say,
     *,
-    recipe: Recipe | None = None,
-    fusion: Mapping[str, float] | None = None,
+    choice: Choice | None = None,
     start: npt.NDArray[np.float32] | None = None,
-    last: Last | None = None,
-    training: Path | None = None,
 ) -> Built:
     """Compute table, vectors and all that filters, reasons and fallbacks need.
 
@@ -82,54 +135,37 @@ def build(
         snapshot: ids, titles, times.
         graph: its edges after weighting; what is learned from.
         config: preset, seed, threads.
-        say: told what is being done.
-        recipe: of the item table, when it was chosen before; else it is chosen here.
-        fusion: weights of the vector sources, when they were chosen before.
+        say: hears of each step.
+        choice: what the table is made by; None: it is chosen here.
         start: (i, d) the last release's spectral vectors, from which the search for those of the
             whole graph begins; nothing is chosen by them.
-        last: what networks learned for the last release, see `networks_of`.
-        training: a folder in which a killed training goes on where it was.
     """
+    choice = choice or choose(snapshot, graph, config, say)
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     order = order_of_pairs(pairs, user_items)
-    ways: list[HeldBack] = []
-    gate: sparse.csr_matrix | None = None
-    if recipe is None or config.preset == "graph":  # else nothing is chosen here
-        ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
-    trained: dict[str, Trained] = {}
-    if config.preset == "graph":
-        trained = graph_vectors(
-            graph, ways[0], config.networks, config.seed, config.threads, say,
-            unseen=gate, last=last, training=training,
-        )  # fmt: skip
-    say("choosing and fitting the item table")
-    table, spectral, report = build_item_table(
+    say("fitting the item table")
+    table, spectral, _ = build_item_table(
         user_items,
         features_of(graph),
-        preset="fast" if config.preset == "fast" else "default",
+        preset=_table_preset(config),
         seed=config.seed,
         progress=say,
-        held=ways,
-        unseen=gate,
-        recipe=recipe,
+        recipe=choice.recipe,
         threads=config.threads,
         start=start,
-        learned=[
-            LearnedVectors(name, *(Pair(one.items, _ranked(one)) for one in both))
-            for name, both in trained.items()
-        ],
+        learned=_learned(choice.networks),
     )
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
     reports: dict[str, Any] = {}
-    for name, (_, made) in trained.items():
+    for name, (_, made) in choice.networks.items():
         vectors[name] = _ranked(made)
         arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
         reports[name] = made.report
-    exponent = report.recipe.recency_exponent
+    exponent = choice.recipe.recency_exponent
     histories = user_items if order is None else weighed(user_items, order, exponent)
     arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
     arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
@@ -139,8 +175,8 @@ def build(
     return Built(
         arrays=arrays,
         vectors=vectors,
-        weights=weights | dict(fusion or {}),
-        recipe=report.recipe,
+        weights=weights,
+        recipe=choice.recipe,
         manifest={
             "counts": _counts(snapshot, graph),
             "event_kinds": list(snapshot.kinds),
@@ -148,10 +184,22 @@ def build(
             "relation_kinds": list(snapshot.item_relations.kinds),
             "domains_from": graph.domains_from,
             "attributes": attributes,
-            "item_table": report.as_json(),
+            "item_table": choice.report,
             "embedders": reports,
         },
     )
+
+
+def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:
+    return "fast" if config.preset == "fast" else "default"
+
+
+def _learned(networks: Mapping[str, Trained]) -> list[LearnedVectors]:
+    """Vectors of networks as scorers of the item table."""
+    return [
+        LearnedVectors(name, *(Pair(vectors.items, _ranked(vectors)) for vectors in both))
+        for name, both in networks.items()
+    ]
 
 
 def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:

@@ -1,20 +1,20 @@
 """The step of a refresh that asks the gates: may this candidate be published?"""
 
-from pathlib import Path
-
 import numpy as np
 
 from graph.domains import Domains
 from graph.errors import SettingError
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.gate_figures import figures
-from recommender.learning.gates import Verdict, compared, fallen
+from recommender.learning.gates import Comparison, Figure, Reason, Verdict, compared, fallen
 from recommender.learning.sanity import Seen, checked
 from recommender.learning.train import Trained
 from recommender.learning.trial import Trial, fit_trial, made_of
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
+from recommender.releases.steps import Steps
 
+JUDGED = (Verdict, Reason, Figure, Comparison)  # what the step gives, see `Steps`
 TOO_FEW = "too few users have anything to be found by: nothing but the checks could judge"
 OTHER_VERSION = "the served release was made by another version: it could not be made again"
 
@@ -25,7 +25,7 @@ def judge(
     served: Release | None,
     domains: Domains,
     config: RefreshConfig,
-    aside: Path,
+    steps: Steps,
     *,
     now: int,
     say: Say,
@@ -38,7 +38,7 @@ def judge(
         served: the release that is served now; None before the first.
         domains: of the items.
         config: of the refresh.
-        aside: an empty folder for the trial of the served release's recipe.
+        steps: where the trial of the served release's recipe is kept.
         now: seconds since 1970.
         say: hears of each step.
     """
@@ -46,7 +46,7 @@ def judge(
     seen = trained.trial.graph.user_seen
     fitted = Rows(seen.indptr.astype(np.int64), seen.indices, seen.shape[1])
     reasons, checks = checked(Seen(candidate, served, trained.parts, fitted))
-    rival, notes = _served_trial(trained, served, domains, config, aside, now=now)
+    rival, notes = _served_trial(trained, served, domains, config, steps, now=now)
     found = figures(
         trained.trial,
         rival,
@@ -66,7 +66,7 @@ def _served_trial(
     served: Release | None,
     domains: Domains,
     config: RefreshConfig,
-    aside: Path,
+    steps: Steps,
     *,
     now: int,
 ) -> tuple[Trial | None, list[str]]:
@@ -79,7 +79,15 @@ def _served_trial(
     try:
         return (
             fit_trial(
-                trained.fit, trained.parts, domains, config, made, aside, now=now, say=_quiet
+                trained.fit,
+                trained.parts,
+                domains,
+                config,
+                made,
+                steps,
+                "served",
+                now=now,
+                say=_quiet,
             ),
             [],
         )

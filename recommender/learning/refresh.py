@@ -7,8 +7,10 @@ release is written aside and becomes visible at the very end; whatever fails bef
 refused, the old one is served on.
 """
 
+import shutil
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +24,9 @@ from recommender.inbox.drain import caught_up
 from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.grouping_step import save_report
-from recommender.learning.judging import judge
+from recommender.learning.judging import JUDGED, judge
 from recommender.learning.stability import parent_of
-from recommender.learning.train import train
+from recommender.learning.train import RESULTS, train
 from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import note_hidden
@@ -36,12 +38,11 @@ from recommender.releases.publishing import (
     newest,
     note,
     oldest_watermark,
-    open_release,
     publish,
     set_aside,
-    staged,
 )
 from recommender.releases.release import Release
+from recommender.releases.steps import digest_of, taken_up
 from recommender.segments.settings import load_segment_settings
 
 
@@ -79,32 +80,38 @@ def refresh(
         heard, watermark = caught_up(journal, store)
         inbox = {"journal": journal.identity(), "upto": heard}
     snapshot = take_snapshot(store, watermark)
-    say(f"weighing {len(snapshot.events.user):,} events")
-    domains = derive_domains(snapshot, config.seed)
-    graph = weigh(snapshot, config.weighting, now, domains)
-    with staged(home.releases, "trial") as aside, staged(home.releases) as folder:
+    name = fingerprint(snapshot, config, parent)
+    digest = digest_of([name, repr(settings)])
+    with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:
+        now = steps.now
+        say(f"weighing {len(snapshot.events.user):,} events")
+        domains = derive_domains(snapshot, config.seed)
+        graph = weigh(snapshot, config.weighting, now, domains)
         trained = train(
-            snapshot, graph, domains, config, settings, aside / "own",
-            parent=parent, training=home.training, now=now, say=say,
-        )  # fmt: skip
-        say("writing the release")
-        write(folder, trained.built, snapshot, config, now=now, parent=parent, inbox=inbox)
-        verdict = judge(
-            trained, open_release(folder, verify=False), parent, domains, config, aside / "served",
-            now=now, say=say,
-        )  # fmt: skip
+            snapshot, graph, domains, config, settings, steps, parent=parent, now=now, say=say
+        )
+
+        def written(folder: Path) -> None:
+            say("writing the release")
+            write(folder, trained.built, snapshot, config, now=now, parent=parent, inbox=inbox)
+
+        candidate = steps.release("candidate", written)
+        verdict = steps.value(
+            "verdict",
+            lambda: judge(trained, candidate, parent, domains, config, steps, now=now, say=say),
+        )
         verdict = replace(verdict, forced=force and not verdict.passed)
-        note(folder, {"gates": verdict.to_json()})
-        name = fingerprint(snapshot, config, parent)
+        note(candidate.folder, {"gates": verdict.to_json()})
         if not verdict.passed and not force:
-            kept = set_aside(home, folder, name)
+            kept = set_aside(home, candidate.folder, name)
+            shutil.rmtree(steps.folder)
             raise GateRefused(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
                 f"{kept}; `nichegraph releases list` shows it, --force publishes all the same"
             )
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
-        release = publish(home, folder, name, since, fence)
+        release = publish(home, candidate.folder, name, since, fence)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"took persons who were erased out of {', '.join(scrubbed)}")

@@ -1,6 +1,6 @@
 """Everything that a release is learned from a snapshot by, up to where it is written.
 
-choose and fit the table ─▶ trial ─▶ place new items ─▶ group the users ─▶ profiles
+choose ─▶ fit the table, place new items ─▶ trial ─▶ group the users ─▶ profiles
 """
 
 import shutil
@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from embeddings.item_item.scorers import Recipe, Scorer
+from embeddings.vectors.embedder import Embeddings
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
-from recommender.learning.build import Built, RefreshConfig, Say, build
+from recommender.learning.build import Built, Choice, RefreshConfig, Say, build, choose
 from recommender.learning.fold_in_arrays import with_new_items
 from recommender.learning.grouping_step import (
     group_users,
@@ -22,13 +24,19 @@ from recommender.learning.grouping_step import (
     with_groups,
 )
 from recommender.learning.parts import Parts, parts_of
+from recommender.learning.profile_learning import Learned, Point
 from recommender.learning.stability import networks_of, start_of, turned
 from recommender.learning.trial import Made, Trial, fit_trial
 from recommender.learning.writing import write
+from recommender.ranking.rerank import Profile
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
+from recommender.releases.steps import Steps
 from recommender.segments.grouping import Found
 from recommender.segments.settings import SegmentSettings
+
+RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found, Learned, Point, Profile)
+"""What steps give, and what that holds, see `Steps`."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,9 @@ def train(
     domains: Domains,
     config: RefreshConfig,
     settings: SegmentSettings,
-    aside: Path,
+    steps: Steps,
     *,
     parent: Release | None = None,
-    training: Path | None = None,
     now: int,
     say: Say,
 ) -> Trained:
@@ -64,30 +71,43 @@ def train(
         domains: of its items.
         config: what to compute; the preset "fast" learns no profiles.
         settings: how users are grouped.
-        aside: an empty folder for the trial.
+        steps: which of its steps are finished.
         parent: the release before, onto which vectors are turned and whose groups pass on names.
-        training: a folder in which a killed training of networks goes on.
         now: seconds since 1970.
         say: hears of each step.
     """
     items = snapshot.items
-    built = build(
-        snapshot, graph, config, say,
-        start=start_of(parent, items), last=networks_of(parent, items), training=training,
-    )  # fmt: skip
-    built = turned(built, parent, snapshot.items)
+    last = networks_of(parent, items)
+    choice = steps.value(
+        "choice", lambda: choose(snapshot, graph, config, say, last=last, steps=steps)
+    )
+
+    def fitted() -> Built:
+        start = start_of(parent, items)
+        built = build(snapshot, graph, config, say, choice=choice, start=start)
+        built = turned(built, parent, items)
+        return with_new_items(built, snapshot, graph, say, config.threads)
+
+    built = steps.value("table", fitted)
     parts = parts_of(snapshot, config.seed)
     fit = parts.fit(snapshot)
     made = Made(built.recipe, config.weighting, config.preset)
-    trial = fit_trial(fit, parts, domains, config, made, aside, now=now, say=say)
-    built = with_new_items(built, snapshot, graph, say, config.threads)
-    say("grouping the users")
-    groups = group_users(built, snapshot, graph, config, settings, last=parent, now=now)
+    trial = fit_trial(fit, parts, domains, config, made, steps, now=now, say=say)
+
+    def grouped() -> Found:
+        say("grouping the users")
+        return group_users(built, snapshot, graph, config, settings, last=parent, now=now)
+
+    groups = steps.value("groups", grouped)
     own_groups = groups_in(trial, built, graph, groups)
     profiles = None
     if settings.learn_profiles and config.preset != "fast":
-        say("learning what each segment's lists are made for")
-        profiles = learn_profiles(trial, own_groups, groups, now=now)
+
+        def learned() -> dict[str, Learned]:
+            say("learning what each segment's lists are made for")
+            return learn_profiles(trial, own_groups, groups, now=now)
+
+        profiles = steps.value("profiles", learned)
     built, groups = with_groups(built, groups, profiles)
     return Trained(
         built=built, groups=groups, parts=parts, fit=fit, trial=trial, own_groups=own_groups
@@ -115,8 +135,8 @@ def build_release(
         built = build(snapshot, graph, config, say)
         built = with_new_items(built, snapshot, graph, say, config.threads)
     else:
-        aside = folder / "trial"
-        built = train(snapshot, graph, domains, config, settings, aside, now=now, say=say).built
-        shutil.rmtree(aside, ignore_errors=True)
+        steps = Steps(folder / "steps", RESULTS)
+        built = train(snapshot, graph, domains, config, settings, steps, now=now, say=say).built
+        shutil.rmtree(steps.folder)
     write(folder, built, snapshot, config, now=now)
     return open_release(folder, verify=False)

@@ -19,13 +19,13 @@ from graph.domains import Domains
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
-from recommender.learning.build import Preset, RefreshConfig, Say, build
+from recommender.learning.build import Choice, Preset, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
 from recommender.learning.held_parts import features_of
 from recommender.learning.parts import Parts
 from recommender.learning.writing import write
 from recommender.measures.split import GATE, SELECT
-from recommender.releases.publishing import open_release
+from recommender.releases.steps import Steps
 from recommender.serving.recommend import Recommender
 
 MOST_USERS = 3_000  # whose lists are looked at
@@ -66,7 +66,8 @@ def fit_trial(
     domains: Domains,
     config: RefreshConfig,
     made: Made,
-    folder: Path,
+    steps: Steps,
+    name: str = "trial",
     *,
     now: int,
     say: Say,
@@ -79,7 +80,8 @@ def fit_trial(
         domains: of its items, which hold for the trial, too.
         config: of the refresh; a trial never trains networks.
         made: the recipe and the weighting.
-        folder: where the trial's release is written; the caller removes it.
+        steps: of the refresh, where the trial's release is kept.
+        name: of this step.
         now: seconds since 1970.
         say: hears of each step.
     """
@@ -88,10 +90,13 @@ def fit_trial(
     preset: Preset = "default" if made.preset == "graph" else made.preset
     plain = replace(config, preset=preset, weighting=made.weighting)
     recipe = _fitting(without_networks(made.recipe), len(features_of(graph)))
-    built = build(fit, graph, plain, _quiet, recipe=recipe)
-    built = with_new_items(built, fit, graph, _quiet, config.threads)
-    write(folder, built, fit, plain, now=now)
-    release = open_release(folder, verify=False)
+
+    def written(folder: Path) -> None:
+        built = build(fit, graph, plain, _quiet, choice=Choice(recipe))
+        built = with_new_items(built, fit, graph, _quiet, config.threads)
+        write(folder, built, fit, plain, now=now)
+
+    release = steps.release(name, written)
     known = np.diff(graph.user_items.indptr) > 0
     select, gate = (
         _wanted(parts.of(part, graph.user_items.shape), known, config.seed)

@@ -26,6 +26,7 @@ from recommender.releases.publishing import (
     open_release,
 )
 from recommender.releases.scrubbing import scrub
+from recommender.releases.steps import drop_unfinished
 
 
 def erase(store: GraphStore, home: Home, user: str) -> int:
@@ -38,6 +39,7 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     events = store.erase_user(user)
     end_erasure(home, user, store.watermark())
     forget(home.explore)
+    drop_unfinished(home)
     return events
 
 
@@ -66,6 +68,8 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
         end_erasure(home, user, store.watermark())
         forget(home.explore)
         erasing.reached(journal, sequence, "copies for exploring", at=now())
+        unfinished = len(drop_unfinished(home))
+        erasing.reached(journal, sequence, "unfinished refreshes", at=now(), count=unfinished)
         for place, folder in (("rejects", home.rejects), ("reports", home.reports)):
             erasing.reached(journal, sequence, place, at=now(), count=_scrub(folder, user))
         erasing.reached(journal, sequence, "logs", at=now(), count=_scrub(home.explore, user))

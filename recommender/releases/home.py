@@ -33,9 +33,9 @@ class Home:
         return self.folder / "staging"
 
     @property
-    def training(self) -> Path:
-        """Where a killed training of networks is taken up again."""
-        return self.folder / "training"
+    def unfinished(self) -> Path:
+        """Finished steps of a refresh that is not: beside the releases, on the same disk."""
+        return self.releases / "unfinished"
 
     @property
     def rejects(self) -> Path:

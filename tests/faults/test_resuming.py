@@ -1,0 +1,196 @@
+"""A refresh that was killed goes on from its last finished step, and makes the same release."""
+
+import json
+import random
+import shutil
+import time
+from contextlib import closing
+
+import pytest
+
+from graph.stores.embedded_store import EmbeddedStore
+from loaders.synthetic import generate
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.releases.home import Home
+from recommender.releases.publishing import current, open_release
+from recommender.releases.steps import ASIDE, Steps, drop_unfinished, taken_up
+from tests.faults.killed_refreshes import Refreshes
+
+NOW = 1_760_000_000
+TAKEN_UP = "finished before this refresh was stopped, taken up"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A home with a release of a planted catalogue, and one event more than that."""
+    home = Home(tmp_path_factory.mktemp("resuming") / "home").create()
+    home.segments.write_text("[learned]\nmost = 3\n")
+    with closing(EmbeddedStore(home.store)) as store:
+        *first, last = generate(1500, seed=1).batches()
+        events = last["events"]
+        for batch in [*first, last | {"events": events.slice(0, len(events) - 1)}]:
+            store.apply(batch)
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+        store.apply({"events": events.slice(len(events) - 1)})
+    return home
+
+
+@pytest.fixture(scope="module")
+def refreshed():
+    refreshes = Refreshes()
+    yield refreshes
+    refreshes.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base, refreshed, tmp_path_factory):
+    """What it says, how long it takes, and the sums of its release."""
+    home = copied(base, tmp_path_factory.mktemp("undisturbed"))
+    log = home.folder / "log"
+    begun = time.monotonic()
+    assert refreshed(home.folder, log, now=NOW + 60) == 0
+    return log.read_text().splitlines(), time.monotonic() - begun, sums(home)
+
+
+def copied(base, folder):
+    return Home(shutil.copytree(base.folder, folder / "home"))
+
+
+def sums(home):
+    release = open_release(home.releases / current(home))
+    return release.name, {name: file["sha256"] for name, file in release.manifest["files"].items()}
+
+
+def finished(home):
+    """Names of the finished steps that lie in a home."""
+    return {
+        path.name
+        for path in home.unfinished.glob("*/*")
+        if path.is_dir() and not path.name.startswith(ASIDE)
+    }
+
+
+def goes_on(home, refreshed, undisturbed):
+    """The second run takes up what was finished, says nothing of it anew, and leaves nothing."""
+    said, _, expected = undisturbed
+    before, log = finished(home), home.folder / "log"
+    # An hour later: what it makes is of the moment at which the first began.
+    assert refreshed(home.folder, log, now=NOW + 3660) == 0
+    lines = log.read_text().splitlines()
+    assert {line.split(":")[0] for line in lines if line.endswith(TAKEN_UP)} == before
+    if "choice" in before:
+        assert "choosing what the item table is made by" not in lines
+    if "table" in before:
+        assert "fitting the item table" not in lines
+    assert set(lines) - {f"{name}: {TAKEN_UP}" for name in before} <= set(said)
+    assert sums(home) == expected
+    assert not home.unfinished.exists()
+    return before
+
+
+def test_killed_at_step_boundaries(base, refreshed, undisturbed, tmp_path, pytestconfig):
+    """At every boundary with --long, at six in CI, the last among them."""
+    count = len(undisturbed[0])
+    steps = range(count)
+    if not pytestconfig.getoption("--long"):
+        steps = [*random.Random(count).sample(range(count - 1), 5), count - 1]
+    seen = set()
+    for number, at in enumerate(steps):
+        home = copied(base, tmp_path / str(number))
+        assert refreshed(home.folder, home.folder / "log", now=NOW + 60, at_step=at) == 9
+        assert current(home).startswith("000001")
+        seen |= goes_on(home, refreshed, undisturbed)
+    assert seen >= {"choice", "table", "trial", "groups", "profiles"}
+
+
+def test_killed_at_random_moments(base, refreshed, undisturbed, tmp_path, pytestconfig):
+    """Fifty times with --long, eight times in CI."""
+    draws = random.Random(7)
+    rounds = 50 if pytestconfig.getoption("--long") else 8
+    killed = 0
+    for number in range(rounds):
+        home = copied(base, tmp_path / str(number))
+        after = draws.uniform(0.05, 1.0) * undisturbed[1]
+        if refreshed(home.folder, home.folder / "log", now=NOW + 60, after=after) == 0:
+            continue  # it was faster
+        killed += 1
+        if current(home).startswith("000001"):
+            goes_on(home, refreshed, undisturbed)
+        else:  # killed between publishing and the end
+            assert sums(home) == undisturbed[2]
+    assert killed >= rounds // 2
+
+
+def test_what_is_not_as_it_was_written_is_computed_again(tmp_path):
+    import numpy as np
+
+    steps = Steps(tmp_path)
+    made = []
+
+    def make():
+        made.append(1)
+        return {"numbers": np.arange(5), "pair": (1, [2.5, None]), 7: "seven"}
+
+    def again():
+        value = steps.value("step", make)
+        assert value["numbers"].tolist() == [0, 1, 2, 3, 4]
+        assert (value["pair"], value[7]) == ((1, [2.5, None]), "seven")
+        return len(made)
+
+    assert [again(), again()] == [1, 1]
+    for number, path in enumerate(sorted(steps.folder.glob("step/*"))):
+        content = bytearray(path.read_bytes())
+        content[-2] ^= 1
+        path.write_bytes(content)
+        assert again() == number + 2, path
+    shutil.rmtree(steps.folder / "step")
+    (steps.folder / f"{ASIDE}step").mkdir()
+    (steps.folder / f"{ASIDE}step" / "half").write_text("half")
+    assert again() == 5
+
+
+def test_other_leftovers_go_and_a_running_one_stays(tmp_path):
+    home = Home(tmp_path).create()
+    quiet = {"types": (), "say": lambda _: None}
+    with pytest.raises(KeyboardInterrupt), taken_up(home, "old", now=NOW, **quiet) as steps:
+        steps.value("step", lambda: 1)
+        raise KeyboardInterrupt
+    assert finished(home) == {"step"}
+    with taken_up(home, "running", now=NOW, **quiet) as steps:
+        steps.value("mine", lambda: 1)
+        assert finished(home) == {"mine"}
+        assert drop_unfinished(home) == []
+        with taken_up(home, "running", now=NOW, **quiet) as beside:
+            assert beside.folder != steps.folder
+            assert beside.value("mine", lambda: 2) == 2
+        assert steps.value("mine", lambda: 3) == 1
+    assert not home.unfinished.exists()
+
+
+def test_after_a_day_it_begins_anew(tmp_path):
+    home = Home(tmp_path).create()
+    quiet = {"types": (), "say": lambda _: None}
+    for later, expected in ((0, NOW), (86_400, NOW), (86_401, NOW + 86_401)):
+        with (
+            pytest.raises(ZeroDivisionError),
+            taken_up(home, "same", now=NOW + later, **quiet) as steps,
+        ):
+            assert steps.now == expected
+            assert steps.value("at", lambda: steps.now) == expected
+            raise ZeroDivisionError
+    began = next(home.unfinished.glob("*/began.json"))
+    assert json.loads(began.read_text()) == {"now": NOW + 86_401}
+
+
+def test_an_erasure_leaves_no_unfinished_refresh(base, refreshed, undisturbed, tmp_path):
+    """What a killed refresh had learned knows the person."""
+    last = len(undisturbed[0]) - 1
+    from recommender.overlay.erasure import erase
+
+    home = copied(base, tmp_path)
+    assert refreshed(home.folder, home.folder / "log", now=NOW + 60, at_step=last) == 9
+    assert finished(home)
+    with closing(EmbeddedStore(home.store)) as store:
+        erase(store, home, "u0")
+    assert not list(home.unfinished.glob("*"))
