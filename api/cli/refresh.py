@@ -43,6 +43,9 @@ def refresh(
     force: Annotated[
         bool, typer.Option("--force", help="Publish what the gates refuse, too; it is noted.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Choose anew, also where the data has hardly moved.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Where another refresh is under way, wait for it.")
     ] = False,
@@ -57,12 +60,12 @@ def refresh(
     nichegraph refresh --preset fast --seed 7 --threads 1
     nichegraph refresh --write-back
     nichegraph refresh --force
-    nichegraph refresh --wait
+    nichegraph refresh --full --wait
     """
     from recommender.releases.publishing import list_releases
 
     settings = load_settings(ctx.obj, refresh_threads=threads)
-    name = publish(settings, preset, seed, write_back=write_back, force=force, wait=wait)
+    name = publish(settings, preset, seed, write_back=write_back, force=force, full=full, wait=wait)
     releases = list_releases(open_home(settings))
     if as_json:
         show_json(next(one for one in releases if one["name"] == name))
@@ -89,12 +92,14 @@ def publish(
     *,
     write_back: bool = False,
     force: bool = False,
+    full: bool = False,
     wait: bool = False,
 ) -> str:
     """Refresh, publish and prune; the name of the release.
 
     `write_back` makes segments and nearest items relationships in the store, to be explored;
-    `force` publishes what the gates refuse, too; `wait` waits for another refresh to end.
+    `force` publishes what the gates refuse, too; `full` chooses everything anew; `wait` waits for
+    another refresh to end.
 
     Raises:
         ReleaseError: another refresh is under way, or took over.
@@ -113,7 +118,9 @@ def publish(
     config = with_settings(config_of(settings.home, preset, seed), settings)
     home = open_home(settings)
     with leased(home, clock=now, wait=wait) as fence, closing(open_store(settings)) as store:
-        release = make_release(store, home, config, now=now(), say=step, force=force, fence=fence)
+        release = make_release(
+            store, home, config, now=now(), say=step, force=force, full=full, fence=fence
+        )
         if settings.keep_releases:
             for name in prune(home, settings.keep_releases):
                 step(f"removed the old release {name}")

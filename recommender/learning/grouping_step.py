@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import SPECTRAL, Built, RefreshConfig
-from recommender.learning.profile_learning import Learned, candidates, learn
+from recommender.learning.profile_learning import candidates, learn
 from recommender.learning.trial import Trial
 from recommender.releases.home import Home
 from recommender.releases.release import Release
@@ -57,15 +58,15 @@ def groups_in(
 
 def learn_profiles(
     trial: Trial, own: npt.NDArray[np.int16], groups: Found, *, now: int
-) -> dict[str, Learned]:
+) -> dict[str, Any]:
     """What each group's lists are made for, by the trial; nothing where too few can tell.
 
-    `own` (u,) is each user's group, see `groups_in`.
+    As the manifest holds it. `own` (u,) is each user's group, see `groups_in`.
     """
     asked = trial.select.users
     if len(asked) < FEWEST_SELECTED:
         return {}
-    return learn(
+    learned = learn(
         candidates(trial.recommender, asked),
         trial.select.truth[asked],
         own[asked],
@@ -74,10 +75,11 @@ def learn_profiles(
         now=now,
         mix=trial.recommender.mixes(asked),
     )
+    return {name: profile.to_json() for name, profile in learned.items()}
 
 
 def with_groups(
-    built: Built, groups: Found, profiles: dict[str, Learned] | None
+    built: Built, groups: Found, profiles: dict[str, Any] | None
 ) -> tuple[Built, Found]:
     """What was built with groups and profiles in it, and the groups with profiles told of.
 
@@ -85,7 +87,7 @@ def with_groups(
     """
     manifest = dict(groups.manifest)
     if profiles is not None:
-        manifest["profiles"] = {name: learned.to_json() for name, learned in profiles.items()}
+        manifest["profiles"] = profiles
     report = groups.report | {"profiles": manifest.get("profiles", {})}
     return (
         replace(

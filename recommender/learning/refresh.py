@@ -27,6 +27,7 @@ from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge
 from recommender.learning.stability import parent_of
 from recommender.learning.train import RESULTS, train
+from recommender.learning.warm import facts_of, found_by, kept_from
 from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import note_hidden
@@ -54,6 +55,7 @@ def refresh(
     now: int,
     say: Say = lambda _: None,
     force: bool = False,
+    full: bool = False,
     fence: Fence | None = None,
 ) -> Release:
     """Make a release from the store and serve it; whatever fails, the old one stays.
@@ -65,6 +67,8 @@ def refresh(
         now: seconds since 1970, for the age of events and the manifest.
         say: hears of each step.
         force: publish what the gates refuse, too; the manifest says so for good.
+        full: choose everything anew; else what was chosen last is kept while it may be, see
+            `kept_from`.
         fence: see `publish`.
 
     Raises:
@@ -81,15 +85,19 @@ def refresh(
         inbox = {"journal": journal.identity(), "upto": heard}
     snapshot = take_snapshot(store, watermark)
     name = fingerprint(snapshot, config, parent)
-    digest = digest_of([name, repr(settings)])
+    digest = digest_of([name, repr(settings), full])
     with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:
         now = steps.now
         say(f"weighing {len(snapshot.events.user):,} events")
         domains = derive_domains(snapshot, config.seed)
         graph = weigh(snapshot, config.weighting, now, domains)
+        kept, why = kept_from(parent, snapshot, graph, config)
+        kept = None if full else kept
+        say(why if kept else "choosing anew" + ("" if full else f": {why}"))
         trained = train(
-            snapshot, graph, domains, config, settings, steps, parent=parent, now=now, say=say
-        )
+            snapshot, graph, domains, config, settings, steps,
+            parent=parent, kept=kept, now=now, say=say,
+        )  # fmt: skip
 
         def written(folder: Path) -> None:
             say("writing the release")
@@ -101,13 +109,16 @@ def refresh(
             lambda: judge(trained, candidate, parent, domains, config, steps, now=now, say=say),
         )
         verdict = replace(verdict, forced=force and not verdict.passed)
-        note(candidate.folder, {"gates": verdict.to_json()})
+        chosen = kept.facts if kept else facts_of(snapshot, now)
+        gates = verdict.to_json()
+        chosen = chosen if kept else chosen | {"found": found_by(gates)}
+        note(candidate.folder, {"gates": gates, "chosen": chosen})
         if not verdict.passed and not force:
-            kept = set_aside(home, candidate.folder, name)
+            aside = set_aside(home, candidate.folder, name)
             shutil.rmtree(steps.folder)
             raise GateRefused(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
-                f"{kept}; `nichegraph releases list` shows it, --force publishes all the same"
+                f"{aside}; `nichegraph releases list` shows it, --force publishes all the same"
             )
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))

@@ -6,6 +6,7 @@ choose ─▶ fit the table, place new items ─▶ trial ─▶ group the users
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,18 +25,17 @@ from recommender.learning.grouping_step import (
     with_groups,
 )
 from recommender.learning.parts import Parts, parts_of
-from recommender.learning.profile_learning import Learned, Point
 from recommender.learning.stability import networks_of, start_of, turned
 from recommender.learning.trial import Made, Trial, fit_trial
+from recommender.learning.warm import Kept
 from recommender.learning.writing import write
-from recommender.ranking.rerank import Profile
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
 from recommender.releases.steps import Steps
 from recommender.segments.grouping import Found
 from recommender.segments.settings import SegmentSettings
 
-RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found, Learned, Point, Profile)
+RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found)
 """What steps give, and what that holds, see `Steps`."""
 
 
@@ -60,6 +60,7 @@ def train(
     steps: Steps,
     *,
     parent: Release | None = None,
+    kept: Kept | None = None,
     now: int,
     say: Say,
 ) -> Trained:
@@ -73,13 +74,18 @@ def train(
         settings: how users are grouped.
         steps: which of its steps are finished.
         parent: the release before, onto which vectors are turned and whose groups pass on names.
+        kept: what is not chosen anew, see `kept_from`.
         now: seconds since 1970.
         say: hears of each step.
     """
     items = snapshot.items
     last = networks_of(parent, items)
-    choice = steps.value(
-        "choice", lambda: choose(snapshot, graph, config, say, last=last, steps=steps)
+    choice = (
+        kept.choice
+        if kept
+        else steps.value(
+            "choice", lambda: choose(snapshot, graph, config, say, last=last, steps=steps)
+        )
     )
 
     def fitted() -> Built:
@@ -103,11 +109,15 @@ def train(
     profiles = None
     if settings.learn_profiles and config.preset != "fast":
 
-        def learned() -> dict[str, Learned]:
+        def learned() -> dict[str, Any]:
             say("learning what each segment's lists are made for")
             return learn_profiles(trial, own_groups, groups, now=now)
 
-        profiles = steps.value("profiles", learned)
+        known = kept.profiles if kept else {}
+        if known and set(groups.manifest["names"]) <= set(known):
+            profiles = known
+        else:
+            profiles = steps.value("profiles", learned)
     built, groups = with_groups(built, groups, profiles)
     return Trained(
         built=built, groups=groups, parts=parts, fit=fit, trial=trial, own_groups=own_groups

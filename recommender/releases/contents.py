@@ -148,6 +148,7 @@ MANIFEST: dict[str, str] = {
     "domains_from": "given, genres, tag communities or nothing",
     "attributes": "name -> place, and whether it is a number",
     "item_table": "how the table was chosen, for people",
+    "chosen": "when and on how many events and items that was, and what the gate found then",
     "recipe": "what the table was made by, to make it again",
     "embedders": "reports of trained networks",
     "segments": "names, personas, profiles; see segments/grouping.py",

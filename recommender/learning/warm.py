@@ -1,0 +1,98 @@
+"""A warm refresh: what the last one chose is kept as long as the data has hardly moved.
+
+What is kept is the recipe with its exponents and the profiles of the segments; the table is fitted,
+groups are found and gates judge as in any refresh. It is chosen anew
+
+- when events or items are more than `MOVED` more or fewer than when it was chosen;
+- when the release before finds more than `DRIFTED` less of its gate part than was found then;
+- when there is nothing to keep: another preset, weighting or seed, other features of items, another
+  version, a preset that trains networks; or when it is asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from graph.snapshot import GraphSnapshot
+from graph.weighted import WeightedGraph
+from recommender.learning.build import Choice, RefreshConfig
+from recommender.learning.gates import EVERYBODY
+from recommender.learning.held_parts import features_of
+from recommender.learning.trial import made_of
+from recommender.releases.release import Release
+
+MOVED = 0.05  # share of the events, and of the items, that may have come or gone
+DRIFTED = 0.03  # share of the gate's NDCG@20 that may be lost
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a warm refresh takes from the release before."""
+
+    choice: Choice
+    profiles: dict[str, Any]  # segment -> its profile, as the manifest holds it
+    facts: dict[str, Any]  # when and on what all this was chosen, see `facts_of`
+
+
+def kept_from(
+    parent: Release | None,
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    config: RefreshConfig,
+) -> tuple[Kept | None, str]:
+    """What can be kept of the release before, or None; and why, in words."""
+    if parent is None:
+        return None, "there is no release to keep anything of"
+    made, facts = made_of(parent.manifest), parent.manifest.get("chosen")
+    same = {"preset", "seed", "weighting"}
+    before, now = parent.manifest["config"], config.to_json()
+    if made is None or not isinstance(facts, dict):
+        return None, "the release before was made by another version"
+    if config.preset == "graph":
+        return None, "the preset graph trains its networks each time"
+    changed = sorted(key for key in same if _plain(before.get(key)) != _plain(now[key]))
+    if changed:
+        return None, f"{' and '.join(changed)} changed"
+    if len(made.recipe.feature_weights) != len(features_of(graph)):
+        return None, "items have other kinds of features now"
+    for what, count in counts_of(snapshot).items():
+        moved = abs(count - facts[what]) / max(facts[what], 1)
+        if moved > MOVED:
+            return None, f"{what} went from {facts[what]:,} to {count:,} since it was chosen"
+    found = found_by(parent.manifest.get("gates", {}))
+    then = facts.get("found")
+    if found is not None and then and found < (1 - DRIFTED) * then:
+        return None, f"NDCG@20 of the gate fell from {then:.4f} to {found:.4f} since it was chosen"
+    day = datetime.fromtimestamp(facts["at"], UTC).strftime("%Y-%m-%d")
+    events = counts_of(snapshot)["events"] - facts["events"]
+    profiles = parent.manifest.get("segments", {}).get("profiles", {})
+    choice = Choice(made.recipe, parent.manifest["item_table"])
+    return Kept(
+        choice, profiles, facts
+    ), f"keeping what was chosen on {day}, {events:+,} events ago"
+
+
+def facts_of(snapshot: GraphSnapshot, now: int) -> dict[str, Any]:
+    """When and on what a choice was made; `found` is known after judging."""
+    return {"at": now, **counts_of(snapshot), "found": None}
+
+
+def counts_of(snapshot: GraphSnapshot) -> dict[str, int]:
+    """What is compared to tell whether the data has moved."""
+    return {"events": len(snapshot.events.user), "items": len(snapshot.items)}
+
+
+def found_by(gates: Mapping[str, Any]) -> float | None:
+    """NDCG@20 of a judged release over everybody; None where too few could tell."""
+    for figure in gates.get("figures", []):
+        if figure["part"] == EVERYBODY:
+            return float(figure["candidate"])
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
