@@ -142,7 +142,7 @@ def _folded(what: str, release: Release, whole: GraphSnapshot, cold: Any, users:
                 tuple(release.items.ids(near)),
             )
             began = time.perf_counter()
-            placed.append(new_items.place(known))
+            placed.append(new_items.locate(known))
             times.append(time.perf_counter() - began)
         for source in placed[0].parts:
             made = np.zeros((len(whole.items), placed[0].parts[source].shape[1]), np.float32)

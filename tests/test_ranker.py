@@ -69,7 +69,7 @@ def test_a_list_is_chosen_from_a_pool_of_its_kind():
     neutral, bold = NEUTRAL_PROFILE.weights(), Profile(long_tail=0.3).weights()
     alone = Order(n=20, sources=("items",), weights=neutral)
     assert (alone.plain, alone.length, alone.pool) == (True, 20, 20)
-    whole = Order(n=20, sources=("items",), weights=neutral, whole=True)
+    whole = Order(n=20, sources=("items",), weights=neutral, whole_pool=True)
     assert (whole.length, whole.pool) == (pool_size(20), pool_size(20))
     for more in (
         Order(n=20, sources=("items",), weights=bold),
@@ -91,7 +91,7 @@ def three():
         masks=np.ones((2, 10), np.bool_),
         mask=np.array([0, 1, 1], np.int32),
         interests=np.array([0, 1, 0, 0, 2], np.int32),
-        asked={"gnn": np.arange(6, dtype=np.float32).reshape(3, 2)},
+        queries={"gnn": np.arange(6, dtype=np.float32).reshape(3, 2)},
     )
 
 
@@ -108,7 +108,7 @@ def test_some_subjects_keep_what_is_theirs(who):
         shut = slice(part.blocked_indptr[place], part.blocked_indptr[place + 1])
         assert part.blocked[shut].tolist() == blocked[own]
         assert part.mask[place] == [0, 1, 1][own]
-        assert part.asked["gnn"][place].tolist() == [2 * own, 2 * own + 1]
+        assert part.queries["gnn"][place].tolist() == [2 * own, 2 * own + 1]
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (2, 3), (0, 1)])
@@ -116,7 +116,7 @@ def test_a_run_of_subjects_is_what_taking_them_gives(start, stop):
     run, taken = three().part(start, stop), take(three(), np.arange(start, stop))
     for name in ("indptr", "items", "weights", "blocked_indptr", "blocked", "mask", "interests"):
         assert getattr(run, name).tolist() == getattr(taken, name).tolist()
-    assert run.asked["gnn"].tolist() == taken.asked["gnn"].tolist()
+    assert run.queries["gnn"].tolist() == taken.queries["gnn"].tolist()
 
 
 def test_who_has_several_interests_is_told_apart():

@@ -31,7 +31,7 @@ class Subjects:
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
     # Source -> (b, …) what is asked of it beside the history: vectors, or weights of domains.
-    asked: Mapping[str, F32] = field(default_factory=dict)
+    queries: Mapping[str, F32] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -49,7 +49,7 @@ class Subjects:
             masks=self.masks,
             mask=self.mask[start:stop],
             interests=None if self.interests is None else self.interests[own],
-            asked={source: rows[start:stop] for source, rows in self.asked.items()},
+            queries={source: rows[start:stop] for source, rows in self.queries.items()},
         )
 
 
@@ -158,21 +158,21 @@ def _top_of_table(  # type: ignore[no-untyped-def]
             item, weight = items[entry], weights[entry]
             row, worths = row_of(neighbours, strengths, arrivals, item)
             for k in range(len(row)):
-                other = row[k]
-                if other < 0:
+                neighbour = row[k]
+                if neighbour < 0:
                     break
-                touched[count] = other  # no branches: they would be mispredicted
-                count += 1 - (state[other] & 1)
-                state[other] |= 1
-                scores[other] += weight * worths[k]
+                touched[count] = neighbour  # no branches: they would be mispredicted
+                count += 1 - (state[neighbour] & 1)
+                state[neighbour] |= 1
+                scores[neighbour] += weight * worths[k]
             start, stop = arriving(arrivals, item)
             for k in range(start, stop):
-                other = targets[k]
-                touched[count] = other
-                count += 1 - (state[other] & 1)
-                state[other] |= 1
-                scores[other] += weight * gains[k]
-        found = 0
+                neighbour = targets[k]
+                touched[count] = neighbour
+                count += 1 - (state[neighbour] & 1)
+                state[neighbour] |= 1
+                scores[neighbour] += weight * gains[k]
+        kept = 0
         allowed = masks[mask[s]]
         for t in range(count):
             item = touched[t]
@@ -180,10 +180,10 @@ def _top_of_table(  # type: ignore[no-untyped-def]
             scores[item] = 0.0
             state[item] = 0
             if free and score > 0:
-                found = keep_best(rows[s], best[s], found, item, score)
+                kept = keep_best(rows[s], best[s], kept, item, score)
         for item in shut:
             state[item] = 0
-        sort_best(rows[s], best[s], found)
+        sort_best(rows[s], best[s], kept)
     return rows, best
 
 
@@ -230,11 +230,11 @@ def _top_of_rows(scores, blocked_indptr, blocked, masks, mask, rows, best):  # t
         for item in own:
             shut[item] = True
         allowed = masks[mask[s]]
-        found = 0
+        count = 0
         for item in range(scores.shape[1]):
             score = scores[s, item]
             if score > 0 and allowed[item] and not shut[item]:
-                found = keep_best(rows[s], best[s], found, item, score)
+                count = keep_best(rows[s], best[s], count, item, score)
         for item in own:
             shut[item] = False
-        sort_best(rows[s], best[s], found)
+        sort_best(rows[s], best[s], count)

@@ -33,29 +33,29 @@ class Context:
     profile: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     session_share: float | None = None
 
-    def holds(self, told: Mapping[str, str]) -> bool:
+    def holds(self, present: Mapping[str, str]) -> bool:
         """Whether every feature has one of its values."""
-        return all(told.get(feature) in values for feature, values in self.when.items())
+        return all(present.get(feature) in values for feature, values in self.when.items())
 
 
-def features(said: Mapping[str, str] | None, now: int, *, known: bool) -> dict[str, str]:
+def features(named: Mapping[str, str] | None, now: int, *, known: bool) -> dict[str, str]:
     """What is known of the moment; what the caller says stands. None: nothing may be used."""
-    if said is None:
+    if named is None:
         return {}
     own = {"time": TIMES[now % DAY // (DAY // 4)], "first_visit": "no" if known else "yes"}
-    return own | dict(said)
+    return own | dict(named)
 
 
 def fitted(profile: Profile, contexts: Sequence[Context]) -> Profile:
     """The profile with the factors of every context, one after the other."""
     weights = {name: getattr(profile, name) for name in FACTORS}
-    for one in contexts:
-        for name, factor in one.profile.items():
+    for context in contexts:
+        for name, factor in context.profile.items():
             weights[name] *= factor
     return replace(profile, **weights | {"exploration": min(weights["exploration"], 1.0)})
 
 
 def session_share(contexts: Sequence[Context]) -> float | None:
     """The share of the last context that says one; None: as it is."""
-    shares = [one.session_share for one in contexts if one.session_share is not None]
+    shares = [context.session_share for context in contexts if context.session_share is not None]
     return shares[-1] if shares else None

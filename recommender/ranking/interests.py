@@ -37,9 +37,9 @@ def interests_of(likeness: F32, subjects: Subjects) -> I32:
         if stop - start >= 2 * FEWEST_ITEMS:
             own = slice(start, stop)
             weights = np.maximum(subjects.weights[own], np.float32(0))
-            found = _grouped(likeness[subjects.items[own]], weights)
-            heaviest = np.argsort(-np.bincount(found, weights, MOST), kind="stable")
-            labels[own] = np.argsort(heaviest)[found]
+            groups = _grouped(likeness[subjects.items[own]], weights)
+            heaviest = np.argsort(-np.bincount(groups, weights, MOST), kind="stable")
+            labels[own] = np.argsort(heaviest)[groups]
     return labels
 
 
@@ -66,27 +66,33 @@ def propose(
     assert subjects.interests is not None
     rows = np.full((len(subjects), n), -1, np.int32)
     scores = np.full((len(subjects), n), -np.inf, np.float32)
-    for place in range(len(subjects)):
-        one = subjects.part(place, place + 1)
-        assert one.interests is not None
-        shares = shares_of_interests(one.interests, one.weights)
-        own = from_table(table, _apart(one, len(shares)), n, arrivals).items  # (g, n)
+    for number in range(len(subjects)):
+        subject = subjects.part(number, number + 1)
+        assert subject.interests is not None
+        shares = shares_of_interests(subject.interests, subject.weights)
+        own = from_table(table, _apart(subject, len(shares)), n, arrivals).items  # (g, n)
         turn = _turns(np.repeat(np.arange(len(shares)), n), shares)
         order = turn[own.ravel()[turn] >= 0]
-        found, first = np.unique(own.ravel()[order], return_index=True)
-        pool = found[np.argsort(first)][:n]
-        total = voices(table, one, pool, arrivals).sum(axis=1)
+        distinct, first = np.unique(own.ravel()[order], return_index=True)
+        pool = distinct[np.argsort(first)][:n]
+        total = voices(table, subject, pool, arrivals).sum(axis=1)
         best = np.lexsort((pool, -total))[: np.count_nonzero(total > 0)]
-        rows[place, : len(best)], scores[place, : len(best)] = pool[best], total[best]
+        rows[number, : len(best)], scores[number, : len(best)] = pool[best], total[best]
     return Ranking(rows, scores)
 
 
-def voices(table: ItemTable, one: Subjects, pool: I32, arrivals: Arrivals | None = None) -> F32:
+def voices(table: ItemTable, subject: Subjects, pool: I32, arrivals: Arrivals | None = None) -> F32:
     """(c, g) what each interest of a single subject adds to the table's score of c items."""
-    assert one.interests is not None
+    assert subject.interests is not None
     behind = (arrivals or Arrivals.none(len(table.neighbours))).arrays
     added: F32 = _voices(
-        table.neighbours, table.scores, behind, one.items, one.weights, one.interests, pool
+        table.neighbours,
+        table.scores,
+        behind,
+        subject.items,
+        subject.weights,
+        subject.interests,
+        pool,
     )
     return added
 
@@ -98,8 +104,8 @@ def shown_first(labels: I32, shares: F32, n: int) -> I64:
     label -1, stays where it is when it is among the first n, and counts for none.
     """
     free = np.flatnonzero(labels[:n] < 0)
-    told = np.flatnonzero(labels >= 0)
-    taken = told[_turns(labels[told], shares)[: n - len(free)]]
+    belonging = np.flatnonzero(labels >= 0)
+    taken = belonging[_turns(labels[belonging], shares)[: n - len(free)]]
     chosen = np.zeros(len(labels), np.bool_)
     chosen[free] = chosen[taken] = True
     return np.concatenate([np.flatnonzero(chosen), np.flatnonzero(~chosen)])
@@ -118,30 +124,30 @@ def _turns(labels: npt.NDArray[np.integer], shares: F32) -> I64:
     return turn
 
 
-def _apart(one: Subjects, count: int) -> Subjects:
+def _apart(subject: Subjects, count: int) -> Subjects:
     """Each interest of a single subject as a subject of its own."""
-    assert one.interests is not None
-    order = np.argsort(one.interests, kind="stable")
-    sizes = np.bincount(one.interests, minlength=count)
+    assert subject.interests is not None
+    order = np.argsort(subject.interests, kind="stable")
+    sizes = np.bincount(subject.interests, minlength=count)
     return replace(
-        one,
+        subject,
         indptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        items=one.items[order],
-        weights=one.weights[order],
-        blocked_indptr=np.arange(count + 1, dtype=np.int64) * len(one.blocked),
-        blocked=np.tile(one.blocked, count),
-        mask=np.repeat(one.mask, count),
+        items=subject.items[order],
+        weights=subject.weights[order],
+        blocked_indptr=np.arange(count + 1, dtype=np.int64) * len(subject.blocked),
+        blocked=np.tile(subject.blocked, count),
+        mask=np.repeat(subject.mask, count),
         interests=None,
     )
 
 
 @njit(cache=True, nogil=True)
 def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # type: ignore[no-untyped-def]
-    said = np.zeros((len(pool), labels.max() + 1), np.float32)
-    place = np.full(neighbours.shape[0] + len(arrivals[0]), -1, np.int32)
+    scores = np.zeros((len(pool), labels.max() + 1), np.float32)
+    position = np.full(neighbours.shape[0] + len(arrivals[0]), -1, np.int32)
     targets, gains = arrivals[4], arrivals[5]
     for at in range(len(pool)):
-        place[pool[at]] = at
+        position[pool[at]] = at
     for entry in range(len(items)):
         item, weight, label = items[entry], weights[entry], labels[entry]
         row, worths = row_of(neighbours, strengths, arrivals, item)
@@ -149,20 +155,20 @@ def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # t
             other = row[k]
             if other < 0:
                 break
-            if place[other] >= 0:
-                said[place[other], label] += weight * worths[k]
+            if position[other] >= 0:
+                scores[position[other], label] += weight * worths[k]
         start, stop = arriving(arrivals, item)
         for k in range(start, stop):
-            if place[targets[k]] >= 0:
-                said[place[targets[k]], label] += weight * gains[k]
-    return said
+            if position[targets[k]] >= 0:
+                scores[position[targets[k]], label] += weight * gains[k]
+    return scores
 
 
 @njit(cache=True, nogil=True)
 def _grouped(vectors, weights):  # type: ignore[no-untyped-def]
     """(h,) groups of a history's vectors (h, d), in the order they were found."""
     labels = np.zeros(len(vectors), np.int32)
-    whole = np.zeros(MOST, np.bool_)  # cannot be halved
+    indivisible = np.zeros(MOST, np.bool_)  # cannot be halved
     sums = np.zeros(MOST, np.float32)
     sums[0] = weights.sum()
     least = np.float32(SMALLEST) * sums[0]
@@ -170,23 +176,23 @@ def _grouped(vectors, weights):  # type: ignore[no-untyped-def]
     while count < MOST:
         heaviest = -1
         for group in range(count):
-            free = not whole[group] and sums[group] >= 2 * least
+            free = not indivisible[group] and sums[group] >= 2 * least
             if free and (heaviest < 0 or sums[group] > sums[heaviest]):
                 heaviest = group
         if heaviest < 0 or least <= 0:
             break
         members = np.flatnonzero(labels == heaviest)
-        other, alike = _halved(vectors[members], weights[members])
-        inside = weights[members][other].sum()
-        fewer = min(other.sum(), len(members) - other.sum())
+        second_half, alike = _halved(vectors[members], weights[members])
+        inside = weights[members][second_half].sum()
+        fewer = min(second_half.sum(), len(members) - second_half.sum())
         smaller = min(inside, sums[heaviest] - inside)
         if alike < APART and fewer >= FEWEST_ITEMS and smaller >= least:
-            labels[members[other]] = count
+            labels[members[second_half]] = count
             sums[count] = inside
             sums[heaviest] -= inside
             count += 1
         else:
-            whole[heaviest] = True
+            indivisible[heaviest] = True
     return labels
 
 
@@ -234,8 +240,8 @@ def _sum(vectors, weights, second, side):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _product(one, other):  # type: ignore[no-untyped-def]
+def _product(left, right):  # type: ignore[no-untyped-def]
     total = np.float32(0)
-    for d in range(len(one)):
-        total += one[d] * other[d]
+    for d in range(len(left)):
+        total += left[d] * right[d]
     return total

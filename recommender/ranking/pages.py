@@ -76,8 +76,10 @@ def variety(seed: int, rows: I32) -> F32:
 
 
 def _sum(request: Request) -> bytes:
-    said = [repr(getattr(request, f.name)) for f in fields(request) if f.name not in _NOT_COMPARED]
-    return zlib.crc32("\x1f".join(said).encode(errors="replace")).to_bytes(4, "little")
+    values = [
+        repr(getattr(request, f.name)) for f in fields(request) if f.name not in _NOT_COMPARED
+    ]
+    return zlib.crc32("\x1f".join(values).encode(errors="replace")).to_bytes(4, "little")
 
 
 def _decoded(cursor: str) -> bytes:

@@ -35,9 +35,9 @@ Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multipl
 Defect = Callable[[str, int], None]  # what is wrong, and with how many items
 
 
-def refuse(what: str, items: int) -> None:
+def refuse(broken: str, items: int) -> None:
     """A defect ends the request: where nobody counts and logs it, it must not go unseen."""
-    raise AssertionError(f"{what} ({items})")
+    raise AssertionError(f"{broken} ({items})")
 
 
 def pool_size(n: int) -> int:
@@ -53,7 +53,7 @@ class Order:
     sources: tuple[str, ...]  # that are fused
     weights: tuple[float, ...]  # of reranking, see `Profile.weights`
     adjust: Adjust | None = None  # what rules, rotation and variety make of the scores
-    whole: bool = False  # the whole pool is asked for, of which the first n are the list
+    whole_pool: bool = False  # the whole pool is asked for, of which the first n are the list
     seed: int = 0  # of exploration
 
     @cached_property
@@ -64,7 +64,7 @@ class Order:
     @cached_property
     def length(self) -> int:
         """How many items are asked for."""
-        return pool_size(self.n) if self.whole else self.n
+        return pool_size(self.n) if self.whole_pool else self.n
 
     @cached_property
     def pool(self) -> int:
@@ -97,7 +97,7 @@ class Lists:
             parts=np.zeros((subjects, n, sources), np.float32),
         )
 
-    def put(self, who: npt.NDArray[np.int64], lists: "Lists", n: int) -> None:
+    def put(self, rows: npt.NDArray[np.int64], lists: "Lists", n: int) -> None:
         """Take over the first n of some subjects' lists."""
         for mine, theirs in (
             (self.items, lists.items),
@@ -105,7 +105,7 @@ class Lists:
             (self.origins, lists.origins),
             (self.parts, lists.parts),
         ):
-            mine[who, :n] = theirs[:, :n]
+            mine[rows, :n] = theirs[:, :n]
 
     def taken(self, at: npt.NDArray[np.int64]) -> "Lists":
         """The entries at some places (b, m) of each list."""
@@ -148,8 +148,8 @@ class Ranker:
         for row, (order, several) in enumerate(zip(orders, _several(subjects), strict=True)):
             groups.setdefault((order.kind, several), []).append(row)
         for rows in groups.values():
-            who, first = np.array(rows), orders[rows[0]]
-            part, wanted = take(subjects, who), tags[who]
+            subject_rows, first = np.array(rows), orders[rows[0]]
+            part, wanted = take(subjects, subject_rows), tags[subject_rows]
             chosen = self._candidates(part, wanted, first.sources, first.length, first.pool)
             if first.adjust is not None:
                 chosen = _adjusted(chosen, [orders[row].adjust for row in rows])
@@ -157,7 +157,7 @@ class Ranker:
                 weights = np.array([orders[row].weights for row in rows], np.float32)
                 traits = self._traits_of(part, weights, now, [orders[row].seed for row in rows])
                 chosen = _reranked(chosen, weights, traits, first.length)
-            lists.put(who, chosen, first.length)
+            lists.put(subject_rows, chosen, first.length)
         return _allowed(subjects, lists, self._defect)
 
     def _candidates(
@@ -191,9 +191,9 @@ class Ranker:
             if len(short) == 0:
                 return
             more = self._sources.propose(name, take(subjects, short), tags[short], 2 * n)
-            for place, subject in enumerate(short):
+            for number, subject in enumerate(short):
                 have = int(np.count_nonzero(lists.items[subject] >= 0))
-                new = more.items[place][more.items[place] >= 0]
+                new = more.items[number][more.items[number] >= 0]
                 new = new[~np.isin(new, lists.items[subject, :have])][: n - have]
                 floor = float(lists.scores[subject, have - 1]) if have else 1.0
                 steps = np.arange(1, len(new) + 1, dtype=np.float32)
@@ -223,16 +223,16 @@ class Ranker:
             mix = self.mixes(part)
         draws = np.array([seed % 2**64 for seed in seeds], np.uint64)
         if weights[:, EXPLORATION].any():  # by the history, so that not all are shown the same
-            who = np.repeat(np.arange(len(part)), np.diff(part.indptr))
-            np.add.at(draws, who, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
+            owners = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+            np.add.at(draws, owners, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
         return replace(self._traits, fresh=fresh, mix=mix, draws=draws)
 
     def mixes(self, subjects: Subjects) -> F32:
         """(b, d) what share of each history lies in each domain; rows of 0 where none is known."""
-        one, width = self._traits, len(self._release.domains)
-        shape = (len(subjects), len(one.rarity))
+        traits, width = self._traits, len(self._release.domains)
+        shape = (len(subjects), len(traits.rarity))
         liked = csr_array((subjects.weights, subjects.items, subjects.indptr), shape=shape)
-        shares = csr_array((one.shares, one.domains, one.indptr), shape=(shape[1], width))
+        shares = csr_array((traits.shares, traits.domains, traits.indptr), shape=(shape[1], width))
         sums = np.maximum((liked @ shares).toarray(), 0)
         totals = sums.sum(axis=1, keepdims=True)
         mix: F32 = (sums / np.where(totals > 0, totals, 1)).astype(np.float32)
@@ -303,12 +303,12 @@ def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
     return kept
 
 
-def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
+def take(subjects: Subjects, rows: npt.NDArray[np.int64]) -> Subjects:
     """The subjects at some places."""
-    if len(who) == len(subjects):
+    if len(rows) == len(subjects):
         return subjects
-    liked, liked_at = runs(subjects.indptr, who)
-    shut, shut_at = runs(subjects.blocked_indptr, who)
+    liked, liked_at = runs(subjects.indptr, rows)
+    shut, shut_at = runs(subjects.blocked_indptr, rows)
     return Subjects(
         indptr=liked,
         items=subjects.items[liked_at],
@@ -316,7 +316,7 @@ def take(subjects: Subjects, who: npt.NDArray[np.int64]) -> Subjects:
         blocked_indptr=shut,
         blocked=subjects.blocked[shut_at],
         masks=subjects.masks,
-        mask=subjects.mask[who],
+        mask=subjects.mask[rows],
         interests=None if subjects.interests is None else subjects.interests[liked_at],
-        asked={source: rows[who] for source, rows in subjects.asked.items()},
+        queries={source: vectors[rows] for source, vectors in subjects.queries.items()},
     )

@@ -52,7 +52,7 @@ class Filter:
         parts = (self.all_of, self.any_of, self.none_of)
         if not any(parts) and (after, before) == (self.created_after, self.created_before):
             return self
-        all_of, any_of, none_of = (tuple(one.at(now) for one in part) for part in parts)
+        all_of, any_of, none_of = (tuple(condition.at(now) for condition in part) for part in parts)
         return replace(
             self, created_after=after, created_before=before, newer_than_days=None,
             older_than_days=None, all_of=all_of, any_of=any_of, none_of=none_of,
@@ -168,21 +168,21 @@ class Answer:
         return {
             "items": [
                 {
-                    "item": one.item,
-                    "title": one.title,
-                    "score": one.score,
-                    "source": one.source,
-                    "parts": dict(one.parts),
-                    "tags": list(one.tags),
-                    "domains": list(one.domains),
+                    "item": entry.item,
+                    "title": entry.title,
+                    "score": entry.score,
+                    "source": entry.source,
+                    "parts": dict(entry.parts),
+                    "tags": list(entry.tags),
+                    "domains": list(entry.domains),
                     "reasons": [
                         {"text": r.text, "path": list(r.path), "share": r.share}
-                        for r in one.reasons
+                        for r in entry.reasons
                     ],
-                    "label": one.label,
-                    "interest": one.interest,
+                    "label": entry.label,
+                    "interest": entry.interest,
                 }
-                for one in self.items
+                for entry in self.items
             ],
             "served_by": self.served_by,
             "fallback": self.fallback,

@@ -125,10 +125,9 @@ def rerank(candidates: Ranking, weights: F32, traits: Traits, n: int) -> Ranking
 
 def chosen_places(candidates: Ranking, weights: F32, traits: Traits, n: int) -> I64:
     """(b, n) where the chosen stand among the candidates, -1 after the last; as `rerank`."""
-    one = traits
     places: I64 = _choose(
-        candidates.items, candidates.scores, weights, one.likeness, one.rarity, one.fresh,
-        one.indptr, one.domains, one.shares, one.mix, one.draws, n,
+        candidates.items, candidates.scores, weights, traits.likeness, traits.rarity,
+        traits.fresh, traits.indptr, traits.domains, traits.shares, traits.mix, traits.draws, n,
     )  # fmt: skip
     return places
 
@@ -190,11 +189,11 @@ def _choose(  # type: ignore[no-untyped-def]
                     vectors[d, c] = likeness[item, d]
         if exploration > 0:
             _race(items[s, :count], scores[s], scale, draws[s], arrivals[:count])
-        for place in range(min(n, count)):
+        for step in range(min(n, count)):
             if balanced:
-                _worths(mix[s], shown, place + 1, worth)
+                _worths(mix[s], shown, step + 1, worth)
             best, best_value = -1, -np.inf
-            if np.floor((place + 1) * exploration) > np.floor(place * exploration):
+            if np.floor((step + 1) * exploration) > np.floor(step * exploration):
                 best = int(np.where(gains[:count] == -np.inf, np.inf, arrivals[:count]).argmin())
             else:
                 for c in range(count):
@@ -207,7 +206,7 @@ def _choose(  # type: ignore[no-untyped-def]
                     if value > best_value:
                         best, best_value = c, value
             chosen = items[s, best]
-            places[s, place] = best
+            places[s, step] = best
             gains[best] = -np.inf
             if balanced:
                 for at in range(indptr[chosen], indptr[chosen + 1]):
@@ -219,7 +218,7 @@ def _choose(  # type: ignore[no-untyped-def]
                     for c in range(count):
                         like[c] += own * row[c]
                 if dpp > 0:
-                    _project(like, steps, left, nearest, place, best, count)
+                    _project(like, steps, left, nearest, step, best, count)
                 else:
                     for c in range(count):
                         nearest[c] = max(nearest[c], like[c])
@@ -227,15 +226,15 @@ def _choose(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _project(like, steps, left, nearest, place, best, count):  # type: ignore[no-untyped-def]
+def _project(like, steps, left, nearest, step, best, count):  # type: ignore[no-untyped-def]
     """Take what the chosen item holds of each candidate off it: one row of the factor."""
-    row = steps[place]
+    row = steps[step]
     for c in range(count):
         row[c] = (1 - OWN) * like[c]
-    for before in range(place):
-        own, other = steps[before, best], steps[before]
+    for before in range(step):
+        own, basis = steps[before, best], steps[before]
         for c in range(count):
-            row[c] -= own * other[c]
+            row[c] -= own * basis[c]
     length = np.sqrt(max(left[best], np.float32(1e-6)))
     for c in range(count):
         row[c] /= length

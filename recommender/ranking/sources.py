@@ -89,8 +89,8 @@ class Sources:
         )
         taste = self._histories(subjects) @ links
         if back is None:  # every item of the domains, the best known first
-            if name in subjects.asked:
-                taste = csr_array(taste + csr_array(subjects.asked[name]))
+            if name in subjects.queries:
+                taste = csr_array(taste + csr_array(subjects.queries[name]))
             shares = (taste @ links.T).toarray()
             return np.where(shares > 0, popularity * (1 + shares / (1 + shares)), 0)
         dense = ((taste + tags) @ back).toarray().astype(np.float32)
@@ -103,8 +103,8 @@ class Sources:
         # node2vec multiplies input vectors with output vectors.
         histories = self._histories(subjects)[:, : len(vectors)]  # items that came since have none
         queries = fold_in_users(self._release.queries[name], histories)  # (b, d)
-        if name in subjects.asked:
-            queries = queries + subjects.asked[name]
+        if name in subjects.queries:
+            queries = queries + subjects.queries[name]
         blocked = np.diff(subjects.blocked_indptr)
         rows = np.full((len(subjects), n), -1, np.int32)
         scores = np.full((len(subjects), n), -np.inf, np.float32)
@@ -114,19 +114,25 @@ class Sources:
         for width, mask in set(zip(widths.tolist(), subjects.mask.tolist(), strict=True)):
             if width == 0:
                 continue
-            who = np.flatnonzero((widths == width) & (subjects.mask == mask))
+            chosen = np.flatnonzero((widths == width) & (subjects.mask == mask))
             allowed = subjects.masks[mask, : len(vectors)]
-            found, products = self.indexes[name].search(
-                queries[who], min(width, max(len(vectors), 1)), None if allowed.all() else allowed
+            neighbours, products = self.indexes[name].search(
+                queries[chosen],
+                min(width, max(len(vectors), 1)),
+                None if allowed.all() else allowed,
             )
-            for place, subject in enumerate(who):
+            for number, subject in enumerate(chosen):
                 shut = subjects.blocked[
                     subjects.blocked_indptr[subject] : subjects.blocked_indptr[subject + 1]
                 ]
-                good = (found[place] >= 0) & ~np.isin(found[place], shut) & (products[place] > 0)
-                kept = found[place][good][:n]
+                good = (
+                    (neighbours[number] >= 0)
+                    & ~np.isin(neighbours[number], shut)
+                    & (products[number] > 0)
+                )
+                kept = neighbours[number][good][:n]
                 rows[subject, : len(kept)] = kept
-                scores[subject, : len(kept)] = products[place][good][:n]
+                scores[subject, : len(kept)] = products[number][good][:n]
         return Ranking(rows, scores)
 
     def _histories(self, subjects: Subjects) -> csr_array:
@@ -168,8 +174,8 @@ def fuse(
         shares.append(np.where(ranking.items >= 0, ranking.scores / best, 0) * weight)
     parts = np.zeros((*items.shape, len(rankings)), np.float32)  # (b, c, s)
     start = 0
-    for place, share in enumerate(shares):
-        parts[:, start : start + share.shape[1], place] = share
+    for number, share in enumerate(shares):
+        parts[:, start : start + share.shape[1], number] = share
         start += share.shape[1]
     order = np.argsort(items, axis=1, kind="stable")  # equal items side by side
     items = np.take_along_axis(items, order, axis=1)

@@ -21,18 +21,18 @@ def notes_on(wanted: Filter, release: Release, filters: Filters) -> list[str]:
     tags = dict.fromkeys(
         name for part in parts for name in (*part.tags_all, *part.tags_any, *part.tags_none)
     )
-    found = [
+    unknown_names = [
         *(("domain", name, release.domains) for name in domains if name not in release.domains),
         *(("tag", name, release.tag_names) for name in tags if not len(filters.tag_rows(name))),
     ]
-    return [unknown(*each) for each in found[:MOST_NOTES]]
+    return [unknown(*each) for each in unknown_names[:MOST_NOTES]]
 
 
-def unknown(what: str, name: str, known: Vocabulary) -> str:
+def unknown(noun: str, name: str, known: Vocabulary) -> str:
     """That nobody knows a name, and which names are near it."""
     near = near_names(name, known)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"nobody knows the {what} {name!r}{hint}"
+    return f"nobody knows the {noun} {name!r}{hint}"
 
 
 def near_names(name: str, known: Vocabulary) -> list[str]:
@@ -47,14 +47,14 @@ def near_names(name: str, known: Vocabulary) -> list[str]:
 
 def _beginning_like(wanted: str, known: Vocabulary) -> list[str]:
     """The names around the place where this one, or its usual spellings, would stand."""
-    found: dict[str, None] = {}
+    candidates: dict[str, None] = {}
     spellings = dict.fromkeys((wanted, wanted.capitalize(), wanted.title()))
     for spelling in spellings:
         middle = known.place(spelling)
         half = MOST_COMPARED // (2 * len(spellings))
         rows = range(max(middle - half, 0), min(middle + half, len(known)))
-        found |= dict.fromkeys(known.ids(rows))
-    return list(found)
+        candidates |= dict.fromkeys(known.ids(rows))
+    return list(candidates)
 
 
 def _all(wanted: Filter) -> Iterator[Filter]:

@@ -44,29 +44,31 @@ _NEAR = {
 _NODES = {"tags": "Tag", "domains": "Domain"}
 
 
-def reasons(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple[Reason, ...]:
     """At most three reasons, strongest first; none where nothing speaks for the item.
 
     Args:
         release: what is served.
-        one: who asked.
+        subject: who asked.
         item: the row of the item shown.
         source: what proposed it, or the label of the rule that placed it.
     """
     if source in (PINNED, SPONSORED):
         return (_placed(release, item, source),)
-    told = _from_history(release, one, item) or _from_new_item(release, one, item, source)
-    if told:
-        return told
+    own_reasons = _from_history(release, subject, item) or _from_new_item(
+        release, subject, item, source
+    )
+    if own_reasons:
+        return own_reasons
     carried = set(tag_rows(release, item).tolist())
-    for tag in one.tags:
+    for tag in subject.tags:
         if tag in carried:
             return (_asked_for(release, item, tag),)
-    if source in release.sources and len(one.items):
-        pulled = _near(release, one, item, source)
+    if source in release.sources and len(subject.items):
+        pulled = _near(release, subject, item, source)
         if pulled:
             return pulled
-    for near in one.items.tolist():
+    for near in subject.items.tolist():
         shared = shared_tag(release, near, item)
         if shared is not None:
             return (_like_history(release, near, item, *shared),)
@@ -116,8 +118,8 @@ def _choosing(release: Release) -> why_cypher.Choosing:
     return why_cypher.Choosing(kinds, frozenset(release.event_kinds) - frozenset(kinds))
 
 
-def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ...]:
-    shares = contributions(release, item, one.items, one.weights)
+def _from_history(release: Release, subject: Subject, item: int) -> tuple[Reason, ...]:
+    shares = contributions(release, item, subject.items, subject.weights)
     total = float(np.maximum(shares, 0).sum())
     if total <= 0:
         return ()
@@ -125,27 +127,29 @@ def _from_history(release: Release, one: Subject, item: int) -> tuple[Reason, ..
     shown: dict[int, Reason] = {}
     end = _item(release, item)
     for at in strongest.tolist():
-        near = int(one.items[at])
+        near = int(subject.items[at])
         if shares[at] > 0 and near not in shown:
             share = round(float(shares[at]) / total, 4)
-            who = "one of you" if one.request.household or one.request.mix else "you"
+            owner = "one of you" if subject.request.household or subject.request.mix else "you"
             shown[near] = _through(
-                release, near, item, end, one.kinds[at], share, who, one.user_row
+                release, near, item, end, subject.kinds[at], share, owner, subject.user_row
             )
     return tuple(shown.values())
 
 
-def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+def _from_new_item(
+    release: Release, subject: Subject, item: int, source: str
+) -> tuple[Reason, ...]:
     """What pulls a new item to this one: its vector is a sum, so the shares are exact."""
-    if one.placed is None or source not in one.placed.parts:
+    if subject.placed is None or source not in subject.placed.parts:
         return ()
-    pulls = one.placed.parts[source] @ release.vectors[source][item]  # (k, d) @ (d,)
+    pulls = subject.placed.parts[source] @ release.vectors[source][item]  # (k, d) @ (d,)
     total = float(np.maximum(pulls, 0).sum())
-    told = []
+    found_reasons = []
     for at in np.argsort(-pulls, kind="stable")[:MOST_REASONS].tolist():
         if pulls[at] <= 0:
             break
-        kind, name = one.placed.names[at]
+        kind, name = subject.placed.names[at]
         path = [_edge("both", "NEAR", source), _item(release, item)]
         if kind == "related":
             near = _item(release, int(release.items.row(name)))
@@ -153,7 +157,7 @@ def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tu
         elif kind in _NODES:
             path = [_node(_NODES[kind], name), *path]
         share = round(float(pulls[at]) / total, 4)
-        told.append(
+        found_reasons.append(
             Reason(
                 text=_NEAR[kind].format(name),
                 path=tuple(path),
@@ -162,7 +166,7 @@ def _from_new_item(release: Release, one: Subject, item: int, source: str) -> tu
                 through="vectors",
             )
         )
-    return tuple(told)
+    return tuple(found_reasons)
 
 
 def _through(
@@ -172,14 +176,14 @@ def _through(
     end: dict[str, str],
     kind: str,
     share: float,
-    who: str,
+    owner: str,
     user: int,
 ) -> Reason:
     """From a history item to the item, whose node is `end`: over a relation, a tag, or people."""
     start = _item(release, source)
     verb, name = VERBS.get(kind, "chose"), start["text"]
-    text = f"because {who} {verb} “{name}”"
-    path = [_edge(who, "INTERACTED", kind), start]
+    text = f"because {owner} {verb} “{name}”"
+    path = [_edge(owner, "INTERACTED", kind), start]
     if kind.startswith(SHARED):
         alike = f"{kind.removeprefix(SHARED)} users like this one"
         text = f"because {alike} chose “{name}”"
@@ -199,10 +203,10 @@ def _through(
         path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag), _edge("", "HAS_TAG", "")]
     else:
         through, people = "people", _people(release, source, item, user)
-        many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
+        choosers = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
         if people:
-            text += f", which {many} choose as well"
-            path.append(_edge("both", "INTERACTED", f"by {many}"))
+            text += f", which {choosers} choose as well"
+            path.append(_edge("both", "INTERACTED", f"by {choosers}"))
         else:  # near over people of like taste, or by features, with nobody who chose both
             through = "vectors"
             text += ", which lies near it in the graph"
@@ -234,7 +238,7 @@ def _like_history(release: Release, source: int, item: int, tag: str, through: s
     )
 
 
-def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reason, ...]:
+def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[Reason, ...]:
     """For an item that learned vectors found: the history item that pulls it most.
 
     None for an item without a single edge: what its vector holds is noise.
@@ -244,8 +248,8 @@ def _near(release: Release, one: Subject, item: int, source: str) -> tuple[Reaso
     ):
         return ()
     target, queries = release.vectors[source][item], release.queries[source]
-    old = one.items[one.items < len(queries)]  # what came since has no vector
-    weights = one.weights[one.items < len(queries)]
+    old = subject.items[subject.items < len(queries)]  # what came since has no vector
+    weights = subject.weights[subject.items < len(queries)]
     pull = (queries[old] @ target) * weights  # (h, d) @ (d,) -> (h,)
     if len(old) == 0:
         return ()
@@ -271,11 +275,9 @@ def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, .
     """For an item that fills a list because people chose it; none where nobody did."""
     if len(release.item_users.of(item)) == 0:
         return ()
-    where = f"popular in {domain}" if domain else "popular with everyone"
+    text = f"popular in {domain}" if domain else "popular with everyone"
     return (
-        Reason(
-            text=where, path=(_item(release, item),), share=1.0, because=None, through="popular"
-        ),
+        Reason(text=text, path=(_item(release, item),), share=1.0, because=None, through="popular"),
     )
 
 
@@ -292,13 +294,13 @@ def _node(label: str, name: str) -> dict[str, str]:
     return {"node": label, "text": name, "id": name}
 
 
-def _edge(who: str, relationship: str, text: str) -> dict[str, str]:
-    return {"relationship": relationship, "of": who, "text": text}
+def _edge(owner: str, relationship: str, text: str) -> dict[str, str]:
+    return {"relationship": relationship, "of": owner, "text": text}
 
 
-def _relation(release: Release, one: int, other: int) -> str | None:
+def _relation(release: Release, item: int, other_item: int) -> str | None:
     """The kind of the first relation between two items, in either direction."""
-    for source, target in ((one, other), (other, one)):
+    for source, target in ((item, other_item), (other_item, item)):
         at = np.flatnonzero(release.relations.of(source) == target)
         if len(at):
             return release.relation_kind(release.relations.span(source).start + int(at[0]))
@@ -311,27 +313,30 @@ def _related(release: Release, item: int) -> bool:
     return bool(len(relations.of(item)) or (relations.indices == item).any())
 
 
-def _people(release: Release, one: int, other: int, user: int) -> int:
+def _people(release: Release, item: int, other_item: int, user: int) -> int:
     """How many people but `user` chose both items."""
-    mine, theirs = sorted((release.item_users.of(row) for row in (one, other)), key=len)
+    mine, theirs = sorted((release.item_users.of(row) for row in (item, other_item)), key=len)
     if len(mine) == 0:
         return 0
     at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
     return int(np.count_nonzero((theirs[at] == mine) & (mine != user)))
 
 
-def shared_tag(release: Release, one: int, other: int) -> tuple[str, str] | None:
+def shared_tag(release: Release, item: int, other_item: int) -> tuple[str, str] | None:
     """The rarest tag that two items share, and how: a "tag" of both, or a "written tag"."""
     both, here, there = np.intersect1d(
-        tag_rows(release, one), tag_rows(release, other), assume_unique=True, return_indices=True
+        tag_rows(release, item),
+        tag_rows(release, other_item),
+        assume_unique=True,
+        return_indices=True,
     )
     if len(both) == 0:
         return None
     indptr = release.tag_items.indptr
-    given = _tags_given(release, one)[here] & _tags_given(release, other)[there]
-    best = np.lexsort((indptr[both + 1] - indptr[both], ~given))[0]
+    tagged = _tags_given(release, item)[here] & _tags_given(release, other_item)[there]
+    best = np.lexsort((indptr[both + 1] - indptr[both], ~tagged))[0]
     name = tag_parts(release.tags.id(int(both[best])))[1]
-    return name, "tag" if given[best] else "written tag"
+    return name, "tag" if tagged[best] else "written tag"
 
 
 def tag_rows(release: Release, item: int) -> Any:
@@ -382,7 +387,7 @@ def drawn(reasons: Sequence[Reason]) -> list[str]:
                 steps.append(f"({part['node']} {part['text']})")
             else:
                 start = "" if part["of"] in ("both", "") else f"({part['of']}) "
-                said = f" {part['text']}" if part["text"] else ""
-                steps.append(f"{start}─[{part['relationship']}{said}]─")
+                text = f" {part['text']}" if part["text"] else ""
+                steps.append(f"{start}─[{part['relationship']}{text}]─")
         lines.append(f"{reason.share:4.0%}  {' '.join(steps)}")
     return lines

@@ -114,7 +114,7 @@ class Follower:
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
         if changed or touched:
-            self._place([*changed, *touched])
+            self._locate([*changed, *touched])
 
     def _begin_again(self) -> None:
         """Hear anew what the journal still holds: of an erased person it has dropped all."""
@@ -125,8 +125,8 @@ class Follower:
         while facts := self.journal.facts_after(self.sequence, CHUNK):
             self._hear(facts, again=True)
 
-    def _agree(self, user: str, said: Mapping[str, bool]) -> None:
-        self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **said}})
+    def _agree(self, user: str, consents: Mapping[str, bool]) -> None:
+        self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
         """Lengthen the histories of users by their events."""
@@ -146,12 +146,12 @@ class Follower:
         entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
         entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
         places: dict[str, list[int]] = {}
-        for place, fact in enumerate(events):
+        for number, fact in enumerate(events):
             user = str(fact.payload["user"])
-            places.setdefault(user, []).append(place)
-            if names[place] in self.names:
-                self.people.setdefault(names[place], set()).add(user)
-                touched.add(names[place])
+            places.setdefault(user, []).append(number)
+            if names[number] in self.names:
+                self.people.setdefault(names[number], set()).add(user)
+                touched.add(names[number])
         nobody = LiveUser(np.zeros(0, EVENT))
         self.users = self.users.with_(
             {user: self.users.get(user, nobody).with_(entries[own]) for user, own in places.items()}
@@ -159,8 +159,8 @@ class Follower:
 
     def _rows_of(self, names: Sequence[str]) -> I64:
         rows = self.base.items.rows(names)
-        for place in np.flatnonzero(rows == NO_ROW).tolist():
-            rows[place] = self.names.get(names[place], NO_ROW)
+        for number in np.flatnonzero(rows == NO_ROW).tolist():
+            rows[number] = self.names.get(names[number], NO_ROW)
         return rows
 
     def _kind(self, name: str) -> int:
@@ -179,7 +179,7 @@ class Follower:
     def _plain(self) -> Overlay:
         return Overlay.over(self.base)
 
-    def _place(self, names: Iterable[str]) -> None:
+    def _locate(self, names: Iterable[str]) -> None:
         """The release with all the items that are new or have changed."""
         places = NewItems(self.base, Filters(self.base))
         live = {
@@ -240,7 +240,7 @@ def _placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, 
         domains=tuple(name for name, _ in item.domains),
         related=tuple(other for _, other in item.related),
     )
-    placed = places.place(known)
+    placed = places.locate(known)
     if placed.source is None:
         return item, nothing
     vector = placed.vector(placed.source)

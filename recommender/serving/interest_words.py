@@ -20,37 +20,37 @@ CARRIED = 0.3  # share of an interest's weight that carries a word which stands 
 MORE = 0.2  # … and by how much that is more than in any other interest
 
 
-def found_interests(release: Release, one: Subject) -> I32 | None:
+def found_interests(release: Release, subject: Subject) -> I32 | None:
     """(h,) the interest of each history entry, if the history falls into several."""
-    labels = interests_of(release.likeness, _alone(one))
+    labels = interests_of(release.likeness, _alone(subject))
     return labels if labels.any() else None
 
 
-def in_proportion(release: Release, one: Subject, entries: Sequence[Entry]) -> list[Entry]:
+def in_proportion(release: Release, subject: Subject, entries: Sequence[Entry]) -> list[Entry]:
     """The entries, labelled; in the first n each interest has its share of the places."""
-    if one.interests is None:
+    if subject.interests is None:
         return list(entries)
-    shares = shares_of_interests(one.interests, one.weights)
-    labels = _closest(release, one, entries)
-    names = interest_names(release, one)
-    order = shown_first(labels, shares, one.request.n).tolist()
-    told = [names[label] if label >= 0 else None for label in labels.tolist()]
+    shares = shares_of_interests(subject.interests, subject.weights)
+    labels = _closest(release, subject, entries)
+    names = interest_names(release, subject)
+    order = shown_first(labels, shares, subject.request.n).tolist()
+    interests = [names[label] if label >= 0 else None for label in labels.tolist()]
     return [
         Entry(
-            row=one.row,
-            score=one.score,
-            source=one.source,
-            parts=one.parts,
-            label=one.label,
-            interest=told[at],
+            row=entry.row,
+            score=entry.score,
+            source=entry.source,
+            parts=entry.parts,
+            label=entry.label,
+            interest=interests[at],
         )
-        for at, one in ((at, entries[at]) for at in order)
+        for at, entry in ((at, entries[at]) for at in order)
     ]
 
 
-def interest_names(release: Release, one: Subject) -> list[str]:
+def interest_names(release: Release, subject: Subject) -> list[str]:
     """What each interest is about: the domains and tags that mark it, else its strongest titles."""
-    rows, weights, labels = one.items, np.maximum(one.weights, 0), _labels(one)
+    rows, weights, labels = subject.items, np.maximum(subject.weights, 0), _labels(subject)
     marks: list[dict[str, float]] = [{} for _ in range(labels.max() + 1)]
     for carried, names in (
         (release.item_domains, release.domains),
@@ -62,55 +62,57 @@ def interest_names(release: Release, one: Subject) -> list[str]:
             for at in np.flatnonzero((shares[label] >= CARRIED) & (more >= MORE)).tolist():
                 name = names.id(int(columns[at]))
                 words.setdefault(tag_parts(name)[1] if names is release.tags else name, more[at])
-    middles = _middles(release, one)
-    said = []
+    middles = _middles(release, subject)
+    phrases = []
     for label, words in enumerate(marks):
         best = sorted(words, key=lambda word: -words[word])[:MOST_WORDS]
         own = np.flatnonzero(labels == label)
         strength = weights[own] * (release.likeness[rows[own]] @ middles[label])
         first = rows[own[np.argsort(-strength, kind="stable")]].tolist()
-        said.append(", ".join(best) or _titles(release, first) or f"interest {label + 1}")
-    return said
+        phrases.append(", ".join(best) or _titles(release, first) or f"interest {label + 1}")
+    return phrases
 
 
-def _closest(release: Release, one: Subject, entries: Sequence[Entry]) -> I32:
+def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I32:
     """(c,) the interest that says most for each entry in the table, else by vectors, else -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
-    said = voices(release.table, _alone(one), pool, release.arrivals)  # (c, g)
-    labels = said.argmax(axis=1).astype(np.int32)
+    scores = voices(release.table, _alone(subject), pool, release.arrivals)  # (c, g)
+    labels = scores.argmax(axis=1).astype(np.int32)
     searched = (ITEMS, *release.sources)
-    for at in np.flatnonzero(said.max(axis=1) <= 0).tolist():
-        near = _middles(release, one) @ release.likeness[pool[at]]  # (g, d) @ (d,)
+    for at in np.flatnonzero(scores.max(axis=1) <= 0).tolist():
+        near = _middles(release, subject) @ release.likeness[pool[at]]  # (g, d) @ (d,)
         labels[at] = near.argmax() if entries[at].source in searched else -1
     return labels
 
 
-def _middles(release: Release, one: Subject) -> F32:
+def _middles(release: Release, subject: Subject) -> F32:
     """(g, d) the direction of each interest."""
-    labels = _labels(one)
-    members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(one.weights, 0)
-    sums = members @ release.likeness[one.items]  # (g, h) @ (h, d) -> (g, d)
+    labels = _labels(subject)
+    members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(subject.weights, 0)
+    sums = members @ release.likeness[subject.items]  # (g, h) @ (h, d) -> (g, d)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     middles: F32 = (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
     return middles
 
 
-def _alone(one: Subject) -> Subjects:
+def _alone(subject: Subject) -> Subjects:
     """A single subject as arrays, with nothing blocked and everything allowed."""
     return Subjects(
-        indptr=np.array([0, len(one.items)]),
-        items=one.items,
-        weights=one.weights,
+        indptr=np.array([0, len(subject.items)]),
+        items=subject.items,
+        weights=subject.weights,
         blocked_indptr=np.array([0, 0]),
         blocked=np.zeros(0, np.int32),
         masks=np.ones((1, 0), np.bool_),
         mask=np.zeros(1, np.int32),
-        interests=one.interests,
+        interests=subject.interests,
     )
 
 
-def _labels(one: Subject) -> I32:
-    return np.zeros(len(one.items), np.int32) if one.interests is None else one.interests
+def _labels(subject: Subject) -> I32:
+    return (
+        np.zeros(len(subject.items), np.int32) if subject.interests is None else subject.interests
+    )
 
 
 def _carried(
@@ -131,7 +133,7 @@ def _titles(release: Release, rows: list[int]) -> str:
     for row in rows:
         if len(titles) == MOST_WORDS:
             break
-        said = release.card(row).get("title")
-        if said:
-            titles.append(f"“{said}”")
+        title = release.card(row).get("title")
+        if title:
+            titles.append(f"“{title}”")
     return f"like {' and '.join(titles)}" if titles else ""

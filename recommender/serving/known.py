@@ -40,8 +40,8 @@ def known_user(overlay: Overlay, user: str) -> dict[str, Any] | None:
 
 
 def _tags(release: Release, row: int) -> list[int]:
-    given = release.tags_given[release.item_tags.span(row)]
-    tags: list[int] = np.sort(release.item_tags.of(row)[given]).tolist()
+    tagged = release.tags_given[release.item_tags.span(row)]
+    tags: list[int] = np.sort(release.item_tags.of(row)[tagged]).tolist()
     return tags
 
 

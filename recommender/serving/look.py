@@ -26,7 +26,7 @@ def search_hits(recommender: Recommender, kind: str, query: str, n: int) -> list
             carried = sum(len(release.carriers.of(tag)) for tag in rows.tolist())
             hits.append((name, name, f"tag of {carried:,} items", score))
         if kind == USER and overlay.user_row(name := release.users.id(row)) != NO_ROW:
-            many = len(release.histories.of(row))
-            hits.append((name, name, f"user, chose {many:,} items", score))
+            count = len(release.histories.of(row))
+            hits.append((name, name, f"user, chose {count:,} items", score))
     fields = ("id", "title", "note", "score")
     return [{"kind": kind, **dict(zip(fields, hit, strict=True))} for hit in hits[:n]]

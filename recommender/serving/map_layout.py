@@ -67,8 +67,8 @@ def _settle(places: Any, neighbours: Any) -> None:
     for number in range(ROUNDS):
         step = 1.0 - number / ROUNDS
         for row in range(min(count, len(neighbours))):
-            for place in range(neighbours.shape[1]):
-                other = np.int64(neighbours[row, place])
+            for rank in range(neighbours.shape[1]):
+                other = np.int64(neighbours[row, rank])
                 if other < 0 or other >= count or other == row:
                     continue
                 dx = places[row, 0] - places[other, 0]

@@ -77,8 +77,8 @@ def spans(release: Release, item: int) -> list[dict[str, int]]:
     people, edges = np.histogram(times, bins=count)
     people[people < 3] = 0
     return [
-        {"begins": int(begins), "ends": int(ends), "people": int(many)}
-        for begins, ends, many in zip(edges[:-1], edges[1:], people, strict=True)
+        {"begins": int(begins), "ends": int(ends), "people": int(count)}
+        for begins, ends, count in zip(edges[:-1], edges[1:], people, strict=True)
     ]
 
 
@@ -88,8 +88,8 @@ def _item(recommender: Recommender, part: Part, name: str, n: int) -> bool:
     if row == NO_ROW or hidden[row]:
         return False
     own = _add_item(release, part, row)
-    given = release.tags_given[release.item_tags.span(row)]
-    tags = release.item_tags.of(row)[given]
+    tagged = release.tags_given[release.item_tags.span(row)]
+    tags = release.item_tags.of(row)[tagged]
     carried = np.diff(release.carriers.indptr)
     for tag in tags[np.argsort(carried[tags], kind="stable")][:MOST_TAGS].tolist():
         text = tag_parts(release.tags.id(tag))[1]

@@ -58,7 +58,7 @@ class NewItems:
         self._release = release
         self._filters = filters
 
-    def place(self, item: NewItem) -> Placed:
+    def locate(self, item: NewItem) -> Placed:
         """Fold an item in; what is not known is left out and told of in `notes`."""
         placed = Placed()
         features = {
@@ -93,18 +93,20 @@ class NewItems:
     @cached_property
     def _maps(self) -> dict[str, InductiveMap]:
         learned = {source: self._release.fold_map(source) for source in PLACING}
-        return {source: InductiveMap(one) for source, one in learned.items() if one is not None}
+        return {
+            source: InductiveMap(matrix) for source, matrix in learned.items() if matrix is not None
+        }
 
     def _tags(self, names: Sequence[str], placed: Placed) -> Rows:
         learned = self._release.fold_tag_rows
         unknown, rare, rows = [], [], []
         for name in dict.fromkeys(names):
-            found = self._filters.tag_rows(name)
-            placed.tags += found.tolist()
-            own = np.flatnonzero(np.isin(learned, found)).tolist()
+            tags = self._filters.tag_rows(name)
+            placed.tags += tags.tolist()
+            own = np.flatnonzero(np.isin(learned, tags)).tolist()
             rows += own
             placed.names += [("tags", name)] * len(own)
-            if len(found) == 0:
+            if len(tags) == 0:
                 unknown.append(name)
             elif not own:
                 rare.append(name)
@@ -140,7 +142,7 @@ def _known(vocabulary: Vocabulary, names: Sequence[str]) -> dict[str, int]:
     return {name: row for name, row in rows.items() if row != NO_ROW}
 
 
-def _tell(placed: Placed, what: str, names: Sequence[str]) -> None:
+def _tell(placed: Placed, reason: str, names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
-        placed.notes.append(f"{what} {', '.join(map(repr, names[:MOST_TOLD]))}{more}")
+        placed.notes.append(f"{reason} {', '.join(map(repr, names[:MOST_TOLD]))}{more}")

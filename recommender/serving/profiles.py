@@ -27,10 +27,10 @@ class Profiles:
 
     def __init__(self, release: Release, edited: Mapping[str, Profile] | None = None) -> None:
         """Read what was learned; `edited` stands over it."""
-        said = (release.segments or {}).get("profiles", {})
+        learned_profiles = (release.segments or {}).get("profiles", {})
         self.named = {NEUTRAL: NEUTRAL_PROFILE, DEFAULT: DEFAULT_PROFILE}
         self._curves: dict[str, tuple[F64, F64]] = {DEFAULT: _path(PLAIN_CURVE)}
-        for name, learned in said.items():
+        for name, learned in learned_profiles.items():
             profiles = [_read(point) for point in learned["curve"]]
             shares = [point["shown_long_tail_share"] for point in learned["curve"]]
             self.named[name] = profiles[learned["chosen"]]
@@ -38,16 +38,18 @@ class Profiles:
         self.named |= edited or {}
 
     def choose(
-        self, asked: str | None, segments: Sequence[str], long_tail: float | None
+        self, requested: str | None, segments: Sequence[str], long_tail: float | None
     ) -> tuple[str, Profile]:
         """The name and the profile for a request: as asked, else of the first segment with one.
 
         Args:
-            asked: a name in `named`, or None.
+            requested: a name in `named`, or None.
             segments: of the subject, the strongest first.
             long_tail: 0 … 1 along the trade-off curve, over the profile's own; None: as it is.
         """
-        name = asked or next((one for one in segments if one in self.named), DEFAULT)
+        name = requested or next(
+            (segment for segment in segments if segment in self.named), DEFAULT
+        )
         if long_tail is None:
             return name, self.named[name]
         return name, self.along(name, long_tail)

@@ -251,10 +251,12 @@ class Recommender:
         if profile == SEGMENTS:
             places = self.segments.of_users()[user_rows].tolist()
             own = {
-                place: self.profiles.choose(None, (self.segments.name(place),), None)[1].weights()
-                for place in set(places)
+                segment: self.profiles.choose(None, (self.segments.name(segment),), None)[
+                    1
+                ].weights()
+                for segment in set(places)
             }
-            chosen = [own[place] for place in places]
+            chosen = [own[segment] for segment in places]
         else:
             chosen = [self.profiles.named[profile].weights()] * len(subjects)
         fused = tuple(self.opened.fused)
@@ -347,16 +349,16 @@ class Recommender:
             )
             for r in shown.reasons
         ]
-        said = answer.to_json()
-        one = said["items"][0]
-        for reason, query in zip(one["reasons"], queries, strict=True):
+        content = answer.to_json()
+        recommended = content["items"][0]
+        for reason, query in zip(recommended["reasons"], queries, strict=True):
             reason["cypher"] = query
         return {
             "user": user,
-            **one,
+            **recommended,
             "drawing": explain.drawn(shown.reasons),
             "cypher": queries[0] if queries else None,
-            **{key: said[key] for key in ("served_by", "release", "notes")},
+            **{key: content[key] for key in ("served_by", "release", "notes")},
         }
 
     # ── read, rank, arrange, explain ─────────────────────────────────────────────────────
@@ -444,7 +446,7 @@ class Recommender:
             sources=self._fused_for(subject),
             weights=weights.weights(),
             adjust=self._adjust(request, rules, now),
-            whole=arranged or bool(request.household) or subject.interests is not None,
+            whole_pool=arranged or bool(request.household) or subject.interests is not None,
             seed=request.seed or 0,
         )
         return Plan(subject, rules, profile, order)
@@ -479,25 +481,25 @@ class Recommender:
             there = ", ".join(self.profiles.named)
             raise InputError(f"profile {request.profile!r} is not one of {there}")
 
-    def _fused_for(self, one: Subject) -> tuple[str, ...]:
+    def _fused_for(self, subject: Subject) -> tuple[str, ...]:
         """The sources that are fused for a subject."""
-        if one.request.source is not None:
-            return (one.request.source,)
-        if one.placed is not None and one.placed.source is not None:
-            return (one.placed.source,)
-        if one.served_by == IN_DOMAIN:
+        if subject.request.source is not None:
+            return (subject.request.source,)
+        if subject.placed is not None and subject.placed.source is not None:
+            return (subject.placed.source,)
+        if subject.served_by == IN_DOMAIN:
             return (IN_DOMAIN,)
-        return (*self.opened.fused, TAGS) if one.tags else tuple(self.opened.fused)
+        return (*self.opened.fused, TAGS) if subject.tags else tuple(self.opened.fused)
 
-    def _profile(self, one: Subject) -> tuple[str, Profile]:
-        asked = one.request
-        name, profile = self.profiles.choose(asked.profile, one.segments, asked.long_tail)
+    def _profile(self, subject: Subject) -> tuple[str, Profile]:
+        request = subject.request
+        name, profile = self.profiles.choose(request.profile, subject.segments, request.long_tail)
         if name != NEUTRAL:
-            profile = fitted(profile, one.contexts)
-        if asked.diversity is not None:
-            profile = replace(profile, diversity=asked.diversity)
-        if asked.freshness is not None:
-            profile = replace(profile, freshness=asked.freshness)
+            profile = fitted(profile, subject.contexts)
+        if request.diversity is not None:
+            profile = replace(profile, diversity=request.diversity)
+        if request.freshness is not None:
+            profile = replace(profile, freshness=request.freshness)
         return name, profile
 
     @cached_property
@@ -539,12 +541,12 @@ class Recommender:
     def _reasons(self, entry: Entry, speaker: Callable[[int], Subject]) -> tuple[Reason, ...]:
         return explain.reasons(self.release, speaker(entry.row), entry.row, entry.source)
 
-    def _entries(self, lists: Lists, place: int) -> list[Entry]:
-        names, rows = self.sources, lists.items[place]
+    def _entries(self, lists: Lists, subject_row: int) -> list[Entry]:
+        names, rows = self.sources, lists.items[subject_row]
         count = int(np.count_nonzero(rows >= 0))
-        scores = lists.scores[place, :count].tolist()
-        origins = lists.origins[place, :count].tolist()
-        parts = lists.parts[place, :count].tolist()
+        scores = lists.scores[subject_row, :count].tolist()
+        origins = lists.origins[subject_row, :count].tolist()
+        parts = lists.parts[subject_row, :count].tolist()
         return [
             Entry(
                 row=row, score=scores[at], source=names[origins[at]], parts=_named(names, parts[at])
@@ -553,11 +555,11 @@ class Recommender:
         ]
 
     def _arranged(self, plan: Plan, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
-        one, n = plan.subject, plan.subject.request.n
+        subject, n = plan.subject, plan.subject.request.n
         if not plan.arranged:
             return entries[:n], ()
-        mask, blocked = self.filters.mask(one.filter), set(one.blocked.tolist())
-        known = None if one.seen is None else set(one.seen.tolist())
+        mask, blocked = self.filters.mask(subject.filter), set(subject.blocked.tolist())
+        known = None if subject.seen is None else set(subject.seen.tolist())
 
         def allowed(row: int) -> bool:
             return bool(mask[row]) and row not in blocked and (known is None or row in known)
@@ -616,7 +618,7 @@ def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) ->
 def _fallback(shown: list[Recommended], filled: set[str], n: int) -> str | None:
     if not shown:
         return "no item is allowed"
-    said = [f"filled up by {', '.join(sorted(filled))}"] if filled else []
+    notes = [f"filled up by {', '.join(sorted(filled))}"] if filled else []
     if len(shown) < n:
-        said.append(f"only {len(shown)} items are allowed")
-    return "; ".join(said) or None
+        notes.append(f"only {len(shown)} items are allowed")
+    return "; ".join(notes) or None

@@ -84,7 +84,7 @@ class Rule:
         return (
             (self.start is None or now >= self.start)
             and (self.until is None or now < self.until)
-            and (not self.segments or any(one in self.segments for one in segments))
+            and (not self.segments or any(segment in self.segments for segment in segments))
             and all(context.get(feature) in values for feature, values in self.when.items())
         )
 
@@ -226,8 +226,8 @@ class Rulebook:
         values = self._release.attribute(by).values
 
         def value(row: int) -> Hashable:
-            found = values[row].item()
-            return None if found != found or found == -1 else found  # noqa: PLR0124 - NaN
+            value = values[row].item()
+            return None if value != value or value == -1 else value  # noqa: PLR0124 - NaN
 
         return value
 
@@ -262,7 +262,7 @@ def parse_rules(said: Mapping[str, Any], where: str = "rules") -> tuple[Rule, ..
         raise SettingError(f"{where}: write each rule as [[rule]], with two brackets")
     if len(many) > MOST_RULES:
         raise SettingError(f"{where}: {len(many):,} rules; there can be at most {MOST_RULES}")
-    rules = [_rule(one, f"{where}: rule {number}") for number, one in enumerate(many, 1)]
+    rules = [_rule(table, f"{where}: rule {number}") for number, table in enumerate(many, 1)]
     known: set[str] = set()
     for rule, _ in rules:
         if rule.name in known:
@@ -330,7 +330,7 @@ def _where(said: Mapping[str, Any], where: str) -> Filter | None:
 
 
 def _texts(said: object, where: str) -> tuple[str, ...]:
-    if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+    if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
         raise SettingError(f"{where} must be a list of texts")
     return tuple(said)
 

@@ -57,18 +57,22 @@ def check_rules(
 
 def without_effect(recommender: Recommender, rules: Sequence[Rule], *, now: int) -> list[str]:
     """A sentence for each rule that names segments or items that this release does not have."""
-    known = {one["name"] for one in overview(recommender)["segments"]}
-    found = []
+    known = {segment["name"] for segment in overview(recommender)["segments"]}
+    complaints = []
     for rule in rules:
         strange = sorted(set(rule.segments) - known)
         if strange:
-            found.append(f"rule {rule.name!r}: there is no segment {', '.join(map(repr, strange))}")
+            complaints.append(
+                f"rule {rule.name!r}: there is no segment {', '.join(map(repr, strange))}"
+            )
         if rule.where is not None and not recommender.filters.mask(rule.where.at(now)).any():
-            found.append(f"rule {rule.name!r}: where allows no item")
+            complaints.append(f"rule {rule.name!r}: where allows no item")
         missing = [item for item in rule.items if item not in recommender.release.items]
         if missing:
-            found.append(f"rule {rule.name!r}: there is no item {', '.join(map(repr, missing))}")
-    return found
+            complaints.append(
+                f"rule {rule.name!r}: there is no item {', '.join(map(repr, missing))}"
+            )
+    return complaints
 
 
 def _under(
@@ -87,9 +91,9 @@ def _compared(
     ]
     new = [len(set(b) - set(a)) / max(len(b), 1) for a, b in pairs]
     costs = [
-        1 - _gain(b, own) / whole
+        1 - _gain(b, own) / gained
         for (a, b), own in zip(pairs, relevance, strict=True)
-        if (whole := _gain(a, own)) > 0
+        if (gained := _gain(a, own)) > 0
     ]
     return {
         "changed": round(float(np.mean([a != b for a, b in pairs])), 4),
@@ -99,7 +103,7 @@ def _compared(
 
 
 def _relevance(answers: Sequence[Answer]) -> list[dict[str, float]]:
-    return [{one.item: max(one.score, 0.0) for one in answer.items} for answer in answers]
+    return [{entry.item: max(entry.score, 0.0) for entry in answer.items} for answer in answers]
 
 
 def _gain(items: Sequence[str], relevance: Mapping[str, float]) -> float:

@@ -124,8 +124,8 @@ def _likeness(words: Sequence[str], text: str, worth_of: Callable[[str, str], fl
         if worth == 0:
             return 0.0
         total += worth
-    whole = 0.05 if text.startswith(words[0]) else 0.0
-    return min(1.0, total / len(words) * 0.95 + whole)
+    bonus = 0.05 if text.startswith(words[0]) else 0.0
+    return min(1.0, total / len(words) * 0.95 + bonus)
 
 
 def _worth(word: str, own: str) -> float:

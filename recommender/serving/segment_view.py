@@ -20,19 +20,20 @@ SAMPLE = 5  # ids told of each segment
 def overview(recommender: Recommender) -> dict[str, Any]:
     """Every segment with `users` (None where only a request can tell), `persona`, `profile`."""
     release = recommender.release
-    said = release.segments or {
+    report = release.segments or {
         "method": "none",
         "note": "this release was made without segments",
         "segments": [{"name": EVERYONE, "users": len(release.users), "persona": EVERYONE}],
     }
     learned = [
-        _shown(recommender, one["name"], one["users"], one["persona"]) for one in said["segments"]
+        _shown(recommender, segment["name"], segment["users"], segment["persona"])
+        for segment in report["segments"]
     ]
     ruled = [_shown(recommender, name, None, "a rule") for name, _ in recommender.segments.rules]
     return {
         "release": release.name,
-        "method": said["method"],
-        "note": said["note"],
+        "method": report["method"],
+        "note": report["note"],
         "segments": [*learned, *ruled],
     }
 
@@ -73,8 +74,8 @@ def picture(recommender: Recommender, *, named: bool) -> dict[str, Any]:
     scale = Scale.read(release.segment_arrays["scale"])
     points = pca(scale(release.segment_arrays["raw"][shown].astype(np.float64)))
     users: dict[str, list[str]] = {}
-    for place, name in enumerate(learned["names"] if named else ()):
-        own = release.users.ids(shown[assigned[shown] == place][: 4 * SAMPLE])
+    for number, name in enumerate(learned["names"] if named else ()):
+        own = release.users.ids(shown[assigned[shown] == number][: 4 * SAMPLE])
         users[name] = [u for u in own if recommender.overlay.user_row(u) != NO_ROW][:SAMPLE]
     return empty | {
         "names": list(learned["names"]),

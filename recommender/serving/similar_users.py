@@ -38,26 +38,26 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
     counts[histories.indices[histories.indptr[row] : histories.indptr[row + 1]]] = 0
     named = recommender.segments.of_users()[circle]
     segments = [
-        {"segment": recommender.segments.name(int(place)), "users": int(count)}
-        for place, count in zip(*np.unique(named, return_counts=True), strict=True)
+        {"segment": recommender.segments.name(int(segment)), "users": int(count)}
+        for segment, count in zip(*np.unique(named, return_counts=True), strict=True)
         if count >= FEWEST
     ]
     reached = (histories[circle] @ release.item_domains.matrix).tocsr()
     domains = np.bincount(reached.indices, minlength=len(release.domains))
     return {
         "users": len(circle),
-        "segments": sorted(segments, key=lambda one: -one["users"]),
+        "segments": sorted(segments, key=lambda entry: -entry["users"]),
         "domains": [
-            {"domain": release.domains.id(place), "users": count}
-            for place, count in _most(domains, n)
+            {"domain": release.domains.id(domain), "users": count}
+            for domain, count in _most(domains, n)
         ],
         "items": [
             {
-                "item": release.items.id(place),
-                "title": explain.title(release, place),
+                "item": release.items.id(item),
+                "title": explain.title(release, item),
                 "users": count,
             }
-            for place, count in _most(counts, n)
+            for item, count in _most(counts, n)
         ],
         "release": release.name,
     }
@@ -65,4 +65,4 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
 
 def _most(counts: I64, n: int) -> list[tuple[int, int]]:
     order = np.argsort(-counts, kind="stable")[:n].tolist()
-    return [(place, int(counts[place])) for place in order if counts[place] >= FEWEST]
+    return [(row, int(counts[row])) for row in order if counts[row] >= FEWEST]

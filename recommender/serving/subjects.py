@@ -214,7 +214,7 @@ class SubjectReader:
 
     def _new_item(self, draft: _Draft, item: NewItem) -> None:
         """Its place stands for a history; items it is related to are known, and not shown."""
-        placed = self._new_items.place(item)
+        placed = self._new_items.locate(item)
         draft.placed, draft.tags = placed, placed.tags
         draft.blocked += placed.related
         draft.notes += placed.notes
@@ -293,36 +293,37 @@ class SubjectReader:
     def arrays(self, known: Sequence[Subject]) -> tuple[Subjects, csr_array]:
         """All subjects as arrays, and the tags they ask for, (b, t)."""
         keys = [
-            (one.filter, None if one.seen is None else tuple(one.seen.tolist())) for one in known
+            (subject.filter, None if subject.seen is None else tuple(subject.seen.tolist()))
+            for subject in known
         ]
-        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         subjects = Subjects(
-            indptr=_starts([one.items for one in known]),
-            items=np.concatenate([one.items for one in known]),
-            weights=np.concatenate([one.weights for one in known]),
-            blocked_indptr=_starts([one.blocked for one in known]),
-            blocked=np.concatenate([one.blocked for one in known]),
+            indptr=_starts([subject.items for subject in known]),
+            items=np.concatenate([subject.items for subject in known]),
+            weights=np.concatenate([subject.weights for subject in known]),
+            blocked_indptr=_starts([subject.blocked for subject in known]),
+            blocked=np.concatenate([subject.blocked for subject in known]),
             masks=np.stack([self._mask(*key) for key in places]),
             mask=np.array([places[key] for key in keys], np.int32),
             interests=_interests(known),
-            asked=self._wanted([one.placed for one in known]),
+            queries=self._wanted([subject.placed for subject in known]),
         )
-        return subjects, self.tags([one.tags for one in known])
+        return subjects, self.tags([subject.tags for subject in known])
 
     def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, F32]:
         """What new items ask of each source, (b, …); nothing where there is no new item."""
-        asked: dict[str, F32] = {}
-        for row, one in enumerate(placed):
-            if one is None:
+        queries: dict[str, F32] = {}
+        for row, item in enumerate(placed):
+            if item is None:
                 continue
             domains = np.zeros(len(self._release.domains), np.float32)
-            domains[one.domains] = 1
-            told = {source: one.vector(source) for source in one.parts} | {IN_DOMAIN: domains}
-            for source, vector in told.items():
-                if source not in asked:
-                    asked[source] = np.zeros((len(placed), len(vector)), np.float32)
-                asked[source][row] = vector
-        return asked
+            domains[item.domains] = 1
+            vectors = {source: item.vector(source) for source in item.parts} | {IN_DOMAIN: domains}
+            for source, vector in vectors.items():
+                if source not in queries:
+                    queries[source] = np.zeros((len(placed), len(vector)), np.float32)
+                queries[source][row] = vector
+        return queries
 
     def _mask(self, wanted: Filter, seen: tuple[int, ...] | None) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[np.bool_] = self._filters.mask(wanted)
@@ -332,11 +333,11 @@ class SubjectReader:
         only[list(seen)] = mask[list(seen)]
         return only
 
-    def tags(self, asked: Sequence[Sequence[int]]) -> csr_array:
+    def tags(self, wanted: Sequence[Sequence[int]]) -> csr_array:
         """(b, t) one where a subject asks for a tag."""
-        columns = np.array(list(chain.from_iterable(asked)), np.int64)
-        shape = (len(asked), len(self._release.tags))
-        return csr_array((np.ones(len(columns), np.float32), columns, _starts(asked)), shape=shape)
+        columns = np.array(list(chain.from_iterable(wanted)), np.int64)
+        shape = (len(wanted), len(self._release.tags))
+        return csr_array((np.ones(len(columns), np.float32), columns, _starts(wanted)), shape=shape)
 
     def users(self, rows: npt.NDArray[np.int64]) -> Subjects:
         """Known users with their histories, shown what they have not seen."""
@@ -362,12 +363,12 @@ def _row_of(rows: Rows, row: int) -> list[int]:
 
 def _interests(known: Sequence[Subject]) -> I32 | None:
     """Of each history entry; None where nobody has more than one."""
-    if all(one.interests is None for one in known):
+    if all(subject.interests is None for subject in known):
         return None
-    none = [np.zeros(len(one.items), np.int32) for one in known]
-    several = [one.interests for one in known]
+    none = [np.zeros(len(subject.items), np.int32) for subject in known]
+    several = [subject.interests for subject in known]
     return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
 
 
 def _starts(lists: Sequence[Sized]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
+    return np.concatenate([[0], np.cumsum([len(rows) for rows in lists])]).astype(np.int64)
