@@ -7,16 +7,16 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _worse(score, item, other_score, other):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and item > other)
+def _worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]
+    return score < other_score or (score == other_score and item > other_item)
 
 
 @njit(cache=True, nogil=True)
-def keep_best(rows, best, found, item, score):  # type: ignore[no-untyped-def]
+def keep_best(rows, best, count, item, score):  # type: ignore[no-untyped-def]
     """Offer an item to a heap whose root is the worst of the kept; the new size."""
     n = len(rows)
-    if found < n:
-        child = found
+    if count < n:
+        child = count
         while child > 0:
             parent = (child - 1) // 2
             if not _worse(score, item, best[parent], rows[parent]):
@@ -24,11 +24,11 @@ def keep_best(rows, best, found, item, score):  # type: ignore[no-untyped-def]
             rows[child], best[child] = rows[parent], best[parent]
             child = parent
         rows[child], best[child] = item, score
-        return found + 1
+        return count + 1
     if n == 0 or _worse(score, item, best[0], rows[0]):
-        return found
+        return count
     _sink(rows, best, n, item, score)
-    return found
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -49,9 +49,9 @@ def _sink(rows, best, n, item, score):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sort_best(rows, best, found):  # type: ignore[no-untyped-def]
+def sort_best(rows, best, count):  # type: ignore[no-untyped-def]
     """Turn the heap into a list, best first."""
-    for end in range(found - 1, 0, -1):
+    for end in range(count - 1, 0, -1):
         item, score = rows[end], best[end]
         rows[end], best[end] = rows[0], best[0]
         _sink(rows, best, end, item, score)

@@ -58,7 +58,7 @@ def test_likely_neighbours_are_nine_tenths_of_the_exact_ones() -> None:
     others = vectors * rng.uniform(0.5, 1.5, (4000, 1))
     vectors, others = vectors.astype(np.float32), others.astype(np.float32)
     found = likely_neighbours(vectors, others, 20)
-    exact = vector_supports(vectors, 20, others=others)
+    exact = vector_supports(vectors, 20, targets=others)
     own = np.arange(4000)[:, None]
     assert not (found == own).any()
     shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]

@@ -141,19 +141,19 @@ def likely_neighbours(
     Returns i32 (i, width), strongest first, -1 padded, never the row itself; the same each time on
     one thread.
     """
-    asked = np.arange(len(others)) if among is None else among
+    targets = np.arange(len(others)) if among is None else among
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
         index = faiss.IndexHNSWFlat(others.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = PLAIN_BUILD_WIDTH
-        index.add(np.ascontiguousarray(others[asked], np.float32))
+        index.add(np.ascontiguousarray(others[targets], np.float32))
         index.hnsw.efSearch = 2 * width
         near = np.full((len(vectors), width), -1, np.int32)
         for begin in range(0, len(vectors), ROWS_AT_ONCE):
             part = np.ascontiguousarray(vectors[begin : begin + ROWS_AT_ONCE], np.float32)
-            scores, found = index.search(part, width + 1)
-            rows = np.where((found >= 0) & (scores > 0), asked[found], -1)
+            scores, neighbours = index.search(part, width + 1)
+            rows = np.where((neighbours >= 0) & (scores > 0), targets[neighbours], -1)
             rows[rows == np.arange(begin, begin + len(part))[:, None]] = -1
             order = np.argsort(rows < 0, axis=1, kind="stable")[:, :width]
             near[begin : begin + len(part)] = np.take_along_axis(rows, order, axis=1)

@@ -60,18 +60,18 @@ def exact_search(
     )
     rows = np.full((len(queries), k), -1, np.int32)
     scores = np.full((len(queries), k), -np.inf, np.float32)
-    found = min(k, len(candidates))
-    if found == 0:
+    width = min(k, len(candidates))
+    if width == 0:
         return rows, scores
     wanted = vectors if allowed is None else vectors[candidates]
     for start in range(0, len(queries), _BLOCK):
         block = slice(start, start + _BLOCK)
         products = queries[block] @ wanted.T  # (b, d) @ (d, c) -> (b, c)
-        best = np.argpartition(-products, found - 1, axis=1)[:, :found]
+        best = np.argpartition(-products, width - 1, axis=1)[:, :width]
         order = np.lexsort((best, -np.take_along_axis(products, best, axis=1)), axis=1)
         best = np.take_along_axis(best, order, axis=1)
-        rows[block, :found] = candidates[best]
-        scores[block, :found] = np.take_along_axis(products, best, axis=1)
+        rows[block, :width] = candidates[best]
+        scores[block, :width] = np.take_along_axis(products, best, axis=1)
     return rows, scores
 
 
@@ -96,7 +96,7 @@ class ExactIndex:
             np.save(file, self.vectors, allow_pickle=False)
 
 
-def recall_by_distance(found: F32, exact: F32, *, tolerance: float = 1e-5) -> float:
+def recall_by_distance(reached: F32, exact: F32, *, tolerance: float = 1e-5) -> float:
     """Share of answers (b, k) at least as good as the exact k-th, so that ties are no misses.
 
     Source: the counting of ann-benchmarks (arXiv:1807.05614). No queries: 1.
@@ -104,4 +104,4 @@ def recall_by_distance(found: F32, exact: F32, *, tolerance: float = 1e-5) -> fl
     if exact.size == 0:
         return 1.0
     threshold = exact[:, -1:] - tolerance * np.abs(exact[:, -1:])
-    return float((found >= threshold).mean())
+    return float((reached >= threshold).mean())

@@ -114,7 +114,7 @@ def build_item_table(
     scorers = [scorer for scorer, _ in report.recipe.weights]
     fitted = Fitted(
         users, features, report.recipe, seed, threads, scorers, start,
-        {one.name: one.of_all for one in learned},
+        {vectors.name: vectors.of_all for vectors in learned},
     )  # fmt: skip
     blended = np.zeros(fitted.supports.shape, np.float32)
     for scorer, weight in report.recipe.weights:
@@ -166,7 +166,7 @@ def fit_blend(
     models = dict(learned or {})
     recipe = _neutral(features, preset, users.shape[1])
     sample = sample if preset == "default" else sample // 2
-    trials = [Trial(users, one, features, sample, seed, threads) for one in held]
+    trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
     if judges < FEWEST_USERS:
         return BlendReport(recipe, judges)
@@ -179,7 +179,7 @@ def fit_blend(
         ]
 
     def by_ridge(recipe: Recipe) -> Quality:
-        tables = [one.table(RIDGE) for one in fitted_under(recipe)]
+        tables = [model.table(RIDGE) for model in fitted_under(recipe)]
         return mean_quality(
             [
                 trial.quick(table.neighbours, table.scores)
@@ -187,25 +187,25 @@ def fit_blend(
             ]
         )
 
-    for place in range(len(features)):
-        recipe = _with_best_weight(recipe, features[place], place, by_ridge, tried)
-        say(f"{features[place].name}: weight {recipe.feature_weights[place]:g}")
+    for number in range(len(features)):
+        recipe = _with_best_weight(recipe, features[number], number, by_ridge, tried)
+        say(f"{features[number].name}: weight {recipe.feature_weights[number]:g}")
 
     fitted = fitted_under(recipe)
     scorers = candidates(trials, fitted, preset, tried, say)
     scorers += tuple(Scorer("learned", model=name) for name in models)
-    for one in fitted:
-        one.settle(scorers)
+    for model in fitted:
+        model.settle(scorers)
 
     def judged(scores: Sequence[Floats]) -> Quality:
         return mean_quality(
             [
-                trial(one.supports, own)
-                for trial, one, own in zip(trials, fitted, scores, strict=True)
+                trial(model.supports, own)
+                for trial, model, own in zip(trials, fitted, scores, strict=True)
             ]
         )
 
-    parts = {scorer: [one.scores(scorer) for one in fitted] for scorer in scorers}
+    parts = {scorer: [model.scores(scorer) for model in fitted] for scorer in scorers}
     weights = _take_up(parts, judged, tried, say)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
@@ -214,9 +214,11 @@ def fit_blend(
     del parts
 
     def calibrated(recipe: Recipe) -> list[Floats]:
-        return [one.calibrated(scores, recipe) for one, scores in zip(fitted, blended, strict=True)]
+        return [
+            model.calibrated(scores, recipe) for model, scores in zip(fitted, blended, strict=True)
+        ]
 
-    recipe = _with_best_exponents(recipe, lambda one: judged(calibrated(one)), tried)
+    recipe = _with_best_exponents(recipe, lambda variant: judged(calibrated(variant)), tried)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     if all(trial.by_order for trial in trials):
         scores = calibrated(recipe)
@@ -224,8 +226,8 @@ def fit_blend(
             recipe,
             lambda recipe: mean_quality(
                 [
-                    trial.by_order(one.supports, own, recipe.recency_exponent)
-                    for trial, one, own in zip(trials, fitted, scores, strict=True)
+                    trial.by_order(model.supports, own, recipe.recency_exponent)
+                    for trial, model, own in zip(trials, fitted, scores, strict=True)
                     if trial.by_order
                 ]
             ),
@@ -240,8 +242,8 @@ def fit_blend(
                 sum(
                     mean_quality(
                         [
-                            judge(one.supports, own, e)
-                            for judge, one, own in zip(judges, fitted, scores, strict=True)
+                            judge(model.supports, own, e)
+                            for judge, model, own in zip(judges, fitted, scores, strict=True)
                         ]
                     )
                 )
@@ -260,7 +262,7 @@ def fit_blend(
 def _with_best_weight(
     recipe: Recipe,
     feature: Feature,
-    place: int,
+    number: int,
     quality: Callable[[Recipe], Quality],
     tried: dict[str, Quality],
 ) -> Recipe:
@@ -268,19 +270,19 @@ def _with_best_weight(
 
     def at(factor: float) -> tuple[Recipe, float]:
         weights = list(recipe.feature_weights)
-        weights[place] = factor * feature.weight
+        weights[number] = factor * feature.weight
         variant = replace(recipe, feature_weights=tuple(weights))
-        result = tried[f"{feature.name} x {weights[place]:g}"] = quality(variant)
+        result = tried[f"{feature.name} x {weights[number]:g}"] = quality(variant)
         return variant, sum(result)
 
     middle = FEATURE_FACTORS.index(1.0)
     start = best = at(1.0)
     for side in (FEATURE_FACTORS[middle + 1 :], FEATURE_FACTORS[:middle][::-1]):
         for factor in side:
-            found = at(factor)
-            if found[1] <= best[1]:
+            further = at(factor)
+            if further[1] <= best[1]:
                 break
-            best = found
+            best = further
         if best is not start:
             break
     return best[0]
@@ -328,7 +330,7 @@ def sum_scores(
     parts: Mapping[Scorer, Sequence[Floats]], weights: Mapping[Scorer, float]
 ) -> list[Floats]:
     """For each way of holding back the weighted sum of (i, c) scores divided by their spread."""
-    totals = [np.zeros_like(one) for one in next(iter(parts.values()))]
+    totals = [np.zeros_like(scores) for scores in next(iter(parts.values()))]
     for scorer, weight in weights.items():
         for way, scores in enumerate(parts[scorer]):
             totals[way] += np.float32(weight) * scores
@@ -352,12 +354,14 @@ def _take_up(
         tried[scorer.name] = judged(scores)
         alone[scorer] = sum(tried[scorer.name])
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    first = max(alone, key=lambda one: alone[one])
+    first = max(alone, key=lambda scorer: alone[scorer])
     chosen, best = {first: 1.0}, alone[first]
     kinds = {scorer: ("ridge" if scorer.kind == "exact" else scorer.kind, scorer.model)
              for scorer in parts}  # fmt: skip
-    for kind in dict.fromkeys(one for one in kinds.values() if one != kinds[first]):
-        scorer = max((one for one in parts if kinds[one] == kind), key=lambda one: alone[one])
+    for kind in dict.fromkeys(kind for kind in kinds.values() if kind != kinds[first]):
+        scorer = max(
+            (scorer for scorer in parts if kinds[scorer] == kind), key=lambda scorer: alone[scorer]
+        )
         results = {0.0: best}
         for weight in WEIGHTS:
             result = judged(sum_scores(parts, chosen | {scorer: weight}))

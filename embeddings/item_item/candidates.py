@@ -56,7 +56,7 @@ def candidates(
         """The best ridge of one form, whose table is kept where there is one trial."""
         family = [Scorer("ridge", a, b, penalty) for penalty in penalties]
         best: tuple[float, Scorer | None] = (-1.0, None)
-        made = [one.ridges(family) for one in fitted]
+        made = [model.ridges(family) for model in fitted]
         for scorer, *tables in zip(family, *made, strict=True):
             quality = judged(scorer, tables)
             if quality > best[0]:
@@ -76,7 +76,7 @@ def candidates(
         return sum(tried[scorer.name])
 
     def alone(scorer: Scorer) -> float:
-        return judged(scorer, [one.table(scorer) for one in fitted])
+        return judged(scorer, [model.table(scorer) for model in fitted])
 
     ridges: dict[Scorer, float] = {}
     near: Sequence[float] = PENALTIES
@@ -85,17 +85,17 @@ def candidates(
         ridges[best] = quality
         say(f"{best.name}: NDCG@20 {tried[best.name][0]:.4f}")
         if near is PENALTIES:
-            place = PENALTIES.index(best.strength)
-            near = PENALTIES[max(place - 1, 0) : place + 2]
-    kept = sorted(ridges, key=lambda one: -ridges[one])[: RIDGES[preset]]
+            step = PENALTIES.index(best.strength)
+            near = PENALTIES[max(step - 1, 0) : step + 2]
+    kept = sorted(ridges, key=lambda ridge: -ridges[ridge])[: RIDGES[preset]]
     best_quality = ridges[kept[0]]
     exact = _exact(kept[0], best_quality * EXACT_GAIN, alone, fitted)
     if exact:
         say(f"{exact.name}: NDCG@20 {tried[exact.name][0]:.4f}")
         kept.insert(0, exact)
     cosines = [Scorer("cosine", power, 0.5) for power in COSINES]
-    others = [max(cosines, key=alone), Scorer("popularity")]
-    kept += [one for one in others if alone(one) >= WORTH_BLENDING * best_quality]
+    simple = [max(cosines, key=alone), Scorer("popularity")]
+    kept += [scorer for scorer in simple if alone(scorer) >= WORTH_BLENDING * best_quality]
     return (*kept, *SPECTRA[preset])
 
 
@@ -110,21 +110,21 @@ def _exact(
 ) -> Scorer | None:
     """The best exact ridge near a local one's penalty, if it is cheap and passes the bar."""
     a, b = local.row_exponent, local.item_exponent
-    if not all(is_cheap(one.graph(a, b)) for one in fitted):
+    if not all(is_cheap(model.graph(a, b)) for model in fitted):
         return None
     start = PENALTIES.index(local.strength)
 
-    def at(place: int) -> tuple[float, Scorer]:
-        scorer = Scorer("exact", a, b, PENALTIES[place])
+    def at(index: int) -> tuple[float, Scorer]:
+        scorer = Scorer("exact", a, b, PENALTIES[index])
         return alone(scorer), scorer
 
     best = at(start)
     if best[0] <= bar:  # the penalty that suits it lies near, and so does what it gains
         return None
     for step in (1, -1):
-        place = start + step
-        while 0 <= place < len(PENALTIES) and (found := at(place))[0] > best[0]:
-            best, place = found, place + step
-        if place != start + step:
+        index = start + step
+        while 0 <= index < len(PENALTIES) and (further := at(index))[0] > best[0]:
+            best, index = further, index + step
+        if index != start + step:
             break
     return best[1]

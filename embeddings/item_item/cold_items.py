@@ -79,10 +79,10 @@ def with_cold_items(
         return table
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
     known = (table.neighbours >= 0) & ~is_cold[table.neighbours]
-    said = _padded(_said(table, known, rows, back) for rows in blocks)
+    from_warm = _padded(_of_warm(table, known, rows, back) for rows in blocks)
     if vectors is not None:
-        said = _beside_products(said, vectors[0], cold, vectors[1][order], threads)
-    return _padded(_joined(table, known, said, rows) for rows in blocks)
+        from_warm = _beside_products(from_warm, vectors[0], cold, vectors[1][order], threads)
+    return _padded(_joined(table, known, from_warm, rows) for rows in blocks)
 
 
 def _padded(parts: Iterable[ItemTable]) -> ItemTable:
@@ -90,29 +90,31 @@ def _padded(parts: Iterable[ItemTable]) -> ItemTable:
     kept = list(parts)
     widest = max(int((part.neighbours >= 0).sum(axis=1).max(initial=0)) for part in kept)
     items = sum(len(part.neighbours) for part in kept)
-    whole = ItemTable(np.full((items, widest), -1, np.int32), np.zeros((items, widest), np.float32))
+    table = ItemTable(np.full((items, widest), -1, np.int32), np.zeros((items, widest), np.float32))
     begin = 0
     for part in kept:
         rows = slice(begin, begin + len(part.neighbours))
         width = min(widest, part.neighbours.shape[1])
-        whole.neighbours[rows, :width] = part.neighbours[:, :width]
-        whole.scores[rows, :width] = part.scores[:, :width]
+        table.neighbours[rows, :width] = part.neighbours[:, :width]
+        table.scores[rows, :width] = part.scores[:, :width]
         begin = rows.stop
-    return whole
+    return table
 
 
-def _said(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:
+def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:
     """What some rows of the table say of cold items by likeness: (b, WIDTH).
 
     `known` (i, k) are the entries that tell of warm items, `back` (i, i) what each of those is
     worth for each cold one.
     """
-    told = known[rows]
-    scores = np.where(told, table.scores[rows], 0).astype(np.float32)
+    speaking = known[rows]
+    scores = np.where(speaking, table.scores[rows], 0).astype(np.float32)
     count = len(scores)
-    owner = np.repeat(np.arange(count), told.sum(axis=1))
+    owner = np.repeat(np.arange(count), speaking.sum(axis=1))
     shape = (count, back.shape[0])
-    of_others = sparse.csr_matrix((scores[told], (owner, table.neighbours[rows][told])), shape)
+    of_others = sparse.csr_matrix(
+        (scores[speaking], (owner, table.neighbours[rows][speaking])), shape
+    )
     speaks = (OWN * scores.max(axis=1, initial=0)).astype(np.float32)
     own = sparse.csr_matrix((speaks, (np.arange(count), rows.start + np.arange(count))), shape)
     part = sparse.csr_matrix(sparse.csr_matrix(of_others + own) @ back)
@@ -120,37 +122,37 @@ def _said(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) ->
 
 
 def _beside_products(
-    said: ItemTable, histories: Floats, cold: Rows, placed: Floats, threads: int
+    by_likeness: ItemTable, histories: Floats, cold: Rows, placed: Floats, threads: int
 ) -> ItemTable:
     """The weighted mean of what likeness and products say, at likeness's level; the largest kept.
 
     `said` is by likeness; the products are of the histories (i, d) and of `cold` items, `placed`
     (c, d).
     """
-    entries = np.count_nonzero(said.neighbours >= 0)
-    grams = [(one.T @ one).astype(np.float64) for one in (histories, placed)]
+    entries = np.count_nonzero(by_likeness.neighbours >= 0)
+    grams = [(vectors.T @ vectors).astype(np.float64) for vectors in (histories, placed)]
     products = float((grams[0] * grams[1]).sum()) / (len(histories) * len(placed))
     if not entries or products <= 0:
-        return said
-    squares = float(np.square(said.scores, dtype=np.float64).sum())
+        return by_likeness
+    squares = float(np.square(by_likeness.scores, dtype=np.float64).sum())
     scale = np.float32(PRODUCTS * np.sqrt(squares / entries / products))
-    others = np.zeros_like(histories)
-    others[cold] = placed
-    near = nearest(histories, others, WIDTH, threads, cold)
-    supports = gf.merge_supports(said.neighbours, near)
-    both = gf.vector_scores(histories, others, supports, threads)
+    targets = np.zeros_like(histories)
+    targets[cold] = placed
+    near = nearest(histories, targets, WIDTH, threads, cold)
+    supports = gf.merge_supports(by_likeness.neighbours, near)
+    both = gf.vector_scores(histories, targets, supports, threads)
     both *= scale
-    both += look_up(said, supports)
+    both += look_up(by_likeness, supports)
     both /= 1 + PRODUCTS
     return strongest(supports, np.maximum(both, 0, out=both), WIDTH)
 
 
-def _joined(table: ItemTable, known: Any, said: ItemTable, rows: slice) -> ItemTable:
+def _joined(table: ItemTable, known: Any, cold_part: ItemTable, rows: slice) -> ItemTable:
     """Some rows of the table, their `known` entries and what is `said` of cold items."""
     supports = np.concatenate(
-        [np.where(known[rows], table.neighbours[rows], -1), said.neighbours[rows]], axis=1
+        [np.where(known[rows], table.neighbours[rows], -1), cold_part.neighbours[rows]], axis=1
     )
-    scores = np.concatenate([table.scores[rows], said.scores[rows]], axis=1)
+    scores = np.concatenate([table.scores[rows], cold_part.scores[rows]], axis=1)
     return strongest(supports, scores, int((supports >= 0).sum(axis=1).max(initial=0)))
 
 
@@ -163,10 +165,10 @@ def _likeness(features: sparse.csr_matrix, cold: Rows, warm: NDArray[np.bool_]) 
         strongest_entries(features[cold[begin : begin + _ROWS_AT_ONCE]] @ able, NEIGHBOURS)
         for begin in range(0, len(cold), _ROWS_AT_ONCE)
     ]
-    like = np.concatenate([one.scores for one in tables]).astype(np.float64) ** SHARPNESS
+    like = np.concatenate([table.scores for table in tables]).astype(np.float64) ** SHARPNESS
     sums = like.sum(axis=1, keepdims=True)
     like *= WORTH * np.where(sums > 0, sums, 1) ** -DAMPING
-    warm_rows = np.concatenate([one.neighbours for one in tables])
+    warm_rows = np.concatenate([table.neighbours for table in tables])
     there = warm_rows >= 0
     columns = np.repeat(cold, there.sum(axis=1))
     shape = (len(warm), len(warm))
@@ -178,9 +180,9 @@ def _thinned(rows: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
     counts = np.diff(rows.indptr)
     if counts.max(initial=0) <= most:
         return rows
-    place = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], counts)
+    position = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], counts)
     shares = np.repeat(np.minimum(1.0, most / np.maximum(counts, 1)), counts)
-    kept = np.floor((place + 1) * shares) > np.floor(place * shares)
+    kept = np.floor((position + 1) * shares) > np.floor(position * shares)
     starts = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
     return sparse.csr_matrix((rows.data[kept], rows.indices[kept], starts), rows.shape)
 

@@ -28,7 +28,9 @@ def is_cheap(graph: NormalisedGraph) -> bool:
 
 def sides(graph: NormalisedGraph) -> tuple[int, int]:
     """How many rows and how many items have any entry."""
-    rows, items = (np.count_nonzero(np.diff(one.indptr)) for one in (graph.rows, graph.columns))
+    rows, items = (
+        np.count_nonzero(np.diff(matrix.indptr)) for matrix in (graph.rows, graph.columns)
+    )
     return int(rows), int(items)
 
 
@@ -75,11 +77,11 @@ def _dual(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped-d
     for begin in range(0, x.shape[0], BLOCK):
         part = x[begin : begin + BLOCK]
         own[begin : begin + BLOCK] = np.asarray(part.multiply(part @ inverse).sum(axis=1)).ravel()
-    rest = np.maximum(1 - own, np.float32(1e-6))
+    remainder = np.maximum(1 - own, np.float32(1e-6))
 
     def block(rows: NDArray[np.int64]) -> Floats:
         sources = np.ascontiguousarray((x[rows] @ inverse).T)  # (u, b)
-        return np.ascontiguousarray((x @ sources).T) / rest
+        return np.ascontiguousarray((x @ sources).T) / remainder
 
     return block
 

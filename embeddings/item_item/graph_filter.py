@@ -94,7 +94,7 @@ def vector_supports(
     vectors: Floats,
     width: int,
     block_size: int = 512,
-    others: Floats | None = None,
+    targets: Floats | None = None,
     threads: int = 1,
 ) -> Rows:
     """For each item the `width` others with the largest inner product: int32 (i, width), exact.
@@ -104,7 +104,7 @@ def vector_supports(
     Quadratic in the items: memory is `block_size` rows of scores a thread, time i^2 d.
     """
     items = vectors.shape[0]
-    right = vectors if others is None else others
+    right = vectors if targets is None else targets
     supports = np.full((items, width), -1, np.int32)
 
     def block(low: int, high: int) -> None:
@@ -123,12 +123,12 @@ def merge_supports(first: Rows, second: Rows) -> Rows:
     return merged
 
 
-def vector_scores(vectors: Floats, others: Floats, supports: Rows, threads: int = 1) -> Floats:
+def vector_scores(vectors: Floats, targets: Floats, supports: Rows, threads: int = 1) -> Floats:
     """The products of each row of `vectors` and its supports' rows of `others`: float32 (i, c)."""
     scores = np.zeros(supports.shape, np.float32)
 
     def block(low: int, high: int) -> None:
-        _inner_products(others, vectors, supports, scores, low, high)
+        _inner_products(targets, vectors, supports, scores, low, high)
 
     if vectors.size:
         in_blocks(block, supports.shape[0], threads)

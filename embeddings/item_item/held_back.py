@@ -61,9 +61,9 @@ class Trial:
         self.features = features if held.features is None else held.features
         fit = learned_from(users, held)
         self.fit = fit
-        new, gone = held.newcomers, _asked(held)
+        new, gone = held.newcomers, _withheld(held)
         seen = users if held.seen is None else held.seen
-        rest = seed, threads, seen
+        settings = seed, threads, seen
         share = sample // 2 if held.later is None else sample // 3
         wanted = [(RANDOM, held.select, share)]
         if held.later is not None:
@@ -71,16 +71,16 @@ class Trial:
         rare = sparse.csr_matrix(gone @ sparse.diags(_rare(fit)))
         rare.eliminate_zeros()
         wanted.append((RARE, rare, sample // 6))
-        parts = [(weight, Judge(fit, part, most, *rest)) for weight, part, most in wanted]
+        parts = [(weight, Judge(fit, part, most, *settings)) for weight, part, most in wanted]
         if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
-            known, asked = _halves(users, new, held.order, seed)
-            parts.append((NEWCOMERS, Judge(known, asked, sample // 6, *rest)))
+            known, wanted_entries = _halves(users, new, held.order, seed)
+            parts.append((NEWCOMERS, Judge(known, wanted_entries, sample // 6, *settings)))
         self._parts = [(weight, judge) for weight, judge in parts if judge.users.size]
         self._large = sum(judge.users.size > 0 for _, judge in parts[: len(wanted) - 1])
         self.users = int(parts[0][1].users.size)
         self.by_order = None
         if held.order is not None:
-            self.by_order = recency_judge(fit, gone, held.order, sample, *rest)
+            self.by_order = recency_judge(fit, gone, held.order, sample, *settings)
         self._by: Callable[[sparse.csr_matrix], RecencyJudge] = partial(
             recency_judge, fit, gone, sample=sample, seed=seed, threads=threads, seen=seen
         )
@@ -105,8 +105,8 @@ class Trial:
     ) -> tuple[float, float]:
         if not parts:
             return 0.0, 0.0
-        found = [judge(supports, scores) for _, judge in parts]
-        ndcg, recall = np.average(found, axis=0, weights=[weight for weight, _ in parts])
+        qualities = [judge(supports, scores) for _, judge in parts]
+        ndcg, recall = np.average(qualities, axis=0, weights=[weight for weight, _ in parts])
         return float(ndcg), float(recall)
 
 
@@ -118,15 +118,15 @@ def hold_back(
     counts = np.diff(user_items.indptr)
     users = np.repeat(np.arange(user_items.shape[0]), counts)
     order = np.lexsort((generator.random(user_items.nnz), users))
-    place = np.arange(user_items.nnz) - np.repeat(user_items.indptr[:-1], counts)
+    position = np.arange(user_items.nnz) - np.repeat(user_items.indptr[:-1], counts)
     held = np.zeros(user_items.nnz, bool)
-    held[order] = place < np.minimum(np.rint(counts * share), counts - 1)[users]
+    held[order] = position < np.minimum(np.rint(counts * share), counts - 1)[users]
     return _of(user_items, users, ~held), _of(user_items, users, held)
 
 
 def learned_from(users: sparse.csr_matrix, held: HeldBack) -> sparse.csr_matrix:
     """`users` (u, i) less all that is held back."""
-    fit = without(users, _asked(held))
+    fit = without(users, _withheld(held))
     if held.newcomers is not None:
         known = sparse.diags((~held.newcomers).astype(np.float32))
         fit = sparse.csr_matrix(known @ fit, dtype=np.float32)
@@ -134,7 +134,7 @@ def learned_from(users: sparse.csr_matrix, held: HeldBack) -> sparse.csr_matrix:
     return fit
 
 
-def _asked(held: HeldBack) -> sparse.csr_matrix:
+def _withheld(held: HeldBack) -> sparse.csr_matrix:
     return held.select if held.later is None else sparse.csr_matrix(held.select + held.later)
 
 
@@ -144,10 +144,10 @@ def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_m
         raise ValueError(f"select is {select.shape}, user_items {users.shape}")
     ones = np.ones(select.nnz, np.float32)
     held = sparse.csr_matrix((ones, select.indices, select.indptr), shape=users.shape)
-    rest = sparse.csr_matrix(users - users.multiply(held))
-    rest.eliminate_zeros()
-    rest.sort_indices()
-    return rest
+    kept = sparse.csr_matrix(users - users.multiply(held))
+    kept.eliminate_zeros()
+    kept.sort_indices()
+    return kept
 
 
 def _rare(users: sparse.csr_matrix) -> Floats:
@@ -172,11 +172,11 @@ def _halves(
     drawn = np.random.default_rng(seed).random(users.nnz)
     when = np.zeros(users.nnz) if order is None else order[rows, users.indices].A1
     first = np.lexsort((drawn, when, rows))
-    place = np.arange(users.nnz) - np.repeat(users.indptr[:-1], counts)
-    told = np.zeros(users.nnz, bool)
-    told[first] = place < np.ceil(KNOWN * counts)[rows]
-    asked = chosen[rows]
-    return _of(users, rows, asked & told), _of(users, rows, asked & ~told)
+    position = np.arange(users.nnz) - np.repeat(users.indptr[:-1], counts)
+    known = np.zeros(users.nnz, bool)
+    known[first] = position < np.ceil(KNOWN * counts)[rows]
+    of_chosen = chosen[rows]
+    return _of(users, rows, of_chosen & known), _of(users, rows, of_chosen & ~known)
 
 
 def _of(

@@ -154,9 +154,9 @@ def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:
 
 def look_up(table: ItemTable, supports: Rows) -> Floats:
     """The table's scores at other pairs: float32 (i, c), 0 where the table has none."""
-    found = np.zeros(supports.shape, np.float32)
-    _look_up(table.neighbours, table.scores, supports, found)
-    return found
+    scores = np.zeros(supports.shape, np.float32)
+    _look_up(table.neighbours, table.scores, supports, scores)
+    return scores
 
 
 def history_of(user_items: sparse.csr_matrix, users: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -244,7 +244,7 @@ def _truncate(indptr, targets, values, neighbours, scores):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _look_up(neighbours, scores, supports, found):  # type: ignore[no-untyped-def]
+def _look_up(neighbours, scores, supports, found_scores):  # type: ignore[no-untyped-def]
     of_item = np.zeros(neighbours.shape[0], np.float32)
     for row in range(neighbours.shape[0]):
         for at in range(neighbours.shape[1]):
@@ -254,7 +254,7 @@ def _look_up(neighbours, scores, supports, found):  # type: ignore[no-untyped-de
         for at in range(supports.shape[1]):
             if supports[row, at] < 0:
                 break
-            found[row, at] = of_item[supports[row, at]]
+            found_scores[row, at] = of_item[supports[row, at]]
         for at in range(neighbours.shape[1]):
             if neighbours[row, at] < 0:
                 break

@@ -74,8 +74,8 @@ def top_quality(top: Rows, wanted: sparse.csr_matrix) -> tuple[float, float]:
     batch, depth = top.shape
     items = wanted.shape[1]
     keys = np.repeat(np.arange(batch), counts) * items + wanted.indices
-    asked = np.arange(batch)[:, None] * items + top
-    hits = np.isin(asked, keys) & (top >= 0)  # (b, n)
+    shown_keys = np.arange(batch)[:, None] * items + top
+    hits = np.isin(shown_keys, keys) & (top >= 0)  # (b, n)
     discounts: NDArray[np.float64] = 1.0 / np.log2(np.arange(2, depth + 2))
     ideal = np.cumsum(discounts)[np.minimum(counts, depth) - 1]
     return float((hits @ discounts / ideal).mean()), float((hits.sum(axis=1) / counts).mean())

@@ -62,21 +62,23 @@ def recency_judge(
     to find what `select` (u, i) has of the next ones; `order` (u, i) tells when the entries of both
     came. Nothing else of either, and nothing that was `seen`, is ranked.
     """
-    asked = np.flatnonzero(np.diff(select.indptr) > 0)
+    users = np.flatnonzero(np.diff(select.indptr) > 0)
     most = len(CUTS) * sample  # few have something to be found at every cut
-    if len(asked) > most:
-        asked = np.sort(np.random.default_rng(seed).choice(asked, most, replace=False))
-    fit, select, order = fit[asked], select[asked], order[asked]
-    met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[asked].sign())
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    fit, select, order = fit[users], select[users], order[users]
+    met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[users].sign())
     windows = [(_part(fit, order, 0, cut), _part(select, order, cut, cut + AHEAD)) for cut in CUTS]
 
     def judge(supports: Rows, scores: Floats, exponent: float) -> tuple[float, float]:
-        found = [(0.0, 0.0)]
+        qualities = [(0.0, 0.0)]
         for known, wanted in windows:
-            one = Judge(weighed(known, order, exponent), wanted, sample, seed, threads, met)
-            if one.users.size:
-                found.append(one(supports, scores))
-        ndcg, recall = np.sum(found, axis=0) / len(CUTS)
+            judge_of_cut = Judge(
+                weighed(known, order, exponent), wanted, sample, seed, threads, met
+            )
+            if judge_of_cut.users.size:
+                qualities.append(judge_of_cut(supports, scores))
+        ndcg, recall = np.sum(qualities, axis=0) / len(CUTS)
         return float(ndcg), float(recall)
 
     return judge
@@ -104,9 +106,9 @@ def _part(
 ) -> sparse.csr_matrix:
     """(u, i) the entries that lie between two shares of their user's all; `end` belongs to it."""
     counts = np.diff(order.indptr)
-    place = order.data / np.repeat(counts, counts)
+    age_rank = order.data / np.repeat(counts, counts)
     inside = order.copy()
-    inside.data = ((place > begin) & (place <= end)).astype(np.float32)
+    inside.data = ((age_rank > begin) & (age_rank <= end)).astype(np.float32)
     part = sparse.csr_matrix(entries.multiply(inside))
     part.eliminate_zeros()
     return part
@@ -116,10 +118,10 @@ def _before(starts: NDArray[np.int32], values: NDArray[np.number]) -> NDArray[np
     """(n,) how many values of the same row (values[starts[r]:starts[r + 1]]) are smaller."""
     rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     order = np.lexsort((values, rows))
-    place = np.arange(len(values))
+    position = np.arange(len(values))
     first = np.ones(len(values), bool)  # of a run of equal values
     first[1:] = (np.diff(rows[order]) != 0) | (np.diff(values[order]) != 0)
-    begins = np.maximum.accumulate(np.where(first, place, 0))
+    begins = np.maximum.accumulate(np.where(first, position, 0))
     smaller = np.empty(len(values), np.int64)
     smaller[order] = begins - np.asarray(starts)[rows[order]]
     return smaller

@@ -162,7 +162,7 @@ class Fitted:
     def settle(self, scorers: Sequence[Scorer]) -> None:
         """These are the scorers from now on; what was made for them stays, all else goes."""
         self._scorers = scorers
-        self._tables = {one: made for one, made in self._tables.items() if one in scorers}
+        self._tables = {scorer: made for scorer, made in self._tables.items() if scorer in scorers}
         self._supports = None
 
     def keep(self, scorer: Scorer, table: ItemTable, in_place_of: Scorer | None = None) -> None:
@@ -180,8 +180,8 @@ class Fitted:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
             degrees = self.graph(0.5, 0.5, spectral=True).item_degrees
-            others = vectors * np.sqrt(degrees)[:, None]
-            supports = gf.merge_supports(supports, nearest(vectors, others, width, self._threads))
+            targets = vectors * np.sqrt(degrees)[:, None]
+            supports = gf.merge_supports(supports, nearest(vectors, targets, width, self._threads))
         for scorer in self._scorers:
             if scorer.kind in ("ridge", "exact", "cosine", "popularity"):
                 supports = gf.merge_supports(supports, self.table(scorer).neighbours)
@@ -243,12 +243,12 @@ class Fitted:
         """The leading `dimensions`, of the widest that the scorers ask for."""
         key = (row_exponent, item_exponent)
         if key not in self._spectra:
-            asked = [s.dimensions for s in self._scorers if s.kind == "spectral"
+            wanted = [s.dimensions for s in self._scorers if s.kind == "spectral"
                      and (s.row_exponent, s.item_exponent) == key]  # fmt: skip
             most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(self._rows.shape[1], 1))
             self._spectra[key] = spectrum(
                 self.graph(*key, spectral=True),
-                min(max([dimensions, *asked]), most),
+                min(max([dimensions, *wanted]), most),
                 self._seed,
                 threads=self._threads,
                 start=self._start,
@@ -265,9 +265,9 @@ class Fitted:
         served as vectors must be the same ones at the next refresh.
         """
         key, widest = (0.5, 0.5), self.spectrum(0.5, 0.5, SETTLED_DIMENSIONS)
-        for other, spectral in self._spectra.items():
+        for narrower, spectral in self._spectra.items():
             if spectral.values.size > widest.values.size:
-                key, widest = other, spectral
+                key, widest = narrower, spectral
         dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
         return spectrum(
             self.graph(*key, spectral=True),
@@ -309,7 +309,7 @@ class Fitted:
 
 def nearest(
     vectors: Floats,
-    others: Floats,
+    targets: Floats,
     width: int,
     threads: int,
     among: NDArray[np.int64] | None = None,
@@ -319,5 +319,5 @@ def nearest(
     `among` are the rows of the others that are asked about; None: all of them.
     """
     if len(vectors) > QUADRATIC_ITEMS:
-        return likely_neighbours(vectors, others, width, threads, among)
-    return gf.vector_supports(vectors, width, others=others, threads=threads)
+        return likely_neighbours(vectors, targets, width, threads, among)
+    return gf.vector_supports(vectors, width, targets=targets, threads=threads)

@@ -35,8 +35,8 @@ def neighbour_overlap(
     when none are named. Cosines that are the same to four decimals are ties, and the first rows
     win: items that the same people chose have the same vector but for rounding.
     """
-    asked = np.arange(len(new)) if rows is None else np.asarray(rows)
-    nearest = [_nearest(vectors, asked, count) for vectors in (new, old)]
+    sample = np.arange(len(new)) if rows is None else np.asarray(rows)
+    nearest = [_nearest(vectors, sample, count) for vectors in (new, old)]
     common = np.array(
         [len(np.intersect1d(a, b)) for a, b in zip(*nearest, strict=True)], dtype=np.float64
     )
@@ -46,14 +46,16 @@ def neighbour_overlap(
 def _nearest(vectors: Vectors, rows: NDArray[np.integer[Any]], count: int) -> NDArray[np.intp]:
     unit = unit_rows(vectors)
     count = max(0, min(count, len(unit) - 1))
-    found = np.empty((len(rows), count), dtype=np.intp)
+    neighbours = np.empty((len(rows), count), dtype=np.intp)
     step = max(1, SCORES_AT_ONCE // max(len(unit), 1))
     for begin in range(0, len(rows) if count else 0, step):
         own = rows[begin : begin + step]
         scores = np.round(unit[own] @ unit.T, TIE_DECIMALS)
         scores[np.arange(len(own)), own] = -np.inf
         least = np.partition(scores, len(unit) - count, axis=1)[:, len(unit) - count]
-        for place, one in enumerate(scores):
-            near = np.flatnonzero(one >= least[place])
-            found[begin + place] = near[np.argsort(-one[near], kind="stable")[:count]]
-    return found
+        for number, similarities in enumerate(scores):
+            near = np.flatnonzero(similarities >= least[number])
+            neighbours[begin + number] = near[
+                np.argsort(-similarities[near], kind="stable")[:count]
+            ]
+    return neighbours

@@ -33,9 +33,9 @@ def spectral_start(graph: EmbeddingGraph, dimensions: int, seed: int) -> Vectors
     values, turns = np.linalg.eigh((images.T @ images).astype(np.float64))
     strongest = np.argsort(-values)[:rank]
     singular = np.sqrt(np.maximum(values[strongest], 1e-12))
-    found = np.zeros_like(start)
-    found[:, :rank] = (basis @ turns[:, strongest]) * np.sqrt(singular)  # (i, r) scaled
-    return scaled(scaled(found) + 0.1 * start)
+    spectral = np.zeros_like(start)
+    spectral[:, :rank] = (basis @ turns[:, strongest]) * np.sqrt(singular)  # (i, r) scaled
+    return scaled(scaled(spectral) + 0.1 * start)
 
 
 def normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -54,10 +54,10 @@ def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
     scales = {kind: feature_scales(part) ** (2 * COLUMN_POWER) for kind, part in features.items()}
     lengths = np.linalg.norm(targets, axis=1)
     parts = [rows_scaled(part) @ sparse.diags(scales[kind]) for kind, part in features.items()]
-    whole = sparse.csr_matrix(sparse.hstack(parts), dtype=np.float32)
-    known = np.flatnonzero((np.diff(whole.indptr) > 0) & (lengths > 0))
+    stacked = sparse.csr_matrix(sparse.hstack(parts), dtype=np.float32)
+    known = np.flatnonzero((np.diff(stacked.indptr) > 0) & (lengths > 0))
     goal = (targets[known] / lengths[known, None]).astype(np.float32)
-    solved = _solved(sparse.csr_matrix(whole[known]), goal)
+    solved = _solved(sparse.csr_matrix(stacked[known]), goal)
     made, start = {}, 0
     for kind, part in features.items():
         stop = start + part.shape[1]
@@ -69,18 +69,18 @@ def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
 def _solved(rows: sparse.csr_matrix, goal: Vectors) -> Vectors:
     """(f, d): (X'X + penalty) Z = X'T, column for column."""
     columns = rows.T.tocsr()
-    rest: Vectors = columns @ goal  # (f, k) @ (k, d)
-    solved, way = np.zeros_like(rest), rest.copy()
-    squares = first = np.square(rest).sum(axis=0)
+    residual: Vectors = columns @ goal  # (f, k) @ (k, d)
+    solved, way = np.zeros_like(residual), residual.copy()
+    squares = first = np.square(residual).sum(axis=0)
     for _ in range(_MOST_STEPS):
         if (squares <= _CLOSE**2 * first).all():
             break
         image = columns @ (rows @ way) + np.float32(PENALTY) * way
         step = squares / np.maximum((way * image).sum(axis=0), 1e-30)
         solved += step * way
-        rest -= step * image
-        before, squares = squares, np.square(rest).sum(axis=0)
-        way = rest + squares / np.maximum(before, 1e-30) * way
+        residual -= step * image
+        before, squares = squares, np.square(residual).sum(axis=0)
+        way = residual + squares / np.maximum(before, 1e-30) * way
     return solved
 
 

@@ -213,9 +213,9 @@ def _train_walks(  # type: ignore[no-untyped-def]
             pool[position % shared] = negatives[np.int64(((draw >> _U32) * size) >> _U32)]
             pairs = 0
             begin, stop = max(0, position - reach), min(len(walk), position + reach + 1)
-            for other in range(begin, stop):  # type: ignore[call-overload]
-                context = np.int64(walk[other])
-                if other != position and first <= context < end and context != centre:
+            for near in range(begin, stop):  # type: ignore[call-overload]
+                context = np.int64(walk[near])
+                if near != position and first <= context < end and context != centre:
                     rows[pairs] = context
                     pairs += 1
             if pairs == 0:

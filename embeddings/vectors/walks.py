@@ -236,15 +236,15 @@ def _walk_many(bounds, table, starts, walks, types, path, back, out, triangles, 
 
 
 @njit(cache=True, nogil=True)
-def _are_neighbours(bounds, table, types, node, other):  # type: ignore[no-untyped-def]
+def _are_neighbours(bounds, table, types, node, target):  # type: ignore[no-untyped-def]
     low, high = bounds[node * types], bounds[(node + 1) * types]
     while low < high:
         middle = (low + high) >> 1
-        if np.int64(table[middle, 0]) < other:
+        if np.int64(table[middle, 0]) < target:
             low = middle + 1
         else:
             high = middle
-    return low < bounds[(node + 1) * types] and np.int64(table[low, 0]) == other
+    return low < bounds[(node + 1) * types] and np.int64(table[low, 0]) == target
 
 
 @njit(cache=True)
@@ -313,11 +313,11 @@ def _two_colourable(indptr, indices):  # type: ignore[no-untyped-def]
             node = queue[head]
             head += 1
             for edge in range(indptr[node], indptr[node + 1]):
-                other = indices[edge]
-                if colours[other] < 0:
-                    colours[other] = 1 - colours[node]
-                    queue[tail] = other
+                neighbour = indices[edge]
+                if colours[neighbour] < 0:
+                    colours[neighbour] = 1 - colours[node]
+                    queue[tail] = neighbour
                     tail += 1
-                elif colours[other] == colours[node]:
+                elif colours[neighbour] == colours[node]:
                     return False
     return True

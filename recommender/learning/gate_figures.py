@@ -66,13 +66,13 @@ def figures(
         for part, (_, items) in parts.items()
     }
     judged = [
-        (part, asked & (_to_find(trial, items) > 0)) for part, (asked, items) in parts.items()
+        (part, in_part & (_to_find(trial, items) > 0)) for part, (in_part, items) in parts.items()
     ]
-    judged = [(part, asked) for part, asked in judged if asked.sum() >= FEWEST_JUDGED]
+    judged = [(part, in_part) for part, in_part in judged if in_part.sum() >= FEWEST_JUDGED]
     count = len(judged) * (len(lists) - 1)
     return [
-        _figure(part, {name: one[asked] for name, one in values[part].items()}, count, seed)
-        for part, asked in judged
+        _figure(part, {name: ndcg[in_part] for name, ndcg in values[part].items()}, count, seed)
+        for part, in_part in judged
     ]
 
 
@@ -99,8 +99,8 @@ def simple_lists(trial: Trial, baseline: Baseline, users: I64) -> metrics.Ranked
 
 
 def _lists(trial: Trial, users: I64) -> metrics.Ranked:
-    found: metrics.Ranked = trial.recommender.rank_users(users, SHOWN).items
-    return found
+    lists: metrics.Ranked = trial.recommender.rank_users(users, SHOWN).items
+    return lists
 
 
 def _parts(
@@ -125,8 +125,8 @@ def _to_find(trial: Trial, items: Flags | None, wanted: Wanted | None = None) ->
     truth = part.truth[part.users]
     if items is None:
         return np.diff(truth.indptr)
-    found: I64 = np.asarray(truth @ items.astype(np.float32)).ravel().astype(np.int64)
-    return found
+    counts: I64 = np.asarray(truth @ items.astype(np.float32)).ravel().astype(np.int64)
+    return counts
 
 
 def _ndcg(

@@ -95,7 +95,7 @@ def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], l
     reasons, notes = [], []
     for figure in figures:
         margin = MARGIN if figure.part == EVERYBODY else PART_MARGIN
-        simple = {name: one for name, one in figure.rivals.items() if name != SERVED}
+        simple = {name: values for name, values in figure.rivals.items() if name != SERVED}
         served = figure.rivals.get(SERVED)
         if served is not None and _behind(served, margin):
             whom = "the release that is served"
@@ -119,10 +119,10 @@ def _behind(rival: Comparison, margin: float) -> bool:
     return rival.bound < -margin * rival.mean
 
 
-def _text(figure: Figure, other: float, whom: str) -> str:
+def _text(figure: Figure, rival: float, whom: str) -> str:
     return (
         f"{figure.part} ({figure.users:,} users): NDCG@20 is {figure.candidate:.4f} and "
-        f"{other:.4f} by {whom}; look at what changed in the weighting and in the data"
+        f"{rival:.4f} by {whom}; look at what changed in the weighting and in the data"
     )
 
 
@@ -131,8 +131,8 @@ def fallen(figures: Sequence[Figure], before: Sequence[Mapping[str, Any]]) -> li
 
     `before` are the figures in its manifest. Both were judged on their own gate part.
     """
-    now = next((one for one in figures if one.part == EVERYBODY), None)
-    then = next((one for one in before if one.get("part") == EVERYBODY), None)
+    now = next((figure for figure in figures if figure.part == EVERYBODY), None)
+    then = next((figure for figure in before if figure.get("part") == EVERYBODY), None)
     if now is None or then is None:
         return []
     error = (now.error**2 + float(then["error"]) ** 2) ** 0.5
@@ -152,5 +152,5 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(entry) for key, entry in value.items()}
     return value

@@ -63,17 +63,17 @@ def learn_profiles(
 
     As the manifest holds it. `own` (u,) is each user's group, see `groups_in`.
     """
-    asked = trial.select.users
-    if len(asked) < FEWEST_SELECTED:
+    users = trial.select.users
+    if len(users) < FEWEST_SELECTED:
         return {}
     learned = learn(
-        candidates(trial.recommender, asked),
-        trial.select.truth[asked],
-        own[asked],
+        candidates(trial.recommender, users),
+        trial.select.truth[users],
+        own[users],
         trial.recommender.release,
         groups.manifest["names"],
         now=now,
-        mix=trial.recommender.mixes(asked),
+        mix=trial.recommender.mixes(users),
     )
     return {name: profile.to_json() for name, profile in learned.items()}
 

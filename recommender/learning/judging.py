@@ -47,7 +47,7 @@ def judge(
     fitted = Rows(seen.indptr.astype(np.int64), seen.indices, seen.shape[1])
     reasons, checks = checked(Seen(candidate, served, trained.parts, fitted))
     rival, notes = _served_trial(trained, served, domains, config, steps, now=now)
-    found = figures(
+    judged = figures(
         trained.trial,
         rival,
         trained.own_groups,
@@ -55,10 +55,10 @@ def judge(
         seed=config.seed,
     )
     before = served.manifest.get("gates", {}).get("figures", []) if served is not None else []
-    lost, behind = compared(found, first=served is None)
-    reasons += [*lost, *fallen(found, before)]
-    notes = [*notes, *behind] if found else [*notes, TOO_FEW]
-    return Verdict(found, reasons, [*checks, "comparison", "fall"], notes=notes)
+    lost, behind = compared(judged, first=served is None)
+    reasons += [*lost, *fallen(judged, before)]
+    notes = [*notes, *behind] if judged else [*notes, TOO_FEW]
+    return Verdict(judged, reasons, [*checks, "comparison", "fall"], notes=notes)
 
 
 def _served_trial(

@@ -85,10 +85,12 @@ def graph_vectors(
     users = sparse.csr_matrix(graph.user_items)
     tags = sparse.csr_matrix(graph.item_tags)
     related = sparse.csr_matrix(graph.item_items) if graph.item_items.nnz else None
-    whole = EmbeddingGraph(users, tags, related)
+    everything = EmbeddingGraph(users, tags, related)
     select = held.select
-    written = next((one.rows.T for one in held.features or () if one.name == "tags"), tags)
-    part = whole
+    written = next(
+        (feature.rows.T for feature in held.features or () if feature.name == "tags"), tags
+    )
+    part = everything
     if select.nnz:
         known = users if unseen is None else without(users, unseen)
         part = EmbeddingGraph(learned_from(known, held), sparse.csr_matrix(written), related)
@@ -122,11 +124,11 @@ def graph_vectors(
     looked = learn(GnnEmbedder(settings, validation, checkpoint=checkpoint("part")), part)
     begins = Node2VecEmbedder(walking, start=begun.get(NODE2VEC))
     if not select.nnz:
-        once = learn(begins, whole)
+        once = learn(begins, everything)
         return {NODE2VEC: (once, once), GNN: (looked, looked)}
     settled = replace(settings, epochs=max(1, looked.report["best_epoch"]))
     finished = GnnEmbedder(settled, checkpoint=checkpoint("whole"))
     return {
-        NODE2VEC: (learn(Node2VecEmbedder(walking), part), learn(begins, whole)),
-        GNN: (looked, learn(finished, whole)),
+        NODE2VEC: (learn(Node2VecEmbedder(walking), part), learn(begins, everything)),
+        GNN: (looked, learn(finished, everything)),
     }

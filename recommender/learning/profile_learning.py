@@ -106,21 +106,21 @@ def learn(
         budget: share of NDCG@20 that may be lost over all users.
         mix: (b, d) each user's share of each domain; None: balance is not tried.
     """
-    asked = np.flatnonzero(np.diff(truth.indptr))
-    if len(asked) == 0:
+    with_truth = np.flatnonzero(np.diff(truth.indptr))
+    if len(with_truth) == 0:
         return {}
-    pool, truth = Ranking(pool.items[asked], pool.scores[asked]), truth[asked]
-    segments = np.asarray(segments)[asked]
-    look = Look.at(pool, truth, release, now, None if mix is None else mix[asked])
+    pool, truth = Ranking(pool.items[with_truth], pool.scores[with_truth]), truth[with_truth]
+    segments = np.asarray(segments)[with_truth]
+    look = Look.at(pool, truth, release, now, None if mix is None else mix[with_truth])
     fresh = FRESHNESSES if (release.created_at != NO_TIME).any() else FRESHNESSES[:1]
     grid = [
         Profile(diversity=d, long_tail=t, freshness=f)
         for d, t, f in product(DIVERSITIES, LONG_TAILS, fresh)
     ]
-    groups = {DEFAULT: np.arange(len(asked))} | {
-        name: np.flatnonzero(segments == place)
-        for place, name in [*enumerate(names), (-1, NEW)]
-        if name != EVERYONE and (segments == place).sum() >= FEWEST_USERS
+    groups = {DEFAULT: np.arange(len(with_truth))} | {
+        name: np.flatnonzero(segments == number)
+        for number, name in [*enumerate(names), (-1, NEW)]
+        if name != EVERYONE and (segments == number).sum() >= FEWEST_USERS
     }
     trials = Trials.of(look, grid, groups)
     chosen = trials.allocated(budget)
@@ -128,12 +128,12 @@ def learn(
     for name, rows in groups.items():
         places = trials.curve(name, chosen[name])
         at = places.index(chosen[name])
-        points = [trials.point(name, place, look.items) for place in places]
+        points = [trials.point(name, number, look.items) for number in places]
         variant = _variant(look, rows, grid[chosen[name]], balanced=mix is not None)
         if variant:  # the whole curve is measured anew
-            varied = [replace(grid[place], **variant) for place in (0, *places)]
+            varied = [replace(grid[number], **variant) for number in (0, *places)]
             anew = Trials.of(look, varied, groups)
-            points = [anew.point(name, place, look.items) for place in range(1, len(varied))]
+            points = [anew.point(name, number, look.items) for number in range(1, len(varied))]
         result[name] = Learned(len(rows), trials.point(name, 0, look.items), tuple(points), at)
     return result
 
@@ -162,16 +162,16 @@ class Trials:
             profiles=profiles,
             groups=groups,
             lists=lists,
-            spread=np.stack([look.diversity(one) for one in lists]),
-            ndcg=_leaning(np.stack([look.ndcg(one) for one in lists]), groups, grows=True),
-            tail=_leaning(np.stack([look.tail(one) for one in lists]), groups, grows=False),
+            spread=np.stack([look.diversity(lists) for lists in lists]),
+            ndcg=_leaning(np.stack([look.ndcg(lists) for lists in lists]), groups, grows=True),
+            tail=_leaning(np.stack([look.tail(lists) for lists in lists]), groups, grows=False),
         )
 
     def allocated(self, budget: float) -> dict[str, int]:
         """A profile's place for each group: the most long tail, all segments within one budget."""
-        whole = list(self.groups).index(DEFAULT)
-        kept = self.ndcg[whole] >= (1 - budget) * self.ndcg[whole, 0]
-        result = {DEFAULT: int(np.argmax(np.where(kept, self.tail[whole], -1.0)))}
+        everyone = list(self.groups).index(DEFAULT)
+        kept = self.ndcg[everyone] >= (1 - budget) * self.ndcg[everyone, 0]
+        result = {DEFAULT: int(np.argmax(np.where(kept, self.tail[everyone], -1.0)))}
         names = [name for name in self.groups if name != DEFAULT]
         if not names:
             return result
@@ -192,23 +192,23 @@ class Trials:
         ndcg, tail = self.ndcg[row], self.tail[row]
         kept: list[int] = []
         best = -np.inf
-        for place in np.lexsort((-ndcg, -tail)).tolist():
-            if ndcg[place] > best:
-                kept.append(place)
-                best = ndcg[place]
+        for number in np.lexsort((-ndcg, -tail)).tolist():
+            if ndcg[number] > best:
+                kept.append(number)
+                best = ndcg[number]
         if chosen not in kept:
             kept.append(chosen)
-        return sorted(kept, key=lambda place: (tail[place], -ndcg[place]))
+        return sorted(kept, key=lambda number: (tail[number], -ndcg[number]))
 
-    def point(self, name: str, place: int, items: int) -> Point:
+    def point(self, name: str, number: int, items: int) -> Point:
         """What a profile does to a group."""
-        row, who = list(self.groups).index(name), self.groups[name]
+        row, users = list(self.groups).index(name), self.groups[name]
         return Point(
-            profile=self.profiles[place],
-            ndcg=float(self.ndcg[row, place]),
-            long_tail_share=float(self.tail[row, place]),
-            coverage=metrics.coverage(self.lists[place][who], items),
-            diversity=float(self.spread[place, who].mean()),
+            profile=self.profiles[number],
+            ndcg=float(self.ndcg[row, number]),
+            long_tail_share=float(self.tail[row, number]),
+            coverage=metrics.coverage(self.lists[number][users], items),
+            diversity=float(self.spread[number, users].mean()),
         )
 
 
@@ -238,15 +238,15 @@ def _variant(
         variants.append({"method": DPP})
     own = look.of(rows)
     before = own.lists(profile)
-    best, found = SURE, {}
+    best, chosen = SURE, {}
     for variant in variants:
         after = own.lists(replace(profile, **variant))
         gain = own.ndcg(after) - own.ndcg(before)
         error = float(gain.std()) / np.sqrt(len(rows))
         sure = float(gain.mean()) / error if error > 0 else 0.0
         if sure > best and own.tail(after).mean() >= own.tail(before).mean():
-            best, found = sure, variant
-    return found
+            best, chosen = sure, variant
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -311,5 +311,5 @@ class Look:
 
 def candidates(recommender: Any, user_rows: npt.NDArray[np.int64]) -> Ranking:
     """The pool that reranking chooses from, for users of a recommender, by the serving code."""
-    found: Ranking = recommender.rank_users(user_rows, POOL, profile=NEUTRAL)
-    return found
+    pool: Ranking = recommender.rank_users(user_rows, POOL, profile=NEUTRAL)
+    return pool

@@ -195,7 +195,7 @@ def column_emptied(seen: Seen) -> Text:
         for counts, card in ((before, seen.old.card(old_row)), (now, seen.new.card(new_row))):
             for name in _filled(card):
                 counts[name] = counts.get(name, 0) + 1
-    for name, count in sorted(before.items(), key=lambda one: -one[1]):
+    for name, count in sorted(before.items(), key=lambda entry: -entry[1]):
         if count >= FEWEST_ENTRIES and now.get(name, 0) < LEFT * count:
             return (
                 f"{name}: {count:,} of {len(pairs):,} items had it in the served release, "
@@ -206,15 +206,15 @@ def column_emptied(seen: Seen) -> Text:
 
 def twins(seen: Seen) -> Text:
     """Many items, or users, are the doubles of others."""
-    for what, rows in (("item", seen.new.item_users), ("user", seen.new.histories)):
+    for noun, rows in (("item", seen.new.item_users), ("user", seen.new.histories)):
         share = _twins(rows)
         before = 0.0
         if seen.old is not None:
-            before = _twins(seen.old.item_users if what == "item" else seen.old.histories)
+            before = _twins(seen.old.item_users if noun == "item" else seen.old.histories)
         if share > TWINS and share > 2 * before:
             return (
-                f"{share:.0%} of the {what}s with {TWIN_EVENTS} events or more have exactly the "
-                f"events of another {what}; look for {what}s under two ids; {FORCE}"
+                f"{share:.0%} of the {noun}s with {TWIN_EVENTS} events or more have exactly the "
+                f"events of another {noun}; look for {noun}s under two ids; {FORCE}"
             )
     return None
 
@@ -240,7 +240,7 @@ def leaked(seen: Seen) -> Text:
 
 def not_numbers(seen: Seen) -> Text:
     """NaN or infinity among what ranks."""
-    named = {f"vectors of {name}": one for name, one in seen.new.vectors.items()}
+    named = {f"vectors of {name}": array for name, array in seen.new.vectors.items()}
     for name, array in {"the item table": seen.new.table.scores, **named}.items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:
@@ -284,16 +284,16 @@ def index_recall(seen: Seen) -> Text:
     for name, vectors in seen.new.vectors.items():
         if len(vectors) < FEWEST_ITEMS:
             continue
-        asked = np.linspace(0, len(vectors) - 1, ASKED).astype(np.int64)
-        queries = np.ascontiguousarray(vectors[asked], np.float32)
-        found, _ = FaissIndex.load(seen.new.folder / f"{name}.faiss", vectors).search(
+        sample = np.linspace(0, len(vectors) - 1, ASKED).astype(np.int64)
+        queries = np.ascontiguousarray(vectors[sample], np.float32)
+        neighbours, _ = FaissIndex.load(seen.new.folder / f"{name}.faiss", vectors).search(
             queries, NEAREST
         )
         exact = queries @ vectors.T
         floor = -np.partition(-exact, NEAREST - 1, axis=1)[:, NEAREST - 1]
-        reached = np.take_along_axis(exact, np.maximum(found, 0).astype(np.int64), axis=1)
+        reached = np.take_along_axis(exact, np.maximum(neighbours, 0).astype(np.int64), axis=1)
         slack = 1e-5 * np.maximum(np.abs(floor), 1e-6)
-        good = (found >= 0) & (reached >= (floor - slack)[:, None])
+        good = (neighbours >= 0) & (reached >= (floor - slack)[:, None])
         if float(good.mean()) < RECALL:
             return (
                 f"the index of {name} finds {good.mean():.3f} of the nearest items, less than "
@@ -310,14 +310,14 @@ def nothing_to_show(seen: Seen) -> Text:
     segments = Segments(release)
     of_users = segments.of_users()
     recommender = Recommender(release)
-    for place in np.unique(of_users).tolist():
-        users = np.flatnonzero(of_users == place)
+    for number in np.unique(of_users).tolist():
+        users = np.flatnonzero(of_users == number)
         users = users[:: max(1, len(users) // LOOKED)]
         met = np.diff(release.blocked.indptr)[users]
         users = users[met < np.count_nonzero(~release.hidden)]
         if len(users) and not (recommender.rank_users(users, NEAREST).items >= 0).any():
             return (
-                f"nobody of segment {segments.name(place)!r} gets a single item; look whether "
+                f"nobody of segment {segments.name(number)!r} gets a single item; look whether "
                 "its items are hidden"
             )
     return None
@@ -356,14 +356,14 @@ def _matched(new: Release, old: Release) -> tuple[I64, I64]:
     users, items = new.users.rows(old.users), new.items.rows(old.items)
     owners = np.repeat(np.arange(len(old.users)), np.diff(old.histories.indptr))
     rows, columns = users[owners], items[old.histories.indices]
-    asked = np.where((rows >= 0) & (columns >= 0), rows * max(len(new.items), 1) + columns, -1)
+    wanted = np.where((rows >= 0) & (columns >= 0), rows * max(len(new.items), 1) + columns, -1)
     keys = _keys(new.histories)
     order = np.argsort(keys, kind="stable")
     if not len(keys):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    places = np.searchsorted(keys[order], asked).clip(max=len(keys) - 1)
-    found = keys[order][places] == asked
-    return np.flatnonzero(found), order[places[found]]
+    places = np.searchsorted(keys[order], wanted).clip(max=len(keys) - 1)
+    matched = keys[order][places] == wanted
+    return np.flatnonzero(matched), order[places[matched]]
 
 
 def _still_there(new: Release, old: Release) -> npt.NDArray[np.bool_]:
@@ -397,8 +397,8 @@ def _hashes(rows: Rows) -> npt.NDArray[np.uint64]:
 
 def _twins(rows: Rows) -> float:
     """Share of the rows with `TWIN_EVENTS` entries or more that another row equals."""
-    asked = np.diff(rows.indptr) >= TWIN_EVENTS
-    if asked.sum() < FEWEST_ENTRIES:
+    active = np.diff(rows.indptr) >= TWIN_EVENTS
+    if active.sum() < FEWEST_ENTRIES:
         return 0.0
-    _, places, counts = np.unique(_hashes(rows)[asked], return_inverse=True, return_counts=True)
+    _, places, counts = np.unique(_hashes(rows)[active], return_inverse=True, return_counts=True)
     return float((counts[places] > 1).mean())

@@ -50,13 +50,13 @@ def networks_of(parent: Release | None, items: Vocabulary) -> Last:
         return {}
     rows = parent.items.rows(items)
     known, at = (rows >= 0)[:, None], np.maximum(rows, 0)
-    found = {}
+    networks = {}
     for name, ranked in _vectors(parent).items():
         read = parent.arrays.get(f"queries.{name}")
         if read is not None and len(parent.items):
             both = (np.where(known, part[at], np.float32(0)) for part in (read, ranked))
-            found[name] = tuple(both)
-    return cast("Last", found)
+            networks[name] = tuple(both)
+    return cast("Last", networks)
 
 
 def turned(built: Built, parent: Release | None, items: Vocabulary) -> Built:
@@ -77,9 +77,9 @@ def turned(built: Built, parent: Release | None, items: Vocabulary) -> Built:
         vectors[name] = np.ascontiguousarray(new @ turn)
         if f"queries.{name}" in arrays:
             arrays[f"queries.{name}"] = np.ascontiguousarray(arrays[f"queries.{name}"] @ turn)
-    told = {"name": parent.name, "fingerprint": parent.manifest.get("fingerprint")}
+    lineage = {"name": parent.name, "fingerprint": parent.manifest.get("fingerprint")}
     drift = drift_of(vectors, items, _vectors(parent), parent.items)
-    manifest = built.manifest | {"parent": told, "drift": drift}
+    manifest = built.manifest | {"parent": lineage, "drift": drift}
     return replace(built, vectors=vectors, arrays=arrays, manifest=manifest)
 
 
@@ -104,20 +104,20 @@ def drift_of(
         if new[name].shape[1] != old[name].shape[1]:
             continue
         now, before = new[name][own], old[name][theirs]
-        said = np.flatnonzero(now.any(axis=1) & before.any(axis=1))
-        if len(said) <= 1:
+        shared = np.flatnonzero(now.any(axis=1) & before.any(axis=1))
+        if len(shared) <= 1:
             moved[name] = {"jaccard@10": None, "cosine": None, "sample": 0}
             continue
-        now, before = now[said], before[said]
-        asked = np.arange(len(said))
-        if len(said) > SAMPLE:
-            asked = np.sort(np.random.default_rng(0).choice(asked, SAMPLE, replace=False))
-        overlap = neighbour_overlap(now, before, count=NEIGHBOURS, rows=asked)
+        now, before = now[shared], before[shared]
+        sample = np.arange(len(shared))
+        if len(shared) > SAMPLE:
+            sample = np.sort(np.random.default_rng(0).choice(sample, SAMPLE, replace=False))
+        overlap = neighbour_overlap(now, before, count=NEIGHBOURS, rows=sample)
         cosines = np.sum(unit_rows(now @ rotation(now, before)) * unit_rows(before), axis=1)
         moved[name] = {
             "jaccard@10": round(float(overlap.mean()), 4),
             "cosine": round(float(cosines.mean()), 4),
-            "sample": len(asked),
+            "sample": len(sample),
         }
     return {"items": changes(new_items, old_items), "vectors": moved}
 

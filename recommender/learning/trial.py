@@ -111,10 +111,10 @@ def fit_trial(
 def made_of(manifest: Mapping[str, Any]) -> Made | None:
     """How a published release ranks; None when this version cannot make the same again."""
     try:
-        said = manifest["recipe"]
-        weights = tuple((Scorer(**scorer), float(weight)) for scorer, weight in said["weights"])
+        stored = manifest["recipe"]
+        weights = tuple((Scorer(**scorer), float(weight)) for scorer, weight in stored["weights"])
         recipe = Recipe(
-            **{**said, "weights": weights, "feature_weights": tuple(said["feature_weights"])}
+            **{**stored, "weights": weights, "feature_weights": tuple(stored["feature_weights"])}
         )
         weighting = dict(manifest["config"]["weighting"])
         weighting["rating_kinds"] = tuple(weighting["rating_kinds"])
