@@ -145,7 +145,7 @@ def _on_store(
             store,
             config,
             Path(name) / "release",
-            how=cast("Any", split),
+            method=cast("Any", split),
             now=now(),
             baselines=baselines,
             settings=load_segment_settings(open_home(settings).segments),

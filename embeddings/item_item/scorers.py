@@ -265,9 +265,9 @@ class Fitted:
         served as vectors must be the same ones at the next refresh.
         """
         key, widest = (0.5, 0.5), self.spectrum(0.5, 0.5, SETTLED_DIMENSIONS)
-        for narrower, spectral in self._spectra.items():
+        for exponents, spectral in self._spectra.items():
             if spectral.values.size > widest.values.size:
-                key, widest = narrower, spectral
+                key, widest = exponents, spectral
         dimensions = min(SETTLED_DIMENSIONS, widest.values.size)
         return spectrum(
             self.graph(*key, spectral=True),

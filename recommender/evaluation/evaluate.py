@@ -103,7 +103,7 @@ def evaluate_store(
     config: RefreshConfig,
     folder: Path,
     *,
-    how: How | None = None,
+    method: How | None = None,
     now: int,
     baselines: bool = True,
     settings: SegmentSettings | None = None,
@@ -115,7 +115,7 @@ def evaluate_store(
         store: where the events lie.
         config: what a refresh would be told; its seed draws the parts too.
         folder: empty; the release on trial is built here.
-        how: see `split.held_out`; None: by time where times exist, else at random.
+        method: see `split.held_out`; None: by time where times exist, else at random.
         now: seconds since 1970.
         baselines: whether to tune and measure those as well.
         settings: how users are grouped and which profiles an editor wrote; None: the defaults.
@@ -125,21 +125,21 @@ def evaluate_store(
     with steps.step("snapshot"):
         snapshot = take_snapshot(store)
     with steps.step("split"):
-        fit, test = cut(snapshot, config, how, now=now)
+        fit, test = cut(snapshot, config, method, now=now)
     return evaluate_snapshot(
         fit, test, config, folder, now=now, baselines=baselines, settings=settings, steps=steps
     )
 
 
 def cut(
-    snapshot: GraphSnapshot, config: RefreshConfig, how: How | None, *, now: int
+    snapshot: GraphSnapshot, config: RefreshConfig, method: How | None, *, now: int
 ) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from, and the relevant pairs that were held out of it."""
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
-    if how is None:
-        how = "time" if (pairs.at != NO_TIME).any() else "random"
-    out = held_out(pairs, how)
+    if method is None:
+        method = "time" if (pairs.at != NO_TIME).any() else "random"
+    out = held_out(pairs, method)
     users, items = pairs.users[out], pairs.items[out]
     fit = drop_pairs(snapshot, users.astype(np.int32), items.astype(np.int32))
     rated = ratings.ratings_of(snapshot)
@@ -147,7 +147,7 @@ def cut(
     gone = np.isin(rated.users * width + rated.items, users * width + items)
     kept = ratings.Ratings(rated.users[gone], rated.items[gone], rated.values[gone])
     return fit, HeldOut(
-        users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, how=how
+        users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, how=method
     )
 
 
@@ -208,15 +208,15 @@ def evaluate_snapshot(
             domains=domains,
         )
     recommender = Recommender(release, settings=settings, threads=config.threads)
-    found: dict[str, Baseline] = {}
+    tuned_baselines: dict[str, Baseline] = {}
     if baselines:
         with steps.step("tune baselines"):
-            found = tuned(graph.user_items, seed=config.seed, thorough=thorough)
+            tuned_baselines = tuned(graph.user_items, seed=config.seed, thorough=thorough)
     result = evaluate(
         recommender,
         truth,
         graph,
-        baselines=found,
+        baselines=tuned_baselines,
         seed=config.seed,
         now=now,
         sampled_users=None if thorough else SAMPLED_USERS,
@@ -275,7 +275,7 @@ def evaluate(
     if sampled_users is not None and len(users) > sampled_users:
         order = np.random.default_rng(seed).permutation(len(users))
         drawn = np.sort(order[:sampled_users])
-    asked = view if len(drawn) == len(users) else _View(truth[users[drawn]], graph)
+    sampled_view = view if len(drawn) == len(users) else _View(truth[users[drawn]], graph)
     measured: dict[str, _Measured] = {}
     for key, profile in (("served", NEUTRAL), ("served_default", SEGMENTS)):
         with steps.step(key):
@@ -283,17 +283,17 @@ def evaluate(
     for source in recommender.sources:
         with steps.step(f"source {source}"):
             ranked = _ranked(recommender, users[drawn], NEUTRAL, source, now)
-            measured[f"source {source}"] = asked.measure(ranked)
+            measured[f"source {source}"] = sampled_view.measure(ranked)
     for name, baseline in baselines.items():
         with steps.step(f"baseline {name}"):
             ranked = rank_all(baseline.score_block, users[drawn], graph.user_seen, SHOWN)
-            measured[f"baseline {name}"] = asked.measure(ranked)
-    if asked is not view:
+            measured[f"baseline {name}"] = sampled_view.measure(ranked)
+    if sampled_view is not view:
         for name in set(measured) - {"served", "served_default"}:
             measured[name].figures |= dict.fromkeys(OF_ALL_LISTS)
     with steps.step("intervals"):
-        for one in measured.values():
-            one.add_intervals(seed)
+        for measures in measured.values():
+            measures.add_intervals(seed)
         against = {
             name: _difference(measured["served"].of(drawn), measured[f"baseline {name}"], seed)
             for name in baselines
@@ -302,9 +302,9 @@ def evaluate(
         name: {
             **measured[f"baseline {name}"].figures,
             "users": len(drawn),
-            "parameters": dict(one.parameters),
+            "parameters": dict(baseline.parameters),
         }
-        for name, one in baselines.items()
+        for name, baseline in baselines.items()
     }
     return {
         "served": measured["served"].figures,
@@ -327,8 +327,8 @@ def known_truth(
     masked in every ranking), and users without any relevant train event.
     """
     rows, columns = (
-        vocabulary.rows(own)[place] if len(own) else np.zeros(0, np.int64)
-        for vocabulary, own, place in zip(
+        vocabulary.rows(own)[positions] if len(own) else np.zeros(0, np.int64)
+        for vocabulary, own, positions in zip(
             (users, items), (test.users, test.items), test.pairs, strict=True
         )
     )
@@ -361,16 +361,16 @@ def known_truth(
 def _check_something_to_find(counts: Mapping[str, int]) -> None:
     if counts["test_pairs"]:
         return
-    given = counts["test_pairs_given"]
+    pairs = counts["test_pairs_given"]
     raise InputError(
         "there is nothing to find: "
         + (
-            f"of {given:,} test pairs {counts['test_pairs_of_unknown_users']:,} are of users and "
+            f"of {pairs:,} test pairs {counts['test_pairs_of_unknown_users']:,} are of users and "
             f"{counts['test_pairs_of_unknown_items']:,} of items that the train data does not "
             f"know, {counts['test_pairs_in_train']:,} are in the train data, and "
             f"{counts['test_pairs_of_users_without_history']:,} of users without anything to "
             "learn from; check that both name users and items alike"
-            if given
+            if pairs
             else "no relevant pair was held out; load more events, or choose another --split"
         )
     )
@@ -381,11 +381,14 @@ def table_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     columns = ["ndcg@20", "recall@20", "map@20", "hit@20", "tail_ndcg@20", "coverage"]
     columns += ["novelty", "long_tail_share"]  # what fits a terminal; --json has all
     rankers = {"served": result["served"], "served, default profile": result["served_default"]}
-    rankers |= {f"source {name}": one for name, one in result["sources"].items()}
-    rankers |= {f"baseline {name}": one for name, one in result["baselines"].items()}
+    rankers |= {f"source {name}": figures for name, figures in result["sources"].items()}
+    rankers |= {f"baseline {name}": figures for name, figures in result["baselines"].items()}
     rows = [
-        [name, *("" if one[column] is None else round(one[column], 4) for column in columns)]
-        for name, one in rankers.items()
+        [
+            name,
+            *("" if figures[column] is None else round(figures[column], 4) for column in columns),
+        ]
+        for name, figures in rankers.items()
     ]
     return ["ranker", *columns], rows
 
@@ -428,13 +431,13 @@ class _View:
         self.features = described.astype(np.float64)
 
     def measure(self, ranked: I32) -> _Measured:
-        found = metrics.hits(ranked, self.truth)
+        hits = metrics.hits(ranked, self.truth)
         per_user = {}
         for k in reversed(CUTS):
-            per_user[f"recall@{k}"] = metrics.recall(found, self.relevant, k)
-            per_user[f"ndcg@{k}"] = metrics.ndcg(found, self.relevant, k)
-            per_user[f"map@{k}"] = metrics.average_precision(found, self.relevant, k)
-            per_user[f"hit@{k}"] = metrics.hit_rate(found, k)
+            per_user[f"recall@{k}"] = metrics.recall(hits, self.relevant, k)
+            per_user[f"ndcg@{k}"] = metrics.ndcg(hits, self.relevant, k)
+            per_user[f"map@{k}"] = metrics.average_precision(hits, self.relevant, k)
+            per_user[f"hit@{k}"] = metrics.hit_rate(hits, k)
         figures = {name: _mean(values) for name, values in per_user.items()}
         in_tail = metrics.hits(ranked, self.tail_truth)
         wanted = np.diff(self.tail_truth.indptr)
@@ -464,8 +467,8 @@ def _difference(ours: _Measured, theirs: _Measured, seed: int) -> dict[str, Any]
     columns = np.stack([ours.per_user[name] - theirs.per_user[name] for name in COMPARED], axis=1)
     intervals = metrics.bootstrap(columns, seed=seed)
     return {
-        name: {"mean": _mean(columns[:, place]), "interval": intervals[place].round(6).tolist()}
-        for place, name in enumerate(COMPARED)
+        name: {"mean": _mean(columns[:, column]), "interval": intervals[column].round(6).tolist()}
+        for column, name in enumerate(COMPARED)
     }
 
 
@@ -485,12 +488,12 @@ def _rating_errors(
     rows = users.rows(test.users)[test.ratings.users]
     columns = items.rows(test.items)[test.ratings.items]
     known = (rows >= 0) & (columns >= 0)
-    asked = ratings.Ratings(rows[known], columns[known], test.ratings.values[known])
+    test_ratings = ratings.Ratings(rows[known], columns[known], test.ratings.values[known])
     table = recommender.release.table
     neighbours, scores = table.neighbours, table.scores
-    origin, place = np.nonzero(neighbours >= 0)
+    origin, rank = np.nonzero(neighbours >= 0)
     similar = csr_array(
-        (scores[origin, place].astype(np.float64), (origin, neighbours[origin, place])),
+        (scores[origin, rank].astype(np.float64), (origin, neighbours[origin, rank])),
         shape=(len(items), len(items)),
     )
-    return ratings.errors(ratings.ratings_of(fit), asked, (len(users), len(items)), similar)
+    return ratings.errors(ratings.ratings_of(fit), test_ratings, (len(users), len(items)), similar)

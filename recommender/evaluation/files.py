@@ -71,9 +71,9 @@ def evaluate_files(
         fit = snapshot_of("train", sources)
     with steps.step("load test"):
         test = snapshot_of("test", [(files.test, files.options)])
-        asked = given_part(test, config, now=now, train=fit)
+        test_part = given_part(test, config, now=now, train=fit)
     result = evaluate_snapshot(
-        fit, asked, config, folder / "release", now=now, baselines=baselines, steps=steps
+        fit, test_part, config, folder / "release", now=now, baselines=baselines, steps=steps
     )
     dataset = {"format": files.format_name, **files.names(), **result["dataset"]}
     return {**result, "dataset": dataset}

@@ -65,12 +65,12 @@ def errors(
     if not len(train.values) or not len(test.values):
         return {}
     biases = predict(train, test.users, test.items, shape)
-    found = {"pairs": len(test.values), "biases": _errors(biases, test.values)}
+    result = {"pairs": len(test.values), "biases": _errors(biases, test.values)}
     if similar is not None:
         damping = chosen_damping(train, shape, similar)
         near = predict(train, test.users, test.items, shape, similar, damping)
-        found["neighbours"] = _errors(near, test.values)
-    return found
+        result["neighbours"] = _errors(near, test.values)
+    return result
 
 
 def chosen_damping(train: Ratings, shape: tuple[int, int], similar: csr_array) -> float:
@@ -93,9 +93,9 @@ def chosen_damping(train: Ratings, shape: tuple[int, int], similar: csr_array) -
         predicted = predict(kept, users, items, shape, similar, damping)
         return np.square(predicted - actual)
 
-    found = {damping: squared(damping) for damping in NEIGHBOUR_DAMPINGS}
-    best = min(found, key=lambda damping: float(found[damping].mean()))
-    gain = found[np.inf] - found[best]
+    errors_of = {damping: squared(damping) for damping in NEIGHBOUR_DAMPINGS}
+    best = min(errors_of, key=lambda damping: float(errors_of[damping].mean()))
+    gain = errors_of[np.inf] - errors_of[best]
     return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else np.inf
 
 
@@ -118,23 +118,25 @@ def predict(
     of_user = _damped(train.users, train.values - mean - of_item[train.items], shape[0])
     predicted: F64 = mean + of_user[users] + of_item[items]
     if similar is not None and np.isfinite(damping) and len(users):
-        rest = train.values - mean - of_user[train.users] - of_item[train.items]
-        predicted = predicted + _neighbourhood(train, rest, users, items, shape, similar, damping)
+        residuals = train.values - mean - of_user[train.users] - of_item[train.items]
+        predicted = predicted + _neighbourhood(
+            train, residuals, users, items, shape, similar, damping
+        )
     return predicted.clip(train.values.min(), train.values.max())
 
 
 def _neighbourhood(
     train: Ratings,
-    rest: F64,
+    residuals: F64,
     users: I64,
     items: I64,
     shape: tuple[int, int],
     similar: csr_array,
     damping: float,
 ) -> F64:
-    where = (train.users, train.items)
-    deviations = csr_array((rest, where), shape=shape)
-    rated = csr_array((np.ones(len(rest)), where), shape=shape)
+    cells = (train.users, train.items)
+    deviations = csr_array((residuals, cells), shape=shape)
+    rated = csr_array((np.ones(len(residuals)), cells), shape=shape)
     positive = similar.maximum(0).astype(np.float64)
     damped = damping * (positive.data.mean() if positive.nnz else 1.0)
     order = np.argsort(users, kind="stable")

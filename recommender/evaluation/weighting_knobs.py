@@ -60,25 +60,25 @@ def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], li
     tagged = np.concatenate([snapshot.item_tags.target, events.tag[events.tag >= 0]])
     categories = [tag_parts(key)[0] for key in snapshot.tags]
     names = sorted(set(categories))
-    place = np.array([names.index(one) for one in categories], np.int64)
-    used = _used(names, place[tagged] if len(tagged) else tagged)
+    index = np.array([names.index(name) for name in categories], np.int64)
+    used = _used(names, index[tagged] if len(tagged) else tagged)
     if len(used) == 1:  # how much all tags weigh a refresh finds by itself
         knobs.append(Knob("categories", used[0], 1.0, (0.0, 1.0), (0.0,)))
     else:
-        knobs += [_factor("categories", one, 1.0) for one in used]
+        knobs += [_factor("categories", name, 1.0) for name in used]
     if used:
         probes = (RARITIES[0], RARITIES[-1])
         knobs.append(Knob("tags", "rarity", default.tag_rarity, RARITIES, probes))
 
     if domains_from in STABLE_DOMAINS:
         used = _used(list(snapshot.domains), snapshot.item_domains.target)
-        knobs += [_factor("domains", one, 1.0) for one in used]
+        knobs += [_factor("domains", name, 1.0) for name in used]
     elif len(snapshot.domains):
         notes.append(
             f"domains: they come from {domains_from}, whose names change with the data; not tuned"
         )
     relations = snapshot.item_relations
-    knobs += [_factor("relations", one, 0.0) for one in _used(relations.kinds, relations.kind)]
+    knobs += [_factor("relations", name, 0.0) for name in _used(relations.kinds, relations.kind)]
     dated = events.at[events.at != NO_TIME]
     if len(dated) and dated.min() < dated.max():
         knobs.append(Knob("age", "half_life_days", None, HALF_LIVES, (730.0, 180.0)))

@@ -51,7 +51,7 @@ class Trial:
         """NDCG@20 (s,) of each asked user under a weighting."""
         graph = weigh(self.fit, weighting, self.now)
         features = features_of(graph)
-        factors = tuple(self._factor(one) for one in features)
+        factors = tuple(self._factor(feature) for feature in features)
         table, _, _ = build_item_table(
             sparse.csr_matrix(graph.user_items),
             features,
@@ -69,8 +69,8 @@ class Trial:
             SHOWN,
             threads=self.threads,
         )
-        found = metrics.hits(top, self.wanted)
-        return metrics.ndcg(found, np.diff(self.wanted.indptr), SHOWN)
+        hits = metrics.hits(top, self.wanted)
+        return metrics.ndcg(hits, np.diff(self.wanted.indptr), SHOWN)
 
     def _factor(self, feature: Feature) -> float:
         if feature.name != "tags" or not self.tags_weigh:
@@ -97,31 +97,31 @@ def trial_of(
     graph = weigh(fit, neutral, now)
     chosen = (parts == SELECT) & drawn[pairs.users]
     chosen &= np.diff(graph.user_items.indptr)[pairs.users] > 0
-    asked = np.unique(pairs.users[chosen])
-    if len(asked) > MOST_USERS:
-        asked = np.sort(rng.choice(asked, MOST_USERS, replace=False))
+    users = np.unique(pairs.users[chosen])
+    if len(users) > MOST_USERS:
+        users = np.sort(rng.choice(users, MOST_USERS, replace=False))
     wanted = csr_array(
         (
             np.ones(int(chosen.sum()), np.float32),
             (pairs.users[chosen], pairs.items[chosen]),
         ),
         shape=graph.user_items.shape,
-    )[asked]
+    )[users]
     wanted.sort_indices()
     trial = Trial(
         fit=fit,
         domains_from=domains.origin,
-        users=asked,
+        users=users,
         wanted=wanted,
         now=now,
         seed=seed,
         threads=threads,
     )
     neutral_sum = float(graph.item_tags.sum())
-    if not neutral_sum or not len(asked):
+    if not neutral_sum or not len(users):
         return trial
     variants = [replace(trial, tags_weigh=factor * neutral_sum) for factor in TAG_FACTORS]
-    return max(variants, key=lambda one: float(one.ndcg(neutral).mean()))
+    return max(variants, key=lambda variant: float(variant.ndcg(neutral).mean()))
 
 
 def _enough_users(

@@ -85,14 +85,14 @@ class Tuned:
             "gain": self.gain.to_json(),
             "weights": [
                 {
-                    "weight": one.knob.name,
-                    "neutral": one.knob.neutral,
-                    "tried": one.tried,
-                    "value": one.value,
-                    "gain": one.gain.to_json(),
-                    "verdict": one.verdict,
+                    "weight": weight.knob.name,
+                    "neutral": weight.knob.neutral,
+                    "tried": weight.tried,
+                    "value": weight.value,
+                    "gain": weight.gain.to_json(),
+                    "verdict": weight.verdict,
                 }
-                for one in self.found
+                for weight in self.found
             ],
             "notes": list(self.notes),
             "weighting": self.weighting.to_json(),
@@ -100,7 +100,7 @@ class Tuned:
 
     def to_toml(self) -> str:
         """The file that a refresh reads; beside each weight stands what it is worth."""
-        remarks = {(one.knob.table, one.knob.key): _remark(one) for one in self.found}
+        remarks = {(weight.knob.table, weight.knob.key): _remark(weight) for weight in self.found}
         head = (
             f"Learned by `nichegraph tune weighting`: {self.trials} trials, judged by "
             f"{self.users[0]} users, confirmed by {self.users[1]} others.\n"
@@ -152,12 +152,12 @@ def tune_weighting(
     best = judge.without_ballast(best)
     say("confirming on the other users")
     kept = judge.confirmed(best)
-    found = []
+    findings = []
     for knob in knobs:
         value = kept.get(knob, best.get(knob, tried.get(knob, knob.neutral)))
         gain = judge.gain({**kept, knob: value}, {**kept, knob: knob.neutral})
         verdict = KEPT if knob in kept else NOTHING
-        found.append(
+        findings.append(
             Found(
                 knob=knob,
                 tried=value,
@@ -168,7 +168,7 @@ def tune_weighting(
         )
     return Tuned(
         weighting=weighting_with(base, knobs, kept),
-        found=tuple(found),
+        found=tuple(findings),
         gain=judge.gain(kept, {}),
         neutral_ndcg=float(judge.ndcg({})[judge.confirming].mean()),
         users=(int((~judge.confirming).sum()), int(judge.confirming.sum())),
@@ -199,13 +199,13 @@ def _search(
             study.enqueue_trial(
                 {k.name: k.ladder.index(ahead.get(k, k.neutral)) for k in judge.knobs}
             )
-        asked = study.ask()
+        trial = study.ask()
         values = {
-            knob: knob.ladder[asked.suggest_int(knob.name, 0, len(knob.ladder) - 1)]
+            knob: knob.ladder[trial.suggest_int(knob.name, 0, len(knob.ladder) - 1)]
             for knob in judge.knobs
         }
         score = judge.search_score(values)
-        study.tell(asked, score)
+        study.tell(trial, score)
         if score > judge.search_score(best):
             best = {knob: value for knob, value in values.items() if value != knob.neutral}
         made += 1
@@ -256,30 +256,30 @@ class _Judge:
 
     def alone(self) -> dict[Knob, Value]:
         """For each knob that was tried alone the best value but the neutral one."""
-        found: dict[Knob, Value] = {}
+        best: dict[Knob, Value] = {}
         neutral = tuple(knob.neutral for knob in self.knobs)
         for key in self._made:
-            turned = [place for place, value in enumerate(key) if value != neutral[place]]
+            turned = [index for index, value in enumerate(key) if value != neutral[index]]
             if len(turned) == 1:
                 knob, value = self.knobs[turned[0]], key[turned[0]]
                 score = self.search_score({knob: value})
-                if knob not in found or score > self.search_score({knob: found[knob]}):
-                    found[knob] = value
-        return found
+                if knob not in best or score > self.search_score({knob: best[knob]}):
+                    best[knob] = value
+        return best
 
     def helping(self) -> dict[Knob, Value]:
         """Those of `alone` that help the users that search, the most helpful first."""
-        found = self.alone()
-        score = {knob: self.search_score({knob: value}) for knob, value in found.items()}
-        order = sorted(found, key=lambda knob: -score[knob])
-        return {knob: found[knob] for knob in order if score[knob] > self.search_score({})}
+        alone = self.alone()
+        score = {knob: self.search_score({knob: value}) for knob, value in alone.items()}
+        order = sorted(alone, key=lambda knob: -score[knob])
+        return {knob: alone[knob] for knob in order if score[knob] > self.search_score({})}
 
     def without_ballast(self, values: Values) -> dict[Knob, Value]:
         """Without what does not even help the users that searched, the least helpful first."""
         left = dict(values)
         while left:
-            whole = self.search_score(left)
-            lost = {knob: whole - self.search_score(_but(left, knob)) for knob in left}
+            full = self.search_score(left)
+            lost = {knob: full - self.search_score(_but(left, knob)) for knob in left}
             idle = sorted((k for k in left if lost[k] <= 0), key=lambda knob: lost[knob])
             if not idle:
                 break
@@ -295,11 +295,11 @@ class _Judge:
         level divided by their number (Bonferroni).
         """
         helping = self.helping()
-        asked = len({*values, *helping})
-        left = self._without_weak(values, asked)
+        comparisons = len({*values, *helping})
+        left = self._without_weak(values, comparisons)
         while True:
             edges = {
-                knob: self._edge({**left, knob: value}, left, asked)
+                knob: self._edge({**left, knob: value}, left, comparisons)
                 for knob, value in helping.items()
                 if knob not in left
             }
@@ -307,13 +307,13 @@ class _Judge:
             if surest is None or edges[surest] <= 0:
                 break
             left[surest] = helping[surest]
-        left = self._without_weak(left, asked)
+        left = self._without_weak(left, comparisons)
         return left if self.gain(left, {}).low > 0 else {}
 
-    def _without_weak(self, values: Values, asked: int) -> dict[Knob, Value]:
+    def _without_weak(self, values: Values, comparisons: int) -> dict[Knob, Value]:
         left = dict(values)
         while left:
-            edges = {knob: self._edge(left, _but(left, knob), asked) for knob in left}
+            edges = {knob: self._edge(left, _but(left, knob), comparisons) for knob in left}
             weak = sorted((k for k in left if edges[k] <= 0), key=lambda k: edges[k])
             if not weak:
                 break
@@ -321,10 +321,10 @@ class _Judge:
                 del left[knob]
         return left
 
-    def _edge(self, values: Values, over: Values, asked: int) -> float:
+    def _edge(self, values: Values, over: Values, comparisons: int) -> float:
         """The lower edge of the gain when `asked` weights are looked at."""
         difference = (self.ndcg(values) - self.ndcg(over))[self.confirming]
-        level = 1 - 0.05 / max(asked, 1)
+        level = 1 - 0.05 / max(comparisons, 1)
         return float(bootstrap(difference, seed=self.seed, rounds=4000, level=level)[0, 0])
 
 
@@ -343,16 +343,16 @@ def _neutral(base: Weighting) -> Weighting:
 
 
 def _but(values: Values, knob: Knob) -> dict[Knob, Value]:
-    return {other: value for other, value in values.items() if other is not knob}
+    return {key: value for key, value in values.items() if key is not knob}
 
 
-def _remark(one: Found) -> str:
-    if one.verdict == KEPT:
-        neutral = "nothing" if one.knob.neutral is None else f"{one.knob.neutral:g}"
-        return f"{one.gain}; neutral is {neutral}"
-    if one.tried == one.knob.neutral:
+def _remark(weight: Found) -> str:
+    if weight.verdict == KEPT:
+        neutral = "nothing" if weight.knob.neutral is None else f"{weight.knob.neutral:g}"
+        return f"{weight.gain}; neutral is {neutral}"
+    if weight.tried == weight.knob.neutral:
         return "neutral: nothing else was tried"
-    return f"neutral: {one.tried:g} brings {one.gain}"
+    return f"neutral: {weight.tried:g} brings {weight.gain}"
 
 
 def _optuna() -> Any:

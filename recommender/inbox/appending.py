@@ -50,7 +50,9 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
     ).fetchone()
     if before is None:
         receipts = _write(db, entry.facts, entry.now, loaded)
-        numbers = orjson.dumps([[it.sequence, it.repeated, it.refused] for it in receipts])
+        numbers = orjson.dumps(
+            [[receipt.sequence, receipt.repeated, receipt.refused] for receipt in receipts]
+        )
         reply = (name, digest.digest(), numbers, entry.now)
         db.execute("INSERT INTO replies VALUES (?, ?, ?, ?)", reply)
         return receipts
@@ -65,10 +67,10 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
 def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
-    watched, asked = any_erasure(db), any_consent(db)
+    watched, any_consents = any_erasure(db), any_consent(db)
     for fact in facts:
         why = why_refused(db, fact, now) if watched else None
-        if why is None and asked:
+        if why is None and any_consents:
             why = why_untracked(db, fact)
         if why is not None:
             receipts.append(Receipt(0, repeated=False, refused=why))
@@ -82,7 +84,7 @@ def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int)
             (fact.kind, fact.key, fact.subject, fact.payload, now),
         )
         receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
-        asked = asked or fact.kind == CONSENT
+        any_consents = any_consents or fact.kind == CONSENT
     return receipts
 
 

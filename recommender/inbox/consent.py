@@ -11,18 +11,18 @@ NOT_TRACKED = "this user does not agree to be tracked"
 
 def any_consent(db: sqlite3.Connection) -> bool:
     """Whether anybody ever said what they agree to: else nothing has to be asked of facts."""
-    asked = "SELECT 1 FROM facts WHERE kind = 'consent' LIMIT 1"
-    return db.execute(asked).fetchone() is not None
+    query = "SELECT 1 FROM facts WHERE kind = 'consent' LIMIT 1"
+    return db.execute(query).fetchone() is not None
 
 
-def why_untracked(db: sqlite3.Connection, said: Fact) -> str | None:
+def why_untracked(db: sqlite3.Connection, fact: Fact) -> str | None:
     """Why an event is not taken: its user withdrew `track`; None: it is taken."""
-    if said.kind != "events":
+    if fact.kind != "events":
         return None
     tracked = True
     for (payload,) in db.execute(
         "SELECT payload FROM facts WHERE kind = 'consent' AND subject = ? ORDER BY seq",
-        (said.subject,),
+        (fact.subject,),
     ):
         tracked = orjson.loads(payload)[CONSENT].get("track", tracked)
     return None if tracked else NOT_TRACKED

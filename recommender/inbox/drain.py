@@ -65,14 +65,14 @@ def drain(
     facts = journal.facts_after(begin, limit)
     if not facts:
         return Drained(0, 0, begin)
-    erasures = [place for place, row in enumerate(facts) if row.kind == USER_DELETE]
+    erasures = [index for index, row in enumerate(facts) if row.kind == USER_DELETE]
     if erasures[:1] == [0]:
-        asked = facts[0].sequence
-        user = erasing.user_of(journal, asked)
+        sequence = facts[0].sequence
+        user = erasing.user_of(journal, sequence)
         if user is not None:
-            (carry or _carry(journal, store, now))(asked, user)
-        done = store.apply({}, name=name, span=(begin, asked))
-        return Drained(1 if done else 0, 0, asked if done else begin)
+            (carry or _carry(journal, store, now))(sequence, user)
+        done = store.apply({}, name=name, span=(begin, sequence))
+        return Drained(1 if done else 0, 0, sequence if done else begin)
     facts = facts[: erasures[0]] if erasures else facts
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)

@@ -14,20 +14,20 @@ _NAMES = {  # kind of fact -> the fields that name a user
 }
 
 
-def why_refused(db: sqlite3.Connection, said: Fact, now: int) -> str | None:
+def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
     """Why a fact about a person is not taken; None: it is taken. Asked before it is written."""
-    names = _NAMES.get(said.kind, ())
-    payload = orjson.loads(said.payload) if names else {}
+    names = _NAMES.get(fact.kind, ())
+    payload = orjson.loads(fact.payload) if names else {}
     for name in names:
-        found = db.execute(
+        erasure = db.execute(
             "SELECT asked, user IS NOT NULL FROM erasures WHERE mark = ? ORDER BY seq DESC LIMIT 1",
             (mark(db, payload[name]),),
         ).fetchone()
-        if found is None:
+        if erasure is None:
             continue
-        if found[1]:
+        if erasure[1]:
             return "this user is being erased"
-        if payload.get("at", now) < found[0]:
+        if payload.get("at", now) < erasure[0]:
             return "this user was erased, and it happened before that"
     return None
 
@@ -49,10 +49,10 @@ def purge(db: sqlite3.Connection, user: str) -> int:
     gone = 0
     for table in ("facts", "quarantine"):
         rows = db.execute(f"SELECT seq, kind, payload FROM {table} WHERE subject = ?", (subject,))
-        found = [row for row in rows if row[1] != USER_DELETE]
+        about_user = [row for row in rows if row[1] != USER_DELETE]
         friends = f"SELECT seq, kind, payload FROM {table} WHERE kind = 'user_relations'"
-        found += db.execute(friends).fetchall()
-        numbers = [(seq,) for seq, kind, payload in found if _is_about(kind, payload, user)]
+        about_user += db.execute(friends).fetchall()
+        numbers = [(seq,) for seq, kind, payload in about_user if _is_about(kind, payload, user)]
         gone += (
             db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers).rowcount if numbers else 0
         )

@@ -52,12 +52,12 @@ def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
         person: the pseudonym that the fact carries instead.
         now: seconds since 1970.
     """
-    said = fact(USER_DELETE, {"person": person})
+    deletion = fact(USER_DELETE, {"person": person})
     with journal.transaction() as db:
         gone = purge(db, user)
         written = db.execute(
             "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
-            (said.kind, said.key, said.subject, said.payload, now),
+            (deletion.kind, deletion.key, deletion.subject, deletion.payload, now),
         )
         sequence = int(written.lastrowid or 0)
         db.execute(
@@ -73,14 +73,14 @@ def user_of(journal: Journal, sequence: int) -> str | None:
     with journal.reading() as db:
         if db is None:
             return None
-        found = db.execute("SELECT user FROM erasures WHERE seq = ?", (sequence,)).fetchone()
-        return found[0] if found else None
+        row = db.execute("SELECT user FROM erasures WHERE seq = ?", (sequence,)).fetchone()
+        return row[0] if row else None
 
 
-def reached(journal: Journal, sequence: int, place: str, *, at: int, count: int = 0) -> None:
+def reached(journal: Journal, sequence: int, location: str, *, at: int, count: int = 0) -> None:
     """Note in the receipt that an erasure has reached a place."""
     with journal.transaction() as db:
-        db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (sequence, place, at, count))
+        db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (sequence, location, at, count))
 
 
 def close(journal: Journal, sequence: int) -> None:
@@ -97,18 +97,18 @@ def receipt(journal: Journal, sequence: int) -> Erasure:
         NotFound: no erasure has this number.
     """
     with journal.reading() as db:
-        found = (
+        row = (
             db
             and db.execute(
                 "SELECT asked, user IS NULL FROM erasures WHERE seq = ?", (sequence,)
             ).fetchone()
         )
-        if not db or not found:
+        if not db or not row:
             raise NotFound(f"no erasure has the number {sequence}")
         steps = db.execute(
             "SELECT place, at, count FROM steps WHERE seq = ? ORDER BY rowid", (sequence,)
         ).fetchall()
-    return Erasure(sequence, found[0], bool(found[1]), tuple(Step(*step) for step in steps))
+    return Erasure(sequence, row[0], bool(row[1]), tuple(Step(*step) for step in steps))
 
 
 def open_erasures(journal: Journal) -> int:

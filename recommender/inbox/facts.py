@@ -70,8 +70,10 @@ class Row(NamedTuple):
 
 def fact(kind: str, payload: dict[str, Any]) -> Fact:
     """A fact of one of `KINDS`; the payload is as described above, checked by the caller."""
-    given = {name: value for name, value in payload.items() if value is not None or kind == PATCH}
-    return Fact(kind, _key(kind, given), subject(kind, given), orjson.dumps(given, option=_SAME))
+    content = {name: value for name, value in payload.items() if value is not None or kind == PATCH}
+    return Fact(
+        kind, _key(kind, content), subject(kind, content), orjson.dumps(content, option=_SAME)
+    )
 
 
 def subject(kind: str, payload: dict[str, Any]) -> int:

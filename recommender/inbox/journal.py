@@ -98,24 +98,24 @@ class Journal:
         with self._read() as db:
             if db is None:
                 return []
-            found = db.execute(
+            rows = db.execute(
                 "SELECT seq, kind, payload, acknowledged FROM facts WHERE seq > ? "
                 "ORDER BY seq LIMIT ?",
                 (sequence, limit),
             )
-            return [row(*columns) for columns in found]
+            return [row(*columns) for columns in rows]
 
     def standing_facts(self, upto: int) -> list[Row]:
         """The facts up to a number that no release holds, whatever it was made from: consent."""
         with self._read() as db:
             if db is None:
                 return []
-            found = db.execute(
+            rows = db.execute(
                 "SELECT seq, kind, payload, acknowledged FROM facts WHERE kind = ? AND seq <= ? "
                 "ORDER BY seq",
                 (CONSENT, upto),
             )
-            return [row(*columns) for columns in found]
+            return [row(*columns) for columns in rows]
 
     def trim(self, upto: int) -> int:
         """Remove at most `TRIMMED` facts up to a number, but for standing ones; how many went.
@@ -138,11 +138,11 @@ class Journal:
         with self._read() as db:
             if db is None:
                 return []
-            found = db.execute(
+            rows = db.execute(
                 "SELECT seq, kind, payload, acknowledged FROM facts WHERE subject = ? ORDER BY seq",
                 (subject,),
             )
-            return [row(*columns) for columns in found]
+            return [row(*columns) for columns in rows]
 
     def identity(self) -> str:
         """What tells this journal from every other; "" while nobody wrote into it."""

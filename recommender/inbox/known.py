@@ -67,5 +67,9 @@ def _loaded(payload: Known) -> Known:
 
 
 def _with(entries: Any, entry: Known, key: tuple[str, ...]) -> list[Known]:
-    kept = [one for one in entries or () if any(one[name] != entry[name] for name in key)]
+    kept = [
+        kept_entry
+        for kept_entry in entries or ()
+        if any(kept_entry[name] != entry[name] for name in key)
+    ]
     return [*kept, entry]

@@ -47,10 +47,10 @@ def aside(journal: Journal) -> list[Aside]:
     with journal.reading() as db:
         if db is None:
             return []
-        found = db.execute(
+        rows = db.execute(
             "SELECT seq, kind, payload, acknowledged, reason, at FROM quarantine ORDER BY seq"
         )
-        return [Aside(row(*columns[:4]), *columns[4:]) for columns in found]
+        return [Aside(row(*columns[:4]), *columns[4:]) for columns in rows]
 
 
 def count_aside(journal: Journal) -> int:

@@ -79,15 +79,15 @@ def tuned(
     to choose from, default `FAMILIES`.
     """
     ones = binary(train)
-    found = {}
+    baselines = {}
     known = FAMILIES if families is None else families
     for name in known if names is None else names:
         family = known[name]
         if not ones.nnz or (family.most_items and ones.shape[1] > family.most_items):
             continue
         parameters = _tune(family, ones, seed, thorough)
-        found[name] = Baseline(name, parameters, family.prepare(ones, parameters)(parameters))
-    return found
+        baselines[name] = Baseline(name, parameters, family.prepare(ones, parameters)(parameters))
+    return baselines
 
 
 def binary(matrix: csr_array) -> csr_array:
@@ -239,9 +239,9 @@ def right_vectors(matrix: csr_array, directions: int, *, rounds: int = 2) -> F32
     """
     rows = csr_matrix(matrix, dtype=np.float32)
     graph = NormalisedGraph(rows, csr_matrix(rows.T), np.ones(matrix.shape[1], np.float32))
-    found = spectrum(graph, directions, seed=0, passes=rounds + 1)
-    kept = found.values > 1e-3 * found.values.max(initial=0)
-    return np.ascontiguousarray(found.item_vectors[:, kept])
+    spectral = spectrum(graph, directions, seed=0, passes=rounds + 1)
+    kept = spectral.values > 1e-3 * spectral.values.max(initial=0)
+    return np.ascontiguousarray(spectral.item_vectors[:, kept])
 
 
 def _tune(family: Family, train: csr_array, seed: int, thorough: bool) -> Parameters:
@@ -261,8 +261,8 @@ def _tune(family: Family, train: csr_array, seed: int, thorough: bool) -> Parame
     make = family.prepare(fit, {name: max(p[name] for p in grid) for name in grid[0]})
 
     def quality(parameters: Parameters) -> float:
-        found = metrics.hits(rank_all(make(parameters), users, fit, 20), wanted[users])
-        return float(metrics.ndcg(found, np.diff(wanted[users].indptr), 20).mean())
+        hits = metrics.hits(rank_all(make(parameters), users, fit, 20), wanted[users])
+        return float(metrics.ndcg(hits, np.diff(wanted[users].indptr), 20).mean())
 
     return max(grid, key=quality)
 
@@ -317,20 +317,20 @@ def _best(scores: Any, users: Any, indptr: Any, indices: Any, n: int) -> Any:
     values = np.empty(n, np.float32)
     for b in range(len(scores)):
         line = scores[b]
-        for place in range(indptr[users[b]], indptr[users[b] + 1]):
-            line[indices[place]] = -np.inf
-        found = 0
+        for entry in range(indptr[users[b]], indptr[users[b] + 1]):
+            line[indices[entry]] = -np.inf
+        count = 0
         for begin in range(0, len(line), 64):
             end = min(begin + 64, len(line))
-            better, bar = 0, values[0] if found == n else np.float32(-np.inf)
+            better, bar = 0, values[0] if count == n else np.float32(-np.inf)
             for item in range(begin, end):  # counting runs in vector registers, the heap does not
                 better += line[item] > bar
             if better:
                 for item in range(begin, end):
-                    bar = values[0] if found == n else np.float32(-np.inf)
+                    bar = values[0] if count == n else np.float32(-np.inf)
                     if line[item] > bar:
-                        found = keep_best(ranked[b], values, found, item, line[item])
-        sort_best(ranked[b], values, found)
+                        count = keep_best(ranked[b], values, count, item, line[item])
+        sort_best(ranked[b], values, count)
     return ranked
 
 
@@ -345,22 +345,22 @@ def _nearest(users: Any, owners: Any, wanted: Any, shrink: Any, table: Any) -> N
     touched = np.empty(items, np.int32)
     for item in wanted:
         size = 0
-        for place in range(item_indptr[item], item_indptr[item + 1]):
-            user = item_users[place]
-            for other in range(indptr[user], indptr[user + 1]):
-                j = indices[other]
+        for entry in range(item_indptr[item], item_indptr[item + 1]):
+            user = item_users[entry]
+            for step in range(indptr[user], indptr[user + 1]):
+                j = indices[step]
                 if together[j] == 0:
                     touched[size] = j
                     size += 1
                 together[j] += say[user]
-        found = 0
+        count = 0
         for t in range(size):
             j = touched[t]
             if j != item:
                 value = np.float32(together[j] / (norms[item] * norms[j] + shrink))
-                found = keep_best(columns[item], values[item], found, j, value)
+                count = keep_best(columns[item], values[item], count, j, value)
             together[j] = 0
-        sort_best(columns[item], values[item], found)
+        sort_best(columns[item], values[item], count)
 
 
 @njit(nogil=True, cache=True)
@@ -369,8 +369,8 @@ def _add_rows(users: Any, history: Any, table: Any, out: Any) -> None:
     indptr, indices = history
     columns, values = table
     for b in range(len(users)):
-        for place in range(indptr[users[b]], indptr[users[b] + 1]):
-            item = indices[place]
+        for entry in range(indptr[users[b]], indptr[users[b] + 1]):
+            item = indices[entry]
             for t in range(columns.shape[1]):
                 if columns[item, t] < 0:
                     break
@@ -384,17 +384,17 @@ def _add_two_steps(users: Any, history: Any, by_item: Any, by_user: Any, out: An
     touched = np.empty(len(weights), np.int32)
     for b in range(len(users)):
         size = 0
-        for place in range(history[0][users[b]], history[0][users[b] + 1]):
-            item = history[1][place]
-            for other in range(by_item[0][item], by_item[0][item + 1]):
-                user = by_item[1][other]
+        for entry in range(history[0][users[b]], history[0][users[b] + 1]):
+            item = history[1][entry]
+            for step in range(by_item[0][item], by_item[0][item + 1]):
+                user = by_item[1][step]
                 if weights[user] == 0:
                     touched[size] = user
                     size += 1
-                weights[user] += by_item[2][other]
+                weights[user] += by_item[2][step]
         for t in range(size):
             user = touched[t]
             weight = weights[user]
             weights[user] = 0
-            for place in range(by_user[0][user], by_user[0][user + 1]):
-                out[b, by_user[1][place]] += weight * by_user[2][place]
+            for entry in range(by_user[0][user], by_user[0][user + 1]):
+                out[b, by_user[1][entry]] += weight * by_user[2][entry]

@@ -33,36 +33,36 @@ def hits(ranked: Ranked, truth: csr_array) -> Flags:
     if not len(wanted):
         return np.zeros(ranked.shape, np.bool_)
     places = np.searchsorted(wanted, shown).clip(max=len(wanted) - 1)
-    found: Flags = (wanted[places] == shown) & (ranked >= 0)
-    return found
+    hit: Flags = (wanted[places] == shown) & (ranked >= 0)
+    return hit
 
 
-def recall(found: Flags, relevant: Counts, k: int) -> F64:
+def recall(hit: Flags, relevant: Counts, k: int) -> F64:
     """Part of what there was to find that stands in the first k: |hits@k| / |relevant|."""
-    return _ratio(found[:, :k].sum(axis=1), relevant)
+    return _ratio(hit[:, :k].sum(axis=1), relevant)
 
 
-def ndcg(found: Flags, relevant: Counts, k: int) -> F64:
+def ndcg(hit: Flags, relevant: Counts, k: int) -> F64:
     """DCG@k / IDCG@k with DCG = sum of hit_j / log2(j + 1), j from 1 (Järvelin 2002).
 
     The ideal list has min(k, |relevant|) hits at its top: the convention of LightGCN's code.
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))  # (k,)
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])  # (k + 1,) by number of hits
-    gains = found[:, :k] @ discounts[: found[:, :k].shape[1]]  # (u, k) @ (k,) -> (u,)
+    gains = hit[:, :k] @ discounts[: hit[:, :k].shape[1]]  # (u, k) @ (k,) -> (u,)
     return _ratio(gains, ideal[np.minimum(relevant, k).astype(np.int64)])
 
 
-def average_precision(found: Flags, relevant: Counts, k: int) -> F64:
+def average_precision(hit: Flags, relevant: Counts, k: int) -> F64:
     """AP@k = sum over hits at j <= k of (hits@j / j), over min(k, |relevant|); its mean is MAP."""
-    top = found[:, :k]
+    top = hit[:, :k]
     precisions = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)  # (u, k)
     return _ratio((precisions * top).sum(axis=1), np.minimum(relevant, k))
 
 
-def hit_rate(found: Flags, k: int) -> F64:
+def hit_rate(hit: Flags, k: int) -> F64:
     """1 for users with at least one hit in the first k, else 0."""
-    rate: F64 = found[:, :k].any(axis=1).astype(np.float64)
+    rate: F64 = hit[:, :k].any(axis=1).astype(np.float64)
     return rate
 
 
@@ -156,10 +156,10 @@ def intra_list_diversity(ranked: Ranked, features: csr_array) -> float:
     values = []
     for begin in range(0, len(ranked), FEATURE_BLOCK):
         block = ranked[begin : begin + FEATURE_BLOCK]
-        given = block >= 0
-        sizes = given.sum(axis=1)
+        shown = block >= 0
+        sizes = shown.sum(axis=1)
         chosen = csr_array(
-            (np.ones(int(sizes.sum())), block[given], np.concatenate([[0], np.cumsum(sizes)])),
+            (np.ones(int(sizes.sum())), block[shown], np.concatenate([[0], np.cumsum(sizes)])),
             shape=(len(block), features.shape[0]),
         )
         sums = chosen @ units  # (b, i) @ (i, f) -> (b, f)
@@ -208,7 +208,7 @@ def bootstrap_means(values: npt.ArrayLike, *, seed: int, rounds: int = 1000) -> 
     return means
 
 
-def _ratio(part: Counts, whole: Counts) -> F64:
+def _ratio(part: Counts, total: Counts) -> F64:
     result = np.zeros(len(part), np.float64)
-    np.divide(part, whole, out=result, where=np.asarray(whole) > 0)
+    np.divide(part, total, out=result, where=np.asarray(total) > 0)
     return result

@@ -53,18 +53,18 @@ def pair_parts(
     `taken(n, select)` SELECT, the others FIT. Rounding: halves go up, and each part gets at
     least one. Users with fewer than `minimum` pairs stay in FIT whole.
     """
-    place, sizes = _places(pairs.users, pairs.keys)
+    position, sizes = _places(pairs.users, pairs.keys)
     gates = taken(sizes, gate, minimum)
     selects = taken(sizes, select, minimum)
-    parts = np.full(len(place), FIT, np.int8)
-    parts[place < gates + selects] = SELECT
-    parts[place < gates] = GATE
+    parts = np.full(len(position), FIT, np.int8)
+    parts[position < gates + selects] = SELECT
+    parts[position < gates] = GATE
     return parts
 
 
 def held_out(
     pairs: Pairs,
-    how: How,
+    method: How,
     *,
     share: float = TEST_SHARE,
     minimum: int = MINIMUM_HISTORY,
@@ -77,14 +77,14 @@ def held_out(
     global time: all pairs after one moment, chosen so that `share` of the dated pairs comes
         later or a little less; users may then have no past at all. `minimum` is not used.
     """
-    if how == "global time":
+    if method == "global time":
         dated = np.sort(pairs.at[pairs.at != NO_TIME])
         if not len(dated):
             return np.zeros(len(pairs.at), np.bool_)
         cut = dated[min(len(dated) - 1, int(np.floor((1.0 - share) * len(dated))))]
         return pairs.at > cut
-    place, sizes = _places(pairs.users, pairs.keys, pairs.at if how == "time" else None)
-    result: Flags = place < taken(sizes, share, minimum)
+    position, sizes = _places(pairs.users, pairs.keys, pairs.at if method == "time" else None)
+    result: Flags = position < taken(sizes, share, minimum)
     return result
 
 
@@ -160,6 +160,6 @@ def _places(users: I64, keys: U64, at: I64 | None = None) -> tuple[I64, I64]:
     order = np.lexsort((keys, newest, users))
     sizes = np.bincount(users) if len(users) else np.zeros(0, np.int64)
     begins = np.concatenate([[0], np.cumsum(sizes)])
-    place = np.empty(len(users), np.int64)
-    place[order] = np.arange(len(users)) - begins[users[order]]
-    return place, sizes[users]
+    position = np.empty(len(users), np.int64)
+    position[order] = np.arange(len(users)) - begins[users[order]]
+    return position, sizes[users]

@@ -48,7 +48,7 @@ class Appended(Vocabulary):
         last = base.offsets[-1] if len(base.offsets) else 0
         super().__init__(data, np.concatenate([base.offsets, last + ends]).astype(np.int64))
         self._base = base
-        self._more = {name: len(base) + place for place, name in enumerate(more)}
+        self._more = {name: len(base) + number for number, name in enumerate(more)}
 
     def row(self, name: str) -> int:
         """The row of an id, or `NO_ROW` when it is not here."""
@@ -59,8 +59,8 @@ class Appended(Vocabulary):
         """The rows of many ids, `NO_ROW` where one is not here."""
         wanted = list(names)
         rows = self._base.rows(wanted)
-        for place in np.flatnonzero(rows == NO_ROW).tolist():
-            rows[place] = self._more.get(str(wanted[place]), NO_ROW)
+        for position in np.flatnonzero(rows == NO_ROW).tolist():
+            rows[position] = self._more.get(str(wanted[position]), NO_ROW)
         return rows
 
 
@@ -265,12 +265,12 @@ def _longer_attribute(
     base: Attribute, name: str, live: Mapping[int, LiveItem], count: int
 ) -> Attribute:
     values = _longer(base.values, count, np.nan if base.numeric else -1)
-    given = {row: item.attributes.get(name) for row, item in live.items()}
+    named = {row: item.attributes.get(name) for row, item in live.items()}
     if base.words is None:
-        for row, value in given.items():
+        for row, value in named.items():
             values[row] = value if isinstance(value, int | float) else np.nan
         return Attribute(True, values, None)
-    texts = {row: None if value is None else str(value) for row, value in given.items()}
+    texts = {row: None if value is None else str(value) for row, value in named.items()}
     new = sorted({t for t in texts.values() if t is not None and base.words.row(t) == NO_ROW})
     words = Appended(base.words, new) if new else base.words
     for row, text in texts.items():

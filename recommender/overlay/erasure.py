@@ -70,8 +70,8 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
         erasing.reached(journal, sequence, "copies for exploring", at=now())
         unfinished = len(drop_unfinished(home))
         erasing.reached(journal, sequence, "unfinished refreshes", at=now(), count=unfinished)
-        for place, folder in (("rejects", home.rejects), ("reports", home.reports)):
-            erasing.reached(journal, sequence, place, at=now(), count=_scrub(folder, user))
+        for location, folder in (("rejects", home.rejects), ("reports", home.reports)):
+            erasing.reached(journal, sequence, location, at=now(), count=_scrub(folder, user))
         erasing.reached(journal, sequence, "logs", at=now(), count=_scrub(home.explore, user))
         erasing.close(journal, sequence)
         person = read_state(home).digest(user)

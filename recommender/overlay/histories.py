@@ -135,7 +135,7 @@ class Weigher:
         return History(
             items=items[chosen].astype(np.int32),
             weights=weights[chosen] * self._recent(at[chosen]),
-            kinds=tuple(by_name[place] for place in first[chosen].tolist()),
+            kinds=tuple(by_name[entry] for entry in first[chosen].tolist()),
             seen=np.unique(columns.item[~hides]),
             hidden=hidden,
         )

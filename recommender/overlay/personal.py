@@ -27,7 +27,7 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         held = {"id": user, "attributes": attributes, "consent": consent}
     facts = journal.facts_about(user_subject(user))
     facts = [fact for fact in facts if user in fact.payload.values()]
-    said = user_after(held, [fact for fact in facts if fact.kind in (CONSENT, "user_put")], user)
+    content = user_after(held, [fact for fact in facts if fact.kind in (CONSENT, "user_put")], user)
     relations = [
         relation
         for relation in store.read("user_relations").to_pylist()
@@ -37,10 +37,10 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         {name: event[name] for name in _EVENT if event[name] is not None}
         for event in store.user_events(user).to_pylist()
     ]
-    known = said or {}
+    known = content or {}
     return {
         "user": user,
-        "known": bool(said or events or facts),
+        "known": bool(content or events or facts),
         "attributes": known.get("attributes", {}),
         "consent": dict.fromkeys(PURPOSES, True) | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),

@@ -25,12 +25,12 @@ def spellings(user: str) -> re.Pattern[bytes]:
     """
     letters = unicodedata.normalize("NFC", user)
     mixed = b"".join(b"(?:%s)" % b"|".join(map(re.escape, _written(letter))) for letter in letters)
-    whole = [
+    plain = [
         re.escape(unicodedata.normalize(form, user).encode(code))
         for form in ("NFC", "NFD")
         for code in ("utf-16-le", "utf-16-be")
     ]
-    return re.compile(b"|".join([mixed, *whole]))
+    return re.compile(b"|".join([mixed, *plain]))
 
 
 def search(folder: Path, user: str) -> Iterator[Found]:

@@ -45,7 +45,9 @@ class State:
     def gone(self, watermark: int) -> frozenset[str]:
         """Digests of who is erased from a release whose snapshot has this watermark."""
         return frozenset(
-            one.digest for one in self.erased if one.until is None or one.until >= watermark
+            erasure.digest
+            for erasure in self.erased
+            if erasure.until is None or erasure.until >= watermark
         )
 
 
@@ -72,7 +74,7 @@ def read_state(home: Home) -> State:
 def was_erased(home: Home, user: str) -> bool:
     """Whether a person is among the erased of whom a release may still know."""
     state = read_state(home)
-    return bool(state.salt) and state.digest(user) in {one.digest for one in state.erased}
+    return bool(state.salt) and state.digest(user) in {erasure.digest for erasure in state.erased}
 
 
 def begin_erasure(home: Home, user: str) -> None:
@@ -81,8 +83,8 @@ def begin_erasure(home: Home, user: str) -> None:
         state = read_state(home)
         state = state if state.salt else replace(state, salt=secrets.token_hex(DIGEST_BYTES))
         digest = state.digest(user)
-        others = tuple(one for one in state.erased if one.digest != digest)
-        _write(home, replace(state, erased=(*others, Erasure(digest, None))))
+        kept = tuple(erasure for erasure in state.erased if erasure.digest != digest)
+        _write(home, replace(state, erased=(*kept, Erasure(digest, None))))
 
 
 def end_erasure(home: Home, user: str, watermark: int) -> None:
@@ -91,7 +93,7 @@ def end_erasure(home: Home, user: str, watermark: int) -> None:
         state = read_state(home)
         digest = state.digest(user)
         done = Erasure(digest, watermark)
-        erased = tuple(done if one.digest == digest else one for one in state.erased)
+        erased = tuple(done if erasure.digest == digest else erasure for erasure in state.erased)
         _write(home, replace(state, erased=erased))
 
 
@@ -106,9 +108,9 @@ def note_hidden(home: Home, items: Sequence[str], oldest: int | None) -> None:
     with locked(home.state_lock):
         state = read_state(home)
         erased = tuple(
-            one
-            for one in state.erased
-            if oldest is None or one.until is None or one.until >= oldest
+            erasure
+            for erasure in state.erased
+            if oldest is None or erasure.until is None or erasure.until >= oldest
         )
         _write(home, replace(state, hidden=tuple(items), erased=erased))
 

@@ -27,19 +27,19 @@ class Head:
     bytes: int = 0
 
 
-def note(folder: Path, what: str, *, now: int, **about: Any) -> Head:
+def note(folder: Path, action: str, *, now: int, **about: Any) -> Head:
     """Append one line, on the disk when this returns; the new head.
 
     Args:
         folder: of the log; it is made.
-        what: was done, in one or two words.
+        action: what was done, in one or two words.
         now: seconds since 1970.
         about: whatever else is to be known, as JSON values.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock"):
         head = _after_a_kill(folder, read_head(folder))
-        line = _line(head, {"at": now, "what": what, **about})
+        line = _line(head, {"at": now, "what": action, **about})
         with _log(folder).open("ab") as file:
             file.write(line)
             file.flush()
@@ -66,13 +66,13 @@ def read_head(folder: Path) -> Head:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     """What was done, oldest first; lines that are no JSON are left out."""
-    found = []
+    records = []
     for line in _read(folder).splitlines():
         try:
-            found.append(json.loads(line))
+            records.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return records
 
 
 def verify(folder: Path, head: Head | None = None) -> list[str]:
@@ -89,13 +89,13 @@ def verify(folder: Path, head: Head | None = None) -> list[str]:
     for number, line in enumerate(rows, 1):
         size += len(line)
         try:
-            said = json.loads(line)
-            wrong = None if isinstance(said, dict) else "it is no object"
+            record = json.loads(line)
+            wrong = None if isinstance(record, dict) else "it is no object"
         except ValueError:
-            said, wrong = {}, "it is no JSON"
-        if wrong is None and said.get("number") != number:
-            wrong = f"it says it is number {said.get('number')}"
-        elif wrong is None and said.get("before") != before:
+            record, wrong = {}, "it is no JSON"
+        if wrong is None and record.get("number") != number:
+            wrong = f"it says it is number {record.get('number')}"
+        elif wrong is None and record.get("before") != before:
             wrong = "it does not follow the line before it"
         if wrong is not None:
             problems.append(f"line {number} was changed, or lines around it: {wrong}")
@@ -128,9 +128,9 @@ def _after_a_kill(folder: Path, head: Head) -> Head:
     return head
 
 
-def _line(head: Head, said: dict[str, Any]) -> bytes:
-    content = {"number": head.number + 1, "before": head.hash, **said}
-    if len(content) != len(said) + 2:
+def _line(head: Head, fields: dict[str, Any]) -> bytes:
+    content = {"number": head.number + 1, "before": head.hash, **fields}
+    if len(content) != len(fields) + 2:
         raise ValueError("'number' and 'before' are the log's own")
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 

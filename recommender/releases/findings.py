@@ -19,12 +19,12 @@ def findings_of(release: Release) -> Findings:
 
 
 def _segments(release: Release) -> pa.Table:
-    said = release.manifest.get("segments")
-    if said is None:
+    segments = release.manifest.get("segments")
+    if segments is None:
         return SEGMENTS.empty_table()
     assigned = np.asarray(release.arrays["segments.assigned"])  # (u,) -1: in none
     rows = np.flatnonzero(assigned >= 0)
-    names = pa.array(said["names"], pa.string())
+    names = pa.array(segments["names"], pa.string())
     columns = [
         pa.array(release.users.ids(rows), pa.string()),
         names.take(pa.array(assigned[rows].astype(np.int64))),

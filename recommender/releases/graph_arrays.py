@@ -82,10 +82,10 @@ def graph_arrays(
 
 def _carried(snapshot: GraphSnapshot, names: Sequence[str]) -> list[list[str]]:
     """Names of the tags that each item carries, the heaviest first, `MOST_SHOWN` at most."""
-    given = snapshot.item_tags
-    order = np.lexsort((given.target, -given.weight, given.source))
-    starts = np.searchsorted(given.source[order], np.arange(len(snapshot.items) + 1)).tolist()
-    tags = given.target[order]
+    item_tags = snapshot.item_tags
+    order = np.lexsort((item_tags.target, -item_tags.weight, item_tags.source))
+    starts = np.searchsorted(item_tags.source[order], np.arange(len(snapshot.items) + 1)).tolist()
+    tags = item_tags.target[order]
     return [
         [names[tag] for tag in tags[start : min(stop, start + MOST_SHOWN)].tolist()]
         for start, stop in pairwise(starts)
@@ -155,8 +155,8 @@ def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool
     """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
     count = len(snapshot.tags)
     items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))
-    given = snapshot.item_tags.source.astype(np.int64) * count + snapshot.item_tags.target
-    return np.isin(items * count + item_tags.indices, given)
+    pairs = snapshot.item_tags.source.astype(np.int64) * count + snapshot.item_tags.target
+    return np.isin(items * count + item_tags.indices, pairs)
 
 
 def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
@@ -169,19 +169,19 @@ def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
     kept = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_ATTRIBUTES]
     arrays: Arrays = {}
     manifest: dict[str, Any] = {}
-    for place, name in enumerate(sorted(kept)):
+    for number, name in enumerate(sorted(kept)):
         values = [row.get(name) for row in rows]
         numeric = all(v is None or _is_number(v) for v in values)
-        manifest[name] = {"place": place, "numeric": numeric}
+        manifest[name] = {"place": number, "numeric": numeric}
         if numeric:
             numbers = [np.nan if value is None else float(value) for value in values]
-            arrays[f"attribute{place}.values"] = np.array(numbers, np.float64)
+            arrays[f"attribute{number}.values"] = np.array(numbers, np.float64)
             continue
         words = [None if value is None else str(value) for value in values]
         vocabulary = Vocabulary.of(word for word in words if word is not None)
-        arrays |= vocabulary_arrays(f"attribute{place}.words", vocabulary)
+        arrays |= vocabulary_arrays(f"attribute{number}.words", vocabulary)
         codes = [-1 if word is None else vocabulary.row(word) for word in words]
-        arrays[f"attribute{place}.codes"] = np.array(codes, np.int32)
+        arrays[f"attribute{number}.codes"] = np.array(codes, np.int32)
     return arrays, manifest
 
 

@@ -53,37 +53,37 @@ def leased(
         over.set()
         keeper.join()
         with locked(home.releases / LEASE_LOCK):
-            said = _read(home)
-            if said["number"] == number:
+            lease = _read(home)
+            if lease["number"] == number:
                 _write(home, {"number": number})  # free; the number goes on
 
 
 def holder(home: Home, *, clock: Callable[[], float], expiry: float = EXPIRY) -> str | None:
     """Who refreshes now and since when, in words; None: nobody."""
-    said = _read(home)
-    if "process" not in said:
+    lease = _read(home)
+    if "process" not in lease:
         return None
-    if said["host"] == platform.node() and not is_running(int(said["process"])):
+    if lease["host"] == platform.node() and not is_running(int(lease["process"])):
         return None
-    if abs(clock() - float(said["renewed"])) > expiry:  # either way: clocks jump
+    if abs(clock() - float(lease["renewed"])) > expiry:  # either way: clocks jump
         return None
-    since = datetime.fromtimestamp(float(said["since"]), UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"process {said['process']} on {said['host']} since {since} UTC"
+    since = datetime.fromtimestamp(float(lease["since"]), UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {lease['process']} on {lease['host']} since {since} UTC"
 
 
 def _take(home: Home, clock: Callable[[], float], *, wait: bool, expiry: float) -> int:
     home.releases.mkdir(parents=True, exist_ok=True)
     while True:
         with locked(home.releases / LEASE_LOCK):
-            who = holder(home, clock=clock, expiry=expiry)
-            if who is None:
+            refresher = holder(home, clock=clock, expiry=expiry)
+            if refresher is None:
                 number, moment = int(_read(home)["number"]) + 1, clock()
                 facts = {"process": os.getpid(), "host": platform.node()}
                 _write(home, {"number": number, **facts, "since": moment, "renewed": moment})
                 return number
         if not wait:
             raise ReleaseError(
-                f"a refresh is under way: {who}; --wait waits for it, or stop that process"
+                f"a refresh is under way: {refresher}; --wait waits for it, or stop that process"
             )
         time.sleep(min(1.0, expiry / RENEWALS))
 
@@ -93,29 +93,29 @@ def _renew(
 ) -> None:
     while not over.wait(expiry / RENEWALS):
         with contextlib.suppress(OSError), locked(home.releases / LEASE_LOCK):
-            said = _read(home)
-            if said["number"] != number:
+            lease = _read(home)
+            if lease["number"] != number:
                 return  # overtaken: the fence will tell
-            _write(home, said | {"renewed": clock()})
+            _write(home, lease | {"renewed": clock()})
 
 
 def _check(home: Home, number: int) -> None:
-    said = _read(home)
-    if said["number"] != number:
+    lease = _read(home)
+    if lease["number"] != number:
         raise ReleaseError(
-            f"this refresh was overtaken: it held lease {number}, and lease {said['number']} was "
+            f"this refresh was overtaken: it held lease {number}, and lease {lease['number']} was "
             "taken since, as it was not heard of for too long; it publishes nothing"
         )
 
 
 def _read(home: Home) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads((home.releases / LEASE).read_text(encoding="utf-8"))
-        int(said["number"])
+        lease: dict[str, Any] = json.loads((home.releases / LEASE).read_text(encoding="utf-8"))
+        int(lease["number"])
     except (OSError, ValueError, KeyError, TypeError):
         return {"number": 0}
-    return said
+    return lease
 
 
-def _write(home: Home, said: dict[str, Any]) -> None:
-    replace_file(home.releases / LEASE, json.dumps(said))
+def _write(home: Home, lease: dict[str, Any]) -> None:
+    replace_file(home.releases / LEASE, json.dumps(lease))

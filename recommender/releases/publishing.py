@@ -51,10 +51,10 @@ MOST_REFUSED = 3  # kept aside
 
 
 @contextlib.contextmanager
-def staged(releases: Path, what: str = "release") -> Iterator[Path]:
+def staged(releases: Path, kind: str = "release") -> Iterator[Path]:
     """A folder to write into; what was not published is removed at the end."""
     releases.mkdir(parents=True, exist_ok=True)
-    folder = releases / f"{STAGING_PREFIX}{os.getpid()}-{what}"
+    folder = releases / f"{STAGING_PREFIX}{os.getpid()}-{kind}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -176,7 +176,7 @@ def pin(home: Home, name: str, *, on: bool = True) -> str:
     with locked(home.releases / LOCK):
         full = known(home, name)
         pinned = (_pinned(home) | {full}) if on else (_pinned(home) - {full})
-        replace_file(home.releases / PINNED, "".join(f"{one}\n" for one in sorted(pinned)))
+        replace_file(home.releases / PINNED, "".join(f"{name}\n" for name in sorted(pinned)))
     return full
 
 
@@ -241,8 +241,8 @@ def list_refused(home: Home) -> list[dict[str, Any]]:
         except ReleaseError as error:
             manifest = {"damaged": str(error)}
         reasons = manifest.get("gates", {}).get("reasons", [])
-        told = "; ".join(reason["text"] for reason in reasons)
-        rows.append({"name": path.name, "current": False, "refused": told, **manifest})
+        text = "; ".join(reason["text"] for reason in reasons)
+        rows.append({"name": path.name, "current": False, "refused": text, **manifest})
     return rows
 
 

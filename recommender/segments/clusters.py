@@ -59,19 +59,19 @@ def cluster(points: F64, method: str, fewest: int, most: int, seed: int) -> Clus
     size = min(len(points), SAMPLE.get(method, SMALL_SAMPLE))
     sample = points[np.sort(rng.permutation(len(points))[:size])]
     numbers = [0] if method == "hdbscan" else range(fewest, min(most, len(sample) // 4) + 1)
-    found, tried = [], []
+    found_centroids, tried = [], []
     for number in numbers:
         centroids = _centroids(sample, method, number, seed)
-        found.append(centroids)
+        found_centroids.append(centroids)
         tried.append(_tried(sample, centroids, method, number, seed, rng))
-    good = [place for place, one in enumerate(tried) if one.stability >= STABLE]
+    good = [index for index, attempt in enumerate(tried) if attempt.stability >= STABLE]
     if good:
         score = _scaled([tried[p].silhouette for p in good])
         score = score + _scaled([-tried[p].davies_bouldin for p in good])
         best = good[int(np.argmax(score))]
     else:
-        best = int(np.argmax([one.stability for one in tried]))
-    return Clustering(found[best], tuple(tried), bool(good))
+        best = int(np.argmax([attempt.stability for attempt in tried]))
+    return Clustering(found_centroids[best], tuple(tried), bool(good))
 
 
 def _centroids(points: F64, method: str, number: int, seed: int) -> F64:
@@ -131,11 +131,11 @@ def marks(raw: F64, labels: I64, names: list[str], groups: int) -> list[dict[str
     """
     filled = np.where(np.isnan(raw), np.nanmedian(np.where(np.isnan(raw), 0, raw), axis=0), raw)
     smallest = max(3, len(labels) // 100)
-    found = []
+    found_marks = []
     for group in range(groups):
         own = labels == group
         if not own.any() or own.all():
-            found.append({"conditions": [], "covers": 1.0, "pure": float(own.mean())})
+            found_marks.append({"conditions": [], "covers": 1.0, "pure": float(own.mean())})
             continue
         tree = DecisionTreeClassifier(
             max_depth=TREE_DEPTH,
@@ -147,14 +147,14 @@ def marks(raw: F64, labels: I64, names: list[str], groups: int) -> list[dict[str
         inside = np.bincount(leaves, weights=own)
         f1 = 2 * inside / (np.bincount(leaves) + own.sum())
         leaf = int(f1.argmax())
-        found.append(
+        found_marks.append(
             {
                 "conditions": _ways(tree.tree_, names)[leaf],
                 "covers": round(float(inside[leaf] / own.sum()), 3),
                 "pure": round(float(inside[leaf] / (leaves == leaf).sum()), 3),
             }
         )
-    return found
+    return found_marks
 
 
 def _ways(tree: Any, names: list[str]) -> dict[int, list[dict[str, Any]]]:
@@ -171,9 +171,9 @@ def _ways(tree: Any, names: list[str]) -> dict[int, list[dict[str, Any]]]:
             ("above", tree.children_right[node]),
         ):
             name = names[tree.feature[node]]
-            rest = [c for c in so_far if (c["feature"], c["side"]) != (name, side)]
-            one = {"feature": name, "side": side, "threshold": float(tree.threshold[node])}
-            waiting.append((int(child), [*rest, one]))
+            others = [c for c in so_far if (c["feature"], c["side"]) != (name, side)]
+            condition = {"feature": name, "side": side, "threshold": float(tree.threshold[node])}
+            waiting.append((int(child), [*others, condition]))
     return ways
 
 

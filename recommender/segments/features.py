@@ -69,7 +69,7 @@ class Layout:
             *(name for names in PLAIN.values() for name in names),
             *(f"kind {name}" for name in self.kinds[:MOST_KINDS]),
             *(f"domain {name}" for name in self.domain_names),
-            *(f"vector {place}" for place in range(self.vectors)),
+            *(f"vector {number}" for number in range(self.vectors)),
         )
 
     @property
@@ -105,10 +105,10 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
     users = history.user_items.shape[0]
     counts = np.bincount(history.user, minlength=users).astype(np.float64)
     dated = history.at != NO_TIME
-    who, at = history.user[dated], history.at[dated]
+    user, at = history.user[dated], history.at[dated]
     first, last = np.full(users, np.inf), np.full(users, -np.inf)
-    np.minimum.at(first, who, at)
-    np.maximum.at(last, who, at)
+    np.minimum.at(first, user, at)
+    np.maximum.at(last, user, at)
     timed = np.isfinite(last)
     first, last = np.where(timed, first, np.nan), np.where(timed, last, np.nan)
     valued = ~np.isnan(history.value)
@@ -120,7 +120,7 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
         np.log1p((last - first) / DAY),
         np.where(weights > 0, np.log1p(weights), np.nan),
         means,
-        *_clock(who, at, users),
+        *_clock(user, at, users),
         *_breadth(history.user_items, catalogue),
         *_novelty(history.user_items, catalogue.rarity),
         *_kinds(history, len(wanted.kinds[:MOST_KINDS]), counts),
@@ -194,20 +194,22 @@ def nearest(points: F64, centroids: F64) -> I64:
     return rows
 
 
-def _means(who: I32, values: F64, users: int) -> F64:
-    counts = np.bincount(who, minlength=users)
-    sums = np.bincount(who, weights=values, minlength=users)
+def _means(owners: I32, values: F64, users: int) -> F64:
+    counts = np.bincount(owners, minlength=users)
+    sums = np.bincount(owners, weights=values, minlength=users)
     with np.errstate(invalid="ignore", divide="ignore"):
         means: F64 = np.where(counts > 0, sums / counts, np.nan)
     return means
 
 
-def _clock(who: I32, at: I64, users: int) -> list[F64]:
+def _clock(owners: I32, at: I64, users: int) -> list[F64]:
     """Shares of events by quarter of the day (UTC) and on weekends."""
     quarter = (at % DAY) // (DAY // 4)
     weekend = (at // DAY + 3) % 7 >= 5  # day 0 was a Thursday; 0 is Monday
-    parts = [(quarter == one).astype(np.float64) for one in range(4)] + [weekend.astype(np.float64)]
-    return [_means(who, part, users) for part in parts]
+    parts = [(quarter == of_day).astype(np.float64) for of_day in range(4)] + [
+        weekend.astype(np.float64)
+    ]
+    return [_means(owners, part, users) for part in parts]
 
 
 def _breadth(user_items: csr_array, catalogue: Catalogue) -> list[F64]:
@@ -228,20 +230,20 @@ def _breadth(user_items: csr_array, catalogue: Catalogue) -> list[F64]:
 def _novelty(user_items: csr_array, rarity: F32) -> list[F64]:
     """Mean and deviation of the rarity of what was chosen."""
     users = user_items.shape[0]
-    who = np.repeat(np.arange(users, dtype=np.int32), np.diff(user_items.indptr))
+    owners = np.repeat(np.arange(users, dtype=np.int32), np.diff(user_items.indptr))
     values = rarity[user_items.indices].astype(np.float64)
-    mean = _means(who, values, users)
-    square = _means(who, values**2, users)
+    mean = _means(owners, values, users)
+    square = _means(owners, values**2, users)
     return [mean, np.sqrt(np.maximum(square - mean**2, 0))]
 
 
 def _kinds(history: History, kinds: int, counts: F64) -> list[F64]:
-    found = []
+    shares = []
     for kind in range(kinds):
         own = np.bincount(history.user[history.kind == kind], minlength=len(counts))
         with np.errstate(invalid="ignore", divide="ignore"):
-            found.append(np.where(counts > 0, own / counts, np.nan))
-    return found
+            shares.append(np.where(counts > 0, own / counts, np.nan))
+    return shares
 
 
 def _vectors(user_items: csr_array, vectors: F32) -> F64:

@@ -99,21 +99,23 @@ def find_segments(
     if learned is not None:
         from recommender.segments.clusters import marks
 
-        spoken = [place for place, g in enumerate(wanted.groups) if g != "vectors"]
-        told = [wanted.names[place] for place in spoken]
-        words = marks(members[:, spoken], assigned[active].astype(np.int64), told, len(centroids))
+        spoken = [column for column, g in enumerate(wanted.groups) if g != "vectors"]
+        features = [wanted.names[column] for column in spoken]
+        words = marks(
+            members[:, spoken], assigned[active].astype(np.int64), features, len(centroids)
+        )
         deviations = centroids[:, spoken] / np.where(
             scale.weight[spoken] > 0, scale.weight[spoken], np.inf
         )
-        names = _names(deviations, told, _kept_names(last, centroids, wanted, scale))
+        names = _names(deviations, features, _kept_names(last, centroids, wanted, scale))
     groups = [
         {
             "name": name,
-            "users": int((assigned == place).sum()),
-            "persona": persona(words[place]["conditions"], name),
-            **words[place],
+            "users": int((assigned == segment).sum()),
+            "persona": persona(words[segment]["conditions"], name),
+            **words[segment],
         }
-        for place, name in enumerate(names)
+        for segment, name in enumerate(names)
     ]
     manifest = {
         "method": settings.method if learned is not None else "none",
@@ -142,7 +144,7 @@ def find_segments(
         **foretold,
     }
     report = manifest | {
-        "tried": [] if learned is None else [vars(one) for one in learned.tried],
+        "tried": [] if learned is None else [vars(attempt) for attempt in learned.tried],
         "stable": learned is not None and learned.stable,
         "importance": _importance(points[active], assigned[active], wanted.names),
         "forecasts": forecasts,
@@ -151,25 +153,25 @@ def find_segments(
 
 
 def assigned_in(
-    found: Found, snapshot: GraphSnapshot, graph: WeightedGraph, catalogue: Catalogue
+    learned: Found, snapshot: GraphSnapshot, graph: WeightedGraph, catalogue: Catalogue
 ) -> npt.NDArray[np.int16]:
-    """(u,) the place of each user's segment, told from a part of what the users did.
+    """(u,) the number of each user's segment, found from a part of what the users did.
 
     What profiles are chosen by must not be known to the segments they are chosen for: who was
     to find rare items would else be in the segment of those who like them.
 
     Args:
-        found: of all that the users did.
+        learned: of all that the users did.
         snapshot: the part.
         graph: the part, weighted.
         catalogue: what features asked about items when the segments were found.
     """
-    said, events = found.manifest, snapshot.events
+    manifest, events = learned.manifest, snapshot.events
     wanted = Layout(
-        tuple(said["domains"]),
-        tuple(said["domain_names"]),
+        tuple(manifest["domains"]),
+        tuple(manifest["domain_names"]),
         tuple(snapshot.kinds),
-        said["groups"].count("vectors"),
+        manifest["groups"].count("vectors"),
     )
     history = History(
         user_items=graph.user_items,
@@ -178,12 +180,12 @@ def assigned_in(
         value=events.value,
         at=events.at,
     )
-    points = Scale.read(found.arrays["segments.scale"])(
-        behaviour(history, catalogue, wanted, said["moment"])
+    points = Scale.read(learned.arrays["segments.scale"])(
+        behaviour(history, catalogue, wanted, manifest["moment"])
     )
-    active = np.bincount(events.user, minlength=len(points)) >= said["minimum_events"]
+    active = np.bincount(events.user, minlength=len(points)) >= manifest["minimum_events"]
     active &= np.diff(graph.user_items.indptr) > 0
-    places = nearest(points, found.arrays["segments.centroids"])
+    places = nearest(points, learned.arrays["segments.centroids"])
     return np.where(active, places, -1).astype(np.int16)
 
 
@@ -224,14 +226,14 @@ def _forecasts(
     was = nearest(scale(past), centroids)
     after = np.zeros(len(past), np.bool_)
     after[events.user[dated & (events.at > moment)]] = True
-    asked = {"returns": (active, after), "moves": (active & after, was != assigned)}
+    outcomes = {"returns": (active, after), "moves": (active & after, was != assigned)}
     arrays: dict[str, npt.NDArray[np.float32]] = {}
     report: dict[str, Any] = {"moment": moment}
-    for name, (who, happened) in asked.items():
-        found = forecast(past[who], happened[who], raw, seed=seed)
-        report[name] = found.report
-        if found.chances is not None:
-            chances = np.where(assigned >= 0, found.chances, np.nan)
+    for name, (at_risk, happened) in outcomes.items():
+        forecasts = forecast(past[at_risk], happened[at_risk], raw, seed=seed)
+        report[name] = forecasts.report
+        if forecasts.chances is not None:
+            chances = np.where(assigned >= 0, forecasts.chances, np.nan)
             arrays[f"segments.{name}"] = chances.astype(np.float32)
     return arrays, report
 
@@ -252,8 +254,8 @@ def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, 
 def _names(deviations: F64, features: Sequence[str], kept: Mapping[int, str]) -> list[str]:
     """A name for each group: the last release's, else what it differs in most; all distinct."""
     names: list[str] = []
-    for place, row in enumerate(deviations):
-        name = kept.get(place) or title(row, features, {*names, *kept.values()})
+    for number, row in enumerate(deviations):
+        name = kept.get(number) or title(row, features, {*names, *kept.values()})
         names.append(name)
     return names
 
@@ -268,10 +270,10 @@ def _kept_names(
     """
     from scipy.optimize import linear_sum_assignment  # a second that no worker need wait
 
-    said = last.segments if last is not None else None
-    if last is None or said is None or said["method"] == "none":
+    report = last.segments if last is not None else None
+    if last is None or report is None or report["method"] == "none":
         return {}
-    old_names, groups = said["features"], dict(zip(wanted.names, wanted.groups, strict=True))
+    old_names, groups = report["features"], dict(zip(wanted.names, wanted.groups, strict=True))
     shared = [name for name in wanted.names if name in old_names and groups[name] != "vectors"]
     here = [wanted.names.index(name) for name in shared]
     there = [old_names.index(name) for name in shared]
@@ -285,7 +287,7 @@ def _kept_names(
     limit = SAME * np.median(apart[apart > 0]) if (apart > 0).any() else np.inf
     rows, columns = linear_sum_assignment(distances)
     return {
-        int(row): said["names"][column]
+        int(row): report["names"][column]
         for row, column in zip(rows, columns, strict=True)
         if distances[row, column] <= limit
     }
@@ -302,7 +304,7 @@ def _importance(points: F64, labels: npt.NDArray[np.int16], names: Sequence[str]
         between += len(own) / len(points) * (own.mean(axis=0) - points.mean(axis=0)) ** 2
     explained = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
     order = np.argsort(-explained, kind="stable")
-    return {names[place]: round(float(explained[place]), 4) for place in order}
+    return {names[column]: round(float(explained[column]), 4) for column in order}
 
 
 def _seen(user: npt.NDArray[np.int32], at: I64, users: int) -> tuple[I64, I64]:
@@ -338,23 +340,23 @@ class Segments:
         """Hold a release, which may have been made without segments, and rules beside it."""
         self._release = release
         self.rules = tuple(rules)
-        said = release.segments
-        self.names: tuple[str, ...] = tuple(said["names"]) if said else (EVERYONE,)
-        self._learned = said is not None
-        if said is None:
+        report = release.segments
+        self.names: tuple[str, ...] = tuple(report["names"]) if report else (EVERYONE,)
+        self._learned = report is not None
+        if report is None:
             return
         self._assigned = release.segment_arrays["assigned"]
         self._raw = release.segment_arrays["raw"]
         self._scale = Scale.read(release.segment_arrays["scale"])
         self._centroids = np.asarray(release.segment_arrays["centroids"])
-        vectors = said["groups"].count("vectors")
+        vectors = report["groups"].count("vectors")
         self._layout = Layout(
-            tuple(said["domains"]),
-            tuple(said["domain_names"]),
+            tuple(report["domains"]),
+            tuple(report["domain_names"]),
             tuple(release.event_kinds),
             vectors,
         )
-        self._moment, self._minimum = int(said["moment"]), int(said["minimum_events"])
+        self._moment, self._minimum = int(report["moment"]), int(report["minimum_events"])
         self._catalogue = Catalogue(
             release.item_domains.matrix,
             release.item_tags.matrix,
@@ -362,22 +364,22 @@ class Segments:
             release.vectors["spectral"][:, :vectors],
         )
 
-    def of(self, asked: Behaviour, now: int) -> tuple[str, ...]:
+    def of(self, subject: Behaviour, now: int) -> tuple[str, ...]:
         """Every segment of a subject: those of rules in their order, then the learned one."""
-        found = [name for name, rule in self.rules if self._holds(rule, asked, now)]
-        return (*found, self.learned(asked))
+        by_rule = [name for name, rule in self.rules if self._holds(rule, subject, now)]
+        return (*by_rule, self.learned(subject))
 
-    def learned(self, asked: Behaviour) -> str:
+    def learned(self, subject: Behaviour) -> str:
         """The learned segment; a known user whose history grew by `CHANGED` is assigned again."""
         if not self._learned:
             return EVERYONE
-        row = asked.user_row
+        row = subject.user_row
         known = len(self._release.histories.of(row)) if row >= 0 else 0
-        if row >= 0 and len(asked.items) < max(known + self._minimum, known * (1 + CHANGED)):
+        if row >= 0 and len(subject.items) < max(known + self._minimum, known * (1 + CHANGED)):
             return self.name(int(self._assigned[row]))
-        if len(asked.items) < self._minimum:
+        if len(subject.items) < self._minimum:
             return NEW
-        raw = behaviour(self._history(asked), self._catalogue, self._layout, self._moment)
+        raw = behaviour(self._history(subject), self._catalogue, self._layout, self._moment)
         if row >= 0:  # times, kinds and values of the past are known from the refresh
             before = self._raw[row].astype(np.float64)
             raw = np.where(np.isnan(raw) | self._from_events, before, raw)
@@ -404,15 +406,19 @@ class Segments:
         groups = self._layout.groups
         return np.array([g in ("recency", "frequency", "value", "time", "kinds") for g in groups])
 
-    def name(self, place: int) -> str:
+    def name(self, segment: int) -> str:
         """The segment at a place of `names`; -1 is "new"."""
-        return self.names[place] if place >= 0 else NEW
+        return self.names[segment] if segment >= 0 else NEW
 
-    def _history(self, asked: Behaviour) -> History:
+    def _history(self, subject: Behaviour) -> History:
         shape = (1, len(self._release.items))
-        count = len(asked.items)
+        count = len(subject.items)
         chosen = csr_array(
-            (np.array(asked.weights, np.float32), np.array(asked.items, np.int64), [0, count]),
+            (
+                np.array(subject.weights, np.float32),
+                np.array(subject.items, np.int64),
+                [0, count],
+            ),
             shape=shape,
         )
         chosen.sum_duplicates()
@@ -424,30 +430,30 @@ class Segments:
             at=np.full(count, NO_TIME, np.int64),
         )
 
-    def _holds(self, rule: Rule, asked: Behaviour, now: int) -> bool:
+    def _holds(self, rule: Rule, subject: Behaviour, now: int) -> bool:
         def measure(name: str, argument: str) -> F64:
-            return np.array([self.measured(name, argument, asked, now)])
+            return np.array([self.measured(name, argument, subject, now)])
 
         return bool(rule.holds(measure)[0])
 
-    def measured(self, name: str, argument: str, asked: Behaviour, now: int) -> float:
+    def measured(self, name: str, argument: str, subject: Behaviour, now: int) -> float:
         """What a rule asks of a subject; NaN where it is not known."""
         if name == "items":
-            return float(len(asked.items))
+            return float(len(subject.items))
         if name in ("domain share", "tag share"):
-            return self._share(name, argument, asked)
+            return self._share(name, argument, subject)
         if name == "novelty":
             rarity = self._release.rarity
-            return float(rarity[list(asked.items)].mean()) if len(asked.items) else np.nan
+            return float(rarity[list(subject.items)].mean()) if len(subject.items) else np.nan
         if name == "domains":
-            mix = self._mix(asked)
+            mix = self._mix(subject)
             return float(np.count_nonzero(mix > 0)) if not np.isnan(mix).all() else np.nan
-        if not self._learned or asked.user_row < 0:
+        if not self._learned or subject.user_row < 0:
             return np.nan
         if name in ("last seen", "first seen"):
-            at = int(self._release.segment_arrays[name.replace(" ", "_")][asked.user_row])
+            at = int(self._release.segment_arrays[name.replace(" ", "_")][subject.user_row])
             return (now - at) / DAY if at != NO_TIME else np.nan
-        return self._remembered(name, argument, asked.user_row)
+        return self._remembered(name, argument, subject.user_row)
 
     def _remembered(self, name: str, argument: str, row: int) -> float:
         """What the refresh kept of a known user."""
@@ -458,21 +464,21 @@ class Segments:
         value = float(self._raw[row, self._layout.names.index(wanted)])
         return round(float(np.expm1(value)), 3) if name == "events" else value
 
-    def _share(self, name: str, argument: str, asked: Behaviour) -> float:
+    def _share(self, name: str, argument: str, subject: Behaviour) -> float:
         if name == "domain share":
-            mix, row = self._mix(asked), self._release.domains.row(argument)
+            mix, row = self._mix(subject), self._release.domains.row(argument)
             return float(mix[row]) if row >= 0 else np.nan
         row = self._release.tag_name_row(argument)
-        if row < 0 or len(asked.items) == 0:
+        if row < 0 or len(subject.items) == 0:
             return np.nan
         columns = np.flatnonzero(self._release.tag_name_rows == row)
-        tags = self._release.item_tags.matrix[list(asked.items)]
-        weights = np.array(asked.weights, np.float64)
+        tags = self._release.item_tags.matrix[list(subject.items)]
+        weights = np.array(subject.weights, np.float64)
         carried = np.isin(tags.indices, columns)
-        who = np.repeat(np.arange(len(asked.items)), np.diff(tags.indptr))[carried]
-        return float(weights[np.unique(who)].sum() / weights.sum())
+        owners = np.repeat(np.arange(len(subject.items)), np.diff(tags.indptr))[carried]
+        return float(weights[np.unique(owners)].sum() / weights.sum())
 
-    def _mix(self, asked: Behaviour) -> F64:
+    def _mix(self, subject: Behaviour) -> F64:
         domains = self._release.item_domains.matrix
-        mix: F64 = shares(self._history(asked).user_items, domains)[0]
+        mix: F64 = shares(self._history(subject).user_items, domains)[0]
         return mix

@@ -60,8 +60,8 @@ def forecast(past: F64, happened: npt.NDArray[np.bool_], today: F64, *, seed: in
         cv=3,
     )  # fmt: skip
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    told = cross_val_predict(model, past, happened, cv=folds, method="predict_proba")[:, 1]
-    ours, base = (told - happened) ** 2, (rate - happened) ** 2
+    predicted = cross_val_predict(model, past, happened, cv=folds, method="predict_proba")[:, 1]
+    ours, base = (predicted - happened) ** 2, (rate - happened) ** 2
     gain = base - ours
     error = float(gain.std() / np.sqrt(len(gain)))
     kept = bool(gain.mean() > SURE * error)
@@ -69,7 +69,7 @@ def forecast(past: F64, happened: npt.NDArray[np.bool_], today: F64, *, seed: in
         "brier": round(float(ours.mean()), 5),
         "brier_of_base_rate": round(float(base.mean()), 5),
         "gain_in_standard_errors": round(float(gain.mean() / error), 2) if error > 0 else 0.0,
-        "calibration": calibration(told, happened),
+        "calibration": calibration(predicted, happened),
         "kept": kept,
     }
     if not kept:
@@ -88,13 +88,13 @@ def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
     return np.where(np.isnan(past), below, past), np.where(np.isnan(today), below, today)
 
 
-def calibration(told: F64, happened: npt.NDArray[np.bool_]) -> list[dict[str, float]]:
+def calibration(predicted: F64, happened: npt.NDArray[np.bool_]) -> list[dict[str, float]]:
     """Users in tenths by what they were told: the mean chance, and the share to whom it came."""
-    order = np.argsort(told, kind="stable")
+    order = np.argsort(predicted, kind="stable")
     return [
         {
             "users": len(part),
-            "told": round(float(told[part].mean()), 4),
+            "told": round(float(predicted[part].mean()), 4),
             "happened": round(float(happened[part].mean()), 4),
         }
         for part in np.array_split(order, BINS)

@@ -21,9 +21,9 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
     The same release and seed give the same picture. `InputError` when the release has no learned
     segments, the ending is none of .svg and .png, or matplotlib or scikit-learn is missing.
     """
-    said = release.segments
-    if said is None or said["method"] == "none":
-        note = (said or {}).get("note") or "it was made without"
+    learned = release.segments
+    if learned is None or learned["method"] == "none":
+        note = (learned or {}).get("note") or "it was made without"
         raise InputError(f"release {release.name} has no learned segments to draw: {note}")
     plt = _pyplot(path)
     try:
@@ -41,8 +41,8 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
         (axes[0], "PCA", pca(points)),
         (axes[1], "t-SNE", tsne(points, seed)),
     ):
-        for place, name in enumerate(said["names"]):
-            own = assigned[shown] == place
+        for segment, name in enumerate(learned["names"]):
+            own = assigned[shown] == segment
             axis.scatter(*places[own].T, s=8, label=f"{name} ({int(own.sum())})", linewidths=0)
         axis.set(title=title, xticks=[], yticks=[])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -66,20 +66,20 @@ def curves(release: Release, segment: str | None = None) -> dict[str, Any]:
 
     `InputError` when there are none, or not of this segment.
     """
-    said: Mapping[str, Any] = (release.segments or {}).get("profiles") or {}
-    if not said:
+    profiles: Mapping[str, Any] = (release.segments or {}).get("profiles") or {}
+    if not profiles:
         raise InputError(
             f"release {release.name} has learned no profiles: refresh with the default preset "
             "and at least 100 users with 5 items or more"
         )
     if segment is None:
-        return dict(said)
-    if segment not in said:
-        raise InputError(f"segment {segment!r} has no curve; there are {', '.join(said)}")
-    return {segment: said[segment]}
+        return dict(profiles)
+    if segment not in profiles:
+        raise InputError(f"segment {segment!r} has no curve; there are {', '.join(profiles)}")
+    return {segment: profiles[segment]}
 
 
-def draw_curves(found: Mapping[str, Any], path: Path) -> None:
+def draw_curves(profiles: Mapping[str, Any], path: Path) -> None:
     """Draw NDCG@20, coverage and diversity over the long-tail share, the chosen points marked."""
     plt = _pyplot(path)
     panels = (
@@ -89,11 +89,13 @@ def draw_curves(found: Mapping[str, Any], path: Path) -> None:
     )
     figure, axes = plt.subplots(1, len(panels), figsize=(13, 4.5), layout="constrained")
     for axis, (key, title) in zip(axes, panels, strict=True):
-        for name, one in found.items():
-            tail = [point["shown_long_tail_share"] for point in one["curve"]]
-            values = [point[key] for point in one["curve"]]
-            (line,) = axis.plot(tail, values, marker=".", label=f"{name} ({one['users']} users)")
-            at = one["chosen"]
+        for name, profile in profiles.items():
+            tail = [point["shown_long_tail_share"] for point in profile["curve"]]
+            values = [point[key] for point in profile["curve"]]
+            (line,) = axis.plot(
+                tail, values, marker=".", label=f"{name} ({profile['users']} users)"
+            )
+            at = profile["chosen"]
             axis.plot(tail[at], values[at], "o", ms=10, mfc="none", mec=line.get_color())
         axis.set(xlabel="long-tail share", title=title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -119,13 +119,13 @@ class _Reader:
         self._tokens: list[_Token] = []
         at = 0
         while text[at:].strip():
-            found = _TOKEN.match(text, at)
-            if found is None:
+            token = _TOKEN.match(text, at)
+            if token is None:
                 start = at + len(text[at:]) - len(text[at:].lstrip())
                 raise self._error(start, f"{text[start]!r} is not understood here")
-            kind = str(found.lastgroup)
-            self._tokens.append(_Token(kind, found[kind], found.start(kind)))
-            at = found.end()
+            kind = str(token.lastgroup)
+            self._tokens.append(_Token(kind, token[kind], token.start(kind)))
+            at = token.end()
         self._place = 0
 
     def rule(self) -> Rule:
@@ -178,11 +178,11 @@ class _Reader:
     def _measure(self, at: int) -> str:
         for measure in (*NAMED, *TIMES, *SHARES, *COUNTS):
             words = measure.split()
-            said = [one.text.lower() for one in self._tokens[self._place :][: len(words)]]
-            if said == words:
+            words_here = [token.text.lower() for token in self._tokens[self._place :][: len(words)]]
+            if words_here == words:
                 self._place += len(words)
                 return measure
-        known = ", ".join((*(f"{one} of NAME" for one in NAMED), *TIMES, *SHARES, *COUNTS))
+        known = ", ".join((*(f"{name} of NAME" for name in NAMED), *TIMES, *SHARES, *COUNTS))
         raise self._error(at, f"expected a measure: {known}")
 
     def _name(self, measure: str) -> str:
@@ -198,7 +198,7 @@ class _Reader:
             self._place += 1
         if self._place == start:
             raise self._error(self._at(), "expected a name")
-        return " ".join(one.text for one in self._tokens[start : self._place])
+        return " ".join(token.text for token in self._tokens[start : self._place])
 
     def _value(self, measure: str, number: _Token) -> float:
         value = float(number.text)
@@ -233,5 +233,5 @@ class _Reader:
         return len(self._text) if token is None else token.at
 
     def _error(self, at: int, problem: str) -> SettingError:
-        said = self._text[max(0, at - 20) : at] + "▸" + self._text[at : at + 20]
-        return SettingError(f"{self._where}, character {at + 1}: {problem}; in “{said}”")
+        context = self._text[max(0, at - 20) : at] + "▸" + self._text[at : at + 20]
+        return SettingError(f"{self._where}, character {at + 1}: {problem}; in “{context}”")

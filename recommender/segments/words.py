@@ -41,16 +41,16 @@ def title(deviations: F64, features: Sequence[str], taken: set[str]) -> str:
         features: their names.
         taken: names that are in use.
     """
-    said: list[str] = []
-    for place in np.argsort(-np.abs(deviations), kind="stable"):
-        word = _word(features[place], float(deviations[place]))
-        if word is None or abs(deviations[place]) < MARKED:
+    words: list[str] = []
+    for feature in np.argsort(-np.abs(deviations), kind="stable"):
+        word = _word(features[feature], float(deviations[feature]))
+        if word is None or abs(deviations[feature]) < MARKED:
             continue
-        said.append(word)
-        name = ", ".join(said)
-        if len(said) >= MOST_NAMED and name not in taken:
+        words.append(word)
+        name = ", ".join(words)
+        if len(words) >= MOST_NAMED and name not in taken:
             return name
-    name = ", ".join(said[:MOST_NAMED]) or "the middle"
+    name = ", ".join(words[:MOST_NAMED]) or "the middle"
     number = 2
     unique = name
     while unique in taken:
@@ -60,24 +60,24 @@ def title(deviations: F64, features: Sequence[str], taken: set[str]) -> str:
 
 def persona(conditions: Sequence[Mapping[str, Any]], name: str) -> str:
     """The way through the tree as a clause per condition; without any, the name itself."""
-    return "; ".join(_clause(one) for one in conditions) or name
+    return "; ".join(_clause(condition) for condition in conditions) or name
 
 
 def _word(feature: str, deviation: float) -> str | None:
     if feature in WORDS:
         return WORDS[feature][0 if deviation > 0 else 1]
-    group, _, rest = feature.partition(" ")
+    group, _, name = feature.partition(" ")
     if group not in ("domain", "kind") or deviation < 0:
         return None  # "not baroque" tells little
-    return rest if group == "domain" else f"much {rest}"
+    return name if group == "domain" else f"much {name}"
 
 
 def _clause(condition: Mapping[str, Any]) -> str:
     feature, threshold = condition["feature"], condition["threshold"]
     more = condition["side"] == "above"
-    group, _, rest = feature.partition(" ")
+    group, _, name = feature.partition(" ")
     if group in ("domain", "kind"):
-        of = f"in {rest}" if group == "domain" else f"{rest} events"
+        of = f"in {name}" if group == "domain" else f"{name} events"
         return f"{'over' if more else 'under'} {threshold:.0%} {of}"
     value = float(np.expm1(threshold)) if feature in LOGARITHMS else threshold
     number = f"{value:.0%}" if feature in SHARES else _number(value)
