@@ -121,10 +121,10 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
         raise Problem(503, "the file of API keys cannot be read; its log says more") from error
     if not known:
         return None
-    given = _given()
-    if given is None:
+    presented = _given()
+    if presented is None:
         raise Problem(401, "this needs an API key: send it as `Authorization: Bearer …`")
-    key = keys.opened_by(given, now())
+    key = keys.opened_by(presented, now())
     if key is None:
         raise Problem(401, "this API key does not hold: it is unknown, expired or revoked")
     needed = NEEDED.get((method, rule))
@@ -196,19 +196,19 @@ class _Limiter:
 
     def count(self, key: Key | None) -> None:
         """Count a request; a 429 when its key or address has had its share."""
-        who = key.id if key is not None else request.remote_addr or ""
-        self._hit(self._requests, who, 1)
-        g.charger = lambda work: self._hit(self._work, who, work)
+        caller = key.id if key is not None else request.remote_addr or ""
+        self._hit(self._requests, caller, 1)
+        g.charger = lambda work: self._hit(self._work, caller, work)
 
-    def _hit(self, limit: RateLimitItem | None, who: str, cost: int) -> None:
+    def _hit(self, limit: RateLimitItem | None, caller: str, cost: int) -> None:
         if limit is None or cost <= 0:
             return
         cost = min(cost, limit.amount)
         try:
-            good = self._window.hit(limit, who, cost=cost)
+            good = self._window.hit(limit, caller, cost=cost)
         except Exception as error:  # noqa: BLE001 - whatever the store's driver says when it is away
             log("limits counted alone", problem=error)
-            good = self._alone.hit(limit, who, cost=cost)
+            good = self._alone.hit(limit, caller, cost=cost)
         if not good:
             raise TooMany(limit)
 

@@ -88,11 +88,11 @@ def open_journal(settings: Settings) -> "Journal":
     return Journal(Home(settings.home).inbox, limits)
 
 
-def note(home: Home, what: str, **about: object) -> None:
+def note(home: Home, action: str, **about: object) -> None:
     """Write into the audit log what was done; see `recommender.releases.audit`."""
     from recommender.releases import audit
 
-    audit.note(home.audit, what, now=now(), **about)
+    audit.note(home.audit, action, now=now(), **about)
 
 
 def open_console(settings: Settings) -> "Console":
@@ -122,7 +122,7 @@ def open_console(settings: Settings) -> "Console":
         target,
         home.explore,
         audit=home.explore / "audit.jsonl",
-        note=lambda said: note(home, "query", **said),
+        note=lambda fields: note(home, "query", **fields),
         now=time.time,
     )
 

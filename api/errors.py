@@ -74,12 +74,12 @@ def from_validation(error: ValidationError) -> Problem:
     """What pydantic found, as a problem whose fields are named as the caller wrote them."""
     errors = []
     all_errors = error.errors(include_url=False, include_context=False, include_input=False)
-    for one in all_errors[:MOST_ERRORS]:
-        field = ".".join(str(part) for part in one["loc"])
-        message = one["msg"].removeprefix("Value error, ")
-        place, colon, rest = message.partition(": ")
-        if colon and place.startswith(f"{field.rpartition('.')[2]}."):  # it names a place inside
-            field, message = field.rpartition(".")[0] + "." + place, rest
+    for fault in all_errors[:MOST_ERRORS]:
+        field = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        location, colon, reason = message.partition(": ")
+        if colon and location.startswith(f"{field.rpartition('.')[2]}."):  # it names a place inside
+            field, message = field.rpartition(".")[0] + "." + location, reason
         errors.append((field.removeprefix("."), message))
     field, message = errors[0]
     return Problem(400, f"{field}: {message}" if field else message, errors)

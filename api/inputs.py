@@ -34,17 +34,17 @@ def checked(view: View) -> View:
 
     @wraps(view)
     def checked_view(**path: str) -> Response:
-        given: dict[str, BaseModel] = {}
+        inputs: dict[str, BaseModel] = {}
         try:
             if "path" in models:
-                given["path"] = models["path"].model_validate(path)
+                inputs["path"] = models["path"].model_validate(path)
             if query_model is not None:
-                given["query"] = query_model.model_validate(_query(query_model, listed))
+                inputs["query"] = query_model.model_validate(_query(query_model, listed))
             if "body" in models:
-                given["body"] = models["body"].model_validate(_body())
+                inputs["body"] = models["body"].model_validate(_body())
         except ValidationError as error:
             raise from_validation(error) from error
-        answer = view(**given)
+        answer = view(**inputs)
         if isinstance(answer, Response):
             return answer
         status = 200

@@ -178,8 +178,8 @@ def subject_of(token: str, signing: str, now: int) -> str | None:
         payload = _bytes(content)
         if not hmac.compare_digest(_sign(signing, payload), _bytes(signature)):
             return None
-        told = json.loads(payload)
-        user, ends = told["user"], told["exp"]
+        claims = json.loads(payload)
+        user, ends = claims["user"], claims["exp"]
     except (ValueError, TypeError, KeyError):
         return None
     if not isinstance(user, str) or not isinstance(ends, int):

@@ -23,14 +23,14 @@ class NewItemBody(Strict):
 
     def request(self) -> Request:
         """As the recommender takes it."""
-        said = parse_conditions(self.filter)
+        conditions = parse_conditions(self.filter)
         known = (self.tags, self.domains, self.related)
         return Request(
             new_item=NewItem(as_id(self.title), *map(tuple, known)),
             n=self.n,
-            filter=said.filter,
-            exclude=said.exclude,
-            only_seen=said.seen == "only",
+            filter=conditions.filter,
+            exclude=conditions.exclude,
+            only_seen=conditions.seen == "only",
             profile=NEUTRAL,
             cursor=self.cursor,
         )

@@ -30,10 +30,10 @@ def log(event: str, **fields: Any) -> None:
     structlog.get_logger().info(event, **fields)
 
 
-def count_defect(what: str, items: int) -> None:
+def count_defect(defect: str, items: int) -> None:
     """Count and log items that a mistake of ours would have shown: they are left out of answers."""
-    defects[what] += items
-    log("defect", what=what, items=items)
+    defects[defect] += items
+    log("defect", what=defect, items=items)
 
 
 def log_failure(error: BaseException, **fields: Any) -> None:
@@ -54,14 +54,14 @@ class ServerLines(logging.Formatter):
         """One line; a request has its fields, which granian gives as the record's arguments."""
         event: EventDict = {"event": record.getMessage(), "level": record.levelname.lower()}
         if record.name == "granian.access" and isinstance(record.args, dict):
-            asked = record.args
+            request = record.args
             event = {
                 "event": "request",
-                "method": asked["method"],
-                "path": asked["path"],
-                "status": asked["status"],
-                "ms": round(float(str(asked["dt_ms"])), 3),
-                "from": asked["addr"],
+                "method": request["method"],
+                "path": request["path"],
+                "status": request["status"],
+                "ms": round(float(str(request["dt_ms"])), 3),
+                "from": request["addr"],
             }
         elif record.exc_info:
             event["trace"] = self.formatException(record.exc_info)

@@ -56,7 +56,7 @@ def relative(response: Response) -> Response:
 
 def _trusts(trusted: tuple[Network, ...], address: str) -> bool:
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(found in network for network in trusted)
+    return any(parsed in network for network in trusted)

@@ -70,8 +70,8 @@ def for_generators(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
         if default not in (None, [], {}):
-            said = str(default).lower() if isinstance(default, bool) else str(default)
-            field["description"] = f"{field.get('description', '')} Default: {said}.".strip()
+            text = str(default).lower() if isinstance(default, bool) else str(default)
+            field["description"] = f"{field.get('description', '')} Default: {text}.".strip()
         for part in (field, *field.get("anyOf", ())):
             if part.get("type") == "object" and "properties" not in part:
                 patterns = part.pop("patternProperties", {})
@@ -92,9 +92,9 @@ class ItemPath(Strict):
     item: Id = Field(description="Id of an item.")
 
 
-def _conditions(said: Any) -> Any:
-    parse_conditions(said)  # an `InputError` is a ValueError: the field is named
-    return said
+def _conditions(filter_content: Any) -> Any:
+    parse_conditions(filter_content)  # an `InputError` is a ValueError: the field is named
+    return filter_content
 
 
 FilterBody = Annotated[
@@ -107,8 +107,8 @@ FilterBody = Annotated[
 ]
 
 
-def _parsed(said: Any) -> Any:
-    return strict_json.parse(said.encode(), "the text") if isinstance(said, str) else said
+def _parsed(value: Any) -> Any:
+    return strict_json.parse(value.encode(), "the text") if isinstance(value, str) else value
 
 
 def _number(value: Any) -> Any:
@@ -176,14 +176,14 @@ class UserQuery(ListQuery):
 
     def request(self, user: str) -> Request:
         """As the recommender takes it."""
-        said = parse_conditions(self.filter)
+        conditions = parse_conditions(self.filter)
         return Request(
             user=user,
             n=self.n,
-            filter=replace(self.conditions(), all_of=(said.filter,) if self.filter else ()),
-            exclude=(*self.exclude, *said.exclude),
-            include_seen=self.include_seen or said.seen == "include",
-            only_seen=said.seen == "only",
+            filter=replace(self.conditions(), all_of=(conditions.filter,) if self.filter else ()),
+            exclude=(*self.exclude, *conditions.exclude),
+            include_seen=self.include_seen or conditions.seen == "include",
+            only_seen=conditions.seen == "only",
             reasons=self.reasons,
             profile=self.profile,
             long_tail=self.long_tail,
@@ -255,16 +255,16 @@ class Subject(Strict):
 
     def request(self) -> Request:
         """As the recommender takes it."""
-        said = parse_conditions(self.filter)
+        conditions = parse_conditions(self.filter)
         return Request(
             user=self.user,
             items=session(self.items),
             tags=tuple(self.tags),
             n=self.n,
-            filter=said.filter,
-            exclude=(*self.exclude, *said.exclude),
-            include_seen=self.include_seen or said.seen == "include",
-            only_seen=said.seen == "only",
+            filter=conditions.filter,
+            exclude=(*self.exclude, *conditions.exclude),
+            include_seen=self.include_seen or conditions.seen == "include",
+            only_seen=conditions.seen == "only",
             reasons=self.reasons,
             profile=self.profile,
             long_tail=self.long_tail,

@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     )
 
 
-def load_settings(home: Path | None = None, **given: Any) -> Settings:
+def load_settings(home: Path | None = None, **options: Any) -> Settings:
     """Settings from what is given, the environment and the home's file; None is not given.
 
     Raises:
@@ -178,7 +178,7 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, written)
 
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     try:
         return FromHere(home=home, **chosen)
     except ValidationError as error:

@@ -13,7 +13,7 @@ _64_BITS = range(-(2**63), 2**63)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse(body: bytes, what: str = "the body") -> Any:
+def parse(body: bytes, name: str = "the body") -> Any:
     """The value of a JSON document; `what` it is called in errors.
 
     Raises:
@@ -24,7 +24,7 @@ def parse(body: bytes, what: str = "the body") -> Any:
     try:
         return _parsed(body)
     except InputError as error:
-        raise InputError(f"{what} {error}") from error
+        raise InputError(f"{name} {error}") from error
 
 
 def _parsed(body: bytes) -> Any:
@@ -55,8 +55,8 @@ def _parsed(body: bytes) -> Any:
 
 def _check_depth(body: bytes) -> None:
     depth = 0
-    for found in _STRINGS_AND_BRACKETS.finditer(body):
-        mark = found.group()
+    for match in _STRINGS_AND_BRACKETS.finditer(body):
+        mark = match.group()
         if mark in b"[{":
             depth += 1
             if depth > MOST_DEPTH:

@@ -31,7 +31,7 @@ def write(
         atomic: refuse all when one is wrong.
         request: the caller's name for the request, see `Journal.append`.
     """
-    refused = [(place, one) for place, one in enumerate(entries) if isinstance(one, Refused)]
+    refused = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, Refused)]
     if refused and (atomic or listed_as is None):
         raise _refusal(refused, len(entries), listed_as)
     facts = [entry for entry in entries if isinstance(entry, Fact)]
@@ -62,10 +62,10 @@ def write(
 def _refusal(refused: list[tuple[int, Refused]], count: int, listed_as: str | None) -> Problem:
     errors = [
         (
-            ".".join(part for part in (listed_as and f"{listed_as}.{place}", one.field) if part),
-            one.reason,
+            ".".join(part for part in (listed_as and f"{listed_as}.{index}", entry.field) if part),
+            entry.reason,
         )
-        for place, one in refused[:MOST_TOLD]
+        for index, entry in refused[:MOST_TOLD]
     ]
     field, reason = errors[0]
     detail = f"{field}: {reason}" if field else reason

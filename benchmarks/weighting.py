@@ -103,7 +103,7 @@ def measure(
                 row[f"{metric} less uniform"] = round(float(difference.mean()), 4)
                 row[f"{metric} less uniform, interval"] = _interval(difference, config.seed)
         rows.append(row)
-    report = tuned.to_json() | {"kept": [o.knob.name for o in tuned.found if o.verdict == "kept"]}
+    report = tuned.to_json() | {"kept": [o.knob.name for o in tuned.weights if o.verdict == "kept"]}
     return rows, report
 
 

@@ -84,12 +84,12 @@ def ego_network(
     for _ in range(hops):
         ties = np.asarray(edges[reached].sum(axis=0)).ravel()  # (n,)
         ties[reached] = 0
-        found = np.flatnonzero(ties)
-        strongest = found[np.argsort(-ties[found], kind="stable")]
-        found = strongest[: most_nodes - len(reached)]
-        if not len(found):
+        near = np.flatnonzero(ties)
+        strongest = near[np.argsort(-ties[near], kind="stable")]
+        near = strongest[: most_nodes - len(reached)]
+        if not len(near):
             break
-        reached = np.concatenate([reached, found])
+        reached = np.concatenate([reached, near])
     return network(snapshot, weighted, np.sort(reached))
 
 
@@ -101,8 +101,8 @@ def _node(snapshot: GraphSnapshot, kind: str, name: str) -> int:
     elif kind == "item":
         row, first = snapshot.items.row(name), users
     else:
-        category, _, rest = name.partition(":")
-        row, first = snapshot.tags.row(tag_key(category, rest)), users + items
+        category, _, tag = name.partition(":")
+        row, first = snapshot.tags.row(tag_key(category, tag)), users + items
         if row == NO_ROW:
             row = snapshot.tags.row(tag_key(EVENT_TAG_CATEGORY, name))
     if row == NO_ROW:
@@ -154,13 +154,15 @@ def network(
 def to_graphml(graph: nx.Graph, path: Path) -> None:
     """Write a network as GraphML; characters that XML cannot carry are left out."""
     clean = nx.Graph()
-    clean.add_nodes_from((node, _clean(said)) for node, said in graph.nodes(data=True))
-    clean.add_edges_from((*ends, _clean(said)) for *ends, said in graph.edges(data=True))
+    clean.add_nodes_from((node, _clean(attributes)) for node, attributes in graph.nodes(data=True))
+    clean.add_edges_from(
+        (*ends, _clean(attributes)) for *ends, attributes in graph.edges(data=True)
+    )
     nx.write_graphml_xml(clean, path)
 
 
-def _clean(said: dict[str, Any]) -> dict[str, Any]:
+def _clean(attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         name: _NOT_XML.sub("", value) if isinstance(value, str) else value
-        for name, value in said.items()
+        for name, value in attributes.items()
     }

@@ -51,10 +51,10 @@ def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> Domains:
 
 def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:
     """(i, t) 1 where an item has a tag, given or by an event of a user who consents."""
-    events, given = snapshot.events, snapshot.item_tags
+    events, item_tags = snapshot.events, snapshot.item_tags
     tagged = (events.tag >= 0) & snapshot.user_consents[events.user]
-    rows = np.concatenate([given.source, events.item[tagged]])
-    columns = np.concatenate([given.target, events.tag[tagged]])
+    rows = np.concatenate([item_tags.source, events.item[tagged]])
+    columns = np.concatenate([item_tags.target, events.tag[tagged]])
     shape = (len(snapshot.items), len(snapshot.tags))
     matrix = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
     matrix.sum_duplicates()
@@ -72,9 +72,9 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
     kept = item_tags[:, used]
     kept = kept[np.diff(kept.indptr) <= MOST_ITEM_TAGS]
     graph = _ties(csr_array(kept.T @ kept), spread[used])
-    found = nx.community.louvain_communities(graph, seed=seed)
+    communities = nx.community.louvain_communities(graph, seed=seed)
     named: dict[int, str] = {}
-    for community in found:
+    for community in communities:
         rows = sorted((int(used[tag]) for tag in community), key=lambda row: (-spread[row], row))
         if len(rows) >= FEWEST_TAGS:
             name = " · ".join(names[row] for row in rows[:NAMING_TAGS])
@@ -89,17 +89,17 @@ def _ties(together: csr_array, spread: npt.NDArray[np.int64]) -> nx.Graph:
         together: (t, t) items that have both tags.
         spread: (t,) items that have the tag.
     """
-    one, other = (ends.astype(np.int64) for ends in together.tocoo().coords)
+    source, target = (ends.astype(np.int64) for ends in together.tocoo().coords)
     # The cosine of two tags' items, squared: weak ties between large tags bind nothing.
-    weights = together.data.astype(np.float64) ** 2 / (spread[one] * spread[other])
-    weights[one == other] = 0
-    order = np.lexsort((other, -weights, one))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(one, minlength=len(spread)))])
-    place = np.arange(len(order)) - starts[one[order]]  # among the ties of its tag
-    strongest = order[(place < STRONGEST_TIES) & (weights[order] > 0)]
+    weights = together.data.astype(np.float64) ** 2 / (spread[source] * spread[target])
+    weights[source == target] = 0
+    order = np.lexsort((target, -weights, source))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(spread)))])
+    rank = np.arange(len(order)) - starts[source[order]]  # among the ties of its tag
+    strongest = order[(rank < STRONGEST_TIES) & (weights[order] > 0)]
     graph = nx.Graph()
     graph.add_nodes_from(range(len(spread)))
-    ends = (one[strongest].tolist(), other[strongest].tolist())
+    ends = (source[strongest].tolist(), target[strongest].tolist())
     graph.add_weighted_edges_from(zip(*ends, weights[strongest].tolist(), strict=True))
     return graph
 

@@ -34,21 +34,21 @@ class Findings:
 
 def save_findings(findings: Findings, folder: Path) -> None:
     """Keep the findings of the newest refresh in the `explore` folder."""
-    place = folder / "findings"
-    place.mkdir(parents=True, exist_ok=True)
+    target = folder / "findings"
+    target.mkdir(parents=True, exist_ok=True)
     for name, table in (("segments", findings.segments), ("near", findings.near)):
-        aside = place / f".{name}.parquet"
+        aside = target / f".{name}.parquet"
         pq.write_table(table, aside)
-        aside.replace(place / f"{name}.parquet")
+        aside.replace(target / f"{name}.parquet")
 
 
 def load_findings(folder: Path) -> Findings | None:
     """What `save_findings` kept, or None when there is nothing."""
-    place = folder / "findings"
+    source = folder / "findings"
     try:
         return Findings(
-            pq.read_table(place / "segments.parquet", schema=SEGMENTS),
-            pq.read_table(place / "near.parquet", schema=NEAR),
+            pq.read_table(source / "segments.parquet", schema=SEGMENTS),
+            pq.read_table(source / "near.parquet", schema=NEAR),
         )
     except FileNotFoundError:
         return None

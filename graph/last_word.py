@@ -39,5 +39,5 @@ def taken_back(events: EventColumns, ratings: Flags, against: Flags) -> Flags:
 
 def chosen(kinds: tuple[str, ...], places: npt.NDArray[np.int32], names: tuple[str, ...]) -> Flags:
     """(e,) which events are of one of the kinds `names`; `places` (e,) of each in `kinds`."""
-    own = [place for place, kind in enumerate(kinds) if kind.lower() in names]
+    own = [number for number, kind in enumerate(kinds) if kind.lower() in names]
     return np.isin(places, own)

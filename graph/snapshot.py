@@ -228,7 +228,7 @@ def _vocabulary(columns: list[Any]) -> tuple[Vocabulary, Any]:
 
 def _distinct(column: Any) -> Any:
     """The names a column uses; of a dictionary only those that a row points to."""
-    column = _one(column)
+    column = _joined(column)
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary.take(column.indices.unique())
     return column.unique().cast(pa.large_string())
@@ -236,7 +236,7 @@ def _distinct(column: Any) -> Any:
 
 def _rows(column: Any, names: Any) -> I32:
     """The row of each entry in the sorted `names`, NO_ROW where it is null."""
-    column = _one(column)
+    column = _joined(column)
     if not isinstance(column, pa.DictionaryArray):
         column = column.dictionary_encode()
     known = pc.index_in(column.dictionary.cast(pa.large_string()), value_set=names)
@@ -255,7 +255,7 @@ def _tag_keys(categories: Any, tags: Any) -> Any:
         tag.dictionary.take(pa.array(distinct % width)).cast(pa.large_string()),
         pa.scalar(TAG_SEPARATOR, pa.large_string()),
     )
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), _one(keys))
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), _joined(keys))
 
 
 def _event_tag_keys(tags: Any) -> Any:
@@ -274,8 +274,8 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
     np.equal(ordered[1:], ordered[:-1], out=tied[1:-1])
     tied = tied[1:] | tied[:-1]
     several = order[tied]  # of one user and item: they are ordered by all the rest
-    rest = (_ranks(table["event_id"].take(pa.array(several))), at[several], means[several])
-    order[tied] = several[np.lexsort((*rest, pairs[several]))]
+    later_keys = (_ranks(table["event_id"].take(pa.array(several))), at[several], means[several])
+    order[tied] = several[np.lexsort((*later_keys, pairs[several]))]
     value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
     value[np.isnan(value)] = np.nan  # one bit pattern for "none"
     return EventColumns(
@@ -290,7 +290,7 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
 
 def _ranks(event_ids: Any) -> I64:
     """What orders events that differ in nothing but their ids: (e,)."""
-    column = _one(event_ids)
+    column = _joined(event_ids)
     if column.null_count == len(column):
         return np.zeros(len(column), np.int64)
     if isinstance(column, pa.DictionaryArray):
@@ -330,7 +330,7 @@ def _ends(table: pa.Table) -> tuple[Any, Any]:
 
 def _scatter(rows: I32, column: Any, count: int, default: Any) -> npt.NDArray[Any]:
     """The column's values at their rows, `default` elsewhere and where null: (count,)."""
-    filled = _one(column).fill_null(default)
+    filled = _joined(column).fill_null(default)
     values = filled.to_numpy(zero_copy_only=False)
     result = np.full(count, default, np.bool_ if isinstance(default, bool) else np.int64)
     result[rows] = values
@@ -341,15 +341,15 @@ def _spread(rows: I32, column: Any, count: int, default: str) -> Any:
     """The same for text: an Arrow array (count,)."""
     places = np.full(count, NO_ROW, np.int32)
     places[rows] = np.arange(len(rows), dtype=np.int32)
-    taken = _one(column).cast(pa.string()).take(pa.array(places, mask=places == NO_ROW))
+    taken = _joined(column).cast(pa.string()).take(pa.array(places, mask=places == NO_ROW))
     return taken.fill_null(default)
 
 
 def _encoded(column: Any) -> Any:
-    column = _one(column)
+    column = _joined(column)
     return column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
 
 
-def _one(column: Any) -> Any:
+def _joined(column: Any) -> Any:
     """A column as one array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -53,7 +53,7 @@ def _check_values(content: dict[str, Any], path: Path) -> None:
             if isinstance(value, dict):
                 inside += [(f"{key}.{name}", part) for name, part in value.items()]
             elif isinstance(value, list):
-                inside += [(f"{key}.{place}", part) for place, part in enumerate(value)]
+                inside += [(f"{key}.{index}", part) for index, part in enumerate(value)]
             elif isinstance(value, int) and value not in _64_BITS:
                 raise SettingError(f"{path}: {key} is a whole number beyond 64 bits")
             elif isinstance(value, float) and not math.isfinite(value):

@@ -58,17 +58,17 @@ class Vocabulary:
             wanted = name.encode()
         except UnicodeEncodeError:  # a lone surrogate is no id
             return NO_ROW
-        low = self._place(wanted)
+        low = self._lower_bound(wanted)
         data, offsets = self.data, self.offsets
         if low < len(self) and data[offsets[low] : offsets[low + 1]].tobytes() == wanted:
             return low
         return NO_ROW
 
-    def place(self, name: str) -> int:
+    def position(self, name: str) -> int:
         """How many ids come before this one, known or not."""
-        return self._place(name.encode(errors="replace"))
+        return self._lower_bound(name.encode(errors="replace"))
 
-    def _place(self, wanted: bytes) -> int:
+    def _lower_bound(self, wanted: bytes) -> int:
         low, high = 0, len(self)
         data, offsets = self.data, self.offsets
         while low < high:

@@ -84,7 +84,7 @@ class Weighting:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Weighting":
         """The weighting that `to_json` told of; what this version does not know is left out."""
-        known = {one.name for one in fields(cls)}
+        known = {setting.name for setting in fields(cls)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in content.items()
@@ -122,11 +122,11 @@ def load_weighting(path: Path) -> Weighting:
     return parse_weighting(read_toml(path), str(path))
 
 
-def parse_weighting(said: Mapping[str, Any], where: str = "weighting") -> Weighting:
+def parse_weighting(document: Mapping[str, Any], where: str = "weighting") -> Weighting:
     """A weighting from a parsed TOML document; a `SettingError` names key and remedy."""
     values: dict[str, Any] = {}
     tables = {table for table, _ in _PLACES}
-    for table, content in said.items():
+    for table, content in document.items():
         if table not in tables:
             raise SettingError(f"{where}: [{table}] is not known{_nearest(table, tables)}")
         if not isinstance(content, Mapping):
@@ -206,7 +206,7 @@ def weigh(
     shape = (len(snapshot.users), len(snapshot.items))
     events = snapshot.events
     allowed = snapshot.user_consents[events.user]
-    hides = allowed & (events.kind == _place(snapshot.kinds, HIDE))
+    hides = allowed & (events.kind == _index_of(snapshot.kinds, HIDE))
     links, names, origin = domains or derive_domains(snapshot)
     item_domains = _matrix(
         links.source, links.target, links.weight, (len(snapshot.items), len(names))
@@ -240,8 +240,8 @@ def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F3
     ratings = chosen(snapshot.kinds, events.kind, weighting.rating_kinds)
     against = chosen(snapshot.kinds, events.kind, weighting.against_kinds)
     scale = weighting.rating_scale or scale_of(snapshot, weighting)
-    for place, kind in enumerate(snapshot.kinds):
-        own = events.kind == place
+    for number, kind in enumerate(snapshot.kinds):
+        own = events.kind == number
         if kind.lower() == HIDE:
             worth[own] = 0
         elif kind.lower() in weighting.rating_kinds:
@@ -287,9 +287,9 @@ def _rating_worth(
     low, high = scale or (0.0, 0.0)
     if low == high:
         return np.ones(len(values))
-    place = (np.nan_to_num(values.astype(np.float64), nan=high) - low) / (high - low)
-    good = (place >= relevant_from - 1e-9) & (place <= 1)
-    return np.where(good, 0.5 + 0.5 * place, 0.0)
+    position = (np.nan_to_num(values.astype(np.float64), nan=high) - low) / (high - low)
+    good = (position >= relevant_from - 1e-9) & (position <= 1)
+    return np.where(good, 0.5 + 0.5 * position, 0.0)
 
 
 def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:
@@ -298,8 +298,8 @@ def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:
     A tag on n items counts (1 / log2(1 + n)) ^ (2 · rarity) of that.
     """
     shape = (len(snapshot.items), len(snapshot.tags))
-    given = snapshot.item_tags
-    matrix = _matrix(given.source, given.target, given.weight, shape)
+    item_tags = snapshot.item_tags
+    matrix = _matrix(item_tags.source, item_tags.target, item_tags.weight, shape)
     events = snapshot.events
     tagged = snapshot.user_consents[events.user] & (events.tag >= 0)
     if tagged.any():
@@ -349,12 +349,12 @@ def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighti
     if unknown:
         first = min(unknown)
         close = difflib.get_close_matches(first, names, 1)
-        rest = (
+        remedy = (
             f"did you mean {close[0]!r}?"
             if close
             else f"there are {', '.join(names[:10]) or 'none'}"
         )
-        raise SettingError(f"weighting: domains.{first} is no domain of this catalogue; {rest}")
+        raise SettingError(f"weighting: domains.{first} is no domain of this catalogue; {remedy}")
     factors = np.array([weighting.domains.get(name, 1.0) for name in names], np.float32)
     total = np.asarray(item_domains.sum(axis=1), np.float32).ravel()
     weighed = item_domains @ factors.reshape(len(names))
@@ -396,5 +396,5 @@ def _clean(matrix: csr_array) -> csr_array:
     return matrix
 
 
-def _place(names: tuple[str, ...], name: str) -> int:
+def _index_of(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -1

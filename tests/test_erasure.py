@@ -93,7 +93,7 @@ def test_asking_takes_everything_out_of_the_inbox_and_refuses_more(home, journal
     assert [one.refused is None for one in said] == [False, True]
     told = receipt(journal, sequence)
     assert not told.done
-    assert {step.place: step.count for step in told.steps}["inbox"] == 5
+    assert {step.location: step.count for step in told.steps}["inbox"] == 5
     assert open_erasures(journal) == 1
 
 
@@ -113,7 +113,7 @@ def test_it_reaches_every_place_and_no_file_holds_the_id(home, journal, store):
     assert (home.explore / "audit.jsonl").read_text("utf-8") == "{}\n"
     told = receipt(journal, sequence)
     assert told.done
-    places = {step.place: step.count for step in told.steps}
+    places = {step.location: step.count for step in told.steps}
     assert places["store"] == 2
     assert {"serving", "inbox", "copies for exploring", "rejects", "reports"} <= set(places)
     assert "only she says so" not in json.dumps(store.read("events").to_pylist())

@@ -80,7 +80,7 @@ def tuned(snapshot, **options):
 
 
 def by_name(result):
-    return {one.knob.name: one for one in result.found}
+    return {one.knob.name: one for one in result.weights}
 
 
 def test_a_kind_of_event_that_is_noise_is_turned_down(tmp_path):
@@ -129,7 +129,7 @@ def test_a_domain_that_is_noise_is_turned_down(tmp_path):
 
 def test_where_nothing_is_to_be_found_every_weight_stays_neutral(tmp_path):
     result = tuned(snapshot_of(tmp_path, batch()))
-    assert all(one.verdict == NOTHING and one.value == one.knob.neutral for one in result.found)
+    assert all(one.verdict == NOTHING and one.value == one.knob.neutral for one in result.weights)
     assert result.gain.mean == 0
     assert "the only kind of event" in " ".join(result.notes)
 
@@ -138,7 +138,7 @@ def test_the_same_seed_finds_the_same(tmp_path):
     snapshot = snapshot_of(tmp_path, batch(noisy_kind=True))
     one, other = tuned(snapshot, trials=20), tuned(snapshot, trials=20, threads=2)
     assert one.to_toml() == other.to_toml()
-    assert tuned(snapshot, trials=20, seed=5).found != one.found
+    assert tuned(snapshot, trials=20, seed=5).weights != one.weights
 
 
 def test_what_lies_in_the_gate_or_test_part_is_never_seen(tmp_path):

@@ -62,13 +62,13 @@ def erase(
         sequence = ask(journal, home, user, now=now())
         finish(settings, home, journal, sequence)
         done = receipt(journal, sequence)
-    events = sum(step.count for step in done.steps if step.place == "store")
+    events = sum(step.count for step in done.steps if step.location == "store")
     if as_json:
         show_json({"user": user, "events_erased": events, **done.as_dict()})
         return
     say(f"{user} is forgotten, {events:,} events went; refresh to learn without them")
     for step in done.steps:
-        say(f"  {made_at(step.at)} UTC  {step.place}")
+        say(f"  {made_at(step.at)} UTC  {step.location}")
 
 
 def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) -> None:
@@ -105,14 +105,14 @@ def _verify(home: Home, user: str, as_json: bool) -> None:
     """Say which files hold an id; leave with 1 where there are any."""
     from recommender.overlay.spellings import search
 
-    found = list(search(home.folder, user))
+    files = list(search(home.folder, user))
     if as_json:
-        show_json({"user": user, "files": {str(one.path): one.count for one in found}})
+        show_json({"user": user, "files": {str(file.path): file.count for file in files}})
     else:
-        for one in found:
-            say(f"{one.path}: {one.count:,} times")
-        say(f"{sum(one.count for one in found):,} hits in {len(found):,} files")
-    if found:
+        for file in files:
+            say(f"{file.path}: {file.count:,} times")
+        say(f"{sum(file.count for file in files):,} hits in {len(files):,} files")
+    if files:
         raise typer.Exit(1)
 
 

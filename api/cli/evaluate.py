@@ -176,5 +176,5 @@ def _show(result: dict[str, Any]) -> None:
     for model, error in result.get("ratings", {}).items():
         if model != "pairs":
             say(f"ratings by {model}: RMSE {error['rmse']:.4f}, MAE {error['mae']:.4f}")
-    took = sum(one["seconds"] for one in result["steps"].values())
+    took = sum(step["seconds"] for step in result["steps"].values())
     say(f"{took:.0f} s, at most {result['peak_rss_mb']:,.0f} MiB of memory")

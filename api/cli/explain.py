@@ -34,24 +34,29 @@ def explain(
     nichegraph explain alice goldberg
     nichegraph explain alice goldberg --picture why.svg
     """
-    told = open_live(load_settings(ctx.obj)).recommender().why(as_id(user), as_id(item), now=now())
+    explanation = (
+        open_live(load_settings(ctx.obj)).recommender().why(as_id(user), as_id(item), now=now())
+    )
     if picture is not None:
         from graph.explore.drawing import draw  # needs the extra explore
 
-        draw([[step for reason in told["reasons"] for step in _steps(reason["path"])]], picture)
+        draw(
+            [[step for reason in explanation["reasons"] for step in _steps(reason["path"])]],
+            picture,
+        )
     if as_json:
-        show_json(told)
+        show_json(explanation)
         return
-    say(f"{told['title']}: score {told['score']:.4g}, from {told['source']}")
-    for reason, line in zip(told["reasons"], told["drawing"], strict=True):
+    say(f"{explanation['title']}: score {explanation['score']:.4g}, from {explanation['source']}")
+    for reason, line in zip(explanation["reasons"], explanation["drawing"], strict=True):
         say(f"  {reason['text']}")
         say(f"  {line}")
-    if told["cypher"] is None:
+    if explanation["cypher"] is None:
         say("  nothing that is known speaks for it: it only fills lists up")
     else:
         say("in Cypher, for `nichegraph explore`:")
-        say(f"  {literal(**told['cypher'])}")
-    for note in told["notes"]:
+        say(f"  {literal(**explanation['cypher'])}")
+    for note in explanation["notes"]:
         say(f"note: {note}")
     if picture is not None:
         say(f"drawn into {picture}")

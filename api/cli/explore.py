@@ -41,7 +41,7 @@ def explore(
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", help="A parameter, as name=value.")
     ] = None,
-    how: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+    format_name: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the result into this .svg or .png.")
     ] = None,
@@ -57,29 +57,29 @@ def explore(
     nichegraph explore 'MATCH (t:Tag)<-[:HAS_TAG]-(i) RETURN t.name, count(i) AS n LIMIT 9'
     nichegraph explore --question neighbourhood -p user=alice --picture alice.svg
     """
-    if how not in FORMATS:
-        raise InputError(f"--format {how}: there are {', '.join(FORMATS)}")
+    if format_name not in FORMATS:
+        raise InputError(f"--format {format_name}: there are {', '.join(FORMATS)}")
     if show_list:
-        show_questions(how)
+        show_questions(format_name)
         return
-    given = parameters(param or [])
+    named = parameters(param or [])
     settings = load_settings(ctx.obj)
     console = open_console(settings)
     try:
         if query is None and ask is None:
             from api.cli.prompt import Prompt
 
-            Prompt(console, release_times(settings), typed(given), privacy=not pseudonyms).run()
+            Prompt(console, release_times(settings), typed(named), privacy=not pseudonyms).run()
             return
         if ask is not None:
-            asked = question(ask)
-            values = filled(asked, given, release_times(settings))
-            result = console.run(asked.query, values, privacy=not pseudonyms)
-            if how == "table":
-                say_examples(asked, given, values)
+            chosen = question(ask)
+            values = filled(chosen, named, release_times(settings))
+            result = console.run(chosen.query, values, privacy=not pseudonyms)
+            if format_name == "table":
+                say_examples(chosen, named, values)
         else:
-            result = console.run(str(query), typed(given), privacy=not pseudonyms)
-        show(result, how)
+            result = console.run(str(query), typed(named), privacy=not pseudonyms)
+        show(result, format_name)
         if picture is not None:
             say(f"{draw(result.rows, picture)} nodes drawn into {picture}")
     finally:
@@ -91,34 +91,38 @@ def release_times(settings: Settings) -> dict[str, int]:
     from recommender.releases.publishing import list_releases  # a query needs none of it
 
     releases = list_releases(Home(settings.home))
-    return {one["name"]: int(one["created_at"]) for one in releases if one.get("created_at")}
+    return {
+        release["name"]: int(release["created_at"])
+        for release in releases
+        if release.get("created_at")
+    }
 
 
-def say_examples(asked: Question, given: Mapping[str, str], values: Mapping[str, Any]) -> None:
+def say_examples(chosen: Question, named: Mapping[str, str], values: Mapping[str, Any]) -> None:
     """Say with which values of its own a question was asked, where they name something."""
     own = {
-        name: shown(value) if name in asked.times else value
+        name: shown(value) if name in chosen.times else value
         for name, value in values.items()
-        if name not in given and (isinstance(value, str) or name in asked.times)
+        if name not in named and (isinstance(value, str) or name in chosen.times)
     }
     if own:
-        said = ", ".join(f"{name}={value}" for name, value in own.items())
-        say(f"asked with the example {said}; -p {next(iter(own))}=… asks for another")
+        example = ", ".join(f"{name}={value}" for name, value in own.items())
+        say(f"asked with the example {example}; -p {next(iter(own))}=… asks for another")
 
 
-def parameters(given: Iterable[str], option: str = "--param") -> dict[str, str]:
+def parameters(texts: Iterable[str], option: str = "--param") -> dict[str, str]:
     """Names and values of `name=value` texts that an option was given."""
-    pairs = [text.partition("=") for text in given]
+    pairs = [text.partition("=") for text in texts]
     for name, equals, _ in pairs:
         if not equals:
             raise InputError(f"{option} {name}: write it as name=value")
     return {name: value for name, _, value in pairs}
 
 
-def typed(given: dict[str, str]) -> dict[str, Any]:
+def typed(texts: dict[str, str]) -> dict[str, Any]:
     """Values that read as JSON (3, true, ["a"]) as what they are, all others as text."""
     made: dict[str, Any] = {}
-    for name, text in given.items():
+    for name, text in texts.items():
         try:
             made[name] = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -126,12 +130,12 @@ def typed(given: dict[str, str]) -> dict[str, Any]:
     return made
 
 
-def show(result: QueryResult, how: str) -> None:
+def show(result: QueryResult, format_name: str) -> None:
     """Print a result as a table, one JSON object, or CSV that opens safely in a spreadsheet."""
-    if how == "json":
+    if format_name == "json":
         show_json({"columns": result.columns, "rows": result.rows, "truncated": result.truncated})
         return
-    if how == "csv":
+    if format_name == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([_harmless(name) for name in result.columns])
         writer.writerows([_harmless(_text(value)) for value in row] for row in _dated(result))
@@ -151,38 +155,43 @@ def _dated(result: QueryResult) -> Iterator[list[Any]]:
 
 def _date(value: Any) -> Any:
     if isinstance(value, list):
-        return [_date(one) for one in value]
+        return [_date(entry) for entry in value]
     return shown(value) if isinstance(value, int | float) else value
 
 
-def show_questions(how: str) -> None:
+def show_questions(format_name: str) -> None:
     """Print the ready-made questions."""
     all_questions = questions().values()
-    if how == "json":
+    if format_name == "json":
         show_json(
             [
                 {
-                    "name": one.name,
-                    "title": one.title,
-                    "sentence": one.sentence,
-                    "parameters": examples(one),
-                    "query": one.query,
+                    "name": shown_question.name,
+                    "title": shown_question.title,
+                    "sentence": shown_question.sentence,
+                    "parameters": examples(shown_question),
+                    "query": shown_question.query,
                 }
-                for one in all_questions
+                for shown_question in all_questions
             ]
         )
         return
     rows = [
-        [one.name, one.sentence, " ".join(f"{k}={v}" for k, v in examples(one).items())]
-        for one in all_questions
+        [
+            shown_question.name,
+            shown_question.sentence,
+            " ".join(f"{k}={v}" for k, v in examples(shown_question).items()),
+        ]
+        for shown_question in all_questions
     ]
     show_table("", ["name", "what it tells", "parameters, with an example"], rows)
 
 
-def examples(one: Question) -> dict[str, Any]:
+def examples(chosen: Question) -> dict[str, Any]:
     """The values a question is asked with when nothing is said; times as dates."""
     return {
-        name: shown(value) if name in one.times else value for name, value in one.parameters.items()
+        name: shown(value) if name in chosen.times else value
+        for name, value in chosen.parameters.items()
     }
 
 
@@ -196,8 +205,13 @@ def _text(value: Any) -> str:
         if "path" in value:
             return " ".join(_text(part) for part in value["path"])
         if "node" in value:
-            said = value["properties"]
-            name = said.get("title") or said.get("name") or said.get("id") or value["node"]
+            properties = value["properties"]
+            name = (
+                properties.get("title")
+                or properties.get("name")
+                or properties.get("id")
+                or value["node"]
+            )
             return f"({value['label']} {name})"
         if "relationship" in value:
             return f"-{value['type']}-"

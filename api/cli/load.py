@@ -282,14 +282,14 @@ def options_of(
         columns[field] = name
     between: str | None = None
     separators: dict[str, str] = {}
-    for said in separator or []:
-        field, _, own = said.partition("=")
+    for text in separator or []:
+        field, _, own = text.partition("=")
         if own and field.split(":")[0] in LISTS:
             separators[field] = own.replace("\\t", "\t")
         elif between is not None:
-            raise InputError(f"--separator: both {between!r} and {said!r} are to part cells")
+            raise InputError(f"--separator: both {between!r} and {text!r} are to part cells")
         else:
-            between = said.replace("\\t", "\t")
+            between = text.replace("\\t", "\t")
     named = tuple(filter(None, (name.strip() for name in attributes.split(","))))
     return Options(
         table=table,

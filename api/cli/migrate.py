@@ -38,13 +38,13 @@ def migrate(
         raise InputError(f"--from and --to are the same store: {source}")
     settings = load_settings(ctx.obj)
     with (
-        closing(open_store(settings.model_copy(update={"store": source}))) as one,
-        closing(open_store(settings.model_copy(update={"store": target}), make=True)) as other,
+        closing(open_store(settings.model_copy(update={"store": source}))) as old,
+        closing(open_store(settings.model_copy(update={"store": target}), make=True)) as new,
         progress("copy") as tell,
     ):
         copied = copy(
-            one,
-            other,
+            old,
+            new,
             into_filled=go_on,
             progress=lambda _table, done, rows: tell(done, rows, done),
         )

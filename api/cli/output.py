@@ -42,8 +42,8 @@ def show_json(data: Any) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; cells that are numbers are right-aligned."""
     table = Table(title=escape(plain(title)), title_justify="left", box=None, pad_edge=False)
-    for place, name in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
+    for index, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(
             escape(plain(name)), justify="right" if numeric else "left", overflow="fold"
         )
@@ -64,17 +64,17 @@ def step(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+def progress(title: str) -> Iterator[Callable[[int, int, int], None]]:
     """A callable that is told bytes done, bytes in all and rows done, and shows the way."""
     if sys.stderr.isatty():
-        with _bar(what) as tell:
+        with _bar(title) as tell:
             yield tell
     else:
-        yield _lines(what)
+        yield _lines(title)
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
+def _bar(title: str) -> Iterator[Callable[[int, int, int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,7 +84,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
     )
     began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(what), rows=0, rate=0.0)
+        task = bar.add_task(escape(title), rows=0, rate=0.0)
 
         def tell(done: int, total: int, rows: int) -> None:
             rate = rows / max(time.monotonic() - began, 1e-9)
@@ -93,18 +93,18 @@ def _bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
         yield tell
 
 
-def _lines(what: str) -> Callable[[int, int, int], None]:
-    began = said = time.monotonic()
+def _lines(title: str) -> Callable[[int, int, int], None]:
+    began = last = time.monotonic()
 
     def tell(done: int, total: int, rows: int) -> None:
-        nonlocal said
+        nonlocal last
         now = time.monotonic()
-        if now - said < LOG_SECONDS or not done:
+        if now - last < LOG_SECONDS or not done:
             return
-        said = now
+        last = now
         seconds = now - began
         left = seconds * (total - done) / done
-        step(f"{what}: {rows:,} rows, {rows / seconds:,.0f}/s, about {left:.0f} s left")
+        step(f"{title}: {rows:,} rows, {rows / seconds:,.0f}/s, about {left:.0f} s left")
 
     return tell
 

@@ -49,13 +49,13 @@ class Prompt:
         self,
         console: Console,
         releases: Mapping[str, int],
-        given: Mapping[str, Any] | None = None,
+        parameters_so_far: Mapping[str, Any] | None = None,
         *,
         privacy: bool,
     ) -> None:
         """Ask `console`; `privacy` shows users by name, `given` are values for parameters."""
         self._console, self._privacy, self._releases = console, privacy, releases
-        self._given = dict(given or {})
+        self._given = dict(parameters_so_far or {})
         self._last: QueryResult | None = None
 
     def run(self) -> None:
@@ -71,7 +71,7 @@ class Prompt:
 
     def answer(self, statement: str) -> None:
         """Do what one statement says and print what it gives."""
-        word, _, rest = statement.partition(" ")
+        word, _, argument = statement.partition(" ")
         if not statement:
             return
         if word == ":help":
@@ -86,32 +86,32 @@ class Prompt:
         elif word == ":draw":
             if self._last is None:
                 raise InputError("there is no result yet")
-            say(f"{draw(self._last.rows, Path(rest.strip()))} nodes drawn")
+            say(f"{draw(self._last.rows, Path(argument.strip()))} nodes drawn")
         elif word == ":param":
-            self._given |= typed(parameters(words_of(rest)))
+            self._given |= typed(parameters(words_of(argument)))
             say(", ".join(f"{name}={value}" for name, value in self._given.items()) or "none")
         elif word == ":ask":
-            self._ask_question(*(words_of(rest) or [""]))
+            self._ask_question(*(words_of(argument) or [""]))
         elif statement.startswith(":"):
             raise InputError(f"{word} is unknown; :help says more")
         else:
             self._ask(statement, self._given)
 
-    def _ask_question(self, name: str, *given: str) -> None:
-        asked = question(name)
-        said = parameters(given)
-        values = filled(asked, said, self._releases)
-        say_examples(asked, said, values)
-        self._ask(asked.query, values)
+    def _ask_question(self, name: str, *texts: str) -> None:
+        chosen = question(name)
+        named = parameters(texts)
+        values = filled(chosen, named, self._releases)
+        say_examples(chosen, named, values)
+        self._ask(chosen.query, values)
 
-    def _ask(self, query: str, given: dict[str, Any]) -> None:
-        self._last = self._console.run(query, given, privacy=self._privacy)
+    def _ask(self, query: str, values: dict[str, Any]) -> None:
+        self._last = self._console.run(query, values, privacy=self._privacy)
         show(self._last, "table")
 
     def _statements(self) -> Iterator[str]:
         if sys.stdin.isatty():
-            return whole(self._reader(), looks_ahead=False)
-        return whole(lambda _: input(), looks_ahead=True)
+            return statements(self._reader(), looks_ahead=False)
+        return statements(lambda _: input(), looks_ahead=True)
 
     def _reader(self) -> Callable[[str], str]:
         from prompt_toolkit import PromptSession
@@ -129,7 +129,7 @@ class Prompt:
         return session.prompt
 
 
-def whole(read: Callable[[str], str], *, looks_ahead: bool) -> Iterator[str]:
+def statements(read: Callable[[str], str], *, looks_ahead: bool) -> Iterator[str]:
     """Statements out of lines: a line goes on while its query is not whole.
 
     Args:

@@ -91,18 +91,18 @@ def recommend(
         say(f"{count:,} lists written to {out}")
         return
     user = as_id(user or "")
-    said = parse_conditions(strict_json.parse((where or "{}").encode(), "--filter"))
+    conditions = parse_conditions(strict_json.parse((where or "{}").encode(), "--filter"))
     request = Request(
         user=None if alike else user,
         similar_to=user if alike else None,
         items=weighted([as_id(item) for item in session or []]),
         n=n,
         filter=Filter(
-            domains=tuple(domain or ()), tags_all=tuple(tag or ()), all_of=(said.filter,)
+            domains=tuple(domain or ()), tags_all=tuple(tag or ()), all_of=(conditions.filter,)
         ),
-        exclude=(*map(as_id, exclude or ()), *said.exclude),
-        include_seen=include_seen or said.seen == "include",
-        only_seen=said.seen == "only",
+        exclude=(*map(as_id, exclude or ()), *conditions.exclude),
+        include_seen=include_seen or conditions.seen == "include",
+        only_seen=conditions.seen == "only",
         profile=profile,
         long_tail=long_tail,
         interests=interests,
@@ -160,13 +160,19 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
         show_json(answer.to_json())
         return
     rows: list[list[Any]] = [
-        [place, one.item, one.title, one.score, one.reasons[0].text if one.reasons else one.source]
-        for place, one in enumerate(answer.items, 1)
+        [
+            rank,
+            entry.item,
+            entry.title,
+            entry.score,
+            entry.reasons[0].text if entry.reasons else entry.source,
+        ]
+        for rank, entry in enumerate(answer.items, 1)
     ]
     columns = ["", "item", "title", "score", "why"]
-    if any(one.interest for one in answer.items):
+    if any(entry.interest for entry in answer.items):
         columns.append("interest")
-        rows = [[*row, one.interest or ""] for row, one in zip(rows, answer.items, strict=True)]
+        rows = [[*row, entry.interest or ""] for row, entry in zip(rows, answer.items, strict=True)]
     show_table(title, columns, rows)
     for note in (answer.fallback, *answer.notes):
         if note:

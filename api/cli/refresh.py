@@ -68,9 +68,9 @@ def refresh(
     name = publish(settings, preset, seed, write_back=write_back, force=force, full=full, wait=wait)
     releases = list_releases(open_home(settings))
     if as_json:
-        show_json(next(one for one in releases if one["name"] == name))
+        show_json(next(release for release in releases if release["name"] == name))
     else:
-        _tell_verdict(next(one for one in releases if one["name"] == name))
+        _tell_verdict(next(release for release in releases if release["name"] == name))
         say(f"release {name} is served now")
 
 
@@ -79,8 +79,8 @@ def _tell_verdict(manifest: dict[str, Any]) -> None:
     gates = manifest.get("gates", {})
     for reason in gates.get("reasons", []):
         step(f"published by force: {reason['text']}")
-    for said in gates.get("notes", []):
-        step(f"note: {said}")
+    for remark in gates.get("notes", []):
+        step(f"note: {remark}")
     if "ranks_by" in manifest:
         step(f"it ranks by {manifest['ranks_by']}, which finds more here than what was learned")
 

@@ -45,19 +45,19 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
     home = _home(ctx)
     releases = [*list_releases(home), *list_refused(home)]
     if as_json:
-        published = [summary(one) for one in releases if "refused" not in one]
-        refused = [summary(one) for one in releases if "refused" in one]
+        published = [summary(release) for release in releases if "refused" not in release]
+        refused = [summary(release) for release in releases if "refused" in release]
         show_json({"releases": published, "refused": refused})
         return
     rows = [
         [
-            "→" if one["current"] else "refused" if "refused" in one else "",
-            one["name"],
-            made_at(one.get("created_at")),
-            *(one.get("counts", {}).get(what, "") for what in ("users", "items", "events")),
-            one.get("damaged", one.get("refused", "")) or _remark(one),
+            "→" if release["current"] else "refused" if "refused" in release else "",
+            release["name"],
+            made_at(release.get("created_at")),
+            *(release.get("counts", {}).get(kind, "") for kind in ("users", "items", "events")),
+            release.get("damaged", release.get("refused", "")) or _remark(release),
         ]
-        for one in releases
+        for release in releases
     ]
     show_table("", ["", "release", "made", "users", "items", "events", ""], rows)
 
@@ -74,7 +74,7 @@ def show_one(
 
     home = _home(ctx)
     full = known(home, name)
-    show_json(next(one for one in list_releases(home) if one["name"] == full))
+    show_json(next(release for release in list_releases(home) if release["name"] == full))
 
 
 def compare(
@@ -100,8 +100,8 @@ def compare(
         raise NotFound("there is no release yet; run `nichegraph refresh`")
     newer = open_release(home.releases / known(home, name))
     older = open_release(home.releases / known(home, old or _previous(home, newer.name)))
-    counts = [one.manifest.get("counts", {}) for one in (older, newer)]
-    found: dict[str, Any] = {
+    counts = [release.manifest.get("counts", {}) for release in (older, newer)]
+    comparison: dict[str, Any] = {
         "old": older.name,
         "new": newer.name,
         "counts": {key: [part.get(key, 0) for part in counts] for key in counts[1]},
@@ -109,20 +109,20 @@ def compare(
         "drift": drift_between(newer, older),
     }
     if as_json:
-        show_json(found)
+        show_json(comparison)
         return
-    rows = [[key, *pair, pair[1] - pair[0]] for key, pair in found["counts"].items()]
+    rows = [[key, *pair, pair[1] - pair[0]] for key, pair in comparison["counts"].items()]
     show_table("", ["", older.name, newer.name, "change"], rows)
-    for what in ("users", "items"):
-        one = found["drift"][what]
-        say(f"{what}: {one['common']:,} in both, {one['new']:,} new, {one['gone']:,} gone")
-    for vectors, moved in found["drift"]["vectors"].items():
+    for kind in ("users", "items"):
+        drift = comparison["drift"][kind]
+        say(f"{kind}: {drift['common']:,} in both, {drift['new']:,} new, {drift['gone']:,} gone")
+    for vectors, moved in comparison["drift"]["vectors"].items():
         if moved["sample"]:
             say(
                 f"{vectors}: of {moved['sample']:,} items the ten nearest overlap by "
                 f"{moved['jaccard@10']:.3f}, their vectors' cosine is {moved['cosine']:.3f}"
             )
-    if found["configuration_differs"]:
+    if comparison["configuration_differs"]:
         say("note: the two were made with different configurations")
 
 
@@ -188,18 +188,18 @@ def prune(
             say(f"removed what {unfinished} stopped refreshes had finished")
 
 
-def _remark(one: dict[str, Any]) -> str:
+def _remark(release: dict[str, Any]) -> str:
     """What is to be known of a release that is not seen from its counts."""
-    remarks = ["pinned"] if one.get("pinned") else []
-    remarks += ["forced"] if one.get("gates", {}).get("forced") else []
-    if "ranks_by" in one:
-        remarks.append(f"ranks by {one['ranks_by']}")
+    remarks = ["pinned"] if release.get("pinned") else []
+    remarks += ["forced"] if release.get("gates", {}).get("forced") else []
+    if "ranks_by" in release:
+        remarks.append(f"ranks by {release['ranks_by']}")
     return ", ".join(remarks)
 
 
-def summary(one: dict[str, Any]) -> dict[str, Any]:
+def summary(release: dict[str, Any]) -> dict[str, Any]:
     """A manifest without its files, for lists."""
-    return {key: value for key, value in one.items() if key != "files"}
+    return {key: value for key, value in release.items() if key != "files"}
 
 
 def made_at(moment: object) -> str:
@@ -212,8 +212,8 @@ def made_at(moment: object) -> str:
 def _previous(home: Home, name: str | None) -> str:
     from recommender.releases.publishing import list_releases
 
-    names = [one["name"] for one in list_releases(home)]
-    older = [other for other in names if name is not None and other < name]
+    names = [release["name"] for release in list_releases(home)]
+    older = [earlier for earlier in names if name is not None and earlier < name]
     if not older:
         raise NotFound(f"there is no release before {name or 'the first'}")
     return str(older[-1])

@@ -53,17 +53,17 @@ def segments(
     if picture is not None:
         say(f"{draw_users(recommender.release, picture):,} users drawn into {picture}")
         return
-    found = overview(recommender) if user is None else of_user(recommender, as_id(user), now=now())
+    view = overview(recommender) if user is None else of_user(recommender, as_id(user), now=now())
     if as_json:
-        show_json(found)
+        show_json(view)
         return
     if user is None:
-        _show(found)
+        _show(view)
     else:
-        say(f"{user}: {', '.join(found['segments'])}; profile {found['profile']}")
+        say(f"{user}: {', '.join(view['segments'])}; profile {view['profile']}")
         for name, words in (("moves", "moving to another segment"), ("returns", "coming back")):
-            if found[name] is not None:
-                say(f"chance of {words}: {found[name]:.0%}")
+            if view[name] is not None:
+                say(f"chance of {words}: {view[name]:.0%}")
     if live.segments_problem is not None:
         say(f"note: {live.segments_problem}; what was read before holds")
 
@@ -87,34 +87,39 @@ def curve(
     from recommender.segments.report import curves, draw_curves
 
     release = open_live(load_settings(ctx.obj)).recommender().release
-    found = curves(release, segment)
+    learned_curves = curves(release, segment)
     if picture is not None:
-        draw_curves(found, picture)
-        say(f"{len(found)} curves drawn into {picture}")
+        draw_curves(learned_curves, picture)
+        say(f"{len(learned_curves)} curves drawn into {picture}")
     if as_json:
-        show_json({"release": release.name, "curves": found})
+        show_json({"release": release.name, "curves": learned_curves})
     elif picture is None:
-        _show_curves(found)
+        _show_curves(learned_curves)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(view: dict[str, Any]) -> None:
     rows = [
-        [one["name"], "" if one["users"] is None else one["users"], one["profile"], one["persona"]]
-        for one in found["segments"]
+        [
+            segment["name"],
+            "" if segment["users"] is None else segment["users"],
+            segment["profile"],
+            segment["persona"],
+        ]
+        for segment in view["segments"]
     ]
     show_table("", ["segment", "users", "profile", "marked by"], rows)
-    if found["note"]:
-        say(f"note: {found['note']}")
-    say(f"release {found['release']}, grouped by {found['method']}")
+    if view["note"]:
+        say(f"note: {view['note']}")
+    say(f"release {view['release']}, grouped by {view['method']}")
 
 
-def _show_curves(found: dict[str, Any]) -> None:
+def _show_curves(learned_curves: dict[str, Any]) -> None:
     rows = []
-    for name, one in found.items():
-        rows.append([name, "neutral", *_cells(one["neutral"])])
+    for name, learned_curve in learned_curves.items():
+        rows.append([name, "neutral", *_cells(learned_curve["neutral"])])
         rows += [
-            ["", "→" if place == one["chosen"] else "", *_cells(point)]
-            for place, point in enumerate(one["curve"])
+            ["", "→" if position == learned_curve["chosen"] else "", *_cells(point)]
+            for position, point in enumerate(learned_curve["curve"])
         ]
     columns = ["segment", "", "diversity", "long_tail", "freshness", "ndcg@20", "tail share"]
     show_table("", [*columns, "coverage", "unlike"], rows)

@@ -115,7 +115,7 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     except StoreError as error:
         store_facts["error"] = str(error)
     releases = list_releases(home)
-    served = next((one for one in releases if one["current"]), None)
+    served = next((release for release in releases if release["current"]), None)
     newer = None
     if served is not None and watermark is not None and "watermark" in served:
         newer = watermark - served["watermark"]

@@ -82,23 +82,23 @@ def weighting(
 def _show(tuned: "Tuned", path: Path) -> None:
     rows = [
         [
-            one.knob.name,
-            _value(one.knob.neutral),
-            _value(one.value),
-            str(one.gain) if one.verdict == "kept" else "",
-            one.verdict,
+            weight.knob.name,
+            _value(weight.knob.neutral),
+            _value(weight.value),
+            str(weight.gain) if weight.verdict == "kept" else "",
+            weight.verdict,
         ]
-        for one in tuned.found
+        for weight in tuned.weights
     ]
     show_table("", ["weight", "neutral", "learned", "NDCG@20 it brings, 95 %", ""], rows)
     for note in tuned.notes:
         say(f"note: {note}")
-    kept = sum(one.verdict == "kept" for one in tuned.found)
+    kept = sum(weight.verdict == "kept" for weight in tuned.weights)
     say(
-        f"{kept} of {len(tuned.found)} weights are not neutral; together they bring NDCG@20 "
+        f"{kept} of {len(tuned.weights)} weights are not neutral; together they bring NDCG@20 "
         f"{tuned.gain} over {tuned.neutral_ndcg:.4f}, by a small item table"
         if kept
-        else f"none of {len(tuned.found)} weights brings anything for sure: all stay neutral"
+        else f"none of {len(tuned.weights)} weights brings anything for sure: all stay neutral"
     )
     say(f"written to {path}; the next refresh reads {path.name} in the home")
 

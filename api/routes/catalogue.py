@@ -106,11 +106,11 @@ def _request_name() -> str | None:
 
 def _entry(path: ItemPath, body: ItemBody) -> dict[str, Any]:
     """The item as `check_items` takes it."""
-    said = body.model_dump(exclude_unset=True)
-    if said.get("id", path.item) != path.item:
+    content = body.model_dump(exclude_unset=True)
+    if content.get("id", path.item) != path.item:
         message = "the id stands in the path, and the body names another"
         raise Problem(400, f"id: {message}", [("id", message)])
-    return said | {"id": path.item}
+    return content | {"id": path.item}
 
 
 def _facts(kind: str, entries: list[Any]) -> list[Fact | Refused]:

@@ -43,13 +43,13 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def run_cypher(body: CypherBody) -> dict[str, Any]:
         nonlocal seen
-        asked = _allowed(console)
+        session = _allowed(console)
         release = current(live.home)
         if release != seen:
-            asked.renew()
+            session.renew()
             seen = release
         try:
-            return asdict(asked.run(body.query, body.parameters, privacy=False))
+            return asdict(session.run(body.query, body.parameters, privacy=False))
         except QueryRefused as error:
             raise Problem(400, str(error), [("query", str(error))]) from error
 

@@ -20,12 +20,12 @@ def register(app: OpenAPI, journal: Journal) -> None:
     @app.post("/v1/events", tags=[TAG], summary="What users did", responses={202: WriteAnswer})
     @checked
     def events(body: EventsBody) -> Answer:
-        said = body.model_dump(exclude_unset=True)
-        atomic, listed = said.pop("atomic", False), said.pop("events", None)
+        content = body.model_dump(exclude_unset=True)
+        atomic, listed = content.pop("atomic", False), content.pop("events", None)
         if listed is None:
-            return write(journal, _facts([said]))
-        if said:
-            field = next(iter(said))
+            return write(journal, _facts([content]))
+        if content:
+            field = next(iter(content))
             message = "a request has one event by its fields, or many in `events`, not both"
             raise Problem(400, f"{field}: {message}", [(field, message)])
         return write(journal, _facts(listed), listed_as="events", atomic=atomic)

@@ -24,8 +24,8 @@ def register(app: OpenAPI, live: Live) -> None:
     )
     @checked
     def similar_items(path: ItemPath, query: PagedQuery) -> dict[str, Any]:
-        asked = (path.item, query.n, query.conditions(), query.cursor)
-        return live.recommender().similar(*asked, now=now()).to_json()
+        arguments = (path.item, query.n, query.conditions(), query.cursor)
+        return live.recommender().similar(*arguments, now=now()).to_json()
 
     @app.post(
         "/v1/items/similar",
@@ -42,14 +42,14 @@ def register(app: OpenAPI, live: Live) -> None:
     )
     @checked
     def tag_items(query: TagQuery) -> dict[str, Any]:
-        asked = (query.name, query.n, query.conditions(), query.cursor)
-        return live.recommender().tag_items(*asked, now=now()).to_json()
+        arguments = (query.name, query.n, query.conditions(), query.cursor)
+        return live.recommender().tag_items(*arguments, now=now()).to_json()
 
     @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
     @checked
     def popular_items(query: PagedQuery) -> dict[str, Any]:
-        asked = (query.n, query.conditions(), query.cursor)
-        return live.recommender().popular(*asked, now=now()).to_json()
+        arguments = (query.n, query.conditions(), query.cursor)
+        return live.recommender().popular(*arguments, now=now()).to_json()
 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked

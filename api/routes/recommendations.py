@@ -50,8 +50,8 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def explain(path: WhyPath, query: NoQuery) -> dict[str, Any]:
         del query
-        told = live.recommender().why(path.user, path.item, now=now())
-        return _with_pseudonyms(told, live) if settings.console_enabled else told
+        explanation = live.recommender().why(path.user, path.item, now=now())
+        return _with_pseudonyms(explanation, live) if settings.console_enabled else explanation
 
     @app.post(
         "/v1/recommendations",
@@ -72,11 +72,11 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         return {"answers": [answer.to_json() for answer in answers]}
 
 
-def _with_pseudonyms(told: dict[str, Any], live: Live) -> dict[str, Any]:
+def _with_pseudonyms(explanation: dict[str, Any], live: Live) -> dict[str, Any]:
     """The Cypher of reasons as `POST /v1/cypher` answers it, which knows nobody by name."""
     secret = local_secret(live.home.explore)
-    for reason in told["reasons"]:
-        given = reason["cypher"]["parameters"]
-        if "user" in given:
-            given["user"] = pseudonym(secret, given["user"])
-    return told
+    for reason in explanation["reasons"]:
+        parameters = reason["cypher"]["parameters"]
+        if "user" in parameters:
+            parameters["user"] = pseudonym(secret, parameters["user"])
+    return explanation

@@ -21,7 +21,7 @@ def register(app: OpenAPI, live: Live) -> None:
         del query
         return {
             "releases": [
-                {key: value for key, value in one.items() if key != "files"}
-                for one in list_releases(live.home)
+                {key: value for key, value in release.items() if key != "files"}
+                for release in list_releases(live.home)
             ]
         }

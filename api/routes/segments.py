@@ -35,13 +35,13 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @checked
     def get_segments(query: SegmentsQuery) -> dict[str, Any]:
         recommender = live.recommender()
-        found = overview(recommender)
+        view = overview(recommender)
         if query.user is None:
-            return found
-        one = of_user(recommender, query.user, now=now())
-        kept = [s for s in found["segments"] if s["name"] in one["segments"]]
-        told = {key: one[key] for key in ("user", "profile", "moves", "returns")}
-        return found | {"segments": kept} | told
+            return view
+        of_the_user = of_user(recommender, query.user, now=now())
+        kept = [s for s in view["segments"] if s["name"] in of_the_user["segments"]]
+        more = {key: of_the_user[key] for key in ("user", "profile", "moves", "returns")}
+        return view | {"segments": kept} | more
 
     @app.get(
         "/v1/segments/picture",

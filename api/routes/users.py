@@ -78,11 +78,11 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def put_consent(path: UserPath, body: ConsentBody) -> Answer:
-        said = body.model_dump(exclude_none=True)
-        if not said:
+        consents = body.model_dump(exclude_none=True)
+        if not consents:
             names = ", ".join(PURPOSES)
             raise Problem(400, f"name at least one of {names}", [("", f"none of {names}")])
-        return write(journal, [fact(CONSENT, {"id": path.user, "consent": said})])
+        return write(journal, [fact(CONSENT, {"id": path.user, "consent": consents})])
 
     @app.get(
         "/v1/users/<id:user>/data",

@@ -158,8 +158,8 @@ class Console:
             raise QueryRefused(f"This query was not run: give a value for ${missing[0]}.")
         message = {"query": checked.text, "parameters": parameters | checked.strings}
         with _slot(self.folder, self.limits.at_once):
-            answer, asked = self._ask(message, on_server, privacy)
-            if answer.get("starved") and asked:  # by what it kept of queries before this one
+            answer, before = self._ask(message, on_server, privacy)
+            if answer.get("starved") and before:  # by what it kept of queries before this one
                 answer, _ = self._ask(message, on_server, privacy)
         if "error" in answer:
             kind = KINDS.get(str(answer["error"]), StoreError)
@@ -178,7 +178,7 @@ class Console:
     def _ask(self, message: dict[str, Any], on_server: bool, privacy: bool) -> tuple[Any, int]:
         """The answer of a worker, and how many queries it answered before."""
         worker = self._worker("neo4j") if on_server else self._reader_of_copy(privacy)
-        asked = worker.asked
+        before = worker.answered
         try:
             answer = worker.ask(message, self.limits.seconds + GRACE)
         except BaseException:
@@ -188,7 +188,7 @@ class Console:
             worker.kill()  # what it left behind would starve the next one
         else:
             self._give_back(worker)
-        return answer, asked
+        return answer, before
 
     def _reader_of_copy(self, privacy: bool) -> "Worker":
         copy = self._copy(privacy)
@@ -229,8 +229,8 @@ class Console:
         return Worker(graph, order)
 
     def _give_back(self, worker: "Worker") -> None:
-        worker.asked += 1
-        if worker.asked >= MOST_QUERIES:
+        worker.answered += 1
+        if worker.answered >= MOST_QUERIES:
             worker.kill()
             return
         with self._lock:

@@ -19,15 +19,15 @@ def main() -> None:
     """Read an order from standard input; print where the copies are, or what went wrong."""
     order = json.load(sys.stdin)
     try:
-        told = build(order)
+        answer = build(order)
     except NichegraphError as error:
-        told = {"error": "away", "message": str(error)}
+        answer = {"error": "away", "message": str(error)}
     except ModuleNotFoundError as error:
         missing = missing_extra(error)
         if missing is None:
             raise
-        told = {"error": "missing", "message": str(missing)}
-    json.dump(told, sys.stdout)
+        answer = {"error": "missing", "message": str(missing)}
+    json.dump(answer, sys.stdout)
 
 
 def build(order: dict[str, Any]) -> dict[str, str]:

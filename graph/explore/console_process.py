@@ -49,7 +49,7 @@ class Worker:
             StoreError: it cannot open the graph, or cannot be started.
             MissingExtra: it lacks a package.
         """
-        self.graph, self.asked = graph, 0
+        self.graph, self.answered = graph, 0
         self._most = int(order["limits"]["bytes"]) * 2 + 1_000_000
         self._room = tempfile.TemporaryDirectory(prefix="nichegraph-console-")
         self._process = _started("graph.explore.console_worker", self._room.name)
@@ -84,7 +84,7 @@ class Worker:
         return answer
 
     def lives(self) -> bool:
-        """Whether the process can still be asked."""
+        """Whether the process can still be answered."""
         return self._process.poll() is None
 
     def kill(self) -> None:

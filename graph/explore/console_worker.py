@@ -93,8 +93,8 @@ def _answer(ask: Ask, message: dict[str, Any], limits: dict[str, Any]) -> dict[s
     rows: list[list[Any]] = []
     size, truncated = 0, False
     try:
-        columns, found = ask(message["query"], message["parameters"])
-        for row in found:
+        columns, records = ask(message["query"], message["parameters"])
+        for row in records:
             size += len(json.dumps(row))
             if len(rows) >= limits["rows"] or size > limits["bytes"]:
                 truncated = True

@@ -75,21 +75,21 @@ class Calls(Dates):
             + (f"; {hint}" if hint else "")
         )
 
-    def _called(self, name: str, low: str, distinct: str, given: list[Piece]) -> Piece:
-        texts = [one.text for one in given]
+    def _called(self, name: str, low: str, distinct: str, arguments: list[Piece]) -> Piece:
+        texts = [piece.text for piece in arguments]
         if low in (*TEMPORAL, "duration", "date.truncate", "datetime.truncate"):
-            return self.temporal(low, given)
+            return self.temporal(low, arguments)
         if low == "range":
             _check_range(texts)
         if low == "replace":
-            self._check_replace(given)
+            self._check_replace(arguments)
         if low == "exists":
             return Piece(f"({', '.join(texts)} IS NOT NULL)")
-        aggregate = low in AGGREGATES or any(one.aggregate for one in given)
+        aggregate = low in AGGREGATES or any(piece.aggregate for piece in arguments)
         kind = "number" if low in COUNTS else ""
-        if low in KEEP_TIME and given and all(one.kind == "time" for one in given[:1]):
+        if low in KEEP_TIME and arguments and all(piece.kind == "time" for piece in arguments[:1]):
             kind = "time"
-        text = self._in_the_file(name, low, distinct, given) if self.file else ""
+        text = self._in_the_file(name, low, distinct, arguments) if self.file else ""
         if not text:
             text = f"{name}({distinct}{', '.join(texts)})"
         if low == "labels":
@@ -100,52 +100,52 @@ class Calls(Dates):
             kind = "texts"
         return Piece(text, kind, aggregate=aggregate)
 
-    def _in_the_file(self, name: str, low: str, distinct: str, given: list[Piece]) -> str:
+    def _in_the_file(self, name: str, low: str, distinct: str, arguments: list[Piece]) -> str:
         """A call as the file says it; empty where both say the same."""
-        texts = [one.text for one in given]
-        one = texts[0] if texts else ""
-        if low == "tostring" and given[0].kind == "boolean":
-            return f"lower(CAST({one} AS STRING))"
+        texts = [piece.text for piece in arguments]
+        first = texts[0] if texts else ""
+        if low == "tostring" and arguments[0].kind == "boolean":
+            return f"lower(CAST({first} AS STRING))"
         if low in CASTS and len(texts) == 1:
-            return f"CAST({one} AS {CASTS[low]})"
-        if low == "tointeger" and given[0].kind == "text":
-            return f"CAST({one} AS INT64)"
+            return f"CAST({first} AS {CASTS[low]})"
+        if low == "tointeger" and arguments[0].kind == "text":
+            return f"CAST({first} AS INT64)"
         if low == "tointeger" and len(texts) == 1:
-            return f"CAST(floor(CAST({one} AS DOUBLE)) AS INT64)"
+            return f"CAST(floor(CAST({first} AS DOUBLE)) AS INT64)"
         if low == "substring" and len(texts) in (2, 3):
-            length = texts[2] if len(texts) == 3 else f"size({one})"
-            return f"substring({one}, {self._counted(given[1])}, {length})"
+            length = texts[2] if len(texts) == 3 else f"size({first})"
+            return f"substring({first}, {self._counted(arguments[1])}, {length})"
         if low == "labels":
-            return f"[label({one})]"
+            return f"[label({first})]"
         if low == "head":
-            return f"list_extract({one}, 1)"
+            return f"list_extract({first}, 1)"
         if low == "last":
-            return f"list_extract({one}, -1)"
+            return f"list_extract({first}, -1)"
         if low == "tail":
-            return f"({one}[2..size({one})])"
+            return f"({first}[2..size({first})])"
         if low == "isempty":
-            return f"(size({one}) = 0)"
+            return f"(size({first}) = 0)"
         if low == "round" and len(texts) == 1:
-            return f"round({one}, 0)"
+            return f"round({first}, 0)"
         if low == "e":
             return E
         if low == "exp":
-            return f"{E} ^ ({one})"
-        if low == "reverse" and one.startswith(("[", "collect(", "nodes(")):
-            return f"list_reverse({one})"
+            return f"{E} ^ ({first})"
+        if low == "reverse" and first.startswith(("[", "collect(", "nodes(")):
+            return f"list_reverse({first})"
         if low in ("stdev", "stdevp"):
-            return _spread(one, distinct, sample=low == "stdev")
+            return _spread(first, distinct, sample=low == "stdev")
         if low in RENAMED:
             return f"{RENAMED[low]}({', '.join(texts)})"
         return "" if low in SAME else f"{name}({distinct}{', '.join(texts)})"
 
-    def _check_replace(self, given: list[Piece]) -> None:
-        if len(given) != 3:
+    def _check_replace(self, arguments: list[Piece]) -> None:
+        if len(arguments) != 3:
             refuse("replace takes a text, what to look for, and what to put there")
-        new = given[2].string
+        new = arguments[2].string
         if new is None or len(new) > LONGEST_IN_PLACE:
             refuse(f"replace puts in a written text of at most {LONGEST_IN_PLACE} letters")
-        self.grows(max(1.0, len(new) / max(1, len(given[1].string or ""))), "replace")
+        self.grows(max(1.0, len(new) / max(1, len(arguments[1].string or ""))), "replace")
 
     def _cast(self) -> Piece:
         """CAST(x AS TYPE), CAST(x, 'TYPE')."""
@@ -233,8 +233,8 @@ class Calls(Dates):
             parts.append(self.expression())
             if not self.took_sign(","):
                 break
-        text = f"[{', '.join(one.text for one in parts)}]"
-        return Piece(text, aggregate=any(one.aggregate for one in parts))
+        text = f"[{', '.join(piece.text for piece in parts)}]"
+        return Piece(text, aggregate=any(piece.aggregate for piece in parts))
 
     def _comprehension(self) -> Piece:
         name, source = self._loop()
@@ -314,10 +314,10 @@ class Calls(Dates):
         self.kinds.pop(name, None)
 
 
-def _spread(one: str, distinct: str, *, sample: bool) -> str:
+def _spread(text: str, distinct: str, *, sample: bool) -> str:
     """The standard deviation, from sums; null of no values, as on a server 0 of a single one."""
-    count, mean = f"count({distinct}{one})", f"avg({distinct}{one})"
-    squares = f"sum({distinct}CAST({one} AS DOUBLE) * CAST({one} AS DOUBLE))"
+    count, mean = f"count({distinct}{text})", f"avg({distinct}{text})"
+    squares = f"sum({distinct}CAST({text} AS DOUBLE) * CAST({text} AS DOUBLE))"
     spread = f"({squares} - {count} * {mean} * {mean})"
     fewer = f"({count} - 1)" if sample else count
     return (

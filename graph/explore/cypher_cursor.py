@@ -53,7 +53,7 @@ class Cursor:
 
     query: str
     file: bool
-    given: dict[str, Any]
+    arguments: dict[str, Any]
     strings: dict[str, Any] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)  # that were declared
@@ -71,8 +71,8 @@ class Cursor:
         """Split the query."""
         self.query, self.tokens = tokens_of(self.query)
         stars = [
-            self.tokens[place].upper
-            for place, token in enumerate(self.tokens[1:])
+            self.tokens[index].upper
+            for index, token in enumerate(self.tokens[1:])
             if token.text == "*"
         ]
         self.returns_all = "RETURN" in stars or "DISTINCT" in stars
@@ -176,10 +176,10 @@ class Cursor:
         self.strings[name] = value
         return Piece(f"${name}", "text", string=value)
 
-    def asked(self, name: str) -> Piece:
+    def parameter(self, name: str) -> Piece:
         """A parameter of the asker's."""
         self.parameters.add(name)
-        own = self.in_loop(self.given.get(name)) if self.loops else None
+        own = self.in_loop(self.arguments.get(name)) if self.loops else None
         return Piece(own or f"${name}", parameter=name)
 
     def in_loop(self, value: Any) -> str | None:
@@ -199,7 +199,9 @@ class Cursor:
 
     def moment_of(self, piece: Piece) -> str | None:
         """The seconds of a text or parameter that is a date; None when it is neither of these."""
-        value = piece.string if piece.string is not None else self.given.get(piece.parameter or "")
+        value = (
+            piece.string if piece.string is not None else self.arguments.get(piece.parameter or "")
+        )
         if not isinstance(value, str):
             return None
         seconds = seconds_of(value)
@@ -211,11 +213,11 @@ class Cursor:
         self.strings[name] = seconds
         return f"${name}"
 
-    def grows(self, times: float, what: str) -> None:
+    def grows(self, times: float, cause: str) -> None:
         """Count what makes texts and lists longer."""
         self.growth *= times
         if self.growth > MOST_GROWTH:
-            refuse(f"texts and lists could grow too long by {what}")
+            refuse(f"texts and lists could grow too long by {cause}")
 
 
 def written(name: str) -> str:

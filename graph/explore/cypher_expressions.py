@@ -160,8 +160,8 @@ class Expressions(Patterns):
             kind = "text"
             if self.file:
                 texts = [
-                    f"CAST({one.text} AS STRING)" if one.kind == "number" else one.text
-                    for one in (left, right)
+                    f"CAST({piece.text} AS STRING)" if piece.kind == "number" else piece.text
+                    for piece in (left, right)
                 ]
         elif right.kind == "span" and left.kind == "time":
             if right.seconds is None:
@@ -206,7 +206,7 @@ class Expressions(Patterns):
             if self.is_sign("."):
                 piece = self._property(piece)
             elif self.is_sign("["):
-                piece = self._place(piece)
+                piece = self._indexed(piece)
             elif (
                 self.is_sign(":")
                 and piece.variable is not None
@@ -255,7 +255,7 @@ class Expressions(Patterns):
         moment = f"datetime({{epochSeconds: {piece.text}}})"
         return f"(CASE WHEN {piece.text} IS NULL THEN null ELSE {moment} END)"
 
-    def _place(self, piece: Piece) -> Piece:
+    def _indexed(self, piece: Piece) -> Piece:
         """[n] and [a..b]: places begin at 0; in the file they begin at 1."""
         self.expect_sign("[")
         with self.inside():
@@ -277,17 +277,17 @@ class Expressions(Patterns):
         return Piece(text, kind, aggregate=piece.aggregate)
 
     def _slice(self, piece: Piece, start: Piece | None, stop: Piece | None) -> str:
-        if self.file and any(one and one.text.startswith("-") for one in (start, stop)):
+        if self.file and any(bound and bound.text.startswith("-") for bound in (start, stop)):
             refuse("places in a part of a list are counted from its start: list[0..3]")
         first = self._counted(start) if start else "1" if self.file else ""
         last = stop.text if stop else f"size({piece.text})" if self.file else ""
         part = f"{piece.text}[{first}..{last}]"
         return f"({part})" if self.file else part
 
-    def _counted(self, place: Piece) -> str:
-        if not self.file or place.text.startswith("-"):
-            return place.text
-        return str(int(place.text) + 1) if place.text.isdigit() else f"({place.text}) + 1"
+    def _counted(self, position: Piece) -> str:
+        if not self.file or position.text.startswith("-"):
+            return position.text
+        return str(int(position.text) + 1) if position.text.isdigit() else f"({position.text}) + 1"
 
     def _has_label(self, piece: Piece) -> Piece:
         labels = self._labels()

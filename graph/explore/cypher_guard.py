@@ -36,18 +36,18 @@ class Checked:
     times: tuple[bool, ...]  # which columns are times
 
 
-def check(query: str, engine: str, given: dict[str, Any] | None = None) -> Checked:
+def check(query: str, engine: str, arguments: dict[str, Any] | None = None) -> Checked:
     """Give the query as it may run on `engine` ("ladybug" or "neo4j").
 
     Args:
         query: what somebody wrote.
         engine: for whom it is written anew.
-        given: the asker's parameters; a text that is compared with a time is read as a date.
+        arguments: the asker's parameters; a text that is compared with a time is read as a date.
 
     Raises:
         QueryRefused: says which part is refused, why, and what to write instead.
     """
-    return _Statement(query, engine == "ladybug", given or {}).read()
+    return _Statement(query, engine == "ladybug", arguments or {}).read()
 
 
 class _Statement(Calls):
@@ -168,8 +168,10 @@ class _Statement(Calls):
         parts: list[str] = []
         while True:
             piece = self.expression()
-            text = next((written(n) for one, n in items if n and one.text == piece.text), "")
-            known = text or any(one.text == piece.text for one, _ in items)
+            text = next(
+                (written(n) for ordered, n in items if n and ordered.text == piece.text), ""
+            )
+            known = text or any(ordered.text == piece.text for ordered, _ in items)
             if piece.aggregate and not known and self.file:
                 refuse("what ORDER BY counts is returned too: RETURN …, count(*) AS n ORDER BY n")
             way = self.took_word("ASC", "ASCENDING", "DESC", "DESCENDING")
@@ -204,8 +206,8 @@ class _Statement(Calls):
         self.expect_sign(")")
         shown = column
         if self.took_word("YIELD"):
-            asked = self.name("a column")
-            if asked != column:
+            column_name = self.name("a column")
+            if column_name != column:
                 refuse(f"{name}() yields {column}")
             shown = self.name("a name") if self.took_word("AS") else column
         self.names.add(shown)

@@ -31,7 +31,7 @@ class Operands(Expressions):
         if token.kind == "number":
             return Piece(self.next().text, "number")
         if token.kind == "parameter":
-            return self.asked(self.next().text[1:])
+            return self.parameter(self.next().text[1:])
         if self.is_sign("("):
             return self._predicate() if self.is_pattern() else self._bracketed()
         if self.is_sign("["):
@@ -98,10 +98,10 @@ class Operands(Expressions):
                 if not self.took_sign(","):
                     break
         self.expect_sign("}")
-        text = ", ".join(f"{written(key)}: {one.text}" for key, one in entries.items())
+        text = ", ".join(f"{written(key)}: {entry.text}" for key, entry in entries.items())
         if not entries and self.file:
             refuse("an empty map {} is not known to the file")
-        aggregate = any(one.aggregate for one in entries.values())
+        aggregate = any(entry.aggregate for entry in entries.values())
         return Piece(f"{{{text}}}", entries=entries, aggregate=aggregate)
 
     def _projection(self, name: str) -> Piece:
@@ -150,4 +150,4 @@ class Operands(Expressions):
                     every.append(self.expression())
                     parts.append(f"THEN {every[-1].text}")
             self.expect_word("END")
-        return Piece(" ".join([*parts, "END"]), aggregate=any(one.aggregate for one in every))
+        return Piece(" ".join([*parts, "END"]), aggregate=any(piece.aggregate for piece in every))

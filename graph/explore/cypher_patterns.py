@@ -243,21 +243,25 @@ class Patterns(Cursor):
             return int(self.next().text)
         return None
 
-    def known(self, name: str, names: Sequence[str], what: str) -> None:
+    def known(self, name: str, names: Sequence[str], kind: str) -> None:
         """Refuse a label or type that the file does not have, with the nearest."""
         if not self.file or name in names:
             return
-        near = difflib.get_close_matches(name.upper(), [one.upper() for one in names], 1)
-        meant = next((one for one in names if near and one.upper() == near[0]), "")
+        near = difflib.get_close_matches(
+            name.upper(), [known_name.upper() for known_name in names], 1
+        )
+        meant = next(
+            (known_name for known_name in names if near and known_name.upper() == near[0]), ""
+        )
         hint = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
-        refuse(f"there is no {what} {name!r}; {hint.rstrip('?') if meant else hint}")
+        refuse(f"there is no {kind} {name!r}; {hint.rstrip('?') if meant else hint}")
 
 
 def _finished(text: str, links: list[Link], conditions: list[str], apart: Apart) -> str:
     """Patterns with their conditions, and that no relationship is walked twice."""
     differing = _differing(links, apart)
     for link in links:
-        if link.made and not any(f"({link.name})" in one for one in differing):
+        if link.made and not any(f"({link.name})" in condition for condition in differing):
             text = text.replace(f"[{link.name}:", "[:").replace(f"[{link.name}]", "[]")
     every = [*conditions, *differing]
     return text + (f" WHERE {' AND '.join(every)}" if every else "")
@@ -270,16 +274,16 @@ def _or(number: int | None) -> str:
 def _differing(links: list[Link], apart: Apart) -> list[str]:
     """Conditions that no relationship is walked twice, where that is not plain already."""
     conditions = []
-    for one, other in itertools.combinations(links, 2):
-        if not one.name or not other.name or one.name == other.name:
+    for link, second in itertools.combinations(links, 2):
+        if not link.name or not second.name or link.name == second.name:
             continue
-        if one.types and other.types and not one.types & other.types:
+        if link.types and second.types and not link.types & second.types:
             continue
-        if one.directed and other.directed and _ends_differ(one, other, apart):
+        if link.directed and second.directed and _ends_differ(link, second, apart):
             continue
-        conditions.append(f"id({written(one.name)}) <> id({written(other.name)})")
+        conditions.append(f"id({written(link.name)}) <> id({written(second.name)})")
     return conditions
 
 
-def _ends_differ(one: Link, other: Link, apart: Apart) -> bool:
-    return any(frozenset(pair) in apart for pair in zip(one.ends, other.ends, strict=True))
+def _ends_differ(link: Link, second: Link, apart: Apart) -> bool:
+    return any(frozenset(pair) in apart for pair in zip(link.ends, second.ends, strict=True))

@@ -52,11 +52,11 @@ def parts(rows: list[list[Any]]) -> tuple[dict[str, dict[str, Any]], list[dict[s
     """The nodes by handle and the relationships between them that are anywhere in the rows."""
     nodes: dict[str, dict[str, Any]] = {}
     links: dict[str, dict[str, Any]] = {}
-    for found in _walk(rows):
-        if "node" in found:
-            nodes[str(found["node"])] = found
+    for element in _walk(rows):
+        if "node" in element:
+            nodes[str(element["node"])] = element
         else:
-            links[str(found["relationship"])] = found
+            links[str(element["relationship"])] = element
     between = [link for link in links.values() if link["from"] in nodes and link["to"] in nodes]
     return nodes, between
 
@@ -145,13 +145,15 @@ def _draw(
 
 def _label(node: dict[str, Any], letters: frozenset[int] | None) -> str:
     """What a person would call the node, short, printable, and in letters that can be drawn."""
-    said = node["properties"]
-    names = [str(said[name]) for name in ("title", "name", "id") if said.get(name)]
+    properties = node["properties"]
+    names = [str(properties[name]) for name in ("title", "name", "id") if properties.get(name)]
     names = [
         "".join(letter if letter.isprintable() else " " for letter in name)
         for name in [*names, str(node["label"])]
     ]
-    drawable = (name for name in names if letters is None or {ord(one) for one in name} <= letters)
+    drawable = (
+        name for name in names if letters is None or {ord(letter) for letter in name} <= letters
+    )
     return cut(next(drawable, names[0]), LABEL_WIDTH)
 
 
@@ -161,10 +163,10 @@ def cut(text: str, width: float) -> str:
     Letters of East Asia are as broad as two, and marks that sit on others have no breadth.
     """
     used = 0.0
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         used += _width(letter)
         if used > width:
-            return text[:place].rstrip() + "…"
+            return text[:index].rstrip() + "…"
     return text
 
 

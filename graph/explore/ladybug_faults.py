@@ -35,15 +35,15 @@ _SAID = (
 
 def in_words(error: BaseException) -> QueryRefused:
     """What the engine said, in one sentence."""
-    said = str(error).strip().split("\n")[0] or type(error).__name__
-    if "bad_alloc" in said or isinstance(error, MemoryError) or "uffer pool is full" in said:
+    text = str(error).strip().split("\n")[0] or type(error).__name__
+    if "bad_alloc" in text or isinstance(error, MemoryError) or "uffer pool is full" in text:
         return QueryStopped("The query needed more memory than it may use; it was stopped.")
-    if "nterrupted" in said or "imeout" in said:
+    if "nterrupted" in text or "imeout" in text:
         return QueryStopped("The query ran longer than it may; it was stopped.")
     for pattern, words in _SAID:
-        match = re.search(pattern, said)
+        match = re.search(pattern, text)
         if match:
-            said = match.expand(words)
+            text = match.expand(words)
             break
-    said = re.sub(r"^\w+ exception: ", "", said).rstrip(".")
-    return QueryRefused(f"The query was not understood: {said}.")
+    text = re.sub(r"^\w+ exception: ", "", text).rstrip(".")
+    return QueryRefused(f"The query was not understood: {text}.")

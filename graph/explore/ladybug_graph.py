@@ -152,10 +152,10 @@ def _plain_map(value: dict[Any, Any]) -> Any:
         if not nodes:  # of an optional pattern that is not there
             return None
         path = [_plain(nodes[0])] if nodes else []
-        for place, link in enumerate(links):
+        for index, link in enumerate(links):
             path.append(_plain(link))
-            if place + 1 < len(nodes):
-                path.append(_plain(nodes[place + 1]))
+            if index + 1 < len(nodes):
+                path.append(_plain(nodes[index + 1]))
         return {"path": path}
     if "_LABEL" in value and "_ID" in value:
         properties = {

@@ -66,7 +66,7 @@ def tables(
         "RELATED": _relations(snapshot.item_relations, items),
     }
     if findings is not None:
-        made |= _found(findings, snapshot, users, 1 if secret is None else FEWEST_PEOPLE)
+        made |= _findings_tables(findings, snapshot, users, 1 if secret is None else FEWEST_PEOPLE)
     if secret is not None:  # rows in the order of the ids would tell something about the ids
         for name, column in _BY_USER.items():
             if name in made:
@@ -151,7 +151,9 @@ def _relations(relations: Relations, ids: Any) -> pa.Table:
     )
 
 
-def _found(findings: Findings, snapshot: GraphSnapshot, users: Any, fewest: int) -> dict[str, Any]:
+def _findings_tables(
+    findings: Findings, snapshot: GraphSnapshot, users: Any, fewest: int
+) -> dict[str, Any]:
     """Segments with at least `fewest` members, who is in them, and the nearest items."""
     ids = _texts(snapshot.users)
     places = pc.index_in(findings.segments["user"].combine_chunks(), ids)

@@ -77,8 +77,8 @@ class Reader:
         with self._driver.session(
             database=self._database, default_access_mode=neo4j.READ_ACCESS
         ) as session:
-            asked = neo4j.Query(f"EXPLAIN {query}", timeout=self._seconds)
-            summary = session.run(asked, parameters).consume()
+            explained = neo4j.Query(f"EXPLAIN {query}", timeout=self._seconds)
+            summary = session.run(explained, parameters).consume()
         operators: set[str] = set()
         plans = [summary.plan or {}]
         while plans:
@@ -89,8 +89,8 @@ class Reader:
 
     def rows(self, query: str, parameters: dict[str, Any]) -> tuple[list[str], Iterator[list[Any]]]:
         """See `ladybug_graph.GraphFile.rows`; the plan is looked at before it runs."""
-        found = self._rows(query, parameters)
-        return next(found), found
+        rows = self._rows(query, parameters)
+        return next(rows), rows
 
     def _rows(self, query: str, parameters: dict[str, Any]) -> Iterator[list[Any]]:
         try:
@@ -117,16 +117,16 @@ class Reader:
 
 def _in_words(uri: str, database: str, error: Neo4jError | DriverError) -> NichegraphError:
     code = error.code if isinstance(error, Neo4jError) else None
-    said = str(getattr(error, "message", None) or error)
+    text = str(getattr(error, "message", None) or error)
     if any(word in (code or "") for word in ("MemoryPool", "OutOfMemory", "StackOverFlow")):
         return QueryStopped("The query needed more memory than it may use; it was stopped.")
     if any(word in (code or "") for word in ("TransactionTimedOut", "Terminated")):
         return QueryStopped("The query ran longer than it may; it was stopped.")
     is_the_query = isinstance(error, ClientError) or (code or "").startswith(_ITS_FAULT)
     if is_the_query and not any(word in (code or "") for word in _NOT_THE_QUERY):
-        first = said.strip().split("\n")[0]
+        first = text.strip().split("\n")[0]
         return QueryRefused(f"The query was not understood: {first}")
-    return StoreAway(away(uri, database=database, code=code, kind=type(error).__name__, text=said))
+    return StoreAway(away(uri, database=database, code=code, kind=type(error).__name__, text=text))
 
 
 def _plain(value: Any) -> Any:

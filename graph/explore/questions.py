@@ -33,10 +33,10 @@ def questions() -> dict[str, Question]:
 
 
 def _question(name: str, facts: dict[str, Any]) -> Question:
-    given = facts.get("parameters", {})
-    times = frozenset(key for key, value in given.items() if isinstance(value, dt.date))
-    seconds = {key: seconds_of(str(given[key])) for key in times}
-    own = {"query": facts["query"].strip(), "parameters": given | seconds, "times": times}
+    parameters = facts.get("parameters", {})
+    times = frozenset(key for key, value in parameters.items() if isinstance(value, dt.date))
+    seconds = {key: seconds_of(str(parameters[key])) for key in times}
+    own = {"query": facts["query"].strip(), "parameters": parameters | seconds, "times": times}
     return Question(name=name, **(facts | own))
 
 
@@ -49,35 +49,35 @@ def question(name: str) -> Question:
 
 
 def filled(
-    asked: Question, given: Mapping[str, str], releases: Mapping[str, int] | None = None
+    chosen: Question, named: Mapping[str, str], releases: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
     """The parameters of a question: what is given as text in the type of its example.
 
     Args:
-        asked: the question.
-        given: values as people write them; times as dates, seconds, or names of releases.
+        chosen: the question.
+        named: values as people write them; times as dates, seconds, or names of releases.
         releases: when each was made, in seconds since 1970, from the first to the last.
 
     Raises:
         InputError: a name the question does not have, or a text that does not fit.
     """
     made = dict(releases or {})
-    parameters = dict(asked.parameters)
-    if {"from_time", "to_time"} <= asked.times and len(made) >= 2:
+    parameters = dict(chosen.parameters)
+    if {"from_time", "to_time"} <= chosen.times and len(made) >= 2:
         parameters |= dict(zip(("from_time", "to_time"), list(made.values())[-2:], strict=True))
-    for name, text in given.items():
+    for name, text in named.items():
         if name not in parameters:
             there = ", ".join(parameters) or "none"
-            raise InputError(f"{asked.name} has no parameter {name!r}; there are: {there}")
+            raise InputError(f"{chosen.name} has no parameter {name!r}; there are: {there}")
         example = parameters[name]
-        if name in asked.times:
-            parameters[name] = _moment(asked.name, name, text, made)
+        if name in chosen.times:
+            parameters[name] = _moment(chosen.name, name, text, made)
             continue
         try:
             parameters[name] = text if isinstance(example, str) else type(example)(text)
         except ValueError:
             kind = "a whole number" if isinstance(example, int) else "a number"
-            raise InputError(f"{asked.name}: {name} must be {kind}, not {text!r}") from None
+            raise InputError(f"{chosen.name}: {name} must be {kind}, not {text!r}") from None
     return parameters
 
 

@@ -46,11 +46,13 @@ def literal(query: str, parameters: Mapping[str, Any]) -> str:
 
 def _written(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_written(one) for one in value)}]"
+        return f"[{', '.join(_written(entry) for entry in value)}]"
     if not isinstance(value, str):
         return json.dumps(value)
     marks = {"\\": "\\\\", "'": "\\'"}
-    letters = [marks.get(one, one) if one.isprintable() else _code(one) for one in value]
+    letters = [
+        marks.get(letter, letter) if letter.isprintable() else _code(letter) for letter in value
+    ]
     return f"'{''.join(letters)}'"
 
 
@@ -91,10 +93,10 @@ def through_people(
         rated = sorted({least for least in choosing.kinds.values() if least is not None})
         own["kinds"] = sorted(kind for kind, least in choosing.kinds.items() if least is None)
         for event in "ab":
-            one = f"{event}.kind IN $kinds"
+            condition = f"{event}.kind IN $kinds"
             if rated:
-                one = f"({one} OR ({event}.kind IN $rated AND {event}.value >= $good))"
-            conditions.append(one)
+                condition = f"({condition} OR ({event}.kind IN $rated AND {event}.value >= $good))"
+            conditions.append(condition)
         if rated:
             own["good"] = rated[0]
             own["rated"] = sorted(kind for kind, v in choosing.kinds.items() if v is not None)

@@ -30,8 +30,8 @@ def _named(db: sqlite3.Connection, table: str, keys: Keys) -> Any:
 
 def _named_tags(db: sqlite3.Connection, keys: Keys) -> tuple[Any, Any]:
     """Keys of tags as dictionary-encoded columns of categories and names, null where 0."""
-    whole, places = _names(db, "tags")
-    parts = [tag_parts(key) for key in whole.to_pylist()]
+    named, places = _names(db, "tags")
+    parts = [tag_parts(key) for key in named.to_pylist()]
     categories = pa.array([category for category, _ in parts], pa.string()).dictionary_encode()
     indices = pa.array(places[keys].astype(np.int32), mask=keys == 0)
     return (
@@ -53,17 +53,19 @@ def read_events(db: sqlite3.Connection, until: int | None) -> pa.Table:
         )
         return np.fromiter(chain.from_iterable(rows), kind)
 
-    def given(condition: str) -> bool:
+    def any_event(condition: str) -> bool:
         return bool(
             db.execute(f"SELECT EXISTS (SELECT 1 FROM events WHERE {condition})").fetchone()[0]
         )
 
     user, item, kind, tag, at = column("user, item, kind, tag, at", np.int64).reshape(-1, 5).T
     values, event_ids = pa.nulls(len(user), pa.float64()), pa.nulls(len(user), pa.string())
-    if given("value IS NOT NULL"):  # 9e999 is infinity: no stored value is, so it stands for none
-        found = column("ifnull(value, 9e999)", np.float64)
-        values = pa.array(found, mask=np.isinf(found))
-    if given("event_id <> ''"):
+    if any_event(
+        "value IS NOT NULL"
+    ):  # 9e999 is infinity: no stored value is, so it stands for none
+        column_of_values = column("ifnull(value, 9e999)", np.float64)
+        values = pa.array(column_of_values, mask=np.isinf(column_of_values))
+    if any_event("event_id <> ''"):
         event_ids = pa.array(column("nullif(event_id, '')", object), pa.string())
     return pa.table(
         {
@@ -98,8 +100,8 @@ def read_links(db: sqlite3.Connection, table: str) -> pa.Table:
         "item_relations": ("source", "target", "kind"),
         "user_relations": ("source", "target", "kind"),
     }[table]
-    found = db.execute(f"SELECT {', '.join(names)}, weight FROM {table}")
-    numbers = np.fromiter(chain.from_iterable(found), np.float64).reshape(-1, len(names) + 1)
+    links = db.execute(f"SELECT {', '.join(names)}, weight FROM {table}")
+    numbers = np.fromiter(chain.from_iterable(links), np.float64).reshape(-1, len(names) + 1)
     rows = dict(zip(names, numbers.T[:-1].astype(np.int64), strict=True))  # keys are below 2^53
     ends = "users" if table == "user_relations" else "items"
     columns: dict[str, Any] = {}

@@ -197,16 +197,16 @@ class EmbeddedStore:
         with self._turn:
             self._open().execute("PRAGMA secure_delete = ON")
             with self._transaction("IMMEDIATE") as db:
-                found = db.execute(
+                person = db.execute(
                     "SELECT key FROM users WHERE name = ?", (as_id(user),)
                 ).fetchone()
-                if not found:
+                if not person:
                     return 0
-                said = "SELECT DISTINCT tag FROM events WHERE tag <> 0 AND user = ?"
-                tags = db.execute(said, found).fetchall()
-                gone = db.execute("DELETE FROM events WHERE user = ?", found).rowcount
-                db.execute("DELETE FROM user_relations WHERE ? IN (source, target)", found)
-                db.execute("DELETE FROM users WHERE key = ?", found)
+                tags_of_user = "SELECT DISTINCT tag FROM events WHERE tag <> 0 AND user = ?"
+                tags = db.execute(tags_of_user, person).fetchall()
+                gone = db.execute("DELETE FROM events WHERE user = ?", person).rowcount
+                db.execute("DELETE FROM user_relations WHERE ? IN (source, target)", person)
+                db.execute("DELETE FROM users WHERE key = ?", person)
                 if tags:  # words that nobody else used may say who this was
                     forget_tags(db, [tag for (tag,) in tags])
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -215,8 +215,8 @@ class EmbeddedStore:
     def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
         """See `GraphStore.begin_load`."""
         with self._transaction("IMMEDIATE") as db:
-            said = "INSERT INTO loads (at, about) VALUES (?, ?) RETURNING key"
-            return int(db.execute(said, (at, json.dumps(about))).fetchone()[0])
+            new_load = "INSERT INTO loads (at, about) VALUES (?, ?) RETURNING key"
+            return int(db.execute(new_load, (at, json.dumps(about))).fetchone()[0])
 
     def note_load(self, load: int, about: Mapping[str, Any]) -> None:
         """See `GraphStore.note_load`."""

@@ -61,13 +61,13 @@ def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -
 
 def _column_keys(db: sqlite3.Connection, table: str, column: Any, load: int = 0) -> Keys:
     """The key of each entry of a dictionary-encoded column, 0 where it is null."""
-    array = _one(column)
+    array = _joined(column)
     keys = np.append(_keys(db, table, array.dictionary.to_pylist(), load), 0)
     return keys[array.indices.fill_null(-1).to_numpy()]
 
 
 def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> Keys:
-    category, tag = _one(categories), _one(tags)
+    category, tag = _joined(categories), _joined(tags)
     category_names, tag_names = category.dictionary.to_pylist(), tag.dictionary.to_pylist()
     pairs = category.indices.to_numpy().astype(np.int64) * len(tag_names) + tag.indices.to_numpy()
     distinct, places = np.unique(pairs, return_inverse=True)
@@ -79,7 +79,7 @@ def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> Keys:
 
 
 def _event_tag_keys(db: sqlite3.Connection, tags: Any) -> Keys:
-    tag = _one(tags)
+    tag = _joined(tags)
     names = [tag_key(EVENT_TAG_CATEGORY, name) for name in tag.dictionary.to_pylist()]
     return np.append(_keys(db, "tags", names), 0)[tag.indices.fill_null(-1).to_numpy()]
 
@@ -89,7 +89,7 @@ def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
     db.executemany(
         "UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes "
-        f"THEN {_told(load, 'attributes')} ELSE told END, consent = ifnull(?1, consent), "
+        f"THEN {_last_teller(load, 'attributes')} ELSE told END, consent = ifnull(?1, consent), "
         "attributes = ifnull(?2, attributes) WHERE key = ?3",
         (row for row in rows if row[:2] != (None, None)),
     )
@@ -122,7 +122,7 @@ def write_items(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
         "UPDATE items SET told = CASE WHEN (?1 IS NOT NULL AND ?1 IS NOT title) "
         "OR (?2 IS NOT NULL AND ?2 IS NOT created_at) "
         "OR (?4 IS NOT NULL AND ?4 IS NOT attributes) "
-        f"THEN {_told(load, 'title', 'created_at', 'attributes')} ELSE told END, "
+        f"THEN {_last_teller(load, 'title', 'created_at', 'attributes')} ELSE told END, "
         f"hider = CASE WHEN ?3 AND NOT hidden THEN {load} WHEN NOT ?3 THEN 0 ELSE hider END, "
         "title = ifnull(?1, title), created_at = ifnull(?2, created_at), "
         "hidden = ifnull(?3, hidden), attributes = ifnull(?4, attributes) WHERE key = ?5",
@@ -130,7 +130,7 @@ def write_items(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     )
 
 
-def _told(load: int, *columns: str) -> str:
+def _last_teller(load: int, *columns: str) -> str:
     """SQL: what `told` becomes when `load` gives one of these columns a value."""
     empty = " AND ".join(f"{column} IS NULL" for column in columns)
     return f"CASE WHEN {empty} THEN {load} ELSE {changed_by(load, 'told')} END"
@@ -189,7 +189,7 @@ def write_events(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
         _column_keys(db, "items", table["item"], load),
         _column_keys(db, "kinds", table["kind"]),
         _event_tag_keys(db, table["tag"]),
-        _one(table["at"].fill_null(NO_TIME)).to_numpy(),
+        _joined(table["at"].fill_null(NO_TIME)).to_numpy(),
     )
     order = np.lexsort(keys[::-1])  # stable, and near neighbours in the tree
     has_ids = table["event_id"].null_count < len(table)
@@ -231,14 +231,14 @@ def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
 
 def _last_of_each_id(event_ids: Any) -> npt.NDArray[np.bool_]:
     """Which rows to keep: those without an id, and the last of those with the same one."""
-    codes = _one(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()
+    codes = _joined(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()
     _, from_the_end = np.unique(codes[::-1], return_index=True)
     keep = codes == -1
     keep[len(codes) - 1 - from_the_end] = True
     return keep
 
 
-def _one(column: Any) -> Any:
+def _joined(column: Any) -> Any:
     """A column as one array."""
     if not isinstance(column, pa.ChunkedArray):
         return column

@@ -92,8 +92,8 @@ def unsupported(uri: str, agent: str) -> str | None:
         uri: the server that was asked.
         agent: what the server calls itself, `Neo4j/5.26.31`.
     """
-    found = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
-    if found and (int(found[1]), int(found[2])) >= OLDEST:
+    match = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
+    if match and (int(match[1]), int(match[2])) >= OLDEST:
         return None
     name = agent or "an unnamed server"
     return f"{name} at {uri} is not supported; use Neo4j {version(OLDEST)} or newer"

@@ -39,8 +39,8 @@ def undo_load(session: Session, tick: Tick, load: int) -> dict[str, int]:
     links = {"events": ("User", "INTERACTED", "Item"), **cypher.LINKS}
     gone, changed = {}, 0
     for table, (label, relationship, _) in links.items():
-        gone[table], others = _undo_links(session, tick, label, relationship, load)
-        changed += others
+        gone[table], restored = _undo_links(session, tick, label, relationship, load)
+        changed += restored
     with session.begin_transaction() as tx:
         for statement in cypher.UNDO_TOLD.values():
             changed += int(tx.run(statement, load=load).single(True)["changed"])
@@ -65,10 +65,10 @@ def _undo_links(
     for begin in range(span["first"], span["last"] + 1, NODES_AT_ONCE):
         with session.begin_transaction() as tx:
             rows = {"begin": begin, "end": begin + NODES_AT_ONCE - 1, "load": load}
-            found = tx.run(cypher.undo_links(label, relationship), rows).single(True)
-            gone, changed = gone + found["gone"], changed + found["changed"]
-            if found["touched"]:
-                tags = {"nodes": found["touched"], "category": EVENT_TAG_CATEGORY}
+            counts = tx.run(cypher.undo_links(label, relationship), rows).single(True)
+            gone, changed = gone + counts["gone"], changed + counts["changed"]
+            if counts["touched"]:
+                tags = {"nodes": counts["touched"], "category": EVENT_TAG_CATEGORY}
                 tx.run(cypher.COUNT_USED_TAGS, tags).consume()
             tx.commit()
         tick()

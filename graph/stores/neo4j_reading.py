@@ -30,11 +30,11 @@ def check_schema(counter: dict[str, Any]) -> None:
 
 
 def read_counter(tx: Transaction) -> dict[str, Any]:
-    found = tx.run(cypher.READ_COUNTER).single()
-    if found is None:
+    counter = tx.run(cypher.READ_COUNTER).single()
+    if counter is None:
         return {"watermark": 0, "kinds": [], "columns": [], "schema": cypher.SCHEMA_VERSION}
-    check_schema(dict(found))
-    return dict(found)
+    check_schema(dict(counter))
+    return dict(counter)
 
 
 def count_tags(tx: Transaction, tick: Tick) -> int:

@@ -117,14 +117,14 @@ class EventGroups:
         """Rows for `REMOVE_MOVED`: the events that have an id of their own."""
         return [
             {
-                "id": self.ids[self.event_id[place]],
-                "user": int(user_nodes[self.user[place]]),
-                "item": int(item_nodes[self.item[place]]),
-                "kind": self.kinds[self.kind[place]],
-                "tag": self.tags[self.tag[place]] if self.tag[place] >= 0 else "",
-                "at": int(self.at[place]),
+                "id": self.ids[self.event_id[row]],
+                "user": int(user_nodes[self.user[row]]),
+                "item": int(item_nodes[self.item[row]]),
+                "kind": self.kinds[self.kind[row]],
+                "tag": self.tags[self.tag[row]] if self.tag[row] >= 0 else "",
+                "at": int(self.at[row]),
             }
-            for place in np.flatnonzero(self.event_id >= 0)
+            for row in np.flatnonzero(self.event_id >= 0)
         ]
 
 
@@ -145,7 +145,7 @@ def link_rows(
             "weights": weights[places].tolist(),
         }
         if kinds is not None:
-            row["kinds"] = [kinds[place] for place in places]
+            row["kinds"] = [kinds[number] for number in places]
         rows.append(row)
         held += end - start
         if held >= size:
@@ -182,9 +182,9 @@ class Gathered:
         self._flush()
         if self._kind is str:
             return pa.chunked_array(self._chunks).unify_dictionaries().combine_chunks()
-        whole = np.concatenate(self._chunks)
-        self._chunks = [whole]
-        return whole
+        joined = np.concatenate(self._chunks)
+        self._chunks = [joined]
+        return joined
 
 
 class NamedNodes:
@@ -202,9 +202,9 @@ class NamedNodes:
         places = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
         return np.where(self.numbers[places] == numbers, places, -1).astype(np.int32)
 
-    def column(self, places: npt.NDArray[np.int32], which: int = 0) -> Any:
+    def column(self, places: npt.NDArray[np.int32], part: int = 0) -> Any:
         """Names as a dictionary-encoded column."""
-        names = self.names[which].dictionary_encode()  # a category stands for many tags
+        names = self.names[part].dictionary_encode()  # a category stands for many tags
         return pa.DictionaryArray.from_arrays(
             names.indices.take(pa.array(places)).cast(pa.int32()), names.dictionary
         )

@@ -169,8 +169,8 @@ class Neo4jStore:
         """See `GraphStore.erase_user`."""
 
         def work(tx: neo4j.Transaction, _: Tick) -> int:
-            found = tx.run(cypher.ERASE_USER, user=as_id(user)).single()
-            return int(found["events"]) if found else 0
+            record = tx.run(cypher.ERASE_USER, user=as_id(user)).single()
+            return int(record["events"]) if record else 0
 
         return self._transaction(work)
 
@@ -181,8 +181,8 @@ class Neo4jStore:
 
     def note_load(self, load: int, about: Mapping[str, Any]) -> None:
         """See `GraphStore.note_load`."""
-        said = {"load": load, "about": json.dumps(about)}
-        self._transaction(lambda tx, _: tx.run(cypher.NOTE_LOAD, said).consume())
+        parameters = {"load": load, "about": json.dumps(about)}
+        self._transaction(lambda tx, _: tx.run(cypher.NOTE_LOAD, parameters).consume())
 
     def loads(self) -> list[Load]:
         """See `GraphStore.loads`."""
@@ -222,9 +222,9 @@ class Neo4jStore:
             with over.begin_transaction() as tx:
                 return read_events(tx, tick, until, half)
 
-        other = self._session(neo4j.READ_ACCESS)
-        with _closed_in_the_end(other), ThreadPoolExecutor(1) as pool:
-            second = pool.submit(read, 1, other)
+        second_session = self._session(neo4j.READ_ACCESS)
+        with _closed_in_the_end(second_session), ThreadPoolExecutor(1) as pool:
+            second = pool.submit(read, 1, second_session)
             halves = [read(0, session), second.result()]
         with session.begin_transaction() as tx:
             return name_items(tx, tick, pa.concat_tables(halves).combine_chunks())

@@ -81,16 +81,16 @@ def _nodes(
     nodes = np.full(len(keys), -1, np.int64)
     for start in range(0, len(keys), STATEMENT_ROWS):
         part = [list(key) for key in keys[start : start + STATEMENT_ROWS]]
-        for place, node in tx.run(cypher.find_nodes(label), keys=part).values():
-            nodes[start + place] = node
+        for index, node in tx.run(cypher.find_nodes(label), keys=part).values():
+            nodes[start + index] = node
         tick()
     made: set[int] = set()
     unknown = np.flatnonzero(nodes < 0) if make else np.array([], np.int64)
     for start in range(0, len(unknown), STATEMENT_ROWS):
         places = unknown[start : start + STATEMENT_ROWS]
-        part = [list(keys[place]) for place in places]
-        for place, node in tx.run(cypher.make_nodes(label), keys=part, **by).values():
-            nodes[places[place]] = node
+        part = [list(keys[index]) for index in places]
+        for index, node in tx.run(cypher.make_nodes(label), keys=part, **by).values():
+            nodes[places[index]] = node
             made.add(node)
         tick()
     return nodes, made
@@ -125,13 +125,13 @@ def _write_described(tx: Transaction, tick: Tick, label: str, table: pa.Table, b
     nodes = _named_nodes(tx, tick, label, table["id"], by)
     statement = cypher.SET_USERS if label == "User" else cypher.SET_ITEMS
     rows = table.drop_columns("id").to_pylist()
-    given = [
+    described = [
         {"node": node, **row}
         for node, row in zip(nodes.tolist(), rows, strict=True)
         if any(value is not None for value in row.values())
     ]
-    for start in range(0, len(given), STATEMENT_ROWS):
-        tx.run(statement, rows=given[start : start + STATEMENT_ROWS], **by).consume()
+    for start in range(0, len(described), STATEMENT_ROWS):
+        tx.run(statement, rows=described[start : start + STATEMENT_ROWS], **by).consume()
         tick()
 
 
@@ -247,8 +247,8 @@ def write_back(session: Session, tick: Tick, findings: Findings, release: str) -
         ends = []
         for column in ("source", "target"):
             items, names = coded(findings.near[column])
-            found = _nodes(tx, tick, "Item", [(name,) for name in names], make=False)[0]
-            ends.append(found[items])
+            nodes = _nodes(tx, tick, "Item", [(name,) for name in names], make=False)[0]
+            ends.append(nodes[items])
         tx.commit()
     scores = findings.near["score"].to_numpy()
     _write_found(session, tick, cypher.WRITE_NEAR, release, (*ends, scores))

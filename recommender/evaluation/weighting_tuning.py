@@ -65,7 +65,7 @@ class Tuned:
     """A learned weighting and how it came about."""
 
     weighting: Weighting
-    found: tuple[Found, ...]
+    weights: tuple[Found, ...]
     gain: Gain  # of all kept weights together over the neutral weighting
     neutral_ndcg: float  # on the users that confirm
     users: tuple[int, int]  # that searched, that confirmed
@@ -92,7 +92,7 @@ class Tuned:
                     "gain": weight.gain.to_json(),
                     "verdict": weight.verdict,
                 }
-                for weight in self.found
+                for weight in self.weights
             ],
             "notes": list(self.notes),
             "weighting": self.weighting.to_json(),
@@ -100,7 +100,7 @@ class Tuned:
 
     def to_toml(self) -> str:
         """The file that a refresh reads; beside each weight stands what it is worth."""
-        remarks = {(weight.knob.table, weight.knob.key): _remark(weight) for weight in self.found}
+        remarks = {(weight.knob.table, weight.knob.key): _remark(weight) for weight in self.weights}
         head = (
             f"Learned by `nichegraph tune weighting`: {self.trials} trials, judged by "
             f"{self.users[0]} users, confirmed by {self.users[1]} others.\n"
@@ -168,7 +168,7 @@ def tune_weighting(
         )
     return Tuned(
         weighting=weighting_with(base, knobs, kept),
-        found=tuple(findings),
+        weights=tuple(findings),
         gain=judge.gain(kept, {}),
         neutral_ndcg=float(judge.ndcg({})[judge.confirming].mean()),
         users=(int((~judge.confirming).sum()), int(judge.confirming.sum())),

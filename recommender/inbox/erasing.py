@@ -17,9 +17,9 @@ from recommender.inbox.journal import Journal
 
 @dataclass(frozen=True)
 class Step:
-    """One place that an erasure has reached."""
+    """Where an erasure has arrived, and when."""
 
-    place: str
+    location: str  # "inbox", "store" …
     at: int  # seconds since 1970
     count: int  # of what went
 
@@ -29,7 +29,7 @@ class Erasure:
     """An erasure as the receipt tells of it."""
 
     sequence: int  # of the fact that asks for it
-    asked: int  # seconds since 1970
+    asked_at: int  # seconds since 1970
     done: bool
     steps: tuple[Step, ...]
 
@@ -37,9 +37,11 @@ class Erasure:
         """As JSON values."""
         return {
             "sequence": self.sequence,
-            "asked": self.asked,
+            "asked": self.asked_at,
             "done": self.done,
-            "places": [vars(step) for step in self.steps],
+            "places": [
+                {"place": step.location, "at": step.at, "count": step.count} for step in self.steps
+            ],
         }
 
 

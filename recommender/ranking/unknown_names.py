@@ -50,7 +50,7 @@ def _beginning_like(wanted: str, known: Vocabulary) -> list[str]:
     candidates: dict[str, None] = {}
     spellings = dict.fromkeys((wanted, wanted.capitalize(), wanted.title()))
     for spelling in spellings:
-        middle = known.place(spelling)
+        middle = known.position(spelling)
         half = MOST_COMPARED // (2 * len(spellings))
         rows = range(max(middle - half, 0), min(middle + half, len(known)))
         candidates |= dict.fromkeys(known.ids(rows))

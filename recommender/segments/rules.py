@@ -126,7 +126,7 @@ class _Reader:
             kind = str(token.lastgroup)
             self._tokens.append(_Token(kind, token[kind], token.start(kind)))
             at = token.end()
-        self._place = 0
+        self._position = 0
 
     def rule(self) -> Rule:
         made = self._either(0)
@@ -168,19 +168,21 @@ class _Reader:
             raise self._error(
                 compare.at if compare else len(self._text), "expected >, >=, <, <= or ="
             )
-        self._place += 1
+        self._position += 1
         number = self._next()
         if number is None or number.kind != "number":
             raise self._error(number.at if number else len(self._text), "expected a number")
-        self._place += 1
+        self._position += 1
         return Condition(measure, name, compare.text, self._value(measure, number))
 
     def _measure(self, at: int) -> str:
         for measure in (*NAMED, *TIMES, *SHARES, *COUNTS):
             words = measure.split()
-            words_here = [token.text.lower() for token in self._tokens[self._place :][: len(words)]]
+            words_here = [
+                token.text.lower() for token in self._tokens[self._position :][: len(words)]
+            ]
             if words_here == words:
-                self._place += len(words)
+                self._position += len(words)
                 return measure
         known = ", ".join((*(f"{name} of NAME" for name in NAMED), *TIMES, *SHARES, *COUNTS))
         raise self._error(at, f"expected a measure: {known}")
@@ -188,17 +190,17 @@ class _Reader:
     def _name(self, measure: str) -> str:
         if not self._takes("of"):
             raise self._error(self._at(), f"expected `of` and a name after {measure!r}")
-        start = self._place
+        start = self._position
         while (token := self._next()) is not None and token.kind != "compare":
-            if token.kind == "quoted" and self._place == start:
-                self._place += 1
+            if token.kind == "quoted" and self._position == start:
+                self._position += 1
                 return token.text[1:-1]
             if token.kind not in ("word", "number"):
                 break
-            self._place += 1
-        if self._place == start:
+            self._position += 1
+        if self._position == start:
             raise self._error(self._at(), "expected a name")
-        return " ".join(token.text for token in self._tokens[start : self._place])
+        return " ".join(token.text for token in self._tokens[start : self._position])
 
     def _value(self, measure: str, number: _Token) -> float:
         value = float(number.text)
@@ -206,12 +208,12 @@ class _Reader:
         if unit is not None and unit.kind == "percent":
             if measure not in (*NAMED, *SHARES):
                 raise self._error(unit.at, f"{measure} is no share; leave out the %")
-            self._place += 1
+            self._position += 1
             value /= 100
         elif unit is not None and unit.text.lower().removesuffix("s") in UNITS:
             if measure not in TIMES:
                 raise self._error(unit.at, f"{measure} is no time; leave out {unit.text!r}")
-            self._place += 1
+            self._position += 1
             value *= UNITS[unit.text.lower().removesuffix("s")]
         if measure in (*NAMED, *SHARES) and value > 1:
             raise self._error(number.at, f"{measure} is at most 1, or 100 %; did you forget the %?")
@@ -222,11 +224,11 @@ class _Reader:
         taken = token is not None and token.kind in ("word", "bracket")
         if token is None or not taken or token.text.lower() != text:
             return False
-        self._place += 1
+        self._position += 1
         return True
 
     def _next(self) -> _Token | None:
-        return self._tokens[self._place] if self._place < len(self._tokens) else None
+        return self._tokens[self._position] if self._position < len(self._tokens) else None
 
     def _at(self) -> int:
         token = self._next()
