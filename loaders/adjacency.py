@@ -42,15 +42,15 @@ def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator
         lines = [] if block.too_long else block.data.split(b"\n")[:-1]
         if block.too_long:
             rejected.append(_rejected(block.first_line, LINE_TOO_LONG, block.data))
-        for place, line in enumerate(lines):
-            head, *rest = line.split() or [b""]
-            if counted and not (head.isdigit() and int(head) == len(rest)):
+        for index, line in enumerate(lines):
+            head, *others = line.split() or [b""]
+            if counted and not (head.isdigit() and int(head) == len(others)):
                 if head:
-                    rejected.append(_rejected(block.first_line + place, WRONG_COUNT, line))
-                rest = []
-            first.append(b"%d" % (block.first_line + place - 1) if counted else head)
-            second += rest
-            counts.append(len(rest))
+                    rejected.append(_rejected(block.first_line + index, WRONG_COUNT, line))
+                others = []
+            first.append(b"%d" % (block.first_line + index - 1) if counted else head)
+            second += others
+            counts.append(len(others))
         repeats = np.repeat(np.arange(len(counts)), counts)
         begins = np.cumsum(counts, dtype=np.int64) - counts
         yield Pairs(

@@ -44,9 +44,9 @@ class Values:
             some = f"such as {self._odd[kind]!r}"
             return [f"{count:,} of the values of {name!r} are no {kind} and left out, {some}"]
         return [
-            f"{name!r} is text, as {self._odd[other]!r} is no {other}; "
-            f"--column attr:{name}:{other}={column} leaves such values out"
-            for other, count in self._fits.items()
+            f"{name!r} is text, as {self._odd[likely]!r} is no {likely}; "
+            f"--column attr:{name}:{likely}={column} leaves such values out"
+            for likely, count in self._fits.items()
             if kind == "text" and self._texts > count >= 0.9 * self._texts > 0
         ]
 
@@ -91,14 +91,14 @@ def attributes_of(columns: dict[str, Any], types: dict[str, str], rows: int) -> 
     values = {name: _typed(column, types.get(name, "")) for name, column in columns.items()}
     objects: list[bytes | None] = []
     for row in range(rows):
-        found: dict[str, Any] = {}
+        named: dict[str, Any] = {}
         for name, column in values.items():
             value = column[row]
             if name == "attributes" and isinstance(value, dict):
-                found |= value
+                named |= value
             elif value is not None:
-                found[name] = value
-        objects.append(_json(found) if found else None)
+                named[name] = value
+        objects.append(_json(named) if named else None)
     return objects
 
 

@@ -24,6 +24,6 @@ def checked(chunk: Chunk, now: int) -> Iterator[tuple[str, pa.Table, list[Reject
                 for name, column in columns.items()
             }
             parents = parents[alive]
-        found = validate(derived.table, columns, len(parents), now)
+        valid = validate(derived.table, columns, len(parents), now)
         part = Chunk(derived.table, columns, chunk.lines[parents], chunk.done)
-        yield derived.table, found.good, explain(part, found.codes), found.loops
+        yield derived.table, valid.good, explain(part, valid.codes), valid.loops

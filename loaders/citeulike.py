@@ -41,14 +41,14 @@ def _read(source: Source, _options: Options) -> Iterator[Chunk]:
         yield from _titles(source)
         return
     names = _names(beside(source, "tags.dat")) if source.role == "tags" else None
-    for found in pairs(source, counted=True):
+    for block in pairs(source, counted=True):
         if source.role == "libraries":
-            columns = {"user": found.first, "item": found.second, "kind": "save"}
-            yield Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
+            columns = {"user": block.first, "item": block.second, "kind": "save"}
+            yield Chunk("events", columns, block.lines, block.done, rejected=block.rejected)
         elif source.role == "citations":
-            yield _citations(found)
+            yield _citations(block)
         else:
-            yield _tags(found, names)
+            yield _tags(block, names)
 
 
 def _titles(source: Source) -> Iterator[Chunk]:
@@ -67,8 +67,8 @@ def _titles(source: Source) -> Iterator[Chunk]:
         yield Chunk("items", columns, lines, block.done)
 
 
-def _citations(found: Pairs) -> Chunk:
-    a, b = (pc.cast(side, pa.string()) for side in (found.first, found.second))
+def _citations(block: Pairs) -> Chunk:
+    a, b = (pc.cast(side, pa.string()) for side in (block.first, block.second))
     longer = pc.greater(pc.binary_length(a), pc.binary_length(b))
     same = pc.equal(pc.binary_length(a), pc.binary_length(b))
     swap = pc.or_(longer, pc.and_(same, pc.greater(a, b)))  # as numbers, without making them
@@ -77,12 +77,12 @@ def _citations(found: Pairs) -> Chunk:
         "target": pc.if_else(swap, a, b),
         "kind": "citation",
     }
-    return Chunk("item_relations", columns, found.lines, found.done, rejected=found.rejected)
+    return Chunk("item_relations", columns, block.lines, block.done, rejected=block.rejected)
 
 
-def _tags(found: Pairs, names: Any) -> Chunk:
+def _tags(block: Pairs, names: Any) -> Chunk:
     """Tags by their names; without a `tags.dat` beside the file, by their numbers."""
-    tags, items, lines, rejected = found.second, found.first, found.lines, found.rejected
+    tags, items, lines, rejected = block.second, block.first, block.lines, block.rejected
     if names is not None:
         rows = pc.index_in(tags, pa.array([b"%d" % row for row in range(len(names))]))
         known = rows.is_valid().to_numpy(False)
@@ -93,7 +93,7 @@ def _tags(found: Pairs, names: Any) -> Chunk:
         rejected, keep = (*rejected, *unknown), pa.array(known)
         items, lines, tags = items.filter(keep), lines[known], names.take(rows.filter(keep))
     columns = {"item": items, "category": EVENT_TAG_CATEGORY, "tag": tags}
-    return Chunk("item_tags", columns, lines, found.done, rejected=rejected)
+    return Chunk("item_tags", columns, lines, block.done, rejected=rejected)
 
 
 def _names(path: Path) -> Any:

@@ -98,30 +98,32 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
     attributes: dict[str, int] = {}
     types: dict[str, str] = {}
     for column, reference in options.columns.items():
-        head, _, rest = column.partition(":")
-        if head == "attr" and rest and described:
-            name, _, kind = rest.partition(":")
+        head, _, name_and_type = column.partition(":")
+        if head == "attr" and name_and_type and described:
+            name, _, kind = name_and_type.partition(":")
             if kind and kind not in TYPES:
                 raise InputError(f"column {column!r}: {kind!r} is none of {', '.join(TYPES)}")
             types |= {name: kind} if kind else {}
         elif column not in known and not (table == "items" and head == "tags"):
             raise InputError(f"column {column!r} is not one of {table}: {', '.join(known)}")
-        place = _place(names, reference)
-        if place is None and strict:
+        position = _position_of(names, reference)
+        if position is None and strict:
             near = difflib.get_close_matches(str(reference), names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(names)}"
             raise InputError(f"{file}: there is no column {reference!r} for {column}{hint}")
-        if place is not None:
-            (attributes if head == "attr" else places)[name if head == "attr" else column] = place
+        if position is not None:
+            (attributes if head == "attr" else places)[name if head == "attr" else column] = (
+                position
+            )
     required = [name for name in REQUIRED[table] if name not in ("kind", "category")]
     if options.header:
         for column in (*known, *(("tags:genre",) if table == "items" else ())):
             if column not in places:
                 taken = {*places.values(), *attributes.values()}
-                place = _best(column, names, taken, table, file, strict=strict)
-                places |= {} if place is None else {column: place}
+                position = _best(column, names, taken, table, file, strict=strict)
+                places |= {} if position is None else {column: position}
     elif not places and len(names) >= len(required):
-        places = {name: place for place, name in enumerate(required)}
+        places = {name: position for position, name in enumerate(required)}
     for column in required:
         if column not in places and strict:
             hint = "; the first line looks like data: --no-header" if _like_data(names) else ""
@@ -130,14 +132,14 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
                 f"--column {column}=NAME. The file has {listed(names)}{hint}"
             )
     left = {
-        name: place
-        for place, name in enumerate(names)
-        if place not in {*places.values(), *attributes.values()}
+        name: position
+        for position, name in enumerate(names)
+        if position not in {*places.values(), *attributes.values()}
     }
     if described and options.header:
         attributes |= _asked_for(left, options, file, strict)
-    lists = {name: place for name, place in places.items() if name.split(":")[0] in LISTS}
-    columns = {name: place for name, place in places.items() if name not in lists}
+    lists = {name: position for name, position in places.items() if name.split(":")[0] in LISTS}
+    columns = {name: position for name, position in places.items() if name not in lists}
     ignored = tuple(name or "(no name)" for name in left if name not in attributes)
     return Layout(
         table, columns, lists, attributes, types, ignored, _real_id(table, columns, names, left)
@@ -161,15 +163,15 @@ def _best(
 ) -> int | None:
     """The place of the free column that fits best; two that fit equally well are refused."""
     ranks: dict[int, list[int]] = {}
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         rank = _rank(column, name, table)
-        if place not in taken and rank is not None:
-            ranks.setdefault(rank, []).append(place)
+        if position not in taken and rank is not None:
+            ranks.setdefault(rank, []).append(position)
     if not ranks:
         return None
     best = ranks[min(ranks)]
     if len(best) > 1 and strict:
-        both = " and ".join(repr(names[place]) for place in best)
+        both = " and ".join(repr(names[position]) for position in best)
         same = names[best[0]] == names[best[1]]
         raise InputError(
             f"{file}: {both} could both be {column!r}; say which one is, such as "
@@ -215,7 +217,7 @@ def _asked_for(
 ) -> Iterator[tuple[str, int]] | dict[str, int]:
     """The left-over columns that are to become attributes; an object of that name always is."""
     if options.attributes == "all":
-        return {name: place for name, place in left.items() if name}
+        return {name: position for name, position in left.items() if name}
     missing = [name for name in options.attributes if name not in left]
     if missing and strict:
         near = difflib.get_close_matches(missing[0], left, 1)
@@ -230,10 +232,10 @@ def _like_data(names: list[str]) -> bool:
     return 2 * len(numbers) > len(names)
 
 
-def _place(names: list[str], reference: str | int) -> int | None:
+def _position_of(names: list[str], reference: str | int) -> int | None:
     if str(reference) in names:
         return names.index(str(reference))
     if isinstance(reference, int) or reference.isdigit():
-        place = int(reference) - 1
-        return place if 0 <= place < len(names) else None
+        position = int(reference) - 1
+        return position if 0 <= position < len(names) else None
     return None

@@ -32,8 +32,8 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 def key_hashes(table: str, rows: Any) -> Hashes:
     """A hash per row of a checked table, (n,) uint64; equal for equal keys."""
     hashes = np.zeros(rows.num_rows, np.uint64)
-    for place, column in enumerate(KEYS[table]):
-        hashes = (hashes ^ (_column(rows.column(column)) + np.uint64(place))) * _SPREAD
+    for number, column in enumerate(KEYS[table]):
+        hashes = (hashes ^ (_column(rows.column(column)) + np.uint64(number))) * _SPREAD
         hashes ^= hashes >> np.uint64(29)
     if table == "events":
         ids = rows.column("event_id")
@@ -76,10 +76,10 @@ def count_distinct(path: Path) -> tuple[int, int]:
     parts = np.uint64(max(1, -(-total // MOST_KEYS)))
     distinct = 0
     for part in range(int(parts)):
-        found = [
+        hashes = [
             hashes[hashes % parts == part] if parts > 1 else hashes for hashes in _stored(path)
         ]
-        distinct += len(np.unique(np.concatenate(found))) if found else 0
+        distinct += len(np.unique(np.concatenate(hashes))) if hashes else 0
     return total, distinct
 
 
@@ -114,5 +114,5 @@ class UserCounts:
         if not len(self._counts):
             return []
         rows = np.flatnonzero(self._counts >= times * np.median(self._counts))
-        found = [(self._names[int(self._hashes[row])], int(self._counts[row])) for row in rows]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+        users = [(self._names[int(self._hashes[row])], int(self._counts[row])) for row in rows]
+        return sorted(users, key=lambda pair: (-pair[1], pair[0]))

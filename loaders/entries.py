@@ -86,29 +86,29 @@ def _shape(entry: Any, known: Iterable[str], *, lists: bool = False) -> Entry | 
 
 def _check_columns(table: str, results: list[Any], now: int) -> None:
     """Put what `validate` says of those entries that have the right shape in their place."""
-    places = [place for place, result in enumerate(results) if isinstance(result, dict)]
+    places = [number for number, result in enumerate(results) if isinstance(result, dict)]
     if not places:
         return
-    rows = [results[place] for place in places]
+    rows = [results[number] for number in places]
     columns = {
         field: _text(rows, field)
         for field in SCHEMAS[table].names
         if any(row.get(field) is not None for row in rows)
     }
-    found = validate(table, columns, len(rows), now)
-    good = iter(found.good.to_pylist())
-    for place, kept, code, field in zip(
-        places, found.kept.tolist(), found.codes.tolist(), found.fields.tolist(), strict=True
+    valid = validate(table, columns, len(rows), now)
+    good = iter(valid.good.to_pylist())
+    for number, kept, code, field in zip(
+        places, valid.kept.tolist(), valid.codes.tolist(), valid.fields.tolist(), strict=True
     ):
         if kept:
             row = {name: value for name, value in next(good).items() if value is not None}
             if "attributes" in row:
                 row["attributes"] = json.loads(row["attributes"])
-            results[place] = row
+            results[number] = row
         elif code:
-            results[place] = Refused(SCHEMAS[table].names[field], REASONS[code])
+            results[number] = Refused(SCHEMAS[table].names[field], REASONS[code])
         else:
-            results[place] = Refused("target", "the same as the source")
+            results[number] = Refused("target", "the same as the source")
 
 
 def _check_lists(name: str, table: str, named: list[Entry], results: list[Any], now: int) -> None:
@@ -116,13 +116,13 @@ def _check_lists(name: str, table: str, named: list[Entry], results: list[Any], 
     column = LISTS[name][1]
     rows: list[Any] = []
     written: list[tuple[int, str]] = []  # of each row: the entry, and the field as it was written
-    for place, entry in enumerate(named):
-        if not isinstance(results[place], dict):
+    for number, entry in enumerate(named):
+        if not isinstance(results[number], dict):
             continue
         for field, values in entry.items():
             if field.partition(":")[0] != name or values is None:
                 continue
-            results[place].setdefault(name, [])
+            results[number].setdefault(name, [])
             category = field.partition(":")[2] or EVENT_TAG_CATEGORY
             for position, value in enumerate(values):
                 row = value if isinstance(value, dict) else {column: value}
@@ -130,15 +130,15 @@ def _check_lists(name: str, table: str, named: list[Entry], results: list[Any], 
                     row = {"category": category, **row}
                 shaped = _shape(row, SCHEMAS[table].names[1:])
                 rows.append(shaped if isinstance(shaped, Refused) else {"item": "x", **shaped})
-                written.append((place, f"{field}[{position}]"))
+                written.append((number, f"{field}[{position}]"))
     _check_columns(table, rows, now)
-    for (place, field), row in zip(written, rows, strict=True):
-        if not isinstance(results[place], dict):
+    for (number, field), row in zip(written, rows, strict=True):
+        if not isinstance(results[number], dict):
             continue
         if isinstance(row, Refused):
-            results[place] = Refused(f"{field}.{row.field}".rstrip("."), row.reason)
+            results[number] = Refused(f"{field}.{row.field}".rstrip("."), row.reason)
         else:
-            results[place][name].append({key: row[key] for key in row if key != "item"})
+            results[number][name].append({key: row[key] for key in row if key != "item"})
 
 
 def _text(rows: list[Entry], field: str) -> Any:

@@ -84,17 +84,17 @@ def members(
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        found = [
+        files = [
             Source(path / file, member.role)
             for member in known
             if part in ("all", member.part)
             for file in (member.name, f"{member.name}.gz")
             if (path / file).is_file()
         ]
-        if not found:
+        if not files:
             names = ", ".join(m.name for m in known if part in ("all", m.part))
             raise InputError(f"{path}: none of the files of this data set is here ({names})")
-        return found
+        return files
     plain = path.name.removesuffix(".gz")
     for member in known:
         if plain == member.name and part in ("all", member.part):

@@ -47,13 +47,13 @@ def _read(source: Source, options: Options) -> Iterator[Chunk]:
     if source.role == "visits":
         order = "that of their lists" if options.ordered else "none; if lists have one: --ordered"
         understood: Understood | None = Understood(taken={"time": order})
-        for found in pairs(source, counted=False):
-            columns = {"user": found.first, "item": found.second, "kind": "visit"}
+        for block in pairs(source, counted=False):
+            columns = {"user": block.first, "item": block.second, "kind": "visit"}
             if options.ordered:
-                check_order(source.path, found.first, found.second)
-                at = EARLIEST_EVENT + found.places + (A_MONTH if source.path.name == TEST else 0)
+                check_order(source.path, block.first, block.second)
+                at = EARLIEST_EVENT + block.places + (A_MONTH if source.path.name == TEST else 0)
                 columns["at"] = pa.array(at, pa.int64())
-            chunk = Chunk("events", columns, found.lines, found.done, rejected=found.rejected)
+            chunk = Chunk("events", columns, block.lines, block.done, rejected=block.rejected)
             yield replace(chunk, understood=understood)
             understood = None
         return

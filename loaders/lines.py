@@ -77,12 +77,12 @@ def first_line(path: Path, encoding: str = "utf-8") -> bytes:
 
 def first_lines(path: Path, encoding: str, most: int) -> list[bytes]:
     """Up to `most` of the first lines that are not blank, as far as the first ones reach."""
-    found: list[bytes] = []
+    first: list[bytes] = []
     for block in blocks(path, encoding, 1 << 16):
-        found += [line.rstrip(b"\r") for line in block.data.split(b"\n") if line.strip()]
-        if found:
+        first += [line.rstrip(b"\r") for line in block.data.split(b"\n") if line.strip()]
+        if first:
             break
-    return found[:most]
+    return first[:most]
 
 
 @contextmanager

@@ -140,17 +140,17 @@ def _steps(values: Any, rows: I64) -> tuple[Any, I64]:
 
 def _in_brackets(cell: bytes | str | None) -> list[bytes]:
     text = cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else cell or ""
-    found: Any = None
+    parts: Any = None
     for read in (json.loads, ast.literal_eval):
         try:
-            found = read(text)
+            parts = read(text)
             break
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-    if not isinstance(found, list | tuple):  # [rock, jazz]: words without quotes
-        found = text.strip().strip("[]").split(",")
+    if not isinstance(parts, list | tuple):  # [rock, jazz]: words without quotes
+        parts = text.strip().strip("[]").split(",")
     return [
-        str(part).strip().encode("utf-8", "surrogateescape") for part in found if part is not None
+        str(part).strip().encode("utf-8", "surrogateescape") for part in parts if part is not None
     ]
 
 

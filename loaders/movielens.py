@@ -38,8 +38,8 @@ _OPTIONS = {
 
 
 def _sources(path: Path, options: Options) -> list[Source]:
-    found = members(path, options.part, _FILES, events_role="ratings", items_role="movies")
-    return [_by_header(source) for source in found]
+    files = members(path, options.part, _FILES, events_role="ratings", items_role="movies")
+    return [_by_header(source) for source in files]
 
 
 def _by_header(source: Source) -> Source:

@@ -97,7 +97,7 @@ def validate(
     codes: Codes = np.zeros(rows, np.int8)
     fields: Codes = np.zeros(rows, np.int8)
     typed: dict[str, Any] = {}
-    for place, field in enumerate(SCHEMAS[table]):
+    for number, field in enumerate(SCHEMAS[table]):
         raw = columns.get(field.name)
         if raw is None:
             raw = pa.nulls(rows, pa.string())
@@ -105,11 +105,11 @@ def validate(
             raw = pa.repeat(pa.scalar(raw), rows)
         elif isinstance(raw, pa.ChunkedArray):
             raw = raw.combine_chunks()
-        values, found = _RULES[table, field.name](raw, now, forms.get(field.name))
+        values, own_codes = _RULES[table, field.name](raw, now, forms.get(field.name))
         typed[field.name] = values.cast(field.type)
-        if found is not None:
-            fields[(codes == 0) & (found != 0)] = place
-            codes = np.where(codes == 0, found, codes).astype(np.int8)
+        if own_codes is not None:
+            fields[(codes == 0) & (own_codes != 0)] = number
+            codes = np.where(codes == 0, own_codes, codes).astype(np.int8)
     if "value" in forms and table == "events":
         off = (codes == 0) & _off_scale(typed, *forms["value"])
         codes[off] = _code("rating off the scale")
@@ -167,9 +167,9 @@ def as_text(column: Any) -> tuple[Any, Codes | None]:
         except pa.ArrowInvalid:
             return _decoded(column)
     if pa.types.is_floating(kind):  # ids that went through pandas: 12.0 is 12
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
+        is_integer = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
         as_integers = column.cast(pa.int64(), safe=False).cast(pa.string())
-        return pc.if_else(whole, as_integers, column.cast(pa.string())), None
+        return pc.if_else(is_integer, as_integers, column.cast(pa.string())), None
     if pa.types.is_nested(kind):
         values = [None if v is None else json.dumps(v, default=str) for v in column.to_pylist()]
         return pa.array(values, pa.string()), None
@@ -224,8 +224,8 @@ def _name(required: bool, default: str | None = None, make: Callable[[Any], Any]
             values = values.fill_null(default)
         if wrong.any():
             places = encoded.indices.fill_null(len(names)).to_numpy(False)
-            found = wrong[places]
-            codes = found if codes is None else np.where(codes == 0, found, codes)
+            own_codes = wrong[places]
+            codes = own_codes if codes is None else np.where(codes == 0, own_codes, codes)
         return values, codes
 
     return rule
@@ -248,21 +248,21 @@ def numbers_of(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]
     """Values (NaN where none), where one is given, codes, and the text where it was text."""
     if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
         values = raw.cast(pa.float64(), safe=False)
-        given = raw.is_valid().to_numpy(False)
-        return values.fill_null(np.nan).to_numpy(False), given, np.zeros(len(raw), np.int8), None
+        present = raw.is_valid().to_numpy(False)
+        return values.fill_null(np.nan).to_numpy(False), present, np.zeros(len(raw), np.int8), None
     text, wrong = as_text(raw)
     codes = np.zeros(len(raw), np.int8) if wrong is None else wrong
     text = pc.utf8_trim_whitespace(text)
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-    given = text.is_valid().to_numpy(False)
+    present = text.is_valid().to_numpy(False)
     try:
         values = text.cast(pa.float64()).fill_null(np.nan).to_numpy(False)
     except pa.ArrowInvalid:
         parsed = [_number(value) for value in text.to_pylist()]
-        bad = np.array([value is None for value in parsed]) & given
+        bad = np.array([value is None for value in parsed]) & present
         codes = np.where((codes == 0) & bad, _code("not a number"), codes).astype(np.int8)
         values = np.array([np.nan if value is None else value for value in parsed], np.float64)
-    return values, given, codes, text
+    return values, present, codes, text
 
 
 def _number(text: str | None) -> float | None:
@@ -273,22 +273,22 @@ def _number(text: str | None) -> float | None:
 
 
 def _value(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
-    values, given, codes, _ = numbers_of(raw)
-    codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
-    return pa.array(values, mask=~given), codes
+    values, present, codes, _ = numbers_of(raw)
+    codes[present & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
+    return pa.array(values, mask=~present), codes
 
 
 def _weight(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
-    values, given, codes, _ = numbers_of(raw)
-    codes[given & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
-    codes[given & (codes == 0) & (values <= 0)] = _code("weight not above 0")
-    return pa.array(np.where(given, values, 1.0)), codes
+    values, present, codes, _ = numbers_of(raw)
+    codes[present & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
+    codes[present & (codes == 0) & (values <= 0)] = _code("weight not above 0")
+    return pa.array(np.where(present, values, 1.0)), codes
 
 
 def _time(earliest: int, too_early: str) -> _Rule:
     def rule(raw: Any, now: int, form: Any) -> tuple[Any, Codes | None]:
-        seconds, given, codes, numbers = _seconds(raw, form)
-        fine = given & (codes == 0)
+        seconds, present, codes, numbers = _seconds(raw, form)
+        fine = present & (codes == 0)
         codes[fine & np.isnan(seconds)] = _code("time out of range")
         if earliest >= 0:
             codes[fine & (seconds < 0)] = _code("negative time")
@@ -297,8 +297,8 @@ def _time(earliest: int, too_early: str) -> _Rule:
             early = numbers & times.around_1970(seconds)
             codes[fine & (codes == 0) & early] = _code("time in 1970")
         codes[fine & (codes == 0) & (seconds > now + times.DAY)] = _code("time in the future")
-        seconds = np.where(given & (codes == 0), seconds, 0)
-        return pa.array(np.floor(seconds).astype(np.int64), mask=~given), codes
+        seconds = np.where(present & (codes == 0), seconds, 0)
+        return pa.array(np.floor(seconds).astype(np.int64), mask=~present), codes
 
     return rule
 
@@ -308,20 +308,20 @@ def _seconds(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, npt.NDArray[np.bool_]]:
     """Seconds since 1970, where one is given, codes, and which were numbers."""
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
-        whole = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        given = raw.is_valid().to_numpy(False)
-        seconds = whole.fill_null(0).to_numpy(False) / 1e6
-        return seconds, given, np.zeros(len(raw), np.int8), np.zeros(len(raw), np.bool_)
-    values, given, codes, text = numbers_of(raw)
+        microseconds = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+        present = raw.is_valid().to_numpy(False)
+        seconds = microseconds.fill_null(0).to_numpy(False) / 1e6
+        return seconds, present, np.zeros(len(raw), np.int8), np.zeros(len(raw), np.bool_)
+    values, present, codes, text = numbers_of(raw)
     unread = codes == _code("not a number")
-    endless = given & (codes == 0) & ~np.isfinite(values)
+    endless = present & (codes == 0) & ~np.isfinite(values)
     read = times.by_size if form is None else times.FORMS[form]
     seconds = read(values)
     if text is not None and unread.any():
-        seconds[unread], found = times.dates(text.filter(pa.array(unread)).to_pylist())
-        codes[unread] = np.where(found, 0, _code("not a time"))
+        seconds[unread], dated = times.dates(text.filter(pa.array(unread)).to_pylist())
+        codes[unread] = np.where(dated, 0, _code("not a time"))
     codes[endless] = _code("NaN or infinite")
-    return seconds, given, codes, given & ~unread
+    return seconds, present, codes, present & ~unread
 
 
 def _off_scale(typed: Mapping[str, Any], low: float, high: float) -> npt.NDArray[np.bool_]:
@@ -340,8 +340,8 @@ def _flag(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
     no = pc.is_in(text, pa.array(["false", "no", "0"]))
     none = pc.or_(pc.is_null(text), pc.equal(text, "").fill_null(True))
     wrong = ~(pc.or_(pc.or_(yes, no), none).to_numpy(False))
-    found = np.where(wrong, _code("not yes or no"), 0).astype(np.int8)
-    codes = found if codes is None else np.where(codes == 0, found, codes)
+    own_codes = np.where(wrong, _code("not yes or no"), 0).astype(np.int8)
+    codes = own_codes if codes is None else np.where(codes == 0, own_codes, codes)
     return pc.if_else(none, pa.scalar(None, pa.bool_()), yes), codes
 
 

@@ -97,11 +97,11 @@ def cells(path: Path, dialect: Dialect, width: int, most: int = MOST_UNPACKED) -
             data, skip = data[end:], blank == len(data)
         start -= open_lines.count(b"\n")
         data = open_lines + data
-        found, open_lines = _split(
+        block_cells, open_lines = _split(
             data, start, block.done, separator=separator, quotes=dialect.quotes, width=width
         )
         last = block
-        yield found
+        yield block_cells
     if open_lines and last is not None:
         start = last.first_line + last.lines - open_lines.count(b"\n")
         yield _by_line(
@@ -128,7 +128,7 @@ def _split(
 
 def _by_block(data: bytes, separator: bytes, quotes: bool, width: int) -> list[Any] | None:
     """The columns of a block without surprises, else None."""
-    names = [str(place) for place in range(width)]
+    names = [str(number) for number in range(width)]
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(data),
@@ -169,35 +169,35 @@ def _by_line(
     numbers: list[int] = []
     rejected: list[Rejected] = []
     swallowed: list[tuple[int, int]] = []
-    place, rest = 0, b""
-    while place < len(lines):
-        line, used = lines[place].removesuffix(b"\r"), 1
+    number, left_over = 0, b""
+    while number < len(lines):
+        line, used = lines[number].removesuffix(b"\r"), 1
         row: list[bytes] | None = line.split(separator)
         if quotes and b'"' in line and separator == b"\t" and len(row or ()) == width:
             row = [_bare(cell) for cell in row or ()]
         elif quotes and b'"' in line:
-            row, used = _quoted(lines, place, separator)
+            row, used = _quoted(lines, number, separator)
             if row is None and used > 1 and not last:
-                rest = b"\n".join(lines[place:]) + b"\n"
-                if len(rest) <= LONGEST_RECORD and len(lines) - place <= MOST_LINES:
+                left_over = b"\n".join(lines[number:]) + b"\n"
+                if len(left_over) <= LONGEST_RECORD and len(lines) - number <= MOST_LINES:
                     break
-                rest = b""
+                left_over = b""
             used = used if row is not None else 1
         if line.strip(b" "):
             reason = _wrong(row, width)
             if row is None or reason:
                 text = line.decode("utf-8", "backslashreplace").replace("\x1f", " | ")
-                rejected.append(Rejected(start + place, reason, shortened(text)))
+                rejected.append(Rejected(start + number, reason, shortened(text)))
             else:
                 rows.append(row)
-                numbers.append(start + place)
-                inner = lines[place + 1 : place + used]
+                numbers.append(start + number)
+                inner = lines[number + 1 : number + used]
                 if width > 1 and any(text.count(separator) == width - 1 for text in inner):
-                    swallowed.append((start + place, start + place + used - 1))
-        place += used
+                    swallowed.append((start + number, start + number + used - 1))
+        number += used
     columns = _columns(rows, width)
     lines_of_rows = np.array(numbers, np.int64)
-    return Cells(columns, lines_of_rows, tuple(rejected), done, tuple(swallowed)), rest
+    return Cells(columns, lines_of_rows, tuple(rejected), done, tuple(swallowed)), left_over
 
 
 def _bare(cell: bytes) -> bytes:
@@ -219,14 +219,14 @@ def _wrong(row: list[bytes] | None, width: int) -> str:
     return TOO_SHORT if len(row) < width else TOO_LONG
 
 
-def _quoted(lines: list[bytes], place: int, separator: bytes) -> tuple[list[bytes] | None, int]:
+def _quoted(lines: list[bytes], number: int, separator: bytes) -> tuple[list[bytes] | None, int]:
     """The record that begins at a line and how many lines it takes.
 
     None with the lines that are left when it does not end, None with 1 when it is no record.
     """
     texts = (
         line.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"
-        for line in islice(lines, place, place + MOST_LINES)
+        for line in islice(lines, number, number + MOST_LINES)
     )
     reader = csv.reader(texts, delimiter=separator.decode(), strict=True)
     try:

@@ -89,12 +89,12 @@ class Stage:
     def duplicates(self) -> dict[str, int]:
         """Per table, how many rows state what another row of the file states."""
         self._open.close()
-        found = {}
+        doubled = {}
         for table in self._keys:
             total, distinct = count_distinct(self._folder / f"{table}.keys")
             if total > distinct:
-                found[table] = total - distinct
-        return found
+                doubled[table] = total - distinct
+        return doubled
 
     def batches(self) -> Iterator[tuple[str, Any]]:
         """The rows again, in the order of `SCHEMAS`, at most `BATCH_ROWS` at a time."""

@@ -41,23 +41,25 @@ class Survey:
 
     def add(self, layout: Layout, columns: list[Any], rows: int) -> None:
         """Look at some more rows."""
-        for name, place in layout.columns.items():
+        for name, position in layout.columns.items():
             if name in IDS:
-                self._ids(name, columns[place], numbered=layout.numbering is not None)
+                self._ids(name, columns[position], numbered=layout.numbering is not None)
             elif name in ("at", "created_at"):
-                self._time(name, columns[place])
+                self._time(name, columns[position])
         if "value" in layout.columns and layout.table == "events":
             self._rate(layout, columns)
-        for name, place in layout.lists.items():
-            self._lists.setdefault(name, Cells()).add(columns[place])
-        for name, place in layout.attributes.items():
-            self._values.setdefault(name, Values()).add(columns[place])
+        for name, position in layout.lists.items():
+            self._lists.setdefault(name, Cells()).add(columns[position])
+        for name, position in layout.attributes.items():
+            self._values.setdefault(name, Values()).add(columns[position])
         self.rows += rows
 
     def forms(self) -> dict[str, Any]:
         """What `records.validate` is to know of whole columns."""
         forms: dict[str, Any] = {name: WHOLE for name, count in self._dotted.items() if count > 0}
-        forms |= {name: found.best for name, found in self._times.items() if found.best}
+        forms |= {
+            name: forms_seen.best for name, forms_seen in self._times.items() if forms_seen.best
+        }
         scale = self._options.scale or self._ratings.scale()
         return forms | ({"value": scale} if scale is not None and self._ratings.count else {})
 
@@ -67,7 +69,10 @@ class Survey:
 
     def types(self, layout: Layout) -> dict[str, str]:
         """The type of each attribute, as said or as seen."""
-        return {name: layout.types.get(name, found.type) for name, found in self._values.items()}
+        return {
+            name: layout.types.get(name, values_seen.type)
+            for name, values_seen in self._values.items()
+        }
 
     def numbers_rows(self) -> bool:
         """Whether the column `id` holds nothing but the numbers of the rows."""
@@ -75,37 +80,43 @@ class Survey:
 
     def understood(self, layout: Layout, names: list[str]) -> Understood:
         """The same in words."""
-        told = Understood()
-        for name, place in {**layout.columns, **layout.lists}.items():
-            told.columns[name] = names[place]
-        for name, place in layout.attributes.items():
-            told.columns[f"attribute {name}"] = names[place]
-        told.ignored = list(layout.ignored)
+        understood = Understood()
+        for name, position in {**layout.columns, **layout.lists}.items():
+            understood.columns[name] = names[position]
+        for name, position in layout.attributes.items():
+            understood.columns[f"attribute {name}"] = names[position]
+        understood.ignored = list(layout.ignored)
         forms = self.forms()
         for name, form in forms.items():
             if form == WHOLE:
-                told.taken[name] = "numbers that lost their type: '.0' at the end is taken away"
+                understood.taken[name] = (
+                    "numbers that lost their type: '.0' at the end is taken away"
+                )
             elif name in self._times:
-                told.taken[name] = f"numbers are {form}"
+                understood.taken[name] = f"numbers are {form}"
         if "value" in forms:
-            told.taken["scale"] = self._scale_in_words(*forms["value"])
+            understood.taken["scale"] = self._scale_in_words(*forms["value"])
         for name, list_form in self.lists().items():
-            told.taken[name] = str(list_form)
+            understood.taken[name] = str(list_form)
             doubt = self._lists[name].doubt(list_form)
             if doubt is not None:
-                told.warnings.append(
+                understood.warnings.append(
                     f"cells of {names[layout.lists[name]]!r} hold {doubt!r}; if it stands between "
                     f"{name}, say --separator {name}='{doubt}'"
                 )
         for name, kind in self.types(layout).items():
-            told.taken[f"attribute {name}"] = f"taken for {kind}" if kind else "typed by the file"
-            told.warnings += self._values[name].doubts(name, kind, names[layout.attributes[name]])
+            understood.taken[f"attribute {name}"] = (
+                f"taken for {kind}" if kind else "typed by the file"
+            )
+            understood.warnings += self._values[name].doubts(
+                name, kind, names[layout.attributes[name]]
+            )
             if layout.table == "items" and _personal(names[layout.attributes[name]]):
-                told.warnings.append(
+                understood.warnings.append(
                     f"the attribute {name!r} of items may name a person; attributes are shown to "
                     "everybody: leave it out of --attributes"
                 )
-        return told
+        return understood
 
     def _ids(self, name: str, column: Any, *, numbered: bool) -> None:
         text = (
@@ -125,12 +136,12 @@ class Survey:
     def _time(self, name: str, column: Any) -> None:
         if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
             return
-        values, given, codes, _ = numbers_of(column)
-        self._times.setdefault(name, Forms(LATEST)).add(values[given & (codes == 0)])
+        values, present, codes, _ = numbers_of(column)
+        self._times.setdefault(name, Forms(LATEST)).add(values[present & (codes == 0)])
 
     def _rate(self, layout: Layout, columns: list[Any]) -> None:
-        values, given, codes, _ = numbers_of(columns[layout.columns["value"]])
-        rated = given & (codes == 0)
+        values, present, codes, _ = numbers_of(columns[layout.columns["value"]])
+        rated = present & (codes == 0)
         if "kind" in layout.columns:
             kinds = as_text(columns[layout.columns["kind"]])[0]
             kinds = pc.utf8_lower(pc.utf8_trim_whitespace(kinds))
@@ -141,12 +152,12 @@ class Survey:
 
     def _list_form(self, name: str, cells: Cells) -> ListForm:
         seen = cells.form(paths=name == "domains")
-        said = self._options.separators.get(name, self._options.list_separator)
-        if said is None:
+        separator = self._options.separators.get(name, self._options.list_separator)
+        if separator is None:
             return seen
-        if said == PATH and name == "domains":
+        if separator == PATH and name == "domains":
             return ListForm(seen.separator, path=True)
-        return ListForm(said, path=seen.path)
+        return ListForm(separator, path=seen.path)
 
     def _scale_in_words(self, low: float, high: float) -> str:
         count, off = self._ratings.count, self._ratings.off(low, high)

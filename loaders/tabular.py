@@ -73,29 +73,31 @@ def read(source: Source, options: Options) -> Iterator[Chunk]:
             layouts[names] = resolve(part.names, options, source.path, strict=not layouts)
         return layouts[names]
 
-    survey, told = Survey(options), None
+    survey, first_part = Survey(options), None
     for part in file.parts():
         if not part.names:  # nothing but blank or wrong lines so far
             continue
         layout = layout_of(part)
         kind = with_kind(options, layout, part.names)
-        if told is None:
+        if first_part is None:
             survey = Survey(replace(options, kind=kind))
         survey.add(layout, part.columns, len(part.lines))
-        told = told or (layout, part.names, kind)
+        first_part = first_part or (layout, part.names, kind)
         rated = "value" in layout.columns and RATING in ((kind or "").lower(), "")
-        whole = options.table in ("items", "users") or (rated and layout.table == "events")
-        whole = whole or (
+        to_the_end = options.table in ("items", "users") or (rated and layout.table == "events")
+        to_the_end = to_the_end or (
             layout.table == "events" and "kind" in layout.columns and "value" in layout.columns
         )
-        if not whole and survey.rows >= SURVEYED_ROWS:
+        if not to_the_end and survey.rows >= SURVEYED_ROWS:
             break
-    if told is None:
+    if first_part is None:
         understood = Understood(taken={"file": file.about})
     else:
-        understood = _understood(survey, *told, file=file.about, path=source.path, options=options)
+        understood = _understood(
+            survey, *first_part, file=file.about, path=source.path, options=options
+        )
     forms, lists = survey.forms(), survey.lists()
-    kind = None if told is None else told[2]
+    kind = None if first_part is None else first_part[2]
     first: Understood | None = understood
     for part in file.parts():
         if not part.names:
@@ -127,15 +129,15 @@ def _understood(
             f"{path}: the column 'id' only numbers the rows, and {layout.numbering!r} may be the "
             f"real id; say which one is: --column id=id or --column id={layout.numbering}"
         )
-    told = survey.understood(layout, names)
-    told.taken = {"file": file, **told.taken}
+    understood = survey.understood(layout, names)
+    understood.taken = {"file": file, **understood.taken}
     if layout.table == "events" and "kind" not in layout.columns:
         value = layout.columns.get("value")
         why = f", by the column {names[value]!r}" if value is not None and not options.kind else ""
-        told.taken["kind"] = (kind or "view") + (why if kind else "")
+        understood.taken["kind"] = (kind or "view") + (why if kind else "")
     if layout.table == "events" and "at" not in layout.columns:
-        told.taken["time"] = "the order of rows" if options.ordered else "none"
-    return told
+        understood.taken["time"] = "the order of rows" if options.ordered else "none"
+    return understood
 
 
 def _file(source: Source, options: Options) -> File:
@@ -161,12 +163,12 @@ def _separated(source: Source, options: Options) -> File:
     separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
     dialect = Dialect(separator, options.quotes, options.header, options.encoding)
     row = first_row(path, dialect)
-    names = row if options.header else [str(place + 1) for place in range(len(row))]
+    names = row if options.header else [str(number + 1) for number in range(len(row))]
 
     def parts() -> Iterator[Part]:
-        for found in cells(path, dialect, len(names), source.most_bytes) if row else ():
+        for block in cells(path, dialect, len(names), source.most_bytes) if row else ():
             yield Part(
-                names, found.columns, found.lines, found.done, found.rejected, found.swallowed
+                names, block.columns, block.lines, block.done, block.rejected, block.swallowed
             )
 
     named = {"\t": "tabs", " ": "blanks"}.get(separator, repr(separator))
@@ -203,13 +205,13 @@ def _json_array(source: Source, options: Options) -> Iterator[Part]:
             "piece; write one object a line (jq -c '.[]')"
         )
     try:
-        found = json.loads(data.decode(options.encoding.replace("utf-8", "utf-8-sig")))
+        document = json.loads(data.decode(options.encoding.replace("utf-8", "utf-8-sig")))
     except (ValueError, RecursionError, LookupError) as error:
         raise InputError(f"{path}: is not a JSON array of objects: {error}") from error
-    objects = [(n, row) for n, row in enumerate(found, 1) if isinstance(row, dict)]
+    objects = [(n, row) for n, row in enumerate(document, 1) if isinstance(row, dict)]
     rejected = [
         Rejected(n, NOT_JSON, shortened(json.dumps(row)))
-        for n, row in enumerate(found, 1)
+        for n, row in enumerate(document, 1)
         if not isinstance(row, dict)
     ]
     yield _json_part(objects, path.stat().st_size, rejected, path, options)
@@ -226,7 +228,9 @@ def _json_part(
     flat = [(number, _flat(row, nested)) for number, row in rows] if nested else rows
     names = list(dict.fromkeys(name for _, row in flat for name in row))
     layout = resolve(names, options, path, strict=False)
-    plain = [names[place] for column, place in layout.columns.items() if column in (*IDS, "title")]
+    plain = [
+        names[position] for column, position in layout.columns.items() if column in (*IDS, "title")
+    ]
     kept = []
     for number, row in flat:
         if any(isinstance(row.get(name), dict | list) for name in plain):
@@ -235,8 +239,8 @@ def _json_part(
             kept.append((number, row))
     wanted = {*layout.columns.values()}
     columns = [
-        _json_column([row.get(name) for _, row in kept], place, layout, wanted)
-        for place, name in enumerate(names)
+        _json_column([row.get(name) for _, row in kept], position, layout, wanted)
+        for position, name in enumerate(names)
     ]
     lines = np.array([number for number, _ in kept], np.int64)
     return Part(names, columns, lines, done, tuple(rejected))
@@ -244,14 +248,14 @@ def _json_part(
 
 def _flat(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
     """The row, with what lies at paths such as `user.id` under these names."""
-    found = dict(row)
+    flat = dict(row)
     for path in paths:
         value: Any = row
         for step in path.split("."):
             value = value.get(step) if isinstance(value, dict) else None
         if path not in row and value is not None:
-            found[path] = value
-    return {name: value for name, value in found.items() if not _parent(name, paths, value)}
+            flat[path] = value
+    return {name: value for name, value in flat.items() if not _parent(name, paths, value)}
 
 
 def _parent(name: str, paths: list[str], value: Any) -> bool:
@@ -266,14 +270,16 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _json_column(values: list[Any], place: int, layout: Layout, wanted: set[int]) -> Any:
-    if place in layout.lists.values() and any(isinstance(value, list) for value in values):
+def _json_column(values: list[Any], position: int, layout: Layout, wanted: set[int]) -> Any:
+    if position in layout.lists.values() and any(isinstance(value, list) for value in values):
         lists = [
             value if isinstance(value, list) else [] if value is None else [value]
             for value in values
         ]
-        return pa.array([[_bytes(part) for part in one] for one in lists], pa.list_(pa.binary()))
-    if place in wanted or place in layout.lists.values():
+        return pa.array(
+            [[_bytes(part) for part in texts] for texts in lists], pa.list_(pa.binary())
+        )
+    if position in wanted or position in layout.lists.values():
         return pa.array([_bytes(value) for value in values], pa.binary())
     return values
 
@@ -325,18 +331,20 @@ def _chunk(
     path: Path,
 ) -> Chunk:
     table, rows = layout.table, len(part.lines)
-    raw: dict[str, Any] = {name: part.columns[place] for name, place in layout.columns.items()}
+    raw: dict[str, Any] = {
+        name: part.columns[position] for name, position in layout.columns.items()
+    }
     if options.kind is not None and "kind" in SCHEMAS[table].names and "kind" not in raw:
         raw["kind"] = options.kind
     if options.ordered and table == "events" and "at" not in raw:
         check_order(path, raw["user"], raw["item"])
         raw["at"] = pa.array(EARLIEST_EVENT + part.lines, pa.int64())
     if layout.attributes:
-        columns = {name: part.columns[place] for name, place in layout.attributes.items()}
+        columns = {name: part.columns[position] for name, position in layout.attributes.items()}
         raw["attributes"] = pa.array(attributes_of(columns, types, rows), pa.binary())
     derived = tuple(
-        _derived(name, raw[SCHEMAS[table].names[0]], part.columns[place], lists[name])
-        for name, place in layout.lists.items()
+        _derived(name, raw[SCHEMAS[table].names[0]], part.columns[position], lists[name])
+        for name, position in layout.lists.items()
     )
     warnings = tuple(
         f"a quote made one row of the lines {first:,} to {last:,}; if they are rows, say "
@@ -376,14 +384,14 @@ def _sources(path: Path, options: Options) -> list[Source]:
     table = "items" if options.part == "items" and options.table == "events" else options.table
     if path.is_file():
         return [Source(path, table)]
-    found = [
+    files = [
         file
         for file in sorted(path.iterdir())
         if file.is_file() and file.name.lower().removesuffix(".gz").endswith(SUFFIXES)
     ]
-    if not found:
+    if not files:
         raise InputError(f"{path}: no file here ends in {', '.join(SUFFIXES)}")
-    return [Source(file, table) for file in found]
+    return [Source(file, table) for file in files]
 
 
 def _read(source: Source, options: Options) -> Iterator[Chunk]:

@@ -30,8 +30,8 @@ def _years(values: F64) -> F64:
 
 def _compact(values: F64) -> F64:
     fine = (values == np.floor(values)) & (values >= 10_000_101) & (values <= 99_991_231)
-    whole = np.where(fine, values, 19_700_101).astype(np.int64)
-    years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
+    days_written = np.where(fine, values, 19_700_101).astype(np.int64)
+    years, months, days = days_written // 10_000, days_written // 100 % 100, days_written % 100
     fine &= (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
     month = ((years - 1970) * 12 + np.clip(months, 1, 12) - 1).astype("datetime64[M]")
     date = month.astype("datetime64[D]") + (days - 1)
@@ -95,9 +95,9 @@ def dates(texts: list[Any]) -> tuple[F64, Flags]:
     """(n,) seconds of ISO 8601 texts, UTC where no zone is named, and which could be read."""
     import pandas as pd  # a server that takes events starts without it
 
-    found = pd.to_datetime(
+    stamped = pd.to_datetime(
         pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce"
     )
-    read = found.notna().to_numpy()
-    stamps = found.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    read = stamped.notna().to_numpy()
+    stamps = stamped.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
     return np.where(read, stamps / 1e6, np.nan), read

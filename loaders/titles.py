@@ -10,8 +10,8 @@ from loaders.records import Chunk
 
 def with_years(chunk: Chunk) -> Chunk:
     """Items with the year at the end of their title as the attribute `year`."""
-    found = pc.extract_regex(chunk.columns["title"], r"\((?P<year>[0-9]{4})\)\s*$")
-    years = pc.struct_field(found, "year")
+    matches = pc.extract_regex(chunk.columns["title"], r"\((?P<year>[0-9]{4})\)\s*$")
+    years = pc.struct_field(matches, "year")
     attributes = pc.binary_join_element_wise(
         pa.scalar(b'{"year": '), years, pa.scalar(b"}"), pa.scalar(b"")
     )

@@ -19,9 +19,9 @@ class Understood:
 
     def lines(self) -> list[str]:
         """One line per thing to say."""
-        named = [f"{what} = {column}" for what, column in self.columns.items()]
+        named = [f"{field} = {column}" for field, column in self.columns.items()]
         lines = [f"columns: {', '.join(named)}"] if named else []
         if self.ignored:
             lines.append(f"ignored: {', '.join(self.ignored)}")
-        lines += [f"{what}: {text}" for what, text in self.taken.items()]
+        lines += [f"{subject}: {text}" for subject, text in self.taken.items()]
         return lines + [f"look here: {text}" for text in self.warnings]
