@@ -157,6 +157,13 @@ def test_the_examples_in_the_readme_are_the_files_beside_it():
         assert path.read_text(encoding="utf-8") in readme
 
 
+def test_no_page_holds_two_versions_of_itself():
+    """As a merge that was not finished leaves them."""
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    marks = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+    assert [path.name for path in files if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_every_setting_stands_in_the_docs_with_its_default_and_help():
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
