@@ -19,12 +19,12 @@ def main(arguments: list[str]) -> int:
     if not arguments or ALIASES.get(arguments[0], arguments[0]) not in names:
         print(f"bench: name one of {', '.join(names)}", file=sys.stderr)
         return 2
-    name, *rest = arguments
+    name, *more = arguments
     module = importlib.import_module(f"benchmarks.{ALIASES.get(name, name)}")
-    as_json = "--json" in rest
-    rest = [*(word for word in rest if word != "--json"), "--json"]
+    as_json = "--json" in more
+    more = [*(word for word in more if word != "--json"), "--json"]
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print is no result
-        result = module.main(rest)
+        result = module.main(more)
     if as_json:
         print(json.dumps(result, indent=1, default=str))
     else:

@@ -34,8 +34,8 @@ class Forks:
         begin = time.monotonic()
         if _all_pass(session):  # also sets up what the forks share
             limit = self._seconds + 2 * (time.monotonic() - begin)
-            for place, source in enumerate(self._sources):
-                self._report(place, self._outcome(session, source, limit))
+            for number, source in enumerate(self._sources):
+                self._report(number, self._outcome(session, source, limit))
         return True
 
     def _outcome(self, session: pytest.Session, source: str, limit: float) -> str:
@@ -79,9 +79,9 @@ def _put_in_place(module: types.ModuleType, source: str) -> bool:
         if getattr(new, "__module__", module.__name__) != module.__name__:
             continue
         if isinstance(new, int | float) and new != old:
-            for other in list(sys.modules.values()):
-                if vars(other).get(name) is old:
-                    setattr(other, name, new)
+            for user in list(sys.modules.values()):
+                if vars(user).get(name) is old:
+                    setattr(user, name, new)
             changed = True
         for before, after in _functions(old, new):
             changed |= _replaced(before, after)

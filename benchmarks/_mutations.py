@@ -52,7 +52,7 @@ def mutations(source: str) -> list[Mutation]:
             changed = raw[:begin] + text.encode() + raw[end:]
             before = raw[begin:end].decode()
             result.append(Mutation(part.lineno, before, text, changed.decode()))
-    return sorted(result, key=lambda one: (one.line, one.before, one.after))
+    return sorted(result, key=lambda mutation: (mutation.line, mutation.before, mutation.after))
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:

@@ -36,30 +36,30 @@ SETS = {
 
 def chosen(names: list[str] | None) -> list[str]:
     """The asked sets, by short name or folder, or all that are here, small ones first."""
-    of_folder = {one.folder: name for name, one in SETS.items()}
-    asked = [of_folder.get(name, name) for name in names or SETS]
-    unknown = sorted(set(asked) - set(SETS))
+    of_folder = {data_set.folder: name for name, data_set in SETS.items()}
+    wanted = [of_folder.get(name, name) for name in names or SETS]
+    unknown = sorted(set(wanted) - set(SETS))
     if unknown:
         raise SystemExit(f"--set: no set {', '.join(unknown)}; there are {', '.join(SETS)}")
-    here = [name for name in asked if (DATA / SETS[name].folder).is_dir()]
+    here = [name for name in wanted if (DATA / SETS[name].folder).is_dir()]
     if not here:
         raise SystemExit("none of these sets lies in ../shared/data")
     return here
 
 
-def whole(name: str, home: Path) -> GraphSnapshot:
+def all_events(name: str, home: Path) -> GraphSnapshot:
     """Everything of a set but a given test part; `home` is a folder for the store."""
-    one = SETS[name]
-    return _snapshot(DATA / one.folder / one.train, one, home / "train")
+    data_set = SETS[name]
+    return _snapshot(DATA / data_set.folder / data_set.train, data_set, home / "train")
 
 
 def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, HeldOut]:
     """What is learned from and what is to be found: the given split, else our own."""
-    one, snapshot = SETS[name], whole(name, home)
-    if not one.test:
+    data_set, snapshot = SETS[name], all_events(name, home)
+    if not data_set.test:
         return cut(snapshot, config, None, now=NOW)
-    asked = _snapshot(DATA / one.folder / one.test, one, home / "test")
-    return snapshot, given_part(asked, config, now=NOW, train=snapshot)
+    test_part = _snapshot(DATA / data_set.folder / data_set.test, data_set, home / "test")
+    return snapshot, given_part(test_part, config, now=NOW, train=snapshot)
 
 
 def _snapshot(path: Path, of: DataSet, home: Path) -> GraphSnapshot:

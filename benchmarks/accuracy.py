@@ -185,7 +185,7 @@ def _figures(
     result = evaluate(
         ranker, truth, graph, baselines=baselines, seed=seed, sampled_users=None, steps=steps
     )
-    return result, {name: one["seconds"] for name, one in steps.taken.items()}
+    return result, {name: step["seconds"] for name, step in steps.taken.items()}
 
 
 def _row(name: str, ranker: str, figures: dict[str, Any], seconds: float) -> dict[str, Any]:

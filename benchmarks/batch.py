@@ -28,12 +28,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--preset", choices=["fast", "default"], default="fast")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments or [])
+    options = parser.parse_args(arguments or [])
     table: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
-    for name in chosen(asked.sets or ["gowalla"]):
+    for name in chosen(options.sets or ["gowalla"]):
         with tempfile.TemporaryDirectory() as folder:
-            rows = _measured(name, Path(folder), asked.preset, asked.rounds)
+            rows = _measured(name, Path(folder), options.preset, options.rounds)
         table += rows
         alone = rows[-1]["users/s"]
         for row in rows[:-1]:
@@ -73,12 +73,12 @@ def _measured(name: str, folder: Path, preset: Any, rounds: int) -> list[dict[st
         ("requests one by one", len(some[:200]), alone),
     ]
     rows = []
-    for what, count, work in ways:
+    for way, count, work in ways:
         seconds, busy = min(_timed(work) for _ in range(rounds))
         rows.append(
             {
                 "set": name,
-                "what": what,
+                "what": way,
                 "users": count,
                 "users/s": round(count / seconds),
                 "users/CPU s": round(count / busy),

@@ -63,27 +63,27 @@ def main(arguments: list[str]) -> dict[str, Any]:
     ratios: dict[str, float] = {}
     for name in _sets.chosen(options.sets or ["movielens", "citeulike"]):
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
-            whole = _sets.whole(name, Path(folder))
+            everything = _sets.all_events(name, Path(folder))
             for label, part in (("cold", cold), ("few", few)):
                 print(f"{name}: {label}", file=sys.stderr)
-                rows, gains = part(whole, config, Path(folder) / label)
+                rows, gains = part(everything, config, Path(folder) / label)
                 table += [{"set": name, **row} for row in rows]
-                ratios |= {f"{name}/{what}": round(gain, 4) for what, gain in gains.items()}
+                ratios |= {f"{name}/{column}": round(gain, 4) for column, gain in gains.items()}
     return {"bench": "cold", "table": table, "ratios": ratios}
 
 
-def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
+def cold(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
     """Rows of the three rankers, and ours over the best of the others."""
-    likes = binary(weigh(whole, config.weighting, _sets.NOW).user_items)
-    is_cold = cold_items(whole.items, config.seed)
-    recommender, graph = _without(whole, is_cold[whole.events.item], config, folder)
+    likes = binary(weigh(everything, config.weighting, _sets.NOW).user_items)
+    is_cold = cold_items(everything.items, config.seed)
+    recommender, graph = _without(everything, is_cold[everything.events.item], config, folder)
     history = binary(graph.user_items)
     wanted = csr_array(likes @ diags_array(is_cold.astype(np.float32)))
     wanted.eliminate_zeros()
     able = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(history.indptr) > 0))
     users = np.sort(np.random.default_rng(config.seed).permutation(able)[:MOST_USERS])
-    only = Filter(items=tuple(whole.items.ids(np.flatnonzero(is_cold).tolist())))
-    requests = [Request(user=name, filter=only) for name in whole.users.ids(users.tolist())]
+    only = Filter(items=tuple(everything.items.ids(np.flatnonzero(is_cold).tolist())))
+    requests = [Request(user=name, filter=only) for name in everything.users.ids(users.tolist())]
     tags = _unit(graph.item_tags)
     near = _strongest(tags, is_cold)
     history = csr_array(history[users])
@@ -95,13 +95,15 @@ def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Row
         "tag kNN": rank_all(lambda rows: (history[rows] @ near).toarray(), at, warm, 20),
         "tag content": rank_all(lambda rows: (profiles[rows] @ tags.T).toarray(), at, warm, 20),
     }
-    rows = [_row("cold items", name, one, wanted[users]) for name, one in ranked.items()]
+    rows = [_row("cold items", name, lists, wanted[users]) for name, lists in ranked.items()]
     best = max(1e-9, *(row["recall@20"] for row in rows[1:]))
     gains = {"cold_recall": rows[0]["recall@20"] / best}
     maps = [("folded in", recommender.release)]
     if "gnn" in recommender.release.vectors:
-        maps.append(("folded in by a network", _by_network(recommender.release, whole, graph)))
-    folded = [_folded(*one, whole, np.flatnonzero(is_cold), users) for one in maps]
+        maps.append(("folded in by a network", _by_network(recommender.release, everything, graph)))
+    folded = [
+        _folded(*maps_of_one, everything, np.flatnonzero(is_cold), users) for maps_of_one in maps
+    ]
     for name, score, ms in chain.from_iterable(folded):
         row = _row("cold items", name, rank_all(score, at, warm, 20), wanted[users])
         rows.append({**row, "ms an item": ms})
@@ -109,27 +111,27 @@ def cold(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Row
     return rows, gains
 
 
-def _by_network(release: Release, whole: GraphSnapshot, graph: WeightedGraph) -> Release:
+def _by_network(release: Release, everything: GraphSnapshot, graph: WeightedGraph) -> Release:
     """The release with the map that a HeteroConv network learns in place of the ridge's."""
     from embeddings.vectors.gnn_embedder import fit_inductive
 
-    known = known_features(whole, graph)
+    known = known_features(everything, graph)
     features = {k: part[known.items] for k, part in known.features.items() if part.shape[1]}
     learned = fit_inductive(features, release.vectors["gnn"][known.items], seed=0)
     kept = {name: a for name, a in release.arrays.items() if not name.startswith("fold.spectral")}
     return replace(release, arrays={**kept, **map_arrays("gnn", learned)})
 
 
-def _folded(what: str, release: Release, whole: GraphSnapshot, cold: Any, users: Any) -> Any:
+def _folded(label: str, release: Release, everything: GraphSnapshot, cold: Any, users: Any) -> Any:
     """(name, scores of rows of `users`, median milliseconds an item) by source of vectors."""
     new_items = NewItems(release, Filters(release))
-    titles, links = whole.item_titles.to_pylist(), whole.item_relations
+    titles, links = everything.item_titles.to_pylist(), everything.item_relations
     tags, domains = release.item_tags.matrix, release.item_domains.matrix
     related: dict[int, list[int]] = {}
-    for one, other in zip(links.source.tolist(), links.target.tolist(), strict=True):
-        related.setdefault(one, []).append(other)
-        related.setdefault(other, []).append(one)
-    isin = np.isin(np.arange(len(whole.items)), cold)
+    for source_row, target_row in zip(links.source.tolist(), links.target.tolist(), strict=True):
+        related.setdefault(source_row, []).append(target_row)
+        related.setdefault(target_row, []).append(source_row)
+    isin = np.isin(np.arange(len(everything.items)), cold)
     histories = release.histories.matrix[users]
     for with_relations in (False, True) if related else (False,):
         placed, times = [], []
@@ -145,11 +147,11 @@ def _folded(what: str, release: Release, whole: GraphSnapshot, cold: Any, users:
             placed.append(new_items.locate(known))
             times.append(time.perf_counter() - began)
         for source in placed[0].parts:
-            made = np.zeros((len(whole.items), placed[0].parts[source].shape[1]), np.float32)
-            made[cold] = [one.vector(source) for one in placed]
+            made = np.zeros((len(everything.items), placed[0].parts[source].shape[1]), np.float32)
+            made[cold] = [item.vector(source) for item in placed]
             vectors = release.queries[source]
             people = fold_in_users(vectors, histories)
-            name = f"{what}, {source}" + (", relations" if with_relations else "")
+            name = f"{label}, {source}" + (", relations" if with_relations else "")
             score = partial(lambda p, m, rows: p[rows] @ m.T, people, made)
             yield name, score, round(1000 * float(np.median(times)), 3)
 
@@ -158,13 +160,15 @@ def _entries(matrix: csr_array, row: int) -> list[int]:
     return matrix.indices[slice(*matrix.indptr[[row, row + 1]])].tolist()
 
 
-def few(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
+def few(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
     """Rows of both rankers by the number of events, and ours over item kNN."""
-    likes = binary(weigh(whole, config.weighting, _sets.NOW).user_items)
+    likes = binary(weigh(everything, config.weighting, _sets.NOW).user_items)
     rng = np.random.default_rng(config.seed)
     able = rng.permutation(np.flatnonzero(np.diff(likes.indptr) > max(FIRST)))
-    users = np.sort(able[: min(MOST_USERS, max(1, len(whole.users) // 10))])
-    recommender, graph = _without(whole, np.isin(whole.events.user, users), config, folder)
+    users = np.sort(able[: min(MOST_USERS, max(1, len(everything.users) // 10))])
+    recommender, graph = _without(
+        everything, np.isin(everything.events.user, users), config, folder
+    )
     drawn = [rng.permutation(likes.indices[slice(*likes.indptr[[u, u + 1]])]) for u in users]
     wanted, ten = (
         _matrix([items[part] for items in drawn], users, likes.shape)
@@ -174,7 +178,7 @@ def few(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows
     best = tuned(train, seed=config.seed, names=["item_knn"], thorough=True)["item_knn"].parameters
     rows, gains = [], {}
     for k in FIRST:
-        names = [whole.items.ids(items[: max(FIRST)].tolist()) for items in drawn]
+        names = [everything.items.ids(items[: max(FIRST)].tolist()) for items in drawn]
         requests = [
             Request(items=dict.fromkeys(ids[:k], 1.0), exclude=tuple(ids[k:])) for ids in names
         ]
@@ -185,34 +189,35 @@ def few(whole: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows
         both = _served(recommender, requests), rank_all(score, users, ten, 20)
         names_of = ("served", "item kNN")
         pair = [
-            _row(f"{k} events", *one, wanted[users]) for one in zip(names_of, both, strict=True)
+            _row(f"{k} events", *named_lists, wanted[users])
+            for named_lists in zip(names_of, both, strict=True)
         ]
         rows += pair
         gains[f"events_{k}"] = pair[0]["ndcg@20"] / max(pair[1]["ndcg@20"], 1e-9)
     return rows, gains
 
 
-def _without(whole: GraphSnapshot, out: Any, config: RefreshConfig, folder: Path) -> Any:
-    fit = drop_pairs(whole, whole.events.user[out], whole.events.item[out])
+def _without(everything: GraphSnapshot, out: Any, config: RefreshConfig, folder: Path) -> Any:
+    fit = drop_pairs(everything, everything.events.user[out], everything.events.item[out])
     graph = weigh(fit, config.weighting, _sets.NOW)
     release = build_release(fit, graph, config, folder, now=_sets.NOW)
     return Recommender(release), graph
 
 
 def _served(recommender: Recommender, requests: list[Request]) -> Any:
-    asked = [replace(one, n=20, profile=NEUTRAL, reasons=False) for one in requests]
-    ranked = np.full((len(asked), 20), -1, np.int32)
-    for place, answer in enumerate(recommender.recommend(asked, now=_sets.NOW)):
+    requests_made = [replace(request, n=20, profile=NEUTRAL, reasons=False) for request in requests]
+    ranked = np.full((len(requests_made), 20), -1, np.int32)
+    for number, answer in enumerate(recommender.recommend(requests_made, now=_sets.NOW)):
         rows = [recommender.release.items.row(item.item) for item in answer.items]
-        ranked[place, : len(rows)] = rows
+        ranked[number, : len(rows)] = rows
     return ranked
 
 
-def _row(what: str, name: str, ranked: Any, wanted: csr_array) -> dict[str, Any]:
-    found, relevant = metrics.hits(ranked, wanted), np.diff(wanted.indptr)
-    recall = round(float(metrics.recall(found, relevant, 20).mean()), 4)
-    ndcg = round(float(metrics.ndcg(found, relevant, 20).mean()), 4)
-    return {"what": what, "name": name, "recall@20": recall, "ndcg@20": ndcg, "users": len(ranked)}
+def _row(label: str, name: str, ranked: Any, wanted: csr_array) -> dict[str, Any]:
+    hits, relevant = metrics.hits(ranked, wanted), np.diff(wanted.indptr)
+    recall = round(float(metrics.recall(hits, relevant, 20).mean()), 4)
+    ndcg = round(float(metrics.ndcg(hits, relevant, 20).mean()), 4)
+    return {"what": label, "name": name, "recall@20": recall, "ndcg@20": ndcg, "users": len(ranked)}
 
 
 def _strongest(tags: csr_array, is_cold: Any) -> csr_array:
@@ -233,5 +238,5 @@ def _unit(matrix: csr_array) -> csr_array:
 
 
 def _matrix(lists: list, users: Any, shape: tuple[int, int]) -> csr_array:
-    rows = np.repeat(users, [len(one) for one in lists])
+    rows = np.repeat(users, [len(row) for row in lists])
     return csr_array((np.ones(len(rows), np.float32), (rows, np.concatenate(lists))), shape=shape)

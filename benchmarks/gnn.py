@@ -54,19 +54,19 @@ def quality(epochs: int | None) -> tuple[list[dict[str, Any]], dict[str, float]]
     begun, used = time.perf_counter(), time.process_time()
     looked = GnnEmbedder(config, validation=held).embed(graph, seed=1)
     best = looked.report["best_epoch"]
-    whole = EmbeddingGraph(fit, graph.item_tags)
+    embedding_graph = EmbeddingGraph(fit, graph.item_tags)
     # The number of epochs is settled on the held tenth; the vectors measured know all of train.
-    made = trained(whole, max(1, best), GnnConfig())
+    made = trained(embedding_graph, max(1, best), GnnConfig())
     seconds, used = time.perf_counter() - begun, time.process_time() - used
-    start = trained(whole, 0, GnnConfig())
-    rows, found = [], []
+    start = trained(embedding_graph, 0, GnnConfig())
+    rows, of_both = [], []
     for name, vectors in ((f"start, {config.dimensions} dimensions", start), ("network", made)):
         recalls, gains = per_user(vectors, fit, test)
-        found.append(recalls)
+        of_both.append(recalls)
         rows.append(
             {"what": name, "recall": round(recalls.mean(), 4), "ndcg": round(gains.mean(), 4)}
         )
-    gain = found[1] - found[0]
+    gain = of_both[1] - of_both[0]
     spread = 1.96 * float(gain.std()) / len(gain) ** 0.5
     rows[1] |= {
         "seconds": round(seconds),
@@ -74,7 +74,7 @@ def quality(epochs: int | None) -> tuple[list[dict[str, Any]], dict[str, float]]
         "best_epoch": best,
         "gain": f"{gain.mean():+.4f} ± {spread:.4f}",
     }
-    return rows, {"start_recall": found[1].mean() / max(found[0].mean(), 1e-9)}
+    return rows, {"start_recall": recalls[1].mean() / max(recalls[0].mean(), 1e-9)}
 
 
 def trained(graph: EmbeddingGraph, epochs: int, config: GnnConfig) -> Embeddings:

@@ -50,25 +50,25 @@ def main(arguments: list[str]) -> dict:
                 for name, port in (("nichegraph", ours[1]), ("bare insert", bare[1])):
                     for beside in (False, True):
                         alone = _ask(name, port, ours[1], chosen, size=1, beside=beside, turn=turn)
-                        many = _ask(
+                        batched = _ask(
                             name, port, ours[1], chosen, size=chosen.batch, beside=beside, turn=turn
                         )
-                        rows += [alone, many]
+                        rows += [alone, batched]
             drained = _wait_for_the_drain(ours[1])
         finally:
             for server, _ in (ours, bare):
                 server.send_signal(signal.SIGTERM)
                 server.wait(30)
     best = _best(rows)
-    one = {name: best[name, 1, True]["requests/s"] for name in ("nichegraph", "bare insert")}
+    single = {name: best[name, 1, True]["requests/s"] for name in ("nichegraph", "bare insert")}
     return {
         "bench": "inbox",
         "table": list(best.values()),
         "ratios": {
             "requests/s one by one, beside lists, over a bare insert": round(
-                one["nichegraph"] / one["bare insert"], 3
+                single["nichegraph"] / single["bare insert"], 3
             ),
-            "requests/s over the promise of 500": round(one["nichegraph"] / 500, 3),
+            "requests/s over the promise of 500": round(single["nichegraph"] / 500, 3),
             "events/s in batches over the promise of 5,000": round(
                 best["nichegraph", chosen.batch, True]["events/s"] / 5_000, 3
             ),
@@ -141,13 +141,13 @@ def bare_application(environ: dict, start: object) -> list[bytes]:
     """The plainest WSGI application that keeps what it is sent."""
     if environ["REQUEST_METHOD"] == "POST":
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        said = json.loads(body)
+        document = json.loads(body)
         if not hasattr(_local, "db"):
             _local.db = sqlite3.connect(os.environ["BARE_FILE"], timeout=30, isolation_level=None)
             _local.db.execute("PRAGMA journal_mode = WAL")
             _local.db.execute("PRAGMA synchronous = FULL")
             _local.db.execute("CREATE TABLE IF NOT EXISTS events (body TEXT)")
-        texts = [(json.dumps(event),) for event in said.get("events", [said])]
+        texts = [(json.dumps(event),) for event in document.get("events", [document])]
         _local.db.execute("BEGIN IMMEDIATE")
         _local.db.executemany("INSERT INTO events VALUES (?)", texts)
         _local.db.execute("COMMIT")
@@ -178,11 +178,11 @@ def _ask(
         writers.append(context.Process(target=_read, args=(lists_port, chosen.seconds, answers)))
     for writer in writers:
         writer.start()
-    said = [answers.get(timeout=chosen.seconds + 60) for _ in writers]
+    answers_read = [answers.get(timeout=chosen.seconds + 60) for _ in writers]
     for writer in writers:
         writer.join()
-    took = sorted(moment for kind, moments in said if kind == "write" for moment in moments)
-    lists = sum(len(moments) for kind, moments in said if kind == "read")
+    took = sorted(moment for kind, moments in answers_read if kind == "write" for moment in moments)
+    lists = sum(len(moments) for kind, moments in answers_read if kind == "read")
     requests = len(took) / chosen.seconds
     return {
         "side": name,

@@ -43,21 +43,23 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     config = RefreshConfig(preset=options.preset, seed=options.seed)
-    asked = _sets.chosen(options.sets or ["movielens", "lastfm", "citeulike"])
+    wanted = _sets.chosen(options.sets or ["movielens", "lastfm", "citeulike"])
     table: list[dict[str, Any]] = []
     ratios: dict[str, Any] = {}
-    for name, how in TRIALS:
-        if name not in asked:
+    for name, split in TRIALS:
+        if name not in wanted:
             continue
-        print(f"{name}, {how}", file=sys.stderr)
+        print(f"{name}, {split}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
-            fit, test = cut(_sets.whole(name, Path(folder)), config, how, now=_sets.NOW)
+            fit, test = cut(_sets.all_events(name, Path(folder)), config, split, now=_sets.NOW)
             graph = weigh(fit, config.weighting, _sets.NOW)
             release = build_release(fit, graph, config, Path(folder) / "release", now=_sets.NOW)
             truth, _ = known_truth(test, release.users, release.items, graph)
-            rows, found = compared(Recommender(release), truth, options.seed)
-        table += [{"set": f"{name}, {how}", **row} for row in rows]
-        ratios |= {f"{name}, {how}: {what}": value for what, value in found.items()}
+            rows, figures = compared(Recommender(release), truth, options.seed)
+        table += [{"set": f"{name}, {split}", **row} for row in rows]
+        ratios |= {
+            f"{name}, {split}: {name_of_figure}": value for name_of_figure, value in figures.items()
+        }
     return {"bench": "interests", "table": table, "ratios": ratios}
 
 
@@ -69,35 +71,36 @@ def compared(recommender: Recommender, truth: Any, seed: int) -> tuple[Any, dict
     began = time.process_time()
     _labels(recommender, users)
     grouping = time.process_time() - began
-    several = np.array([one.max(initial=0) > 0 for one in labels])
+    several = np.array([own_labels.max(initial=0) > 0 for own_labels in labels])
     names = recommender.release.users.ids(users.tolist())
     lists = {
-        said: np.stack([_list(recommender, name, said) for name in names]) for said in (False, True)
+        by_interests: np.stack([_list(recommender, name, by_interests) for name in names])
+        for by_interests in (False, True)
     }
     if not (lists[True] == lists[False])[~several].all():
         raise AssertionError("a history of one piece got another list")
     seconds = {}
-    for said in lists:
+    for by_interests in lists:
         began = time.process_time()
         for at in np.flatnonzero(several):
-            _list(recommender, names[at], said)
-        seconds[said] = time.process_time() - began
+            _list(recommender, names[at], by_interests)
+        seconds[by_interests] = time.process_time() - began
     kept = np.flatnonzero(several)
     wanted = truth[users[kept]]
     relevant = np.diff(wanted.indptr)
     rows, gains = [], {}
-    for said, ranked in lists.items():
-        found = metrics.hits(ranked[kept], wanted)
-        gains[said] = metrics.ndcg(found, relevant, SHOWN)
-        told = [_told(recommender, users[at], labels[at], ranked[at]) for at in kept]
+    for by_interests, ranked in lists.items():
+        hits = metrics.hits(ranked[kept], wanted)
+        gains[by_interests] = metrics.ndcg(hits, relevant, SHOWN)
+        shares = [_shares_shown(recommender, users[at], labels[at], ranked[at]) for at in kept]
         rows.append(
             {
-                "interests": said,
+                "interests": by_interests,
                 "users": len(kept),
-                "ndcg@20": round(float(gains[said].mean()), 4),
-                "recall@20": round(float(metrics.recall(found, relevant, SHOWN).mean()), 4),
-                "covered": round(float(np.mean([covered for covered, _ in told])), 3),
-                "off": round(float(np.mean([off for _, off in told])), 3),
+                "ndcg@20": round(float(gains[by_interests].mean()), 4),
+                "recall@20": round(float(metrics.recall(hits, relevant, SHOWN).mean()), 4),
+                "covered": round(float(np.mean([covered for covered, _ in shares])), 3),
+                "off": round(float(np.mean([off for _, off in shares])), 3),
             }
         )
     low, high = metrics.bootstrap(gains[True] - gains[False], seed=seed)[0]
@@ -120,19 +123,21 @@ def _histories(recommender: Recommender, users: Any) -> Subjects:
     return SubjectReader(recommender.release, recommender.filters, recommender.circles).users(users)
 
 
-def _list(recommender: Recommender, user: str, said: bool) -> Any:
-    request = Request(user=user, n=SHOWN, profile=NEUTRAL, reasons=False, interests=said)
+def _list(recommender: Recommender, user: str, by_interests: bool) -> Any:
+    request = Request(user=user, n=SHOWN, profile=NEUTRAL, reasons=False, interests=by_interests)
     answer = recommender.recommend([request], now=_sets.NOW)[0]
     rows = recommender.release.items.rows([item.item for item in answer.items])
     return np.pad(rows, (0, SHOWN - len(rows)), constant_values=-1).astype(np.int32)
 
 
-def _told(recommender: Recommender, user: int, labels: Any, shown: Any) -> tuple[float, float]:
+def _shares_shown(
+    recommender: Recommender, user: int, labels: Any, shown: Any
+) -> tuple[float, float]:
     """The share of the interests that a list touches, and how far it is from their proportion."""
     release = recommender.release
-    one = replace(_histories(recommender, np.array([user])), interests=labels)
+    subject = replace(_histories(recommender, np.array([user])), interests=labels)
     pool = shown[shown >= 0]
-    said = voices(release.table, one, pool)
-    counts = np.bincount(said.argmax(axis=1), minlength=said.shape[1])
-    off = np.abs(counts / max(counts.sum(), 1) - shares_of_interests(labels, one.weights)).sum()
+    scores = voices(release.table, subject, pool)
+    counts = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
+    off = np.abs(counts / max(counts.sum(), 1) - shares_of_interests(labels, subject.weights)).sum()
     return float((counts > 0).mean()), float(off / 2)

@@ -90,11 +90,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
                     known[mutant.name] = "killed"
                     _keep(options.kept, mutant.name, "killed")
                 _keep(options.kept, file, "tried in forks")
-        for place, mutant in enumerate(chosen, 1):
+        for number, mutant in enumerate(chosen, 1):
             if mutant.name in known or time.monotonic() > end:
                 continue
             known[mutant.name] = outcome = runner.outcome(mutant)
-            print(f"{place}/{len(chosen)} {outcome}: {mutant.name}", file=sys.stderr)
+            print(f"{number}/{len(chosen)} {outcome}: {mutant.name}", file=sys.stderr)
             _keep(options.kept, mutant.name, outcome)
     return _summary(chosen, known)
 
@@ -208,9 +208,9 @@ def _in_child(
 
             file, mutants, pipe = forks
 
-            def report(place: int, outcome: str) -> None:
+            def report(number: int, outcome: str) -> None:
                 if outcome == "killed":
-                    os.write(pipe, f"{place}\n".encode())
+                    os.write(pipe, f"{number}\n".encode())
 
             loaded(file)
             sources = [mutant.mutation.source for mutant in mutants]

@@ -101,12 +101,12 @@ class Measured:
         return {row["what"]: row["events/s"] for row in self.table}
 
     @contextmanager
-    def __call__(self, what: str, events: int):
+    def __call__(self, label: str, events: int):
         begun, client, ours = time.perf_counter(), time.process_time(), self._server_seconds()
         yield
         seconds = time.perf_counter() - begun
         client, ours = time.process_time() - client, self._server_seconds() - ours
-        row = {"what": what, "events/s": round(events / seconds), "client CPU s": round(client, 2)}
+        row = {"what": label, "events/s": round(events / seconds), "client CPU s": round(client, 2)}
         if self._pid is not None:
             row["server CPU s"] = round(ours, 2)
             row["events per CPU s"] = round(events / (client + ours))
@@ -153,18 +153,18 @@ def _empty(driver, database) -> None:
 
 @contextmanager
 def _server():
-    given = os.environ.get("NEO4J_TEST_URI")
-    if given:
+    uri = os.environ.get("NEO4J_TEST_URI")
+    if uri:
         yield (
             None,
-            given,
+            uri,
             os.environ.get("NICHEGRAPH_NEO4J_USER", "neo4j"),
             os.environ.get("NICHEGRAPH_NEO4J_PASSWORD", ""),
             os.environ.get("NICHEGRAPH_NEO4J_DATABASE", "neo4j"),
         )
         return
-    place = Path(__file__).parents[1] / "tests" / "servers" / "neo4j.py"
-    spec = importlib.util.spec_from_file_location("neo4j_bench_server", place)
+    script = Path(__file__).parents[1] / "tests" / "servers" / "neo4j.py"
+    spec = importlib.util.spec_from_file_location("neo4j_bench_server", script)
     module = importlib.util.module_from_spec(spec)
     sys.modules["neo4j_bench_server"] = module  # a dataclass looks itself up
     spec.loader.exec_module(module)

@@ -190,18 +190,18 @@ def full_row(
     begun = time.perf_counter()
     made = Node2VecEmbedder(Node2VecConfig(threads=options.threads)).embed(graph, seed=1)
     seconds = time.perf_counter() - begun
-    found = recall(made.users, made.item_outputs, graph.user_items, test)
+    quality = recall(made.users, made.item_outputs, graph.user_items, test)
     return {
         "what": "ours: defaults (published Item2Vec .1326)",
         "seconds": round(seconds, 1),
-        "recall": round(found, 4),
+        "recall": round(quality, 4),
     }
 
 
 def recall(users: Any, items: Any, seen: sparse.csr_matrix, held: sparse.csr_matrix) -> float:
     """Mean Recall@20 over all users with held pairs; every item ranked, seen ones masked."""
     rows = np.flatnonzero(np.diff(held.indptr))
-    found: list[float] = []
+    recalls: list[float] = []
     for begin in range(0, len(rows), 512):
         batch = rows[begin : begin + 512]
         scores = users[batch] @ items.T
@@ -210,8 +210,8 @@ def recall(users: Any, items: Any, seen: sparse.csr_matrix, held: sparse.csr_mat
         top = np.argpartition(-scores, 19, axis=1)[:, :20]
         wanted = held[batch]
         hits = np.asarray(wanted[np.arange(len(batch))[:, None], top].todense()) > 0
-        found.extend((hits.sum(1) / np.diff(wanted.indptr)).tolist())
-    return float(np.mean(found))
+        recalls.extend((hits.sum(1) / np.diff(wanted.indptr)).tolist())
+    return float(np.mean(recalls))
 
 
 def gowalla() -> tuple[sparse.csr_matrix, sparse.csr_matrix]:

@@ -61,20 +61,20 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             )
 
         same = float((ours(64) == theirs(64)).mean())
-        one = _best(lambda: ours(1), options.rounds * 20)
-        many = _best(lambda: ours(256), options.rounds) / 256
+        single = _best(lambda: ours(1), options.rounds * 20)
+        batched = _best(lambda: ours(256), options.rounds) / 256
         numpy = _best(lambda: theirs(16), options.rounds) / 16
         rows.append(
             {
                 "profile": name,
-                "ms, one list": round(one, 4),
-                "ms, of 256": round(many, 4),
+                "ms, one list": round(single, 4),
+                "ms, of 256": round(batched, 4),
                 "numpy ms": round(numpy, 4),
                 "same places": round(same, 4),
-                "within 0.1 ms": many <= 0.1,
+                "within 0.1 ms": batched <= 0.1,
             }
         )
-        ratios[f"{name}: time over plain numpy"] = many / numpy
+        ratios[f"{name}: time over plain numpy"] = batched / numpy
     return {"bench": "rerank", "data": "drawn", "table": rows, "ratios": ratios}
 
 
@@ -89,10 +89,10 @@ def plain(items: Any, scores: Any, profile: Profile, traits: Traits, shares: Any
     free, shown = np.ones(len(items), bool), np.zeros(own.shape[1])
     chosen: list[int] = []
     p = traits.mix[s]
-    for place in range(SHOWN):
+    for position in range(SHOWN):
         values = gains - diversity * nearest
         if balance > 0:
-            q = (1 - BLUR) * (shown + own) / (place + 1) + BLUR * p
+            q = (1 - BLUR) * (shown + own) / (position + 1) + BLUR * p
             values = values + balance * (p * np.log(q / np.maximum(p, 1e-30))).sum(axis=1)
         best = int(np.where(free, values, -np.inf).argmax())
         free[best] = False

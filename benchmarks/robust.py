@@ -95,26 +95,26 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 def cases(
-    asked: list[str] | None,
+    names: list[str] | None,
     parts: list[str] | None,
-    whole: bool,
+    uncut: bool,
     config: RefreshConfig,
     folder: Path,
 ) -> Iterator[Case]:
     """Worlds first, then each set and what is left of it when a part is taken away."""
     for name in WORLDS:
-        if asked is None or name in asked:
+        if names is None or name in names:
             yield Case(name, lambda draw, name=name: (world(name, draw), None), name == "tiny")
-    sets = None if asked is None else [name for name in asked if name not in WORLDS]
+    sets = None if names is None else [name for name in names if name not in WORLDS]
     if sets == []:
         return
     for name in _sets.chosen(sets):
         fit, test = _sets.parts(name, config, folder / name)
         if not parts:
             yield Case(name, lambda _, both=(fit, test): both, False)
-        if whole:
+        if uncut:
             continue
-        all_of_it = _sets.whole(name, folder / f"{name} whole")
+        all_of_it = _sets.all_events(name, folder / f"{name} whole")
         for part in parts or PARTS:
             if not _changes(part, all_of_it):
                 continue
@@ -141,16 +141,16 @@ def _changes(part: str, snapshot: GraphSnapshot) -> bool:
 
 def measured(case: Case, config: RefreshConfig, baselines: list[str], folder: Path) -> PerUser:
     """NDCG@20 of each asked user under every ranker; users of several draws one after another."""
-    found: list[PerUser] = []
+    measurements: list[PerUser] = []
     for draw in range(MOST_DRAWS if case.drawn else 1):
         snapshot, test = case.made(draw)
         if test is None:
             snapshot, test = cut(snapshot, config, None, now=_sets.NOW)
-        found.append(of_one(snapshot, test, config, baselines, folder / "release"))
-        if sum(len(one["served"]) for one in found) >= ENOUGH_USERS:
+        measurements.append(of_one(snapshot, test, config, baselines, folder / "release"))
+        if sum(len(values["served"]) for values in measurements) >= ENOUGH_USERS:
             break
-    shared = [name for name in found[0] if all(name in one for one in found)]
-    return {name: np.concatenate([one[name] for one in found]) for name in shared}
+    shared = [name for name in measurements[0] if all(name in values for values in measurements)]
+    return {name: np.concatenate([values[name] for values in measurements]) for name in shared}
 
 
 def of_one(
@@ -164,8 +164,8 @@ def of_one(
     wanted = truth[users]
 
     def quality(ranked: npt.NDArray[np.int32]) -> F64:
-        found = metrics.hits(ranked, wanted)
-        return metrics.ndcg(found, np.diff(wanted.indptr), SHOWN)
+        hits = metrics.hits(ranked, wanted)
+        return metrics.ndcg(hits, np.diff(wanted.indptr), SHOWN)
 
     served = Recommender(release, threads=config.threads).rank_users(users, SHOWN)
     per_user = {"served": quality(served.items)}
@@ -237,7 +237,7 @@ def _masked(histories: sparse.csr_matrix, seen: csr_array) -> sparse.csr_matrix:
 def row_of(name: str, per_user: PerUser) -> Row:
     """Ours, the best other, and the interval of their difference over users."""
     means = {ranker: float(values.mean()) for ranker, values in per_user.items()}
-    best = max((one for one in means if one != "served"), key=lambda one: means[one])
+    best = max((ranker for ranker in means if ranker != "served"), key=lambda ranker: means[ranker])
     gains = (per_user["served"] - per_user[best])[:, None]
     low, high = metrics.bootstrap(gains, seed=0)[0]
     return {

@@ -99,10 +99,13 @@ def served(size: int, seed: int, folder: str) -> Row:
     """A worker over the release in `folder`: milliseconds, users/s, memory, niches."""
     recommender = Recommender(open_release(Path(folder)))
     catalogue = generate(PER_ITEM * size, seed, items=size)
-    users = asked(catalogue)
+    users = users_asking(catalogue)
     requests = [Request(user=user, n=SHOWN, reasons=False) for user in users]
     recommender.recommend(requests[:5], now=END)  # what is compiled is loaded
-    singly = [timed(lambda one=one: recommender.recommend([one], now=END)) for one in requests]
+    singly = [
+        timed(lambda request=request: recommender.recommend([request], now=END))
+        for request in requests
+    ]
     seconds, answers = timed(lambda: recommender.recommend(requests, now=END))
     shown = [[item.item for item in answer.items] for answer in answers]
     return answered([took for took, _ in singly], seconds) | {
@@ -129,12 +132,12 @@ def als(size: int, seed: int) -> Row:
     with threadpool_limits(1, "blas"):  # implicit runs its own threads
         model.fit(likes, show_progress=False)
     row = costs(size, time.perf_counter() - began, time.process_time() - busy)
-    users = asked(catalogue)
+    users = users_asking(catalogue)
     rows = snapshot.users.rows(users)
     model.recommend(rows[0], likes[rows[0]], N=SHOWN)
-    singly = [timed(lambda one=one: model.recommend(one, likes[one], N=SHOWN)) for one in rows]
-    seconds, (found, _) = timed(lambda: model.recommend(rows, likes[rows], N=SHOWN))
-    shown = [snapshot.items.ids(one.tolist()) for one in found]
+    singly = [timed(lambda row=row: model.recommend(row, likes[row], N=SHOWN)) for row in rows]
+    seconds, (lists, _) = timed(lambda: model.recommend(rows, likes[rows], N=SHOWN))
+    shown = [snapshot.items.ids(rows_shown.tolist()) for rows_shown in lists]
     niche = niche_share(catalogue, users, shown)
     return row | answered([took for took, _ in singly], seconds) | {"niche": niche}
 
@@ -160,7 +163,7 @@ class Made:
         return self._tables[table]
 
 
-def asked(catalogue: Synthetic) -> list[str]:
+def users_asking(catalogue: Synthetic) -> list[str]:
     """Ids of the users that are asked for."""
     users = catalogue.answers.users
     drawn = np.random.default_rng(0).permutation(len(users))[:ASKED]
@@ -219,21 +222,21 @@ def number(word: str) -> int:
 
 def ratios(table: list[Row]) -> dict[str, float]:
     """Each preset over ALS at each size, and per item the largest size over the smallest."""
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     of = {(row["items"], row["what"]): row for row in table}
     sizes = sorted({row["items"] for row in table})
-    for (size, what), row in of.items():
-        other = of[size, "ALS (implicit)"]
-        if row is other:
+    for (size, ranker), row in of.items():
+        als_row = of[size, "ALS (implicit)"]
+        if row is als_row:
             continue
         for column in ("CPU µs/item", "peak MB", "p50 ms", "niche"):
-            name = f"{what}: {column} over ALS, {size:,} items"
-            found[name] = round(row[column] / max(other[column], 1e-9), 3)
+            name = f"{ranker}: {column} over ALS, {size:,} items"
+            result[name] = round(row[column] / max(als_row[column], 1e-9), 3)
         if size == sizes[-1] != sizes[0]:
             for column in ("CPU µs/item", "peak KB/item"):
-                grown = row[column] / of[sizes[0], what][column]
-                found[f"{what}: {column}, {size:,} over {sizes[0]:,}"] = round(grown, 3)
-    return found
+                grown = row[column] / of[sizes[0], ranker][column]
+                result[f"{ranker}: {column}, {size:,} over {sizes[0]:,}"] = round(grown, 3)
+    return result
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ SETS = {
 SHOWN = 20
 SLOPES = np.geomspace(0.001, 30, 120)  # NDCG given for one more of long-tail share
 DRAWS = 500  # of users, for intervals
-Asked = tuple[Any, Any, Any]
+PerUser = tuple[Any, Any, Any]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -56,20 +56,20 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments or [])
     names = options.data or [name for name in SETS if (SHARED / name).is_dir()] or ["planted"]
-    rows, ratios, found, gains = [], {}, {}, []
+    rows, ratios, curves, gains = [], {}, {}, []
     for name in names:
         result = measure(name, options.threads)
         rows += result["table"]
         ratios |= {f"{name}: {key}": value for key, value in result["ratios"].items()}
-        found[name] = result["segments"]
-        gains += [{"data": name, "gain": key, **one} for key, one in result["gains"].items()]
+        curves[name] = result["segments"]
+        gains += [{"data": name, "gain": key, **gain} for key, gain in result["gains"].items()]
     return {
         "bench": "segments",
         "data": ", ".join(names),
         "table": rows,
         "ratios": ratios,
         "gains": gains,
-        "segments": found,
+        "segments": curves,
     }
 
 
@@ -101,8 +101,11 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
     )  # fmt: skip
     learned = release.segments.get("profiles", {})
     places = recommender.segments.of_users()[users].tolist()
-    own = [one if (one := recommender.segments.name(at)) in learned else DEFAULT for at in places]
-    ask = cache(lambda profile: _asked(look, profile))
+    own = [
+        segment if (segment := recommender.segments.name(at)) in learned else DEFAULT
+        for at in places
+    ]
+    ask = cache(lambda profile: _per_user(look, profile))
 
     named = recommender.profiles.named
     measured = {
@@ -117,12 +120,14 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
     if not np.array_equal(served, measured["segments"][2]):
         raise AssertionError("the lists measured are not those that are served")
     base = measured["neutral"]
-    rows = [_row(name, ranker, found, base, truth.shape[1]) for ranker, found in measured.items()]
+    rows = [_row(name, ranker, lists, base, truth.shape[1]) for ranker, lists in measured.items()]
     gains: dict[str, Any] = {}
     if learned:
         single = [ask(_best(learned[DEFAULT]["curve"], slope)) for slope in SLOPES]
         several = [
-            _mixed(own, {one: ask(_best(learned[one]["curve"], slope)) for one in {*own}})
+            _mixed(
+                own, {segment: ask(_best(learned[segment]["curve"], slope)) for segment in {*own}}
+            )
             for slope in SLOPES
         ]
         gains = _as_chosen(measured["learned default"], measured["segments"])
@@ -139,60 +144,61 @@ def _measured(name: str, recommender: Recommender, truth: Any) -> dict[str, Any]
         )
     return {
         "table": rows,
-        "ratios": ratios | {key: one["mean"] for key, one in gains.items()},
+        "ratios": ratios | {key: gain["mean"] for key, gain in gains.items()},
         "gains": gains,
         "segments": release.segments["segments"],
     }
 
 
-def _asked(look: Look, profile: Profile) -> Asked:
+def _per_user(look: Look, profile: Profile) -> PerUser:
     """Per user NDCG@20 and long-tail share, and the lists."""
     lists = look.lists(profile)
     return look.ndcg(lists), look.tail(lists), lists
 
 
-def _mixed(own: list[str], asked: dict[str, Asked]) -> Asked:
+def _mixed(own: list[str], answers: dict[str, PerUser]) -> PerUser:
     """For each user what the profile of the user's own segment gives."""
-    names = list(asked)
-    who, at = np.array([names.index(name) for name in own]), np.arange(len(own))
-    ndcg, tail, lists = (np.stack([asked[name][part] for name in names]) for part in range(3))
-    return ndcg[who, at], tail[who, at], lists[who, at]
+    names = list(answers)
+    segment_rows, at = np.array([names.index(name) for name in own]), np.arange(len(own))
+    ndcg, tail, lists = (np.stack([answers[name][part] for name in names]) for part in range(3))
+    return ndcg[segment_rows, at], tail[segment_rows, at], lists[segment_rows, at]
 
 
-def _as_chosen(single: Asked, several: Asked) -> dict[str, Any]:
+def _as_chosen(single: PerUser, several: PerUser) -> dict[str, Any]:
     """What the segments' profiles give over the single one, each as the select part chose it."""
     users = len(single[0])
     draws = np.random.default_rng(0).multinomial(users, np.full(users, 1 / users), DRAWS) / users
     draws = np.vstack([np.full(users, 1 / users), draws])
     return {
-        f"{what}, both as chosen": _interval(
+        f"{figure}, both as chosen": _interval(
             (draws @ several[at] / (draws @ single[at]) - 1).tolist()
         )
-        for at, what in enumerate(("NDCG", "tail share"))
+        for at, figure in enumerate(("NDCG", "tail share"))
     }
 
 
-def _chosen_on_test(ask: Any, own: list[str], learned: Any) -> tuple[list[Asked], list[Asked]]:
+def _chosen_on_test(ask: Any, own: list[str], learned: Any) -> tuple[list[PerUser], list[PerUser]]:
     """The frontiers if what is best were known: no way of choosing from the same curves beats it.
 
     All profiles that stand on any curve are there for both.
     """
-    points = [point for one in learned.values() for point in one["curve"]]
+    points = [point for profiles in learned.values() for point in profiles["curve"]]
     grid = [ask(profile) for profile in sorted({_profile(p) for p in points}, key=repr)]
-    ndcg, tail = (np.stack([one[part] for one in grid]) for part in range(2))
-    groups = {name: np.array([one == name for one in own]) for name in {*own}}
+    ndcg, tail = (np.stack([point[part] for point in grid]) for part in range(2))
+    groups = {name: np.array([segment == name for segment in own]) for name in {*own}}
     single, several = [], []
     for slope in SLOPES:
         value = ndcg + slope * tail
         single.append(grid[int(value.mean(axis=1).argmax())])
         best = {
-            name: grid[int(value[:, who].mean(axis=1).argmax())] for name, who in groups.items()
+            name: grid[int(value[:, members].mean(axis=1).argmax())]
+            for name, members in groups.items()
         }
         several.append(_mixed(own, best))
     return single, several
 
 
-def _gains(single: list[Asked], several: list[Asked], at: Any) -> dict[str, Any]:
+def _gains(single: list[PerUser], several: list[PerUser], at: Any) -> dict[str, Any]:
     """Tail share at equal NDCG and NDCG at equal tail share, of segments over single, at `at`.
 
     Both frontiers are walked from point to point; the level is that of the best single profile.
@@ -202,7 +208,10 @@ def _gains(single: list[Asked], several: list[Asked], at: Any) -> dict[str, Any]
     draws = np.random.default_rng(0).multinomial(users, np.full(users, 1 / users), DRAWS) / users
     draws = np.vstack([np.full(users, 1 / users), draws])
     fronts = [
-        (draws @ np.stack([one[0] for one in front]).T, draws @ np.stack([o[1] for o in front]).T)
+        (
+            draws @ np.stack([point[0] for point in front]).T,
+            draws @ np.stack([o[1] for o in front]).T,
+        )
         for front in (single, several)
     ]
     ndcg, tail = draws @ at[0], draws @ at[1]
@@ -219,16 +228,16 @@ def _gains(single: list[Asked], several: list[Asked], at: Any) -> dict[str, Any]
     }
 
 
-def _along(given: Any, wanted: Any, level: float) -> float:
+def _along(known: Any, wanted: Any, level: float) -> float:
     """The most of `wanted` on a frontier's steps where `given` is `level` or more."""
     order = np.argsort(wanted, kind="stable")
-    wanted, given = wanted[order], np.maximum.accumulate(given[order][::-1])[::-1]
-    at = int(np.count_nonzero(given >= level)) - 1
+    wanted, known = wanted[order], np.maximum.accumulate(known[order][::-1])[::-1]
+    at = int(np.count_nonzero(known >= level)) - 1
     if at < 0:
         return float(wanted[0])
-    if at + 1 == len(given) or given[at] == given[at + 1]:
+    if at + 1 == len(known) or known[at] == known[at + 1]:
         return float(wanted[at])
-    part = (given[at] - level) / (given[at] - given[at + 1])
+    part = (known[at] - level) / (known[at] - known[at + 1])
     return float(wanted[at] + part * (wanted[at + 1] - wanted[at]))
 
 
@@ -237,8 +246,8 @@ def _interval(values: list[float]) -> dict[str, float]:
     return {"mean": values[0], "low": float(low), "high": float(high)}
 
 
-def _row(name: str, ranker: str, found: Asked, base: Asked, items: int) -> dict[str, Any]:
-    own_ndcg, own_tail, lists = found
+def _row(name: str, ranker: str, measured: PerUser, base: PerUser, items: int) -> dict[str, Any]:
+    own_ndcg, own_tail, lists = measured
     both = np.stack([own_ndcg - base[0], own_tail - base[1]], axis=1)
     intervals = metrics.bootstrap(both, seed=0)
     return {
@@ -256,7 +265,7 @@ def _row(name: str, ranker: str, found: Asked, base: Asked, items: int) -> dict[
 def _best(curve: list[dict[str, float]], slope: float) -> Profile:
     """The point of a learned curve with the most NDCG and `slope` times its long-tail share."""
     return _profile(
-        max(curve, key=lambda one: one["shown_ndcg"] + slope * one["shown_long_tail_share"])
+        max(curve, key=lambda point: point["shown_ndcg"] + slope * point["shown_long_tail_share"])
     )
 
 

@@ -89,8 +89,10 @@ def measure(
             NO_TAGS: replace(Weighting(), categories=dict.fromkeys(categories, 0.0)),
         }
         values = {
-            label: _per_user(fit, test, replace(config, weighting=one), Path(folder) / "release")
-            for label, one in weightings.items()
+            label: _per_user(
+                fit, test, replace(config, weighting=weighting), Path(folder) / "release"
+            )
+            for label, weighting in weightings.items()
         }
     rows = []
     for label, figures in values.items():
