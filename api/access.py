@@ -121,7 +121,7 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
         raise Problem(503, "the file of API keys cannot be read; its log says more") from error
     if not known:
         return None
-    presented = _given()
+    presented = _presented()
     if presented is None:
         raise Problem(401, "this needs an API key: send it as `Authorization: Bearer …`")
     key = keys.opened_by(presented, now())
@@ -134,7 +134,7 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
     return key
 
 
-def _given() -> str | None:
+def _presented() -> str | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from api.schemas import Id, Ids, Strict, _whole
+from api.schemas import Id, Ids, Strict, _integer
 
 Kind = Literal["item", "user", "tag"]
-Few = Annotated[int, Field(ge=1, le=50), BeforeValidator(_whole)]
+Few = Annotated[int, Field(ge=1, le=50), BeforeValidator(_integer)]
 
 
 class SearchQuery(Strict):
@@ -88,7 +88,7 @@ class MapQuery(Strict):
     release: Id = Field(description="As `/v1/map` names it.")
 
 
-Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_whole)]
+Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_integer)]
 
 
 class MapItemsQuery(Strict):

@@ -24,7 +24,7 @@ def _id(text: str) -> str:
     return made
 
 
-def _whole(value: Any) -> Any:
+def _integer(value: Any) -> Any:
     if isinstance(value, str) and not (value.isascii() and value.removeprefix("-").isdigit()):
         raise ValueError(f"should be a whole number, not {value[:40]!r}")
     return value
@@ -50,7 +50,7 @@ YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 Count = Annotated[
     int,
     Field(ge=1, le=MOST_ITEMS, description="How many items."),
-    BeforeValidator(_whole),  # last, so that the schema keeps the bounds
+    BeforeValidator(_integer),  # last, so that the schema keeps the bounds
 ]
 Profile = Annotated[
     Id | None, Field(description="Of reranking: neutral, default, or one of your own.")

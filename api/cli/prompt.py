@@ -55,7 +55,7 @@ class Prompt:
     ) -> None:
         """Ask `console`; `privacy` shows users by name, `given` are values for parameters."""
         self._console, self._privacy, self._releases = console, privacy, releases
-        self._given = dict(parameters_so_far or {})
+        self._parameters = dict(parameters_so_far or {})
         self._last: QueryResult | None = None
 
     def run(self) -> None:
@@ -88,14 +88,14 @@ class Prompt:
                 raise InputError("there is no result yet")
             say(f"{draw(self._last.rows, Path(argument.strip()))} nodes drawn")
         elif word == ":param":
-            self._given |= typed(parameters(words_of(argument)))
-            say(", ".join(f"{name}={value}" for name, value in self._given.items()) or "none")
+            self._parameters |= typed(parameters(words_of(argument)))
+            say(", ".join(f"{name}={value}" for name, value in self._parameters.items()) or "none")
         elif word == ":ask":
             self._ask_question(*(words_of(argument) or [""]))
         elif statement.startswith(":"):
             raise InputError(f"{word} is unknown; :help says more")
         else:
-            self._ask(statement, self._given)
+            self._ask(statement, self._parameters)
 
     def _ask_question(self, name: str, *texts: str) -> None:
         chosen = question(name)

@@ -143,7 +143,7 @@ def choose_recipe(
     known = users if unseen is None else without(users, unseen)
     return fit_blend(
         known, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
-        threads=threads, learned={one.name: one.without_select for one in learned},
+        threads=threads, learned={vectors.name: vectors.without_select for vectors in learned},
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class GraphFile:
                 path, buffer_pool_size=memory, max_db_size=room, read_only=True, max_num_threads=2
             )
             self._connection = ladybug.Connection(self._database, num_threads=1)
-            self._asked = 0
+            self._queries = 0
             self._connection.set_query_timeout(int(seconds * 1000))
             # What is loaded late is loaded now: a worker can open nothing later.
             list(self.rows("RETURN $a AS a", {"a": [{"b": 1.5, "c": "x", "e": True}]})[1])
@@ -113,8 +113,8 @@ class GraphFile:
         """
         try:
             # The engine plans a text once, with the values it had then, such as those of LIMIT.
-            self._asked += 1
-            result = self._connection.execute(f"{query} /* {self._asked} */", parameters)
+            self._queries += 1
+            result = self._connection.execute(f"{query} /* {self._queries} */", parameters)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise in_words(error) from None
         if isinstance(result, list):

@@ -78,7 +78,7 @@ class HeldOut:
     items: Vocabulary
     pairs: tuple[I64, I64]  # rows of users and items, each pair once
     ratings: ratings.Ratings
-    how: str  # "given", or how it was cut
+    cut: str  # "given", or how it was cut
 
 
 @dataclass
@@ -147,7 +147,7 @@ def cut(
     gone = np.isin(rated.users * width + rated.items, users * width + items)
     kept = ratings.Ratings(rated.users[gone], rated.items[gone], rated.values[gone])
     return fit, HeldOut(
-        users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, how=method
+        users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, cut=method
     )
 
 
@@ -167,7 +167,7 @@ def given_part(
         items=snapshot.items,
         pairs=(pairs.users, pairs.items),
         ratings=rated,
-        how="given",
+        cut="given",
     )
 
 
@@ -228,7 +228,7 @@ def evaluate_snapshot(
         result["ratings"] = rated
         result["served"].update(rated["neighbours"])
     return {
-        "dataset": {"test": test.how, "preset": config.preset, "seed": config.seed},
+        "dataset": {"test": test.cut, "preset": config.preset, "seed": config.seed},
         "counts": {
             "users": len(release.users),
             "items": len(release.items),

@@ -56,14 +56,14 @@ def kept_from(
         return None, f"{' and '.join(changed)} changed"
     if len(made.recipe.feature_weights) != len(features_of(graph)):
         return None, "items have other kinds of features now"
-    for what, count in counts_of(snapshot).items():
-        moved = abs(count - facts[what]) / max(facts[what], 1)
+    for kind, count in counts_of(snapshot).items():
+        moved = abs(count - facts[kind]) / max(facts[kind], 1)
         if moved > MOVED:
-            return None, f"{what} went from {facts[what]:,} to {count:,} since it was chosen"
-    found = found_by(parent.manifest.get("gates", {}))
+            return None, f"{kind} went from {facts[kind]:,} to {count:,} since it was chosen"
+    ndcg = found_by(parent.manifest.get("gates", {}))
     then = facts.get("found")
-    if found is not None and then and found < (1 - DRIFTED) * then:
-        return None, f"NDCG@20 of the gate fell from {then:.4f} to {found:.4f} since it was chosen"
+    if ndcg is not None and then and ndcg < (1 - DRIFTED) * then:
+        return None, f"NDCG@20 of the gate fell from {then:.4f} to {ndcg:.4f} since it was chosen"
     day = datetime.fromtimestamp(facts["at"], UTC).strftime("%Y-%m-%d")
     events = counts_of(snapshot)["events"] - facts["events"]
     profiles = parent.manifest.get("segments", {}).get("profiles", {})

@@ -152,11 +152,11 @@ def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # t
         item, weight, label = items[entry], weights[entry], labels[entry]
         row, worths = row_of(neighbours, strengths, arrivals, item)
         for k in range(len(row)):
-            other = row[k]
-            if other < 0:
+            neighbour = row[k]
+            if neighbour < 0:
                 break
-            if position[other] >= 0:
-                scores[position[other], label] += weight * worths[k]
+            if position[neighbour] >= 0:
+                scores[position[neighbour], label] += weight * worths[k]
         start, stop = arriving(arrivals, item)
         for k in range(start, stop):
             if position[targets[k]] >= 0:

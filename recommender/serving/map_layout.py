@@ -68,23 +68,23 @@ def _settle(places: Any, neighbours: Any) -> None:
         step = 1.0 - number / ROUNDS
         for row in range(min(count, len(neighbours))):
             for rank in range(neighbours.shape[1]):
-                other = np.int64(neighbours[row, rank])
-                if other < 0 or other >= count or other == row:
+                neighbour = np.int64(neighbours[row, rank])
+                if neighbour < 0 or neighbour >= count or neighbour == row:
                     continue
-                dx = places[row, 0] - places[other, 0]
-                dy = places[row, 1] - places[other, 1]
+                dx = places[row, 0] - places[neighbour, 0]
+                dy = places[row, 1] - places[neighbour, 1]
                 pull = -step * 2.0 / (1.0 + dx * dx + dy * dy)
                 places[row, 0] += pull * dx * 0.5
                 places[row, 1] += pull * dy * 0.5
-                places[other, 0] -= pull * dx * 0.5
-                places[other, 1] -= pull * dy * 0.5
+                places[neighbour, 0] -= pull * dx * 0.5
+                places[neighbour, 1] -= pull * dy * 0.5
                 for _ in range(PUSHES):
                     state ^= state << np.uint64(13)
                     state ^= state >> np.uint64(7)
                     state ^= state << np.uint64(17)
-                    other = np.int64(state % np.uint64(count))
-                    dx = places[row, 0] - places[other, 0]
-                    dy = places[row, 1] - places[other, 1]
+                    random_item = np.int64(state % np.uint64(count))
+                    dx = places[row, 0] - places[random_item, 0]
+                    dy = places[row, 1] - places[random_item, 1]
                     far = dx * dx + dy * dy
                     push = step * 2.0 / ((0.01 + far) * (1.0 + far))
                     places[row, 0] += min(max(push * dx, -2.0), 2.0)
