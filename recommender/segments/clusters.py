@@ -5,24 +5,27 @@ scikit-learn. Each method clusters a sample; the means of its groups are the cen
 user belongs to the nearest one, online and offline alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import HDBSCAN, AgglomerativeClustering, KMeans, SpectralClustering
+from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import NearestNeighbors
 from sklearn.tree import DecisionTreeClassifier
 
 from graph.arrays import F64, I64
 from recommender.segments.features import nearest
 
-SAMPLE = {"kmeans": 20_000, "gaussian": 10_000, "hdbscan": 5_000}  # users that are clustered
+SAMPLE = {"kmeans": 20_000, "gaussian": 10_000, "hdbscan": 5_000, "dbscan": 5_000}  # users
 SMALL_SAMPLE = 1_500  # spectral and agglomerative: their cost is quadratic and worse
 SCORED = 2_000  # users that silhouettes are measured on
+REACHES = (50, 60, 70, 80, 90, 95)  # dbscan: percent of the points that are in the midst of a group
 ROUNDS = 4  # half samples that must agree
 STABLE = 0.6  # adjusted Rand index between half samples, from which a number of groups counts
 TREE_DEPTH = 3
@@ -53,12 +56,14 @@ def cluster(points: F64, method: str, fewest: int, most: int, seed: int) -> Clus
 
     Of the numbers that half samples agree on (stability ≥ `STABLE`) the one with the best mean
     of both scores, each scaled over the candidates, is taken; if none is stable, the most stable
-    one, and `stable` is false. hdbscan finds its own number. The same seed gives the same groups.
+    one, and `stable` is false. hdbscan finds its own number; dbscan, too, for each of `REACHES`,
+    and how far a group reaches is chosen in place of a number. The same seed, the same groups.
     """
     rng = np.random.default_rng(seed)
     size = min(len(points), SAMPLE.get(method, SMALL_SAMPLE))
     sample = points[np.sort(rng.permutation(len(points))[:size])]
-    numbers = [0] if method == "hdbscan" else range(fewest, min(most, len(sample) // 4) + 1)
+    numbers: Sequence[int] = range(fewest, min(most, len(sample) // 4) + 1)
+    numbers = {"hdbscan": (0,), "dbscan": REACHES}.get(method, numbers)
     found_centroids, tried = [], []
     for number in numbers:
         centroids = _centroids(sample, method, number, seed)
@@ -75,22 +80,32 @@ def cluster(points: F64, method: str, fewest: int, most: int, seed: int) -> Clus
 
 
 def _centroids(points: F64, method: str, number: int, seed: int) -> F64:
+    fewest_together = max(5, len(points) // 50)
     models: dict[str, Any] = {
         "kmeans": lambda: KMeans(number, n_init=4, random_state=seed),
         "gaussian": lambda: GaussianMixture(
             number, covariance_type="diag", reg_covar=1e-4, random_state=seed
         ),
-        "hdbscan": lambda: HDBSCAN(min_cluster_size=max(5, len(points) // 50), copy=True),
+        "hdbscan": lambda: HDBSCAN(min_cluster_size=fewest_together, copy=True),
+        "dbscan": lambda: DBSCAN(
+            eps=_reach(points, fewest_together, number), min_samples=fewest_together
+        ),
         "spectral": lambda: SpectralClustering(
             number, affinity="rbf", gamma=1.0 / points.shape[1], random_state=seed
         ),
         "agglomerative": lambda: AgglomerativeClustering(number),
     }
     labels: I64 = models[method]().fit_predict(points)
-    groups = np.unique(labels[labels >= 0])  # hdbscan calls outliers -1
+    groups = np.unique(labels[labels >= 0])  # outliers are -1
     if len(groups) == 0:
         return points.mean(axis=0, keepdims=True)
     return np.stack([points[labels == group].mean(axis=0) for group in groups])
+
+
+def _reach(points: F64, neighbours: int, percent: int) -> float:
+    """The distance within which so many percent of the points have so many neighbours."""
+    near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
+    return max(float(np.percentile(near.kneighbors()[0][:, -1], percent)), 1e-9)
 
 
 def _tried(

@@ -1,7 +1,7 @@
 """How users are grouped and what each group's lists are made for: `segments.toml`.
 
     [learned]
-    method = "kmeans"            # gaussian, hdbscan, spectral, agglomerative, or none
+    method = "kmeans"            # gaussian, hdbscan, dbscan, spectral, agglomerative, or none
     fewest = 2                   # groups to try, up to `most`; the best number is chosen
     most = 8
     minimum_events = 5           # users with fewer are in the segment "new"
@@ -40,7 +40,7 @@ from recommender.ranking.rerank import MMR, Profile
 from recommender.segments.features import GROUPS
 from recommender.segments.rules import Rule, parse_rule
 
-METHODS = ("kmeans", "gaussian", "hdbscan", "spectral", "agglomerative", "none")
+METHODS = ("kmeans", "gaussian", "hdbscan", "dbscan", "spectral", "agglomerative", "none")
 NEW = "new"
 EVERYONE = "everyone"
 RESERVED = (NEW, EVERYONE)
