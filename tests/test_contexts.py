@@ -58,9 +58,12 @@ def test_a_context_moves_the_weight_of_the_session(recommender, planted):
 )
 def test_time_and_first_visit_are_known_without_being_said(hour, time):
     now = 20_000 * 86_400 + hour * 3600
-    assert features({}, now, known=False) == {"time": time, "first_visit": "yes"}
-    assert features({"time": "noon"}, now, known=True)["time"] == "noon"
-    assert features(None, now, known=True) == {}
+    assert features({}, now, known=False, attributes={}) == {
+        "time": (time,),
+        "first_visit": ("yes",),
+    }
+    assert features({"time": "noon"}, now, known=True, attributes={})["time"] == ("noon",)
+    assert features(None, now, known=True, attributes={"plan": "free"}) == {}
 
 
 def test_a_first_visit_is_one_of_a_user_whom_nobody_knows(recommender):

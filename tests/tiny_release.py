@@ -18,6 +18,7 @@ def tiny_arrays(number=0, items=3):
     arrays = {
         **vocabulary_arrays("items", ids),
         **text_arrays("cards", ['{"title": null, "attributes": {}}'] * items),
+        **text_arrays("user_attributes", ["{}"]),
     }
     for key in ("users", "tags", "domains", "tag_names", "fold.words"):
         arrays |= vocabulary_arrays(key, one)
@@ -38,7 +39,7 @@ def size(letter, sizes):
 
 
 def tiny_manifest(watermark=0, **more):
-    kinds = {"event_kinds": ["view"], "relation_kinds": [], "attributes": {}}
+    kinds = {"event_kinds": ["view"], "relation_kinds": [], "attributes": {}, "user_attributes": []}
     return {"watermark": watermark, "vectors": {"spectral": 0.0}, **kinds, **more}
 
 

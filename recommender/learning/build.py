@@ -20,6 +20,7 @@ from recommender.learning.held_parts import features_of, held_parts, order_of_pa
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
 from recommender.measures.split import relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
+from recommender.releases.people import attribute_names, people_arrays, user_attributes
 from recommender.releases.steps import Steps
 
 Say = Callable[[str], None]
@@ -168,6 +169,7 @@ def build(
     exponent = choice.recipe.recency_exponent
     histories = user_items if order is None else weighed(user_items, order, exponent)
     arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
+    arrays |= people_arrays(snapshot, graph)
     arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = attribute_columns(snapshot)
     arrays |= attribute_arrays
@@ -184,6 +186,7 @@ def build(
             "relation_kinds": list(snapshot.item_relations.kinds),
             "domains_from": graph.domains_from,
             "attributes": attributes,
+            "user_attributes": attribute_names(user_attributes(snapshot)),
             "item_table": choice.report,
             "embedders": reports,
         },

@@ -7,6 +7,7 @@ items came since. Rows are those of `release`, which has the newer items behind 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Overlay:
     users: Mapping[str, LiveUser] = field(default_factory=dict)  # who did something since
     kinds: tuple[str, ...] = ()  # of events: those of the release first
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sequence: int = 0  # up to which fact of the journal it has heard
 
     @classmethod
@@ -80,6 +82,28 @@ class Overlay:
         if live is None:
             return None
         return self.weigher.history(self.user_row(user), live, self.kinds)
+
+    def why_impersonal(self, user: str) -> str | None:
+        """Why what a user did and says of themselves may make no list; None: it may."""
+        if not self.agrees(user, "personalise"):
+            return f"the user {user!r} does not agree to lists of their own"
+        row, now_agrees = self.user_row(user), self.consent.get(user, {}).get("train", False)
+        if row == NO_ROW or self.release.may_learn_from(row) or now_agrees:
+            return None
+        return (
+            f"the user {user!r} does not agree to be learned from, so the list is not personal; "
+            "what they hid stays hidden"
+        )
+
+    def attributes_of(self, user: str) -> Mapping[str, Any]:
+        """What a user says of themselves, as far as lists may be made of it."""
+        if self.why_impersonal(user) is not None:
+            return {}
+        said = self.attributes.get(user)
+        if said is not None:
+            return said
+        row = self.user_row(user)
+        return {} if row == NO_ROW else self.release.user_attributes(row)
 
     def agrees(self, user: str, purpose: str) -> bool:
         """Whether a user agrees to a purpose, as far as that was said since the release."""

@@ -10,14 +10,19 @@ Declared in `segments.toml`, and nothing holds that is not declared there:
     enabled = true
 
 Callers say what they know (`{"device": "phone"}`). Two features are known without them: `time`
-(night, morning, afternoon, evening; quarters of the day, UTC) and `first_visit` (yes, no).
+(night, morning, afternoon, evening; quarters of the day, UTC) and `first_visit` (yes, no). What the
+user says of themselves is known, too: `when = { "attribute country" = ["DE", "AT"] }`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
+from recommender.ranking.attributes import as_features
 from recommender.ranking.rerank import Profile
+
+Features = Mapping[str, tuple[str, ...]]  # what is known of a request: all that each is
 
 DAY = 86_400
 TIMES = ("night", "morning", "afternoon", "evening")
@@ -33,17 +38,24 @@ class Context:
     profile: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     session_share: float | None = None
 
-    def holds(self, present: Mapping[str, str]) -> bool:
+    def holds(self, present: Features) -> bool:
         """Whether every feature has one of its values."""
-        return all(present.get(feature) in values for feature, values in self.when.items())
+        return holds(self.when, present)
 
 
-def features(named: Mapping[str, str] | None, now: int, *, known: bool) -> dict[str, str]:
+def holds(when: Mapping[str, tuple[str, ...]], present: Features) -> bool:
+    """Whether every feature has one of the values that `when` names."""
+    return all(set(values) & set(present.get(feature, ())) for feature, values in when.items())
+
+
+def features(
+    named: Mapping[str, str] | None, now: int, *, known: bool, attributes: Mapping[str, Any]
+) -> Features:
     """What is known of the moment; what the caller says stands. None: nothing may be used."""
     if named is None:
         return {}
-    own = {"time": TIMES[now % DAY // (DAY // 4)], "first_visit": "no" if known else "yes"}
-    return own | dict(named)
+    own = {"time": (TIMES[now % DAY // (DAY // 4)],), "first_visit": ("no" if known else "yes",)}
+    return as_features(attributes) | own | {name: (value,) for name, value in named.items()}
 
 
 def fitted(profile: Profile, contexts: Sequence[Context]) -> Profile:

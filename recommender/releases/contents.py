@@ -57,8 +57,9 @@ def _matrix(key: str, rows: str, columns: str, meaning: str, by: str) -> tuple[A
     return (*_lists(key, rows, columns, meaning, by), values)
 
 
-GRAPH, BUILD, FOLD, SEGMENTS = (
+GRAPH, PEOPLE, BUILD, FOLD, SEGMENTS = (
     "releases/graph_arrays.py",
+    "releases/people.py",
     "learning/build.py",
     "learning/fold_in_arrays.py",
     "segments/grouping.py",
@@ -79,8 +80,12 @@ ARRAYS: tuple[Array, ...] = (
     Array("events.kind", "int32", "n:events", "of `event_kinds`", GRAPH),
     Array("events.value", "float32", "n:events", "NaN: none", GRAPH),
     Array("events.at", "int64", "n:events", "seconds since 1970; NO_TIME: unknown", GRAPH),
-    *_lists("blocked", "u", "i", "what each user has seen or hidden", GRAPH),
-    *_lists("hides", "u", "i", "what each user never wants to see again", GRAPH),
+    *_lists("blocked", "u", "i", "what each user has seen or hidden", PEOPLE),
+    *_lists("hides", "u", "i", "what each user never wants to see again", PEOPLE),
+    Array("consents", "bool", "u", "agrees to be learned from", PEOPLE),
+    *_vocabulary("user_attributes", "u", "what each user who agrees says of themselves, as JSON",
+                 PEOPLE),
+    *_lists("friends", "u", "u", "friends of each user, all of whom agree", PEOPLE),
     *_lists("item_users", "i", "u", "who chose each item", GRAPH),
     *_lists("relations", "i", "i", "relations between items, by source", GRAPH),
     Array("relations.kinds", "int32", "n:relations", "of `relation_kinds`", GRAPH),
@@ -147,6 +152,7 @@ MANIFEST: dict[str, str] = {
     "relation_kinds": "names of relations, by their place",
     "domains_from": "given, genres, tag communities or nothing",
     "attributes": "name -> place, and whether it is a number",
+    "user_attributes": "names of what users say of themselves",
     "item_table": "how the table was chosen, for people",
     "chosen": "when and on how many events and items that was, and what the gate found then",
     "recipe": "what the table was made by, to make it again",

@@ -18,6 +18,7 @@ from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
+from graph.weighting import HIDE
 from recommender.releases.rows import list_rows, matrix_rows
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -44,7 +45,6 @@ def graph_arrays(
     words = [as_word(name) for name in names]
     tag_names = Vocabulary.of(words)
     popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
-    blocked = csr_array(graph.user_seen + graph.user_hides)
     titles = snapshot.item_titles.to_pylist()
     attributes = snapshot.item_attributes.to_pylist()
     cards = [
@@ -63,8 +63,6 @@ def graph_arrays(
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
         "histories.at": at,
         **_events(snapshot),
-        **list_rows("blocked", blocked),
-        **list_rows("hides", graph.user_hides),
         **list_rows("item_users", _sorted(csr_array(graph.user_items.T))),
         **_item_relations(snapshot),
         **matrix_rows("item_tags", graph.item_tags),
@@ -99,14 +97,19 @@ def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _events(snapshot: GraphSnapshot) -> Arrays:
-    """What users did, event by event, so that more can be weighed together with it."""
+    """What users did, event by event, so that more can be weighed together with it.
+
+    Of who does not agree to be learned from nothing but what they hid.
+    """
     events = snapshot.events
+    hides = np.array([kind.lower() == HIDE for kind in snapshot.kinds], np.bool_)
+    kept = snapshot.user_consents[events.user] | hides[events.kind]
     return {
-        "events.indptr": np.searchsorted(events.user, np.arange(len(snapshot.users) + 1)),
-        "events.item": events.item,
-        "events.kind": events.kind,
-        "events.value": events.value,
-        "events.at": events.at,
+        "events.indptr": np.searchsorted(events.user[kept], np.arange(len(snapshot.users) + 1)),
+        "events.item": events.item[kept],
+        "events.kind": events.kind[kept],
+        "events.value": events.value[kept],
+        "events.at": events.at[kept],
     }
 
 

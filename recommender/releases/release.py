@@ -137,6 +137,28 @@ class Release:
         """Items' users, ascending."""
         return self._rows("item_users", self.users)
 
+    @cached_property
+    def friends(self) -> Rows:
+        """Users' friends: of both it is known that they agree to be learned from."""
+        return self._rows("friends", self.users)
+
+    def may_learn_from(self, row: int) -> bool:
+        """Whether a user agreed to be learned from when the snapshot was taken."""
+        return bool(self.arrays["consents"][row])
+
+    @property
+    def user_attribute_names(self) -> list[str]:
+        """What users say of themselves."""
+        names: list[str] = self.manifest["user_attributes"]
+        return names
+
+    def user_attributes(self, row: int) -> dict[str, Any]:
+        """What a user says of themselves; empty where they may not be learned from."""
+        offsets = self.arrays["user_attributes.offsets"]
+        text = self.arrays["user_attributes.data"][offsets[row] : offsets[row + 1]].tobytes()
+        said: dict[str, Any] = json.loads(text)
+        return said
+
     def user_events(self, row: int) -> dict[str, npt.NDArray[Any]]:
         """The events of a user as columns: `item`, `kind`, `value` (NaN: none), `at`."""
         own = slice(*self.arrays["events.indptr"][row : row + 2].tolist())

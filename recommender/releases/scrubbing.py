@@ -1,4 +1,7 @@
-"""Take ids of users out of a release that is kept: their rows stay, and nobody knows whose."""
+"""Take users out of a release that is kept: their rows stay, and nobody knows whose.
+
+With the ids go what they said of themselves, their features and their friends.
+"""
 
 import os
 import secrets
@@ -8,7 +11,9 @@ from pathlib import Path
 
 from graph.vocabulary import Vocabulary
 from recommender.releases.durable import locked, sync
+from recommender.releases.graph_arrays import vocabulary_arrays
 from recommender.releases.home import Home
+from recommender.releases.people import without
 from recommender.releases.publishing import (
     LOCK,
     MANIFEST,
@@ -29,15 +34,16 @@ def scrub(home: Home, name: str, rows: Iterable[int]) -> bool:
     The release is written aside and put in its place; killed in between, it may be gone.
     """
     release = open_release(home.releases / name, verify=False)
-    users = Vocabulary.of(nameless(release.users.ids(range(len(release.users))), set(rows)))
+    rows = set(rows)
+    users = Vocabulary.of(nameless(release.users.ids(range(len(release.users))), rows))
     if len(users) != len(release.users):
         raise ValueError(f"{name}: two users came out with one name")
+    changed = vocabulary_arrays("users", users) | without(release.arrays, rows)
     with staged(home.releases, f"scrub-{name}") as folder:
         for path in release.folder.iterdir():
-            if path.name not in {MANIFEST, "users.data.npy", "users.offsets.npy"}:
+            if path.name != MANIFEST and path.name.removesuffix(".npy") not in changed:
                 _link(path, folder / path.name)
-        arrays = users.arrays()
-        write_arrays(folder, {f"users.{part}": array for part, array in arrays.items()})
+        write_arrays(folder, changed)
         seal(folder, {key: value for key, value in release.manifest.items() if key != "files"})
         with locked(home.releases / LOCK):
             if current(home) == name or not release.folder.exists():

@@ -4,6 +4,7 @@ One follower belongs to one release. It reads the facts that the release has not
 order, and makes of them the next overlay; those before stay as they are, for who still uses them.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,8 +17,10 @@ from recommender.inbox.facts import (
     CONSENT,
     DELETE,
     PATCH,
+    PURPOSES,
     PUT,
     USER_DELETE,
+    USER_PUT,
     Row,
 )
 from recommender.inbox.journal import Journal
@@ -49,6 +52,7 @@ class Follower:
     kinds: list[str]
     users: Layers[LiveUser] = field(default_factory=Layers)
     consent: Layers[Mapping[str, bool]] = field(default_factory=Layers)
+    attributes: Layers[Mapping[str, Any]] = field(default_factory=Layers)
     items: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: taken away
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
@@ -89,6 +93,7 @@ class Follower:
             users=self.users,
             kinds=tuple(self.kinds),
             consent=self.consent,
+            attributes=self.attributes,
             sequence=self.sequence,
         )
 
@@ -105,6 +110,8 @@ class Follower:
                 changed.setdefault(str(name), []).append(fact)
             elif fact.kind == CONSENT:
                 self._agree(fact.payload["id"], fact.payload["consent"])
+            elif fact.kind in (USER_PUT, "users"):
+                self._describe(fact)
             elif fact.kind == USER_DELETE and not again:
                 self._begin_again()
                 return
@@ -113,6 +120,7 @@ class Follower:
         self._take_up(events, touched)
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
+        self.attributes = self.attributes.settled()
         if changed or touched:
             self._locate([*changed, *touched])
 
@@ -121,12 +129,24 @@ class Follower:
         fresh = Follower.over(self.base, self.journal)
         self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
+        self.attributes = fresh.attributes
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         while facts := self.journal.facts_after(self.sequence, CHUNK):
             self._hear(facts, again=True)
 
     def _agree(self, user: str, consents: Mapping[str, bool]) -> None:
         self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})
+
+    def _describe(self, fact: Row) -> None:
+        """What a user says of themselves from now on; a loaded row says what it names."""
+        user, said = str(fact.payload["id"]), fact.payload.get("attributes")
+        if fact.kind == USER_PUT:
+            said = said or {}
+        elif "consent" in fact.payload:
+            self._agree(user, dict.fromkeys(PURPOSES, bool(fact.payload["consent"])))
+        if said is not None:
+            said = json.loads(said) if isinstance(said, str) else said
+            self.attributes = self.attributes.with_({user: said})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
         """Lengthen the histories of users by their events."""

@@ -36,7 +36,11 @@ def known_item(overlay: Overlay, item: str) -> dict[str, Any] | None:
 
 def known_user(overlay: Overlay, user: str) -> dict[str, Any] | None:
     """A user as `recommender.inbox.known` tells of them; None: the release does not know them."""
-    return None if overlay.user_row(user) == NO_ROW else {"id": user}
+    row = overlay.user_row(user)
+    if row == NO_ROW:
+        return None
+    attributes = overlay.release.user_attributes(row)
+    return {"id": user} | ({"attributes": attributes} if attributes else {})
 
 
 def _tags(release: Release, row: int) -> list[int]:

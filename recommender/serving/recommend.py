@@ -20,7 +20,7 @@ from graph.errors import InputError, NotFound
 from graph.model import NO_ROW, NO_TIME
 from recommender.overlay.overlay import Overlay
 from recommender.ranking.candidates import Ranking
-from recommender.ranking.contexts import Context, features, fitted, session_share
+from recommender.ranking.contexts import Context, Features, features, fitted, session_share
 from recommender.ranking.filters import Filters
 from recommender.ranking.pages import item_sums, next_cursor, rotation, shown_before, variety
 from recommender.ranking.ranker import Adjust, Defect, Lists, Order, Ranker, pool_size, refuse
@@ -451,10 +451,11 @@ class Recommender:
         )
         return Plan(subject, rules, profile, order)
 
-    def _features(self, request: Request, now: int) -> dict[str, str]:
+    def _features(self, request: Request, now: int) -> Features:
         users = (request.user, *request.household)
         known = any(user and self.overlay.knows(user) for user in users)
-        return features(request.context, now, known=known)
+        own = {} if request.user is None else self.overlay.attributes_of(request.user)
+        return features(request.context, now, known=known, attributes=own)
 
     def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
         steps: list[Adjust] = []

@@ -8,7 +8,7 @@
     from = 2026-03-01                 # a day or a time; left out: always
     until = 2026-06-01
     segments = ["night owls"]         # left out: everyone
-    when = { device = ["phone"] }     # what the request's context must say
+    when = { device = ["phone"] }     # of the context, or the user: "attribute plan" = ["free"]
     enabled = true
 
 `do` is one of
@@ -38,6 +38,7 @@ from graph.arrays import F32, I32
 from graph.errors import InputError, SettingError
 from graph.model import NO_ROW
 from graph.toml_file import read_toml
+from recommender.ranking.contexts import Features, holds
 from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import Filter
@@ -79,13 +80,13 @@ class Rule:
     segments: tuple[str, ...] = ()
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def holds(self, now: int, segments: Collection[str], context: Mapping[str, str]) -> bool:
+    def holds(self, now: int, segments: Collection[str], context: Features) -> bool:
         """Whether the rule is in force at this time for this subject."""
         return (
             (self.start is None or now >= self.start)
             and (self.until is None or now < self.until)
             and (not self.segments or any(segment in self.segments for segment in segments))
-            and all(context.get(feature) in values for feature, values in self.when.items())
+            and holds(self.when, context)
         )
 
 
@@ -115,9 +116,7 @@ class Rulebook:
             if rule.do == "limit" and rule.by != "domain":
                 self._check_attribute(rule.by)
 
-    def in_force(
-        self, now: int, segments: Collection[str], context: Mapping[str, str]
-    ) -> tuple[Rule, ...]:
+    def in_force(self, now: int, segments: Collection[str], context: Features) -> tuple[Rule, ...]:
         """The rules that hold for a subject, in the order of the file."""
         return tuple(rule for rule in self.rules if rule.holds(now, segments, context))
 

@@ -248,8 +248,9 @@ class SubjectReader:
         """Add a user's history and what the user must not be shown; the user's row."""
         row = self._overlay.user_row(user)
         live = self._overlay.history(user)
-        if not self._overlay.agrees(user, "personalise"):
-            draft.notes.append(f"the user {user!r} does not agree to lists of their own")
+        impersonal = self._overlay.why_impersonal(user)
+        if impersonal is not None:
+            draft.notes.append(impersonal)
             if live is not None:
                 draft.blocked += live.hidden.tolist()
             elif row != NO_ROW:

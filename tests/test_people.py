@@ -1,0 +1,197 @@
+"""What people say of themselves counts where it may, and nowhere else."""
+
+import json
+
+import numpy as np
+import pytest
+
+from graph.model import table
+from graph.stores.embedded_store import EmbeddedStore
+from loaders.synthetic import generate
+from recommender.inbox.facts import CONSENT, USER_PUT, fact
+from recommender.inbox.journal import Journal
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.overlay.erasure import erase
+from recommender.ranking.request import Request
+from recommender.releases.home import Home
+from recommender.releases.publishing import names, open_release
+from recommender.segments.settings import parse_segment_settings
+from recommender.serving.live import Live
+from recommender.serving.rules import parse_rules
+
+NOW = 1_760_000_000
+FAST = RefreshConfig(preset="fast", threads=1)
+WHERE = ("DE", "FR")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A home whose users say where they live, by turns; the second one may not be learned from."""
+    planted = generate(2000, seed=4)
+    home = Home(tmp_path_factory.mktemp("people") / "home").create()
+    store = EmbeddedStore(home.store)
+    for batch in planted.batches():
+        store.apply(batch)
+    users = list(planted.answers.users)
+    said = [
+        {"id": user, "consent": place != 1, "attributes": json.dumps({"country": WHERE[place % 2]})}
+        for place, user in enumerate(users)
+    ]
+    hidden = planted.answers.items[5]
+    store.apply(
+        {
+            "users": table("users", said),
+            "events": table("events", [{"user": users[1], "item": hidden, "kind": "hide"}]),
+        }
+    )
+    refresh(store, home, FAST, now=NOW)
+    store.close()
+    return home, users, hidden
+
+
+@pytest.fixture
+def live(made, tmp_path):
+    home, users, hidden = made
+    journal = Journal(tmp_path / "journal.sqlite")
+    ticks = iter(range(10**7))
+    yield Live(home, journal=journal, clock=lambda: next(ticks)), journal, users, hidden
+    journal.close()
+
+
+def say(journal, what, **payload):
+    journal.append([fact(what, payload)], now=NOW)
+
+
+def answer(serving, user, **asked):
+    return serving.recommend([Request(user=user, **asked)], now=NOW)[0]
+
+
+# ── who does not agree ───────────────────────────────────────────────────────────────────
+
+
+def test_who_may_not_be_learned_from_gets_an_impersonal_list_that_says_why(live):
+    server, _, users, hidden = live
+    serving = server.recommender()
+    everybody = [i.item for i in serving.popular(1000, now=NOW).items]
+    assert hidden in everybody
+    mine = answer(serving, users[1], n=1000, profile="neutral")
+    assert [i.item for i in mine.items] == [item for item in everybody if item != hidden]
+    assert mine.served_by == "popular"
+    assert "does not agree to be learned from" in mine.notes[0]
+    assert not answer(serving, users[0]).notes
+
+
+def test_a_release_holds_of_who_does_not_agree_nothing_but_what_they_hid(live):
+    server, _, users, hidden = live
+    release = server.recommender().release
+    row = release.users.row(users[1])
+    assert not release.may_learn_from(row)
+    assert release.user_attributes(row) == {}
+    assert release.items.ids(release.user_events(row)["item"].tolist()) == [hidden]
+    assert release.items.ids(release.hides.of(row).tolist()) == [hidden]
+    assert len(release.histories.of(row)) == 0
+    other = release.users.row(users[2])
+    assert release.user_attributes(other) == {"country": "DE"}
+    assert release.user_attribute_names == ["country"]
+
+
+def test_agreeing_again_counts_at_once(live):
+    server, journal, users, _ = live
+    say(journal, CONSENT, id=users[1], consent={"train": True})
+    say(journal, "events", user=users[1], item="anything", kind="like")
+    assert not answer(server.recommender(), users[1]).notes
+
+
+# ── attributes in contexts and rules ─────────────────────────────────────────────────────
+
+
+def abroad(item):
+    """An editor's files: French users are shown one item first, and their lists go further."""
+    settings = parse_segment_settings(
+        {"context": [{"name": "abroad", "when": {"attribute country": ["FR"]},
+                      "profile": {"long_tail": 9.0, "diversity": 9.0}}]}
+    )  # fmt: skip
+    rules = parse_rules(
+        {"rule": [{"name": "abroad", "do": "pin", "items": [item],
+                   "when": {"attribute country": ["FR"]}}]}
+    )  # fmt: skip
+    return settings, rules
+
+
+def test_what_users_say_of_themselves_decides_contexts_and_rules(live):
+    server, _, users, hidden = live
+    settings, rules = abroad(hidden)
+    plain = server.recommender()
+    serving = plain.following(settings=settings, rules=rules)
+    fresh = [u for u in users[2:40] if hidden not in seen(plain.release, u)]
+    french = [u for u in fresh if users.index(u) % 2 == 1]
+    german = [u for u in fresh if users.index(u) % 2 == 0]
+    assert french and german
+    for user in french:
+        assert answer(serving, user).items[0].label == "pinned"
+        assert answer(serving, user, context=None).items[0].label is None
+    for user in german:
+        assert answer(serving, user) == answer(plain, user)
+    assert answer(serving, german[0], context={"attribute country": "FR"}).items[0].label
+
+
+def seen(release, user):
+    return release.items.ids(release.blocked.of(release.users.row(user)).tolist())
+
+
+def test_what_a_user_says_now_counts_in_the_next_list_and_may_be_taken_back(live):
+    server, journal, users, hidden = live
+    german = next(u for u in users[2::2] if hidden not in seen(server.recommender().release, u))
+    files = dict(zip(("settings", "rules"), abroad(hidden), strict=True))
+
+    def pinned(user):
+        return answer(server.recommender().following(**files), user).items[0].label == "pinned"
+
+    assert not pinned(german)
+    say(journal, USER_PUT, id=german, attributes={"country": "FR"})
+    assert pinned(german)
+    say(journal, CONSENT, id=german, consent={"personalise": False})
+    assert not pinned(german)
+    say(journal, CONSENT, id=german, consent={"personalise": True})
+    say(journal, USER_PUT, id=german)
+    assert not pinned(german)
+    say(journal, USER_PUT, id="just came", attributes={"country": ["AT", "FR"]})
+    assert pinned("just came")
+
+
+# ── erasure ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_erased_persons_attributes_features_and_friends_leave_every_release(tmp_path):
+    planted = generate(2000, seed=4)
+    home = Home(tmp_path / "home").create()
+    store = EmbeddedStore(home.store)
+    for batch in planted.batches():
+        store.apply(batch)
+    users = sorted(planted.answers.users)
+    said = [{"id": u, "attributes": json.dumps({"town": f"town of {u}"})} for u in users]
+    knows = [
+        {"source": users[a], "target": users[b], "kind": "friend"}
+        for a, b in ((0, 3), (3, 0), (0, 4), (3, 4))
+    ]
+    store.apply({"users": table("users", said), "user_relations": table("user_relations", knows)})
+    refresh(store, home, FAST, now=NOW)
+    erase(store, home, users[3])
+    refresh(store, home, FAST, now=NOW + 1, force=True)
+    store.close()
+    assert len(names(home)) == 2
+    for name in names(home):
+        release = open_release(home.releases / name)
+        folder = home.releases / name
+        for path in folder.iterdir():
+            assert f"town of {users[3]}".encode() not in path.read_bytes(), path
+        zero, four = release.users.row(users[0]), release.users.row(users[4])
+        assert release.user_attributes(zero) == {"town": f"town of {users[0]}"}
+        assert release.friends.of(zero).tolist() == [four]
+        assert len(release.friends.indices) == 1
+    older = open_release(home.releases / min(names(home)))
+    row = next(r for r, user in enumerate(older.users) if user not in users)
+    raw = older.arrays["segments.raw"]
+    assert np.isnan(raw[row]).all()
+    assert np.isfinite(raw[older.users.row(users[0])]).any()
