@@ -5,6 +5,10 @@ Everything is declared in one TOML file; what the file does not say has a defaul
     [kinds]                  # what one event of a kind is worth; kinds not named are worth 1
     view = 0.5
     hide = 0                 # never an edge, whatever is written here
+    [values]                 # what the values of a kind are; not named: count, see `graph.values`
+    watch = "seconds"        # rating, count, seconds or money
+    [typical]                # seconds or money that count 1; not named: the median
+    watch = 240
     [categories]             # what a tag of a category is worth; not named: 1
     genre = 0.5
     [domains]                # factor on every edge of a domain's items; not named: 1
@@ -30,7 +34,7 @@ Everything is declared in one TOML file; what the file does not say has a defaul
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +52,7 @@ from graph.model import NO_TIME, tag_parts
 from graph.ratings import Scale, Tally
 from graph.snapshot import EventColumns, GraphSnapshot, Relations
 from graph.toml_file import read_toml
+from graph.values import COUNT, MEANINGS, MONEY, RATING, SECONDS, typical_values, value_worth
 from graph.weighted import WeightedGraph
 
 HIDE = "hide"
@@ -60,6 +65,8 @@ class Weighting:
     """How events and tags become weights; see the module for each field's place in the file."""
 
     kinds: Mapping[str, float] = field(default_factory=lambda: {"view": 0.5})
+    values: Mapping[str, str] = field(default_factory=dict)
+    typical: Mapping[str, float] = field(default_factory=dict)
     categories: Mapping[str, float] = field(default_factory=dict)
     domains: Mapping[str, float] = field(default_factory=dict)
     relations: Mapping[str, float] = field(default_factory=dict)
@@ -100,6 +107,8 @@ def _plain(value: Any) -> Any:
 # Place in the file -> field; tables of numbers have no second part.
 _PLACES: dict[tuple[str, str], str] = {
     ("kinds", ""): "kinds",
+    ("values", ""): "values",
+    ("typical", ""): "typical",
     ("categories", ""): "categories",
     ("domains", ""): "domains",
     ("relations", ""): "relations",
@@ -114,6 +123,7 @@ _PLACES: dict[tuple[str, str], str] = {
     ("ratings", "relevant_from"): "relevant_from",
     ("ratings", "scale"): "rating_scale",
 }
+_OF_KINDS = ("kinds", "relations", "values", "typical")
 _WHOLE = {"tag_fewest_items", "tag_most_items", "user_events", "item_events"}
 
 
@@ -132,8 +142,9 @@ def parse_weighting(document: Mapping[str, Any], where: str = "weighting") -> We
         if not isinstance(content, Mapping):
             raise SettingError(f"{where}: {table} must be a table, written as [{table}]")
         if (table, "") in _PLACES:
+            read = _meaning if table == "values" else _number
             values[table] = {
-                (as_kind(key) if table in ("kinds", "relations") else key): _number(
+                (as_kind(key) if table in _OF_KINDS else key): read(
                     value, f"{where}: {table}.{key}"
                 )
                 for key, value in content.items()
@@ -145,10 +156,36 @@ def parse_weighting(document: Mapping[str, Any], where: str = "weighting") -> We
                 raise SettingError(f"{where}: {table}.{key} is not known{_nearest(key, keys)}")
             name = _PLACES[table, key]
             values[name] = _value(name, value, f"{where}: {table}.{key}")
-    weighting = Weighting(**values)
+    weighting = _with_ratings(Weighting(**values), "rating_kinds" in values, where)
     if weighting.tag_fewest_items > weighting.tag_most_items:
         raise SettingError(f"{where}: tags.fewest_items is larger than tags.most_items")
     return weighting
+
+
+def _with_ratings(weighting: Weighting, named: bool, where: str) -> Weighting:
+    """What [values] calls a rating is one; what it calls something else is none."""
+    other = [kind for kind, meaning in weighting.values.items() if meaning != RATING]
+    both = [kind for kind in other if kind in weighting.rating_kinds]
+    if named and both:
+        raise SettingError(
+            f"{where}: values.{both[0]} is {weighting.values[both[0]]!r}, and ratings.kinds calls "
+            "it a rating; leave one of them out"
+        )
+    for kind, typical in weighting.typical.items():
+        if weighting.values.get(kind) not in (SECONDS, MONEY) or typical == 0:
+            raise SettingError(
+                f"{where}: typical.{kind} is {typical:g}; it must be above 0, of a kind that [values] "
+                "calls seconds or money"
+            )
+    kinds = [kind for kind in weighting.rating_kinds if kind not in other]
+    kinds += [k for k, m in weighting.values.items() if m == RATING and k not in kinds]
+    return replace(weighting, rating_kinds=tuple(kinds))
+
+
+def _meaning(value: Any, where: str) -> str:
+    if value not in MEANINGS:
+        raise SettingError(f"{where} is {value!r}; it must be one of {', '.join(MEANINGS)}")
+    return str(value)
 
 
 def _value(name: str, value: Any, where: str) -> Any:
@@ -201,7 +238,7 @@ def weigh(
         domains: of the items; None: `derive_domains`, which may take seconds.
 
     A pair's weight is log2(1 + sum of its events' weights), so that the first event counts 1
-    and the hundredth little more. A play count is one event that counts log2(1 + plays).
+    and the hundredth little more. What values are worth: `graph.values`.
     """
     shape = (len(snapshot.users), len(snapshot.items))
     events = snapshot.events
@@ -240,21 +277,28 @@ def event_weights(snapshot: GraphSnapshot, weighting: Weighting, now: int) -> F3
     ratings = chosen(snapshot.kinds, events.kind, weighting.rating_kinds)
     against = chosen(snapshot.kinds, events.kind, weighting.against_kinds)
     scale = weighting.rating_scale or scale_of(snapshot, weighting)
+    typical = typical_of(snapshot, weighting)
     for number, kind in enumerate(snapshot.kinds):
         own = events.kind == number
         if kind.lower() == HIDE:
             worth[own] = 0
         elif kind.lower() in weighting.rating_kinds:
             worth[own] *= _rating_worth(events.value[own], weighting.relevant_from, scale)
-        else:  # a count, such as plays; no value is one
-            counts = np.nan_to_num(events.value[own], nan=1.0)
-            worth[own] *= np.log2(1 + np.maximum(counts, 0))
+        else:
+            meaning = weighting.values.get(kind.lower(), COUNT)
+            worth[own] *= value_worth(events.value[own], meaning, typical.get(kind.lower()))
     worth = np.where(taken_back(events, ratings, against) | against, 0, worth)
     if weighting.half_life_days is not None:
         age = np.maximum(now - events.at.astype(np.float64), 0) / SECONDS_A_DAY
         aged = np.exp2(-age / weighting.half_life_days)
         worth = np.where(events.at == NO_TIME, worth, worth * aged)
     return worth.astype(np.float32)
+
+
+def typical_of(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float]:
+    """Kind whose values are seconds or money -> the value that counts 1."""
+    events, kinds = snapshot.events, snapshot.kinds
+    return typical_values(kinds, events.kind, events.value, weighting.values, weighting.typical)
 
 
 def speaking(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float | None]:

@@ -23,6 +23,8 @@ def weighting_toml(
     age = {} if weighting.half_life_days is None else {"half_life_days": weighting.half_life_days}
     tables: dict[str, Mapping[str, object]] = {
         "kinds": weighting.kinds,
+        "values": weighting.values,
+        "typical": weighting.typical,
         "categories": weighting.categories,
         "domains": weighting.domains,
         "relations": weighting.relations,

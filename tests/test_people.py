@@ -7,12 +7,14 @@ import pytest
 
 from graph.model import table
 from graph.stores.embedded_store import EmbeddedStore
+from graph.weighting import Weighting
 from loaders.synthetic import generate
 from recommender.inbox.facts import CONSENT, USER_PUT, fact
 from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.overlay.erasure import erase
+from recommender.overlay.histories import Weigher
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import names, open_release
@@ -21,7 +23,9 @@ from recommender.serving.live import Live
 from recommender.serving.rules import parse_rules
 
 NOW = 1_760_000_000
-FAST = RefreshConfig(preset="fast", threads=1)
+SECONDS = Weighting(values={"watch": "seconds"})
+FAST = RefreshConfig(preset="fast", threads=1, weighting=SECONDS)
+WATCHED = (30.0, 90.0, 500.0)  # seconds, by turns
 WHERE = ("DE", "FR")
 
 
@@ -42,7 +46,21 @@ def made(tmp_path_factory):
     store.apply(
         {
             "users": table("users", said),
-            "events": table("events", [{"user": users[1], "item": hidden, "kind": "hide"}]),
+            "events": table(
+                "events",
+                [
+                    {"user": users[1], "item": hidden, "kind": "hide"},
+                    *(
+                        {
+                            "user": user,
+                            "item": planted.answers.items[40 + n],
+                            "kind": "watch",
+                            "value": WATCHED[n % 3],
+                        }
+                        for n, user in enumerate(users[2:32])
+                    ),
+                ],
+            ),
         }
     )
     refresh(store, home, FAST, now=NOW)
@@ -158,6 +176,24 @@ def test_what_a_user_says_now_counts_in_the_next_list_and_may_be_taken_back(live
     assert not pinned(german)
     say(journal, USER_PUT, id="just came", attributes={"country": ["AT", "FR"]})
     assert pinned("just came")
+
+
+# ── seconds ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_came_since_is_weighed_by_what_was_typical_at_the_refresh(made):
+    """90 s are worth 1 to everybody, not the median of the one user who is weighed."""
+    home, users, _ = made
+    release = open_release(home.releases / names(home)[0])
+    assert release.manifest["typical"] == {"watch": 90.0}
+    weigher = Weigher(release)
+    for user in users[2:5]:
+        row = release.users.row(user)
+        again = weigher.history(row, None, release.event_kinds)
+        own = release.histories.span(row)
+        order = np.argsort(release.histories.indices[own])
+        assert again.items.tolist() == release.histories.indices[own][order].tolist()
+        np.testing.assert_allclose(again.weights, release.histories.values[own][order], rtol=1e-5)
 
 
 # ── erasure ──────────────────────────────────────────────────────────────────────────────

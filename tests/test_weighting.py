@@ -539,3 +539,68 @@ def test_a_rule_is_read_back_from_what_it_told_of_itself():
     rule = Weighting(kinds={"like": 2.0}, rating_scale=(1.0, 5.0), half_life_days=30.0)
     said = json.loads(json.dumps(rule.to_json()))
     assert Weighting.from_json(said | {"of an older version": 1}) == rule
+
+
+# ── what values are ──────────────────────────────────────────────────────────────────────
+
+
+def watched(*seconds, kind="watch"):
+    """Users a, b, c … watch an item for so long."""
+    return events(
+        *({**one(user=chr(97 + n), kind=kind), "value": s} for n, s in enumerate(seconds))
+    )
+
+
+def test_seconds_count_by_what_is_typical_and_never_more_than_two(frozen):
+    """60, 120, 240 s: the median, 120 s, is worth 1, half of it 2/3, twice as much 4/3."""
+    snapshot = frozen(watched(60.0, 120.0, 240.0))
+    assert pair_weights(snapshot, values={"watch": "seconds"}) == {
+        ("a", "x"): edge(2 / 3),
+        ("b", "x"): edge(1),
+        ("c", "x"): edge(4 / 3),
+    }
+    given = pair_weights(snapshot, values={"watch": "seconds"}, typical={"watch": 60.0})
+    assert given[("a", "x")] == edge(1)
+    hours = frozen(watched(60.0, 60.0, 360_000.0))
+    long = pair_weights(hours, values={"watch": "seconds"})["c", "x"]
+    assert long == edge(2 * 6_000 / 6_001)
+
+
+def test_money_counts_in_units_of_what_is_typical_whatever_the_currency(frozen):
+    """10, 20, 60: 20 is worth 1, 60 is worth log2(1 + 3)."""
+    euros = frozen(watched(10.0, 20.0, 60.0, kind="order"))
+    yen = frozen(watched(1_600.0, 3_200.0, 9_600.0, kind="order"))
+    rule = {"values": {"order": "money"}}
+    assert pair_weights(euros, **rule) == {
+        ("a", "x"): edge(math.log2(1.5)),
+        ("b", "x"): edge(1),
+        ("c", "x"): edge(2),
+    }
+    assert pair_weights(yen, **rule) == pair_weights(euros, **rule)
+
+
+def test_no_value_is_worth_one_and_nothing_paid_or_watched_is_worth_nothing(frozen):
+    snapshot = frozen(watched(0.0, 30.0, -5.0, None))
+    for meaning in ("seconds", "money", "count"):
+        weights = pair_weights(snapshot, values={"watch": meaning}, typical={})
+        assert {user for user, _ in weights} == {"b", "d"}
+        assert weights["d", "x"] == edge(1)
+
+
+def test_what_the_file_calls_a_rating_is_one_and_what_it_calls_something_else_is_none():
+    assert parse_weighting({"values": {"Stars": "rating"}}).rating_kinds == ("rating", "stars")
+    assert parse_weighting({"values": {"rating": "count"}}).rating_kinds == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"values": {"watch": "minutes"}}, "rating, count, seconds, money"),
+        ({"values": {"stars": "count"}, "ratings": {"kinds": ["stars"]}}, "leave one of them out"),
+        ({"typical": {"watch": 60}}, "seconds or money"),
+        ({"values": {"watch": "seconds"}, "typical": {"watch": 0}}, "above 0"),
+    ],
+)
+def test_meanings_that_do_not_go_together_are_refused(said, says):
+    with pytest.raises(SettingError, match=says):
+        parse_weighting(said)

@@ -11,7 +11,7 @@ from typing import Any
 from embeddings.indexes.faiss_index import FaissIndex
 from embeddings.item_item.scorers import Recipe
 from graph.snapshot import GraphSnapshot
-from graph.weighting import scale_of
+from graph.weighting import scale_of, typical_of
 from recommender.learning.build import Built, RefreshConfig
 from recommender.releases.publishing import seal, write_arrays
 from recommender.releases.release import Release
@@ -44,6 +44,7 @@ def write(
         "watermark": snapshot.watermark,
         "inbox": inbox or {"journal": "", "upto": 0},
         "rating_scale": scale_of(snapshot, config.weighting),
+        "typical": typical_of(snapshot, config.weighting),
         "created_at": now,
         "config": config.to_json(),
         "recipe": asdict(built.recipe),

@@ -69,6 +69,7 @@ class Weigher:
         self._release = release
         rule: dict[str, Any] = dict(release.manifest["config"]["weighting"])
         rule["rating_scale"] = release.manifest.get("rating_scale") or rule["rating_scale"]
+        rule["typical"] = release.manifest.get("typical", {})
         self._weighting = Weighting.from_json(rule)
         self._made = int(release.manifest["created_at"])
         self._exponent = float(release.manifest["recipe"]["recency_exponent"])

@@ -141,6 +141,7 @@ MANIFEST: dict[str, str] = {
     "watermark": "highest sequence number of an event in the snapshot",
     "inbox": "up to which fact of which journal the snapshot has heard",
     "rating_scale": "lowest and highest rating, as weighting took them; null: no ratings",
+    "typical": "kind whose values are seconds or money -> the value that counts 1",
     "created_at": "seconds since 1970",
     "config": "preset, seed, weighting, threads",
     "libraries": "versions that can change the bytes",

@@ -1,0 +1,47 @@
+"""What the value of an event says: a rating, a count, seconds or money; and what each is worth.
+
+A rating counts by its place on the scale, see `graph.weighting`. Of the others v is worth
+
+    count      log2(1 + v): the first counts 1, the hundredth little more
+    seconds    2 v / (v + t): 1 at the typical t, and never more than 2, however long
+    money      log2(1 + v / t): 1 at the typical t, whatever the currency
+
+where t is the median of the values of the kind that are above 0. No value is worth 1; 0 and less
+is worth nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from graph.arrays import F32, F64, I32
+
+RATING, COUNT, SECONDS, MONEY = "rating", "count", "seconds", "money"
+MEANINGS = (RATING, COUNT, SECONDS, MONEY)
+
+
+def value_worth(values: F32, meaning: str, typical: float | None = None) -> F64:
+    """(e,) what values are worth; `typical` is asked of seconds and money alone."""
+    known = np.maximum(np.nan_to_num(values.astype(np.float64), nan=0.0), 0)
+    if meaning == SECONDS:
+        worth = 2 * known / (known + (typical or 1.0))
+    elif meaning == MONEY:
+        worth = np.log2(1 + known / (typical or 1.0))
+    else:
+        worth = np.log2(1 + known)
+    return np.where(np.isnan(values), 1.0, worth)
+
+
+def typical_values(
+    kinds: Sequence[str], kind: I32, value: F32, meanings: Mapping[str, str],
+    given: Mapping[str, float],
+) -> dict[str, float]:  # fmt: skip
+    """Name of a kind whose values are seconds or money -> what is typical: given, or the median."""
+    found = dict(given)
+    for place, name in enumerate(kinds):
+        if meanings.get(name.lower()) in (SECONDS, MONEY) and name.lower() not in found:
+            own = value[kind == place]
+            own = own[own > 0]
+            if len(own):
+                found[name.lower()] = float(np.median(own))
+    return found
