@@ -174,8 +174,8 @@ def _with_ratings(weighting: Weighting, named: bool, where: str) -> Weighting:
     for kind, typical in weighting.typical.items():
         if weighting.values.get(kind) not in (SECONDS, MONEY) or typical == 0:
             raise SettingError(
-                f"{where}: typical.{kind} is {typical:g}; it must be above 0, of a kind that [values] "
-                "calls seconds or money"
+                f"{where}: typical.{kind} is {typical:g}; it must be above 0, of a kind that "
+                "[values] calls seconds or money"
             )
     kinds = [kind for kind in weighting.rating_kinds if kind not in other]
     kinds += [k for k, m in weighting.values.items() if m == RATING and k not in kinds]
