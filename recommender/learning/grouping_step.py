@@ -43,6 +43,7 @@ def group_users(
         last=last,
         seed=config.seed,
         now=now,
+        meanings=config.weighting.values,
     )
 
 

@@ -7,17 +7,21 @@ outliers clipped, standardised, weighted. Both are numpy only, so a worker does 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from graph.arrays import F32, F64, I32, I64
+from graph.arrays import F32, F64, I32, I64, Flags
 from graph.model import NO_TIME
+from graph.values import COUNT, MONEY, RATING
 
 DAY = 86_400
 MOST_DOMAINS = 8  # domains whose share is a feature of its own
 MOST_KINDS = 6
 VECTOR_WIDTH = 8  # first dimensions of the users' vectors
+PAUSE = 30 * 60  # seconds without an event, after which another visit begins
+LATELY = 30 * DAY
 CLIPPED = (1.0, 99.0)  # percentiles between which a feature is kept
 
 # group of features -> names; a group's weight (segments.toml) is that of each of its features
@@ -28,8 +32,10 @@ PLAIN = {
     "time": ("night", "morning", "afternoon", "evening", "weekend"),
     "breadth": ("domains", "largest domain", "tag concentration"),
     "novelty": ("novelty", "spread of novelty"),
+    "visits": ("visits in 30 days", "session length"),
+    "money": ("order value",),
 }
-GROUPS = (*PLAIN, "kinds", "domains", "vectors")
+GROUPS = (*PLAIN, "kinds", "domains", "vectors", "attributes")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class History:
     kind: I32  # (e,) place in the names of kinds
     value: F32  # (e,) NaN where none
     at: I64  # (e,) seconds since 1970, NO_TIME where none
+    meanings: Sequence[str] = ()  # of each kind, what its values are (`graph.values`); else counts
+
+    def values_of(self, *meanings: str) -> Flags:
+        """(e,) events with a value of one of these meanings."""
+        flags: Flags = ~np.isnan(self.value)
+        if not len(self.meanings):
+            return flags & (COUNT in meanings)
+        return flags & np.array([meaning in meanings for meaning in self.meanings])[self.kind]
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,19 @@ class Layout:
     domain_names: tuple[str, ...]
     kinds: tuple[str, ...]
     vectors: int
+    attributes: tuple[str, ...] = ()  # names of features made of what users say of themselves
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any], kinds: Sequence[str]) -> "Layout":
+        """That of a release's segments, by its manifest."""
+        by_group = list(zip(said["features"], said["groups"], strict=True))
+        return cls(
+            tuple(said["domains"]),
+            tuple(said["domain_names"]),
+            tuple(kinds),
+            said["groups"].count("vectors"),
+            tuple(name for name, group in by_group if group == "attributes"),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +97,7 @@ class Layout:
             *(f"kind {name}" for name in self.kinds[:MOST_KINDS]),
             *(f"domain {name}" for name in self.domain_names),
             *(f"vector {number}" for number in range(self.vectors)),
+            *self.attributes,
         )
 
     @property
@@ -80,6 +108,7 @@ class Layout:
             *("kinds" for _ in self.kinds[:MOST_KINDS]),
             *("domains" for _ in self.domains),
             *("vectors" for _ in range(self.vectors)),
+            *("attributes" for _ in self.attributes),
         )
 
 
@@ -94,7 +123,7 @@ def layout(
 
 
 def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: int) -> F64:
-    """(u, f) raw features, NaN where unknown, in the order of `wanted.names`.
+    """(u, f) raw features, NaN where unknown, in the order of `wanted.names` up to attributes.
 
     Args:
         history: what the users did; a user without anything gives a row of NaN.
@@ -111,7 +140,7 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
     np.maximum.at(last, user, at)
     timed = np.isfinite(last)
     first, last = np.where(timed, first, np.nan), np.where(timed, last, np.nan)
-    valued = ~np.isnan(history.value)
+    valued = history.values_of(RATING, COUNT)
     means = _means(history.user[valued], history.value[valued].astype(np.float64), users)
     weights = np.asarray(history.user_items.sum(axis=1), np.float64).ravel()
     columns = [
@@ -123,6 +152,8 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
         *_clock(user, at, users),
         *_breadth(history.user_items, catalogue),
         *_novelty(history.user_items, catalogue.rarity),
+        *_visits(who, at, users, moment),
+        _orders(history, users),
         *_kinds(history, len(wanted.kinds[:MOST_KINDS]), counts),
         *shares(history.user_items, catalogue.item_domains)[:, list(wanted.domains)].T,
         *_vectors(history.user_items, catalogue.vectors[:, : wanted.vectors]).T,
@@ -210,6 +241,37 @@ def _clock(owners: I32, at: I64, users: int) -> list[F64]:
         weekend.astype(np.float64)
     ]
     return [_means(owners, part, users) for part in parts]
+
+
+def _visits(who: I32, at: I64, users: int, moment: int) -> list[F64]:
+    """Visits of the last 30 days, and how many minutes a visit takes; both as logarithms."""
+    order = np.lexsort((at, who))
+    who, at = who[order], at[order]
+    begins = np.ones(len(at), np.bool_)
+    begins[1:] = (np.diff(who) != 0) | (np.diff(at) > PAUSE)
+    ends = np.append(begins[1:], np.ones(min(len(at), 1), np.bool_))
+    owner, start, end = who[begins], at[begins], at[ends]
+    lately = (start > moment - LATELY) & (start <= moment)
+    number = np.bincount(owner[lately], minlength=users).astype(np.float64)
+    known = np.bincount(owner, minlength=users) > 0
+    minutes = _means(owner, ((end - start) / 60).astype(np.float64), users)
+    return [np.where(known, np.log1p(number), np.nan), np.log1p(minutes)]
+
+
+def _orders(history: History, users: int) -> F64:
+    """(u,) what an order comes to, as a logarithm; what was paid at one time is one order."""
+    paid = np.flatnonzero(history.values_of(MONEY))
+    user, at = history.user[paid].astype(np.int64), history.at[paid]
+    own = np.where(at == NO_TIME, np.arange(len(at)), -1)
+    order = np.lexsort((own, at, user))
+    first = np.ones(len(order), np.bool_)
+    for key in (user, at, own):
+        first[1:] &= np.diff(key[order]) == 0
+    first[1:] = ~first[1:]
+    values = history.value[paid][order].astype(np.float64)
+    sums = np.bincount(np.cumsum(first) - 1, weights=values)
+    means = _means(user[order][first].astype(np.int32), sums.astype(np.float64), users)
+    return np.log1p(np.maximum(means, 0))
 
 
 def _breadth(user_items: csr_array, catalogue: Catalogue) -> list[F64]:

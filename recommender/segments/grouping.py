@@ -5,19 +5,24 @@ reads what it left in a release and needs nothing but numpy. Users with too litt
 the honest segment "new"; without scikit-learn, or with too few users, all others are "everyone".
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.arrays import F64, I64
+from graph.arrays import F64, I64, Flags
 from graph.model import NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
+from graph.values import COUNT
 from graph.weighted import WeightedGraph
+from recommender.releases.people import NOTHING, user_attributes
 from recommender.releases.release import Release
+from recommender.segments.attributes import Encoding
 from recommender.segments.features import (
     DAY,
     Catalogue,
@@ -36,6 +41,8 @@ from recommender.segments.words import persona, title
 FEWEST_USERS = 40  # with enough history, to be grouped at all
 SAME = 0.5  # of the middle distance between groups: nearer to an old group than this is the same
 PAST = 0.8  # of the dated events lie before the moment that forecasts are tried from
+FROM_EVENTS = ("recency", "frequency", "value", "time", "kinds", "visits", "money")
+NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 CHANGED = 0.25  # growth of a known user's history from which the user is assigned again
 
 
@@ -60,6 +67,7 @@ def find_segments(
     last: Release | None,
     seed: int,
     now: int,
+    meanings: Mapping[str, str] = NO_MEANINGS,
 ) -> Found:
     """Group the users by what they do.
 
@@ -72,22 +80,21 @@ def find_segments(
         last: the release before, whose groups pass their names on.
         seed: same data and seed, same groups.
         now: seconds since 1970.
+        meanings: of kinds, what their values are.
     """
     events = snapshot.events
     catalogue = Catalogue(graph.item_domains, graph.item_tags, rarity, vectors)
-    history = History(
-        user_items=graph.user_items,
-        user=events.user,
-        kind=events.kind,
-        value=events.value,
-        at=events.at,
-    )
+    meant = tuple(meanings.get(kind.lower(), COUNT) for kind in snapshot.kinds)
+    history = _history(events, graph.user_items, meant)
     wanted = layout(catalogue, list(graph.domains), snapshot.kinds, graph.user_items)
     dated = events.at[(events.at != NO_TIME) & (events.at <= now)]
     moment = int(dated.max()) if len(dated) else now  # old data is judged at its own end
     raw = behaviour(history, catalogue, wanted, moment)
     active = np.bincount(events.user, minlength=len(raw)) >= settings.minimum_events
     active &= np.diff(graph.user_items.indptr) > 0
+    encoding, about = _attributes(snapshot, graph, wanted, raw, active, settings, seed)
+    wanted = replace(wanted, attributes=encoding.columns)
+    raw = np.concatenate([raw, about], axis=1)
     scale = Scale.of(raw[active] if active.any() else raw, wanted.groups, settings.weights)
     points = scale(raw)
     learned, note = _clustered(points[active], settings, seed)
@@ -124,6 +131,8 @@ def find_segments(
         "groups": list(wanted.groups),
         "domains": list(wanted.domains),
         "domain_names": list(wanted.domain_names),
+        "attributes": encoding.to_json(),
+        "meanings": list(meant),
         "minimum_events": settings.minimum_events,
         "moment": moment,
         "segments": [*groups, _new(int((~active).sum()), settings.minimum_events)],
@@ -131,7 +140,7 @@ def find_segments(
     }
     last_seen, first_seen = _seen(events.user, events.at, len(raw))
     foretold, forecasts = _forecasts(
-        events, graph, catalogue, wanted, scale, centroids, assigned, raw,
+        events, graph, catalogue, wanted, meant, scale, centroids, assigned, raw,
         settings.minimum_events, seed, learned is not None,
     )  # fmt: skip
     arrays = {
@@ -153,7 +162,10 @@ def find_segments(
 
 
 def assigned_in(
-    learned: Found, snapshot: GraphSnapshot, graph: WeightedGraph, catalogue: Catalogue
+    learned: Found,
+    snapshot: GraphSnapshot,
+    graph: WeightedGraph,
+    catalogue: Catalogue,
 ) -> npt.NDArray[np.int16]:
     """(u,) the number of each user's segment, found from a part of what the users did.
 
@@ -167,22 +179,11 @@ def assigned_in(
         catalogue: what features asked about items when the segments were found.
     """
     manifest, events = learned.manifest, snapshot.events
-    wanted = Layout(
-        tuple(manifest["domains"]),
-        tuple(manifest["domain_names"]),
-        tuple(snapshot.kinds),
-        manifest["groups"].count("vectors"),
-    )
-    history = History(
-        user_items=graph.user_items,
-        user=events.user,
-        kind=events.kind,
-        value=events.value,
-        at=events.at,
-    )
-    points = Scale.read(learned.arrays["segments.scale"])(
-        behaviour(history, catalogue, wanted, manifest["moment"])
-    )
+    wanted = Layout.read(manifest, snapshot.kinds)
+    history = _history(events, graph.user_items, manifest["meanings"])
+    raw = behaviour(history, catalogue, wanted, manifest["moment"])
+    about = learned.arrays["segments.raw"][:, raw.shape[1] :]  # not told by one's own history
+    points = Scale.read(learned.arrays["segments.scale"])(np.concatenate([raw, about], axis=1))
     active = np.bincount(events.user, minlength=len(points)) >= manifest["minimum_events"]
     active &= np.diff(graph.user_items.indptr) > 0
     places = nearest(points, learned.arrays["segments.centroids"])
@@ -190,9 +191,9 @@ def assigned_in(
 
 
 def _forecasts(
-    events: EventColumns, graph: WeightedGraph, catalogue: Catalogue, wanted: Layout, scale: Scale,
-    centroids: F64, assigned: npt.NDArray[np.int16], raw: F64, minimum: int, seed: int,
-    learned: bool,
+    events: EventColumns, graph: WeightedGraph, catalogue: Catalogue, wanted: Layout,
+    meanings: Sequence[str], scale: Scale, centroids: F64, assigned: npt.NDArray[np.int16],
+    raw: F64, minimum: int, seed: int, learned: bool,
 ) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:  # fmt: skip
     """Chances that users move to another segment or come back, and how they did on the past.
 
@@ -214,14 +215,10 @@ def _forecasts(
         (pairs.data[kept], (pairs.coords[0][kept], pairs.coords[1][kept])),
         shape=graph.user_items.shape,
     )
-    history = History(
-        user_items=then,
-        user=events.user[before],
-        kind=events.kind[before],
-        value=events.value[before],
-        at=events.at[before],
-    )
+    columns = {f.name: getattr(events, f.name)[before] for f in fields(events)}
+    history = _history(EventColumns(**columns), then, meanings)
     past = behaviour(history, catalogue, wanted, moment)
+    past = np.concatenate([past, raw[:, past.shape[1] :]], axis=1)
     active = (np.bincount(users, minlength=len(past)) >= minimum) & (np.diff(then.indptr) > 0)
     was = nearest(scale(past), centroids)
     after = np.zeros(len(past), np.bool_)
@@ -236,6 +233,42 @@ def _forecasts(
             chances = np.where(assigned >= 0, forecasts.chances, np.nan)
             arrays[f"segments.{name}"] = chances.astype(np.float32)
     return arrays, report
+
+
+def _history(events: EventColumns, user_items: csr_array, meanings: Sequence[str]) -> History:
+    return History(
+        user_items=user_items,
+        user=events.user,
+        kind=events.kind,
+        value=events.value,
+        at=events.at,
+        meanings=meanings,
+    )
+
+
+def _attributes(
+    snapshot: GraphSnapshot, graph: WeightedGraph, wanted: Layout, raw: F64,
+    active: Flags, settings: SegmentSettings, seed: int,
+) -> tuple[Encoding, F64]:  # fmt: skip
+    """What users say of themselves as features, (u, p); none without scikit-learn."""
+    told = user_attributes(snapshot)
+    nothing = Encoding(), np.zeros((len(raw), 0))
+    if not active.any() or all(told[place] == NOTHING for place in np.flatnonzero(active)):
+        return nothing
+    try:
+        from recommender.segments.attribute_learning import learn
+    except ImportError:
+        return nothing
+    mix = shares(graph.user_items, graph.item_domains)[:, list(wanted.domains)]
+    some = np.nan_to_num(mix).max(axis=1, initial=0) > 0
+    chosen = np.full(len(mix), -1, np.int64)
+    if mix.shape[1]:
+        chosen[some] = np.nan_to_num(mix[some]).argmax(axis=1)
+    near = Scale.of(raw[active], wanted.groups, settings.weights)(raw)
+    return learn(
+        [json.loads(text) for text in told], active, chosen, wanted.domain_names, near,
+        filling=settings.missing, seed=seed,
+    )  # fmt: skip
 
 
 def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, str | None]:
@@ -331,6 +364,7 @@ class Behaviour:
     user_row: int
     items: Sequence[int] | npt.NDArray[np.int32]  # everything in the history, session included
     weights: Sequence[float] | npt.NDArray[np.float32]
+    attributes: Mapping[str, Any] | None = None  # said since the refresh; None: nothing was
 
 
 class Segments:
@@ -349,19 +383,14 @@ class Segments:
         self._raw = release.segment_arrays["raw"]
         self._scale = Scale.read(release.segment_arrays["scale"])
         self._centroids = np.asarray(release.segment_arrays["centroids"])
-        vectors = report["groups"].count("vectors")
-        self._layout = Layout(
-            tuple(report["domains"]),
-            tuple(report["domain_names"]),
-            tuple(release.event_kinds),
-            vectors,
-        )
+        self._layout = Layout.read(report, release.event_kinds)
+        self._encoding = Encoding.from_json(report["attributes"])
         self._moment, self._minimum = int(report["moment"]), int(report["minimum_events"])
         self._catalogue = Catalogue(
             release.item_domains.matrix,
             release.item_tags.matrix,
             release.rarity,
-            release.vectors["spectral"][:, :vectors],
+            release.vectors["spectral"][:, : self._layout.vectors],
         )
 
     def of(self, subject: Behaviour, now: int) -> tuple[str, ...]:
@@ -370,16 +399,24 @@ class Segments:
         return (*by_rule, self.learned(subject))
 
     def learned(self, subject: Behaviour) -> str:
-        """The learned segment; a known user whose history grew by `CHANGED` is assigned again."""
+        """The learned segment; a known user whose history grew by `CHANGED` is assigned again.
+
+        So is who said something new of themselves.
+        """
         if not self._learned:
             return EVERYONE
         row = subject.user_row
         known = len(self._release.histories.of(row)) if row >= 0 else 0
-        if row >= 0 and len(subject.items) < max(known + self._minimum, known * (1 + CHANGED)):
+        grown = len(subject.items) >= max(known + self._minimum, known * (1 + CHANGED))
+        if row >= 0 and not grown and subject.attributes is None:
             return self.name(int(self._assigned[row]))
         if len(subject.items) < self._minimum:
             return NEW
         raw = behaviour(self._history(subject), self._catalogue, self._layout, self._moment)
+        about = self._encoding([subject.attributes or {}])
+        if row >= 0 and subject.attributes is None:
+            about = self._raw[row : row + 1, raw.shape[1] :].astype(np.float64)
+        raw = np.concatenate([raw, about], axis=1)
         if row >= 0:  # times, kinds and values of the past are known from the refresh
             before = self._raw[row].astype(np.float64)
             raw = np.where(np.isnan(raw) | self._from_events, before, raw)
@@ -404,7 +441,7 @@ class Segments:
     def _from_events(self) -> npt.NDArray[np.bool_]:
         """(f,) features of events rather than of what was chosen: live histories lack them."""
         groups = self._layout.groups
-        return np.array([g in ("recency", "frequency", "value", "time", "kinds") for g in groups])
+        return np.array([group in FROM_EVENTS for group in groups])
 
     def name(self, segment: int) -> str:
         """The segment at a place of `names`; -1 is "new"."""

@@ -5,9 +5,11 @@
     fewest = 2                   # groups to try, up to `most`; the best number is chosen
     most = 8
     minimum_events = 5           # users with fewer are in the segment "new"
+    missing = "typical"          # attributes that somebody does not say: or "nearest"
     profiles = true              # learn a profile for each segment at a refresh
     [weights]                    # of the groups of features; not named: 1
-    recency = 1.0                # frequency, value, time, breadth, novelty, kinds, domains, vectors
+    recency = 1.0                # frequency, value, time, breadth, novelty, visits, money, kinds,
+                                 # domains, vectors, attributes
     [[segment]]                  # beside the learned ones; a user may be in several
     name = "baroque now"
     rule = "domain share of baroque > 30 % and last seen < 7 days"
@@ -41,6 +43,7 @@ from recommender.segments.features import GROUPS
 from recommender.segments.rules import Rule, parse_rule
 
 METHODS = ("kmeans", "gaussian", "hdbscan", "dbscan", "spectral", "agglomerative", "none")
+FILLINGS = ("typical", "nearest")
 NEW = "new"
 EVERYONE = "everyone"
 RESERVED = (NEW, EVERYONE)
@@ -56,6 +59,7 @@ class SegmentSettings:
     fewest: int = 2
     most: int = 8
     minimum_events: int = 5
+    missing: str = FILLINGS[0]
     learn_profiles: bool = True
     weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[tuple[str, Rule], ...] = ()  # names and what they say
@@ -68,6 +72,7 @@ _LEARNED = {  # key -> field, type
     "fewest": ("fewest", int),
     "most": ("most", int),
     "minimum_events": ("minimum_events", int),
+    "missing": ("missing", str),
     "profiles": ("learn_profiles", bool),
 }
 _TABLES = ("learned", "weights", "segment", "profiles", "context")
@@ -102,6 +107,10 @@ def parse_segment_settings(said: Mapping[str, Any], where: str = "segments") -> 
     if settings.method not in METHODS:
         raise SettingError(
             f"{where}: learned.method {settings.method!r} is not one of {', '.join(METHODS)}"
+        )
+    if settings.missing not in FILLINGS:
+        raise SettingError(
+            f"{where}: learned.missing {settings.missing!r} is not one of {', '.join(FILLINGS)}"
         )
     if not 2 <= settings.fewest <= settings.most <= MOST_GROUPS:
         raise SettingError(

@@ -24,8 +24,14 @@ WORDS = {
     "tag concentration": ("few tags", "many tags"),
     "novelty": ("high novelty", "the well-known"),
     "spread of novelty": ("mixed novelty", "even novelty"),
+    "visits in 30 days": ("often here", "seldom here"),
+    "session length": ("long visits", "short visits"),
+    "order value": ("large orders", "small orders"),
 }
-LOGARITHMS = {"days since last seen", "events", "days known", "weight of choices"}
+LOGARITHMS = {
+    "days since last seen", "events", "days known", "weight of choices", "visits in 30 days",
+    "session length", "order value",
+}  # fmt: skip
 SHARES = {
     "night", "morning", "afternoon", "evening", "weekend", "largest domain", "novelty",
 }  # fmt: skip
@@ -67,15 +73,39 @@ def _word(feature: str, deviation: float) -> str | None:
     if feature in WORDS:
         return WORDS[feature][0 if deviation > 0 else 1]
     group, _, name = feature.partition(" ")
+    if group == "attribute":
+        return _attribute_word(name, deviation)
     if group not in ("domain", "kind") or deviation < 0:
         return None  # "not baroque" tells little
     return name if group == "domain" else f"much {name}"
+
+
+def _attribute_word(feature: str, deviation: float) -> str | None:
+    name, _, word = feature.partition(" = ")
+    if word:
+        return f"{name} {word}" if deviation > 0 else None
+    if " ~ " in feature:
+        return None  # what a word means says nothing of which word it is
+    return f"{'high' if deviation > 0 else 'low'} {name}"
+
+
+def _attribute_clause(feature: str, more: bool, threshold: float) -> str:
+    name, _, word = feature.partition(" = ")
+    if word:
+        return f"{name} {'is' if more else 'is not'} {word}"
+    name, _, domain = feature.partition(" ~ ")
+    side = "over" if more else "under"
+    if domain:
+        return f"{name} where {side} {threshold:.0%} choose {domain} most"
+    return f"{name} {side} {_number(threshold)}"
 
 
 def _clause(condition: Mapping[str, Any]) -> str:
     feature, threshold = condition["feature"], condition["threshold"]
     more = condition["side"] == "above"
     group, _, name = feature.partition(" ")
+    if group == "attribute":
+        return _attribute_clause(name, more, threshold)
     if group in ("domain", "kind"):
         of = f"in {name}" if group == "domain" else f"{name} events"
         return f"{'over' if more else 'under'} {threshold:.0%} {of}"

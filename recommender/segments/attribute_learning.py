@@ -1,0 +1,172 @@
+"""How what users say of themselves is told in numbers, learned at a refresh. Needs scikit-learn.
+
+A number stays one. Of a few words each is a column; of many words each is told by what those who
+say it choose (target encoding: the chance of each domain to be the largest of a history), by the
+others' histories and never by one's own. What somebody does not say is the median, the most
+frequent word, or what those nearest in behaviour say. No word stands in a release that fewer than
+`FEWEST` users say.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler, TargetEncoder
+
+from graph.arrays import F64, Flags
+from recommender.ranking.attributes import as_number, as_texts
+from recommender.segments.attributes import MEANS, NUMBER, WORDS, Attributes, Encoded, Encoding
+
+FEWEST = 5  # users who say a word, or it is no feature
+LEAST_SHARE = 0.05  # of the users who say anything for an attribute, or it is no feature
+MOST_WORDS = 12  # with a column each; of more, those who say them tell what they mean
+MOST_ATTRIBUTES = 32
+FOLDS = 5
+NEIGHBOURS = 5
+SAMPLE = 2_000  # users among whom the nearest are looked for
+NEAREST = "nearest"
+
+
+def learn(
+    users: Sequence[Attributes], active: Flags, chosen: npt.NDArray[np.int64],
+    domains: Sequence[str], behaviour: F64, *, filling: str, seed: int,
+) -> tuple[Encoding, F64]:  # fmt: skip
+    """How attributes become columns, and the columns of the users (u, p) it was learned from.
+
+    Args:
+        users: (u) what each says of themselves; empty of who may not be learned from.
+        active: (u,) whom to learn from.
+        chosen: (u,) the place of the largest domain of each history; -1: none.
+        domains: names of the domains.
+        behaviour: (u, f) comparable features, by which users are near; no NaN.
+        filling: `typical` or `nearest`.
+        seed: of folds and samples.
+    """
+    encodeds: list[Encoded] = []
+    parts: list[F64] = []
+    for name in _spoken(users, active):
+        values = [said.get(name) for said in users]
+        made = _number(name, values, active)
+        if made is None:
+            made = _few_words(name, values, active)
+        if made is None:
+            made = _many_words(name, values, active, chosen, domains, seed)
+        if made is not None:
+            encodeds.append(made[0])
+            parts.append(made[1])
+    encoding = Encoding(tuple(encodeds))
+    if not parts:
+        return encoding, np.zeros((len(users), 0))
+    columns = np.concatenate(parts, axis=1)
+    if filling == NEAREST:
+        columns = _by_the_nearest(columns, behaviour, active, seed)
+    missing = np.array([number for one in encoding.attributes for number in one.missing])
+    return encoding, np.where(np.isnan(columns), missing, columns)
+
+
+def _spoken(users: Sequence[Attributes], active: Flags) -> list[str]:
+    """The attributes that enough of the active users say anything for, by name."""
+    counts = Counter(name for place in np.flatnonzero(active) for name in users[place])
+    fewest = max(FEWEST, LEAST_SHARE * np.count_nonzero(active))
+    common = [name for name, count in counts.most_common(MOST_ATTRIBUTES) if count >= fewest]
+    return sorted(common)
+
+
+def _number(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded, F64] | None:
+    numbers = np.array([as_number(value) for value in values])
+    said = np.array([bool(as_texts(value)) for value in values])
+    if np.isnan(numbers[said]).any() or len(np.unique(numbers[active & said])) < 2:
+        return None
+    middle = SimpleImputer(strategy="median").fit(numbers[active][:, None]).statistics_
+    return Encoded(name, NUMBER, (f"attribute {name}",), (float(middle[0]),)), numbers[:, None]
+
+
+def _few_words(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded, F64] | None:
+    """A column for each word; of lists, which may be long, for the words of the most users."""
+    texts = [as_texts(value) for value in values]
+    counts = Counter(word for place in np.flatnonzero(active) for word in set(texts[place]))
+    words = [word for word, count in counts.most_common() if count >= FEWEST]
+    several = any(len(said) > 1 for said in texts)
+    if not words or (len(words) > MOST_WORDS and not several):
+        return None
+    words = sorted(words[:MOST_WORDS])
+    if not several and len(words) == 1 and counts[words[0]] == np.count_nonzero(active):
+        return None
+    known = set(words)
+    columns = MultiLabelBinarizer(classes=words).fit_transform(
+        [[word for word in said if word in known] for said in texts]
+    ).astype(np.float64)  # fmt: skip
+    silent = np.array([not said for said in texts])
+    columns[silent] = np.nan
+    if several:
+        missing = SimpleImputer(strategy="most_frequent").fit(columns[active]).statistics_
+    else:
+        first = np.array([[said[0] if said else None] for said in texts], object)
+        most = SimpleImputer(strategy="most_frequent", missing_values=None).fit(first[active])
+        missing = [float(word == most.statistics_[0]) for word in words]
+    made = Encoded(
+        name, WORDS, tuple(f"attribute {name} = {word}" for word in words),
+        tuple(map(float, missing)), tuple(words),
+    )  # fmt: skip
+    return made, columns
+
+
+def _many_words(
+    name: str, values: Sequence[object], active: Flags, chosen: npt.NDArray[np.int64],
+    domains: Sequence[str], seed: int,
+) -> tuple[Encoded, F64] | None:  # fmt: skip
+    """What those who say a word choose, told out of fold to those it was learned from."""
+    texts = np.array([(as_texts(value) or ("",))[0] for value in values], object)
+    counts = Counter(texts[active].tolist())
+    kept = {word for word, count in counts.items() if word and count >= FEWEST}
+    sizes = np.bincount(chosen[active & (chosen >= 0)], minlength=len(domains))
+    asked = np.isin(chosen, np.flatnonzero(sizes >= FOLDS))
+    fit = active & asked & (texts != "")
+    classes = np.unique(chosen[fit])
+    if not kept or len(classes) < 2 or np.bincount(chosen[fit]).max() < FOLDS:
+        return None
+    sizes = np.bincount(chosen[fit], minlength=len(domains))
+    fit &= sizes[np.maximum(chosen, 0)] >= FOLDS
+    classes = np.unique(chosen[fit])
+    if len(classes) < 2:
+        return None
+    rare = np.array([text not in kept for text in texts])
+    told = np.where(rare & (texts != ""), "\0", texts)  # all that are said by too few, as one
+    encoder = TargetEncoder(
+        target_type="binary" if len(classes) == 2 else "multiclass",
+        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed),
+    )
+    columns = np.full((len(texts), len(classes) if len(classes) > 2 else 1), np.nan)
+    columns[fit] = encoder.fit_transform(told[fit][:, None], chosen[fit])
+    rest = (texts != "") & ~fit
+    if rest.any():
+        columns[rest] = encoder.transform(told[rest][:, None])
+    words = sorted(kept & set(told[fit].tolist()))
+    means = encoder.transform(np.array([*words, "\0"], object)[:, None])
+    mean = tuple(np.atleast_1d(np.asarray(encoder.target_mean_, np.float64)).tolist())
+    shown = classes if len(classes) > 2 else classes[1:]
+    made = Encoded(
+        name, MEANS, tuple(f"attribute {name} ~ {domains[place]}" for place in shown.tolist()),
+        mean, tuple(words), tuple(map(tuple, means[:-1].tolist())), tuple(means[-1].tolist()),
+    )  # fmt: skip
+    return made, columns
+
+
+def _by_the_nearest(columns: F64, behaviour: F64, active: Flags, seed: int) -> F64:
+    """What is missing as those say it who are nearest in all that is known of both."""
+    scaler = StandardScaler().fit(columns[active])
+    both = np.concatenate([behaviour, scaler.transform(columns)], axis=1)
+    known = np.flatnonzero(active & ~np.isnan(columns).all(axis=1))
+    drawn = np.random.default_rng(seed).permutation(known)[:SAMPLE]
+    incomplete = np.flatnonzero(active & np.isnan(columns).any(axis=1))
+    if not len(drawn) or not len(incomplete):
+        return columns
+    imputer: Any = KNNImputer(n_neighbors=NEIGHBOURS, keep_empty_features=True).fit(both[drawn])
+    filled = columns.copy()
+    near = imputer.transform(both[incomplete])[:, behaviour.shape[1] :]
+    filled[incomplete] = scaler.inverse_transform(near)
+    return filled
