@@ -152,7 +152,7 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
         *_clock(user, at, users),
         *_breadth(history.user_items, catalogue),
         *_novelty(history.user_items, catalogue.rarity),
-        *_visits(who, at, users, moment),
+        *_visits(user, at, users, moment),
         _orders(history, users),
         *_kinds(history, len(wanted.kinds[:MOST_KINDS]), counts),
         *shares(history.user_items, catalogue.item_domains)[:, list(wanted.domains)].T,
