@@ -1,15 +1,19 @@
 """The filter language says what it means; lists obey it on every path and are never short."""
 
 import json
+from datetime import date
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graph.dates import last_second_of, seconds_of
 from graph.errors import InputError
 from graph.model import table
 from graph.stores.embedded_store import EmbeddedStore
+from loaders.format import Options
+from loaders.ingest import load
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.filter_language import parse_conditions, parse_filter
@@ -31,6 +35,7 @@ def catalogue_row(number):
         "tags": {f"t{number % 5}", f"u{number % 3}"},
         "year": 1900 + number % 125 if number % 11 else None,
         "language": ("de", "fr", "en")[number % 3],
+        "released": f"{2000 + number % 20}-{1 + number % 12:02}-05" if number % 9 else None,
         "created_at": NOW - number * DAY if number % 13 else None,
         "hidden": number % 17 == 0,
     }
@@ -51,7 +56,8 @@ def wide(tmp_path_factory) -> Recommender:
             "created_at": one["created_at"],
             "hidden": one["hidden"],
             "attributes": json.dumps(
-                {"language": one["language"]} | ({"year": one["year"]} if one["year"] else {})
+                {"language": one["language"]}
+                | {key: one[key] for key in ("year", "released") if one[key]}
             ),
         }
         for one in CATALOGUE
@@ -101,6 +107,12 @@ def holds(said, one):
                     name != "year"
                     or (year is not None and rule.get("from", 0) <= year <= rule.get("to", 9999))
                 )
+                and (
+                    name != "released"
+                    or bool(one["released"])
+                    # Texts of dates, compared as texts; "~" comes behind every digit.
+                    and rule.get("from", "") <= one["released"] <= rule.get("to", "") + "~"
+                )
                 for name, rule in v.items()
             ),
             "and": lambda v: all(holds(part, one) for part in v),
@@ -130,6 +142,14 @@ CONDITIONS = {
         optional={
             "year": st.integers(1900, 2024).map(lambda low: {"from": low, "to": low + 30}),
             "language": st.just({"in": ["de", "fr"]}),
+            "released": st.sampled_from(
+                [
+                    {"from": "2004-01-05"},
+                    {"from": "2004-02", "to": "2010-07"},
+                    {"from": "2012", "to": "2014"},
+                    {"from": "2003-03-06", "to": "2003-04-05"},
+                ]
+            ),
         },
     ).filter(bool),
 }
@@ -241,6 +261,10 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"year": 1990}}, "filter.attributes.year: must be an object"),
         ({"attributes": {"year": {"is": 1}}}, "filter.attributes.year: say from, to or in"),
         ({"attributes": {"year": {"in": [[]]}}}, "filter.attributes.year.in: values are"),
+        ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is no date"),
+        ({"attributes": {"d": {"to": True}}}, "filter.attributes.d.to: must be a number, or a date"),
+        ({"attributes": {"d": {"from": "2024-02", "to": "2024-01"}}}, "filter.attributes.d: from 2"),
+        ({"attributes": {"d": {"from": 5, "to": "2024"}}}, "filter.attributes.d: from and to must"),
         ({"created_after": 1.5}, "filter.created_after: must be a whole number"),
         ({"created_after": True}, "filter.created_after: must be a whole number"),
         ({"or": [{"seen": "only"}]}, "filter.or.0.seen: 'seen' can not stand inside"),
@@ -265,7 +289,14 @@ def test_nesting_and_size_are_bounded():
 
 
 def test_unknown_attributes_are_named(wide):
-    for said in ({"colour": {"in": ["red"]}}, {"language": {"from": 3}}, {"year": {"in": ["x"]}}):
+    for said in (
+        {"colour": {"in": ["red"]}},
+        {"language": {"from": 3}},
+        {"language": {"from": "2024-01-01"}},
+        {"year": {"in": ["x"]}},
+        {"year": {"from": "2024-01-01"}},
+        {"released": {"from": 1_704_067_200}},
+    ):
         with pytest.raises(InputError, match="attribute"):
             wide.filters.mask(parse_filter({"attributes": said}))
 
@@ -309,3 +340,38 @@ def test_a_range_may_be_one_value_and_not_turned_round():
 def test_an_unknown_attribute_is_told_which_there_are(wide):
     with pytest.raises(InputError, match="one of this catalogue's: .*language.*year"):
         wide.filters.mask(parse_filter({"attributes": {"colour": {"in": ["red"]}}}))
+
+
+def test_a_range_of_dates_reaches_to_the_end_of_what_it_names():
+    """By the times of a calendar; `to` a day, a month or a year takes all of it in."""
+    assert last_second_of("2024-02") == seconds_of("2024-03-01") - 1
+    assert last_second_of("2024") == seconds_of("2025-01-01") - 1
+    assert last_second_of("2024-02-28") == seconds_of("2024-02-29") - 1
+    assert last_second_of("2024-02-28T10:00:00Z") == seconds_of("2024-02-28T12:00:00+02:00")
+    assert last_second_of("today") is None
+
+
+def test_dates_of_a_csv_file_have_ranges(tmp_path):
+    """Loaded as a stranger would; rules say dates as TOML writes them."""
+    home = Home(tmp_path).create()
+    (tmp_path / "films.csv").write_text(
+        "item_id,title,premiere\na,A,2023-12-31\nb,B,2024-01-01T08:00:00Z\nc,C,2024-06-30\nd,D,\n"
+    )
+    (tmp_path / "seen.csv").write_text("user,item\n" + "".join(f"u,{i}\nv,{i}\n" for i in "abc"))
+    store = EmbeddedStore(home.store)
+    for table_name, file in (("items", "films.csv"), ("events", "seen.csv")):
+        options = Options(table=table_name, attributes=("premiere",) if table_name == "items" else ())
+        load([tmp_path / file], "table", store, staging_folder=tmp_path / "staging",
+             rejects_file=tmp_path / "rejects.csv", now=NOW, options=options)  # fmt: skip
+    filters = Filters(refresh(store, home, RefreshConfig(preset="fast"), now=NOW, force=True))
+    store.close()
+
+    def allowed(**said):
+        mask = filters.mask(parse_filter({"attributes": {"premiere": said}}))
+        return "".join("abcd"[row] for row in np.flatnonzero(mask))
+
+    assert allowed(**{"from": "2024-01-01"}) == "bc"
+    assert allowed(to="2023") == "a"
+    assert allowed(**{"from": "2024-01-01T08:00:01Z", "to": "2024-06"}) == "c"
+    assert allowed(**{"from": "2023-12-31", "to": "2024-01-01"}) == "ab"
+    assert allowed(**{"from": date(2024, 1, 1), "in": ["2024-06-30", "2023-12-31"]}) == "c"

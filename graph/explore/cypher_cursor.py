@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from graph.explore.cypher_times import seconds_of
+from graph.dates import seconds_of
 from graph.explore.cypher_tokens import Token, refuse, tokens_of, unescaped
 from graph.explore.cypher_words import RESERVED
 

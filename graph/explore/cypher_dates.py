@@ -3,7 +3,8 @@
 from graph.explore.cypher_cursor import Piece
 from graph.explore.cypher_expressions import MOMENTS
 from graph.explore.cypher_operands import Operands
-from graph.explore.cypher_times import UNITS, seconds_of, span_of
+from graph.dates import seconds_of
+from graph.explore.cypher_times import UNITS, span_of
 from graph.explore.cypher_tokens import refuse
 
 TEMPORAL = ("date", "datetime", "localdatetime", "timestamp")

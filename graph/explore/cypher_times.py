@@ -1,4 +1,4 @@
-"""Times as people write them: dates into seconds since 1970, and spans into words."""
+"""Times as people read them, and spans into words."""
 
 import datetime as dt
 import re
@@ -7,28 +7,6 @@ _SPAN = re.compile(
     r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?"
 )
 UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
-
-
-def seconds_of(text: str) -> int | None:
-    """The seconds since 1970 of a date or time in ISO 8601, in UTC unless it says otherwise.
-
-    `2024-12-01`, `2024-12-01T18:30`, `2024-12-01 18:30:00+01:00`; also `2024-12` and `2024`.
-    None for any other text.
-    """
-    text = text.strip()
-    if re.fullmatch(r"\d{4}", text):
-        text += "-01-01"
-    elif re.fullmatch(r"\d{4}-\d{2}", text):
-        text += "-01"
-    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return int(moment.timestamp())
 
 
 def shown(seconds: float) -> str:

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from graph.errors import InputError, NotFound
-from graph.explore.cypher_times import seconds_of
+from graph.dates import seconds_of
 
 FILE = "questions.toml"
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.arrays import F32, I32, I64
+from graph.dates import is_date, seconds_of
 from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
@@ -275,4 +276,10 @@ def _longer_attribute(
     words = Appended(base.words, new) if new else base.words
     for row, text in texts.items():
         values[row] = NO_ROW if text is None else words.row(text)
-    return Attribute(False, values, words)
+    seconds = None
+    if base.seconds is not None:
+        seconds = _longer(base.seconds, count, np.nan)
+        for row, text in texts.items():
+            first = seconds_of(text) if text is not None and is_date(text) else None
+            seconds[row] = np.nan if first is None else first
+    return Attribute(False, values, words, seconds)

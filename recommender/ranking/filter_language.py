@@ -2,7 +2,8 @@
 
     {"domains": ["baroque", "jazz"],            in any of them
      "tags_all": ["keyboard"], "tags_any": ["solo", "duo"], "tags_none": ["live"],
-     "attributes": {"year": {"from": 1990, "to": 2000}, "language": {"in": ["de", "fr"]}},
+     "attributes": {"year": {"from": 1990, "to": 2000}, "language": {"in": ["de", "fr"]},
+                    "released": {"from": "2024-01-01", "to": "2024-06"}},   to the end of June
      "newer_than_days": 7, "older_than_days": 1,
      "created_after": 1735689600, "created_before": 1767225600,
      "items": ["bwv-988"],                      one of these
@@ -14,14 +15,16 @@ What is not known or does not fit is an `InputError` that names the place, as in
 """
 
 import contextlib
+import datetime as dt
 import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graph.dates import last_second_of, seconds_of
 from graph.errors import InputError
-from recommender.ranking.request import Filter
+from recommender.ranking.request import Bound, Filter
 
 SEEN = ("exclude", "include", "only")
 MOST_DEPTH = 8  # of and, or, not inside each other
@@ -152,16 +155,41 @@ def _attributes(said: object, where: str) -> tuple[Any, ...]:
         if wrong or not content:
             raise InputError(f'{place}: say from, to or in, such as {{"from": 1990}}')
         low, high = (
-            _number(content[key], f"{place}.{key}") if key in content else None
+            _bound(content[key], f"{place}.{key}") if key in content else None
             for key in ("from", "to")
         )
-        if low is not None and high is not None and low > high:
-            raise InputError(f"{place}: from {low:g} is above to {high:g}")
+        _check_range(low, high, place)
         allowed = _values(content["in"], f"{place}.in") if "in" in content else ()
         conditions.append((name, low, high, allowed))
     if not conditions:
         raise InputError(f"{where}: name at least one attribute, or leave it out")
     return tuple(conditions)
+
+
+def _bound(said: object, where: str) -> float | str:
+    """A number, or a date as text; TOML has dates of its own."""
+    if isinstance(said, dt.date):
+        return said.isoformat()
+    if isinstance(said, str):
+        if seconds_of(said) is None:
+            raise InputError(f'{where}: {said[:80]!r} is no date; write it as "2024-01-31"')
+        return said
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        raise InputError(f'{where}: must be a number, or a date such as "2024-01-31"')
+    return _number(said, where)
+
+
+def _check_range(low: Bound, high: Bound, where: str) -> None:
+    if low is None or high is None:
+        return
+    if isinstance(low, str) or isinstance(high, str):
+        if not (isinstance(low, str) and isinstance(high, str)):
+            raise InputError(f"{where}: from and to must be two numbers or two dates")
+        above = (seconds_of(low) or 0) > (last_second_of(high) or 0)
+        if above:
+            raise InputError(f"{where}: from {low} is after to {high}")
+    elif low > high:
+        raise InputError(f"{where}: from {low:g} is above to {high:g}")
 
 
 def _values(said: object, where: str) -> tuple[str, ...]:

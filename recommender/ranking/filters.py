@@ -1,15 +1,18 @@
 """Which items a request allows: conditions in, one flag per item out."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from graph.arrays import Flags
+from graph.dates import last_second_of, seconds_of
 from graph.errors import InputError
 from graph.model import NO_ROW, NO_TIME
-from recommender.ranking.request import Filter
+from recommender.ranking.request import Bound, Filter
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
 
@@ -105,7 +108,7 @@ class Filters:
         return flags
 
     def _attribute(
-        self, name: str, low: float | None, high: float | None, allowed: tuple[str, ...]
+        self, name: str, low: Bound, high: Bound, allowed: tuple[str, ...]
     ) -> Flags:
         kept = self._release.attribute_names
         if name not in kept:
@@ -114,19 +117,25 @@ class Filters:
         attribute = self._release.attribute(name)
         values = attribute.values
         if attribute.words is None:
-            mask = ~np.isnan(values)
-            if low is not None:
-                mask &= values >= low
-            if high is not None:
-                mask &= values <= high
+            for bound in (low, high):
+                if isinstance(bound, str):
+                    raise InputError(f"attribute {name!r} holds numbers; {bound!r} is not one")
+            mask = _between(values, low, high)
             if allowed:
                 mask &= np.isin(values, [_number(name, text) for text in allowed])
             return mask
-        if low is not None or high is not None:
+        if attribute.seconds is None and not (low is None and high is None):
             raise InputError(f"attribute {name!r} holds words; name the allowed ones, not a range")
-        wanted = attribute.words.rows(allowed)
-        flags: Flags = np.isin(values, wanted[wanted != NO_ROW])
-        return flags
+        mask = np.ones(len(values), np.bool_)
+        if attribute.seconds is not None:
+            mask = _between(
+                attribute.seconds, _second(name, low, seconds_of),
+                _second(name, high, last_second_of),
+            )  # fmt: skip
+        if allowed or (low is None and high is None):
+            wanted = attribute.words.rows(allowed)
+            mask &= np.isin(values, wanted[wanted != NO_ROW])
+        return mask
 
 
 def passes(wanted: Filter) -> int:
@@ -135,6 +144,26 @@ def passes(wanted: Filter) -> int:
     names = (wanted.domains, wanted.tags_all, wanted.tags_any, wanted.tags_none, wanted.items)
     ranges = sum(1 + len(allowed) for *_, allowed in wanted.attributes)
     return sum(map(len, names)) + ranges + sum(1 + passes(part) for part in parts)
+
+
+def _between(values: npt.NDArray[Any], low: float | str | None, high: float | str | None) -> Flags:
+    """(n,) True where there is a value from `low` to `high`."""
+    mask = ~np.isnan(values)
+    if low is not None:
+        mask &= values >= low
+    if high is not None:
+        mask &= values <= high
+    return mask
+
+
+def _second(name: str, bound: Bound, meaning: Callable[[str], int | None]) -> int | None:
+    """The second that a bound of dates means."""
+    if bound is None:
+        return None
+    second = meaning(bound) if isinstance(bound, str) else None
+    if second is None:
+        raise InputError(f'attribute {name!r} holds dates; write {bound!r} as "2024-01-31"')
+    return second
 
 
 def _number(name: str, text: str) -> float:

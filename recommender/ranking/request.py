@@ -17,11 +17,15 @@ def session(items: Sequence[str]) -> dict[str, float]:
     return {item: SESSION_DECAY**age for age, item in enumerate(newest_first)}
 
 
+Bound = float | str | None  # of a range: a number, or a date as text
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which items may be shown; every condition must hold. Hashable, so that masks are cached.
 
-    `attributes` holds (name, low or None, high or None, allowed values or ()) per condition.
+    `attributes` holds (name, low or None, high or None, allowed values or ()) per condition; the
+    bounds are both numbers or both dates as texts.
     `recommender.ranking.filter_language` reads one from JSON or TOML.
     """
 
@@ -29,7 +33,7 @@ class Filter:
     tags_all: tuple[str, ...] = ()
     tags_any: tuple[str, ...] = ()
     tags_none: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, float | None, float | None, tuple[str, ...]], ...] = ()
+    attributes: tuple[tuple[str, Bound, Bound, tuple[str, ...]], ...] = ()
     created_after: int | None = None  # seconds since 1970
     created_before: int | None = None
     newer_than_days: float | None = None  # counted back from the time of the request

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
+from graph.dates import is_date, seconds_of
 from graph.ids import as_word
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
@@ -163,7 +164,10 @@ def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool
 
 
 def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
-    """Columns of the attributes that most items have: numbers, or words as codes."""
+    """Columns of the attributes that most items have: numbers, or words as codes.
+
+    Where all words are dates their first seconds stand beside them.
+    """
     rows = [json.loads(text) for text in snapshot.item_attributes.to_pylist()]
     counts: dict[str, int] = {}
     for row in rows:
@@ -185,6 +189,10 @@ def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
         arrays |= vocabulary_arrays(f"attribute{number}.words", vocabulary)
         codes = [-1 if word is None else vocabulary.row(word) for word in words]
         arrays[f"attribute{number}.codes"] = np.array(codes, np.int32)
+        if len(vocabulary) and all(map(is_date, vocabulary)):
+            manifest[name]["dates"] = True
+            seconds = [np.nan if word is None else seconds_of(word) for word in words]
+            arrays[f"attribute{number}.seconds"] = np.array(seconds, np.float64)
     return arrays, manifest
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, F64, I32, I64
 from graph.ids import as_word
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
@@ -28,11 +28,12 @@ EVENT_COLUMNS = ("item", "kind", "value", "at")
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute of the items: numbers, or words as codes."""
+    """One attribute of the items: numbers, or words as codes; dates are such words."""
 
     numeric: bool
     values: npt.NDArray[Any]  # (i,) f64, NaN where there is none; or i32 codes, -1 where none
     words: Vocabulary | None  # of the codes
+    seconds: F64 | None = None  # (i,) of dates, since 1970; NaN where there is none
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,9 @@ class Release:
         key = f"attribute{kept['place']}"
         if kept["numeric"]:
             return Attribute(True, self.arrays[f"{key}.values"], None)
-        return Attribute(False, self.arrays[f"{key}.codes"], self._vocabulary(f"{key}.words"))
+        words = self._vocabulary(f"{key}.words")
+        seconds = self.arrays[f"{key}.seconds"] if kept.get("dates") else None
+        return Attribute(False, self.arrays[f"{key}.codes"], words, seconds)
 
     def card(self, row: int) -> dict[str, Any]:
         """Title and attributes of an item."""
