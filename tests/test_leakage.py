@@ -8,7 +8,7 @@ import pytest
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
-from graph.weighting import weigh
+from graph.weighting import scale_of, weigh
 from recommender.evaluation.evaluate import cut, evaluate_snapshot
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
@@ -73,6 +73,28 @@ def test_planted_future_edges_leave_every_array_byte_identical(planted, snapshot
     assert all(map(np.array_equal, again.pairs, test.pairs))
     assert fit.fingerprint == other.fingerprint
     assert differing(built(fit, tmp_path / "one"), built(other, tmp_path / "other")) == []
+
+
+def test_what_is_good_the_scale_of_the_train_part_tells(tmp_path):
+    """Of twelve users' last ratings the only 7 is held out: in train the stars go up to 5.
+
+    By all ratings the scale is 1 to 7. Each has six good ratings, of which the last is held out;
+    a 7 off the scale says nothing.
+    """
+    values = [1, 3, 5, 5, 5, 5, 5]
+    rows = [
+        {"user": f"u{user:02}", "item": f"i{place}", "kind": "rating", "value": value,
+         "at": NOW - 1000 + place}
+        for user in range(12)
+        for place, value in enumerate([*values, 7 if user == 0 else 5])
+    ]  # fmt: skip
+    whole = snapshot_of([{"events": table("events", rows)}], tmp_path)
+    fit, test = cut(whole, CONFIG, "time", now=NOW)
+    assert scale_of(whole, CONFIG.weighting) == (1, 7)
+    assert scale_of(fit, CONFIG.weighting) == (1, 5)
+    found = zip(whole.users.ids(test.pairs[0]), whole.items.ids(test.pairs[1]), strict=True)
+    assert set(found) == {(f"u{user:02}", "i7") for user in range(1, 12)}
+    assert len(test.ratings.values) == 12  # all of them can be guessed
 
 
 def test_an_edge_of_the_past_does_change_the_release(snapshot, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from api.cli import refresh as command
 from api.cli.main import run
+from graph.errors import InputError
 from loaders.synthetic import generate
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
@@ -117,3 +118,22 @@ def test_threads_come_from_the_setting_unless_they_are_given(home, monkeypatch, 
     assert json.loads(capsys.readouterr().out)["config"]["threads"] == 3
     refreshed(home, monkeypatch, *words, "--threads", "1")
     assert json.loads(capsys.readouterr().out)["config"]["threads"] == 1
+
+
+def test_evaluate_learns_by_the_same_settings(home, monkeypatch, capsys):
+    """A path that no refresh would take is refused here, too; threads are those of the setting."""
+    words = ["--home", str(home.folder), "evaluate", "--preset", "graph"]
+    monkeypatch.setenv("NICHEGRAPH_NODE2VEC_METAPATH", "item genre")
+    assert run(words) == 1
+    assert "'genre' is none of user, item, tag" in capsys.readouterr().err
+    monkeypatch.delenv("NICHEGRAPH_NODE2VEC_METAPATH")
+    monkeypatch.setenv("NICHEGRAPH_REFRESH_THREADS", "3")
+    asked = []
+
+    def told(store, config, folder, **_):
+        asked.append(config)
+        raise InputError("enough")
+
+    monkeypatch.setattr("recommender.evaluation.evaluate.evaluate_store", told)
+    assert run(words) == 1
+    assert [one.threads for one in asked] == [3]

@@ -11,7 +11,7 @@ import typer
 from api.bootstrap import now, open_home, open_store
 from api.cli.load import Quotes, Separators, options_of
 from api.cli.output import say, show_json, show_table, step
-from api.cli.refresh import config_of
+from api.cli.refresh import config_of, with_settings
 from api.settings import Settings, load_settings
 from graph.errors import InputError
 
@@ -84,7 +84,7 @@ def evaluate(
         if items:
             raise InputError("--items goes with --train and --test; the store has its own items")
         settings = load_settings(ctx.obj)
-        config = config_of(settings.home, preset, seed)
+        config = with_settings(config_of(settings.home, preset, seed), settings)
         result = _on_store(settings, config, split, baselines)
     elif train and test:
         if split is not None:

@@ -134,7 +134,11 @@ def evaluate_store(
 def cut(
     snapshot: GraphSnapshot, config: RefreshConfig, method: How | None, *, now: int
 ) -> tuple[GraphSnapshot, HeldOut]:
-    """The part to learn from, and the relevant pairs that were held out of it."""
+    """The part to learn from, and the relevant pairs that were held out of it.
+
+    Which pairs are held out is drawn by all ratings; which of them are good, and to be found, the
+    scale of the part to learn from tells, as it would of ratings that come later.
+    """
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     if method is None:
@@ -146,6 +150,11 @@ def cut(
     width = len(snapshot.items)
     gone = np.isin(rated.users * width + rated.items, users * width + items)
     kept = ratings.Ratings(rated.users[gone], rated.items[gone], rated.values[gone])
+    scale = scale_of(fit, config.weighting)
+    if scale != scale_of(snapshot, config.weighting):
+        judged = weigh(snapshot, replace(config.weighting, rating_scale=scale), now).user_items
+        good = np.asarray(judged[users, items]).ravel() > 0
+        users, items = users[good], items[good]
     return fit, HeldOut(
         users=snapshot.users, items=snapshot.items, pairs=(users, items), ratings=kept, cut=method
     )
