@@ -40,7 +40,9 @@ def last_second_of(text: str) -> int | None:
         return first + A_DAY - 1
     year, month = int(text[:4]), int(text[5:7]) if re.fullmatch(_MONTH, text) else 12
     if re.fullmatch(_YEAR, text) or re.fullmatch(_MONTH, text):
-        last = dt.datetime(year, month, calendar.monthrange(year, month)[1], 23, 59, 59, tzinfo=dt.UTC)
+        last = dt.datetime(
+            year, month, calendar.monthrange(year, month)[1], 23, 59, 59, tzinfo=dt.UTC
+        )
         return int(last.timestamp())
     return first
 

@@ -18,6 +18,12 @@ from graph.errors import InputError
 FIRST_BLOCK = 1 << 16  # bytes; blocks double from here, so that a hopeless file is left early
 BLOCK = 1 << 22  # bytes read at a time in the end
 LONGEST_LINE = 1 << 24  # bytes; what is longer is skipped and rejected
+PACKED = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+}  # by their first bytes, what is not read
 MOST_UNPACKED = 1 << 36  # bytes of one file, unless another limit is given
 
 
@@ -70,15 +76,15 @@ def blocks(
         yield Block(carry + b"\n", line, 1, done)
 
 
-def first_line(path: Path, encoding: str = "utf-8") -> bytes:
+def first_line(path: Path, encoding: str = "utf-8", most_bytes: int = MOST_UNPACKED) -> bytes:
     """The first line that is not blank, without its line end; empty for an empty file."""
-    return next(iter(first_lines(path, encoding, 1)), b"")
+    return next(iter(first_lines(path, encoding, 1, most_bytes)), b"")
 
 
-def first_lines(path: Path, encoding: str, most: int) -> list[bytes]:
+def first_lines(path: Path, encoding: str, most: int, most_bytes: int) -> list[bytes]:
     """Up to `most` of the first lines that are not blank, as far as the first ones reach."""
     first: list[bytes] = []
-    for block in blocks(path, encoding, 1 << 16):
+    for block in blocks(path, encoding, 1 << 16, most_bytes):
         first += [line.rstrip(b"\r") for line in block.data.split(b"\n") if line.strip()]
         if first:
             break
@@ -90,8 +96,12 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The file's bytes, unzipped, and the file itself (its position tells the progress)."""
     try:
         with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            start = raw.read(8)
+            zipped = start.startswith(b"\x1f\x8b")
             raw.seek(0)
+            for first, what in PACKED.items():
+                if start.startswith(first):
+                    raise InputError(f"{path}: is {what}; unpack it, or pack it by gzip")
             if not zipped:
                 yield raw, raw
                 return
@@ -130,10 +140,7 @@ def _pieces(path: Path, encoding: str, size: int, most: int) -> Iterator[tuple[b
             want = min(size, 2 * want)
             unpacked += len(piece)
             if unpacked > most:
-                raise InputError(
-                    f"{path}: has more than {most:,} bytes when it is unpacked; if it is what you "
-                    "mean to load, raise the setting max_unpacked_bytes"
-                )
+                raise too_large(path, most)
             if decoder is not None:
                 piece = _recoded(decoder, piece, path, encoding)
             elif first:
@@ -144,6 +151,14 @@ def _pieces(path: Path, encoding: str, size: int, most: int) -> Iterator[tuple[b
             yield piece, raw.tell()
         if decoder is not None:
             yield _recoded(decoder, b"", path, encoding, final=True), raw.tell()
+
+
+def too_large(path: Path, most: int) -> InputError:
+    """Of a file that unpacks to more than `most` bytes."""
+    return InputError(
+        f"{path}: has more than {most:,} bytes when it is unpacked; if it is what you "
+        "mean to load, raise the setting max_unpacked_bytes"
+    )
 
 
 def _recoded(

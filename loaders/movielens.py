@@ -44,7 +44,7 @@ def _sources(path: Path, options: Options) -> list[Source]:
 
 def _by_header(source: Source) -> Source:
     """Another name than those of the data set: what the header says it is."""
-    header = first_line(source.path).split(b",")
+    header = first_line(source.path, most_bytes=source.most_bytes).split(b",")
     for role, column in (("movies", b"genres"), ("ratings", b"rating"), ("tags", b"tag")):
         if column in header:
             return replace(source, role=role)

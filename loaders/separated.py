@@ -52,9 +52,9 @@ class Dialect:
     encoding: str = "utf-8"
 
 
-def first_row(path: Path, dialect: Dialect) -> list[str]:
+def first_row(path: Path, dialect: Dialect, most: int = MOST_UNPACKED) -> list[str]:
     """The cells of the first line: the names of the columns where there is a header."""
-    text = first_line(path, dialect.encoding)
+    text = first_line(path, dialect.encoding, most)
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
 from graph.arrays import I64
 from graph.errors import InputError
@@ -22,16 +21,16 @@ from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders.attributes import attributes_of
 from loaders.columns import Layout, resolve
 from loaders.format import Format, Options, Source
-from loaders.lines import blocks, first_lines, opened
+from loaders.lines import blocks, first_lines, opened, too_large
 from loaders.lists import ListForm, exploded
 from loaders.order import check_order
+from loaders.parquet_file import batches
 from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
 from loaders.records import EARLIEST_EVENT, RATING, Chunk, Derived, Rejected, shortened
 from loaders.separated import Dialect, cells, first_row
 from loaders.survey import IDS, SURVEYED_ROWS, Survey, with_kind
 from loaders.understood import Understood
 
-PARQUET_ROWS = 100_000
 MOST_ARRAY = 1 << 28  # bytes of a JSON array, which is read in one piece
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".jsonl", ".ndjson", ".json", ".parquet")
 SEPARATORS = ("::", "\t", ";", "|", ",")
@@ -145,7 +144,10 @@ def _file(source: Source, options: Options) -> File:
     with opened(path) as (stream, _):
         start = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"PAR1"):
-        return File("Parquet", lambda: _parquet(path, options))
+        nested = [str(name) for name in options.columns.values() if "." in str(name)]
+        return File(
+            "Parquet", lambda: (Part(*one) for one in batches(path, nested, source.most_bytes))
+        )
     if options.separator is None and start.startswith(b"{"):
         return File("JSON Lines", lambda: _json_lines(source, options))
     if (
@@ -159,10 +161,12 @@ def _file(source: Source, options: Options) -> File:
 
 def _separated(source: Source, options: Options) -> File:
     path = source.path
-    separator = options.separator or _guessed(first_lines(path, options.encoding, SNIFFED_LINES))
+    separator = options.separator or _guessed(
+        first_lines(path, options.encoding, SNIFFED_LINES, source.most_bytes)
+    )
     separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
     dialect = Dialect(separator, options.quotes, options.header, options.encoding)
-    row = first_row(path, dialect)
+    row = first_row(path, dialect, source.most_bytes)
     names = row if options.header else [str(number + 1) for number in range(len(row))]
 
     def parts() -> Iterator[Part]:
@@ -198,7 +202,9 @@ def _json_lines(source: Source, options: Options) -> Iterator[Part]:
 def _json_array(source: Source, options: Options) -> Iterator[Part]:
     path = source.path
     with opened(path) as (stream, _):
-        data = stream.read(MOST_ARRAY + 1)
+        data = stream.read(min(MOST_ARRAY, source.most_bytes) + 1)
+    if len(data) > source.most_bytes:
+        raise too_large(path, source.most_bytes)
     if len(data) > MOST_ARRAY:
         raise InputError(
             f"{path}: is one JSON array of more than {MOST_ARRAY:,} bytes, which is read in one "
@@ -289,37 +295,6 @@ def _bytes(value: Any) -> bytes | None:
         return None
     text = value if isinstance(value, str) else json.dumps(value)
     return text.encode("utf-8", "surrogatepass")  # half a pair is found to be no UTF-8
-
-
-def _parquet(path: Path, options: Options) -> Iterator[Part]:
-    try:
-        with parquet.ParquetFile(path) as file:
-            total, size, row = max(1, file.metadata.num_rows), path.stat().st_size, 0
-            schema = file.schema_arrow
-            if not file.metadata.num_rows:
-                yield Part(
-                    schema.names,
-                    [pa.nulls(0, kind) for kind in schema.types],
-                    np.zeros(0, np.int64),
-                    size,
-                )
-            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
-                lines = np.arange(row + 1, row + 1 + batch.num_rows, dtype=np.int64)
-                row += batch.num_rows
-                names, columns = list(schema.names), list(batch.columns)
-                for name in map(str, options.columns.values()):
-                    head, dot, step = name.partition(".")
-                    if dot and name not in names and head in names:
-                        column = columns[names.index(head)]
-                        if (
-                            pa.types.is_struct(column.type)
-                            and column.type.get_field_index(step) >= 0
-                        ):
-                            names.append(name)
-                            columns.append(column.field(step))
-                yield Part(names, columns, lines, size * row // total)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: the Parquet file is damaged: {error}") from error
 
 
 def _chunk(

@@ -109,9 +109,11 @@ def holds(said, one):
                 )
                 and (
                     name != "released"
-                    or bool(one["released"])
-                    # Texts of dates, compared as texts; "~" comes behind every digit.
-                    and rule.get("from", "") <= one["released"] <= rule.get("to", "") + "~"
+                    or (
+                        bool(one["released"])
+                        # Texts of dates, compared as texts; "~" comes behind every digit.
+                        and rule.get("from", "") <= one["released"] <= rule.get("to", "") + "~"
+                    )
                 )
                 for name, rule in v.items()
             ),
@@ -262,8 +264,14 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"year": {"is": 1}}}, "filter.attributes.year: say from, to or in"),
         ({"attributes": {"year": {"in": [[]]}}}, "filter.attributes.year.in: values are"),
         ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is no date"),
-        ({"attributes": {"d": {"to": True}}}, "filter.attributes.d.to: must be a number, or a date"),
-        ({"attributes": {"d": {"from": "2024-02", "to": "2024-01"}}}, "filter.attributes.d: from 2"),
+        (
+            {"attributes": {"d": {"to": True}}},
+            "filter.attributes.d.to: must be a number, or a date",
+        ),
+        (
+            {"attributes": {"d": {"from": "2024-02", "to": "2024-01"}}},
+            "filter.attributes.d: from 2",
+        ),
         ({"attributes": {"d": {"from": 5, "to": "2024"}}}, "filter.attributes.d: from and to must"),
         ({"created_after": 1.5}, "filter.created_after: must be a whole number"),
         ({"created_after": True}, "filter.created_after: must be a whole number"),
@@ -360,7 +368,9 @@ def test_dates_of_a_csv_file_have_ranges(tmp_path):
     (tmp_path / "seen.csv").write_text("user,item\n" + "".join(f"u,{i}\nv,{i}\n" for i in "abc"))
     store = EmbeddedStore(home.store)
     for table_name, file in (("items", "films.csv"), ("events", "seen.csv")):
-        options = Options(table=table_name, attributes=("premiere",) if table_name == "items" else ())
+        options = Options(
+            table=table_name, attributes=("premiere",) if table_name == "items" else ()
+        )
         load([tmp_path / file], "table", store, staging_folder=tmp_path / "staging",
              rejects_file=tmp_path / "rejects.csv", now=NOW, options=options)  # fmt: skip
     filters = Filters(refresh(store, home, RefreshConfig(preset="fast"), now=NOW, force=True))

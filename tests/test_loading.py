@@ -1,8 +1,10 @@
 """A load tells what it understood, and neither loses nor bends data without a word."""
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 
 import pyarrow as pa
 import pytest
@@ -262,6 +264,49 @@ def test_what_a_file_unpacks_to_is_bounded(home):
     home.write(gzip.compress(b"user,item\n" + b"\n" * 5_000_000), "bomb.csv.gz")
     with pytest.raises(InputError, match="more than 1,000,000 bytes.*max_unpacked_bytes"):
         home.load(home.folder / "bomb.csv.gz", max_unpacked_bytes=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("packed", "told"),
+    [(bz2.compress, "packed by bzip2"), (lzma.compress, "packed by xz"),
+     (lambda data: pa.compress(data, codec="zstd", asbytes=True), "packed by zstd"),
+     (lambda data: b"PK\x03\x04" + data, "a zip archive or a spreadsheet")],
+)  # fmt: skip
+def test_what_is_packed_otherwise_is_refused_by_what_it_is(home, packed, told):
+    home.write(packed(b"user,item\na,x\n"), "events.csv")
+    with pytest.raises(InputError, match=f"is {told}; unpack it, or pack it by gzip"):
+        home.load(home.folder / "events.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lines.jsonl.gz", b'{"user": "a", "item": "x"}\n' * 100_000),
+        ("array.json.gz", b"[" + b'{"user": "a", "item": "x"},' * 100_000 + b'{"user": "a"}]'),
+        ("blank.csv.gz", b"\n" * 5_000_000),
+        ("blank.gz", b" " * 5_000_000),
+    ],
+)
+def test_so_is_what_other_compressed_files_unpack_to(home, name, content):
+    home.write(gzip.compress(content), name)
+    with pytest.raises(InputError, match="more than 1,000,000 bytes.*max_unpacked_bytes"):
+        home.load(home.folder / name, max_unpacked_bytes=1_000_000)
+
+
+def test_a_long_text_said_often_in_a_parquet_file_counts_as_often(home, tmp_path):
+    """A file of a few hundred kilobytes that holds a terabyte: kept once, said 100,000 times."""
+    often = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000), ["x" * 10_000_000])
+    bomb = pa.table({"user": pa.array(["a"] * 100_000), "item": often})
+    parquet.write_table(bomb, tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 1_000_000
+    with pytest.raises(InputError, match="more than 68,719,476,736 bytes.*max_unpacked_bytes"):
+        home.load(tmp_path / "bomb.parquet")
+    numbers = pa.table({"user": pa.array(["a"] * 300_000), "item": pa.array([7] * 300_000)})
+    parquet.write_table(numbers, tmp_path / "rows.parquet")
+    assert (tmp_path / "rows.parquet").stat().st_size < 100_000
+    with pytest.raises(InputError, match="more than 1,000,000 bytes.*max_unpacked_bytes"):
+        home.load(tmp_path / "rows.parquet", max_unpacked_bytes=1_000_000)
+    assert home.load(tmp_path / "rows.parquet", max_rejects=1.0).rows == 300_000
 
 
 def test_the_file_of_rejects_is_bounded(home):

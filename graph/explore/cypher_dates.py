@@ -1,9 +1,9 @@
 """Dates and times in a query: stored are seconds since 1970, asked is as on Neo4j."""
 
+from graph.dates import seconds_of
 from graph.explore.cypher_cursor import Piece
 from graph.explore.cypher_expressions import MOMENTS
 from graph.explore.cypher_operands import Operands
-from graph.dates import seconds_of
 from graph.explore.cypher_times import UNITS, span_of
 from graph.explore.cypher_tokens import refuse
 

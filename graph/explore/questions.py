@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from graph.errors import InputError, NotFound
 from graph.dates import seconds_of
+from graph.errors import InputError, NotFound
 
 FILE = "questions.toml"
 

@@ -107,9 +107,7 @@ class Filters:
                 flags[matrix.of(row)] = True
         return flags
 
-    def _attribute(
-        self, name: str, low: Bound, high: Bound, allowed: tuple[str, ...]
-    ) -> Flags:
+    def _attribute(self, name: str, low: Bound, high: Bound, allowed: tuple[str, ...]) -> Flags:
         kept = self._release.attribute_names
         if name not in kept:
             there = ", ".join(kept) or "none"
