@@ -13,6 +13,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
+from recommender.serving.explain import _popular
 from recommender.serving.live import Live
 
 NOW = 1_760_000_000
@@ -150,6 +151,42 @@ def test_what_everybody_hid_or_nobody_touched_has_no_reason(home):
         if request.user != "p1":
             assert [r.text for r in shown["a"].reasons] == ["popular with everyone"]
     assert everything == CROWD + 4
+
+
+def test_popular_is_what_many_chose_and_a_few_are_called_so(tmp_path):
+    """Sixty people in two domains; what fills a stranger's list tells how many chose it."""
+    home = Home(tmp_path).create()
+    store = EmbeddedStore(home.store)
+    chosen = {"hit": 60, "liked": 25, "some": 4, "pair": 2, "lone": 1}
+    of_few = {"top": 5, "own": 1}  # in a domain of which five people know
+    events = [
+        {"user": f"p{n:02}", "item": item, "kind": "like"}
+        for item, people in (chosen | of_few).items()
+        for n in range(people)
+    ]
+    domains = [{"item": item, "domain": "small", "weight": 1.0} for item in of_few]
+    domains += [{"item": item, "domain": "large", "weight": 1.0} for item in chosen]
+    store.apply({"events": table("events", events), "item_domains": table("item_domains", domains)})
+    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW, force=True)
+    store.close()
+    recommender = Live(home).recommender()
+
+    def texts(answer):
+        return {one.item: reason.text for one in answer.items for reason in one.reasons}
+
+    everyone = "popular with everyone"
+    assert texts(recommender.popular(20, now=NOW)) == {
+        "hit": everyone, "liked": everyone, "some": "chosen by 4 people",
+        "top": "chosen by 5 people",
+        "pair": "chosen by a few people", "lone": "chosen by somebody", "own": "chosen by somebody",
+    }  # fmt: skip
+    recommended = recommender.recommend([Request(user="stranger", n=20)], now=NOW)[0]
+    assert texts(recommended)["lone"] == "chosen by somebody"
+    release = recommender.release
+    in_domain = {
+        item: _popular(release, release.items.row(item), "small")[0].text for item in of_few
+    }
+    assert in_domain == {"top": "popular in small", "own": "chosen by somebody"}
 
 
 @pytest.mark.parametrize("item", ["hated", "alone"])

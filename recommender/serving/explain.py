@@ -24,6 +24,7 @@ from recommender.serving.subjects import ASKED, SHARED, Subject
 
 MOST_REASONS = 3
 FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
+HALF_AS_RARE = 0.5
 VERBS = {
     "view": "viewed",
     "like": "liked",
@@ -273,12 +274,27 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
 
 def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
     """For an item that fills a list because people chose it; none where nobody did."""
-    if len(release.item_users.of(item)) == 0:
+    people = len(release.item_users.of(item))
+    if people == 0:
         return ()
-    text = f"popular in {domain}" if domain else "popular with everyone"
+    if people > 1 and _much_chosen(release, item, domain):
+        text = f"popular in {domain}" if domain else "popular with everyone"
+    elif people >= FEWEST_PEOPLE:
+        text = f"chosen by {people} people"
+    else:
+        text = "chosen by a few people" if people > 1 else "chosen by somebody"
     return (
         Reason(text=text, path=(_item(release, item),), share=1.0, because=None, through="popular"),
     )
+
+
+def _much_chosen(release: Release, item: int, domain: str | None) -> bool:
+    """Whether an item is nearer to the most chosen one, of all or of a domain, than to none."""
+    if domain is None:
+        return float(release.rarity[item]) <= HALF_AS_RARE
+    others = release.domain_items.of(release.domains.row(domain))
+    most = float(release.popularity[others].max(initial=0))
+    return np.log1p(float(release.popularity[item])) >= HALF_AS_RARE * np.log1p(most)
 
 
 def _placed(release: Release, item: int, label: str) -> Reason:
