@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from graph.arrays import F32, I32, I64, Flags
 from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, TAG_SEPARATOR, tag_key
+from graph.spellings import folded
 from graph.store import GraphStore
-from graph.tag_spellings import folded
 from graph.vocabulary import Vocabulary
 
 
@@ -115,7 +115,8 @@ def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
         [_tag_keys(item_tags["category"], item_tags["tag"]), _event_tag_keys(events["tag"])]
     )
     tags, tag_names = _vocabulary([given_tags, event_tags])
-    domains, domain_names = _vocabulary([item_domains["domain"]])
+    (given_domains,) = folded([_encoded(item_domains["domain"])])
+    domains, domain_names = _vocabulary([given_domains])
     _, kind_names = _vocabulary([events["kind"]])
     known_users, known_items = tables["users"], tables["items"]
     user_rows = _rows(known_users["id"], user_names)
@@ -141,7 +142,7 @@ def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
             ),
             item_domains=_links(
                 _rows(item_domains["item"], item_names),
-                _rows(item_domains["domain"], domain_names),
+                _rows(given_domains, domain_names),
                 item_domains["weight"],
             ),
             item_relations=_relations(between, item_names),
@@ -300,7 +301,7 @@ def _ranks(event_ids: Any) -> I64:
 
 
 def _links(source: I32, target: I32, weights: Any) -> Links:
-    """Links once each: of a tag in two spellings the greater weight counts."""
+    """Links once each: of a tag or domain in two spellings the greater weight counts."""
     weight = weights.to_numpy().astype(np.float32)
     order = np.lexsort((-weight, target, source))
     source, target, weight = source[order], target[order], weight[order]

@@ -5,6 +5,7 @@ the sorted ids as one run of UTF-8 bytes, and where each begins. A look-up is a 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.ids import as_word
 from graph.model import NO_ROW
 
 SEARCHES = 200  # looked up one by one in the time that one pass over as many ids takes
@@ -97,6 +99,32 @@ class Vocabulary:
         offsets, data = (pa.py_buffer(np.ascontiguousarray(a)) for a in (self.offsets, self.data))
         return pa.LargeStringArray.from_buffers(len(self), offsets, data)
 
+    def caseless(self) -> "CaselessVocabulary":
+        """The same names in the same rows, found whatever their case."""
+        return CaselessVocabulary(self.data, self.offsets)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What `__init__` takes, to be saved."""
         return {"data": self.data, "offsets": self.offsets}
+
+
+class CaselessVocabulary(Vocabulary):
+    """Names of a few thousand things at most, in any order, found whatever their case.
+
+    A name as it stands goes before one that differs by case; of several of these the first does.
+    """
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        names = list(self)
+        words = {as_word(name): row for row, name in reversed(list(enumerate(names)))}
+        return words | {name: row for row, name in enumerate(names)}
+
+    def row(self, name: str) -> int:
+        """The row of a name, or `NO_ROW` when it is not here."""
+        row = self._known.get(name)
+        return self._known.get(as_word(name), NO_ROW) if row is None else row
+
+    def rows(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The rows of many names, `NO_ROW` where one is not here."""
+        return np.array([self.row(str(name)) for name in names], np.int64)

@@ -46,7 +46,7 @@ from scipy.sparse import csr_array
 from graph.arrays import F32, Flags
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
-from graph.ids import as_kind
+from graph.ids import as_kind, as_word
 from graph.last_word import AGAINST, chosen, taken_back
 from graph.model import NO_TIME, tag_parts
 from graph.ratings import Scale, Tally
@@ -389,7 +389,9 @@ def _relations(
 
 def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
     """(i,) the factor of each item: the mean over its domains, 1 where it has none."""
-    unknown = set(weighting.domains) - set(names)
+    given = {as_word(name): factor for name, factor in weighting.domains.items()}
+    known = {as_word(name) for name in names}
+    unknown = [name for name in weighting.domains if as_word(name) not in known]
     if unknown:
         first = min(unknown)
         close = difflib.get_close_matches(first, names, 1)
@@ -399,7 +401,7 @@ def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighti
             else f"there are {', '.join(names[:10]) or 'none'}"
         )
         raise SettingError(f"weighting: domains.{first} is no domain of this catalogue; {remedy}")
-    factors = np.array([weighting.domains.get(name, 1.0) for name in names], np.float32)
+    factors = np.array([given.get(as_word(name), 1.0) for name in names], np.float32)
     total = np.asarray(item_domains.sum(axis=1), np.float32).ravel()
     weighed = item_domains @ factors.reshape(len(names))
     return np.where(total > 0, weighed / np.where(total > 0, total, 1), 1).astype(np.float32)

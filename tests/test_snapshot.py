@@ -10,6 +10,14 @@ from graph.model import NO_ROW, NO_TIME, table, tag_key
 from graph.snapshot import EventColumns, drop_pairs, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.vocabulary import Vocabulary
+from graph.weighting import Weighting, domain_factors
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.overlay.appended import LiveItem, appended
+from recommender.ranking.filters import Filters
+from recommender.ranking.request import Filter
+from recommender.ranking.unknown_names import notes_on
+from recommender.releases.home import Home
 from tests.store_contract import batch_of_everything, events
 
 
@@ -274,3 +282,39 @@ def test_tags_are_compared_without_case_and_keep_the_spelling_most_used(tmp_path
         ("c", "tag\x1fRock"): 2.0,
     }
     assert sorted(snapshot.tags.ids(snapshot.events.tag)) == ["tag\x1fJazz", "tag\x1fRock"]
+
+
+def test_so_are_domains_at_every_door(tmp_path):
+    """Loaded, asked for, weighed, and said of an item that comes later."""
+    given = [("a", "Jazz", 1.0), ("b", "Jazz", 1.0), ("b", "jazz", 0.5), ("c", "JAZZ", 1.0),
+             ("c", "Film", 1.0), ("d", "film", 1.0)]  # fmt: skip
+    rows = [{"item": item, "domain": name, "weight": weight} for item, name, weight in given]
+    events = [{"user": f"u{n}", "item": item, "kind": "like"} for n in range(3) for item in "abc"]
+    home = Home(tmp_path).create()
+    with closing(EmbeddedStore(home.store)) as store:
+        store.apply(
+            {"item_domains": table("item_domains", rows), "events": table("events", events)}
+        )
+        snapshot = take_snapshot(store)
+        weighting = Weighting(domains={"jazz": 3.0})
+        config = RefreshConfig(preset="fast", weighting=weighting)
+        release = refresh(store, home, config, now=1_760_000_000, force=True)
+    assert list(snapshot.domains) == ["Film", "Jazz"]
+    links = snapshot.item_domains
+    names = zip(snapshot.items.ids(links.source), snapshot.domains.ids(links.target), strict=True)
+    assert dict(zip(names, links.weight.tolist(), strict=True)) == {
+        ("a", "Jazz"): 1.0, ("b", "Jazz"): 1.0, ("c", "Jazz"): 1.0,
+        ("c", "Film"): 1.0, ("d", "Film"): 1.0,
+    }  # fmt: skip
+    assert domain_factors(release.item_domains.matrix, ["Film", "Jazz"], weighting)[0] == 3.0
+    wanted = Filter(domains=("JAZZ",))
+    assert Filters(release).flags(wanted).tolist() == [True, True, True, False]
+    assert notes_on(wanted, release, Filters(release)) == []
+    new = LiveItem("e", domains=(("jAZZ", 0.5), ("jazz", 1.0), ("Opera", 1.0), ("opera", 1.0)))
+    longer = appended(release, {"e": new}, {})
+    assert list(longer.domains) == ["Film", "Jazz", "Opera"]
+    own = longer.item_domains.span(4)
+    assert longer.domains.ids(longer.item_domains.indices[own]) == ["Jazz", "Opera"]
+    assert longer.item_domains.values[own].tolist() == [1.0, 1.0]
+    assert Filters(longer).flags(wanted).tolist() == [True, True, True, False, True]
+    assert Filters(longer).flags(Filter(domains=("OPERA",))).tolist() == [False] * 4 + [True]

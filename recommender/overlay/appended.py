@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from graph.arrays import F32, I32, I64
 from graph.dates import is_date, seconds_of
+from graph.ids import as_word
 from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
@@ -192,15 +193,20 @@ def _tags(
 
 def _domains(base: Release, items: Iterable[LiveItem]) -> Vocabulary:
     names = {name for item in items for name, _ in item.domains}
-    new = sorted(name for name in names if base.domains.row(name) == NO_ROW)
-    return Appended(base.domains, new) if new else base.domains
+    new: dict[str, str] = {}
+    for name in sorted(name for name in names if base.domains.row(name) == NO_ROW):
+        new.setdefault(as_word(name), name)
+    return Appended(base.domains, list(new.values())).caseless() if new else base.domains
 
 
 def _links(vocabulary: Vocabulary, named: Sequence[tuple[str, float]]) -> tuple[I32, F32]:
+    """Rows, ascending, and weights; of a name in two spellings the greater weight counts."""
     rows = vocabulary.rows([name for name, _ in named])
-    order = np.argsort(rows, kind="stable")
     weights = np.array([weight for _, weight in named], np.float32)
-    return rows[order].astype(np.int32), weights[order]
+    order = np.lexsort((-weights, rows))
+    rows, weights = rows[order], weights[order]
+    first = np.append(True, rows[1:] != rows[:-1])[: len(rows)]
+    return rows[first].astype(np.int32), weights[first]
 
 
 def _longer(array: npt.NDArray[Any], count: int, fill: object) -> npt.NDArray[Any]:

@@ -77,8 +77,8 @@ class Release:
 
     @cached_property
     def domains(self) -> Vocabulary:
-        """Domain names (d)."""
-        return self._vocabulary("domains")
+        """Domain names (d), found whatever their case."""
+        return self._vocabulary("domains").caseless()
 
     @cached_property
     def tag_names(self) -> Vocabulary:

@@ -1,4 +1,4 @@
-"""Tags are compared without case, and keep the spelling that is used most."""
+"""Tags and domains are compared without case, and keep the spelling that is used most."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 
 def folded(columns: Sequence[Any]) -> list[Any]:
-    """The same columns of keys of tags, each key in the spelling most used in all of them.
+    """The same columns of keys, each key in the spelling most used in all of them.
 
     Columns are dictionary-encoded; of spellings used equally often the first by code points stays.
     A column's dictionary may then hold a key twice.
