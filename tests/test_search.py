@@ -5,6 +5,8 @@ import pytest
 
 from api.app import create_app
 from api.settings import load_settings
+from recommender.overlay.appended import AppendedRelease, LiveItem, appended
+from recommender.overlay.overlay import Overlay
 from recommender.serving.search import Names, folded
 
 TITLES = [
@@ -52,6 +54,54 @@ def test_what_is_typed_exactly_comes_before_what_is_forgiven():
     assert [row for row, _ in names.find("harp", 4)] == [0, 1, 2, 3]
     scores = [score for _, score in names.find("harp", 4)]
     assert scores == sorted(scores, reverse=True) and scores[0] == 1.0
+
+
+def test_what_came_since_is_found_and_nothing_else_is_read_again(recommender, monkeypatch):
+    """As a search would that reads all names anew; another item more, and only it is read."""
+    release = recommender.release
+    changed, count = release.items.id(3), len(release.items)
+    before = release.card(3)["title"]
+    said = {
+        changed: LiveItem(changed, title="Quite otherwise"),
+        "new": LiveItem("new", title=f"Zymurgy after {before}", tags=(("tag", "zymurgist", 1.0),)),
+    }
+    first = recommender.following(overlay=Overlay.over(appended(release, said, {})))
+    search, cards = first.opened.search, first.release
+    anew = Names.of(
+        [f"{cards.card(row)['title'] or ''} {cards.items.id(row)}" for row in range(count + 1)],
+        np.asarray(cards.popularity) + 1,
+    )
+    for query in ("zymurgy", "otherwise", changed, before, before.split()[0], "zymurgi after"):
+        assert search.find("item", query, 20) == anew.find(query, 20), query
+    assert [row for row, _ in search.find("item", "zymurgy", 5)] == [count]
+    assert [cards.tag_names.id(row) for row, _ in search.find("tag", "zymurgist", 5)] == [
+        "zymurgist"
+    ]
+    assert search.find("user", release.users.id(5), 1)[0][0] == 5
+    read = []
+    card = AppendedRelease.card
+    monkeypatch.setattr(
+        AppendedRelease, "card", lambda own, row: read.append(row) or card(own, row)
+    )
+    said["newer"] = LiveItem("newer", title="Yet another")
+    second = first.following(overlay=Overlay.over(appended(release, said, {})))
+    assert second.opened.search.find("item", "yet another", 5)[0][0] == count + 1
+    assert set(read) <= {3, count, count + 1}
+    assert second.opened.search.base is search.base is recommender.opened.search
+    assert second.opened.map.base is first.opened.map.base is recommender.opened.map
+
+
+def test_what_came_since_lies_beside_what_it_is_most_like(recommender):
+    release = recommender.release
+    near = release.likeness[7]
+    said = {"new": LiveItem("new", likeness=near), "unplaced": LiveItem("unplaced")}
+    newer = recommender.following(overlay=Overlay.over(appended(release, said, {})))
+    places, old = newer.opened.map.places, recommender.opened.map.places
+    assert np.array_equal(places[: len(old)], old)
+    assert np.array_equal(places[len(old)], old[int((release.likeness @ near).argmax())])
+    assert places[len(old) + 1].tolist() == [0, 0]
+    hidden = np.zeros(len(places), bool)
+    assert len(newer.opened.map.points(hidden)) == 11 * len(places)
 
 
 def test_accents_case_and_marks_do_not_count():

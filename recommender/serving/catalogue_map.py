@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.arrays import F32
+from recommender.overlay.overlay import base_of
 from recommender.releases.release import Release
 from recommender.serving.map_layout import layout
 
@@ -17,14 +18,39 @@ MOST_REGIONS = 40  # named on the map
 
 @dataclass(frozen=True)
 class CatalogueMap:
-    """The map of a release; computed when it is first asked for."""
+    """The map of a release; computed when it is first asked for.
+
+    What came since the refresh lies beside what it is most like, and moves nothing.
+    """
 
     release: Release
+    base: "CatalogueMap | None" = None  # of what lies on the disk, where something came since
+
+    @classmethod
+    def over(cls, release: Release, last: "CatalogueMap | None" = None) -> "CatalogueMap":
+        """Compute nothing yet; `last`, of the same folder, lends where its items lie."""
+        base = base_of(release)
+        if base is release:
+            return cls(release)
+        lent = None if last is None else last.base or last
+        return cls(release, lent if lent is not None and lent.release is base else cls(base))
 
     @cached_property
     def places(self) -> F32:
         """(i, 2) within -1 … 1."""
-        return layout(self.release.likeness, self.release.table.neighbours)
+        if self.base is None:
+            return layout(self.release.likeness, self.release.table.neighbours)
+        old = self.base.places
+        newer = np.asarray(self.release.likeness[len(old) :])  # (n, l)
+        places = np.zeros((len(old) + len(newer), 2), np.float32)
+        places[: len(old)] = old
+        if not len(old):
+            return places
+        for number, vector in enumerate(newer):
+            alike = self.base.release.likeness @ vector  # (i, l) @ (l,) -> (i,)
+            if alike.max() > 0:  # else in the middle
+                places[len(old) + number] = old[alike.argmax()]
+        return places
 
     @cached_property
     def domains(self) -> npt.NDArray[np.uint16]:

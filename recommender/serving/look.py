@@ -16,7 +16,7 @@ def search_hits(recommender: Recommender, kind: str, query: str, n: int) -> list
     gone = overlay.hidden if kind == ITEM else np.zeros(0, bool)
     spare = n + min(int(gone.sum()), 50)
     hits = []
-    for row, score in recommender.opened.search.names(kind).find(query, spare):
+    for row, score in recommender.opened.search.find(kind, query, spare):
         if kind == ITEM and not gone[row]:
             note = " · ".join(domains_of(release, row)[:2]) or release.items.id(row)
             hits.append((release.items.id(row), title(release, row), note, score))

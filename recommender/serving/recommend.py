@@ -92,8 +92,8 @@ class Opened:
             fused=fused,
             ranker=ranker,
             circles=Circles(release),
-            search=Search(release),
-            map=CatalogueMap(release),
+            search=Search(release, None if last is None else last.search),
+            map=CatalogueMap.over(release, None if last is None else last.map),
             defect=defect,
         )
 

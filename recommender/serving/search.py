@@ -13,7 +13,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import I32
+from graph.arrays import I32, I64
+from recommender.overlay.appended import AppendedRelease
+from recommender.overlay.overlay import base_of
 from recommender.releases.release import Release
 
 ITEM, USER, TAG = "item", "user", "tag"
@@ -66,32 +68,67 @@ class Names:
 
 
 class Search:
-    """The names of a release, each kind read when it is first asked for."""
+    """The names of a release, each kind read when it is first asked for.
 
-    def __init__(self, release: Release) -> None:
-        """Read nothing yet."""
+    What came or changed since the refresh is read apart: what was there before is read once,
+    however often something comes.
+    """
+
+    def __init__(self, release: Release, last: "Search | None" = None) -> None:
+        """Read nothing yet; `last`, of the same folder, lends what lies on the disk."""
         self.release = release
-        self._kinds: dict[str, Names] = {}
+        base = base_of(release)
+        lent = None if last is None or last.base.release is not base else last.base
+        self.base: Search = self if base is release else lent or Search(base)
+        self._kinds: dict[str, tuple[Names, I64]] = {}
 
-    def names(self, kind: str) -> Names:
-        """Of items (title, then id), users (id) or tags (name without category)."""
+    def find(self, kind: str, query: str, n: int) -> list[tuple[int, float]]:
+        """At most n (row, score 0 … 1) of items (by title and id), users (by id) or tags (by
+        name without category) whose words hold every word of the query, best first.
+        """
+        if self.base is self:
+            return self.names(kind)[0].find(query, n)
+        newer, rows = self.names(kind)
+        old, _ = self.base.names(kind)
+        own = {int(rows[place]): (score, float(newer.weight[place]))
+               for place, score in newer.find(query, n)}  # fmt: skip
+        again = set(rows.tolist())
+        hits = own | {
+            row: (score, float(old.weight[row]))
+            for row, score in old.find(query, CANDIDATES)
+            if row not in again
+        }
+        best = sorted(hits, key=lambda row: (-hits[row][0], -hits[row][1], row))[:n]
+        return [(row, hits[row][0]) for row in best]
+
+    def names(self, kind: str) -> tuple[Names, I64]:
+        """The names of a kind that the base has not, or has otherwise; and their rows."""
         if kind not in self._kinds:
-            self._kinds[kind] = self._read(kind)
+            rows = self._rows(kind)
+            self._kinds[kind] = self._read(kind, rows), rows
         return self._kinds[kind]
 
-    def _read(self, kind: str) -> Names:
+    def _rows(self, kind: str) -> I64:
+        release, base = self.release, self.base.release
+        if kind == ITEM:
+            live = release.live if isinstance(release, AppendedRelease) else range(len(base.items))
+            return np.array(sorted(live), np.int64)
+        of = {TAG: (release.tag_names, base.tag_names), USER: (release.users, base.users)}[kind]
+        return np.arange(0 if self.base is self else len(of[1]), len(of[0]), dtype=np.int64)
+
+    def _read(self, kind: str, rows: I64) -> Names:
         release = self.release
         if kind == ITEM:
-            named = (f"{release.card(row).get('title') or ''} {name}"
-                     for row, name in enumerate(release.items))  # fmt: skip
-            return Names.of(named, np.asarray(release.popularity) + 1)
+            named = (f"{release.card(row).get('title') or ''} {release.items.id(row)}"
+                     for row in rows.tolist())  # fmt: skip
+            return Names.of(named, np.asarray(release.popularity)[rows] + 1)
         if kind == TAG:
-            rows = np.asarray(release.tag_name_rows)
+            of = np.asarray(release.tag_name_rows)
             carried = np.diff(release.carriers.indptr)
-            weight = np.bincount(rows, carried, len(release.tag_names)).astype(np.float32)
-            return Names.of(release.tag_names, weight + 1)
+            weight = np.bincount(of, carried, len(release.tag_names)).astype(np.float32)
+            return Names.of(release.tag_names.ids(rows), weight[rows] + 1)
         weight = np.diff(release.histories.indptr).astype(np.float32)
-        return Names.of(release.users, weight + 1)
+        return Names.of(release.users.ids(rows), weight[rows] + 1)
 
 
 def folded(name: str) -> str:
