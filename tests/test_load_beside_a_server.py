@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.cli import load as command
 from api.cli.main import run
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.drain import drain, lease
@@ -9,6 +10,7 @@ from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import item_after
 from recommender.releases.home import Home
+from recommender.serving.live import Live
 
 NOW = 1_760_000_000
 
@@ -68,6 +70,79 @@ def test_a_load_that_is_announced_can_still_be_taken_back(home, journal, tmp_pat
     with lease(home.inbox):
         assert load(home, tmp_path, "user,item\nann,x\n") == 0
     assert len(stored(home, journal, "events")[0]) == 1
+    assert run(["--home", str(home.folder), "loads", "undo", "1"]) == 0
+    assert stored(home, journal, "events")[0] == []
+
+
+def test_a_running_server_hears_of_what_is_taken_back(home, journal, tmp_path):
+    """A release learned from the first load; the second came beside the server; both are undone.
+
+    Lists and what is known are as if neither had been; what is loaded again afterwards counts.
+    """
+    events = "user,item,at\n" + "".join(
+        f"u{user},{item},170000000{user}\n" for user in range(6) for item in "xyz"[: 1 + user % 3]
+    )
+    assert load(home, tmp_path, "id,title\nx,X\ny,Y\n", "--table", "items") == 0  # 1
+    assert load(home, tmp_path, events) == 0  # 2
+    wrong = "user,item,at\nu0,w,1700000100\nu0,y,1700000101\n"
+    assert load(home, tmp_path, wrong) == 0  # 3
+    assert run(["--home", str(home.folder), "refresh", "--preset", "fast", "--force"]) == 0
+    with lease(home.inbox) as mine:
+        assert mine
+        live = Live(home, journal=journal, clock=iter(range(10_000)).__next__)
+        assert choices(live, "u0") == {"w", "x", "y"}
+        assert load(home, tmp_path, "id,title,tags\nx,New,fast\n", "--table", "items") == 0  # 4
+        assert load(home, tmp_path, "user,item,at\nu0,late,1700000200\n") == 0  # 5
+        assert load(home, tmp_path, "id,title\nlater,L\n", "--table", "items") == 0  # 6
+        carried(home, journal)
+        assert choices(live, "u0") == {"w", "x", "y", "late"}
+        assert shown(live) == {"w", "x", "y", "z", "late", "later"}
+        assert live.recommender().release.card(1)["title"] == "New"
+        for number in ("3", "4", "5", "6"):
+            assert run(["--home", str(home.folder), "loads", "undo", number]) == 0
+            carried(home, journal)
+        assert choices(live, "u0") == {"x"}
+        assert shown(live) == {"x", "y", "z"}
+        card = live.recommender().release.card(1)
+        assert (card["title"], card["tags"]) == ("", [])  # load 4 had replaced the title of load 1
+        assert load(home, tmp_path, wrong) == 0
+        carried(home, journal)
+        assert choices(live, "u0") == {"w", "x", "y"}
+        assert "w" in shown(live)
+
+
+def carried(home, journal):
+    """As the server's drainer does."""
+    store = EmbeddedStore(home.store)
+    while drain(journal, store, now=lambda: NOW).facts:
+        pass
+    store.close()
+
+
+def choices(live, user):
+    """What a user chose, as lists are made with it."""
+    overlay = live.recommender().overlay
+    history = overlay.history(user)
+    release = live.recommender().release
+    if history is None:
+        return set(release.items.ids(release.histories.of(release.users.row(user))))
+    return set(release.items.ids(history.items))
+
+
+def shown(live):
+    answer = live.recommender().popular(50, now=NOW)
+    latest = live.recommender().latest(50, now=NOW)
+    return {one.item for one in (*answer.items, *latest.items)}
+
+
+def test_an_undo_waits_for_what_the_server_still_carries(
+    home, journal, tmp_path, monkeypatch, capsys
+):
+    with lease(home.inbox):
+        assert load(home, tmp_path, "user,item\nann,x\n") == 0  # announced, and not carried yet
+        monkeypatch.setattr(command, "WAIT_SECONDS", 0.0)
+        assert run(["--home", str(home.folder), "loads", "undo", "1"]) == 1
+        assert "not in the store yet" in capsys.readouterr().err
     assert run(["--home", str(home.folder), "loads", "undo", "1"]) == 0
     assert stored(home, journal, "events")[0] == []
 

@@ -11,11 +11,12 @@ import typer
 from api.bootstrap import note, now, open_home, open_journal, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
-from graph.errors import InputError
+from graph.errors import InputError, StoreAway
 
 if TYPE_CHECKING:
     from graph.store import GraphStore
     from loaders.format import Options, Part
+    from recommender.inbox.journal import Journal
 
 loads = typer.Typer(help="What was loaded, and how to take it back.", no_args_is_help=True)
 Separators = Annotated[
@@ -28,6 +29,7 @@ Separators = Annotated[
 Quotes = Annotated[
     str, typer.Option("--quote", help="none: quotes are text like any other; auto: seen.")
 ]
+WAIT_SECONDS = 60.0  # for a running server to carry into the store what it acknowledged
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -213,22 +215,45 @@ def list_loads(ctx: typer.Context, as_json: AsJson = False) -> None:
     show_table("", ["load", "at (UTC)", "files", "rows", ""], rows)
 
 
+def _wait_for_drainer(journal: "Journal", store: "GraphStore") -> None:
+    """Return when a server that runs here has carried into the store what it acknowledged.
+
+    Raises:
+        StoreAway: it did not within WAIT_SECONDS.
+    """
+    from recommender.inbox.drain import caught_up, lease
+
+    ends = time.monotonic() + WAIT_SECONDS
+    while (last := journal.last_sequence()) and caught_up(journal, store)[0] < last:
+        with lease(journal.path) as alone:
+            if alone:
+                return
+        if time.monotonic() > ends:
+            raise StoreAway(
+                "what the running server has acknowledged is not in the store yet, and may be of "
+                "this load; see `nichegraph status`, and undo it when nothing waits"
+            )
+        time.sleep(0.05)
+
+
 def undo(
     ctx: typer.Context,
     load: Annotated[int, typer.Argument(help="Its number, see `loads list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Take back what a load brought; the next refresh learns without it.
+    """Take back what a load brought; a running server lists without it, a refresh learns so.
 
     \b
     nichegraph loads undo 3
     """
-    store = open_store(load_settings(ctx.obj))
-    try:
-        gone = store.undo_load(load)
-        note(open_home(load_settings(ctx.obj)), "load undone", load=load)
-    finally:
-        store.close()
+    from recommender.inbox.announcing import undo_load
+
+    settings = load_settings(ctx.obj)
+    home = open_home(settings)
+    with closing(open_store(settings)) as store, closing(open_journal(settings)) as journal:
+        _wait_for_drainer(journal, store)
+        gone = undo_load(store, journal, load, now=now())
+    note(home, "load undone", load=load)
     if as_json:
         show_json({"load": load, "taken_back": gone})
         return

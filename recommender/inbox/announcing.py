@@ -7,10 +7,12 @@ journal, where every worker sees them. The drain writes them once more, which ch
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, cast
 
 from graph.model import ITEM_PARTS, SCHEMAS, Batch
 from graph.store import GraphStore
+from recommender.inbox import undone
 from recommender.inbox.drain import drain, lease
 from recommender.inbox.facts import LOAD, PATCH, USER_PUT, Fact, fact
 from recommender.inbox.journal import Journal
@@ -36,6 +38,29 @@ def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[Grap
         finally:
             if journal.last_sequence():
                 journal.append([fact(LOAD, {"at": now})], now=now)
+
+
+def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> dict[str, int]:
+    """Take a load back, see `GraphStore.undo_load`; a server that runs on this home hears of it.
+
+    The server must have carried into the store what it had acknowledged (`caught_up`): an event
+    of the load that still waits there would come back.
+    """
+    with lease(journal.path) as alone:
+        if alone:
+            while journal.last_sequence() and drain(journal, store, now=lambda: now).facts:
+                pass
+            gone = store.undo_load(load)
+            facts: Iterator[Fact] = iter(())
+        else:
+            before = {name: store.read(name) for name in undone.TABLES}
+            gone = store.undo_load(load)
+            facts = undone.facts(before, {name: store.read(name) for name in undone.TABLES})
+        while some := list(islice(facts, TOGETHER)):
+            journal.append(some, now=now)
+        if journal.last_sequence():  # what is said again from now on is no repetition
+            journal.append([fact(LOAD, {"at": now})], now=now)
+    return gone
 
 
 class _Announced:

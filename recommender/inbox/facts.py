@@ -14,6 +14,9 @@ consent       `id` and `consent`: one of `PURPOSES` -> true or false, for those 
 user_delete   `person`: nothing is known of this person that was said before this fact. The value
               is the person's pseudonym (`recommender.inbox.persons`), never the id
 load          `at`: a load wrote into the store without the journal; the number tells when
+event_undone  a row of `events` that the store no longer has, as its load was taken back
+item_undone   `id` and, where the store still has it, `now`: the item as an `item_put` would say it,
+              after a load was taken back. Both are for who follows: the store has them already
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
@@ -30,8 +33,10 @@ from graph.model import SCHEMAS
 
 PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
 USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
-LOAD = "load"
-KINDS = (*SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD)
+LOAD, EVENT_UNDONE, ITEM_UNDONE = "load", "event_undone", "item_undone"
+KINDS = (
+    *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD, EVENT_UNDONE, ITEM_UNDONE,
+)  # fmt: skip
 
 PURPOSES = ("personalise", "train", "track")  # what a user may consent to
 
@@ -45,7 +50,7 @@ _IDENTITY: dict[str, tuple[str, ...]] = {  # the fields that say which row of a 
     "item_relations": ("source", "target", "kind"),
     "user_relations": ("source", "target", "kind"),
 }
-_USERS = {"users": "id", "events": "user", "user_relations": "source"}
+_USERS = {"users": "id", "events": "user", "user_relations": "source", EVENT_UNDONE: "user"}
 _ITEMS = {"items": "id", "item_tags": "item", "item_domains": "item", "item_relations": "source"}
 
 
@@ -82,7 +87,7 @@ def subject(kind: str, payload: dict[str, Any]) -> int:
         return user_subject(payload[_USERS[kind]])
     if kind in _ITEMS:
         return item_subject(payload[_ITEMS[kind]])
-    if kind in (PUT, PATCH, DELETE):
+    if kind in (PUT, PATCH, DELETE, ITEM_UNDONE):
         return item_subject(payload["id"])
     if kind in (USER_PUT, CONSENT):
         return user_subject(payload["id"])

@@ -7,7 +7,16 @@ store has them what it will hold.
 from collections.abc import Iterable
 from typing import Any
 
-from recommender.inbox.facts import CONSENT, DELETE, PATCH, PURPOSES, PUT, USER_PUT, Row
+from recommender.inbox.facts import (
+    CONSENT,
+    DELETE,
+    ITEM_UNDONE,
+    PATCH,
+    PURPOSES,
+    PUT,
+    USER_PUT,
+    Row,
+)
 
 Known = dict[str, Any]  # fields as `facts` describes them; lists in the order of their keys
 
@@ -23,6 +32,8 @@ def item_after(known: Known | None, facts: Iterable[Row], item: str) -> Known | 
             continue
         if row.kind == PUT:
             known = {"id": item, "hidden": False} | payload
+        elif row.kind == ITEM_UNDONE:
+            known = {"hidden": False, **payload["now"]} if "now" in payload else None
         elif row.kind == DELETE:
             known, bare["hidden"] = None, True  # what is said later shows it only where it says so
         elif row.kind == PATCH:

@@ -6,7 +6,7 @@ overlay is the list of a release that held the same events, its table unchanged.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -47,10 +47,16 @@ class LiveUser:
     """What one user did that the release has not heard of."""
 
     events: Events
+    undone: Events = field(default_factory=lambda: np.zeros(0, EVENT))  # events of the release
 
     def with_(self, events: Events) -> "LiveUser":
         """The same and more."""
         return replace(self, events=np.concatenate([self.events, events]))
+
+    def without(self, events: Events) -> "LiveUser":
+        """The same after some events were taken back; what is done again later counts."""
+        undone = np.concatenate([self.undone, events])
+        return replace(self, events=_less(self.events, events), undone=undone)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ class Weigher:
         """
         events = np.zeros(0, EVENT) if live is None else live.events
         if user_row != NO_ROW:
-            events = np.concatenate([self._kept(user_row), events])
+            kept = self._kept(user_row)
+            if live is not None and len(live.undone):
+                kept = _less(kept, live.undone)
+            events = np.concatenate([kept, events])
         return self._weighed(events, kinds)
 
     def _kept(self, row: int) -> Events:
@@ -147,6 +156,13 @@ class Weigher:
             return np.ones(len(at), np.float32)
         later = len(at) - np.searchsorted(np.sort(at), at, side="right")
         return ((1.0 + later) ** -self._exponent).astype(np.float32)
+
+
+def _less(events: Events, undone: Events) -> Events:
+    """The events without those of the same item, kind and time as one that was taken back."""
+    gone = {(one["item"], one["kind"], one["at"]) for one in undone}
+    kept = [(one["item"], one["kind"], one["at"]) not in gone for one in events]
+    return events[np.array(kept, np.bool_)]
 
 
 def _once(events: Events) -> Events:

@@ -16,6 +16,8 @@ from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
     CONSENT,
     DELETE,
+    EVENT_UNDONE,
+    ITEM_UNDONE,
     PATCH,
     PURPOSES,
     PUT,
@@ -38,7 +40,9 @@ from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
 
 CHUNK = 100_000  # facts read at once
-ITEM_KINDS = frozenset({"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE})
+ITEM_KINDS = frozenset(
+    {"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE, ITEM_UNDONE}
+)
 
 
 @dataclass
@@ -57,6 +61,7 @@ class Follower:
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
+    undone: set[str] = field(default_factory=set)  # items whose loads were taken back
     release: Release | None = None  # with the newer items
 
     @classmethod
@@ -103,7 +108,10 @@ class Follower:
         touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
         for fact in facts:
-            if fact.kind == "events":
+            if fact.kind in ("events", EVENT_UNDONE):
+                if events and events[-1].kind != fact.kind:
+                    self._take_up(events, touched)
+                    events = []
                 events.append(fact)
             elif fact.kind in ITEM_KINDS:
                 name = fact.payload.get("item") or fact.payload.get("id") or fact.payload["source"]
@@ -131,6 +139,7 @@ class Follower:
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
         self.attributes = fresh.attributes
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
+        self.undone = fresh.undone
         while facts := self.journal.facts_after(self.sequence, CHUNK):
             self._hear(facts, again=True)
 
@@ -149,11 +158,16 @@ class Follower:
             self.attributes = self.attributes.with_({user: said})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
-        """Lengthen the histories of users by their events."""
+        """Lengthen the histories of users by their events, or shorten them by events undone."""
         if not events:
             return
         names = [str(fact.payload["item"]) for fact in events]
+        back = events[0].kind == EVENT_UNDONE
         for name, row in zip(names, self._rows_of(names).tolist(), strict=True):
+            if name in self.undone and not back:
+                self.items[name] = {"id": name}
+                self.undone.discard(name)
+                touched.add(name)
             if row == NO_ROW and name not in self.names:
                 self.items.setdefault(name, {"id": name})
                 self.names[name] = len(self.base.items) + len(self.names)
@@ -170,12 +184,15 @@ class Follower:
             user = str(fact.payload["user"])
             places.setdefault(user, []).append(number)
             if names[number] in self.names:
-                self.people.setdefault(names[number], set()).add(user)
+                chosen_by = self.people.setdefault(names[number], set())
+                (chosen_by.discard if back else chosen_by.add)(user)
                 touched.add(names[number])
         nobody = LiveUser(np.zeros(0, EVENT))
-        self.users = self.users.with_(
-            {user: self.users.get(user, nobody).with_(entries[own]) for user, own in places.items()}
-        )
+        changed = {}
+        for user, own in places.items():
+            live = self.users.get(user, nobody)
+            changed[user] = live.without(entries[own]) if back else live.with_(entries[own])
+        self.users = self.users.with_(changed)
 
     def _rows_of(self, names: Sequence[str]) -> I64:
         rows = self.base.items.rows(names)
@@ -188,10 +205,12 @@ class Follower:
             self.kinds.append(name)
         return self.kinds.index(name)
 
-    def _change(self, name: str, facts: Iterable[Row]) -> None:
+    def _change(self, name: str, facts: Sequence[Row]) -> None:
         """What is known of an item after facts about it."""
         before = self.items[name] if name in self.items else known_item(self._plain, name)
         self.items[name] = item_after(before, facts, name)
+        gone = any(fact.kind == ITEM_UNDONE for fact in facts) and self.items[name] is None
+        (self.undone.add if gone else self.undone.discard)(name)
         if self.base.items.row(name) == NO_ROW and name not in self.names:
             self.names[name] = len(self.base.items) + len(self.names)
 
@@ -207,11 +226,11 @@ class Follower:
             for name, known in self.items.items()
         }
         for name in dict.fromkeys(names):
-            if name in self.names and name in live:
+            if name in self.names and self.items.get(name) is not None:
                 item, row = _placed(places, self.base, live[name])
                 live[name] = item
                 self.rows[name] = row
-                self.items[name] = {**(self.items[name] or {"id": name}), "likeness": item.likeness}
+                self.items[name] = {**(self.items[name] or {}), "likeness": item.likeness}
         in_order = sorted(live, key=lambda name: self.names.get(name, NO_ROW))
         self.release = appended(self.base, {name: live[name] for name in in_order}, self.rows)
 

@@ -1,0 +1,76 @@
+"""What a store no longer has, after a load was taken back, as facts for who follows the journal."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recommender.inbox.facts import EVENT_UNDONE, ITEM_UNDONE, Fact, fact
+
+TABLES = ("events", "items", "item_tags", "item_domains")
+MOST_ANNOUNCED = 1_000_000  # events: what an overlay holds; a refresh is for more
+NOTHING = -(2**53)  # no time and no weight
+_EVENT = ("user", "item", "kind", "tag", "at", "event_id")
+
+
+def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iterator[Fact]:
+    """The differences between two states of a store, of which the later has less.
+
+    `before` and `after` hold each of TABLES as `GraphStore.read` gives them. Items come first:
+    of an item that is gone the events are gone, too.
+    """
+    touched = {
+        str(row["id" if name == "items" else "item"])
+        for name in TABLES[1:]
+        for rows in (_without(before[name], after[name]), _without(after[name], before[name]))
+        for row in rows.to_pylist()
+    }
+    items = {row["id"]: row for row in _of(after["items"], "id", touched)}
+    links: dict[str, dict[str, list[dict[str, Any]]]] = {"tags": {}, "domains": {}}
+    for part, own in links.items():
+        for row in _of(after[f"item_{part}"], "item", touched):
+            own.setdefault(row.pop("item"), []).append(row)
+    for name in sorted(touched):
+        if name not in items:
+            yield fact(ITEM_UNDONE, {"id": name})
+            continue
+        now = {key: value for key, value in items[name].items() if value is not None}
+        if "attributes" in now:
+            now["attributes"] = json.loads(now["attributes"])
+        now |= {part: own[name] for part, own in links.items() if name in own}
+        yield fact(ITEM_UNDONE, {"id": name, "now": now})
+    for row in _without(before["events"], after["events"], _EVENT)[:MOST_ANNOUNCED].to_pylist():
+        yield fact(EVENT_UNDONE, {name: row[name] for name in _EVENT})
+
+
+def _without(rows: pa.Table, others: pa.Table, names: tuple[str, ...] | None = None) -> pa.Table:
+    """The rows that are not among the others, by some columns or by all."""
+    if not rows.num_rows or not others.num_rows:
+        return rows
+    keys = list(names or rows.column_names)
+    numbered = _plain(rows, keys).append_column("place", pa.array(range(rows.num_rows)))
+    left = numbered.join(_plain(others, keys), keys=keys, join_type="left anti")
+    return rows.take(left["place"])
+
+
+def _plain(rows: pa.Table, keys: list[str]) -> pa.Table:
+    """The key columns, nulls as a text or number that no row has: a join takes none for equal."""
+    columns = {}
+    for name in keys:
+        column = rows[name].combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if pa.types.is_boolean(column.type):
+            column = pc.cast(column, pa.string())
+        number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        columns[name] = pc.fill_null(column, NOTHING if number else "\x1f")
+    return pa.table(columns)
+
+
+def _of(rows: pa.Table, column: str, names: set[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rows.filter(
+        pc.is_in(rows[column], value_set=pa.array(sorted(names), pa.string()))
+    ).to_pylist()
+    return found
