@@ -1,6 +1,7 @@
 """What the docs promise: every setting, command and route stands there, every command runs."""
 
 import contextlib
+import io
 import os
 import re
 import shlex
@@ -136,6 +137,7 @@ def perform(line, monkeypatch, web):
         with Path(target or os.devnull).open("w") as file, contextlib.ExitStack() as stack:
             if target:
                 stack.enter_context(contextlib.redirect_stdout(file))
+            monkeypatch.setattr("sys.stdin", io.StringIO())  # a prompt is left at once
             assert run(arguments) == 0, line
 
 
@@ -143,6 +145,17 @@ def perform(line, monkeypatch, web):
 def test_every_documented_command_runs(path, tmp_path, monkeypatch, capfd):
     run_file(path, ["run"], tmp_path, monkeypatch)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_the_page_on_loading_shows_is_what_is_printed(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "docs" / "example", tmp_path / "docs" / "example")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "loading.md"
+    first = commands(next(text for path, _, text in blocks("run") if path == page))[0]
+    shown = next(text for path, _, text in blocks("shown") if path == page)
+    assert run(shlex.split(first)[1:]) == 0
+    untimed = [re.sub(r" in .* rows/s\n", "", text) for text in (capsys.readouterr().out, shown)]
+    assert untimed[0] == untimed[1]
 
 
 @pytest.mark.long
