@@ -40,7 +40,7 @@ def batches(
             about, schema = plain.metadata, plain.schema_arrow
             repeated = _repeated_texts(plain)
         stored = sum(
-            about.row_group(place).total_byte_size for place in range(about.num_row_groups)
+            about.row_group(group).total_byte_size for group in range(about.num_row_groups)
         )
         if stored > most:
             raise too_large(path, most)
@@ -95,8 +95,8 @@ def _repeated_texts(file: parquet.ParquetFile) -> list[str]:
     kept = set()
     for group in range(file.metadata.num_row_groups):
         about = file.metadata.row_group(group)
-        for place in range(about.num_columns):
-            column = about.column(place)
+        for number in range(about.num_columns):
+            column = about.column(number)
             if column.path_in_schema in texts and column.has_dictionary_page:
                 kept.add(column.path_in_schema)
     return sorted(kept)

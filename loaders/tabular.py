@@ -146,7 +146,7 @@ def _file(source: Source, options: Options) -> File:
     if start.startswith(b"PAR1"):
         nested = [str(name) for name in options.columns.values() if "." in str(name)]
         return File(
-            "Parquet", lambda: (Part(*one) for one in batches(path, nested, source.most_bytes))
+            "Parquet", lambda: (Part(*batch) for batch in batches(path, nested, source.most_bytes))
         )
     if options.separator is None and start.startswith(b"{"):
         return File("JSON Lines", lambda: _json_lines(source, options))

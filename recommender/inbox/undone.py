@@ -50,9 +50,9 @@ def _without(rows: pa.Table, others: pa.Table, names: tuple[str, ...] | None = N
     if not rows.num_rows or not others.num_rows:
         return rows
     keys = list(names or rows.column_names)
-    numbered = _plain(rows, keys).append_column("place", pa.array(range(rows.num_rows)))
+    numbered = _plain(rows, keys).append_column("number", pa.array(range(rows.num_rows)))
     left = numbered.join(_plain(others, keys), keys=keys, join_type="left anti")
-    return rows.take(left["place"])
+    return rows.take(left["number"])
 
 
 def _plain(rows: pa.Table, keys: list[str]) -> pa.Table:
@@ -70,7 +70,7 @@ def _plain(rows: pa.Table, keys: list[str]) -> pa.Table:
 
 
 def _of(rows: pa.Table, column: str, names: set[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.filter(
+    kept: list[dict[str, Any]] = rows.filter(
         pc.is_in(rows[column], value_set=pa.array(sorted(names), pa.string()))
     ).to_pylist()
-    return found
+    return kept

@@ -160,8 +160,8 @@ class Weigher:
 
 def _less(events: Events, undone: Events) -> Events:
     """The events without those of the same item, kind and time as one that was taken back."""
-    gone = {(one["item"], one["kind"], one["at"]) for one in undone}
-    kept = [(one["item"], one["kind"], one["at"]) not in gone for one in events]
+    gone = {(event["item"], event["kind"], event["at"]) for event in undone}
+    kept = [(event["item"], event["kind"], event["at"]) not in gone for event in events]
     return events[np.array(kept, np.bool_)]
 
 
