@@ -7,7 +7,7 @@ import small_world
 
 from graph.errors import InputError, NotFound
 from graph.explore.console import Console, Target
-from graph.explore.drawing import cut, draw, parts
+from graph.explore.drawing import _label, _letters, cut, draw, known_fonts, parts
 from graph.explore.questions import filled, question, questions
 from graph.explore.why_cypher import (
     through_people,
@@ -196,6 +196,18 @@ def test_a_title_in_letters_that_no_font_has_gives_way_to_the_id(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     draw([[node]], tmp_path / "a.svg")
     assert "\U00012000" in (tmp_path / "a.svg").read_text()
+
+
+def test_titles_of_east_asia_are_drawn_where_a_font_has_their_letters(tmp_path):
+    """In a PNG; the font may have been installed after matplotlib made its list of fonts."""
+    if not any("CJK" in name for name in known_fonts()):
+        pytest.skip("no font of East Asia here; Debian has one as fonts-noto-cjk")
+    for title in ("紅樓夢與詩", "源氏物語 ひらがな カタカナ", "춘향전 이야기"):
+        node = {"node": "1", "label": "Item", "properties": {"title": title, "id": "id-1"}}
+        assert _label(node, _letters()) == title
+        draw([[node]], tmp_path / "title.png")
+        draw([[node | {"properties": {"id": "id-1"}}]], tmp_path / "id.png")
+        assert (tmp_path / "title.png").read_bytes() != (tmp_path / "id.png").read_bytes()
 
 
 def test_a_neighbourhood_is_of_different_items(console):

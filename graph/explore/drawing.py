@@ -1,5 +1,7 @@
 """Draws the graph in a query's result: nodes, relationships and paths, as SVG or PNG."""
 
+import contextlib
+import functools
 import math
 import unicodedata
 import warnings
@@ -182,8 +184,22 @@ def known_fonts() -> list[str]:
     """The fonts of `FONTS` that are installed, in their order: a letter is taken from the first."""
     from matplotlib import font_manager
 
+    _read_new_fonts()
     there = {font.name for font in font_manager.fontManager.ttflist}
     return [name for name in FONTS if name in there or name == "sans-serif"]
+
+
+@functools.cache
+def _read_new_fonts() -> None:
+    """Know the fonts that were installed after matplotlib made its list, which it keeps."""
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    listed = {font.fname for font in manager.ttflist}
+    for file in font_manager.findSystemFonts():
+        if file not in listed:
+            with contextlib.suppress(OSError, RuntimeError):  # no font that FreeType reads
+                manager.addfont(file)
 
 
 def _letters() -> frozenset[int]:
