@@ -26,8 +26,8 @@ def servers():
     """`tests/servers/neo4j.py`, under a name that is not the driver's."""
     name = "neo4j_test_server"
     if name not in sys.modules:
-        place = HERE / "servers" / "neo4j.py"
-        spec = importlib.util.spec_from_file_location(name, place)
+        script = HERE / "servers" / "neo4j.py"
+        spec = importlib.util.spec_from_file_location(name, script)
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]

@@ -73,7 +73,7 @@ def batch() -> dict[str, pa.Table]:
 def findings() -> Findings:
     """Two segments, and two near items for each of ten."""
     names = batch()["users"]["id"].to_pylist()
-    segments = [{"user": name, "segment": f"s{place % 2}"} for place, name in enumerate(names)]
+    segments = [{"user": name, "segment": f"s{number % 2}"} for number, name in enumerate(names)]
     near = [
         {"source": f"item-{i:02}", "target": f"item-{i + step:02}", "score": 1 / step}
         for i in range(10)

@@ -217,8 +217,8 @@ class StoreContract:
                 ("ann", "y"),
             )
         )
-        found = [(row["user"], row["item"], row["event_id"]) for row in facts(store, "events")]
-        assert sorted(found, key=str) == [("ann", "y", "e1"), ("ann", "y", None)]
+        result = [(row["user"], row["item"], row["event_id"]) for row in facts(store, "events")]
+        assert sorted(result, key=str) == [("ann", "y", "e1"), ("ann", "y", None)]
 
     def test_nulls_leave_what_is_stored(self, store):
         store.apply(batch_of_everything())
@@ -331,7 +331,7 @@ class StoreContract:
         )
         store.apply({"items": table("items", [{"id": "y", "hidden": True}])}, load=second)
         store.note_load(second, {"files": ["b.csv"]})
-        assert [(one.load, one.at, one.about, one.undone) for one in store.loads()] == [
+        assert [(load.load, load.at, load.about, load.undone) for load in store.loads()] == [
             (first, 10, {"files": ["a.csv"]}, False),
             (second, 20, {"files": ["b.csv"]}, False),
         ]
@@ -341,7 +341,7 @@ class StoreContract:
             "events": 3, "item_tags": 1, "item_domains": 1, "item_relations": 1,
             "user_relations": 0, "shown": 1, "items": 2, "users": 2, "changed": 0,
         }  # fmt: skip
-        assert [one.undone for one in store.loads()] == [False, True]
+        assert [load.undone for load in store.loads()] == [False, True]
         with pytest.raises(NotFound, match="undone already"):
             store.undo_load(second)
         with pytest.raises(NotFound, match="there is no load 99"):
@@ -445,8 +445,8 @@ class StoreContract:
     def test_extreme_values_and_times_come_back_as_they_were(self, store):
         rows = [{"value": v, "at": t} for v, t in ((1e308, 2**62), (-1e-308, -(2**62)), (0.0, 0))]
         store.apply(events(*({"user": "a", "item": "b"} | row for row in rows)))
-        found = {(row["value"], row["at"]) for row in facts(store, "events")}
-        assert found == {(row["value"], row["at"]) for row in rows}
+        result = {(row["value"], row["at"]) for row in facts(store, "events")}
+        assert result == {(row["value"], row["at"]) for row in rows}
 
     @PROPERTY
     @given(data=st.data())

@@ -59,7 +59,7 @@ def planted_client(planted_home):
 # ── every `next` works ───────────────────────────────────────────────────────────────────
 
 
-def asked(client, path, **query):
+def ask(client, path, **query):
     if "body" in query:
         response = client.post(path, json=query["body"])
         assert response.status_code == 200, response.data
@@ -88,7 +88,7 @@ def ways(planted):
         ("/v1/popular", {}),
         ("/v1/popular", {"without_tag": tag}),
         ("/v1/items/similar", {"body": {"title": "a", "related": [item]}}),
-        *(("/v1/recommendations", {"body": {"subjects": [one]}}) for one in subjects),
+        *(("/v1/recommendations", {"body": {"subjects": [request]}}) for request in subjects),
     ]
 
 
@@ -100,28 +100,28 @@ def test_every_next_is_the_page_that_follows_or_null(planted_client, planted, re
         for _ in range(3):
             more = {} if cursor is None else {"cursor": cursor}
             if "body" not in query:
-                answer = asked(planted_client, path, **query, **more, n=10)
+                answer = ask(planted_client, path, **query, **more, n=10)
             elif "subjects" in query["body"]:
                 subject = query["body"]["subjects"][0] | more | {"n": 10}
-                answer = asked(planted_client, path, body={"subjects": [subject]})
+                answer = ask(planted_client, path, body={"subjects": [subject]})
             else:
-                answer = asked(planted_client, path, body=query["body"] | more | {"n": 10})
-            pages.append([one["item"] for one in answer["items"]])
+                answer = ask(planted_client, path, body=query["body"] | more | {"n": 10})
+            pages.append([entry["item"] for entry in answer["items"]])
             cursor = answer["next"]
             if cursor is None:
                 break
         shown = [item for page in pages for item in page]
         assert len(shown) == len(set(shown)) >= 10, path
         assert len(pages) > 1 or len(pages[0]) < 10, path
-    assert asked(planted_client, "/v1/latest")["next"] is None  # there is one page
+    assert ask(planted_client, "/v1/latest")["next"] is None  # there is one page
 
 
 def test_pages_of_what_is_popular_are_one_list_cut(planted_client, planted):
     for path in ("/v1/popular", f"/v1/items/{planted.answers.items[0]}/similar"):
-        whole = [one["item"] for one in asked(planted_client, path, n=20)["items"]]
-        first = asked(planted_client, path, n=10)
-        second = asked(planted_client, path, n=10, cursor=first["next"])
-        assert [one["item"] for one in first["items"] + second["items"]] == whole
+        whole = [entry["item"] for entry in ask(planted_client, path, n=20)["items"]]
+        first = ask(planted_client, path, n=10)
+        second = ask(planted_client, path, n=10, cursor=first["next"])
+        assert [entry["item"] for entry in first["items"] + second["items"]] == whole
 
 
 def test_the_command_line_takes_the_cursor_it_prints(planted_home, planted, capsys):
@@ -130,9 +130,9 @@ def test_the_command_line_takes_the_cursor_it_prints(planted_home, planted, caps
         for _ in range(2):
             arguments = ["--home", str(planted_home.folder), *words, "-n", "5", "--json", *more]
             assert run(arguments) == 0
-            said = json.loads(capsys.readouterr().out)
-            pages.append({one["item"] for one in said["items"]})
-            more = ["--cursor", said["next"]]
+            document = json.loads(capsys.readouterr().out)
+            pages.append({entry["item"] for entry in document["items"]})
+            more = ["--cursor", document["next"]]
         assert not pages[0] & pages[1]
 
 
@@ -144,10 +144,10 @@ def test_what_everybody_hid_or_nobody_touched_has_no_reason(home):
     everything = len(recommender.release.items)
     for request in (Request(n=1000), Request(user="stranger", n=1000), Request(user="p1", n=1000)):
         answer = recommender.recommend([request], now=NOW)[0]
-        shown = {one.item: one for one in answer.items}
-        for item, one in shown.items():
+        shown = {entry.item: entry for entry in answer.items}
+        for item, entry in shown.items():
             if item not in "ab":
-                assert one.reasons == (), item
+                assert entry.reasons == (), item
         if request.user != "p1":
             assert [r.text for r in shown["a"].reasons] == ["popular with everyone"]
     assert everything == CROWD + 4
@@ -191,9 +191,9 @@ def test_popular_is_what_many_chose_and_a_few_are_called_so(tmp_path):
 
 @pytest.mark.parametrize("item", ["hated", "alone"])
 def test_why_says_that_nothing_speaks_for_an_item(client, home, item, capsys):
-    told = client.get(f"/v1/users/stranger/recommendations/{item}/why").json
-    assert told["reasons"] == told["drawing"] == []
-    assert told["cypher"] is None
+    explanation = client.get(f"/v1/users/stranger/recommendations/{item}/why").json
+    assert explanation["reasons"] == explanation["drawing"] == []
+    assert explanation["cypher"] is None
     assert run(["--home", str(home.folder), "explain", "stranger", item]) == 0
     assert "nothing that is known speaks for it" in capsys.readouterr().out
 
@@ -207,10 +207,10 @@ def test_people_who_chose_both_are_named_only_where_there_are_any(recommender, p
     row = recommender.release.items.row
     checked = 0
     for user in planted.answers.users[:30]:
-        for one in recommender.recommend([Request(user=user, n=50)], now=NOW)[0].items:
-            for reason in one.reasons:
+        for entry in recommender.recommend([Request(user=user, n=50)], now=NOW)[0].items:
+            for reason in entry.reasons:
                 if reason.through == "people":
-                    assert people[row(reason.because)] & people[row(one.item)]
+                    assert people[row(reason.because)] & people[row(entry.item)]
                     checked += 1
     assert checked > 50
 
@@ -219,12 +219,12 @@ def test_people_who_chose_both_are_named_only_where_there_are_any(recommender, p
 
 
 def test_cards_show_tags_too_rare_or_common_to_be_learned_from(client):
-    items = {one["item"]: one for one in asked(client, "/v1/popular", n=5)["items"]}
+    items = {entry["item"]: entry for entry in ask(client, "/v1/popular", n=5)["items"]}
     assert items["a"]["tags"] == ["pair", "crowd", "rare"]
     assert items["b"]["tags"] == ["pair"]
     assert items["hated"]["tags"] == []
-    others = asked(client, "/v1/tags/items", name="crowd", n=50)["items"]
-    assert all("crowd" in one["tags"] for one in others)
+    others = ask(client, "/v1/tags/items", name="crowd", n=50)["items"]
+    assert all("crowd" in entry["tags"] for entry in others)
 
 
 # ── erase and evaluate ───────────────────────────────────────────────────────────────────
@@ -240,10 +240,10 @@ def test_erasing_nobody_is_an_error_that_names_those_like_it(tmp_path, capsys, n
     home = ["--home", str(tmp_path / "home")]
     assert run([*home, "load", str(file)]) == 0
     assert run([*home, "erase", name]) == 1
-    told = capsys.readouterr()
-    assert f"there is no user {name!r}, and nothing was erased" in told.err
-    assert near in told.err
-    assert "forgotten" not in told.out
+    output = capsys.readouterr()
+    assert f"there is no user {name!r}, and nothing was erased" in output.err
+    assert near in output.err
+    assert "forgotten" not in output.out
     assert not Home(tmp_path / "home").state.exists()
     assert run([*home, "erase", "alice"]) == 0
     assert run([*home, "erase", "alice"]) == 0  # again, after a kill: the same
@@ -255,6 +255,6 @@ def test_an_evaluation_with_nothing_to_find_says_so_and_fails(tmp_path, capsys):
     test.write_text("user,item\nU1,i1\nu2,I2\n")
     arguments = ["evaluate", "--train", str(train), "--test", str(test), "--preset", "fast"]
     assert run(arguments) == 1
-    told = capsys.readouterr()
-    assert "there is nothing to find: of 2 test pairs 1 are of users and 1 of items" in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert "there is nothing to find: of 2 test pairs 1 are of users and 1 of items" in output.err
+    assert output.out == ""

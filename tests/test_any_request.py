@@ -73,12 +73,12 @@ def requests(draw, planted):
 def test_any_request_keeps_every_promise(recommender, planted, data):
     release = recommender.release
     settings = parse_segment_settings(SEGMENTS)
-    one = Recommender(release, settings=settings, rules=parse_rules(RULES))
+    served_release = Recommender(release, settings=settings, rules=parse_rules(RULES))
     request = data.draw(requests(planted))
-    answer = one.recommend([request], now=NOW)[0]
+    answer = served_release.recommend([request], now=NOW)[0]
     rows = release.items.rows([item.item for item in answer.items])
     assert len(set(rows.tolist())) == len(rows)
-    mask = one.filters.mask(request.filter.at(NOW)).copy()
+    mask = served_release.filters.mask(request.filter.at(NOW)).copy()
     seen = "hides" if request.include_seen else "blocked"
     people = {
         request.user,
@@ -92,7 +92,7 @@ def test_any_request_keeps_every_promise(recommender, planted, data):
     mask[[row for row in release.items.rows(named).tolist() if row >= 0]] = False
     assert mask[rows].all()
     assert len(rows) == min(request.n, int(mask.sum()))
-    assert one.recommend([request], now=NOW)[0] == answer
+    assert served_release.recommend([request], now=NOW)[0] == answer
     strangers = set(release.users)
     for item in answer.items:
         shares = [reason.share for reason in item.reasons]

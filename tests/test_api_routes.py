@@ -21,7 +21,7 @@ def empty(tmp_path_factory):
 
 def listed(response):
     assert response.status_code == 200, response.data
-    return [one["item"] for one in response.json["items"]]
+    return [entry["item"] for entry in response.json["items"]]
 
 
 def post(client, body, **headers):
@@ -37,7 +37,7 @@ def problem(response, status, field=None):
     assert document["status"] == status
     assert document["detail"]
     if field is not None:
-        assert field in [one["field"] for one in document["errors"]]
+        assert field in [error["field"] for error in document["errors"]]
     return document
 
 
@@ -45,13 +45,13 @@ def test_a_user_gets_unseen_items_with_reasons(client):
     response = client.get("/v1/users/reader-1/recommendations?n=7")
     assert len(listed(response)) == 7
     assert response.json["served_by"] == "history"
-    assert all(one["reasons"] for one in response.json["items"])
+    assert all(entry["reasons"] for entry in response.json["items"])
 
 
 def test_filters_hold(client, planted):
     domain = planted.answers.niches[0]
     response = client.get(f"/v1/users/reader-1/recommendations?domain={quote(domain)}&n=5")
-    assert all(domain in one["domains"] for one in response.json["items"])
+    assert all(domain in entry["domains"] for entry in response.json["items"])
     first = listed(response)[0]
     again = client.get(
         f"/v1/users/reader-1/recommendations?domain={quote(domain)}&n=5&exclude={first}"
@@ -63,20 +63,20 @@ def test_get_takes_filters_as_json_and_a_place_on_the_curve(client, planted):
     """Each answer is that of the same subject in a POST."""
     first = listed(client.get("/v1/users/reader-1/recommendations?n=3"))[0]
     domain = planted.answers.item_domains[0] if hasattr(planted.answers, "item_domains") else None
-    said = {"not": {"items": [first]}, "seen": "exclude", "exclude": ["x"]}
+    content = {"not": {"items": [first]}, "seen": "exclude", "exclude": ["x"]}
     if domain is not None:
-        said["domains"] = [domain]
-    text = quote(json.dumps(said))
-    for query, asked in (
-        (f"filter={text}&n=5", {"filter": said, "n": 5}),
+        content["domains"] = [domain]
+    text = quote(json.dumps(content))
+    for query, arguments in (
+        (f"filter={text}&n=5", {"filter": content, "n": 5}),
         ("long_tail=1&n=5", {"long_tail": 1.0, "n": 5}),
         ("long_tail=0.25&n=5", {"long_tail": 0.25, "n": 5}),
     ):
         own = client.get(f"/v1/users/reader-1/recommendations?{query}")
-        body = {"subjects": [{"user": "reader-1", **asked}]}
+        body = {"subjects": [{"user": "reader-1", **arguments}]}
         other = client.post("/v1/recommendations", json=body).json["answers"][0]
-        assert listed(own) == [one["item"] for one in other["items"]]
-        assert first not in listed(own) or "filter" not in asked
+        assert listed(own) == [entry["item"] for entry in other["items"]]
+        assert first not in listed(own) or "filter" not in arguments
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_wrong_filters_and_places_are_named(client, query, field):
 
 def test_reasons_can_be_left_out(client):
     response = client.get("/v1/users/reader-1/recommendations?reasons=false")
-    assert not any(one["reasons"] for one in response.json["items"])
+    assert not any(entry["reasons"] for entry in response.json["items"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_similar_tag_popular_and_latest(client, planted):
     assert item not in listed(client.get(f"/v1/items/{item}/similar"))
     domain = planted.answers.niches[0]
     response = client.get(f"/v1/tags/items?name={quote(domain)}&n=3")
-    assert all(domain in one["tags"] for one in response.json["items"])
+    assert all(domain in entry["tags"] for entry in response.json["items"])
     assert len(listed(client.get("/v1/popular?n=4"))) == 4
     assert client.get("/v1/latest").json["fallback"]  # the planted items have no times
 
@@ -125,8 +125,8 @@ def test_a_session_of_an_unknown_user_works_at_once(client, planted):
     items = list(planted.answers.items[-2:])
     subjects = [{"user": "new", "items": items, "n": 5}, {"tags": ["popular"]}, {}]
     answers = post(client, {"subjects": subjects}).json["answers"]
-    assert [one["served_by"] for one in answers] == ["session", "tags", "popular"]
-    assert not set(items) & {one["item"] for one in answers[0]["items"]}
+    assert [answer["served_by"] for answer in answers] == ["session", "tags", "popular"]
+    assert not set(items) & {answer["item"] for answer in answers[0]["items"]}
 
 
 def near(client, body):
@@ -141,13 +141,13 @@ def test_what_is_near_an_item_that_nobody_knows_yet(client, planted):
     assert len(listed(answer)) == 5
     assert item not in listed(answer)
     assert answer.json["served_by"] == "new item"
-    assert {one["source"] for one in answer.json["items"]} == {"spectral"}
-    assert all(one["reasons"] for one in answer.json["items"])
+    assert {entry["source"] for entry in answer.json["items"]} == {"spectral"}
+    assert all(entry["reasons"] for entry in answer.json["items"])
     first = listed(answer)[0]
     fewer = near(client, body | {"filter": {"not": {"items": [first]}}})
     assert listed(fewer)[:4] == listed(answer)[1:]
     only = near(client, {"domains": [domain], "n": 3, "filter": {"domains": [domain]}})
-    assert all(domain in one["domains"] for one in only.json["items"])
+    assert all(domain in entry["domains"] for entry in only.json["items"])
 
 
 def test_an_unknown_new_item_gets_what_is_popular_and_is_told(client):
@@ -221,7 +221,7 @@ def test_an_unknown_parameter_names_the_nearest(client):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("{", "not JSON"),
         (b"\xff", "UTF-8"),
@@ -233,8 +233,8 @@ def test_an_unknown_parameter_names_the_nearest(client):
         ('{"a": "\\ud800"}', "surrogate"),
     ],
 )
-def test_tricks_of_notation_are_refused(client, body, said):
-    assert said in problem(post(client, body), 400)["detail"]
+def test_tricks_of_notation_are_refused(client, body, message):
+    assert message in problem(post(client, body), 400)["detail"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def operations(planted_home, tmp_path_factory):
     shutil.copytree(planted_home.folder, home)
     app = create_app(load_settings(home))
     schema = schemathesis.openapi.from_wsgi("/openapi/openapi.json", app)
-    return [found.ok() for found in schema.get_all_operations()]
+    return [operation.ok() for operation in schema.get_all_operations()]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])

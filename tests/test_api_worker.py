@@ -37,8 +37,8 @@ def free_port():
 def get(port, path, body=None, **headers):
     address = f"http://127.0.0.1:{port}{path}"
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(address, data, {"Content-Type": "application/json"} | headers)
-    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"} | headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -119,7 +119,7 @@ assert client.post("/v1/events", json=event | {"at": "2025-01-02"}).status_code 
 def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch):
     from recommender.releases.home import Home
 
-    place = Home(home)
+    opened = Home(home)
     monkeypatch.setenv("NICHEGRAPH_CONSOLE_ENABLED", "true")
     with served(home, "--workers", "2") as port:
         first = get(port, "/ready")["release"]
@@ -143,7 +143,7 @@ def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch)
             check=True,
             capture_output=True,
         )
-        second = list_releases(place)[-1]["name"]
+        second = list_releases(opened)[-1]["name"]
         assert second != first
         seen = set()
 
@@ -153,7 +153,7 @@ def test_the_real_server_answers_and_swaps_when_current_moves(home, monkeypatch)
 
         until(swapped)
         assert seen <= {first, second}
-        activate(place, first)
+        activate(opened, first)
         until(lambda: all(get(port, "/ready")["release"] == first for _ in range(20)))
 
 

@@ -41,8 +41,8 @@ def test_item_knn_is_damped_cosine_cut_to_the_k_strongest(train, k, shrink, damp
     for row in similar:
         order = np.lexsort((np.arange(30), -row))
         row[order[k:]] = 0
-    found = scores("item_knn", train, k=k, shrink=shrink, damping=damping)
-    assert found == pytest.approx(dense @ similar, abs=1e-5)
+    result = scores("item_knn", train, k=k, shrink=shrink, damping=damping)
+    assert result == pytest.approx(dense @ similar, abs=1e-5)
 
 
 def test_ease_is_its_closed_form(train):
@@ -60,8 +60,8 @@ def test_gf_cf_is_the_linear_filter_and_the_low_pass(train):
     vectors = np.linalg.svd(normal)[2][:22].T
     low_pass = (dense / np.sqrt(items)) @ vectors @ vectors.T * np.sqrt(items)
     expected = dense @ normal.T @ normal + 0.3 * low_pass
-    found = scores("gf_cf", train, directions=22, weight=0.3)
-    assert found == pytest.approx(expected, abs=1e-3)
+    result = scores("gf_cf", train, directions=22, weight=0.3)
+    assert result == pytest.approx(expected, abs=1e-3)
 
 
 def test_singular_vectors_of_a_matrix_smaller_than_asked():
@@ -92,12 +92,12 @@ def test_lists_end_where_nothing_is_left():
 
 
 def test_every_family_is_tuned_and_finds_the_planted_halves(train):
-    found = baselines.tuned(train, seed=0)
-    assert list(found) == list(baselines.FAMILIES)
+    result = baselines.tuned(train, seed=0)
+    assert list(result) == list(baselines.FAMILIES)
     users = np.flatnonzero(np.diff(train.indptr))
-    for name, one in found.items():
-        assert one.parameters in baselines.FAMILIES[name].grid
-        ranked = baselines.rank_all(one.score_block, users, train, 4)
+    for name, entry in result.items():
+        assert entry.parameters in baselines.FAMILIES[name].grid
+        ranked = baselines.rank_all(entry.score_block, users, train, 4)
         right = ((ranked % 2) == (users % 2)[:, None]).mean()
         assert right > 0.9 or name == "popularity"
 

@@ -55,7 +55,7 @@ def test_similar_asks_for_a_known_item(home, planted, capsys):
     item = planted.answers.items[-1]
     code, out, _ = ask(capsys, "--home", home, "similar", item, "-n", 2, "--json")
     assert code == 0
-    assert item not in [one["item"] for one in json.loads(out)["items"]]
+    assert item not in [entry["item"] for entry in json.loads(out)["items"]]
     code, _, err = ask(capsys, "--home", home, "similar", "no-such-item")
     assert code == 1
     assert "no-such-item" in err
@@ -68,7 +68,7 @@ def test_similar_asks_for_an_item_that_nobody_knows_yet(home, planted, capsys):
     code, out, _ = ask(capsys, *words, "--json")
     answer = json.loads(out)
     assert (code, answer["served_by"], len(answer["items"])) == (0, "new item", 3)
-    assert item not in [one["item"] for one in answer["items"]]
+    assert item not in [entry["item"] for entry in answer["items"]]
     code, out, _ = ask(capsys, *words)
     assert code == 0
     assert "like the new item" in out
@@ -122,7 +122,7 @@ def test_erasing_a_user_reaches_the_running_servers_and_the_store(home, capsys):
 def test_releases_can_be_listed_rolled_back_and_pruned(home, capsys):
     assert ask(capsys, "--home", home, "refresh", "--preset", "fast", "--seed", "2")[0] == 0
     code, out, _ = ask(capsys, "--home", home, "releases", "list", "--json")
-    names = [one["name"] for one in json.loads(out)["releases"]]
+    names = [release["name"] for release in json.loads(out)["releases"]]
     assert len(names) == 2
     code, out, _ = ask(capsys, "--home", home, "releases", "rollback")
     assert (code, names[0] in out) == (0, True)
@@ -157,7 +157,7 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["recomend", "x"], 2, "recomend"),
         (["recommend"], 2, "user"),
@@ -182,11 +182,11 @@ def test_the_demo_goes_the_whole_way(tmp_path, capsys):
         (["refresh"], 1, "is the name right"),
     ],
 )
-def test_errors_are_one_sentence_with_an_exit_code(words, code, said, tmp_path, capsys):
-    found, _, err = ask(capsys, "--home", tmp_path / "home", *words)
-    assert found == code
+def test_errors_are_one_sentence_with_an_exit_code(words, code, message, tmp_path, capsys):
+    result, _, err = ask(capsys, "--home", tmp_path / "home", *words)
+    assert result == code
     assert err.count("\n") == 1
-    assert said in err
+    assert message in err
     assert not (tmp_path / "home").exists()  # a slip in the name of a home makes none
 
 
@@ -204,18 +204,18 @@ def test_what_goes_wrong_inside_is_one_sentence_too(error, code, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         ("prot = 1", "did you mean 'port'"),
         ("port = 'x'", "port"),
         ("port = ", "TOML"),
     ],
 )
-def test_a_wrong_setting_is_named(file, said, tmp_path, capsys):
+def test_a_wrong_setting_is_named(file, message, tmp_path, capsys):
     (tmp_path / "settings.toml").write_text(file, encoding="utf-8")
     code, _, err = ask(capsys, "--home", tmp_path, "status")
     assert code == 1
-    assert said in err
+    assert message in err
 
 
 def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):

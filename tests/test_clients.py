@@ -44,12 +44,12 @@ def expected(recommender, planted):
     own = recommender.recommend([Request(user=user, n=5)], now=NOW)[0]
     session = Request(items={own.items[0].item: 1.0}, n=20)
     return {
-        "own": [one.item for one in own.items],
+        "own": [entry.item for entry in own.items],
         "many": [
-            [one.item for one in answer.items]
+            [entry.item for entry in answer.items]
             for answer in recommender.recommend([Request(user=user, n=5), session], now=NOW)
         ],
-        "pages": [one.item for one in recommender.popular(10, now=NOW).items],
+        "pages": [entry.item for entry in recommender.popular(10, now=NOW).items],
         "wrong": [404, 0],
     }
 
@@ -63,12 +63,12 @@ def test_a_python_client_is_made_and_used(server, document, tmp_path, recommende
     install = [uv, "pip", "install", "--python", python, GENERATOR]
     done(install, tmp_path, skip="the generator cannot be installed here")
     generate = [python, "-m", "openapi_python_client", "generate", "--path", document]
-    told = done([*generate, "--output-path", "made", "--meta", "none"], tmp_path)
-    assert "WARNING" not in told, told  # nothing is left out
+    output = done([*generate, "--output-path", "made", "--meta", "none"], tmp_path)
+    assert "WARNING" not in output, output  # nothing is left out
     shutil.copy(CLIENTS / "client.py", tmp_path)
     user = planted.answers.users[0]
-    said = done([python, "client.py", f"http://127.0.0.1:{server}", user], tmp_path)
-    assert json.loads(said) == expected(recommender, planted)
+    output = done([python, "client.py", f"http://127.0.0.1:{server}", user], tmp_path)
+    assert json.loads(output) == expected(recommender, planted)
 
 
 def test_a_typescript_client_is_made_checked_and_used(
@@ -101,24 +101,28 @@ def test_a_typescript_client_is_made_checked_and_used(
         tmp_path,
     )
     user = planted.answers.users[0]
-    said = done(["node", "made/client.js", f"http://127.0.0.1:{server}", user], tmp_path)
-    assert json.loads(said) == expected(recommender, planted)
+    output = done(["node", "made/client.js", f"http://127.0.0.1:{server}", user], tmp_path)
+    assert json.loads(output) == expected(recommender, planted)
 
 
 def test_the_document_has_what_generators_need(document):
     """Servers; no empty security; no default that makes a field required; names of operations."""
-    said = json.loads(document.read_text())
-    assert said["servers"] == [{"url": "/"}]
-    assert "securitySchemes" not in said["components"]
-    names = [one["operationId"] for ways in said["paths"].values() for one in ways.values()]
+    document = json.loads(document.read_text())
+    assert document["servers"] == [{"url": "/"}]
+    assert "securitySchemes" not in document["components"]
+    names = [
+        operation["operationId"]
+        for ways in document["paths"].values()
+        for operation in ways.values()
+    ]
     assert len(names) == len(set(names))
     assert {"recommend", "recommend_to_many", "similar_items"} <= set(names)
     parameters = {
-        one["name"]: one
-        for one in said["paths"]["/v1/users/{user}/recommendations"]["get"]["parameters"]
+        parameter["name"]: parameter
+        for parameter in document["paths"]["/v1/users/{user}/recommendations"]["get"]["parameters"]
     }
     assert parameters["filter"]["schema"]["type"] == "string"
-    subject = said["components"]["schemas"]["Subject"]
+    subject = document["components"]["schemas"]["Subject"]
     assert "required" not in subject
     assert subject["properties"]["n"]["description"] == "How many items. Default: 20."
-    assert '"default"' not in json.dumps(said)
+    assert '"default"' not in json.dumps(document)

@@ -39,9 +39,9 @@ def test_a_history_finds_the_cold_items_of_its_niche_and_keeps_the_others():
         assert set(fresh[:1].tolist()) <= set(cold[niche[cold] == niche[item]].tolist())
         assert set(mine) - set(cold) == set(before.neighbours[item]) - {-1}
     histories = sparse.csr_matrix(known[:20])
-    found, _ = score_history(after, histories.indptr, histories.indices, histories.data, 90)
+    result, _ = score_history(after, histories.indptr, histories.indices, histories.data, 90)
     for user in range(20):
-        best = [row for row in found[user] if row in cold][:1]
+        best = [row for row in result[user] if row in cold][:1]
         assert [niche[row] for row in best] == [0]
 
 
@@ -115,9 +115,9 @@ def test_where_a_catalogue_is_large_proposed_cold_items_are_nearly_the_nearest(m
     exact = with_cold_items(table, features, cold, (vectors, vectors[cold]))
     monkeypatch.setattr(scorers, "QUADRATIC_ITEMS", 50)
     monkeypatch.setattr(scorers.gf, "vector_supports", lambda *_a, **_k: 1 / 0)
-    found = with_cold_items(table, features, cold, (vectors, vectors[cold]))
+    result = with_cold_items(table, features, cold, (vectors, vectors[cold]))
     same = [
-        len(np.intersect1d(a, b)) for a, b in zip(exact.neighbours, found.neighbours, strict=True)
+        len(np.intersect1d(a, b)) for a, b in zip(exact.neighbours, result.neighbours, strict=True)
     ]
     assert np.mean(same) >= 0.98 * (exact.neighbours >= 0).sum(axis=1).mean()
 

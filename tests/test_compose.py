@@ -163,15 +163,15 @@ def serving(dockerfile, tmp_path_factory):
         pytest.skip("no uv beside this Python: a fresh environment would take minutes")
     folder = tmp_path_factory.mktemp("serving")
     source = folder / "app"  # what the image copies
-    for names, place in re.findall(r"^COPY (?!--from)(.+) (\S+)$", stages["base"], re.MULTILINE):
+    for names, target in re.findall(r"^COPY (?!--from)(.+) (\S+)$", stages["base"], re.MULTILINE):
         for name in names.split():
             if (ROOT / name).is_dir():
                 shutil.copytree(
-                    ROOT / name, source / place, ignore=shutil.ignore_patterns("node_modules")
+                    ROOT / name, source / target, ignore=shutil.ignore_patterns("node_modules")
                 )
             else:
                 source.mkdir(exist_ok=True)
-                shutil.copy(ROOT / name, source / place)
+                shutil.copy(ROOT / name, source / target)
     for command in (
         [uv, "venv", "--python", sys.executable, folder / "venv"],
         [
@@ -310,8 +310,8 @@ def test_a_server_with_these_settings_carries_the_store_and_the_command_line(com
     try:
         store = Neo4jStore(server.uri, "neo4j", module.PASSWORD, deadline=30.0)
         embedded = EmbeddedStore(tmp_path / "same.sqlite")
-        for one in (store, embedded):
-            one.apply(batch_of_everything())
+        for filled in (store, embedded):
+            filled.apply(batch_of_everything())
         assert take_snapshot(store).fingerprint == take_snapshot(embedded).fingerprint
         secret = tmp_path / "password"
         secret.write_text(module.PASSWORD + "\n")

@@ -228,8 +228,8 @@ def test_who_is_erased_while_a_copy_is_made_is_in_no_copy(tmp_path, monkeypatch,
     store = EmbeddedStore(tmp_path / "store.sqlite")
     store.apply(small_world.batch())
     folder = tmp_path / "explore"
-    place = ladybug_graph if moment == "_sync" else console_build
-    step, calls = getattr(place, moment), []
+    module = ladybug_graph if moment == "_sync" else console_build
+    step, calls = getattr(module, moment), []
 
     def then_erase(*given, **named):
         done = step(*given, **named)
@@ -239,16 +239,16 @@ def test_who_is_erased_while_a_copy_is_made_is_in_no_copy(tmp_path, monkeypatch,
             forget(folder)
         return done
 
-    monkeypatch.setattr(place, moment, then_erase)
+    monkeypatch.setattr(module, moment, then_erase)
     order = {"target": {"uri": str(tmp_path / "store.sqlite")}, "folder": str(folder)}
-    told = console_build.build(order | {"secret": None})
+    outcome = console_build.build(order | {"secret": None})
     store.close()
     if moment == "graph_file":  # it was in place already, and went
         assert not [*folder.glob("**/*.lbug")]
         return
     assert len(calls) == 2
-    assert [str(path) for path in folder.glob("**/*.lbug")] == [told["path"]]
-    rows = GraphFile(Path(told["path"]), seconds=5, memory=1 << 28).rows
+    assert [str(path) for path in folder.glob("**/*.lbug")] == [outcome["path"]]
+    rows = GraphFile(Path(outcome["path"]), seconds=5, memory=1 << 28).rows
     assert next(rows("MATCH (u:User {id: 'user-01'}) RETURN count(u)", {})[1]) == [0]
     assert next(rows("MATCH (u:User) RETURN count(u)", {})[1]) == [47]
 

@@ -20,35 +20,35 @@ def served(recommender, *contexts):
     return Recommender(recommender.release, settings=settings)
 
 
-def rows(recommender, **asked):
+def rows(recommender, **fields):
     user = next(iter(recommender.release.users))
-    answer = recommender.recommend([Request(user=user, reasons=False, **asked)], now=NOW)[0]
-    return recommender.release.items.rows([one.item for one in answer.items])
+    answer = recommender.recommend([Request(user=user, reasons=False, **fields)], now=NOW)[0]
+    return recommender.release.items.rows([entry.item for entry in answer.items])
 
 
 def test_a_context_moves_the_profile_and_can_be_switched_off(recommender):
-    one, off = served(recommender, PHONE), served(recommender, PHONE | {"enabled": False})
+    first, off = served(recommender, PHONE), served(recommender, PHONE | {"enabled": False})
     rarity = recommender.release.rarity
-    plain = rows(one).tolist()
-    phone = rows(one, context={"device": "phone"})
+    plain = rows(first).tolist()
+    phone = rows(first, context={"device": "phone"})
     assert rarity[phone].mean() > rarity[plain].mean()
-    assert rows(one, context={"device": "desk"}).tolist() == plain
-    assert rows(one, context=None).tolist() == plain
+    assert rows(first, context={"device": "desk"}).tolist() == plain
+    assert rows(first, context=None).tolist() == plain
     assert rows(off, context={"device": "phone"}).tolist() == plain
-    asked = {"context": {"device": "phone"}, "profile": "neutral"}
-    assert rows(one, **asked).tolist() == rows(recommender, profile="neutral").tolist()
+    fields = {"context": {"device": "phone"}, "profile": "neutral"}
+    assert rows(first, **fields).tolist() == rows(recommender, profile="neutral").tolist()
 
 
 def test_a_context_moves_the_weight_of_the_session(recommender, planted):
     """A first visit leans on the session alone, where it is declared so."""
     declared = {"name": "now", "when": {"device": ["phone"]}, "session_share": 1.0}
-    one = served(recommender, declared)
+    declaring = served(recommender, declared)
     item = planted.answers.items[0]
-    phone = rows(one, items={item: 1.0}, context={"device": "phone"}, profile="neutral")
-    said = rows(one, items={item: 1.0}, session_share=1.0, profile="neutral")
-    assert phone.tolist() == said.tolist()
+    phone = rows(declaring, items={item: 1.0}, context={"device": "phone"}, profile="neutral")
+    content = rows(declaring, items={item: 1.0}, session_share=1.0, profile="neutral")
+    assert phone.tolist() == content.tolist()
     both = {"items": {item: 1.0}, "context": {"device": "phone"}, "profile": "neutral"}
-    kept = rows(one, session_share=0.2, **both)  # what a request says stands
+    kept = rows(declaring, session_share=0.2, **both)  # what a request says stands
     assert kept.tolist() == rows(recommender, session_share=0.2, **both).tolist()
 
 
@@ -68,11 +68,11 @@ def test_time_and_first_visit_are_known_without_being_said(hour, time):
 
 def test_a_first_visit_is_one_of_a_user_whom_nobody_knows(recommender):
     first = {"name": "first", "when": {"first_visit": ["yes"]}, "profile": {"long_tail": 0.0}}
-    one = served(recommender, first)
-    assert rows(one).tolist() == rows(recommender).tolist()
+    answering = served(recommender, first)
+    assert rows(answering).tolist() == rows(recommender).tolist()
     shown = [
         answer.recommend([Request(user="stranger", items={"x": 1.0})], now=NOW)[0].profile
-        for answer in (one, recommender)
+        for answer in (answering, recommender)
     ]
     assert shown[0] == shown[1]
 
@@ -80,23 +80,23 @@ def test_a_first_visit_is_one_of_a_user_whom_nobody_knows(recommender):
 def test_factors_are_multiplied_and_shares_stay_shares():
     double = Context("a", {}, {"diversity": 2.0, "exploration": 5.0})
     half = Context("b", {}, {"diversity": 0.25})
-    found = fitted(Profile(diversity=0.2, long_tail=0.3, exploration=0.5), [double, half])
-    assert found.diversity == pytest.approx(0.1)
-    assert (found.long_tail, found.exploration) == (0.3, 1.0)
+    result = fitted(Profile(diversity=0.2, long_tail=0.3, exploration=0.5), [double, half])
+    assert result.diversity == pytest.approx(0.1)
+    assert (result.long_tail, result.exploration) == (0.3, 1.0)
 
 
 def test_the_effect_is_measured(recommender):
-    found = check_rules(
+    result = check_rules(
         served(recommender, PHONE), (), users=20, n=10, now=NOW, context={"device": "phone"}
     )
-    assert found[-1]["rule"] == "contexts"
-    assert found[-1]["changed"] > 0
+    assert result[-1]["rule"] == "contexts"
+    assert result[-1]["changed"] > 0
     other = check_rules(served(recommender, PHONE), (), users=20, n=10, now=NOW)
     assert other[-1]["changed"] == other[-1]["cost"] == 0
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("message", "words"),
     [
         ({"when": {"device": ["phone"]}, "profile": {"diversity": 1}}, "needs a name"),
         ({"name": "a", "profile": {"diversity": 1}}, "say when"),
@@ -107,9 +107,9 @@ def test_the_effect_is_measured(recommender):
         ({"name": "a", "when": {"x": ["y"]}, "enabled": 1}, "true or false"),
     ],
 )
-def test_a_wrong_context_is_named(said, words):
+def test_a_wrong_context_is_named(message, words):
     with pytest.raises(SettingError, match=words):
-        parse_segment_settings({"context": [said]})
+        parse_segment_settings({"context": [message]})
 
 
 def test_a_context_that_nobody_declared_changes_nothing(recommender):

@@ -52,14 +52,14 @@ def chain(tmp_path):
 
 
 def names(graph):
-    return {said["id"] for _, said in graph.nodes(data=True)}
+    return {attributes["id"] for _, attributes in graph.nodes(data=True)}
 
 
 def edges(graph):
     name = graph.nodes
     return {
-        (*sorted((name[a]["id"], name[b]["id"])), said["kind"], said["weight"])
-        for a, b, said in graph.edges(data=True)
+        (*sorted((name[a]["id"], name[b]["id"])), attributes["kind"], attributes["weight"])
+        for a, b, attributes in graph.edges(data=True)
     }
 
 
@@ -75,10 +75,10 @@ def test_the_whole_graph_has_every_node_and_edge_once(chain):
         ("genre:noir", "y", "has_tag", 1.0),
         ("genre:noir", "z", "has_tag", 1.0),
     }
-    said = {node["id"]: (node["kind"], node["title"]) for node in graph.nodes.values()}
-    assert said["x"] == ("item", "The X")
-    assert said["ann"] == ("user", "")
-    assert said["genre:noir"] == ("tag", "noir")
+    content = {node["id"]: (node["kind"], node["title"]) for node in graph.nodes.values()}
+    assert content["x"] == ("item", "The X")
+    assert content["ann"] == ("user", "")
+    assert content["genre:noir"] == ("tag", "noir")
 
 
 def test_the_matrix_is_symmetric_without_loops(chain):
@@ -108,7 +108,7 @@ def test_an_ego_network_is_what_lies_within_its_hops(chain, kind, name, hops, ex
     """networkx, asked for the same of the whole graph, agrees."""
     assert names(ego_network(*chain, kind, name, hops)) == expected
     whole = network(*chain)
-    (centre,) = [node for node, said in whole.nodes.items() if said["id"] == name]
+    (centre,) = [node for node, attributes in whole.nodes.items() if attributes["id"] == name]
     oracle = nx.ego_graph(whole, centre, radius=hops)
     assert edges(ego_network(*chain, kind, name, hops)) == edges(oracle)
 

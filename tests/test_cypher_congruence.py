@@ -24,7 +24,7 @@ WHERE_IT_IS_HEAVY = 2  # so many events in a pattern without a fixed end: one is
 
 def chains():
     """The patterns as (nodes, links): a node is (label, whether its key is given)."""
-    texts = [one.query for one in questions().values()]
+    texts = [listed_question.query for listed_question in questions().values()]
     for user in ("u", None):
         texts += [
             why_cypher.through_tag(user, "b", "t", "i")[0],
@@ -122,8 +122,8 @@ class World:
             tables[kind] = with_nulls(columns, {"from": sources, "to": targets})
             self.sql.execute(f'CREATE TABLE "{kind}"(a, b)')
             self.sql.executemany(f'INSERT INTO "{kind}" VALUES (?, ?)', ends)
-            for one, other in ("ab", "ba"):
-                self.sql.execute(f'CREATE INDEX "{kind} {one}" ON "{kind}"({one}, {other})')
+            for first, other in ("ab", "ba"):
+                self.sql.execute(f'CREATE INDEX "{kind} {first}" ON "{kind}"({first}, {other})')
         path = folder / f"{events}-{seed}.lbug"
         ladybug_graph._build(path, tables)
         self.file = ladybug_graph.GraphFile(path, seconds=120, memory=512 << 20)
@@ -177,4 +177,4 @@ def compare(folder, events, seed, tries):
     """`tries`: of a pattern with fixed ends, each with other ends."""
     world = World(folder, events, seed)
     wrong = {cypher(*chain): list(world.differences(chain, tries)) for chain in chains()}
-    assert not {query: found for query, found in wrong.items() if found}
+    assert not {query: difference for query, difference in wrong.items() if difference}

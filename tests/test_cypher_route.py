@@ -59,26 +59,26 @@ def test_rows_come_back_with_their_columns(client):
 
 
 def test_users_are_pseudonyms_wherever_they_stand(client):
-    found = ask(client, "MATCH (u:User) RETURN u.id, u").json["rows"]
-    assert len(found) == small_world.USERS
-    assert all(name.startswith("user-") and len(name) == 25 for name, _ in found)
+    result = ask(client, "MATCH (u:User) RETURN u.id, u").json["rows"]
+    assert len(result) == small_world.USERS
+    assert all(name.startswith("user-") and len(name) == 25 for name, _ in result)
     assert ask(client, "MATCH (u:User {id: 'user-01'}) RETURN u").json["rows"] == []
 
 
 def test_the_cypher_of_a_reason_works_where_it_is_shown(client):
     """Over HTTP people are pseudonyms, in the answer of `why` too."""
-    asked = 0
+    questions_asked = 0
     for user in [f"user-{u:02}" for u in range(1, 9)]:
         shown = client.get(f"/v1/users/{user}/recommendations?n=4").json["items"]
-        for item in [one["item"] for one in shown]:
-            told = client.get(f"/v1/users/{user}/recommendations/{item}/why").json
-            for reason in told["reasons"]:
+        for item in [entry["item"] for entry in shown]:
+            explanation = client.get(f"/v1/users/{user}/recommendations/{item}/why").json
+            for reason in explanation["reasons"]:
                 answer = ask(client, **reason["cypher"])
                 assert answer.status_code == 200, answer.data
                 assert answer.json["rows"], reason
                 assert user not in str(reason["cypher"])
-                asked += "user" in reason["cypher"]["parameters"]
-    assert asked >= 30
+                questions_asked += "user" in reason["cypher"]["parameters"]
+    assert questions_asked >= 30
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "-1" + "0" * 40, "1e999"])
@@ -96,7 +96,7 @@ def test_other_machines_are_refused(client, how):
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("CREATE (:Item {id: 'x'})", "CREATE"),
         ("MATCH (u:User) RETURN nothing(", "not run"),
@@ -104,9 +104,9 @@ def test_other_machines_are_refused(client, how):
         ("MATCH (i:Item) RETURN i.colour", "not understood"),
     ],
 )
-def test_what_may_not_run_is_a_problem_that_says_why(client, query, said):
+def test_what_may_not_run_is_a_problem_that_says_why(client, query, message):
     document = problem(ask(client, query), 400)
-    assert said in document["detail"]
+    assert message in document["detail"]
     assert document["errors"][0]["field"] == "query"
 
 

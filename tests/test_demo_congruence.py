@@ -44,7 +44,7 @@ def demo(request, address, store, tmp_path):
         Console(server, tmp_path / "explore-server", limits=limits),
     ]
     yield (
-        (lambda query, given: [one.run(query, given, privacy=True) for one in consoles]),
+        (lambda query, given: [side.run(query, given, privacy=True) for side in consoles]),
         home,
         request.param[1],
     )
@@ -54,8 +54,11 @@ def demo(request, address, store, tmp_path):
 
 def test_questions_and_reasons_are_the_same_on_both_engines(demo):
     ask, home, users = demo
-    for name, one in questions().items():
-        file, server = ask(one.query, one.parameters | examples(ask, one.parameters))
+    for name, listed_question in questions().items():
+        file, server = ask(
+            listed_question.query,
+            listed_question.parameters | examples(ask, listed_question.parameters),
+        )
         assert file.columns == server.columns
         assert comparable(file.rows) == comparable(server.rows), name
         assert (name in NOT_IN_THE_DEMO) == (not file.rows), name
@@ -68,9 +71,9 @@ def test_questions_and_reasons_are_the_same_on_both_engines(demo):
                 assert comparable(file.rows) == comparable(server.rows), reason
                 assert file.rows, reason
                 reasons += 1
-                told = re.search(r"which (\d+) people", reason["text"])
-                if told:
-                    assert file.rows[0][file.columns.index("people")] == int(told[1]), reason
+                match = re.search(r"which (\d+) people", reason["text"])
+                if match:
+                    assert file.rows[0][file.columns.index("people")] == int(match[1]), reason
                     people += 1
     assert reasons >= 8 * users
     assert people >= users // 2

@@ -25,9 +25,9 @@ GRAPH = ("exploring.md", "neo4j.md")  # whose commands ask the graph itself
 def blocks(tag):
     """(file, place, text) of the console blocks with a tag."""
     for path in DOCS:
-        for place, found in enumerate(FENCE.finditer(path.read_text(encoding="utf-8"))):
-            if found[1] == "console" and found[2] == tag:
-                yield path, place, found[3]
+        for number, match in enumerate(FENCE.finditer(path.read_text(encoding="utf-8"))):
+            if match[1] == "console" and match[2] == tag:
+                yield path, number, match[3]
 
 
 def commands(text):
@@ -74,7 +74,7 @@ def run_file(path, tags, tmp_path, monkeypatch, server=""):
     (tmp_path / "docs" / "pictures").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NICHEGRAPH_HOME", raising=False)
-    every = [(place, body) for tag in tags for found, place, body in blocks(tag) if found == path]
+    every = [(number, body) for tag in tags for page, number, body in blocks(tag) if page == path]
     web = Web()
     for _, body in sorted(every):
         for line in commands(body):

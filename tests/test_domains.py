@@ -24,10 +24,10 @@ def derived(tmp_path):
         snapshot = take_snapshot(store)
         store.close()
         links, domains, origin = derive_domains(snapshot, seed)
-        found = {}
+        result = {}
         for item, domain, weight in zip(links.source, links.target, links.weight, strict=True):
-            found.setdefault(snapshot.items.id(item), {})[domains.id(domain)] = float(weight)
-        return found, list(domains), origin
+            result.setdefault(snapshot.items.id(item), {})[domains.id(domain)] = float(weight)
+        return result, list(domains), origin
 
     return derived
 
@@ -64,25 +64,25 @@ def test_what_the_data_gives_stands(derived):
 
 def test_else_genres_share_an_item_evenly(derived):
     rows = [("x", "genre", "noir"), ("y", "genre", "noir"), ("y", "genre", "jazz")]
-    found, domains, origin = derived(tagged(*rows, ("z", "tag", "noir")))
-    assert found == {"x": {"noir": 1.0}, "y": {"jazz": 0.5, "noir": 0.5}}
+    result, domains, origin = derived(tagged(*rows, ("z", "tag", "noir")))
+    assert result == {"x": {"noir": 1.0}, "y": {"jazz": 0.5, "noir": 0.5}}
     assert (domains, origin) == (["jazz", "noir"], "genres")
 
 
 def test_else_communities_of_tags_are_found_and_named_by_their_most_used_tags(derived):
-    found, domains, origin = derived(tagged(*planted()))
+    result, domains, origin = derived(tagged(*planted()))
     assert origin == "tag communities"
     assert domains == [f"{niche} 0 · {niche} 1" for niche in NICHES]
-    assert len(found) == 90
-    for item, shares in found.items():
+    assert len(result) == 90
+    for item, shares in result.items():
         assert sum(shares.values()) == pytest.approx(1)
         assert max(shares, key=shares.get).startswith(item.split("/")[0])
 
 
 def test_communities_are_found_from_tags_of_events_too(derived):
     rows = [{"user": "ann", "item": item, "kind": "tag", "tag": tag} for item, _, tag in planted()]
-    found, domains, origin = derived(events(*rows))
-    assert (len(found), len(domains), origin) == (90, 3, "tag communities")
+    result, domains, origin = derived(events(*rows))
+    assert (len(result), len(domains), origin) == (90, 3, "tag communities")
 
 
 def test_who_does_not_consent_shapes_no_domain(derived):

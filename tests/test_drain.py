@@ -130,7 +130,7 @@ parts = {
     "title": st.none() | st.sampled_from(["T", "U"]),
     "hidden": st.booleans(),
     "attributes": st.none() | st.just({"k": 1}),
-    "tags": st.lists(tag, max_size=2, unique_by=lambda one: one["tag"]),
+    "tags": st.lists(tag, max_size=2, unique_by=lambda tag_entry: tag_entry["tag"]),
 }
 facts = st.one_of(
     st.builds(
@@ -141,7 +141,7 @@ facts = st.one_of(
     ),
     st.builds(lambda item: fact("item_delete", {"id": item}), names),
     st.builds(lambda item: fact("items", {"id": item, "title": "loaded"}), names),
-    st.builds(lambda item, one: fact("item_tags", {"item": item} | one), names, tag),
+    st.builds(lambda item, tag_entry: fact("item_tags", {"item": item} | tag_entry), names, tag),
     st.builds(
         lambda item, at, value: event(item=item, at=at, value=value),
         names,
@@ -173,17 +173,17 @@ class Dying:
 
 @PROPERTY
 @given(
-    said=st.lists(facts, min_size=1, max_size=12),
+    content=st.lists(facts, min_size=1, max_size=12),
     limit=st.integers(1, 12),
     dies=st.lists(st.sampled_from([None, "before", "after"]), max_size=8),
 )
 def test_in_batches_of_any_size_and_killed_at_any_write_the_store_is_as_one_by_one(
-    tmp_path_factory, said, limit, dies
+    tmp_path_factory, content, limit, dies
 ):
     folder = tmp_path_factory.mktemp("drain")
     journal = Journal(folder / "journal.sqlite")
-    for one in said:
-        journal.append([one], now=NOW)
+    for next_fact in content:
+        journal.append([next_fact], now=NOW)
     stores = [EmbeddedStore(folder / f"{name}.sqlite") for name in ("slow", "dying")]
     drain_all(journal, stores[0], limit=1)
     dying = Dying(stores[1], dies)
@@ -197,15 +197,15 @@ def test_in_batches_of_any_size_and_killed_at_any_write_the_store_is_as_one_by_o
     assert fast == slow
     rows = journal.facts_after(0)
     for item in ("x", "y"):  # what a GET tells is what the store holds
-        told = item_after(None, rows, item) or {"hidden": True}
+        standing = item_after(None, rows, item) or {"hidden": True}
         held = next((row for row in slow["items"] if row["id"] == item), None)
-        if held is None or (told.keys() == {"hidden"}):
+        if held is None or (standing.keys() == {"hidden"}):
             continue
-        assert told.get("title") == held["title"]
-        assert told["hidden"] == held["hidden"]
-        assert told.get("attributes") == json.loads(held["attributes"] or "null")
+        assert standing.get("title") == held["title"]
+        assert standing["hidden"] == held["hidden"]
+        assert standing.get("attributes") == json.loads(held["attributes"] or "null")
         tags = [row["tag"] for row in slow["item_tags"] if row["item"] == item]
-        assert sorted(one["tag"] for one in told.get("tags", ())) == tags
+        assert sorted(tag_entry["tag"] for tag_entry in standing.get("tags", ())) == tags
     journal.close()
     for store in stores:
         store.close()
@@ -248,14 +248,14 @@ class Choosy:
 
 
 def test_what_the_store_refuses_for_itself_goes_aside_and_the_rest_goes_on(journal, store):
-    said = [event(f"user {place}") for place in range(20)]
-    said[3] = said[17] = event("poison")
-    said[17] = event("poison", item="y")
-    journal.append(said, now=NOW)
+    events = [event(f"user {number}") for number in range(20)]
+    events[3] = events[17] = event("poison")
+    events[17] = event("poison", item="y")
+    journal.append(events, now=NOW)
     done = drain(journal, Choosy(store), now=clock)
     assert (done.facts, done.refused, done.position) == (20, 2, 20)
     assert store.counts()["events"] == 18
-    assert [(one.fact.sequence, one.reason, one.at) for one in aside(journal)] == [
+    assert [(result.fact.sequence, result.reason, result.at) for result in aside(journal)] == [
         (4, "events.user: poison", NOW),
         (18, "events.user: poison", NOW),
     ]
@@ -351,8 +351,8 @@ def current_release(home):
 
 
 def test_what_is_trimmed_is_gone_but_for_consent_and_numbers_go_on(journal):
-    said = [event(at=1), fact("consent", {"id": "ann", "consent": {"train": False}}), event(at=2)]
-    journal.append(said, now=NOW)
+    events = [event(at=1), fact("consent", {"id": "ann", "consent": {"train": False}}), event(at=2)]
+    journal.append(events, now=NOW)
     assert journal.trim(2) == 1
     assert [row.sequence for row in journal.facts_after(0)] == [2, 3]
     assert [row.sequence for row in journal.standing_facts(3)] == [2]

@@ -46,16 +46,16 @@ def server(home, port):
 
 def children(parent, word):
     """Process ids of what a server started whose command line holds a word."""
-    found = []
+    result = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if word not in (path / "cmdline").read_bytes():
                 continue
             if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent.pid:
-                found.append(int(path.name))
+                result.append(int(path.name))
         except (OSError, IndexError):
             continue
-    return found
+    return result
 
 
 def drainers(parent):

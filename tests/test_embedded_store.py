@@ -110,10 +110,10 @@ def test_a_writer_killed_at_any_moment_leaves_whole_batches_and_goes_on(path, tm
                 break
         time.sleep(draw.random() * 0.05)
         os.kill(process.pid, signal.SIGKILL)
-        said = [int(line) for line in process.stdout.read().split()]
+        content = [int(line) for line in process.stdout.read().split()]
         process.wait()
         process.stdout.close()
-        done = max([int(line), done, *said])
+        done = max([int(line), done, *content])
         with closing(EmbeddedStore(path)) as store:
             counted = store.counts()["events"]
             assert counted % 800 == 0

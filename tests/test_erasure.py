@@ -77,7 +77,7 @@ def drain_all(journal, store, home):
 
 
 def hits(home):
-    return {found.path.name for found in search(home.folder, PERSON)}
+    return {hit.path.name for hit in search(home.folder, PERSON)}
 
 
 def test_asking_takes_everything_out_of_the_inbox_and_refuses_more(home, journal):
@@ -89,11 +89,11 @@ def test_asking_takes_everything_out_of_the_inbox_and_refuses_more(home, journal
         ("user_delete", None),
     ]
     assert aside(journal) == []
-    said = journal.append([event(), event("friend", at=NOW)], now=NOW + 6)
-    assert [one.refused is None for one in said] == [False, True]
-    told = receipt(journal, sequence)
-    assert not told.done
-    assert {step.location: step.count for step in told.steps}["inbox"] == 5
+    events = journal.append([event(), event("friend", at=NOW)], now=NOW + 6)
+    assert [result.refused is None for result in events] == [False, True]
+    erasure = receipt(journal, sequence)
+    assert not erasure.done
+    assert {step.location: step.count for step in erasure.steps}["inbox"] == 5
     assert open_erasures(journal) == 1
 
 
@@ -111,9 +111,9 @@ def test_it_reaches_every_place_and_no_file_holds_the_id(home, journal, store):
     assert KNOWN not in store.read("users")["id"].to_pylist()
     assert (home.rejects / "1.csv").read_text("utf-8") == "file,line\nb,user=other\n"
     assert (home.explore / "audit.jsonl").read_text("utf-8") == "{}\n"
-    told = receipt(journal, sequence)
-    assert told.done
-    places = {step.location: step.count for step in told.steps}
+    erasure = receipt(journal, sequence)
+    assert erasure.done
+    places = {step.location: step.count for step in erasure.steps}
     assert places["store"] == 2
     assert {"serving", "inbox", "copies for exploring", "rejects", "reports"} <= set(places)
     assert "only she says so" not in json.dumps(store.read("events").to_pylist())
@@ -146,7 +146,7 @@ def test_what_happened_before_does_not_come_back_and_a_new_person_may(home, jour
     drain_all(journal, store, home)
     assert hits(home) == set()
     new = journal.append([event(at=NOW + 30), fact("user_put", {"id": KNOWN})], now=NOW + 40)
-    assert [one.refused for one in new] == [None, None]
+    assert [result.refused for result in new] == [None, None]
     drain_all(journal, store, home)
     assert store.user_events(KNOWN).num_rows == 1
 
@@ -167,7 +167,7 @@ def test_every_spelling_is_found_once_wherever_it_stands(tmp_path, written):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_bytes(b"before " + written + b" after")
     (tmp_path / "other").write_bytes(b"Angelique d'Ete/7")
-    assert [found.count for found in search(tmp_path, PERSON)] == [1]
+    assert [hit.count for hit in search(tmp_path, PERSON)] == [1]
 
 
 def test_no_release_names_the_person_after_the_next_refresh(home, journal, store):
@@ -212,7 +212,7 @@ def test_by_http_and_command_line(home, capsys):
     event_of = {"user": KNOWN, "item": "item-1"}
     assert client.post("/v1/events", json=event_of).status_code == 400
     mixed = client.post("/v1/events", json={"events": [event_of, event_of | {"user": "bob"}]})
-    assert [one["status"] for one in mixed.json["results"]] == ["refused", "taken"]
+    assert [result["status"] for result in mixed.json["results"]] == ["refused", "taken"]
     assert run(["--home", str(home.folder), "erase", PERSON, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["done"]
     assert client.get(f"/v1/erasures/{answer.json['sequence']}").json["done"]
@@ -231,16 +231,16 @@ def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
         now=NOW,
     )
     client = create_app(load_settings(home.folder)).test_client()
-    told = client.get("/v1/users/Ang%C3%A9lique%20d%27%C3%89t%C3%A9%2F7/data")
-    assert told.status_code == 200, told.data
-    told = told.json
-    assert told["known"]
-    assert told["attributes"] == {"mail": "a@example.org"}
-    assert told["consent"] == {"personalise": True, "train": False, "track": True}
-    assert [one.get("tag") for one in told["events"]] == ["only she says so", None]
-    assert [one["source"] for one in told["relations"]] == ["friend"]
-    assert "waits" in [one.get("item") for one in told["inbox"]]
-    assert told["shown"]["items"]
+    data = client.get("/v1/users/Ang%C3%A9lique%20d%27%C3%89t%C3%A9%2F7/data")
+    assert data.status_code == 200, data.data
+    data = data.json
+    assert data["known"]
+    assert data["attributes"] == {"mail": "a@example.org"}
+    assert data["consent"] == {"personalise": True, "train": False, "track": True}
+    assert [event.get("tag") for event in data["events"]] == ["only she says so", None]
+    assert [relation["source"] for relation in data["relations"]] == ["friend"]
+    assert "waits" in [fact.get("item") for fact in data["inbox"]]
+    assert data["shown"]["items"]
     assert run(["--home", str(home.folder), "data", "nobody"]) == 0
     assert not json.loads(capsys.readouterr().out)["known"]
     far = client.get("/v1/users/x/data", headers={"X-Forwarded-For": "10.0.0.1"})

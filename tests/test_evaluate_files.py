@@ -85,7 +85,7 @@ def test_tables_with_ratings_and_an_item_file(chosen, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--train", "a.csv"], "--train and --test"),
         (["--items", "a.csv"], "--items"),
@@ -94,10 +94,10 @@ def test_tables_with_ratings_and_an_item_file(chosen, tmp_path, capsys):
         (["--split", "nope"], "nope"),
     ],
 )
-def test_what_does_not_fit_together_is_one_sentence(words, said, tmp_path, capsys):
+def test_what_does_not_fit_together_is_one_sentence(words, message, tmp_path, capsys):
     assert run(["--home", str(tmp_path), "evaluate", *words]) == 1
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 

@@ -69,21 +69,21 @@ def result():
 
 
 def test_a_ranker_that_knows_the_answers_is_perfect(result):
-    for one in (result["served"], result["sources"]["alone"]):
+    for figures in (result["served"], result["sources"]["alone"]):
         for name in ("recall@20", "ndcg@20", "recall@10", "map@20", "hit@20", "tail_ndcg@20"):
-            assert one[name] == 1
-        assert one["intervals"]["ndcg@20"] == [1, 1]
+            assert figures[name] == 1
+        assert figures["intervals"]["ndcg@20"] == [1, 1]
 
 
 def test_users_with_nothing_to_find_are_left_out_and_train_is_masked(result):
     # Popularity: user 0 sees 2 3 4, finds 2 first; user 1 sees 1 2 3 4, finds 1 and 4;
     # user 3 sees 0 1 3 4, finds 0 first.
-    one = result["baselines"]["popularity"]
+    figures = result["baselines"]["popularity"]
     second = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
-    assert one["ndcg@20"] == pytest.approx((1 + second + 1) / 3, abs=1e-6)
-    assert one["map@20"] == pytest.approx((1 + (1 + 2 / 4) / 2 + 1) / 3, abs=1e-6)
-    assert one["parameters"] == {"a": 1.0}
-    assert one["coverage"] == 1
+    assert figures["ndcg@20"] == pytest.approx((1 + second + 1) / 3, abs=1e-6)
+    assert figures["map@20"] == pytest.approx((1 + (1 + 2 / 4) / 2 + 1) / 3, abs=1e-6)
+    assert figures["parameters"] == {"a": 1.0}
+    assert figures["coverage"] == 1
 
 
 def test_the_default_profile_stands_beside(result):
@@ -100,13 +100,13 @@ def test_the_gain_over_each_baseline_has_an_interval(result):
 def test_baselines_may_answer_for_some_users_and_ours_is_compared_on_those():
     ranker = Dense(TRAIN, neutral=TRUTH.toarray(), segments=TRUTH.toarray())
     right = Baseline("right", {}, lambda rows: TRUTH.toarray()[rows])
-    found = evaluate(
+    result = evaluate(
         ranker, TRUTH, graph_of(TRAIN), baselines={"right": right}, seed=0, sampled_users=2
     )
-    one = found["baselines"]["right"]
-    assert (one["users"], one["ndcg@20"], one["coverage"]) == (2, 1, None)
-    assert found["served_minus_baseline"]["right"]["ndcg@20"]["mean"] == 0
-    assert all(len(row) == len(table_rows(found)[0]) for row in table_rows(found)[1])
+    figures = result["baselines"]["right"]
+    assert (figures["users"], figures["ndcg@20"], figures["coverage"]) == (2, 1, None)
+    assert result["served_minus_baseline"]["right"]["ndcg@20"]["mean"] == 0
+    assert all(len(row) == len(table_rows(result)[0]) for row in table_rows(result)[1])
 
 
 def test_tail_figures_count_wanted_items_outside_the_head_only():
@@ -114,9 +114,9 @@ def test_tail_figures_count_wanted_items_outside_the_head_only():
     only_head = np.zeros((4, 5))
     only_head[3, 0] = 1
     ranker = Dense(TRAIN, neutral=TRUTH.toarray() - 2 * only_head, segments=only_head)
-    found = evaluate(ranker, TRUTH, graph_of(TRAIN), baselines={}, seed=0)["served"]
-    assert found["tail_ndcg@20"] == 1
-    assert found["ndcg@20"] < 1
+    result = evaluate(ranker, TRUTH, graph_of(TRAIN), baselines={}, seed=0)["served"]
+    assert result["tail_ndcg@20"] == 1
+    assert result["ndcg@20"] < 1
 
 
 def test_diversity_is_by_tags_where_there_are_tags():
@@ -147,16 +147,16 @@ def test_every_ranker_is_a_row_of_the_table_and_every_step_is_measured(result):
         steps=steps,
     )
     assert list(steps.taken) == ["served", "served_default", "intervals"]
-    assert all(one["peak_rss_mb"] > 1 and one["seconds"] >= 0 for one in steps.taken.values())
+    assert all(step["peak_rss_mb"] > 1 and step["seconds"] >= 0 for step in steps.taken.values())
 
 
 def test_nobody_to_ask_gives_zeros_and_no_intervals():
     ranker = Dense(TRAIN, neutral=TRAIN.toarray(), segments=TRAIN.toarray())
-    found = evaluate(
+    result = evaluate(
         ranker, csr_array((4, 5), dtype=np.float32), graph_of(TRAIN), baselines={}, seed=0
     )
-    assert found["served"]["ndcg@20"] == 0
-    assert found["served"]["intervals"] == {}
+    assert result["served"]["ndcg@20"] == 0
+    assert result["served"]["intervals"] == {}
 
 
 def test_test_pairs_that_cannot_be_found_are_counted_and_left_out():
@@ -197,8 +197,8 @@ def test_rating_biases_are_damped_means():
     train = Ratings(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([5.0, 3.0, 1.0]))
     item = (5 - 3 + 1 - 3) / (2 + 5)
     user = (5 - 3 - item + 3 - 3 - 0) / (2 + 5)
-    found = ratings.predict(train, np.array([0]), np.array([0]), (2, 2))
-    assert found == pytest.approx([3 + item + user])
+    result = ratings.predict(train, np.array([0]), np.array([0]), (2, 2))
+    assert result == pytest.approx([3 + item + user])
 
 
 def test_neighbours_say_what_the_user_thought_of_like_items():
@@ -210,11 +210,11 @@ def test_neighbours_say_what_the_user_thought_of_like_items():
     same = csr_array(((np.arange(12)[:, None] % 2) == (np.arange(12)[None] % 2)) - np.eye(12))
     train = Ratings(users[shown], items[shown], values[shown])
     test = Ratings(users[~shown], items[~shown], values[~shown])
-    found = ratings.errors(train, test, (20, 12), same)
-    assert found["pairs"] == (~shown).sum()
-    assert found["neighbours"]["rmse"] < 1.0
-    assert found["biases"]["rmse"] > 1.5
-    assert found["neighbours"]["mae"] <= found["neighbours"]["rmse"]
+    result = ratings.errors(train, test, (20, 12), same)
+    assert result["pairs"] == (~shown).sum()
+    assert result["neighbours"]["rmse"] < 1.0
+    assert result["biases"]["rmse"] > 1.5
+    assert result["neighbours"]["mae"] <= result["neighbours"]["rmse"]
 
 
 def test_neighbours_that_mean_nothing_are_not_listened_to():
@@ -227,8 +227,8 @@ def test_neighbours_that_mean_nothing_are_not_listened_to():
     random = csr_array(rng.random((40, 40)) * (rng.random((40, 40)) < 0.1))
     train = Ratings(users[shown], items[shown], values[shown])
     test = Ratings(users[~shown], items[~shown], values[~shown])
-    found = ratings.errors(train, test, (60, 40), random)
-    assert found["neighbours"]["rmse"] <= found["biases"]["rmse"] + 0.005
+    result = ratings.errors(train, test, (60, 40), random)
+    assert result["neighbours"]["rmse"] <= result["biases"]["rmse"] + 0.005
 
 
 def test_no_ratings_give_no_errors():

@@ -28,8 +28,8 @@ from tests.data import package
 NOW = 1_760_000_000
 
 
-def one(recommender, **asked):
-    return recommender.recommend([Request(**asked)], now=NOW)[0]
+def answer_to(recommender, **fields):
+    return recommender.recommend([Request(**fields)], now=NOW)[0]
 
 
 def without(release, pairs):
@@ -50,13 +50,13 @@ def without(release, pairs):
     return replace(release, arrays=arrays)
 
 
-def lowered(recommender, users, place):
+def lowered(recommender, users, number):
     """For each user: whether the item at a place of the list falls without its first reason."""
     release = recommender.release
-    requests = [Request(user=user, n=place + 1, profile="neutral") for user in users]
+    requests = [Request(user=user, n=number + 1, profile="neutral") for user in users]
     cases = []
     for user, answer in zip(users, recommender.recommend(requests, now=NOW), strict=True):
-        shown = answer.items[place]
+        shown = answer.items[number]
         if shown.reasons[0].because is not None:
             cases.append((user, shown, shown.reasons[0].because))
     pairs = [(release.users.row(user), release.items.row(because)) for user, _, because in cases]
@@ -66,17 +66,17 @@ def lowered(recommender, users, place):
 
 def test_without_its_reason_an_item_scores_lower(recommender, planted):
     users = [user for user in planted.answers.users if user in recommender.release.users]
-    found = lowered(recommender, users[:100], 0)
-    assert len(found) >= 90
-    assert np.mean(found) >= 0.9
+    result = lowered(recommender, users[:100], 0)
+    assert len(result) >= 90
+    assert np.mean(result) >= 0.9
 
 
 @pytest.mark.long
 def test_without_their_reasons_five_hundred_items_score_lower(recommender, planted):
     users = [user for user in planted.answers.users if user in recommender.release.users]
-    found = [low for place in range(6) for low in lowered(recommender, users, place)]
-    assert len(found) >= 500
-    assert np.mean(found) >= 0.9
+    result = [low for number in range(6) for low in lowered(recommender, users, number)]
+    assert len(result) >= 500
+    assert np.mean(result) >= 0.9
 
 
 @pytest.mark.long
@@ -91,21 +91,21 @@ def test_five_hundred_reasons_hold_on_real_ratings(tmp_path):
     recommender = Live(home).recommender()
     users = recommender.release.users
     drawn = users.ids(np.random.default_rng(0).permutation(len(users))[:110])
-    found = [low for place in range(5) for low in lowered(recommender, drawn, place)]
-    assert len(found) >= 500
-    assert np.mean(found) >= 0.9
+    result = [low for number in range(5) for low in lowered(recommender, drawn, number)]
+    assert len(result) >= 500
+    assert np.mean(result) >= 0.9
 
 
 def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
     user = planted.answers.users[0]
-    shown = one(recommender, user=user, n=1, profile="neutral").items[0]
+    shown = answer_to(recommender, user=user, n=1, profile="neutral").items[0]
     reason = shown.reasons[0]
     release = recommender.release
-    place, row = release.users.row(user), release.items.row(shown.item)
-    history = release.histories.matrix[[place]]
+    number, row = release.users.row(user), release.items.row(shown.item)
+    history = release.histories.matrix[[number]]
     parts = contributions(release, row, history.indices, history.data)
     speaks_for = parts[parts > 0].sum() * shown.score / parts.sum()
-    pair = place, release.items.row(reason.because)
+    pair = number, release.items.row(reason.because)
     other = Recommender(without(release, [pair])).why(user, shown.item, now=NOW)
     assert other["score"] == pytest.approx(shown.score - reason.share * speaks_for, rel=1e-2)
 
@@ -115,7 +115,7 @@ def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):
     niche = dict(zip(planted.answers.items, planted.answers.item_niches.tolist(), strict=True))
     same = []
     for user in planted.answers.users:
-        for shown in one(recommender, user=user, n=3, profile="neutral").items:
+        for shown in answer_to(recommender, user=user, n=3, profile="neutral").items:
             if niche[shown.item] >= 0 and shown.reasons[0].because:
                 same.append(niche[shown.reasons[0].because] == niche[shown.item])
     assert len(same) >= 120
@@ -125,15 +125,15 @@ def test_the_reason_lies_in_the_items_planted_niche(recommender, planted):
 def test_reasons_are_few_and_strongest_first_and_name_nobody(recommender, planted):
     users = set(planted.answers.users)
     for user in planted.answers.users[:20]:
-        for shown in one(recommender, user=user).items:
+        for shown in answer_to(recommender, user=user).items:
             shares = [reason.share for reason in shown.reasons]
             assert 1 <= len(shares) <= 3
             assert shares == sorted(shares, reverse=True)
             assert sum(shares) <= 1.001
             for reason in shown.reasons:
                 assert shown.item not in reason.text
-                said = {part.get("id") for part in reason.path} | {reason.text}
-                assert not said & users
+                content = {part.get("id") for part in reason.path} | {reason.text}
+                assert not content & users
 
 
 # ── a small catalogue where each path is known ───────────────────────────────────────────
@@ -176,14 +176,14 @@ def small(tmp_path_factory):
     ],
 )
 def test_each_path_is_told_in_words(small, item, text, through):
-    shown = next(i for i in one(small[1], user="me").items if i.item == item)
+    shown = next(i for i in answer_to(small[1], user="me").items if i.item == item)
     assert (shown.reasons[0].text, shown.reasons[0].through) == (text, through)
     assert shown.reasons[0].because == "a"
 
 
 def test_a_path_goes_from_node_to_edge_to_node(small):
     for user in ("me", "q3", "stranger"):
-        for shown in one(small[1], user=user, n=9).items:
+        for shown in answer_to(small[1], user=user, n=9).items:
             for reason in shown.reasons:
                 kinds = ["node" if "node" in part else "edge" for part in reason.path]
                 assert kinds[-1] == "node"
@@ -193,29 +193,31 @@ def test_a_path_goes_from_node_to_edge_to_node(small):
 
 
 def test_few_people_are_not_counted(small):
-    shown = next(i for i in one(small[1], user="q2", include_seen=True).items if i.item == "a")
+    shown = next(
+        i for i in answer_to(small[1], user="q2", include_seen=True).items if i.item == "a"
+    )
     texts = " ".join(reason.text for reason in shown.reasons)
     assert "2 people" not in texts
 
 
 def test_why_tells_what_the_list_tells(recommender, planted):
     user = planted.answers.users[0]
-    for shown in one(recommender, user=user, n=5, profile="neutral").items:
-        told = recommender.why(user, shown.item, now=NOW)
-        assert told["score"] == pytest.approx(shown.score, rel=1e-4)
-        assert [r["text"] for r in told["reasons"]] == [r.text for r in shown.reasons]
-        assert told["source"] == shown.source
-        assert told["cypher"]["parameters"]["item"] == shown.item
-        assert len(told["drawing"]) == len(shown.reasons)
+    for shown in answer_to(recommender, user=user, n=5, profile="neutral").items:
+        explanation = recommender.why(user, shown.item, now=NOW)
+        assert explanation["score"] == pytest.approx(shown.score, rel=1e-4)
+        assert [r["text"] for r in explanation["reasons"]] == [r.text for r in shown.reasons]
+        assert explanation["source"] == shown.source
+        assert explanation["cypher"]["parameters"]["item"] == shown.item
+        assert len(explanation["drawing"]) == len(shown.reasons)
     with pytest.raises(NotFound, match="does not show"):
         recommender.why(user, "nothing", now=NOW)
 
 
 def test_why_answers_strangers_and_seen_items(recommender, planted):
     item = planted.answers.items[0]
-    told = recommender.why("a stranger", item, now=NOW)
-    assert told["reasons"][0]["text"].startswith("popular")
-    assert "user" not in told["cypher"]["parameters"]
+    explanation = recommender.why("a stranger", item, now=NOW)
+    assert explanation["reasons"][0]["text"].startswith("popular")
+    assert "user" not in explanation["cypher"]["parameters"]
     row = recommender.release.users.row(planted.answers.users[0])
     seen = recommender.release.items.id(recommender.release.blocked.matrix[[row]].indices[0])
     assert recommender.why(planted.answers.users[0], seen, now=NOW)["item"] == seen
@@ -227,10 +229,10 @@ def test_the_cypher_shows_the_path(small, item):
     from graph.explore.console import Console, Target
 
     home, recommender = small
-    asked = recommender.why("me", item, now=NOW)["cypher"]
+    query = recommender.why("me", item, now=NOW)["cypher"]
     console = Console(Target(str(home.store)), home.explore, now=lambda: float(NOW))
     try:
-        rows = console.run(asked["query"], asked["parameters"], privacy=True).rows
+        rows = console.run(query["query"], query["parameters"], privacy=True).rows
     finally:
         console.close()
     assert rows
@@ -251,7 +253,7 @@ def mixed(tmp_path_factory):
             value = float(draw.randrange(1, 6)) if kind == "rating" else None
             row = {"user": f"u{user}", "item": f"i{item}", "kind": kind, "value": value}
             events += [row] * (1 if kind == "hide" else draw.choice([1, 2]))
-    events = [event | {"at": NOW - 1000 * place} for place, event in enumerate(events)]
+    events = [event | {"at": NOW - 1000 * number} for number, event in enumerate(events)]
     people = [{"id": f"u{user}", "consent": user % 7 > 0} for user in range(60)]
     with closing(EmbeddedStore(home.store)) as store:
         store.apply({"users": table("users", people), "events": table("events", events)})
@@ -265,23 +267,23 @@ def test_the_cypher_of_a_reason_counts_the_people_of_its_sentence(mixed):
 
     home, recommender = mixed
     console = Console(Target(str(home.store)), home.explore)
-    told = 0
+    counted = 0
     try:
         for user in range(30):
-            for shown in one(recommender, user=f"u{user}", n=4).items:
+            for shown in answer_to(recommender, user=f"u{user}", n=4).items:
                 for reason in recommender.why(f"u{user}", shown.item, now=NOW)["reasons"]:
-                    said = re.search(r"which (\d+) people", reason["text"])
-                    if said is None:
+                    content = re.search(r"which (\d+) people", reason["text"])
+                    if content is None:
                         continue
-                    asked = reason["cypher"]
-                    rows = console.run(asked["query"], asked["parameters"], privacy=True).rows
-                    assert rows[0][2] == int(said[1]), (reason["text"], asked)
-                    pasted = literal(asked["query"], asked["parameters"])
+                    query = reason["cypher"]
+                    rows = console.run(query["query"], query["parameters"], privacy=True).rows
+                    assert rows[0][2] == int(content[1]), (reason["text"], query)
+                    pasted = literal(query["query"], query["parameters"])
                     assert console.run(pasted, {}, privacy=True).rows == rows
-                    told += 1
+                    counted += 1
     finally:
         console.close()
-    assert told >= 40
+    assert counted >= 40
 
 
 def test_a_query_with_its_values_written_out_means_the_same():

@@ -46,7 +46,9 @@ def run(home):
 
 def test_the_questions_are_listed(run):
     assert "orphans" in run("--list")
-    assert {one["name"] for one in json.loads(run("--list", "--format", "json"))} >= {"hubs"}
+    assert {question["name"] for question in json.loads(run("--list", "--format", "json"))} >= {
+        "hubs"
+    }
 
 
 def test_a_query_with_parameters_is_answered_as_json_and_csv(run):
@@ -115,8 +117,8 @@ def test_the_prompt_is_left_by_what_people_write(run, leave):
 
 
 def test_a_question_takes_values_with_spaces(run):
-    for asked in ("domain=graph theory limit=1", "domain='graph theory' limit=1"):
-        assert "1 rows" in run(typed=f":ask niche-hubs {asked}\n")
+    for arguments in ("domain=graph theory limit=1", "domain='graph theory' limit=1"):
+        assert "1 rows" in run(typed=f":ask niche-hubs {arguments}\n")
     assert "opened and not closed" in run(typed=":ask niche-hubs domain='graph theory\n")
 
 
@@ -144,8 +146,8 @@ def test_times_are_shown_as_times_and_taken_as_dates(run):
     right = sum(at is not None and at >= 1_612_137_600 for at in events)  # 2021-02-01
     answer = json.loads(run(count, "-p", "since=2021-02-01", "--format", "json"))
     assert answer["rows"] == [[right]]
-    asked = run("--question", "rising-items", "-p", "since=2021-02-01", "--format", "json")
-    assert asked == run("--question", "rising-items", "-p", "since=1612137600", "--format", "json")
+    answer = run("--question", "rising-items", "-p", "since=2021-02-01", "--format", "json")
+    assert answer == run("--question", "rising-items", "-p", "since=1612137600", "--format", "json")
     with pytest.raises(InputError, match="2024-12-01"):
         run("--question", "rising-items", "-p", "since=soon")
 
@@ -173,10 +175,10 @@ def test_headers_are_as_written(run):
     ],
 )
 def test_tab_completes_what_may_stand_there(text, word):
-    found = dict(suggestions(text))
-    assert word in found
-    assert word.lower().startswith(text[len(text) - found[word] :].lower())
-    assert not [one for one in found if one == "MATCH"] or word == "MATCH"
+    result = dict(suggestions(text))
+    assert word in result
+    assert word.lower().startswith(text[len(text) - result[word] :].lower())
+    assert not [word_shown for word_shown in result if word_shown == "MATCH"] or word == "MATCH"
 
 
 def test_two_releases_are_compared_by_name(tmp_path):
@@ -200,7 +202,7 @@ def test_two_releases_are_compared_by_name(tmp_path):
     upto = [[e for e in events if e["at"] < end] for end in (first, first + 200 * small_world.DAY)]
     people = [len({e["user"] for e in part}) for part in upto]
     assert rows["noir"] == [len(upto[0]), len(upto[1]), *people]
-    names = [one["name"] for one in list_releases(home)]
+    names = [release["name"] for release in list_releases(home)]
     given = ["-p", f"from_time={names[0]}", "-p", f"to_time={names[1][:6]}"]
     assert CliRunner().invoke(cli, [*words, *given], obj=home.folder).stdout == printed
 

@@ -51,21 +51,21 @@ def wide(tmp_path_factory) -> Recommender:
     store = EmbeddedStore(home.store)
     items = [
         {
-            "id": one["id"],
-            "title": f"Item {one['id']}",
-            "created_at": one["created_at"],
-            "hidden": one["hidden"],
+            "id": item["id"],
+            "title": f"Item {item['id']}",
+            "created_at": item["created_at"],
+            "hidden": item["hidden"],
             "attributes": json.dumps(
-                {"language": one["language"]}
-                | {key: one[key] for key in ("year", "released") if one[key]}
+                {"language": item["language"]}
+                | {key: item[key] for key in ("year", "released") if item[key]}
             ),
         }
-        for one in CATALOGUE
+        for item in CATALOGUE
     ]
     tags = [
-        {"item": one["id"], "category": "tag", "tag": tag, "weight": 1.0}
-        for one in CATALOGUE
-        for tag in sorted(one["tags"])
+        {"item": item["id"], "category": "tag", "tag": tag, "weight": 1.0}
+        for item in CATALOGUE
+        for tag in sorted(item["tags"])
     ]
     domains = [{"item": o["id"], "domain": o["domain"], "weight": 1.0} for o in CATALOGUE]
     rng = np.random.default_rng(0)
@@ -83,16 +83,16 @@ def wide(tmp_path_factory) -> Recommender:
     return Recommender(release)
 
 
-def holds(said, one):
+def holds(conditions, item):
     """The filter language, read a second time by the simplest means."""
-    for key, value in said.items():
-        created, year = one["created_at"], one["year"]
+    for key, value in conditions.items():
+        created, year = item["created_at"], item["year"]
         good = {
-            "domains": lambda v: one["domain"] in v,
-            "tags_all": lambda v: set(v) <= one["tags"],
-            "tags_any": lambda v: bool(set(v) & one["tags"]),
-            "tags_none": lambda v: not set(v) & one["tags"],
-            "items": lambda v: one["id"] in v,
+            "domains": lambda v: item["domain"] in v,
+            "tags_all": lambda v: set(v) <= item["tags"],
+            "tags_any": lambda v: bool(set(v) & item["tags"]),
+            "tags_none": lambda v: not set(v) & item["tags"],
+            "items": lambda v: item["id"] in v,
             "created_after": lambda v: created is not None and created >= v,
             "created_before": lambda v: created is not None and created <= v,
             "newer_than_days": lambda v: (
@@ -102,7 +102,7 @@ def holds(said, one):
                 created is not None and created <= NOW - NOW % 60 - v * DAY
             ),
             "attributes": lambda v: all(
-                (name != "language" or one["language"] in rule["in"])
+                (name != "language" or item["language"] in rule["in"])
                 and (
                     name != "year"
                     or (year is not None and rule.get("from", 0) <= year <= rule.get("to", 9999))
@@ -110,16 +110,16 @@ def holds(said, one):
                 and (
                     name != "released"
                     or (
-                        bool(one["released"])
+                        bool(item["released"])
                         # Texts of dates, compared as texts; "~" comes behind every digit.
-                        and rule.get("from", "") <= one["released"] <= rule.get("to", "") + "~"
+                        and rule.get("from", "") <= item["released"] <= rule.get("to", "") + "~"
                     )
                 )
                 for name, rule in v.items()
             ),
-            "and": lambda v: all(holds(part, one) for part in v),
-            "or": lambda v: any(holds(part, one) for part in v),
-            "not": lambda v: not any(holds(p, one) for p in (v if isinstance(v, list) else [v])),
+            "and": lambda v: all(holds(part, item) for part in v),
+            "or": lambda v: any(holds(part, item) for part in v),
+            "not": lambda v: not any(holds(p, item) for p in (v if isinstance(v, list) else [v])),
         }[key](value)
         if not good:
             return False
@@ -175,10 +175,10 @@ PROPERTY = settings(
 
 
 @PROPERTY
-@given(said=FILTERS)
-def test_a_filter_allows_what_its_words_say(wide, said):
-    mask = wide.filters.mask(parse_filter(said).at(NOW))
-    expected = {one["id"] for one in CATALOGUE if not one["hidden"] and holds(said, one)}
+@given(conditions=FILTERS)
+def test_a_filter_allows_what_its_words_say(wide, conditions):
+    mask = wide.filters.mask(parse_filter(conditions).at(NOW))
+    expected = {item["id"] for item in CATALOGUE if not item["hidden"] and holds(conditions, item)}
     assert {CATALOGUE[row]["id"] for row in np.flatnonzero(mask)} == expected
 
 
@@ -193,14 +193,16 @@ SUBJECTS = st.one_of(
 
 
 @PROPERTY
-@given(said=FILTERS, who=SUBJECTS, n=st.integers(1, 40), profile=st.sampled_from(["neutral", None]))
-def test_no_list_is_short_and_nothing_disallowed_is_shown(wide, said, who, n, profile):
-    request = Request(**who, n=n, filter=parse_filter(said), profile=profile, reasons=False)
+@given(
+    content=FILTERS, who=SUBJECTS, n=st.integers(1, 40), profile=st.sampled_from(["neutral", None])
+)
+def test_no_list_is_short_and_nothing_disallowed_is_shown(wide, content, who, n, profile):
+    request = Request(**who, n=n, filter=parse_filter(content), profile=profile, reasons=False)
     answer = wide.recommend([request], now=NOW)[0]
     allowed = {
-        one["id"] for one in CATALOGUE if not one["hidden"] and holds(said, one)
+        item["id"] for item in CATALOGUE if not item["hidden"] and holds(content, item)
     } - never_shown(wide, request)
-    shown = [one.item for one in answer.items]
+    shown = [entry.item for entry in answer.items]
     assert set(shown) <= allowed
     assert len(shown) == len(set(shown)) == min(n, len(allowed))
 
@@ -216,11 +218,13 @@ def never_shown(recommender, request):
 @pytest.mark.parametrize("seed", range(10))
 def test_one_in_ten_thousand_is_found(wide, seed):
     """0.01 % of 20,000 items, drawn anywhere: both come, on every path that takes a filter."""
-    open_items = [one["id"] for one in CATALOGUE[600:] if not one["hidden"] and one["created_at"]]
+    open_items = [
+        item["id"] for item in CATALOGUE[600:] if not item["hidden"] and item["created_at"]
+    ]
     two = set(np.random.default_rng(seed).choice(open_items, 2, replace=False).tolist())
     wanted = parse_filter({"items": sorted(two)})
-    tag = min(next(one for one in CATALOGUE if one["id"] == min(two))["tags"])
-    carriers = {one["id"] for one in CATALOGUE if tag in one["tags"]}
+    tag = min(next(item for item in CATALOGUE if item["id"] == min(two))["tags"])
+    carriers = {item["id"] for item in CATALOGUE if tag in item["tags"]}
     answers = wide.recommend(
         [Request(user=f"user{seed}", n=20, filter=wanted), Request(tags=("t1",), filter=wanted)],
         now=NOW,
@@ -232,24 +236,28 @@ def test_one_in_ten_thousand_is_found(wide, seed):
         wide.latest(20, wanted, now=NOW),
     ]
     for answer in lists:
-        assert {one.item for one in answer.items} == two
+        assert {entry.item for entry in answer.items} == two
     tagged = wide.tag_items(tag, 20, wanted, now=NOW)
-    assert {one.item for one in tagged.items} == two & carriers
+    assert {entry.item for entry in tagged.items} == two & carriers
 
 
 def test_seen_and_exclude_stand_beside_the_filter(wide):
     seen = never_shown(wide, Request(user="user3"))
     only = wide.recommend([Request(user="user3", only_seen=True, n=200)], now=NOW)[0]
-    hidden = {one["id"] for one in CATALOGUE if one["hidden"]}
-    assert {one.item for one in only.items} == seen - hidden
-    said = parse_conditions({"exclude": ["i00001"], "seen": "only", "domains": ["d1"]})
-    assert (said.exclude, said.seen, said.filter) == (("i00001",), "only", Filter(domains=("d1",)))
+    hidden = {item["id"] for item in CATALOGUE if item["hidden"]}
+    assert {entry.item for entry in only.items} == seen - hidden
+    parsed = parse_conditions({"exclude": ["i00001"], "seen": "only", "domains": ["d1"]})
+    assert (parsed.exclude, parsed.seen, parsed.filter) == (
+        ("i00001",),
+        "only",
+        Filter(domains=("d1",)),
+    )
     with pytest.raises(InputError, match="name the user"):
         wide.recommend([Request(only_seen=True)], now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("said", "place"),
+    ("message", "location"),
     [
         ([], "filter: must be an object"),
         ({"domain": ["a"]}, "filter.domain: 'domain' is no condition; did you mean 'domains'"),
@@ -280,10 +288,10 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"exclude": [""]}, "filter.exclude: must be a list of texts"),
     ],
 )
-def test_an_error_names_the_place(said, place):
+def test_an_error_names_the_place(message, location):
     with pytest.raises(InputError) as error:
-        parse_conditions(said)
-    assert str(error.value).startswith(place)
+        parse_conditions(message)
+    assert str(error.value).startswith(location)
 
 
 def test_nesting_and_size_are_bounded():
@@ -297,7 +305,7 @@ def test_nesting_and_size_are_bounded():
 
 
 def test_unknown_attributes_are_named(wide):
-    for said in (
+    for content in (
         {"colour": {"in": ["red"]}},
         {"language": {"from": 3}},
         {"language": {"from": "2024-01-01"}},
@@ -306,7 +314,7 @@ def test_unknown_attributes_are_named(wide):
         {"released": {"from": 1_704_067_200}},
     ):
         with pytest.raises(InputError, match="attribute"):
-            wide.filters.mask(parse_filter({"attributes": said}))
+            wide.filters.mask(parse_filter({"attributes": content}))
 
 
 def test_masks_of_ages_are_shared_within_a_minute(wide):

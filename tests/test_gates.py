@@ -151,7 +151,7 @@ def test_a_spoiled_refresh_is_refused_and_kept_aside(base, name, draw):
         again(base, SPOILS[name], replace(FAST, seed=draw), draw)
     assert EXPECTED[name] in gates_of(base)
     assert current(base) == served
-    assert [one["name"] for one in list_releases(base)] == [served]
+    assert [release["name"] for release in list_releases(base)] == [served]
     assert 1 <= len(list_refused(base)) <= MOST_REFUSED
 
 

@@ -42,8 +42,8 @@ def learns(optimizer, monkeypatch):
     monkeypatch.setattr(gnn, "spectral_start", lambda graph, width, seed: noise(graph, width).items)
     made = GnnEmbedder(config, optimizer=optimizer).embed(graph, seed=1)
     losses = made.report["losses"]
-    found = neighbours_in_niche(made.items, niche) >= 0.9
-    return bool(found), bool(np.mean(losses[-5:]) < 0.9 * losses[0])
+    result = neighbours_in_niche(made.items, niche) >= 0.9
+    return bool(result), bool(np.mean(losses[-5:]) < 0.9 * losses[0])
 
 
 def test_it_learns_planted_niches_from_noise(monkeypatch):
@@ -153,8 +153,8 @@ def test_a_step_is_given_the_gradient_of_its_own_batch_alone():
         taken.append(steps)
     assert len(taken[0]) == len(taken[1]) == 4
     for own, alone in zip(*taken, strict=True):
-        for one, other in zip(own, alone, strict=True):
-            torch.testing.assert_close(one, other)
+        for first, other in zip(own, alone, strict=True):
+            torch.testing.assert_close(first, other)
 
 
 def test_the_map_of_features_learns_from_each_batch_alone(monkeypatch):

@@ -73,8 +73,8 @@ def test_supports_are_the_strongest_co_occurrences() -> None:
     for target in range(25):
         expected = np.argsort(-gram[:, target], kind="stable")[:6]
         expected = expected[gram[expected, target] > 0]
-        found = supports[target][supports[target] >= 0]
-        np.testing.assert_allclose(gram[found, target], gram[expected, target], rtol=1e-5)
+        result = supports[target][supports[target] >= 0]
+        np.testing.assert_allclose(gram[result, target], gram[expected, target], rtol=1e-5)
 
 
 def test_vector_supports_are_exact_over_blocks() -> None:

@@ -81,14 +81,14 @@ def test_the_server_and_its_processes_find_a_relative_home(home):
         env={"NICHEGRAPH_CONSOLE_ENABLED": "true", "NICHEGRAPH_WORKERS": "1", "PATH": "/usr/bin"},
     )
     try:
-        assert asked(port, "/v1/users/u1/recommendations")["items"]
-        assert asked(port, "/v1/cypher", {"query": COUNT, "parameters": {}})["rows"] == [[24]]
+        assert ask(port, "/v1/users/u1/recommendations")["items"]
+        assert ask(port, "/v1/cypher", {"query": COUNT, "parameters": {}})["rows"] == [[24]]
     finally:
         server.terminate()
         server.wait(30)
 
 
-def asked(port, path, body=None):
+def ask(port, path, body=None):
     """The answer of a server that is starting."""
     for _ in range(150):
         request = urllib.request.Request(

@@ -328,7 +328,7 @@ def test_both_engines_answer_analysts_alike(on_server, store, embedded, tmp_path
     server = Console(on_server.target, tmp_path)
     try:
         for _, query in sampled(analysts(), 2):
-            answers = [one.run(query, GIVEN, privacy=True) for one in (embedded, server)]
+            answers = [side.run(query, GIVEN, privacy=True) for side in (embedded, server)]
             assert answers[0].columns == answers[1].columns, query
             assert comparable(answers[0].rows) == comparable(answers[1].rows), query
     finally:
@@ -347,13 +347,13 @@ def test_both_engines_give_the_same_rows(on_server, store, tmp_path, request):
     embedded = Console(Target(str(tmp_path / "store.sqlite")), tmp_path / "explore")
     server = Console(on_server.target, tmp_path / "explore-server")
     try:
-        for one in questions().values():
+        for listed_question in questions().values():
             answers = [
-                console.run(one.query, one.parameters, privacy=True)
+                console.run(listed_question.query, listed_question.parameters, privacy=True)
                 for console in (embedded, server)
             ]
             assert answers[0].columns == answers[1].columns
-            assert comparable(answers[0].rows) == comparable(answers[1].rows), one.name
+            assert comparable(answers[0].rows) == comparable(answers[1].rows), listed_question.name
         count = 200 if request.config.getoption("--long") else 40
         check_reasons(lambda query, given: server.run(query, given, privacy=True).rows, count)
     finally:

@@ -43,18 +43,18 @@ def command(home, capsys, *words):
 
 
 def test_the_lag_is_told(journal):
-    told = lag(journal, now=NOW + 30)
-    assert (told.sequence, told.drained, told.waiting, told.aside) == (3, 2, 1, 1)
-    assert told.oldest_seconds == 30
-    assert told.bytes == journal.size() > 0
+    lag_now = lag(journal, now=NOW + 30)
+    assert (lag_now.sequence, lag_now.drained, lag_now.waiting, lag_now.aside) == (3, 2, 1, 1)
+    assert lag_now.oldest_seconds == 30
+    assert lag_now.bytes == journal.size() > 0
     tell_state(journal.path, DrainState(3, NOW, "away"))
-    told = lag(journal, now=NOW + 30)
-    assert (told.waiting, told.oldest_seconds, told.problem) == (0, None, "away")
+    lag_now = lag(journal, now=NOW + 30)
+    assert (lag_now.waiting, lag_now.oldest_seconds, lag_now.problem) == (0, None, "away")
 
 
 def test_a_journal_that_nobody_wrote_has_no_lag(home):
-    told = lag(Journal(home.inbox), now=NOW)
-    assert (told.sequence, told.waiting, told.bytes, told.problem) == (0, 0, 0, None)
+    lag_now = lag(Journal(home.inbox), now=NOW)
+    assert (lag_now.sequence, lag_now.waiting, lag_now.bytes, lag_now.problem) == (0, 0, 0, None)
 
 
 def test_refused_facts_are_listed_shown_retried_and_dropped(home, journal, capsys):
@@ -97,9 +97,9 @@ def test_ready_tells_how_writes_stand_and_is_ready_all_the_same(planted_home, tm
     assert client.get("/ready").json["inbox"]["closed"] is None
     client.post("/v1/events", json={"user": "ann", "item": "x"})
     tell_state(home.inbox, DrainState(0, NOW, "Neo4j does not answer"))
-    told = client.get("/ready").json
-    assert told["status"] == "ready"
-    assert (told["inbox"]["waiting"], told["inbox"]["problem"]) == (1, "Neo4j does not answer")
+    answer = client.get("/ready").json
+    assert answer["status"] == "ready"
+    assert (answer["inbox"]["waiting"], answer["inbox"]["problem"]) == (1, "Neo4j does not answer")
     store = EmbeddedStore(home.store)
     journal = Journal(home.inbox)
     done = drain(journal, store, now=lambda: NOW)

@@ -81,8 +81,8 @@ class Inbox(RuleBasedStateMachine):
         return receipts
 
     def is_taken(self, user, happened):
-        asked, done = self.erased.get(user, (0, True))
-        return done and happened >= asked and self.consent.get(user, {}).get("track", True)
+        arguments, done = self.erased.get(user, (0, True))
+        return done and happened >= arguments and self.consent.get(user, {}).get("track", True)
 
     @rule(user=USERS, item=ITEMS, name=st.sampled_from("efg"), value=st.sampled_from([1.0, 2.0]))
     def an_event(self, user, item, name, value):
@@ -141,13 +141,13 @@ class Inbox(RuleBasedStateMachine):
         with contextlib.suppress(StoreAway):
             drain(self.journal, Dying(self.store, dies), now=lambda: self.now, limit=limit)
         if erasing.open_erasures(self.journal) == 0:
-            self.erased = {user: (asked, True) for user, (asked, _) in self.erased.items()}
+            self.erased = {user: (arguments, True) for user, (arguments, _) in self.erased.items()}
 
     @rule()
     def catch_up(self):
         while drain(self.journal, self.store, now=lambda: self.now).facts:
             pass
-        self.erased = {user: (asked, True) for user, (asked, _) in self.erased.items()}
+        self.erased = {user: (arguments, True) for user, (arguments, _) in self.erased.items()}
 
     @rule()
     def restarted(self):
@@ -159,16 +159,16 @@ class Inbox(RuleBasedStateMachine):
     @invariant()
     def what_is_told_is_what_was_said(self):
         for item, known in self.items.items():
-            told = item_after(None, self.journal.facts_about(item_subject(item)), item)
+            standing = item_after(None, self.journal.facts_about(item_subject(item)), item)
             if known is None:
-                assert told is None
+                assert standing is None
                 continue
-            assert (told.get("title"), told["hidden"]) == (known["title"], known["hidden"])
-            assert {tag["tag"] for tag in told.get("tags", ())} == known["tags"]
+            assert (standing.get("title"), standing["hidden"]) == (known["title"], known["hidden"])
+            assert {tag["tag"] for tag in standing.get("tags", ())} == known["tags"]
         for user in ("ann", "bob"):
             facts = self.journal.facts_about(user_subject(user))
-            told = user_after(None, facts, user) or {}
-            assert told.get("consent", {}) == self.consent.get(user, {})
+            standing = user_after(None, facts, user) or {}
+            assert standing.get("consent", {}) == self.consent.get(user, {})
 
 
 TestInbox = Inbox.TestCase

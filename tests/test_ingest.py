@@ -105,8 +105,8 @@ def test_a_corrected_value_is_the_same_event(home):
 def test_event_ids_decide_and_the_last_row_of_a_file_wins(home):
     rows = [f"u{n},i{n % 7},e{n % 50}" for n in range(500)]
     home.load(home.write("user,item,event_id\n" + "\n".join(rows)))
-    found = {row["event_id"]: row["user"] for row in home.store.read("events").to_pylist()}
-    assert found == {f"e{n % 50}": f"u{n}" for n in range(450, 500)}
+    result = {row["event_id"]: row["user"] for row in home.store.read("events").to_pylist()}
+    assert result == {f"e{n % 50}": f"u{n}" for n in range(450, 500)}
 
 
 def test_rejects_are_written_with_file_line_and_reason_and_the_load_goes_on(home):
@@ -225,12 +225,12 @@ def test_leftovers_of_killed_loads_are_collected_and_running_loads_are_not(tmp_p
 
 def test_progress_grows_to_the_end(home):
     files = [synthetic_csv(home.folder / f"{n}.csv", 3_000) for n in range(2)]
-    told = []
-    home.load(*files, progress=lambda *state: told.append(state))
+    messages = []
+    home.load(*files, progress=lambda *state: messages.append(state))
     total = sum(file.stat().st_size for file in files)
-    assert told == sorted(told)
-    assert told[-1] == (total, total, 6_000)
-    assert {state[1] for state in told} == {total}
+    assert messages == sorted(messages)
+    assert messages[-1] == (total, total, 6_000)
+    assert {state[1] for state in messages} == {total}
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

@@ -105,17 +105,17 @@ def test_groups_are_large_apart_and_in_order(data):
     rng = np.random.default_rng(seed)
     vectors = directions((20, 20, 20), spread=data.draw(st.floats(0.05, 0.8)), seed=seed)
     rows = rng.permutation(60)[:size]
-    one = history(rows, rng.random(size) + 0.01, items=60)
-    labels = interests_of(vectors, one)
-    shares = shares_of_interests(labels, one.weights)
+    subject = history(rows, rng.random(size) + 0.01, items=60)
+    labels = interests_of(vectors, subject)
+    shares = shares_of_interests(labels, subject.weights)
     assert labels.max() < MOST
     if labels.any():
         assert np.bincount(labels).min() >= FEWEST_ITEMS
         assert shares.min() >= SMALLEST - 1e-5
         assert (np.diff(shares) <= 1e-6).all()
-    assert interests_of(vectors, one).tolist() == labels.tolist()
+    assert interests_of(vectors, subject).tolist() == labels.tolist()
     if labels.max() == 1:
-        middles = [one.weights[labels == g] @ vectors[rows[labels == g]] for g in (0, 1)]
+        middles = [subject.weights[labels == g] @ vectors[rows[labels == g]] for g in (0, 1)]
         a, b = (middle / np.linalg.norm(middle) for middle in middles)
         assert a @ b < APART + 0.05  # told before the last items changed sides
 
@@ -131,21 +131,21 @@ def test_candidates_come_from_each_in_proportion_with_the_scores_of_the_whole(da
     rows = rng.permutation(40)[: data.draw(st.integers(2, 12))]
     labels = rng.integers(2, size=len(rows))
     labels[:2] = (0, 1)
-    one = history(rows, rng.random(len(rows)) + 0.1, labels, blocked=rows)
-    whole = from_table(ItemTable(neighbours, strengths), one, 40)
+    subject = history(rows, rng.random(len(rows)) + 0.1, labels, blocked=rows)
+    whole = from_table(ItemTable(neighbours, strengths), subject, 40)
     scores = dict(zip(whole.items[0].tolist(), whole.scores[0].tolist(), strict=True))
-    found = propose(ItemTable(neighbours, strengths), one, n)
-    shown = found.items[0][found.items[0] >= 0].tolist()
+    result = propose(ItemTable(neighbours, strengths), subject, n)
+    shown = result.items[0][result.items[0] >= 0].tolist()
     assert len(set(shown)) == len(shown) == min(n, len(scores) - (-1 in scores))
     assert not set(shown) & set(rows.tolist())
-    assert np.allclose(found.scores[0][: len(shown)], [scores[row] for row in shown], rtol=1e-5)
-    assert (np.diff(found.scores[0][: len(shown)]) <= 0).all()
+    assert np.allclose(result.scores[0][: len(shown)], [scores[row] for row in shown], rtol=1e-5)
+    assert (np.diff(result.scores[0][: len(shown)]) <= 0).all()
     table, best = ItemTable(neighbours, strengths), []
     for g in (0, 1):
         own = labels == g
-        asked = history(rows[own], one.weights[own], blocked=rows)
-        best.append(from_table(table, asked, 40).items[0])
-    shares = shares_of_interests(one.interests, one.weights)
+        half = history(rows[own], subject.weights[own], blocked=rows)
+        best.append(from_table(table, half, 40).items[0])
+    shares = shares_of_interests(subject.interests, subject.weights)
     for g in (0, 1):  # as many of the best of each as its share says, rounded down
         least = int(np.floor(shares[g] * n))
         assert set(best[g][:least].tolist()) - {-1} <= set(shown)
@@ -155,14 +155,14 @@ def test_voices_sum_to_the_scores():
     rng = np.random.default_rng(3)
     neighbours = np.stack([rng.permutation(40)[:8] for _ in range(40)]).astype(np.int32)
     strengths = rng.random((40, 8)).astype(np.float32)
-    one = history([1, 2, 3, 4], [1, 2, 3, 4], [0, 1, 0, 1])
-    whole = from_table(ItemTable(neighbours, strengths), one, 40)
+    subject = history([1, 2, 3, 4], [1, 2, 3, 4], [0, 1, 0, 1])
+    whole = from_table(ItemTable(neighbours, strengths), subject, 40)
     pool = whole.items[0][whole.items[0] >= 0]
-    said = voices(ItemTable(neighbours, strengths), one, pool)
-    assert np.allclose(said.sum(axis=1), whole.scores[0][: len(pool)], rtol=1e-5)
+    scores = voices(ItemTable(neighbours, strengths), subject, pool)
+    assert np.allclose(scores.sum(axis=1), whole.scores[0][: len(pool)], rtol=1e-5)
     only = from_table(ItemTable(neighbours, strengths), history([1, 3], [1, 3]), 40)
     at = [pool.tolist().index(row) for row in only.items[0] if row >= 0]
-    assert np.allclose(said[at, 0], only.scores[0][: len(at)], rtol=1e-5)
+    assert np.allclose(scores[at, 0], only.scores[0][: len(at)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -226,34 +226,34 @@ def of_niches(niches, counts):
 def shown_niches(niches, answer):
     """How many items of an answer lie in each niche."""
     niche = dict(zip(niches.answers.items, niches.answers.item_niches.tolist(), strict=True))
-    return Counter(niche[one.item] for one in answer.items)
+    return Counter(niche[entry.item] for entry in answer.items)
 
 
 @pytest.mark.parametrize(("counts", "n"), [((14, 6), 20), ((7, 3), 10), ((10, 6, 4), 10)])
 def test_planted_niches_are_shown_in_proportion_and_named(serving, niches, counts, n):
     places, session = of_niches(niches, counts)
-    asked = Request(items=session, n=n, filter=NICHES, profile="neutral", interests=True)
-    answer = serving.recommend([asked], now=NOW)[0]
+    request = Request(items=session, n=n, filter=NICHES, profile="neutral", interests=True)
+    answer = serving.recommend([request], now=NOW)[0]
     wanted = [count * n // sum(counts) for count in counts]
     assert shown_niches(niches, answer) == dict(zip(places, wanted, strict=True))
     names = niches.answers.niches
     niche = dict(zip(niches.answers.items, niches.answers.item_niches.tolist(), strict=True))
-    for one in answer.items:
-        assert names[niche[one.item]] in one.interest
-        assert not set(niches.answers.items) & set(re.split(r"[ ,“”]+", one.interest))
-    assert len({one.interest for one in answer.items}) == len(counts)
+    for entry in answer.items:
+        assert names[niche[entry.item]] in entry.interest
+        assert not set(niches.answers.items) & set(re.split(r"[ ,“”]+", entry.interest))
+    assert len({entry.interest for entry in answer.items}) == len(counts)
 
 
 def test_scores_are_those_of_the_whole_history(serving, niches):
     _, session = of_niches(niches, (14, 6))
-    asked = Request(items=session, n=200, profile="neutral")
-    plain, told = serving.recommend([asked, replace(asked, interests=True)], now=NOW)
-    assert {one.interest for one in plain.items} == {None}
-    scores = {one.item: one.score for one in plain.items if one.source == "items"}
-    both = [one for one in told.items if one.item in scores and one.source == "items"]
+    request = Request(items=session, n=200, profile="neutral")
+    plain, apart = serving.recommend([request, replace(request, interests=True)], now=NOW)
+    assert {entry.interest for entry in plain.items} == {None}
+    scores = {entry.item: entry.score for entry in plain.items if entry.source == "items"}
+    both = [entry for entry in apart.items if entry.item in scores and entry.source == "items"]
     assert len(both) > 20
-    for one in both:
-        assert one.score == pytest.approx(scores[one.item], rel=1e-4)
+    for side in both:
+        assert side.score == pytest.approx(scores[side.item], rel=1e-4)
 
 
 def test_a_niche_that_the_list_forgot_is_in_it(serving, niches):
@@ -262,10 +262,10 @@ def test_a_niche_that_the_list_forgot_is_in_it(serving, niches):
     heavy = next(iter(session))
     session = {item: 20.0 if item == heavy else 1.0 for item in session}
     session |= dict.fromkeys(list(session)[-4:], 3.0)
-    asked = Request(items=session, n=10, filter=NICHES, profile="neutral", interests=True)
-    plain, told = serving.recommend([replace(asked, interests=False), asked], now=NOW)
+    request = Request(items=session, n=10, filter=NICHES, profile="neutral", interests=True)
+    plain, apart = serving.recommend([replace(request, interests=False), request], now=NOW)
     share = 12 / (12 + 31)
-    assert shown_niches(niches, told)[places[1]] == round(10 * share)
+    assert shown_niches(niches, apart)[places[1]] == round(10 * share)
     assert shown_niches(niches, plain)[places[1]] < round(10 * share)
 
 
@@ -273,13 +273,13 @@ def test_interests_without_words_are_named_by_titles(serving, niches, monkeypatc
     monkeypatch.setattr("recommender.serving.interest_words.CARRIED", 2.0)
     _, session = of_niches(niches, (14, 6))
     answer = serving.recommend([Request(items=session, n=10, interests=True)], now=NOW)[0]
-    names = {one.interest for one in answer.items}
+    names = {entry.interest for entry in answer.items}
     release = serving.release
     titles = {release.card(release.items.row(item))["title"] for item in session}
     assert len(names) == 2
     for name in names:
         assert name.startswith("like “")
-        assert {told.strip("“”") for told in re.findall("“.*?”", name)} <= titles
+        assert {title.strip("“”") for title in re.findall("“.*?”", name)} <= titles
 
 
 def test_rules_choose_from_the_list_and_keep_the_labels(serving, niches):
@@ -287,12 +287,12 @@ def test_rules_choose_from_the_list_and_keep_the_labels(serving, niches):
     other = next(item for item in niches.answers.items[::-1] if item not in session)
     rule = {"name": "pin", "do": "pin", "items": [other], "place": 1}
     ruled = Recommender(serving.release, rules=parse_rules({"rule": [rule]}))
-    asked = Request(items=session, n=8, interests=True)
-    free = serving.recommend([asked], now=NOW)[0].items
-    pinned = ruled.recommend([asked], now=NOW)[0].items
+    request = Request(items=session, n=8, interests=True)
+    free = serving.recommend([request], now=NOW)[0].items
+    pinned = ruled.recommend([request], now=NOW)[0].items
     assert (pinned[0].item, pinned[0].label, pinned[0].interest) == (other, "pinned", None)
-    assert [(one.item, one.interest) for one in pinned[1:]] == [
-        (one.item, one.interest) for one in free if one.item != other
+    assert [(entry.item, entry.interest) for entry in pinned[1:]] == [
+        (entry.item, entry.interest) for entry in free if entry.item != other
     ][:7]
 
 
@@ -301,12 +301,12 @@ def test_a_history_of_one_piece_is_not_changed(serving, niches):
     _, session = of_niches(niches, (8,))
     _, two = of_niches(niches, (14, 6))
     plain = [Request(items=session), Request(user=niches.answers.users[0]), Request(items=two)]
-    asked = [replace(plain[0], interests=True), plain[1], replace(plain[2], interests=True)]
+    request = [replace(plain[0], interests=True), plain[1], replace(plain[2], interests=True)]
     before = serving.recommend(plain, now=NOW)
-    after = serving.recommend(asked, now=NOW)
-    assert [one.items for one in after[:2]] == [one.items for one in before[:2]]
+    after = serving.recommend(request, now=NOW)
+    assert [entry.items for entry in after[:2]] == [entry.items for entry in before[:2]]
     assert after[2].items != before[2].items
-    assert after[2] == serving.recommend([asked[2]], now=NOW)[0]
+    assert after[2] == serving.recommend([request[2]], now=NOW)[0]
 
 
 @given(data=st.data())
@@ -320,17 +320,17 @@ def test_whatever_is_asked_the_list_is_as_long_and_as_allowed(recommender, plant
             recommender.recommend([replace(plain, interests=True)], now=NOW)
         return
     before, after = (
-        recommender.recommend([replace(plain, interests=said)], now=NOW)[0]
-        for said in (False, True)
+        recommender.recommend([replace(plain, interests=content)], now=NOW)[0]
+        for content in (False, True)
     )
-    shown = [one.item for one in after.items]
+    shown = [entry.item for entry in after.items]
     assert len(set(shown)) == len(shown) == len(before.items)
     everything = replace(plain, n=1000, profile="neutral", long_tail=None)
-    allowed = {one.item for one in recommender.recommend([everything], now=NOW)[0].items}
+    allowed = {entry.item for entry in recommender.recommend([everything], now=NOW)[0].items}
     assert set(shown) <= allowed
     assert recommender.recommend([replace(plain, interests=True)], now=NOW)[0] == after
-    if {one.interest for one in after.items} == {None}:
-        assert shown == [one.item for one in before.items]
+    if {entry.interest for entry in after.items} == {None}:
+        assert shown == [entry.item for entry in before.items]
 
 
 # ── through the doors ────────────────────────────────────────────────────────────────────
@@ -341,9 +341,9 @@ def test_over_http(home, niches):
     _, session = of_niches(niches, (14, 6))
     subject = {"items": list(session), "n": 10}
     body = {"subjects": [subject, {**subject, "interests": True}]}
-    plain, told = client.post("/v1/recommendations", json=body).json["answers"]
-    assert {one["interest"] for one in plain["items"]} == {None}
-    assert len({one["interest"] for one in told["items"]}) == 2
+    plain, apart = client.post("/v1/recommendations", json=body).json["answers"]
+    assert {entry["interest"] for entry in plain["items"]} == {None}
+    assert len({entry["interest"] for entry in apart["items"]}) == 2
     path = f"/v1/users/{niches.answers.users[0]}/recommendations"
     assert client.get(f"{path}?interests=true").status_code == 200
     assert client.get(f"{path}?interests=yes").json["errors"][0]["field"] == "interests"

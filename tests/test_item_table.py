@@ -66,8 +66,8 @@ def test_scores_are_the_weighted_sum_of_rows_without_what_was_seen() -> None:
         expected[items[part]] = 0
         best = np.argsort(-expected, kind="stable")[:10]
         best = best[expected[best] > 0]
-        found = rows[subject][rows[subject] >= 0]
-        assert found.tolist() == best.tolist()
+        result = rows[subject][rows[subject] >= 0]
+        assert result.tolist() == best.tolist()
         np.testing.assert_allclose(scores[subject, : len(best)], expected[best], rtol=1e-5)
         assert (scores[subject, len(best) :] == 0).all()
 
@@ -75,10 +75,10 @@ def test_scores_are_the_weighted_sum_of_rows_without_what_was_seen() -> None:
 def test_threads_do_not_change_a_byte() -> None:
     table = random_table()
     batch = histories([3] * 40)
-    one = score_history(table, *batch, 7)
+    subject = score_history(table, *batch, 7)
     two = score_history(table, *batch, 7, threads=2)
-    assert one[0].tobytes() == two[0].tobytes()
-    assert one[1].tobytes() == two[1].tobytes()
+    assert subject[0].tobytes() == two[0].tobytes()
+    assert subject[1].tobytes() == two[1].tobytes()
 
 
 def test_contributions_sum_to_the_score() -> None:
@@ -110,9 +110,9 @@ def test_turning_supports_round_keeps_the_strongest_pairs() -> None:
 def test_planted_niches_are_recovered_and_the_report_says_how() -> None:
     table, spectral, report = build_item_table(planted(), preset="fast", seed=0)
     strongest = table.neighbours[:, :10]
-    found = strongest[strongest >= 0]
-    asked = np.repeat(np.arange(60), (strongest >= 0).sum(axis=1))
-    assert ((found < 30) == (asked < 30)).mean() >= 0.9
+    result = strongest[strongest >= 0]
+    questions_asked = np.repeat(np.arange(60), (strongest >= 0).sum(axis=1))
+    assert ((result < 30) == (questions_asked < 30)).mean() >= 0.9
     assert spectral.item_vectors.shape[0] == 60
     assert report.users == 120
     assert report.as_json()["weights"]
@@ -218,7 +218,7 @@ def test_learned_vectors_are_taken_up_where_they_help_and_left_where_they_do_not
 
 def test_the_judge_ranks_nothing_that_was_seen_without_liking():
     # One user likes 0; a table speaks for 1 before 2; 2 is wanted, 1 was seen.
-    def one(*items: int) -> sparse.csr_matrix:
+    def history_of(*items: int) -> sparse.csr_matrix:
         return sparse.csr_matrix(
             (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, 3)
         )
@@ -226,8 +226,14 @@ def test_the_judge_ranks_nothing_that_was_seen_without_liking():
     supports = np.array([[1, 2], [-1, -1], [-1, -1]], np.int32)
     scores = np.array([[2, 1], [0, 0], [0, 0]], np.float32)
     second = 1 / np.log2(3)
-    assert Judge(one(0), one(2), 10, 0, 1)(supports, scores)[0] == pytest.approx(second)
-    for seen in (one(0, 1), one(1), one(0, 1, 2)):  # what is wanted is never masked
-        assert Judge(one(0), one(2), 10, 0, 1, seen)(supports, scores)[0] == 1
+    assert Judge(history_of(0), history_of(2), 10, 0, 1)(supports, scores)[0] == pytest.approx(
+        second
+    )
+    for seen in (
+        history_of(0, 1),
+        history_of(1),
+        history_of(0, 1, 2),
+    ):  # what is wanted is never masked
+        assert Judge(history_of(0), history_of(2), 10, 0, 1, seen)(supports, scores)[0] == 1
     nobody = sparse.csr_matrix((1, 3), dtype=np.float32)
     assert Judge(nobody, nobody, 10, 0, 1, nobody).users.size == 0

@@ -131,10 +131,10 @@ def test_requests_of_the_same_moment_share_a_commit(journal, monkeypatch):
     blocker.execute("BEGIN IMMEDIATE")
     took = [None] * 8
 
-    def write(place):
-        took[place] = append(journal, event(f"user {place}"))
+    def write(number):
+        took[number] = append(journal, event(f"user {number}"))
 
-    threads = [threading.Thread(target=write, args=(place,)) for place in range(8)]
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     while sum(commits) + len(journal._waiting) < 8:  # the first one leads, the others queue up
@@ -185,7 +185,7 @@ def test_no_acknowledged_fact_is_lost_when_writers_are_killed(journal):
 
 
 def test_a_torn_end_of_the_write_ahead_file_takes_only_what_was_not_acknowledged(journal, tmp_path):
-    append(journal, *[event(f"user {place}") for place in range(50)])
+    append(journal, *[event(f"user {number}") for number in range(50)])
     whole = Path(f"{journal.path}-wal").stat().st_size
     append(journal, event("torn"))
     for cut in (whole, whole + 1, whole + 2000, Path(f"{journal.path}-wal").stat().st_size - 1):
@@ -246,7 +246,7 @@ def test_a_full_disk_refuses_the_request_and_keeps_the_rest(journal):
     pages = journal._writer.execute("PRAGMA page_count").fetchone()[0]
     journal._writer.execute(f"PRAGMA max_page_count = {pages}")  # what SQLite does on a full disk
     with pytest.raises(InboxFull, match="full"):
-        append(journal, *[event(f"user {place}" * 50) for place in range(100)])
+        append(journal, *[event(f"user {number}" * 50) for number in range(100)])
     assert journal.last_sequence() == 1
     journal._writer.execute("PRAGMA max_page_count = 1000000")
     assert append(journal, event("bob")) == [(2, False)]

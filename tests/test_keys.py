@@ -99,9 +99,9 @@ def test_the_commands_make_show_rotate_and_end_keys(home, capsys):
     assert made["scopes"] == ["track"]
     assert run([*base, "rotate", made["id"], "--overlap", "0"]) == 0
     assert run([*base, "list", "--json"]) == 0
-    told = capsys.readouterr().out
-    assert made["secret"] not in told
-    keys = json.loads(told[told.index("{") :])["keys"]
+    output = capsys.readouterr().out
+    assert made["secret"] not in output
+    keys = json.loads(output[output.index("{") :])["keys"]
     assert [key["holds"] for key in keys] == [False, True]
     assert run([*base, "revoke", keys[1]["id"]]) == 0
     assert run([*base, "revoke", "nothere"]) == 1
@@ -225,13 +225,13 @@ def statuses(client, count, headers=None, url="/v1/popular?n=1"):
 
 
 def test_a_key_that_asks_too_often_is_told_to_wait_and_others_are_not(home):
-    one, other = create(home, "recommend"), create(home, "recommend")
+    first, other = create(home, "recommend"), create(home, "recommend")
     client = client_of(home, requests_per_second=6, workers=2)  # three a second in each worker
-    many = statuses(client, 12, bearer(one))
+    many = statuses(client, 12, bearer(first))
     assert many[:3] == [200] * 3
     assert 429 in many
     assert statuses(client, 1, bearer(other)) == [200]
-    answers = [client.get("/v1/popular", headers=bearer(one)) for _ in range(9)]
+    answers = [client.get("/v1/popular", headers=bearer(first)) for _ in range(9)]
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["Retry-After"] == "1"
 

@@ -57,15 +57,15 @@ def test_likely_neighbours_are_nine_tenths_of_the_exact_ones() -> None:
     vectors = (centres[rng.integers(50, size=4000)] + rng.standard_normal((4000, 16))) / 4
     others = vectors * rng.uniform(0.5, 1.5, (4000, 1))
     vectors, others = vectors.astype(np.float32), others.astype(np.float32)
-    found = likely_neighbours(vectors, others, 20)
+    result = likely_neighbours(vectors, others, 20)
     exact = vector_supports(vectors, 20, targets=others)
     own = np.arange(4000)[:, None]
-    assert not (found == own).any()
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]
+    assert not (result == own).any()
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(result, exact, strict=True)]
     assert np.mean(shared) >= 0.9 * 20
-    products = np.where(found >= 0, np.einsum("id,ikd->ik", vectors, others[found]), 0)
+    products = np.where(result >= 0, np.einsum("id,ikd->ik", vectors, others[result]), 0)
     assert (np.diff(products, axis=1) <= 1e-5).all()
-    assert found.tobytes() == likely_neighbours(vectors, others, 20).tobytes()
+    assert result.tobytes() == likely_neighbours(vectors, others, 20).tobytes()
 
 
 def test_a_catalogue_without_vectors_has_no_neighbours() -> None:
@@ -73,11 +73,11 @@ def test_a_catalogue_without_vectors_has_no_neighbours() -> None:
 
 
 def test_the_bench_tells_cost_and_quality_of_each_preset(capsys) -> None:
-    found = scale.main(["--sizes", "300", "--presets", "fast", "--json"])
-    ours, als = found["table"]
+    result = scale.main(["--sizes", "300", "--presets", "fast", "--json"])
+    ours, als = result["table"]
     assert (ours["items"], ours["events"]) == (300, 3000)
     assert min(ours["CPU µs/item"], ours["peak MB"], ours["release KB/item"], ours["p50 ms"]) > 0
     assert 0 < ours["p50 ms"] <= ours["p99 ms"]
     assert ours["niche"] > 0.5
     assert als["what"].startswith("ALS")
-    assert found["ratios"]["preset fast: niche over ALS, 300 items"] > 0
+    assert result["ratios"]["preset fast: niche over ALS, 300 items"] > 0

@@ -27,9 +27,9 @@ def snapshot_of(batches, folder):
     store = EmbeddedStore(folder / "store.sqlite")
     for batch in batches:
         store.apply(batch)
-    found = take_snapshot(store)
+    result = take_snapshot(store)
     store.close()
-    return found
+    return result
 
 
 def built(fit, folder):
@@ -37,9 +37,9 @@ def built(fit, folder):
     return {name: np.array(array) for name, array in release.arrays.items()}
 
 
-def differing(one, other):
-    assert one.keys() == other.keys()
-    return [name for name in one if one[name].tobytes() != other[name].tobytes()]
+def differing(first, other):
+    assert first.keys() == other.keys()
+    return [name for name in first if first[name].tobytes() != other[name].tobytes()]
 
 
 def events_of_held_out(snapshot, test):
@@ -57,13 +57,13 @@ def test_planted_future_edges_leave_every_array_byte_identical(planted, snapshot
         "events",
         [
             {
-                "user": snapshot.users.id(int(snapshot.events.user[place])),
-                "item": snapshot.items.id(int(snapshot.events.item[place])),
+                "user": snapshot.users.id(int(snapshot.events.user[moved])),
+                "item": snapshot.items.id(int(snapshot.events.item[moved])),
                 "kind": kind,
                 "value": 5.0,
-                "at": int(snapshot.events.at[place]) + 60,
+                "at": int(snapshot.events.at[moved]) + 60,
             }
-            for place in future
+            for moved in future
             for kind in snapshot.kinds
         ],
     )

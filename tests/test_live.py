@@ -65,26 +65,26 @@ def event(user, item, kind="view", **more):
     return "events", {"user": user, "item": item, "kind": kind, **more}
 
 
-def listed(serving, n=20, **asked):
-    answer = serving.recommend([Request(n=n, **asked)], now=NOW)[0]
+def listed(serving, n=20, **fields):
+    answer = serving.recommend([Request(n=n, **fields)], now=NOW)[0]
     return [(item.item, item.score) for item in answer.items]
 
 
-def ids(serving, n=20, **asked):
-    return [item for item, _ in listed(serving, n=n, **asked)]
+def ids(serving, n=20, **fields):
+    return [item for item, _ in listed(serving, n=n, **fields)]
 
 
 # ── the same as a release that had heard it ──────────────────────────────────────────────
 
 
-def release_that_heard(base, home, said):
+def release_that_heard(base, home, content):
     """The release with histories made anew from its store and further events; the same table."""
     store = EmbeddedStore(home.folder / "heard.sqlite")
     try:
         for batch in generate(2000, seed=4).batches():
             store.apply(batch)
         columns = {
-            name: [e.get(name) for e in said] for name in ("user", "item", "kind", "value", "at")
+            name: [e.get(name) for e in content] for name in ("user", "item", "kind", "value", "at")
         }
         store.apply({"events": pa.table(columns)})
         snapshot = take_snapshot(store)
@@ -134,19 +134,19 @@ def test_release_and_journal_rank_as_a_release_that_holds_the_same_events(
     world, tmp_path_factory, data
 ):
     home, planted = world
-    said = data.draw(said_events(planted))
+    content = data.draw(said_events(planted))
     journal = Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite")
-    say(journal, *[("events", e) for e in said])
+    say(journal, *[("events", e) for e in content])
     serving = Live(home, journal=journal).recommender()
     journal.close()
     plain = replace(serving.release, manifest=serving.release.manifest | {"segments": None})
     serving = Recommender(plain, replace(serving.overlay, release=plain))
-    other = Recommender(release_that_heard(base_of(serving.release), home, said))
-    for user in {e["user"] for e in said}:
-        for asked in ({}, {"include_seen": True}):
-            mine = listed(serving, user=user, profile="neutral", reasons=False, **asked)
-            theirs = listed(other, user=user, profile="neutral", reasons=False, **asked)
-            assert [i for i, _ in mine] == [i for i, _ in theirs], (user, asked)
+    other = Recommender(release_that_heard(base_of(serving.release), home, content))
+    for user in {e["user"] for e in content}:
+        for arguments in ({}, {"include_seen": True}):
+            mine = listed(serving, user=user, profile="neutral", reasons=False, **arguments)
+            theirs = listed(other, user=user, profile="neutral", reasons=False, **arguments)
+            assert [i for i, _ in mine] == [i for i, _ in theirs], (user, arguments)
             np.testing.assert_allclose([s for _, s in mine], [s for _, s in theirs], rtol=1e-4)
 
 
@@ -177,10 +177,10 @@ def test_a_hide_holds_at_once_also_against_who_asks_for_what_was_seen(live, worl
 def test_a_newcomer_gets_lists_of_their_own_with_the_first_click(live, world):
     server, journal = live
     item = world[1].answers.items[0]
-    asked = Request(user="just came", n=10)
-    assert server.recommender().recommend([asked], now=NOW)[0].served_by == "popular"
+    request = Request(user="just came", n=10)
+    assert server.recommender().recommend([request], now=NOW)[0].served_by == "popular"
     say(journal, event("just came", item))
-    answer = server.recommender().recommend([asked], now=NOW)[0]
+    answer = server.recommender().recommend([request], now=NOW)[0]
     assert answer.served_by == "history"
     assert not answer.notes
     assert ids(server.recommender(), user="just came", n=10) == ids(
@@ -223,11 +223,11 @@ def test_a_new_item_is_found_at_once_by_everything_it_carries(live, world):
     tag = planted.answers.niches[0]
     assert "brand new" in [i.item for i in serving.tag_items(tag, 1000, now=NOW).items]
     assert serving.latest(1, now=NOW).items[0].item == "brand new"
-    found = serving.recommend([Request(filter=Filter(domains=("somewhere new",)))], now=NOW)[0]
-    assert [i.item for i in found.items] == ["brand new"]
-    assert found.items[0].title == "Brand New"
-    assert found.items[0].tags == (tag,)
-    assert found.items[0].domains == ("somewhere new",)
+    answer = serving.recommend([Request(filter=Filter(domains=("somewhere new",)))], now=NOW)[0]
+    assert [i.item for i in answer.items] == ["brand new"]
+    assert answer.items[0].title == "Brand New"
+    assert answer.items[0].tags == (tag,)
+    assert answer.items[0].domains == ("somewhere new",)
     near = serving.similar("brand new", 10, now=NOW)
     assert near.served_by == "session"
     assert len(near.items) == 10
@@ -242,8 +242,8 @@ def test_first_exposures_of_new_items_go_to_their_niche(live, world):
                    for n in range(count)])  # fmt: skip
     serving = server.recommender()
     shown = right = 0
-    for place, user in enumerate(answers.users[:150]):
-        own = set(answers.user_niches[place].tolist())
+    for number, user in enumerate(answers.users[:150]):
+        own = set(answers.user_niches[number].tolist())
         for item in ids(serving, user=user, n=30, profile="neutral"):
             if item.startswith("new "):
                 shown += 1
@@ -286,8 +286,8 @@ def test_items_that_nobody_described_can_be_clicked_and_shown(live):
     server, journal = live
     say(journal, event("a", "unknown thing"), event("a", "unknown thing", "like"))
     serving = server.recommender()
-    found = serving.recommend([Request(filter=Filter(items=("unknown thing",)))], now=NOW)[0]
-    assert [i.item for i in found.items] == ["unknown thing"]
+    answer = serving.recommend([Request(filter=Filter(items=("unknown thing",)))], now=NOW)[0]
+    assert [i.item for i in answer.items] == ["unknown thing"]
     assert ids(serving, user="a", n=5)  # and histories with it are no trouble
     assert serving.recommend([Request(user="a", interests=True)], now=NOW)[0].items
 

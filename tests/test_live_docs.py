@@ -49,7 +49,7 @@ def test_every_example_is_taken(tmp_path):
         for command in commands:
             answer = json.loads(run("sh", "-c", command.replace(":8000", f":{port}"), port=port))
             if "results" in answer:
-                assert {one["status"] for one in answer["results"]} == {"taken"}, command
+                assert {result["status"] for result in answer["results"]} == {"taken"}, command
             else:
                 assert answer["status"] == 404, command  # the item that was taken away just before
         (python,) = blocks("python run")

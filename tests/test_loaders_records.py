@@ -13,15 +13,15 @@ NOW = 1_700_000_000
 def reasons(table, **columns):
     rows = len(next(c for c in columns.values() if not isinstance(c, str)))
     raw = {n: c if isinstance(c, str | pa.Array) else pa.array(c) for n, c in columns.items()}
-    found = validate(table, raw, rows, NOW)
-    return [REASONS[code] for code in found.codes], found.good
+    result = validate(table, raw, rows, NOW)
+    return [REASONS[code] for code in result.codes], result.good
 
 
 def event(**cells):
     """One event of bytes, as read from a file, with these cells changed: its reason and rows."""
     row = {"user": b"u", "item": b"i", "value": b"1", "at": b"1600000000"} | cells
-    found, good = reasons("events", **{n: pa.array([c], pa.binary()) for n, c in row.items()})
-    return found[0], good.to_pylist()
+    result, good = reasons("events", **{n: pa.array([c], pa.binary()) for n, c in row.items()})
+    return result[0], good.to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -102,34 +102,34 @@ def test_weights_not_given_are_one_and_tags_have_a_category():
 
 
 def test_items_may_be_older_than_the_service_and_titles_lose_line_breaks():
-    found, good = reasons(
+    result, good = reasons(
         "items",
         id=[b"a", b"b", b"c", b"d"],
         title=[b"two\nlines\x00", b"  ", b"x", b"\xff"],
         created_at=[b"1913-05-01", b"0900-01-01", b"2200-01-01", b""],
         hidden=[b"yes", b"", b"", b""],
     )
-    assert found == ["", "time out of range", "time in the future", "not UTF-8"]
+    assert result == ["", "time out of range", "time in the future", "not UTF-8"]
     row = good.to_pylist()[0]
     assert (row["title"], row["created_at"], row["hidden"]) == ("two lines", -1_788_393_600, True)
 
 
 def test_flags_are_yes_or_no():
-    found, good = reasons("users", id=[b"a", b"b", b"c", b"d"], consent=[b"NO", b"1", b"", b"?"])
-    assert found == ["", "", "", "not yes or no"]
+    result, good = reasons("users", id=[b"a", b"b", b"c", b"d"], consent=[b"NO", b"1", b"", b"?"])
+    assert result == ["", "", "", "not yes or no"]
     assert good.column("consent").to_pylist() == [False, True, None]
 
 
 def test_typed_columns_are_taken_as_they_are():
     """What Parquet gives: numbers as ids, times as timestamps, ids that went through floats."""
-    found, good = reasons(
+    result, good = reasons(
         "events",
         user=pa.array([1, 2, None]),
         item=pa.array([1.0, 2.0, 3.0]),
         value=pa.array([0.5, float("nan"), 1.0]),
         at=pa.array([1_600_000_000_000] * 3, pa.timestamp("ms")),
     )
-    assert found == ["", "NaN or infinite", "missing id"]
+    assert result == ["", "NaN or infinite", "missing id"]
     assert good.select(["user", "item", "at"]).to_pylist() == [
         {"user": "1", "item": "1", "at": 1_600_000_000}
     ]
@@ -137,8 +137,8 @@ def test_typed_columns_are_taken_as_they_are():
 
 def test_relations_with_oneself_are_dropped_without_a_reject():
     raw = {"source": pa.array([b"a", b"b"]), "target": pa.array([b"a", b"c"]), "kind": "cites"}
-    found = validate("item_relations", raw, 2, NOW)
-    assert (found.loops, found.good.num_rows, found.codes.tolist()) == (1, 1, [0, 0])
+    result = validate("item_relations", raw, 2, NOW)
+    assert (result.loops, result.good.num_rows, result.codes.tolist()) == (1, 1, [0, 0])
 
 
 def test_nothing_in_nothing_out():

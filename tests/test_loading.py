@@ -33,7 +33,7 @@ def items(home):
     return {row["id"]: row for row in home.store.read("items").to_pylist()}
 
 
-def told(report):
+def understood(report):
     (file,) = report.files
     return file.understood
 
@@ -44,11 +44,11 @@ def told(report):
 def test_a_load_tells_what_it_took_each_column_for(home):
     data = "listener,book_id,stars,when,mood\n" + "a,x,5,1600000000,sad\n" * 3
     report = home.load(home.write(data), columns={"user": "listener", "at": "when"})
-    assert told(report)["columns"] == {
+    assert understood(report)["columns"] == {
         "user": "listener", "item": "book_id", "value": "stars", "at": "when",
     }  # fmt: skip
-    assert told(report)["ignored"] == ["mood"]
-    taken = told(report)["taken"]
+    assert understood(report)["ignored"] == ["mood"]
+    taken = understood(report)["taken"]
     assert taken["file"].startswith("a table with ',' between cells, utf-8")
     assert taken["kind"] == "rating, by the column 'stars'"
     assert taken["at"] == "numbers are seconds"
@@ -120,7 +120,7 @@ def test_rows_swallowed_by_a_quote_are_noticed_and_quotes_can_be_turned_off(home
     data = 'id,title\n1,"Heroes\n2,Low\n3,Lodger"\n4,Scary\n'
     report = home.load(home.write(data), table="items")
     assert list(items(home)) == ["1", "4"]
-    (warning,) = told(report)["warnings"]
+    (warning,) = understood(report)["warnings"]
     assert warning.startswith("a quote made one row of the lines 2 to 4")
     home.load(home.write(data), table="items", quotes=False)
     assert items(home)["1"]["title"] == '"Heroes'
@@ -191,7 +191,7 @@ def test_a_rating_off_the_scale_is_rejected_with_its_row(home):
     report = home.load(home.write("user,item,rating\n" + "\n".join(rows) + "\n"))
     assert report.rejected == {"rating off the scale": 1}
     assert report.examples[0]["line"] == 1236
-    assert told(report)["taken"]["scale"].startswith("1 to 5, of 5,000 ratings; 1 lie off it")
+    assert understood(report)["taken"]["scale"].startswith("1 to 5, of 5,000 ratings; 1 lie off it")
     report = home.load(home.write("user,item,rating\na,x,7\n"), scale=(0, 10))
     assert report.rejected == {}
 
@@ -201,7 +201,7 @@ def test_a_rating_off_the_scale_is_rejected_with_its_row(home):
 
 def test_ids_that_went_through_a_spreadsheet_are_the_same_ids(home, tmp_path):
     report = home.load(home.write("user,item\n1.0,7.0\n2.0,8.0\n"))
-    assert told(report)["taken"]["item"].startswith("numbers that lost their type")
+    assert understood(report)["taken"]["item"].startswith("numbers that lost their type")
     table = pa.table({"user": [1.0, 3.5], "item": [7, 8]})
     parquet.write_table(table, tmp_path / "more.parquet")
     home.load(tmp_path / "more.parquet")
@@ -373,14 +373,14 @@ def test_lists_in_cells_are_recognised(home, cells, options):
 def test_commas_that_may_be_lists_are_told_of(home):
     rows = "".join(f"{n};tag {n}\n" for n in range(10)) + "10;Crosby, Stills & Nash\n"
     report = home.load(home.write("id;tags\n" + rows), table="items")
-    assert "--separator tags=','" in told(report)["warnings"][0]
+    assert "--separator tags=','" in understood(report)["warnings"][0]
     assert home.store.counts()["item_tags"] == 11
 
 
 def test_paths_make_a_hierarchy_of_domains(home):
     home.load(home.write("id,domains\n1,music > jazz > bop\n2,music > rock\n"), table="items")
-    found = sorted((r["item"], r["domain"]) for r in home.store.read("item_domains").to_pylist())
-    assert found == [
+    result = sorted((r["item"], r["domain"]) for r in home.store.read("item_domains").to_pylist())
+    assert result == [
         ("1", "music"), ("1", "music > jazz"), ("1", "music > jazz > bop"),
         ("2", "music"), ("2", "music > rock"),
     ]  # fmt: skip
@@ -390,11 +390,11 @@ def test_left_over_columns_are_attributes_only_when_asked_for(home):
     data = "id,title,price,owner_email,seller_id\n1,A,12.5,x@y.z,u1\n"
     report = home.load(home.write(data), table="items")
     assert items(home)["1"]["attributes"] is None
-    assert told(report)["ignored"] == ["price", "owner_email", "seller_id"]
+    assert understood(report)["ignored"] == ["price", "owner_email", "seller_id"]
     home.load(home.write(data), table="items", attributes=("price",))
     assert json.loads(items(home)["1"]["attributes"]) == {"price": 12.5}
     report = home.load(home.write("id,email\n1,x@y.z\n"), table="items", attributes="all")
-    assert "may name a person" in told(report)["warnings"][0]
+    assert "may name a person" in understood(report)["warnings"][0]
     with pytest.raises(InputError, match="no free column 'prize'; did you mean 'price'"):
         home.load(home.write(data), table="items", attributes=("prize",))
 
@@ -403,7 +403,7 @@ def test_an_attribute_of_items_that_holds_ids_of_users_is_told_of(home):
     home.load(home.write("user,item\nanna,a\nben,b\ncem,c\n"))
     file = home.write("id,by\na,anna\nb,ben\nc,cem\n")
     report = home.load(file, table="items", attributes=("by",))
-    assert "'by' holds ids of users" in told(report)["warnings"][0]
+    assert "'by' holds ids of users" in understood(report)["warnings"][0]
 
 
 TYPED = [
@@ -426,8 +426,8 @@ def test_attributes_have_the_same_types_from_every_format(home, tmp_path):
     ]
     for file in files:
         home.load(file, table="items", attributes="all")
-        found = [json.loads(items(home)[str(n)]["attributes"]) for n in range(2)]
-        assert found == TYPED, file
+        result = [json.loads(items(home)[str(n)]["attributes"]) for n in range(2)]
+        assert result == TYPED, file
 
 
 def io_csv(rows):
@@ -436,14 +436,14 @@ def io_csv(rows):
 
 def test_the_type_of_an_attribute_can_be_said(home):
     data = "id,preis,code\n1,12,7\n2,n/a,8\n" + "".join(f"{n},{n},9\n" for n in range(3, 20))
-    said = {"attr:price:number": "preis", "attr:code:text": "code"}
-    report = home.load(home.write(data), table="items", columns=said)
+    content = {"attr:price:number": "preis", "attr:code:text": "code"}
+    report = home.load(home.write(data), table="items", columns=content)
     assert json.loads(items(home)["1"]["attributes"]) == {"price": 12, "code": "7"}
     assert json.loads(items(home)["2"]["attributes"]) == {"code": "8"}
     expected = "1 of the values of 'price' are no number and left out, such as 'n/a'"
-    assert expected in told(report)["warnings"]
+    assert expected in understood(report)["warnings"]
     report = home.load(home.write(data), table="items", attributes=("preis",))
-    assert "--column attr:preis:number=preis" in told(report)["warnings"][0]
+    assert "--column attr:preis:number=preis" in understood(report)["warnings"][0]
 
 
 def test_right_to_left_marks_are_kept_and_shown_safely(home):

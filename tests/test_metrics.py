@@ -111,13 +111,13 @@ def test_long_tail_share():
 
 def test_diversity_of_alike_unlike_and_mixed_lists():
     features = csr_array(np.array([[1.0, 0], [3, 0], [0, 2], [1, 1], [0, 0]]))
-    one = lambda *items: metrics.intra_list_diversity(np.array([items], np.int32), features)  # noqa: E731
-    assert one(0, 1) == pytest.approx(0)
-    assert one(0, 2) == pytest.approx(1)
-    assert one(0, 3) == pytest.approx(1 - math.sqrt(0.5))
-    assert one(0, 4) == pytest.approx(1)  # an item nothing is known about
-    assert one(0, 1, 2) == pytest.approx(2 / 3)
-    assert one(0, -1, -1) == 0
+    diversity = lambda *items: metrics.intra_list_diversity(np.array([items], np.int32), features)  # noqa: E731
+    assert diversity(0, 1) == pytest.approx(0)
+    assert diversity(0, 2) == pytest.approx(1)
+    assert diversity(0, 3) == pytest.approx(1 - math.sqrt(0.5))
+    assert diversity(0, 4) == pytest.approx(1)  # an item nothing is known about
+    assert diversity(0, 1, 2) == pytest.approx(2 / 3)
+    assert diversity(0, -1, -1) == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -133,8 +133,8 @@ def test_diversity_is_the_mean_over_all_pairs(seed):
                 x, y = dense[row[a]], dense[row[b]]
                 norm = np.linalg.norm(x) * np.linalg.norm(y)
                 expected.append(1 - (x @ y / norm if norm else 0))
-    found = metrics.intra_list_diversity(ranked, csr_array(dense))
-    assert found == pytest.approx(np.mean(expected))
+    result = metrics.intra_list_diversity(ranked, csr_array(dense))
+    assert result == pytest.approx(np.mean(expected))
 
 
 def test_intervals_are_seeded_hold_the_mean_and_are_as_wide_as_theory_says():

@@ -35,19 +35,19 @@ from benchmarks._mutations import mutations
     ],
 )
 def test_every_kind_of_change(source, after):
-    found = mutations(source)
-    assert {change.after for change in found} == after
-    for change in found:
+    result = mutations(source)
+    assert {change.after for change in result} == after
+    for change in result:
         compile(change.source, "changed", "exec")
 
 
 def test_only_the_changed_part_differs():
     source = "def f(a):\n    läß = a * 2  # a comment\n    return läß < 3\n"
-    found = mutations(source)
-    assert [(change.line, change.before, change.after) for change in found] == [
+    result = mutations(source)
+    assert [(change.line, change.before, change.after) for change in result] == [
         (2, "2", "3"),
         (2, "a * 2", "(a / 2)"),
         (3, "3", "4"),
         (3, "läß < 3", "(läß <= 3)"),
     ]
-    assert found[1].source == source.replace("a * 2", "(a / 2)")
+    assert result[1].source == source.replace("a * 2", "(a / 2)")

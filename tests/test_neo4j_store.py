@@ -128,20 +128,22 @@ def test_both_stores_give_the_same_after_any_operations(address, tmp_path_factor
     for what, *arguments in operations:
         if what == "apply":
             tables, name, replace = arguments
-            answers = [one.apply(tables, name=name, replace=replace) for one in both]
+            answers = [side.apply(tables, name=name, replace=replace) for side in both]
         else:
-            answers = [one.erase_user(arguments[0]) for one in both]
+            answers = [side.erase_user(arguments[0]) for side in both]
         assert answers[0] == answers[1]
-        moments.append([one.watermark() for one in both])
+        moments.append([side.watermark() for side in both])
     for name in SCHEMAS:
         assert facts(both[0], name) == facts(both[1], name), name
     assert both[0].counts() == both[1].counts()
     for marks in moments:
-        untils = [facts(one, "events", until=mark) for one, mark in zip(both, marks, strict=True)]
+        untils = [
+            facts(store, "events", until=mark) for store, mark in zip(both, marks, strict=True)
+        ]
         assert untils[0] == untils[1]
     assert take_snapshot(both[0]).fingerprint == take_snapshot(both[1]).fingerprint
-    for one in both:
-        one.close()
+    for side in both:
+        side.close()
 
 
 # The model an analyst sees
@@ -149,14 +151,14 @@ def test_both_stores_give_the_same_after_any_operations(address, tmp_path_factor
 
 def test_the_graph_has_the_shape_the_docs_draw(store, address):
     store.apply(batch_of_everything())
-    [found] = ask(
+    [result] = ask(
         address,
         "MATCH (u:User {id: 'bob'})-[r:INTERACTED {kind: 'tag', tag: 'noir'}]->(i:Item {id: 'z'}) "
         "MATCH (u)-[used:USED]->(t:Tag {category: 'tag', name: 'noir'})<-[h:HAS_TAG]-(x:Item) "
         "RETURN r.event_id AS id, r.seq AS seq, used.events AS used, x.id AS item, h.weight AS w",
     )
-    assert found.data() == {"id": "e1", "seq": 1, "used": 1, "item": "x", "w": 1.0} | {
-        "seq": found["seq"]
+    assert result.data() == {"id": "e1", "seq": 1, "used": 1, "item": "x", "w": 1.0} | {
+        "seq": result["seq"]
     }
     assert ask(address, "MATCH (:User {id: 'ann'})-[:KNOWS {kind: 'friend'}]->(f) RETURN f.id")
     assert ask(address, "MATCH (:Item {id: 'y'})-[:IN {weight: 2.0}]->(d:Domain) RETURN d.name")

@@ -35,7 +35,7 @@ def niche_of(planted):
 
 def share_in(planted, answer, niche):
     own = niche_of(planted)
-    return np.mean([own[one.item] == niche for one in answer.items])
+    return np.mean([own[entry.item] == niche for entry in answer.items])
 
 
 # ── the map ──────────────────────────────────────────────────────────────────────────────
@@ -79,8 +79,8 @@ def test_a_ridge_is_the_solution_of_its_normal_equations():
     rows = np.hstack(parts)[known]
     goal = (targets / np.linalg.norm(targets, axis=1, keepdims=True))[known]
     solved = np.linalg.solve(rows.T @ rows + np.eye(10), rows.T @ goal)
-    found = np.vstack([learned.vectors["tags"], learned.vectors["words"]])
-    np.testing.assert_allclose(found, np.hstack(scales)[:, None] * solved, atol=2e-3)
+    result = np.vstack([learned.vectors["tags"], learned.vectors["words"]])
+    np.testing.assert_allclose(result, np.hstack(scales)[:, None] * solved, atol=2e-3)
 
 
 def test_nothing_to_learn_from_gives_zeros():
@@ -139,7 +139,7 @@ def test_a_new_item_of_a_niche_lies_in_the_niche(many):
             answer = ask(recommender, **known)
             assert (answer.served_by, len(answer.items)) == ("new item", 10), kind
             shares[kind].append(share_in(planted, answer, niche))
-            assert not set(known.get("related", ())) & {one.item for one in answer.items}
+            assert not set(known.get("related", ())) & {entry.item for entry in answer.items}
     assert len(shares["tags"]) >= 5
     assert min(map(np.mean, shares.values())) >= 0.9, shares
 
@@ -168,7 +168,7 @@ def test_what_is_unknown_is_left_out_and_told(recommender, planted):
         related=("no-item",),
         title="zzyzx",
     )
-    assert [one.item for one in answer.items] == [one.item for one in known.items]
+    assert [entry.item for entry in answer.items] == [entry.item for entry in known.items]
     assert answer.notes == (
         "nobody knows the tags 'qwx'",
         "nobody knows the domains 'nowhere'",
@@ -185,7 +185,7 @@ def test_nothing_known_gives_what_is_popular_and_says_so(recommender):
         assert (answer.served_by, len(answer.items)) == ("popular", 3)
         assert "nothing is known of the new item" in answer.notes[-1]
         popular = recommender.popular(3, now=NOW)
-        assert [one.item for one in answer.items] == [one.item for one in popular.items]
+        assert [entry.item for entry in answer.items] == [entry.item for entry in popular.items]
 
 
 def test_a_domain_that_has_no_place_gives_what_is_popular_in_it(recommender, planted):
@@ -196,7 +196,7 @@ def test_a_domain_that_has_no_place_gives_what_is_popular_in_it(recommender, pla
     name = planted.answers.niches[0]
     answer = ask(blind, n=5, domains=(name,))
     assert answer.served_by == "popular in domain"
-    assert all(name in one.domains for one in answer.items)
+    assert all(name in entry.domains for entry in answer.items)
 
 
 def test_filters_hold_and_lists_are_full(recommender, planted):
@@ -204,7 +204,7 @@ def test_filters_hold_and_lists_are_full(recommender, planted):
     wanted = Filter(domains=(names[1],))
     answer = ask(recommender, n=5, wanted=wanted, tags=(names[0],))
     assert len(answer.items) == 5
-    assert all(names[1] in one.domains for one in answer.items)
+    assert all(names[1] in entry.domains for entry in answer.items)
     everything = ask(recommender, n=200, tags=(names[0],))
     assert len(everything.items) == min(200, len(planted.answers.items))
 
@@ -225,9 +225,9 @@ def test_a_batch_gives_what_each_request_gives(recommender, planted):
         Request(new_item=NewItem(domains=(names[1],)), n=5),
     ]
     together = recommender.recommend(requests, now=NOW)
-    alone = [recommender.recommend([one], now=NOW)[0] for one in requests]
-    assert [[i.item for i in one.items] for one in together] == [
-        [i.item for i in one.items] for one in alone
+    alone = [recommender.recommend([request], now=NOW)[0] for request in requests]
+    assert [[i.item for i in entry.items] for entry in together] == [
+        [i.item for i in entry.items] for entry in alone
     ]
 
 

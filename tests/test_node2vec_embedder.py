@@ -48,10 +48,12 @@ def test_one_thread_gives_the_same_bytes_and_progress_ends_at_one():
     graph, _ = niches()
     seen = []
     config = Node2VecConfig(**SMALL)
-    one = Node2VecEmbedder(config).embed(graph, seed=1, progress=lambda _, part: seen.append(part))
+    single = Node2VecEmbedder(config).embed(
+        graph, seed=1, progress=lambda _, part: seen.append(part)
+    )
     two = Node2VecEmbedder(config).embed(graph, seed=1)
-    assert one.items.tobytes() == two.items.tobytes()
-    assert one.item_outputs.tobytes() == two.item_outputs.tobytes()
+    assert single.items.tobytes() == two.items.tobytes()
+    assert single.item_outputs.tobytes() == two.item_outputs.tobytes()
     assert seen[-1] == 1.0
     assert seen == sorted(seen)
 

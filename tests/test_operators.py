@@ -33,8 +33,8 @@ def test_status_of_a_broken_store_is_exit_code_1(tmp_path, capsys, as_json):
     next(home.glob("*.sqlite")).write_bytes(b"no database " * 500)
     capsys.readouterr()
     assert run(words) == 1
-    told = capsys.readouterr().out
-    assert json.loads(told)["store"]["error"] if as_json else "does not answer" in told
+    output = capsys.readouterr().out
+    assert json.loads(output)["store"]["error"] if as_json else "does not answer" in output
 
 
 def test_status_of_a_damaged_release_is_exit_code_1(planted_home, tmp_path, capsys):
@@ -55,8 +55,8 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_no_command_shows_the_help_as_it_is(capsys):
     assert run([]) == 2
-    told = capsys.readouterr()
-    assert "Commands:\n" in told.out + told.err
+    output = capsys.readouterr()
+    assert "Commands:\n" in output.out + output.err
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def record(name, message, *arguments):
 
 
 def test_lines_of_granian_have_the_same_form():
-    asked = {"method": "GET", "path": "/a\nb", "status": 200, "dt_ms": 1.5, "addr": "::1"}
-    access = record("granian.access", "%(method)s", asked)
+    fields = {"method": "GET", "path": "/a\nb", "status": 200, "dt_ms": 1.5, "addr": "::1"}
+    access = record("granian.access", "%(method)s", fields)
     line = ServerLines("text").format(access)
     assert re.fullmatch(
         rf"{STAMP} request method='GET' path='/a\\nb' status='200' ms='1.5' from='::1'", line
@@ -151,15 +151,15 @@ def test_every_line_of_a_server_has_that_form_and_requests_are_there_if_asked(
         assert all(re.match(rf"{STAMP} \S", line) for line in lines), lines
         assert not [line for line in lines if " request " in line]
     else:
-        said = [json.loads(line) for line in lines]
-        assert all(re.fullmatch(STAMP, one["at"]) for one in said)
-        assert [one["path"] for one in said if one["event"] == "request"][-1] == "/live"
+        document = [json.loads(line) for line in lines]
+        assert all(re.fullmatch(STAMP, line["at"]) for line in document)
+        assert [line["path"] for line in document if line["event"] == "request"][-1] == "/live"
 
 
 # ── behind a proxy ───────────────────────────────────────────────────────────────────────
 
 
-def asked(planted_home, trusted, path, **headers):
+def ask(planted_home, trusted, path, **headers):
     app = create_app(load_settings(planted_home.folder, trusted_proxies=trusted))
     return app.test_client().get(path, headers=headers)
 
@@ -181,13 +181,13 @@ def test_the_page_redirects_below_the_prefix_of_a_trusted_proxy(
     planted_home, trusted, prefix, begins
 ):
     headers = {} if prefix is None else {"X-Forwarded-Prefix": prefix}
-    response = asked(planted_home, trusted, "/openapi", **headers)
+    response = ask(planted_home, trusted, "/openapi", **headers)
     assert response.status_code == 308
     assert response.headers["Location"] == f"{begins}/openapi/"
-    document = asked(planted_home, trusted, "/openapi/openapi.json", **headers).json
+    document = ask(planted_home, trusted, "/openapi/openapi.json", **headers).json
     assert document["servers"] == [{"url": begins or "/"}]
     if begins:  # a proxy that leaves the prefix where it is
-        assert asked(planted_home, trusted, f"{begins}/live", **headers).status_code == 200
+        assert ask(planted_home, trusted, f"{begins}/live", **headers).status_code == 200
 
 
 def test_who_comes_through_a_proxy_is_not_from_here(planted_home):

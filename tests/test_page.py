@@ -30,23 +30,23 @@ def client(folder, home, monkeypatch):
 
 
 def test_the_page_and_its_files_have_strict_headers(bundle, tmp_path, monkeypatch):
-    asked = client(bundle, tmp_path, monkeypatch)
+    page = client(bundle, tmp_path, monkeypatch)
     for path in ("/", "/assets/main-A1.js"):
-        response = asked.get(path)
+        response = page.get(path)
         assert response.status_code == 200
         policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy
         assert "unsafe" not in policy and "http" not in policy
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert asked.get("/").headers["Cache-Control"] == "no-cache"
-    assert "immutable" in asked.get("/assets/main-A1.js").headers["Cache-Control"]
+    assert page.get("/").headers["Cache-Control"] == "no-cache"
+    assert "immutable" in page.get("/assets/main-A1.js").headers["Cache-Control"]
 
 
 def test_files_are_sent_compressed_to_who_takes_it(bundle, tmp_path, monkeypatch):
-    asked = client(bundle, tmp_path, monkeypatch)
-    plain = asked.get("/assets/main-A1.js")
-    packed = asked.get("/assets/main-A1.js", headers={"Accept-Encoding": "gzip, br"})
-    refused = asked.get("/assets/main-A1.js", headers={"Accept-Encoding": "gzip;q=0"})
+    page = client(bundle, tmp_path, monkeypatch)
+    plain = page.get("/assets/main-A1.js")
+    packed = page.get("/assets/main-A1.js", headers={"Accept-Encoding": "gzip, br"})
+    refused = page.get("/assets/main-A1.js", headers={"Accept-Encoding": "gzip;q=0"})
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.data) == plain.data == refused.data
     assert plain.content_type == packed.content_type == "text/javascript; charset=utf-8"
@@ -62,18 +62,18 @@ def test_nothing_else_is_sent(bundle, tmp_path, monkeypatch, name):
 
 
 def test_a_new_bundle_is_served_at_once(bundle, tmp_path, monkeypatch):
-    asked = client(tmp_path / "nothing", tmp_path, monkeypatch)
-    assert asked.get("/").status_code == 503
+    browser = client(tmp_path / "nothing", tmp_path, monkeypatch)
+    assert browser.get("/").status_code == 503
     monkeypatch.setattr(page, "BUNDLE", bundle)
-    assert asked.get("/").status_code == asked.get("/assets/main-A1.js").status_code == 200
+    assert browser.get("/").status_code == browser.get("/assets/main-A1.js").status_code == 200
 
 
 def test_without_a_bundle_it_says_how_to_build_it_and_the_rest_works(tmp_path, monkeypatch):
-    asked = client(tmp_path / "nothing", tmp_path, monkeypatch)
-    response = asked.get("/")
+    browser = client(tmp_path / "nothing", tmp_path, monkeypatch)
+    response = browser.get("/")
     assert response.status_code == 503
     assert "./run page" in response.text
-    assert asked.get("/live").status_code == 200
+    assert browser.get("/live").status_code == 200
 
 
 def test_the_bundle_has_no_inline_script_and_asks_no_other_host():

@@ -26,8 +26,8 @@ SUMS = item_sums(ITEMS)
 ASKED = Request(user="ann", n=5)
 
 
-def after(cursor, **asked):
-    return replace(ASKED, cursor=cursor, **asked)
+def after(cursor, **fields):
+    return replace(ASKED, cursor=cursor, **fields)
 
 
 def packed(content):

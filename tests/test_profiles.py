@@ -73,10 +73,12 @@ def test_the_budget_is_kept_over_all_users(learned):
 
 
 def test_a_curve_gives_up_ndcg_only_for_long_tail(learned):
-    for one in learned.values():
-        shares = [point.long_tail_share for point in one.curve]
+    for profile in learned.values():
+        shares = [point.long_tail_share for point in profile.curve]
         assert shares == sorted(shares)
-        free = [point.ndcg for place, point in enumerate(one.curve) if place != one.chosen]
+        free = [
+            point.ndcg for number, point in enumerate(profile.curve) if number != profile.chosen
+        ]
         assert free == sorted(free, reverse=True)
 
 
@@ -88,10 +90,10 @@ def test_a_segment_too_small_to_tell_gets_no_profile_of_its_own():
         created_at=np.zeros(5, np.int64),
         item_users=SimpleNamespace(indptr=np.arange(6)),
     )
-    found = learn(
+    result = learn(
         pool, csr_array(np.eye(10, 5, dtype=np.float32)), np.zeros(10, int), release, ["a"], now=1
     )
-    assert list(found) == ["default"]
+    assert list(result) == ["default"]
 
 
 def test_what_a_small_segment_says_is_drawn_towards_what_all_say():
@@ -116,9 +118,9 @@ def served_share(recommender, long_tail):
     ]
     rarity = recommender.release.rarity
     rows = [
-        recommender.release.items.row(one.item)
+        recommender.release.items.row(entry.item)
         for answer in recommender.recommend(requests, now=NOW)
-        for one in answer.items
+        for entry in answer.items
     ]
     return float(rarity[rows].mean())
 
@@ -137,32 +139,32 @@ def test_the_weight_of_the_long_tail_never_falls_along_a_curve(recommender, low,
 
 
 def test_learned_curves_are_read_back(recommender, learned):
-    said = {name: one.to_json() for name, one in learned.items()}
+    content = {name: entry.to_json() for name, entry in learned.items()}
     manifest = recommender.release.manifest
-    segments = manifest["segments"] | {"profiles": said}
+    segments = manifest["segments"] | {"profiles": content}
     release = replace(recommender.release, manifest=manifest | {"segments": segments})
     profiles = Profiles(release)
     assert profiles.named["rare"] == learned["rare"].curve[learned["rare"].chosen].profile
     assert profiles.choose(None, ("unheard of", "rare"), None)[0] == "rare"
     assert profiles.choose("neutral", ("rare",), None) == ("neutral", NEUTRAL_PROFILE)
     assert profiles.along("rare", 0).long_tail == learned["rare"].curve[0].profile.long_tail
-    found = curves(release, "rare")
-    assert list(found) == ["rare"]
+    result = curves(release, "rare")
+    assert list(result) == ["rare"]
     with pytest.raises(InputError, match="no curve"):
         curves(release, "rarest")
 
 
 def test_the_curve_is_drawn_the_same_each_time(learned, tmp_path):
     package("matplotlib")
-    said = {name: one.to_json() for name, one in learned.items()}
+    content = {name: entry.to_json() for name, entry in learned.items()}
     for name in ("a.svg", "b.svg"):
-        draw_curves(said, tmp_path / name)
+        draw_curves(content, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (
         b"rare" in (tmp_path / "a.svg").read_bytes() or (tmp_path / "a.svg").stat().st_size > 5000
     )
     with pytest.raises(InputError, match=r"\.svg or \.png"):
-        draw_curves(said, tmp_path / "a.gif")
+        draw_curves(content, tmp_path / "a.gif")
 
 
 def test_an_edited_profile_serves_its_segment_and_requests_that_name_it(recommender):

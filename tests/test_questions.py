@@ -35,27 +35,32 @@ def console(tmp_path_factory):
 
 def test_there_are_enough_questions_and_each_says_what_it_is():
     assert len(QUESTIONS) >= 25
-    for one in QUESTIONS.values():
-        assert one.title
-        assert one.sentence.endswith(".")
-        assert all(f"${name}" in one.query for name in one.parameters), one.name
+    for listed_question in QUESTIONS.values():
+        assert listed_question.title
+        assert listed_question.sentence.endswith(".")
+        assert all(f"${name}" in listed_question.query for name in listed_question.parameters), (
+            listed_question.name
+        )
 
 
 @pytest.mark.parametrize("name", list(QUESTIONS))
 def test_every_question_is_answered_with_its_examples(console, name):
-    one = QUESTIONS[name]
-    result = console.run(one.query, one.parameters, privacy=True)
+    listed_question = QUESTIONS[name]
+    result = console.run(listed_question.query, listed_question.parameters, privacy=True)
     assert result.rows
     assert not result.truncated
-    assert any("path" in row[0] for row in result.rows if isinstance(row[0], dict)) == one.picture
+    assert (
+        any("path" in row[0] for row in result.rows if isinstance(row[0], dict))
+        == listed_question.picture
+    )
 
 
 def test_answers_are_right_by_hand(console):
     """Orphans, lonely tags and sizes are planted; hubs are counted from the batch."""
 
     def ask(name, **given):
-        one = question(name)
-        return console.run(one.query, one.parameters | given, privacy=True).rows
+        chosen = question(name)
+        return console.run(chosen.query, chosen.parameters | given, privacy=True).rows
 
     assert [row[0] for row in ask("orphans")] == ["item-78", "item-79"]
     assert {row[1] for row in ask("lonely-tags")} == {"lonely-78", "lonely-79"}
@@ -140,8 +145,8 @@ def test_a_session_has_reasons_without_a_user(console):
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_a_picture_shows_every_node_and_is_the_same_again(console, tmp_path, ending):
-    one = question("neighbourhood")
-    rows = console.run(one.query, one.parameters, privacy=True).rows
+    chosen = question("neighbourhood")
+    rows = console.run(chosen.query, chosen.parameters, privacy=True).rows
     nodes, links = parts(rows)
     first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
     assert draw(rows, first) == draw(rows, second) == len(nodes)
@@ -161,8 +166,8 @@ def test_relationships_are_drawn_with_their_types_and_each_pair_once(tmp_path):
     nodes = [{"node": n, "label": "Item", "properties": {"id": n}} for n in "abc"]
     links = [("a", "b", "NEAR"), ("a", "b", "NEAR"), ("a", "b", "RELATED"), ("c", "b", "NEAR")]
     rows = [
-        {"relationship": str(place), "from": source, "to": target, "type": kind, "properties": {}}
-        for place, (source, target, kind) in enumerate(links)
+        {"relationship": str(number), "from": source, "to": target, "type": kind, "properties": {}}
+        for number, (source, target, kind) in enumerate(links)
     ]
     draw([nodes, rows], tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text()
@@ -212,8 +217,8 @@ def test_titles_of_east_asia_are_drawn_where_a_font_has_their_letters(tmp_path):
 
 def test_a_neighbourhood_is_of_different_items(console):
     """As many as the limit allows, those touched most first; one path to each."""
-    one = question("neighbourhood")
-    rows = console.run(one.query, one.parameters | {"limit": 3}, privacy=True).rows
+    chosen = question("neighbourhood")
+    rows = console.run(chosen.query, chosen.parameters | {"limit": 3}, privacy=True).rows
     nodes, _ = parts(rows)
     items = {n["properties"]["id"] for n in nodes.values() if n["label"] == "Item"}
     events = [

@@ -25,8 +25,8 @@ def padded(lists, width):
     items = np.full((len(lists), width), -1, np.int32)
     scores = np.full((len(lists), width), -np.inf, np.float32)
     for row, entries in enumerate(lists):
-        for place, (item, score) in enumerate(sorted(entries, key=lambda e: (-e[1], e[0]))):
-            items[row, place], scores[row, place] = item, score
+        for number, (item, score) in enumerate(sorted(entries, key=lambda e: (-e[1], e[0]))):
+            items[row, number], scores[row, number] = item, score
     return Ranking(items, scores)
 
 
@@ -41,25 +41,25 @@ one_list = st.dictionaries(
 def test_fusing_adds_what_each_ranking_gives(subjects, n):
     """Beside a dict: each ranking is divided by its best score and weighted."""
     weights = (1.0, 0.5, 2.0)
-    rankings = [padded([list(s[place].items()) for s in subjects], 6) for place in range(3)]
-    found, origin, parts = fuse(rankings, weights, n)
-    assert found.items.shape[1] == min(n, 18)
+    rankings = [padded([list(s[number].items()) for s in subjects], 6) for number in range(3)]
+    result, origin, parts = fuse(rankings, weights, n)
+    assert result.items.shape[1] == min(n, 18)
     for row, lists in enumerate(subjects):
         given_by = defaultdict(lambda: [0.0, 0.0, 0.0])
-        for place, entries in enumerate(lists):
+        for number, entries in enumerate(lists):
             best = max(entries.values(), default=1.0)
             for item, score in entries.items():
-                given_by[item][place] = score / best * weights[place]
+                given_by[item][number] = score / best * weights[number]
         order = sorted(given_by, key=lambda item: (-sum(given_by[item]), item))[:n]
         count = len(order)
-        assert found.items[row, :count].tolist() == order
-        assert (found.items[row, count:] == -1).all()
-        assert np.isneginf(found.scores[row, count:]).all()
+        assert result.items[row, :count].tolist() == order
+        assert (result.items[row, count:] == -1).all()
+        assert np.isneginf(result.scores[row, count:]).all()
         assert (origin[row, count:] == -1).all()
-        for place, item in enumerate(order):
-            assert found.scores[row, place] == pytest.approx(sum(given_by[item]))
-            assert parts[row, place].tolist() == pytest.approx(given_by[item])
-            assert origin[row, place] == int(np.argmax(given_by[item]))
+        for number, item in enumerate(order):
+            assert result.scores[row, number] == pytest.approx(sum(given_by[item]))
+            assert parts[row, number].tolist() == pytest.approx(given_by[item])
+            assert origin[row, number] == int(np.argmax(given_by[item]))
 
 
 # ── the pool, and taking subjects apart ──────────────────────────────────────────────────
@@ -100,15 +100,15 @@ def test_some_subjects_keep_what_is_theirs(who):
     histories, blocked = [[1, 2], [], [3, 1, 4]], [[7], [8, 9], []]
     part = take(three(), np.array(who, np.int64))
     assert len(part) == len(who)
-    for place, own in enumerate(who):
-        mine = slice(part.indptr[place], part.indptr[place + 1])
+    for number, own in enumerate(who):
+        mine = slice(part.indptr[number], part.indptr[number + 1])
         assert part.items[mine].tolist() == histories[own]
         assert part.weights[mine].tolist() == [[1, 2], [], [3, 4, 5]][own]
         assert part.interests[mine].tolist() == [[0, 1], [], [0, 0, 2]][own]
-        shut = slice(part.blocked_indptr[place], part.blocked_indptr[place + 1])
+        shut = slice(part.blocked_indptr[number], part.blocked_indptr[number + 1])
         assert part.blocked[shut].tolist() == blocked[own]
-        assert part.mask[place] == [0, 1, 1][own]
-        assert part.queries["gnn"][place].tolist() == [2 * own, 2 * own + 1]
+        assert part.mask[number] == [0, 1, 1][own]
+        assert part.queries["gnn"][number].tolist() == [2 * own, 2 * own + 1]
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (2, 3), (0, 1)])
@@ -138,9 +138,9 @@ def test_the_best_of_dense_scores_are_positive_allowed_and_free():
     masks[1, 5] = False
     subjects = Subjects(**{**three().__dict__, "masks": masks})
     scores = np.tile(np.array([0, 3, 3, -1, 9, 8, 1, 7, 6, 5], np.float32), (3, 1))
-    found = top_of_scores(scores, subjects, 4)
-    assert found.items.tolist() == [[4, 5, 8, 9], [4, 7, 1, 2], [4, 7, 8, 9]]
-    assert found.scores.tolist() == [[9, 8, 6, 5], [9, 7, 3, 3], [9, 7, 6, 5]]
+    result = top_of_scores(scores, subjects, 4)
+    assert result.items.tolist() == [[4, 5, 8, 9], [4, 7, 1, 2], [4, 7, 8, 9]]
+    assert result.scores.tolist() == [[9, 8, 6, 5], [9, 7, 3, 3], [9, 7, 6, 5]]
     assert top_of_scores(scores[:, :3], Subjects(**{**three().__dict__, "masks": masks[:, :3],
                          "blocked": np.array([0, 1, 2], np.int32)}), 2).items.tolist() == [
         [1, 2], [-1, -1], [1, 2]]  # fmt: skip
@@ -228,27 +228,27 @@ def test_a_short_list_is_filled_up_below_what_is_there(recommender):
     order = Order(n=30, sources=("items",), weights=NEUTRAL_PROFILE.weights())
     tags = csr_array((2, len(recommender.release.tags)), dtype=np.float32)
     subjects = asking(recommender, [history, []], allowed=few)
-    found = ranker.rank(subjects, tags, [order, order], 0)
+    result = ranker.rank(subjects, tags, [order, order], 0)
     names = recommender.sources
     for row in range(2):
-        own = found.items[row]
+        own = result.items[row]
         assert len(set(own.tolist())) == 30
         assert few[own].all()
-        assert (np.diff(found.scores[row]) <= 0).all()
-        origins = [names[place] for place in found.origins[row]]
+        assert (np.diff(result.scores[row]) <= 0).all()
+        origins = [names[number] for number in result.origins[row]]
         ranked = origins.count("items")
         assert origins[:ranked] == ["items"] * ranked
         later = [names.index(name) for name in origins[ranked:]]
         assert later == sorted(later)  # source after source
         assert later
-        floor = found.scores[row, ranked - 1] if ranked else 1.0
-        assert found.scores[row, ranked] == pytest.approx(floor / 2)
-        summed = found.parts[row].sum(axis=1)
-        np.testing.assert_allclose(summed, found.scores[row], rtol=1e-4)
-    popular = [int(row) for row in found.items[1]]
+        floor = result.scores[row, ranked - 1] if ranked else 1.0
+        assert result.scores[row, ranked] == pytest.approx(floor / 2)
+        summed = result.parts[row].sum(axis=1)
+        np.testing.assert_allclose(summed, result.scores[row], rtol=1e-4)
+    popular = [int(row) for row in result.items[1]]
     counts = recommender.release.popularity[popular]
     assert (np.diff(counts) <= 0).all()
-    assert found.scores[1, 1] == pytest.approx(1 / 3)
+    assert result.scores[1, 1] == pytest.approx(1 / 3)
 
 
 def test_neighbours_by_vectors_are_those_of_an_exact_search(recommender):
@@ -259,7 +259,7 @@ def test_neighbours_by_vectors_are_those_of_an_exact_search(recommender):
     subjects = Subjects(**{**subjects.__dict__, "blocked_indptr": np.array([0, 2, 2]),
                            "blocked": np.array([1, 5], np.int32)})  # fmt: skip
     tags = csr_array((2, len(release.tags)), dtype=np.float32)
-    found = recommender.opened.sources.propose("spectral", subjects, tags, 10)
+    result = recommender.opened.sources.propose("spectral", subjects, tags, 10)
     for row, own in enumerate(histories):
         products = vectors @ vectors[own].sum(axis=0)
         products[~subjects.masks[0]] = -np.inf
@@ -267,8 +267,8 @@ def test_neighbours_by_vectors_are_those_of_an_exact_search(recommender):
             products[own] = -np.inf
         best = np.sort(products)[::-1][:10]
         best = best[best > 0]
-        np.testing.assert_allclose(found.scores[row, : len(best)], best, rtol=1e-4)
-        np.testing.assert_allclose(products[found.items[row, : len(best)]], best, rtol=1e-4)
+        np.testing.assert_allclose(result.scores[row, : len(best)], best, rtol=1e-4)
+        np.testing.assert_allclose(products[result.items[row, : len(best)]], best, rtol=1e-4)
 
 
 def test_tags_and_domains_are_scored_by_what_histories_share(recommender):
@@ -280,7 +280,7 @@ def test_tags_and_domains_are_scored_by_what_histories_share(recommender):
     domains = release.item_domains.matrix.toarray().astype(np.float64)
     history = np.flatnonzero((carried.sum(axis=1) > 0) & (domains.sum(axis=1) > 0))[:2].tolist()
     subjects, count = asking(recommender, [history]), 10
-    asked = csr_array((1, len(release.tags)), dtype=np.float32)
+    wanted = csr_array((1, len(release.tags)), dtype=np.float32)
     by_tags = carried @ carried[history].sum(axis=0)
     shares = domains @ domains[history].sum(axis=0)
     for name, scores in (
@@ -288,9 +288,9 @@ def test_tags_and_domains_are_scored_by_what_histories_share(recommender):
         ("popular in domain", np.where(shares > 0, known * (1 + shares / (1 + shares)), 0)),
         ("popular", known),
     ):
-        found = sources.propose(name, subjects, asked, count)
+        result = sources.propose(name, subjects, wanted, count)
         expected = np.sort(np.where(subjects.masks[0], scores, -1))[::-1][:count]
-        np.testing.assert_allclose(found.scores[0], expected, rtol=1e-4)
+        np.testing.assert_allclose(result.scores[0], expected, rtol=1e-4)
 
 
 def test_nothing_is_where_a_list_ends(recommender):
@@ -300,10 +300,12 @@ def test_nothing_is_where_a_list_ends(recommender):
     few[np.flatnonzero(recommender.filters.mask(Filter()))[:3]] = True
     tags = csr_array((1, len(release.tags)), dtype=np.float32)
     order = Order(n=5, sources=("items",), weights=NEUTRAL_PROFILE.weights())
-    found = recommender.opened.ranker.rank(asking(recommender, [[]], allowed=few), tags, [order], 0)
-    assert sorted(found.items[0, :3].tolist()) == np.flatnonzero(few).tolist()
-    assert found.items[0, 3:].tolist() == found.origins[0, 3:].tolist() == [-1, -1]
-    assert np.isneginf(found.scores[0, 3:]).all()
+    result = recommender.opened.ranker.rank(
+        asking(recommender, [[]], allowed=few), tags, [order], 0
+    )
+    assert sorted(result.items[0, :3].tolist()) == np.flatnonzero(few).tolist()
+    assert result.items[0, 3:].tolist() == result.origins[0, 3:].tolist() == [-1, -1]
+    assert np.isneginf(result.scores[0, 3:]).all()
     for name in ("items", "spectral"):
         nothing = sources.propose(name, asking(recommender, [[]]), tags, 4)
         assert nothing.items.tolist() == [[-1] * 4]
@@ -316,8 +318,8 @@ def test_where_the_first_source_is_silent_the_others_count_as_they_are(recommend
     tags[0, int(np.argmax(np.diff(recommender.release.tag_items.indptr)))] = 1
     order = Order(n=3, sources=("items", "tags"), weights=NEUTRAL_PROFILE.weights())
     subjects = asking(recommender, [[]])
-    found = recommender.opened.ranker.rank(subjects, csr_array(tags), [order], 0)
-    assert found.scores[0, 0] == pytest.approx(1.0)
+    result = recommender.opened.ranker.rank(subjects, csr_array(tags), [order], 0)
+    assert result.scores[0, 0] == pytest.approx(1.0)
 
 
 @settings(deadline=None)  # the first call compiles
@@ -351,10 +353,10 @@ def test_items_behind_the_table_are_ranked_as_if_they_stood_in_it(seed):
         mask=np.zeros(1, np.int32),
     )
     arrivals = Arrivals.of(known, rows, behind)
-    found = from_table(ItemTable(neighbours, scores), subjects, known + behind, arrivals)
+    result = from_table(ItemTable(neighbours, scores), subjects, known + behind, arrivals)
     summed = subjects.weights @ dense[history]
     expected = np.lexsort((np.arange(len(summed)), -summed))
     expected = expected[summed[expected] > 0]
-    assert found.items[0][: len(expected)].tolist() == expected.tolist()
-    assert (found.items[0][len(expected) :] == -1).all()
-    np.testing.assert_allclose(found.scores[0][: len(expected)], summed[expected], rtol=1e-6)
+    assert result.items[0][: len(expected)].tolist() == expected.tolist()
+    assert (result.items[0][len(expected) :] == -1).all()
+    np.testing.assert_allclose(result.scores[0][: len(expected)], summed[expected], rtol=1e-6)

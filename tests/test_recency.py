@@ -46,10 +46,10 @@ def test_weights_fall_with_the_number_of_later_entries():
 def test_a_shuffled_order_has_the_same_entries_and_moments():
     order = order_of(matrix([[1, 1, 1, 0], [1, 0, 1, 1]]), np.array([3, 1, 1, 9, 8, 7]))
     drawn = [shuffled(order, seed) for seed in range(20)]
-    for one in drawn:
-        assert (one.sign() != order.sign()).nnz == 0
-        assert [sorted(row) for row in one.toarray().tolist()] == [[0, 1, 1, 3], [0, 1, 2, 3]]
-    assert len({tuple(one.data) for one in drawn}) > 5
+    for draw in drawn:
+        assert (draw.sign() != order.sign()).nnz == 0
+        assert [sorted(row) for row in draw.toarray().tolist()] == [[0, 1, 1, 3], [0, 1, 2, 3]]
+    assert len({tuple(draw.data) for draw in drawn}) > 5
 
 
 def test_an_order_tells_only_what_its_shuffles_do_not():
@@ -73,9 +73,9 @@ def walkers(moved: bool) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     likes = np.zeros((1200, 150), np.float32)
     at = np.zeros((1200, 150), np.int64)
     for user in range(1200):
-        one, other = rng.choice(6, 2, replace=False)
+        first, other = rng.choice(6, 2, replace=False)
         visits = np.concatenate(
-            [25 * one + rng.permutation(25)[:15], 25 * other + rng.permutation(25)[:8]]
+            [25 * first + rng.permutation(25)[:15], 25 * other + rng.permutation(25)[:8]]
         )
         likes[user, visits] = 1
         at[user, visits if moved else rng.permutation(visits)] = np.arange(1, 24)
@@ -90,9 +90,9 @@ def test_recency_is_taken_up_where_tastes_move_and_left_where_they_do_not(moved,
         users, preset="fast", held=HeldBack(hold_back(users, 1)[1], order=order)
     )
     assert "recency +0.1" in report.tried
-    found = report.recipe.recency_exponent
-    assert found >= 0.75 if recent else found == 0  # not even a little: shuffled it does as well
-    assert report.as_json()["recency_exponent"] == found
+    result = report.recipe.recency_exponent
+    assert result >= 0.75 if recent else result == 0  # not even a little: shuffled it does as well
+    assert report.as_json()["recency_exponent"] == result
 
 
 @pytest.mark.parametrize("dated", [True, False])
@@ -100,13 +100,13 @@ def test_a_release_weighs_histories_only_where_most_events_have_a_time(dated, tm
     users, order = walkers(moved=True)
     rows = users.tocoo()
     at = np.asarray(order[rows.row, rows.col]).ravel().astype(int) + 1_700_000_000
-    told = [
+    outcome = [
         {"user": f"u{user:04}", "item": f"i{item:03}"}
         | ({"at": int(when)} if dated or user < 600 else {})
         for user, item, when in zip(rows.row, rows.col, at, strict=True)
     ]
     with closing(EmbeddedStore(tmp_path / "store.sqlite")) as store:
-        store.apply(events(*told))
+        store.apply(events(*outcome))
         snapshot = take_snapshot(store)
     config = RefreshConfig(preset="fast")
     made = build(snapshot, weigh(snapshot, config.weighting, NOW), config, lambda _: None)
@@ -129,8 +129,8 @@ def test_the_order_of_a_list_stands_for_time_and_its_test_part_comes_later(tmp_p
     ordered = Options(ordered=True)
     tables, rejects = read_tables([tmp_path], "lightgcn", now=NOW, options=ordered)
     assert not rejects
-    told = sorted(tables["events"].to_pylist(), key=lambda event: event["at"])
-    visits = {user: [e["item"] for e in told if e["user"] == user] for user in ("0", "1")}
+    events = sorted(tables["events"].to_pylist(), key=lambda event: event["at"])
+    visits = {user: [e["item"] for e in events if e["user"] == user] for user in ("0", "1")}
     assert visits == {"0": ["7", "3", "5", "1", "2"], "1": ["3", "9", "4"]}
 
 

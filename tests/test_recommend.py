@@ -22,8 +22,8 @@ from recommender.serving.rules import parse_rules
 NOW = 1_760_000_000
 
 
-def one(recommender, **asked):
-    return recommender.recommend([Request(**asked)], now=NOW)[0]
+def answer_to(recommender, **fields):
+    return recommender.recommend([Request(**fields)], now=NOW)[0]
 
 
 def ids(answer):
@@ -35,7 +35,7 @@ def test_most_of_a_list_lies_in_the_users_planted_niches(recommender, planted):
     niche = dict(zip(answers.items, answers.item_niches.tolist(), strict=True))
     right = total = 0
     for user, own in list(zip(answers.users, answers.user_niches.tolist(), strict=True))[:60]:
-        for item in ids(one(recommender, user=user, n=5, profile="neutral")):
+        for item in ids(answer_to(recommender, user=user, n=5, profile="neutral")):
             right += niche[item] in own
             total += 1
     assert right / total >= 0.6
@@ -43,15 +43,17 @@ def test_most_of_a_list_lies_in_the_users_planted_niches(recommender, planted):
 
 def test_nothing_seen_hidden_or_excluded_is_shown(recommender, planted):
     user = planted.answers.users[0]
-    first = ids(one(recommender, user=user))
+    first = ids(answer_to(recommender, user=user))
     seen = recommender.release.blocked.matrix[[recommender.release.users.row(user)]].indices
     assert not set(recommender.release.items.rows(first)) & set(seen.tolist())
-    second = ids(one(recommender, user=user, exclude=tuple(first[:10])))
+    second = ids(answer_to(recommender, user=user, exclude=tuple(first[:10])))
     assert not set(first[:10]) & set(second)
 
 
 def test_seen_items_come_back_when_asked_for(recommender, planted):
-    answer = one(recommender, user=planted.answers.users[0], include_seen=True, profile="neutral")
+    answer = answer_to(
+        recommender, user=planted.answers.users[0], include_seen=True, profile="neutral"
+    )
     row = recommender.release.users.row(planted.answers.users[0])
     seen = set(recommender.release.blocked.matrix[[row]].indices.tolist())
     assert seen & set(recommender.release.items.rows(ids(answer)).tolist())
@@ -74,7 +76,7 @@ def test_a_list_is_short_only_when_too_few_items_are_allowed(recommender, data):
     session = data.draw(st.lists(st.sampled_from(list(release.items)[:50]), max_size=3))
     n = data.draw(st.integers(1, 60))
     profile = data.draw(st.sampled_from(["neutral", "default"]))
-    answer = one(
+    answer = answer_to(
         recommender, user=user, items=dict.fromkeys(session, 1.0), n=n, filter=wanted,
         profile=profile, reasons=False,
     )  # fmt: skip
@@ -104,11 +106,11 @@ def test_the_table_ranks_as_the_dense_oracle(recommender):
     )  # fmt: skip
     expected = weights @ dense[history]
     expected[blocked] = 0
-    found = from_table(ItemTable(neighbours, scores), subjects, 10)
-    np.testing.assert_allclose(found.scores[0], np.sort(expected)[::-1][:10], rtol=1e-4)
-    np.testing.assert_allclose(expected[found.items[0]], found.scores[0], rtol=1e-4)
+    result = from_table(ItemTable(neighbours, scores), subjects, 10)
+    np.testing.assert_allclose(result.scores[0], np.sort(expected)[::-1][:10], rtol=1e-4)
+    np.testing.assert_allclose(expected[result.items[0]], result.scores[0], rtol=1e-4)
     again = from_table(ItemTable(neighbours, scores), subjects, 10, threads=2)
-    np.testing.assert_array_equal(found.items, again.items)
+    np.testing.assert_array_equal(result.items, again.items)
 
 
 def test_contributions_add_up_to_the_score(recommender):
@@ -124,7 +126,7 @@ def test_contributions_add_up_to_the_score(recommender):
 
 
 def test_reasons_speak_in_titles_not_ids(recommender, planted):
-    answer = one(recommender, user=planted.answers.users[0], n=5)
+    answer = answer_to(recommender, user=planted.answers.users[0], n=5)
     for shown in answer.items:
         assert shown.reasons
         for reason in shown.reasons:
@@ -133,14 +135,14 @@ def test_reasons_speak_in_titles_not_ids(recommender, planted):
 
 
 @pytest.mark.parametrize(
-    ("asked", "served_by"),
+    ("request_fields", "served_by"),
     [({}, "popular"), ({"user": "nobody"}, "popular"), ({"items": {"nothing": 1.0}}, "popular")],
 )
-def test_a_stranger_gets_what_is_popular_and_is_told(recommender, asked, served_by):
-    answer = one(recommender, **asked)
+def test_a_stranger_gets_what_is_popular_and_is_told(recommender, request_fields, served_by):
+    answer = answer_to(recommender, **request_fields)
     assert answer.served_by == served_by
     assert len(answer.items) == 20
-    assert bool(answer.notes) == bool(asked)
+    assert bool(answer.notes) == bool(request_fields)
 
 
 def test_a_session_works_without_any_user(recommender, planted):
@@ -148,7 +150,7 @@ def test_a_session_works_without_any_user(recommender, planted):
     item, niche = next(
         (i, n) for i, n in zip(answers.items, answers.item_niches, strict=True) if n >= 0
     )
-    answer = one(recommender, items={item: 1.0}, n=5, profile="neutral")
+    answer = answer_to(recommender, items={item: 1.0}, n=5, profile="neutral")
     niches = dict(zip(answers.items, answers.item_niches.tolist(), strict=True))
     assert answer.served_by == "session"
     assert sum(niches[shown] == niche for shown in ids(answer)) >= 3
@@ -177,9 +179,9 @@ def test_what_nobody_knows_is_said(recommender):
         recommender.similar("nothing", 5, now=NOW)
     with pytest.raises(NotFound, match="no tag"):
         recommender.tag_items("nothing", 5, now=NOW)
-    for asked in ({"n": 0}, {"profile": "x"}, {"source": "x"}):
+    for arguments in ({"n": 0}, {"profile": "x"}, {"source": "x"}):
         with pytest.raises(InputError):
-            one(recommender, **asked)
+            answer_to(recommender, **arguments)
 
 
 def test_a_batch_is_its_requests_one_by_one(recommender, planted):
@@ -199,7 +201,7 @@ def test_erased_users_are_strangers(planted_home, planted):
     user = planted.answers.users[0]
     release = Live(planted_home).recommender().release
     recommender = Recommender(release, Overlay.without(release, [user]))
-    assert one(recommender, user=user).served_by == "popular"
+    assert answer_to(recommender, user=user).served_by == "popular"
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -211,10 +213,10 @@ def test_a_nearly_empty_catalogue_gets_an_answer(tmp_path, rows):
     release = refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
     store.close()
     recommender = Recommender(release)
-    answer = one(recommender, user="u")
+    answer = answer_to(recommender, user="u")
     assert (answer.items, answer.served_by) == ((), "nothing")
     assert answer.fallback
-    assert len(one(recommender, user="new").items) == rows
+    assert len(answer_to(recommender, user="new").items) == rows
     assert recommender.latest(5, now=NOW).items == ()
 
 

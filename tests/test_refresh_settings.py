@@ -55,19 +55,19 @@ def test_one_thread_gives_the_same_bytes_also_after_a_kill(home, catalogue, tmp_
     first = refreshed(home, monkeypatch)
     assert first.manifest["config"]["threads"] == 1
     other = Home(shutil.copytree(catalogue, tmp_path / "other"))
-    told = []
+    messages = []
 
     def stopped(text):
-        told.append(text)
+        messages.append(text)
         if text.startswith("gnn: "):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "step", stopped)
     refreshed(other, monkeypatch, code=130)
     assert [path.name for path in other.unfinished.glob("*/training/*")] == ["gnn-part.checkpoint"]
-    monkeypatch.setattr(command, "step", told.append)
+    monkeypatch.setattr(command, "step", messages.append)
     second = refreshed(other, monkeypatch)
-    assert [text for text in told if "going on where it was" in text]
+    assert [text for text in messages if "going on where it was" in text]
     assert files(second) == files(first)
     assert not other.unfinished.exists()
 
@@ -99,7 +99,7 @@ def test_engine_and_metapath_reach_node2vec(home, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "output"),
     [
         ({"node2vec_metapath": "item genre"}, "'genre' is none of user, item, tag"),
         ({"node2vec_metapath": "item tag", "node2vec_engine": "package"}, "metapaths"),
@@ -107,9 +107,9 @@ def test_engine_and_metapath_reach_node2vec(home, monkeypatch):
         ({"refresh_threads": "0"}, "refresh_threads"),
     ],
 )
-def test_wrong_settings_are_told(home, monkeypatch, capsys, settings, told):
+def test_wrong_settings_are_told(home, monkeypatch, capsys, settings, output):
     refreshed(home, monkeypatch, *SEEDS[:2], code=1, **settings)
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_threads_come_from_the_setting_unless_they_are_given(home, monkeypatch, capsys):

@@ -36,8 +36,8 @@ def hiding(tmp_path_factory):
     return Recommender(release)
 
 
-def shown(recommender, **asked):
-    answer = recommender.recommend([Request(n=20, reasons=False, **asked)], now=NOW)[0]
+def shown(recommender, **fields):
+    answer = recommender.recommend([Request(n=20, reasons=False, **fields)], now=NOW)[0]
     return {item.item for item in answer.items}
 
 
@@ -119,8 +119,8 @@ def test_a_card_shows_the_twenty_heaviest_tags_that_an_item_carries(tagged):
 def test_carriers_are_all_that_carry_a_tag_or_were_given_it_by_people(tagged):
     def carriers(name):
         rows = np.flatnonzero(tagged.tag_name_rows == tagged.tag_names.row(name))
-        found = [tagged.items.ids(tagged.carriers.of(int(row))) for row in rows]
-        return sorted(item for items in found for item in items)
+        result = [tagged.items.ids(tagged.carriers.of(int(row))) for row in rows]
+        return sorted(item for items in result for item in items)
 
     assert carriers("t03") == ["x", "y"]
     assert carriers("own") == ["x", "z"]

@@ -31,16 +31,16 @@ def test_the_nearest_items_are_those_of_the_table(recommender):
     release = recommender.release
     near = findings_of(release).near.to_pylist()
     neighbours = release.table.neighbours
-    told = {}
+    messages = {}
     for row in near:
-        told.setdefault(row["source"], []).append((row["target"], row["score"]))
-    assert len(told) > 0
-    for source, found in told.items():
+        messages.setdefault(row["source"], []).append((row["target"], row["score"]))
+    assert len(messages) > 0
+    for source, result in messages.items():
         own = release.items.row(source)
         line = neighbours[own][release.table.scores[own] > 0]
         wanted = [item for item in release.items.ids(line) if item != source]
-        assert [target for target, _ in found] == wanted[:NEAREST]
-        scores = [score for _, score in found]
+        assert [target for target, _ in result] == wanted[:NEAREST]
+        scores = [score for _, score in result]
         assert scores == sorted(scores, reverse=True)
 
 

@@ -15,8 +15,8 @@ from recommender.serving.households import OTHERS, fair_order
 NOW = 1_760_000_000
 
 
-def one(recommender, **asked):
-    return recommender.recommend([Request(**asked)], now=NOW)[0]
+def answer_to(recommender, **fields):
+    return recommender.recommend([Request(**fields)], now=NOW)[0]
 
 
 def ids(answer):
@@ -41,8 +41,8 @@ def users_of_different_niches(planted, recommender):
 # ── sessions and mixes ───────────────────────────────────────────────────────────────────
 
 
-def subject(recommender, **asked):
-    return recommender._reader.read(Request(**asked), NOW)
+def subject(recommender, **fields):
+    return recommender._reader.read(Request(**fields), NOW)
 
 
 def test_a_session_outweighs_the_history_by_the_share_it_is_given(recommender, planted):
@@ -74,7 +74,9 @@ def test_the_running_session_moves_the_list_to_its_niche(recommender, planted):
         inside = [i for i, n in niche_of.items() if n >= 0 and n not in niches.tolist()]
         niche = niche_of[inside[0]]
         items = [i for i in inside if niche_of[i] == niche][:2]
-        for item in ids(one(recommender, user=user, items=session(items), n=5, profile="neutral")):
+        for item in ids(
+            answer_to(recommender, user=user, items=session(items), n=5, profile="neutral")
+        ):
             right += niche_of[item] == niche
             total += 1
     assert right / total >= 0.6
@@ -89,7 +91,7 @@ def test_a_mix_is_weighted_as_it_says(recommender, planted):
     assert sum(read.weights[:count]) == pytest.approx(1.0)
     assert read.weights[count] == pytest.approx(2.0)
     assert sum(read.weights[count + 1 :]) == pytest.approx(1.0)
-    answer = one(recommender, mix=parts)
+    answer = answer_to(recommender, mix=parts)
     assert answer.served_by == "mix"
     assert item not in ids(answer)
     assert len(answer.items) == 20
@@ -97,12 +99,12 @@ def test_a_mix_is_weighted_as_it_says(recommender, planted):
 
 def test_a_mix_of_one_user_is_that_user(recommender, planted):
     user = planted.answers.users[0]
-    mixed = one(recommender, mix=(Part("user", user, 3.0),), n=10)
-    assert ids(mixed) == ids(one(recommender, user=user, n=10))
+    mixed = answer_to(recommender, mix=(Part("user", user, 3.0),), n=10)
+    assert ids(mixed) == ids(answer_to(recommender, user=user, n=10))
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "request_fields",
     [
         {"user": "a", "household": ("a",)},
         {"items": {"a": 1.0}, "mix": (Part("item", "a"),)},
@@ -113,13 +115,13 @@ def test_a_mix_of_one_user_is_that_user(recommender, planted):
         {"items": {"a": 1.0}, "session_share": 1.5},
     ],
 )
-def test_what_is_no_subject_is_refused(recommender, asked):
+def test_what_is_no_subject_is_refused(recommender, request_fields):
     with pytest.raises(InputError):
-        one(recommender, **asked)
+        answer_to(recommender, **request_fields)
 
 
 def test_what_a_mix_does_not_know_is_said(recommender):
-    answer = one(recommender, mix=(Part("user", "x"), Part("item", "y"), Part("tag", "z")))
+    answer = answer_to(recommender, mix=(Part("user", "x"), Part("item", "y"), Part("tag", "z")))
     assert len(answer.notes) == 3
     assert (answer.served_by, len(answer.items)) == ("popular", 20)
 
@@ -142,7 +144,7 @@ def test_a_household_is_fairer_than_its_average(recommender, planted):
     assert len(pairs) >= 5
     worst = 0
     for pair in pairs:
-        shown = ids(one(recommender, household=pair, n=10, profile="neutral"))
+        shown = ids(answer_to(recommender, household=pair, n=10, profile="neutral"))
         worst += min(sum(niche_of[item] in niches[user] for item in shown) for user in pair)
     assert worst / len(pairs) >= 2.5  # of 10 items that two people share
 
@@ -151,7 +153,7 @@ def test_a_household_is_shown_what_no_member_has_seen(recommender, planted):
     users = planted.answers.users[:3]
     rows = recommender.release.users.rows(users)
     seen = set(recommender.release.blocked.matrix[rows].indices.tolist())
-    answer = one(recommender, household=(*users, "nobody"), n=30)
+    answer = answer_to(recommender, household=(*users, "nobody"), n=30)
     assert len(answer.items) == 30
     assert not seen & set(recommender.release.items.rows(ids(answer)).tolist())
     assert answer.served_by == "household"
@@ -160,15 +162,15 @@ def test_a_household_is_shown_what_no_member_has_seen(recommender, planted):
 
 
 def test_a_household_of_strangers_gets_an_answer(recommender):
-    assert len(one(recommender, household=("x", "y")).items) == 20
+    assert len(answer_to(recommender, household=("x", "y")).items) == 20
 
 
 # ── pages ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("asked", [{"profile": "neutral"}, {}, {"seed": 3}])
-def test_pages_show_every_allowed_item_once(recommender, planted, asked):
-    asked |= {"user": planted.answers.users[0], "reasons": False}
+@pytest.mark.parametrize("request_fields", [{"profile": "neutral"}, {}, {"seed": 3}])
+def test_pages_show_every_allowed_item_once(recommender, planted, request_fields):
+    request_fields |= {"user": planted.answers.users[0], "reasons": False}
     allowed = recommender.filters.mask(Filter()).sum() - len(
         recommender.release.blocked.matrix[
             [recommender.release.users.row(planted.answers.users[0])]
@@ -176,8 +178,8 @@ def test_pages_show_every_allowed_item_once(recommender, planted, asked):
     )
     shown, cursor = [], None
     while True:
-        page = one(recommender, n=13, cursor=cursor, **asked)
-        assert page == one(recommender, n=13, cursor=cursor, **asked)
+        page = answer_to(recommender, n=13, cursor=cursor, **request_fields)
+        assert page == answer_to(recommender, n=13, cursor=cursor, **request_fields)
         shown += ids(page)
         cursor = page.next
         if cursor is None:
@@ -187,19 +189,19 @@ def test_pages_show_every_allowed_item_once(recommender, planted, asked):
 
 def test_neutral_pages_are_one_long_list(recommender, planted):
     user = planted.answers.users[1]
-    long = ids(one(recommender, user=user, n=30, profile="neutral"))
-    first = one(recommender, user=user, n=10, profile="neutral")
-    second = one(recommender, user=user, n=20, profile="neutral", cursor=first.next)
+    long = ids(answer_to(recommender, user=user, n=30, profile="neutral"))
+    first = answer_to(recommender, user=user, n=10, profile="neutral")
+    second = answer_to(recommender, user=user, n=20, profile="neutral", cursor=first.next)
     assert ids(first) + ids(second) == long
 
 
 def test_a_cursor_belongs_to_its_request(recommender, planted):
-    first = one(recommender, user=planted.answers.users[0], n=5)
+    first = answer_to(recommender, user=planted.answers.users[0], n=5)
     with pytest.raises(InputError, match="another request"):
-        one(recommender, user=planted.answers.users[1], n=5, cursor=first.next)
+        answer_to(recommender, user=planted.answers.users[1], n=5, cursor=first.next)
     for damaged in ("", "x", "äöü", first.next[:-3], "A" * 20_000):
         with pytest.raises(InputError, match="cursor"):
-            one(recommender, user=planted.answers.users[0], n=5, cursor=damaged)
+            answer_to(recommender, user=planted.answers.users[0], n=5, cursor=damaged)
 
 
 def test_the_sums_of_ids_differ(recommender):
@@ -212,12 +214,16 @@ def test_the_sums_of_ids_differ(recommender):
 
 def test_what_was_shown_and_not_clicked_makes_room(recommender, planted):
     user = planted.answers.users[2]
-    before = one(recommender, user=user, n=10, profile="neutral")
-    often = one(recommender, user=user, n=10, profile="neutral", shown={before.items[0].item: 50})
+    before = answer_to(recommender, user=user, n=10, profile="neutral")
+    often = answer_to(
+        recommender, user=user, n=10, profile="neutral", shown={before.items[0].item: 50}
+    )
     assert before.items[0].item not in ids(often)
-    once = one(recommender, user=user, n=150, profile="neutral", shown={before.items[0].item: 1})
-    found = next(i for i in once.items if i.item == before.items[0].item)
-    assert found.score == pytest.approx(before.items[0].score * ROTATION, rel=1e-4)
+    once = answer_to(
+        recommender, user=user, n=150, profile="neutral", shown={before.items[0].item: 1}
+    )
+    result = next(i for i in once.items if i.item == before.items[0].item)
+    assert result.score == pytest.approx(before.items[0].score * ROTATION, rel=1e-4)
 
 
 def test_rotation_counts_each_time():
@@ -231,7 +237,7 @@ def test_rotation_counts_each_time():
 
 def test_a_seed_varies_the_list_and_repeats_it(recommender, planted):
     user = planted.answers.users[4]
-    lists = [ids(one(recommender, user=user, seed=seed)) for seed in (1, 1, 2, -5, 2**70)]
+    lists = [ids(answer_to(recommender, user=user, seed=seed)) for seed in (1, 1, 2, -5, 2**70)]
     assert lists[0] == lists[1]
     assert len({tuple(shown) for shown in lists}) == 4
     factors = variety(7, np.arange(10_000, dtype=np.int32))
@@ -255,8 +261,8 @@ def test_a_thousand_subjects_are_answered_as_each_alone(recommender, planted):
     requests = [replace(kinds[k % 5](k), reasons=k % 7 == 0) for k in range(1000)]
     together = recommender.recommend(requests, now=NOW)
     assert len(together) == 1000
-    for place in range(0, 1000, 111):
-        assert together[place] == recommender.recommend([requests[place]], now=NOW)[0]
+    for number in range(0, 1000, 111):
+        assert together[number] == recommender.recommend([requests[number]], now=NOW)[0]
 
 
 def test_no_requests_no_answers(recommender):
@@ -279,8 +285,8 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     home = ["--home", str(planted_home.folder), "recommend", "--all", "-n", "5"]
     for form in ("parquet", "jsonl"):
         out = tmp_path / f"lists.{form}"
-        asked = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
-        assert run(asked) == 0
+        arguments = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
+        assert run(arguments) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"lists.parquet", "lists.jsonl"}
     wrong = [*home, "--profile", "nothing", "--out", str(tmp_path / "none.parquet")]
     assert run(wrong) == 1
@@ -292,7 +298,7 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     assert [(row["user"], row["item"]) for row in table] == flat
     user = planted.answers.users[0]
     own = next(line["items"] for line in lines if line["user"] == user)
-    assert own == ids(one(recommender, user=user, n=5, profile="neutral"))
+    assert own == ids(answer_to(recommender, user=user, n=5, profile="neutral"))
     erased = Recommender(recommender.release, Overlay.without(recommender.release, [user]))
     rows = np.concatenate([r for r, _ in all_lists(erased, 5, now=NOW, threads=1)])
     assert recommender.release.users.row(user) not in rows
@@ -312,13 +318,13 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     from recommender.serving.rules import parse_rules
 
     items = recommender.release.items
-    said = {
+    content = {
         "rule": [
             {"name": "first", "do": "pin", "items": [items.id(0), items.id(1)]},
             {"name": "domains", "do": "limit", "by": "domain", "most": 2},
         ]
     }
-    ruled = Recommender(recommender.release, rules=parse_rules(said))
+    ruled = Recommender(recommender.release, rules=parse_rules(content))
     plain = Recommender(recommender.release)
     grouped = plain.following(
         settings=parse_segment_settings(
@@ -329,27 +335,29 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
         )
     )
     pinned = 0
-    for one in (ruled, plain, grouped):
-        for rows, ranking in all_lists(one, 5, now=NOW):
-            users = one.release.users.ids(rows)
-            asked = [Request(user=user, n=5, reasons=False) for user in users]
-            for own, answer in zip(ranking.items, one.recommend(asked, now=NOW), strict=True):
+    for way_of_serving in (ruled, plain, grouped):
+        for rows, ranking in all_lists(way_of_serving, 5, now=NOW):
+            users = way_of_serving.release.users.ids(rows)
+            request = [Request(user=user, n=5, reasons=False) for user in users]
+            for own, answer in zip(
+                ranking.items, way_of_serving.recommend(request, now=NOW), strict=True
+            ):
                 assert items.ids(own[own >= 0]) == ids(answer)
-                pinned += one is ruled and ids(answer)[0] in (items.id(0), items.id(1))
+                pinned += way_of_serving is ruled and ids(answer)[0] in (items.id(0), items.id(1))
     assert pinned > 0
 
 
 def test_all_needs_a_file_and_no_user(planted_home):
     from api.cli.main import run
 
-    for asked in (["--all"], ["alice", "--all", "--out", "x"], []):
-        assert run(["--home", str(planted_home.folder), "recommend", *asked]) == 2
+    for arguments in (["--all"], ["alice", "--all", "--out", "x"], []):
+        assert run(["--home", str(planted_home.folder), "recommend", *arguments]) == 2
 
 
 def test_a_session_of_no_weight_changes_nothing_and_breaks_nothing(recommender, planted):
     user, item = planted.answers.users[0], recommender.release.items.id(0)
-    found = subject(recommender, user=user, items={item: 0.0}, session_share=0.0)
+    result = subject(recommender, user=user, items={item: 0.0}, session_share=0.0)
     plain = subject(recommender, user=user)
     shares = (plain.weights / plain.weights.sum()).tolist()
-    assert found.weights.tolist() == pytest.approx([*shares, 0.0], rel=1e-5)
-    assert one(recommender, items={item: 0.0}, n=3).served_by == "session"
+    assert result.weights.tolist() == pytest.approx([*shares, 0.0], rel=1e-5)
+    assert answer_to(recommender, items={item: 0.0}, n=3).served_by == "session"

@@ -122,19 +122,19 @@ def test_names_and_conditions_of_a_filter_are_bounded():
     names = [f"t{k}" for k in range(1000)]
     parse_filter({"tags_any": names, "tags_none": names})  # MOST_NAMES
     assert 2 * len(names) == MOST_NAMES
-    for said in (
+    for content in (
         {"tags_any": names, "tags_none": names, "domains": ["one more"]},
         {"or": [{"tags_any": names} for _ in range(100)]},
         {"attributes": {f"a{k}": {"in": names} for k in range(3)}},
     ):
         with pytest.raises(InputError, match="at most 2,000 names"):
-            parse_filter(said)
-    for said in (
+            parse_filter(content)
+    for content in (
         {"or": [{"created_after": 1} for _ in range(5000)]},
         {"attributes": {f"a{k}": {"from": 1} for k in range(5000)}},
     ):
         with pytest.raises(InputError, match="at most 200 conditions"):
-            parse_filter(said)
+            parse_filter(content)
 
 
 def test_a_packed_body_is_a_415(client):
@@ -157,7 +157,7 @@ def test_a_thousand_wrong_fields_are_named_in_part(client):
 # ── many subjects ────────────────────────────────────────────────────────────────────────
 
 
-def asked(count, **more):
+def ask(count, **more):
     return [Request(n=1, **more) for _ in range(count)]
 
 
@@ -173,7 +173,7 @@ def test_large_requests_are_worked_on_in_pieces_and_answered_in_order():
     assert pieces == [PIECE, PIECE, 1]
     heavy = Filter(any_of=(Filter(tags_any=tuple(map(str, range(1000)))),))
     pieces.clear()
-    LongRequests(Settings()).answers(recommend, asked(3, filter=heavy))
+    LongRequests(Settings()).answers(recommend, ask(3, filter=heavy))
     assert pieces == [1, 1, 1]
 
 
@@ -181,8 +181,8 @@ def test_a_large_request_ends_when_its_time_is_over():
     seconds = iter(range(100))  # each look at the clock is a second later
     long_requests = LongRequests(Settings(request_seconds=3), clock=lambda: next(seconds))
     with pytest.raises(Problem, match=f"after 3 s {3 * PIECE} of {10 * PIECE} subjects"):
-        long_requests.answers(list, asked(10 * PIECE))
-    assert long_requests.answers(list, asked(2 * PIECE))  # and its seat is free again
+        long_requests.answers(list, ask(10 * PIECE))
+    assert long_requests.answers(list, ask(2 * PIECE))  # and its seat is free again
 
 
 def test_large_requests_never_take_every_thread():
@@ -191,13 +191,13 @@ def test_large_requests_never_take_every_thread():
     refused = []
 
     def recommend(some):
-        assert long_requests.answers(list, asked(PIECE))  # a small one meanwhile
+        assert long_requests.answers(list, ask(PIECE))  # a small one meanwhile
         with pytest.raises(Problem) as error:
-            long_requests.answers(list, asked(PIECE + 1))
+            long_requests.answers(list, ask(PIECE + 1))
         refused.append(error.value.status)
         return list(some)
 
-    long_requests.answers(recommend, asked(PIECE + 1))
+    long_requests.answers(recommend, ask(PIECE + 1))
     assert refused == [503, 503]
 
 
@@ -205,6 +205,6 @@ def test_a_served_request_in_pieces_is_answered_like_small_ones(client):
     subjects = [{"user": f"reader-{k}", "n": 3, "reasons": False} for k in range(PIECE + 5)]
     answers = post(client, {"subjects": subjects}).json["answers"]
     assert len(answers) == len(subjects)
-    for place in (0, PIECE - 1, PIECE, PIECE + 4):
-        alone = post(client, {"subjects": [subjects[place]]}).json["answers"][0]
-        assert answers[place] == alone
+    for number in (0, PIECE - 1, PIECE, PIECE + 4):
+        alone = post(client, {"subjects": [subjects[number]]}).json["answers"][0]
+        assert answers[number] == alone

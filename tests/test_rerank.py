@@ -96,23 +96,25 @@ def test_the_list_is_some_of_the_candidates_each_once(scores, n, weights, explor
 @given(st.integers(0, 2**31), st.floats(0.01, 2))
 def test_balance_takes_what_brings_the_list_nearest_to_the_own_mix(seed, balance):
     """Place after place, against the divergence of Steck as it is written down."""
-    one, own = traits(12, seed=seed)
+    item_traits, own = traits(12, seed=seed)
     sums = own.sum(axis=1, keepdims=True)
     shares = own / np.where(sums > 0, sums, 1)
     scores = np.sort(np.random.default_rng(seed).random(12))[::-1]
     ranking = arrays(list(range(12)), scores)
     profile = Profile(balance=balance)
-    found = rerank(ranking, np.array([profile.weights()], np.float32), one, 6).items[0].tolist()
+    result = (
+        rerank(ranking, np.array([profile.weights()], np.float32), item_traits, 6).items[0].tolist()
+    )
 
     def divergence(listed):
-        p = one.mix[0].astype(float)
+        p = item_traits.mix[0].astype(float)
         q = (1 - BLUR) * shares[listed].sum(axis=0) / len(listed) + BLUR * p
         return (p * np.log(p / q)).sum()
 
-    for place, item in enumerate(found):
-        free = [c for c in range(12) if c not in found[:place]]
+    for number, item in enumerate(result):
+        free = [c for c in range(12) if c not in result[:number]]
         values = {
-            c: scores[c] / scores[0] - balance * divergence([*found[:place], c]) for c in free
+            c: scores[c] / scores[0] - balance * divergence([*result[:number], c]) for c in free
         }
         assert values[item] >= max(values.values()) - 1e-4
 
@@ -120,19 +122,23 @@ def test_balance_takes_what_brings_the_list_nearest_to_the_own_mix(seed, balance
 @given(st.integers(0, 2**31), st.floats(0.05, 2))
 def test_dpp_takes_the_item_that_adds_the_most_volume(seed, diversity):
     """Place after place, against determinants computed as they are written down."""
-    one, _ = traits(10, seed=seed)
-    kernel = (1 - OWN) * one.likeness.astype(float) @ one.likeness.T + OWN * np.eye(10)
+    item_traits, _ = traits(10, seed=seed)
+    kernel = (1 - OWN) * item_traits.likeness.astype(float) @ item_traits.likeness.T + OWN * np.eye(
+        10
+    )
     scores = np.sort(np.random.default_rng(seed).random(10))[::-1]
     profile = Profile(diversity=diversity, method=DPP)
     weights = np.array([profile.weights()], np.float32)
-    found = rerank(arrays(list(range(10)), scores), weights, one, 6).items[0].tolist()
+    result = rerank(arrays(list(range(10)), scores), weights, item_traits, 6).items[0].tolist()
 
     def volume(listed):
         return np.linalg.slogdet(kernel[np.ix_(listed, listed)])[1]
 
-    for place, item in enumerate(found):
-        free = [c for c in range(10) if c not in found[:place]]
-        values = {c: scores[c] / scores[0] + diversity * volume([*found[:place], c]) for c in free}
+    for number, item in enumerate(result):
+        free = [c for c in range(10) if c not in result[:number]]
+        values = {
+            c: scores[c] / scores[0] + diversity * volume([*result[:number], c]) for c in free
+        }
         assert values[item] >= max(values.values()) - 2e-3
 
 
@@ -150,25 +156,25 @@ def test_balance_mirrors_a_mix_of_two_domains():
     )
     own = np.zeros((40, 2))
     own[:20, 0], own[20:, 1] = 1, 1
-    one = replace(plain, **shares_of(csr_array(own)), mix=np.array([[0.75, 0.25]], np.float32))
+    balanced = replace(plain, **shares_of(csr_array(own)), mix=np.array([[0.75, 0.25]], np.float32))
     weights = np.array([Profile(balance=5).weights()], np.float32)
-    found = rerank(arrays(list(range(40)), np.linspace(1, 0.5, 40)), weights, one, 8).items[0]
-    assert (found < 20).sum() == 6
+    result = rerank(arrays(list(range(40)), np.linspace(1, 0.5, 40)), weights, balanced, 8).items[0]
+    assert (result < 20).sum() == 6
 
 
 def test_exploration_takes_its_share_of_the_places():
     """A quarter of 20 places is drawn from all 100 candidates; the rest are the best in order."""
-    one, _ = traits(100, subjects=2)
+    item_traits, _ = traits(100, subjects=2)
     ranking = Ranking(
         np.tile(np.arange(100, dtype=np.int32), (2, 1)),
         np.tile(np.linspace(1, 0.9, 100, dtype=np.float32), (2, 1)),
     )
     weights = np.tile(np.array(Profile(exploration=0.25).weights(), np.float32), (2, 1))
-    lists = rerank(ranking, weights, one, 20).items
+    lists = rerank(ranking, weights, item_traits, 20).items
     assert (lists >= 20).sum(axis=1).max() <= 5
     assert (lists >= 20).any(axis=1).all()
     assert (lists[0] != lists[1]).any()  # each subject has draws of its own
-    np.testing.assert_array_equal(lists, rerank(ranking, weights, one, 20).items)
+    np.testing.assert_array_equal(lists, rerank(ranking, weights, item_traits, 20).items)
 
 
 def test_logarithms_are_right_to_a_millionth():

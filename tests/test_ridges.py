@@ -67,8 +67,8 @@ def test_the_exact_ridge_is_ease_from_either_side(shape, exponents):
     scale = graph.item_degrees.astype(np.float64) ** exponents[1]
     for penalty in PENALTIES:
         expected = ease(dense.T @ dense, penalty * mean_square(graph)) * scale / scale[:, None]
-        found = dense_of(exact_ridge(graph, penalty, items, exponents[1]), items)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        result = dense_of(exact_ridge(graph, penalty, items, exponents[1]), items)
+        np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
 def test_a_narrow_exact_ridge_keeps_the_largest_weights_of_each_source():

@@ -41,7 +41,7 @@ def drawn(law: str) -> sparse.csr_matrix:
     return sparse.csr_matrix(dense)
 
 
-def found(table: ItemTable, fit: sparse.csr_matrix, test: sparse.csr_matrix) -> float:
+def quality_of(table: ItemTable, fit: sparse.csr_matrix, test: sparse.csr_matrix) -> float:
     return Judge(fit, test, 10_000, 0, 1)(table.neighbours, table.scores)[0]
 
 
@@ -49,17 +49,17 @@ def found(table: ItemTable, fit: sparse.csr_matrix, test: sparse.csr_matrix) -> 
 @pytest.mark.parametrize("preset", ["fast", "default"])
 def test_no_baseline_finds_more(law, preset):
     fit, test = hold_back(drawn(law), 3)
-    ours = found(build_item_table(fit, preset=preset)[0], fit, test)
+    ours = quality_of(build_item_table(fit, preset=preset)[0], fit, test)
     graph = normalise(fit, 0, 0)
     items = fit.shape[1]
     ease = [exact_ridge(graph, penalty, items, 0.0) for penalty in (0.1, 1.0, 10.0, 100.0)]
     counts = np.asarray(fit.sum(axis=0)).ravel()
     popular = np.tile(np.argsort(-counts, kind="stable").astype(np.int32), (len(counts), 1))
     others = [*ease, ItemTable(popular, counts[popular].astype(np.float32))]
-    best = max(found(one, fit, test) for one in others)
+    best = max(quality_of(entry, fit, test) for entry in others)
     assert ours >= 0.98 * best
     first = build_item_table(fit, recipe=Recipe(((RIDGE, 1.0),), (), 0.0, 200, 200))[0]
-    assert found(first, fit, test) < 0.98 * best  # the choice matters
+    assert quality_of(first, fit, test) < 0.98 * best  # the choice matters
 
 
 def test_the_penalty_is_chosen_from_three_powers_of_ten():
@@ -67,7 +67,7 @@ def test_the_penalty_is_chosen_from_three_powers_of_ten():
     chosen = {}
     for law in ("series", "popular"):
         report = build_item_table(drawn(law), preset="fast")[2]
-        ridges = [one.strength for one in report.candidates if one.kind == "ridge"]
+        ridges = [scorer.strength for scorer in report.candidates if scorer.kind == "ridge"]
         assert {f"ridge 0.2/0.3 {penalty:g}" for penalty in (0.3, 300)} <= set(report.tried)
         chosen[law] = ridges[0]
     assert chosen["series"] < chosen["popular"]
@@ -115,13 +115,13 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
     parts = pair_parts(pairs)
     ways, _ = held_parts(snapshot, graph, Weighting(), 0)
     for number, held in enumerate(ways):
-        asked = sparse.csr_matrix(held.select + held.later)
-        assert asked.max() == 1  # no pair in both
-        gate = asked[pairs.users[parts == GATE], pairs.items[parts == GATE]]
+        wanted = sparse.csr_matrix(held.select + held.later)
+        assert wanted.max() == 1  # no pair in both
+        gate = wanted[pairs.users[parts == GATE], pairs.items[parts == GATE]]
         assert not gate.any()
         new = np.flatnonzero(held.newcomers)
         assert 0.03 * len(snapshot.users) < len(new) < 0.06 * len(snapshot.users)
-        assert asked[new].nnz == 0
+        assert wanted[new].nnz == 0
         # Whoever has something later has nothing after it that is no gate's and no newcomer's.
         order = held.order.multiply(held.later)
         first = np.array([row.data.min(initial=np.inf) for row in order])
@@ -133,7 +133,7 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
         assert (last < first).all()
         if number == 0:
             chosen = (parts == SELECT) & ~held.newcomers[pairs.users]
-            missing = chosen & (np.asarray(asked[pairs.users, pairs.items]).ravel() == 0)
+            missing = chosen & (np.asarray(wanted[pairs.users, pairs.items]).ravel() == 0)
             assert not missing.any()
 
 

@@ -28,9 +28,9 @@ def ruled(recommender, text):
     return Recommender(recommender.release, rules=parse_rules(tomllib.loads(text)))
 
 
-def one(recommender, **asked):
-    asked.setdefault("profile", "neutral")
-    return recommender.recommend([Request(**asked)], now=NOW)[0]
+def answer_to(recommender, **fields):
+    fields.setdefault("profile", "neutral")
+    return recommender.recommend([Request(**fields)], now=NOW)[0]
 
 
 def ids(answer):
@@ -43,7 +43,7 @@ def user(planted):
 
 
 def test_a_pin_and_a_sponsor_stand_where_they_are_put_and_say_so(recommender, user):
-    plain = ids(one(recommender, user=user, n=60))
+    plain = ids(answer_to(recommender, user=user, n=60))
     far, further = plain[50], plain[55]
     rules = f"""
         [[rule]]
@@ -56,7 +56,7 @@ def test_a_pin_and_a_sponsor_stand_where_they_are_put_and_say_so(recommender, us
         items = ["{further}"]
         place = 4
     """
-    answer = one(ruled(recommender, rules), user=user, n=10)
+    answer = answer_to(ruled(recommender, rules), user=user, n=10)
     rest = [item for item in plain if item not in (far, further)]
     assert ids(answer) == [far, *rest[:2], further, *rest[2:8]]
     labels = {shown.item: shown.label for shown in answer.items if shown.label}
@@ -67,19 +67,19 @@ def test_a_pin_and_a_sponsor_stand_where_they_are_put_and_say_so(recommender, us
 
 
 def test_boost_lifts_and_bury_lowers(recommender, user):
-    plain = one(recommender, user=user, n=30)
+    plain = answer_to(recommender, user=user, n=30)
     last, first = plain.items[9].item, plain.items[0].item
     boosted = ruled(recommender, f'[[rule]]\nname="b"\ndo="boost"\nfactor=50\nitems=["{last}"]')
-    assert ids(one(boosted, user=user, n=10))[0] == last
+    assert ids(answer_to(boosted, user=user, n=10))[0] == last
     buried = ruled(recommender, f'[[rule]]\nname="b"\ndo="bury"\nfactor=0.001\nitems=["{first}"]')
-    assert first not in ids(one(buried, user=user, n=5))
+    assert first not in ids(answer_to(buried, user=user, n=5))
 
 
 def test_promote_lifts_what_is_young(recommender, user):
     """With one item made a day ago, promoting the young puts it first."""
     from dataclasses import replace
 
-    plain = ids(one(recommender, user=user, n=20))
+    plain = ids(answer_to(recommender, user=user, n=20))
     created = np.full(len(recommender.release.items), NOW - 400 * DAY)
     created[recommender.release.items.row(plain[12])] = NOW - DAY
     release = replace(
@@ -87,26 +87,26 @@ def test_promote_lifts_what_is_young(recommender, user):
     )
     text = '[[rule]]\nname="young"\ndo="promote"\nnewer_than_days=7\nfactor=50'
     rules = parse_rules(tomllib.loads(text))
-    assert ids(one(Recommender(release, rules=rules), user=user, n=20))[0] == plain[12]
-    assert ids(one(Recommender(release), user=user, n=20)) == plain
+    assert ids(answer_to(Recommender(release, rules=rules), user=user, n=20))[0] == plain[12]
+    assert ids(answer_to(Recommender(release), user=user, n=20)) == plain
 
 
 def test_a_limit_holds_while_enough_other_items_exist(recommender, user):
     limited = ruled(recommender, '[[rule]]\nname="two"\ndo="limit"\nby="domain"\nmost=2')
-    for asked in (user, None, "nobody"):
-        answer = one(limited, user=asked, n=6)
+    for arguments in (user, None, "nobody"):
+        answer = answer_to(limited, user=arguments, n=6)
         strongest = [shown.domains[0] for shown in answer.items if shown.domains]
         assert max(map(strongest.count, strongest)) <= 2
         assert len(answer.items) == 6
     domain = next(iter(recommender.release.domains))
-    inside = one(limited, n=10, filter=Filter(domains=(domain,)))
-    free = one(recommender, n=10, filter=Filter(domains=(domain,)))
+    inside = answer_to(limited, n=10, filter=Filter(domains=(domain,)))
+    free = answer_to(recommender, n=10, filter=Filter(domains=(domain,)))
     assert len(inside.items) == len(free.items) > 2
     assert any("yields" in note for note in inside.notes)
 
 
 @pytest.mark.parametrize(
-    ("extra", "asked", "holds"),
+    ("extra", "request_fields", "holds"),
     [
         ("", {}, True),
         ("from = 2025-10-09T00:00:00Z", {}, True),
@@ -121,11 +121,15 @@ def test_a_limit_holds_while_enough_other_items_exist(recommender, user):
         ("", {"rules": False}, False),
     ],
 )
-def test_a_rule_holds_in_its_time_for_whom_it_names(recommender, user, extra, asked, holds):
+def test_a_rule_holds_in_its_time_for_whom_it_names(
+    recommender, user, extra, request_fields, holds
+):
     """NOW is 2025-10-09 08:53 UTC."""
-    item = ids(one(recommender, user=user, n=60))[50]
+    item = ids(answer_to(recommender, user=user, n=60))[50]
     text = f'[[rule]]\nname="pin"\ndo="pin"\nitems=["{item}"]\n{extra}'
-    assert (item in ids(one(ruled(recommender, text), user=user, n=5, **asked))) is holds
+    assert (
+        item in ids(answer_to(ruled(recommender, text), user=user, n=5, **request_fields))
+    ) is holds
 
 
 @settings(
@@ -155,7 +159,7 @@ def test_rules_never_show_what_is_not_allowed_nor_shorten(recommender, planted, 
     n = data.draw(st.integers(1, 30))
     exclude = tuple(data.draw(pick))
     recommender = Recommender(recommender.release, rules=parse_rules({"rule": rules}))
-    answer = one(recommender, user=user, n=n, filter=wanted, exclude=exclude, reasons=False)
+    answer = answer_to(recommender, user=user, n=n, filter=wanted, exclude=exclude, reasons=False)
     release = recommender.release
     allowed = set(release.items.ids(np.flatnonzero(recommender.filters.mask(wanted)))) - set(
         exclude
@@ -196,9 +200,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), BAD)
-def test_a_wrong_rule_is_named_with_the_remedy(text, said):
-    with pytest.raises(SettingError, match=said):
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_wrong_rule_is_named_with_the_remedy(text, message):
+    with pytest.raises(SettingError, match=message):
         parse_rules(tomllib.loads(text))
 
 
@@ -257,8 +261,8 @@ def test_the_dry_run_names_what_the_release_does_not_have(recommender):
         where = { not = { newer_than_days = 1 } }
         segments = ["new"]
     """
-    said = without_effect(recommender, parse_rules(tomllib.loads(text)), now=NOW)
-    assert said == [
+    parsed = without_effect(recommender, parse_rules(tomllib.loads(text)), now=NOW)
+    assert parsed == [
         "rule 'odd': there is no segment 'nobody'",
         "rule 'odd': where allows no item",
         "rule 'missing': there is no item 'nothing'",
@@ -278,19 +282,19 @@ def test_a_server_follows_the_file_and_keeps_the_old_rules_when_it_is_wrong(plan
 
     user, ticks = planted.answers.users[0], iter(range(100))
     live, heard = Live(planted_home, clock=lambda: next(ticks)), []
-    live.tell = lambda event, **said: heard.append(event)
-    item = ids(one(live.recommender(), user=user, n=60))[50]
+    live.tell = lambda event, **fields: heard.append(event)
+    item = ids(answer_to(live.recommender(), user=user, n=60))[50]
     file = planted_home.rules
     try:
         file.write_text(f'[[rule]]\nname="p"\ndo="pin"\nitems=["{item}"]')
-        assert ids(one(live.recommender(), user=user, n=5))[0] == item
+        assert ids(answer_to(live.recommender(), user=user, n=5))[0] == item
         file.write_text("[[rule]]")
-        assert ids(one(live.recommender(), user=user, n=5))[0] == item
+        assert ids(answer_to(live.recommender(), user=user, n=5))[0] == item
         assert "needs a name" in live.rules_problem
         assert heard == ["rules.toml read", "rules.toml refused"]
     finally:
         file.unlink()
-    assert ids(one(live.recommender(), user=user, n=5))[0] != item
+    assert ids(answer_to(live.recommender(), user=user, n=5))[0] != item
     assert live.rules_problem is None
 
 
@@ -323,7 +327,7 @@ def test_what_an_editor_said_holds_over_a_new_release_while_the_files_are_wrong(
 
 def test_what_a_rule_hides_is_on_no_list(recommender, planted, user):
     """Neither by history, by popularity, near an item, by a tag, in a household, nor asked why."""
-    gone = ids(one(recommender, user=user, n=3))
+    gone = ids(answer_to(recommender, user=user, n=3))
     tag = recommender.release.tags.id(0).split("\x1f")[1]
     popular = ids(recommender.popular(3, now=NOW))
     tagged = ids(recommender.tag_items(tag, 3, now=NOW))
@@ -333,10 +337,10 @@ def test_what_a_rule_hides_is_on_no_list(recommender, planted, user):
     hiding = ruled(recommender, f'[[rule]]\nname="out"\ndo="hide"\nitems=[{listed}]')
     others = planted.answers.users[1:3]
     lists = [
-        one(hiding, user=user, n=200),
-        one(hiding, user=user, n=200, include_seen=True),
-        one(hiding, n=200),
-        one(hiding, household=(user, *others), n=200),
+        answer_to(hiding, user=user, n=200),
+        answer_to(hiding, user=user, n=200, include_seen=True),
+        answer_to(hiding, n=200),
+        answer_to(hiding, household=(user, *others), n=200),
         hiding.popular(200, now=NOW),
         hiding.tag_items(tag, 200, now=NOW),
         hiding.similar(planted.answers.items[0], 200, now=NOW),
@@ -350,13 +354,13 @@ def test_what_a_rule_hides_is_on_no_list(recommender, planted, user):
 
 
 def test_a_hide_holds_in_its_time_and_over_a_pin(recommender, user):
-    item = ids(one(recommender, user=user, n=1))[0]
+    item = ids(answer_to(recommender, user=user, n=1))[0]
     rule = f'[[rule]]\nname="out"\ndo="hide"\nitems=["{item}"]\n'
     pin = f'[[rule]]\nname="pin"\ndo="pin"\nitems=["{item}"]\n'
-    assert item not in ids(one(ruled(recommender, rule + pin), user=user, n=20))
-    assert item in ids(one(ruled(recommender, rule + "until = 2025-10-09"), user=user, n=20))
+    assert item not in ids(answer_to(ruled(recommender, rule + pin), user=user, n=20))
+    assert item in ids(answer_to(ruled(recommender, rule + "until = 2025-10-09"), user=user, n=20))
     where = '[[rule]]\nname="out"\ndo="hide"\nwhere = { items = ["' + item + '"] }'
-    assert item not in ids(one(ruled(recommender, where), user=user, n=20))
+    assert item not in ids(answer_to(ruled(recommender, where), user=user, n=20))
 
 
 def test_rules_together_never_make_scores_that_are_no_numbers(recommender, user):
@@ -365,7 +369,7 @@ def test_rules_together_never_make_scores_that_are_no_numbers(recommender, user)
         text = "\n".join(
             f'[[rule]]\nname="{k}"\ndo="{do}"\nfactor={factor}\nwhere={{}}' for k in range(200)
         )
-        answer = one(ruled(recommender, text), user=user, n=20, profile="default")
+        answer = answer_to(ruled(recommender, text), user=user, n=20, profile="default")
         assert len(answer.items) == 20
         assert all(np.isfinite(shown.score) and shown.score > 0 for shown in answer.items)
     with pytest.raises(SettingError, match="factor"):
@@ -385,11 +389,11 @@ def test_factors_are_worked_out_once_for_many_requests(recommender, user, monkey
             f'[[rule]]\nname="{k}"\ndo="bury"\nwhere={{tags_any=["t{k}"]}}' for k in range(100)
         ),
     )
-    asked = []
+    arguments = []
     flags = hundred.filters.flags
     monkeypatch.setattr(
-        hundred.filters, "flags", lambda wanted: asked.append(wanted) or flags(wanted)
+        hundred.filters, "flags", lambda wanted: arguments.append(wanted) or flags(wanted)
     )
     for _ in range(5):
-        one(hundred, user=user, n=5)
-    assert len(asked) == 100
+        answer_to(hundred, user=user, n=5)
+    assert len(arguments) == 100

@@ -73,8 +73,8 @@ def test_a_second_call_installs_nothing(checkout):
     fake(checkout, "nichegraph", f'echo "ran $@" >>{log}')
     first = call(checkout, "nichegraph", "status")
     assert first.returncode == 0, first.stderr
-    said = log.read_text(encoding="utf-8")
-    assert "-m pip install" in said
+    document = log.read_text(encoding="utf-8")
+    assert "-m pip install" in document
     log.write_text("", encoding="utf-8")
     second = call(checkout, "nichegraph", "status")
     assert second.returncode == 0

@@ -18,11 +18,11 @@ def drawn(users, seed, *, signal):
 def test_planted_chances_are_found_and_calibrated():
     past, happened, _ = drawn(1500, 0, signal=True)
     today, _, chance = drawn(500, 1, signal=True)
-    found = forecast(past, happened, today, seed=0)
-    assert found.report["kept"]
-    assert found.report["brier"] < found.report["brier_of_base_rate"]
-    assert np.corrcoef(found.chances, chance)[0, 1] > 0.9
-    gaps = [abs(one["told"] - one["happened"]) for one in found.report["calibration"]]
+    result = forecast(past, happened, today, seed=0)
+    assert result.report["kept"]
+    assert result.report["brier"] < result.report["brier_of_base_rate"]
+    assert np.corrcoef(result.chances, chance)[0, 1] > 0.9
+    gaps = [abs(part["told"] - part["happened"]) for part in result.report["calibration"]]
     assert max(gaps) < 0.15  # four deviations of a tenth
 
 
@@ -32,25 +32,25 @@ def test_what_is_unknown_of_everybody_tells_nothing():
     unknown = np.full((len(past), 2), np.nan)
     unknown[0, 1] = 3.0
     wide = np.hstack([past, unknown])
-    found = forecast(wide, happened, wide, seed=0)
-    assert found.report["kept"]
-    assert np.isfinite(found.chances).all()
+    result = forecast(wide, happened, wide, seed=0)
+    assert result.report["kept"]
+    assert np.isfinite(result.chances).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_chance_alone_is_left_out(seed):
     past, happened, _ = drawn(600, seed, signal=False)
-    found = forecast(past, happened, past, seed=0)
-    assert found.chances is None
-    assert not found.report["kept"]
-    assert "base rate" in found.report["note"]
+    result = forecast(past, happened, past, seed=0)
+    assert result.chances is None
+    assert not result.report["kept"]
+    assert "base rate" in result.report["note"]
 
 
 def test_too_few_are_not_learned_from():
     past, happened, _ = drawn(50, 0, signal=True)
-    found = forecast(past, happened, past, seed=0)
-    assert found.chances is None
-    assert "too few" in found.report["note"]
+    result = forecast(past, happened, past, seed=0)
+    assert result.chances is None
+    assert "too few" in result.report["note"]
     assert forecast(past[:0], happened[:0], past, seed=0).chances is None
 
 
@@ -61,9 +61,9 @@ def test_the_same_seed_foretells_the_same():
 
 
 def test_calibration_by_hand():
-    told = np.repeat([0.1, 0.9], 10)
+    predicted = np.repeat([0.1, 0.9], 10)
     happened = np.repeat([False, True], 10)
-    found = calibration(told, happened)
-    assert [one["users"] for one in found] == [2] * 10
-    assert [one["told"] for one in found] == [0.1] * 5 + [0.9] * 5
-    assert [one["happened"] for one in found] == [0.0] * 5 + [1.0] * 5
+    result = calibration(predicted, happened)
+    assert [part["users"] for part in result] == [2] * 10
+    assert [part["told"] for part in result] == [0.1] * 5 + [0.9] * 5
+    assert [part["happened"] for part in result] == [0.0] * 5 + [1.0] * 5

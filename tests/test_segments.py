@@ -114,48 +114,48 @@ def grouped(home):
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "none"])
 def test_every_method_finds_the_planted_groups(snapshot, method):
     package("sklearn")
-    found = found_in(snapshot, SegmentSettings(method=method, most=4))
+    result = found_in(snapshot, SegmentSettings(method=method, most=4))
     owls = np.array([name.startswith("owl") for name in snapshot.users])
     shy = np.array([name.startswith("shy") for name in snapshot.users])
-    assert (found.assigned[shy] == -1).all()
-    assert (found.assigned[~shy] >= 0).all()
-    pairs = {(bool(o), int(g)) for o, g in zip(owls[~shy], found.assigned[~shy], strict=True)}
+    assert (result.assigned[shy] == -1).all()
+    assert (result.assigned[~shy] >= 0).all()
+    pairs = {(bool(o), int(g)) for o, g in zip(owls[~shy], result.assigned[~shy], strict=True)}
     groups = {group for _, group in pairs}
     assert len(groups) >= 2
     assert len(pairs) == len(groups)  # no group holds both
 
 
 def test_personas_name_what_was_planted_and_names_stay(snapshot, home, grouped, tmp_path):
-    said = grouped.release.manifest["segments"]
-    words = " ".join(one["persona"] for one in said["segments"])
+    report = grouped.release.manifest["segments"]
+    words = " ".join(segment["persona"] for segment in report["segments"])
     assert any(word in words for word in ("night", "morning", "domain", "seen"))
-    assert [one["users"] for one in said["segments"]][-1] == 5  # the shy are new
-    assert len(set(said["names"])) == len(said["names"])
+    assert [segment["users"] for segment in report["segments"]][-1] == 5  # the shy are new
+    assert len(set(report["names"])) == len(report["names"])
     again = found_in(
         snapshot_of(tmp_path / "s.sqlite", shift=9), SegmentSettings(), grouped.release
     )
     # Other choices, the same behaviour: whoever keeps the group keeps its name.
-    kept = set(again.manifest["names"]) & set(said["names"])
-    assert len(kept) == min(len(again.manifest["names"]), len(said["names"]))
+    kept = set(again.manifest["names"]) & set(report["names"])
+    assert len(kept) == min(len(again.manifest["names"]), len(report["names"]))
 
 
 def test_what_profiles_are_chosen_by_is_not_known_to_the_segments(snapshot):
     """Told from the past alone a user's segment is that of a release which knows only the past."""
-    found = found_in(snapshot, SegmentSettings())
+    result = found_in(snapshot, SegmentSettings())
     graph = weigh(snapshot, Weighting(), NOW)
     vectors = np.asarray((graph.user_items.T @ graph.user_items).todense())[:, :4]
     rarity = np.linspace(0, 1, len(snapshot.items)).astype(np.float32)
     catalogue = Catalogue(graph.item_domains, graph.item_tags, rarity, vectors.astype(np.float32))
-    np.testing.assert_array_equal(assigned_in(found, snapshot, graph, catalogue), found.assigned)
+    np.testing.assert_array_equal(assigned_in(result, snapshot, graph, catalogue), result.assigned)
     pairs = graph.user_items.tocoo()
     owls = np.flatnonzero([name.startswith("owl") for name in snapshot.users])
     late = np.isin(pairs.coords[0], owls[:5])  # the whole history of five users is held out
     users, items = pairs.coords[0][late], pairs.coords[1][late]
     part = drop_pairs(snapshot, users.astype(np.int32), items.astype(np.int32))
-    own = assigned_in(found, part, weigh(part, Weighting(), NOW), catalogue)
+    own = assigned_in(result, part, weigh(part, Weighting(), NOW), catalogue)
     assert (own[owls[:5]] == -1).all()
     rest = np.setdiff1d(np.arange(len(own)), owls[:5])
-    np.testing.assert_array_equal(own[rest], found.assigned[rest])
+    np.testing.assert_array_equal(own[rest], result.assigned[rest])
 
 
 def test_chances_are_told_where_they_were_foretold(home, grouped):
@@ -164,9 +164,9 @@ def test_chances_are_told_where_they_were_foretold(home, grouped):
     assert of_user(grouped, user, now=NOW)["moves"] in (None, *np.linspace(0, 1, 10001).round(4))
     chances = np.full(len(grouped.release.users), 0.25, np.float32)
     arrays = dict(grouped.release.arrays) | {"segments.returns": chances}
-    told = Recommender(replace(grouped.release, arrays=arrays))
-    assert of_user(told, user, now=NOW)["returns"] == 0.25
-    assert of_user(told, "nobody", now=NOW)["returns"] is None
+    changed = Recommender(replace(grouped.release, arrays=arrays))
+    assert of_user(changed, user, now=NOW)["returns"] == 0.25
+    assert of_user(changed, "nobody", now=NOW)["returns"] is None
     report = json.loads((home.reports / "segments.json").read_text())
     assert set(report["forecasts"]) == {"moment", "moves", "returns"}
 
@@ -174,7 +174,7 @@ def test_chances_are_told_where_they_were_foretold(home, grouped):
 def test_the_report_says_what_was_tried_and_what_matters(snapshot):
     package("sklearn")
     report = found_in(snapshot, SegmentSettings(most=4)).report
-    assert [one["groups"] for one in report["tried"]] == [2, 3, 4]
+    assert [attempt["groups"] for attempt in report["tried"]] == [2, 3, 4]
     assert report["stable"]
     values = list(report["importance"].values())
     assert values == sorted(values, reverse=True)
@@ -183,10 +183,10 @@ def test_the_report_says_what_was_tried_and_what_matters(snapshot):
 
 def test_without_scikit_learn_everyone_is_one_segment_and_it_says_so(snapshot, monkeypatch):
     monkeypatch.setitem(sys.modules, "recommender.segments.clusters", None)
-    found = found_in(snapshot, SegmentSettings())
-    assert found.manifest["names"] == ["everyone"]
-    assert "nichegraph[segments]" in found.manifest["note"]
-    assert set(found.assigned.tolist()) == {0, -1}
+    result = found_in(snapshot, SegmentSettings())
+    assert result.manifest["names"] == ["everyone"]
+    assert "nichegraph[segments]" in result.manifest["note"]
+    assert set(result.assigned.tolist()) == {0, -1}
 
 
 def test_the_same_seed_gives_the_same_groups(snapshot):
@@ -204,9 +204,9 @@ def test_a_known_user_is_in_the_group_of_the_refresh(grouped):
     names = {
         user: grouped.segments_of(Request(user=user), now=NOW) for user in grouped.release.users
     }
-    said = grouped.release.manifest["segments"]
-    for one in said["segments"]:
-        assert sum(found == (one["name"],) for found in names.values()) == one["users"]
+    report = grouped.release.manifest["segments"]
+    for segment in report["segments"]:
+        assert sum(result == (segment["name"],) for result in names.values()) == segment["users"]
 
 
 def test_strangers_are_new_until_they_have_done_enough(grouped):
@@ -269,20 +269,22 @@ def test_features_by_hand():
     )
     wanted = Layout((0, 1), ("noir", "maps"), ("like", "play"), 3)
     raw = behaviour(history, catalogue, wanted, 5 * DAY + 9 * HOUR)
-    told = dict(zip(wanted.names, raw[0].tolist(), strict=True))
-    assert told["days since last seen"] == 0
-    assert told["events"] == pytest.approx(np.log(5))
-    assert told["mean value"] == 3
-    assert told["night"] == pytest.approx(1 / 3)
-    assert told["morning"] == pytest.approx(2 / 3)
-    assert told["weekend"] == pytest.approx(1 / 3)
-    assert told["domain noir"] == 0.75
-    assert told["largest domain"] == 0.75
-    assert told["domains"] == pytest.approx(np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25))))
-    assert told["tag concentration"] == pytest.approx((4 + 1) / 9)
-    assert told["novelty"] == pytest.approx(0.5)
-    assert told["kind play"] == 0.5
-    assert told["vector 0"] == pytest.approx(2 / np.sqrt(6))
+    features = dict(zip(wanted.names, raw[0].tolist(), strict=True))
+    assert features["days since last seen"] == 0
+    assert features["events"] == pytest.approx(np.log(5))
+    assert features["mean value"] == 3
+    assert features["night"] == pytest.approx(1 / 3)
+    assert features["morning"] == pytest.approx(2 / 3)
+    assert features["weekend"] == pytest.approx(1 / 3)
+    assert features["domain noir"] == 0.75
+    assert features["largest domain"] == 0.75
+    assert features["domains"] == pytest.approx(
+        np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    )
+    assert features["tag concentration"] == pytest.approx((4 + 1) / 9)
+    assert features["novelty"] == pytest.approx(0.5)
+    assert features["kind play"] == 0.5
+    assert features["vector 0"] == pytest.approx(2 / np.sqrt(6))
     assert np.isnan(raw[1]).all()
 
 
@@ -320,7 +322,7 @@ def test_rules_are_read_as_written():
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "words"),
+    ("text", "location", "words"),
     [
         ("", 1, "expected a measure"),
         ("noise > 3", 1, "expected a measure"),
@@ -336,8 +338,8 @@ def test_rules_are_read_as_written():
         ("__import__('os')", 1, "expected a measure"),
     ],
 )
-def test_errors_name_the_place(text, place, words):
-    with pytest.raises(SettingError, match=f"character {place}: ") as error:
+def test_errors_name_the_place(text, location, words):
+    with pytest.raises(SettingError, match=f"character {location}: ") as error:
         parse_rule(text)
     assert words in str(error.value)
 
@@ -381,8 +383,8 @@ def test_rules_mean_what_python_would_say(pair, values):
     text, python = pair
     names = dict(zip(("events", "items", "domains", "novelty"), values, strict=True))
     expected = eval(python.replace("50 %", "0.5").replace(" = ", " == "), {}, dict(names))
-    found = parse_rule(text).holds(lambda name, _: np.array([float(names[name])]))
-    assert bool(found[0]) == bool(expected)
+    holds = parse_rule(text).holds(lambda name, _: np.array([float(names[name])]))
+    assert bool(holds[0]) == bool(expected)
 
 
 def test_what_is_not_known_fulfils_no_condition():
@@ -399,9 +401,9 @@ def test_a_user_may_be_in_several_segments(grouped):
         ("nobody", parse_rule("domain share of nowhere > 1 %")),
     )
     recommender = Recommender(grouped.release, settings=SegmentSettings(rules=rules))
-    found = recommender.segments_of(Request(user="owl001"), now=NOW)
-    assert found[:2] == ("noir people", "just here")
-    assert len(found) == 3
+    result = recommender.segments_of(Request(user="owl001"), now=NOW)
+    assert result[:2] == ("noir people", "just here")
+    assert len(result) == 3
     assert recommender.segments_of(Request(user="lark100"), now=NOW)[0] not in (
         "noir people",
         "just here",
@@ -418,14 +420,14 @@ def test_the_route_tells_of_segments_and_of_one_user(home):
     from api.settings import load_settings
 
     client = create_app(load_settings(home.folder)).test_client()
-    found = client.get("/v1/segments").json
-    assert [one["name"] for one in found["segments"]][-1] == "new"
-    assert sum(one["users"] for one in found["segments"]) == OWLS + LARKS + 5
-    one = client.get("/v1/segments?user=owl001").json
-    assert one["user"] == "owl001"
-    assert len(one["segments"]) == 1
+    result = client.get("/v1/segments").json
+    assert [segment["name"] for segment in result["segments"]][-1] == "new"
+    assert sum(segment["users"] for segment in result["segments"]) == OWLS + LARKS + 5
+    of_owl = client.get("/v1/segments?user=owl001").json
+    assert of_owl["user"] == "owl001"
+    assert len(of_owl["segments"]) == 1
     stranger = client.get("/v1/segments?user=nobody").json
-    assert [one["name"] for one in stranger["segments"]] == ["new"]
+    assert [segment["name"] for segment in stranger["segments"]] == ["new"]
     assert client.get("/v1/segments?usr=x").status_code == 400
 
 

@@ -20,26 +20,26 @@ def test_at_least_twenty_stand_behind_everything(recommender, planted):
     histories = recommender.release.histories.matrix
     counts = np.bincount(histories.indices, minlength=histories.shape[1])
     for user in planted.answers.users[:30]:
-        found = similar_users(recommender, user, 50)
-        assert FEWEST <= found["users"] <= CIRCLE
+        result = similar_users(recommender, user, 50)
+        assert FEWEST <= result["users"] <= CIRCLE
         for part in ("items", "domains", "segments"):
-            shared = [one["users"] for one in found[part]]
-            assert all(FEWEST <= count <= found["users"] for count in shared)
+            shared = [entry["users"] for entry in result[part]]
+            assert all(FEWEST <= count <= result["users"] for count in shared)
             assert shared == sorted(shared, reverse=True)
-        for one in found["items"]:
-            assert one["users"] <= counts[recommender.release.items.row(one["item"])]
+        for entry in result["items"]:
+            assert entry["users"] <= counts[recommender.release.items.row(entry["item"])]
 
 
 def test_nobody_is_named_and_nothing_known_is_repeated(recommender, planted):
     users = set(planted.answers.users)
     user = planted.answers.users[0]
-    found = similar_users(recommender, user, 50)
+    result = similar_users(recommender, user, 50)
     histories = recommender.release.histories.matrix
     own = histories[[recommender.release.users.row(user)]].indices
-    assert found["items"]
-    for one in found["items"]:
-        assert recommender.release.items.row(one["item"]) not in own
-        assert not {one["item"], one["title"]} & users
+    assert result["items"]
+    for entry in result["items"]:
+        assert recommender.release.items.row(entry["item"]) not in own
+        assert not {entry["item"], entry["title"]} & users
 
 
 def test_erased_users_are_not_among_them(recommender, planted):
@@ -60,7 +60,7 @@ def test_erased_users_are_not_among_them(recommender, planted):
 
 def test_too_few_are_not_told_of(recommender, planted):
     user = planted.answers.users[0]
-    others = [one for one in recommender.release.users if one != user]
+    others = [name for name in recommender.release.users if name != user]
     some = Recommender(
         recommender.release, Overlay.without(recommender.release, others[: len(others) - 19])
     )
@@ -90,15 +90,15 @@ def test_a_list_for_users_like_one_rests_on_what_twenty_share(recommender, plant
     own = release.blocked.matrix[[release.users.row(user)]].indices
     assert len(answer.items) == 50
     assert answer.served_by == "similar users"
-    for one in answer.items:
-        assert release.items.row(one.item) not in own
-        for reason in one.reasons:
+    for entry in answer.items:
+        assert release.items.row(entry.item) not in own
+        for reason in entry.reasons:
             assert not users & {part.get("id") for part in reason.path}
             if reason.because is not None and "users like this one" in reason.text:
                 count = counts[release.items.row(reason.because)]
                 assert count >= FEWEST
                 assert reason.text.startswith(f"because {count} users like this one chose")
-    assert any("users like this one" in one.reasons[0].text for one in answer.items)
+    assert any("users like this one" in entry.reasons[0].text for entry in answer.items)
 
 
 def test_a_list_for_users_like_one_depends_on_no_single_user(recommender, planted):
@@ -114,7 +114,7 @@ def test_a_list_for_users_like_one_depends_on_no_single_user(recommender, plante
 
 def test_who_stands_alone_gets_what_many_chose(recommender, planted):
     user = planted.answers.users[0]
-    others = [one for one in recommender.release.users if one != user]
+    others = [name for name in recommender.release.users if name != user]
     some = Recommender(
         recommender.release, Overlay.without(recommender.release, others[: len(others) - 19])
     )

@@ -38,10 +38,10 @@ def test_contexts_of_the_same_group_score_highest(threads):
 
 
 def test_one_thread_gives_the_same_bytes_and_another_seed_others():
-    one, again, other = learned(), learned(), learned(seed=4)
-    assert one[0].tobytes() == again[0].tobytes()
-    assert one[1].tobytes() == again[1].tobytes()
-    assert one[0].tobytes() != other[0].tobytes()
+    first, again, other = learned(), learned(), learned(seed=4)
+    assert first[0].tobytes() == again[0].tobytes()
+    assert first[1].tobytes() == again[1].tobytes()
+    assert first[0].tobytes() != other[0].tobytes()
 
 
 def test_only_named_contexts_get_output_vectors():

@@ -100,13 +100,13 @@ def test_events_are_sorted_by_user_item_kind_tag_and_time(store):
         for u in ("bob", "ann")
     ]
     store.apply(events(*rows))
-    found = columns(take_snapshot(store))
-    assert len(found) == len(rows)
+    result = columns(take_snapshot(store))
+    assert len(result) == len(rows)
 
     def none_first(row):
         return [(value is not None, value if value is not None else 0) for value in row]
 
-    assert found == sorted(found, key=none_first)
+    assert result == sorted(result, key=none_first)
 
 
 def test_rows_follow_the_bytes_of_the_ids(store):
@@ -169,9 +169,9 @@ def test_any_change_of_facts_changes_the_fingerprint(store, change):
 def test_a_title_is_not_mistaken_for_its_neighbours(store, tmp_path):
     """Where one text ends and the next begins is part of the fingerprint."""
     other = EmbeddedStore(tmp_path / "other.sqlite")
-    for one, titles in ((store, ("ab", "c")), (other, ("a", "bc"))):
+    for store_of_titles, titles in ((store, ("ab", "c")), (other, ("a", "bc"))):
         rows = [{"id": name, "title": title} for name, title in zip("xy", titles, strict=True)]
-        one.apply({"items": table("items", rows)})
+        store_of_titles.apply({"items": table("items", rows)})
     assert take_snapshot(store).fingerprint != take_snapshot(other).fingerprint
     other.close()
 
@@ -182,9 +182,9 @@ def test_the_fingerprint_does_not_depend_on_the_watermark(store, tmp_path):
     for row in (("bob", "y"), ("gone", "x"), ("ann", "x")):
         other.apply(events(row))
     other.erase_user("gone")
-    one, two = take_snapshot(store), take_snapshot(other)
-    assert one.watermark != two.watermark
-    assert one.fingerprint == two.fingerprint
+    first, two = take_snapshot(store), take_snapshot(other)
+    assert first.watermark != two.watermark
+    assert first.fingerprint == two.fingerprint
     other.close()
 
 
@@ -265,12 +265,12 @@ def test_tags_are_compared_without_case_and_keep_the_spelling_most_used(tmp_path
         for item, tag, weight in given
     ]
     rows.append({"item": "a", "category": "genre", "tag": "rock", "weight": 1.0})
-    said = [
+    content = [
         {"user": "u", "item": "a", "kind": "tag", "tag": "rOCK"},
         {"user": "v", "item": "d", "kind": "tag", "tag": "Jazz"},
     ]
     with closing(EmbeddedStore(tmp_path / "store.sqlite")) as store:
-        store.apply({"item_tags": table("item_tags", rows), "events": table("events", said)})
+        store.apply({"item_tags": table("item_tags", rows), "events": table("events", content)})
         snapshot = take_snapshot(store)
     assert list(snapshot.tags) == ["genre\x1frock", "tag\x1fJazz", "tag\x1fRock"]
     links = snapshot.item_tags

@@ -62,9 +62,11 @@ def test_another_process_draws_the_same_parts():
         "import sys; sys.path.insert(0, 'tests'); import test_split as t; "
         "u, i, p = t.pairs_of(t.HISTORIES, seed=5); print(t.split.pair_parts(p).tolist())"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     _, _, pairs = pairs_of(HISTORIES, seed=5)
-    assert found.stdout.strip() == str(split.pair_parts(pairs).tolist())
+    assert result.stdout.strip() == str(split.pair_parts(pairs).tolist())
 
 
 def test_new_users_and_items_move_nobody_elses_pairs():

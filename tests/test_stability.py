@@ -82,7 +82,8 @@ def test_without_the_last_release_axes_are_any(planted_home, home):
     near = turned(alone, parent, snapshot.items)
     assert np.abs(near.vectors["spectral"] - old).mean() < 0.1 * np.abs(old).mean()
     products = [
-        vectors @ vectors.T for vectors in (one.vectors["spectral"] for one in (alone, near))
+        vectors @ vectors.T
+        for vectors in (release.vectors["spectral"] for release in (alone, near))
     ]
     np.testing.assert_allclose(*products, atol=1e-4)
 
@@ -106,7 +107,7 @@ def test_the_manifest_and_the_name_say_which_release_was_the_last(home):
     assert first.manifest.get("parent") is None
     assert second.manifest["parent"]["name"] == first.name
     assert third.manifest["parent"]["fingerprint"] == second.manifest["fingerprint"]
-    prints = {one.manifest["fingerprint"] for one in (first, second, third)}
+    prints = {release.manifest["fingerprint"] for release in (first, second, third)}
     assert len(prints) == 3
 
 
@@ -142,14 +143,14 @@ def test_new_and_gone_items_are_counted_and_left_out():
     vectors = rng.normal(size=(60, 4)).astype(np.float32)
     old = Vocabulary.of(f"i{n:02}" for n in range(60))
     new = Vocabulary.of(f"i{n:02}" for n in range(5, 65))
-    found = drift_of(
+    result = drift_of(
         {"a": np.vstack([vectors[5:], vectors[:5]]), "wider": np.zeros((60, 9), np.float32)},
         new,
         {"a": vectors, "wider": vectors, "left": vectors},
         old,
     )
-    assert found["items"] == {"common": 55, "new": 5, "gone": 5}
-    assert found["vectors"] == {"a": {"jaccard@10": 1.0, "cosine": 1.0, "sample": 55}}
+    assert result["items"] == {"common": 55, "new": 5, "gone": 5}
+    assert result["vectors"] == {"a": {"jaccard@10": 1.0, "cosine": 1.0, "sample": 55}}
 
 
 def test_vectors_searched_by_others_are_turned_with_them(home):
@@ -171,7 +172,7 @@ def test_a_start_brings_the_search_nearer_to_the_truth():
     exact = spectrum(graph, 30, 0, passes=60)
     cold = spectrum(graph, 30, 1, passes=1)
     warm = spectrum(graph, 30, 1, passes=1, start=exact.item_vectors @ np.diag(exact.values))
-    lost = [np.abs(one.values - exact.values).max() for one in (cold, warm)]
+    lost = [np.abs(spectral.values - exact.values).max() for spectral in (cold, warm)]
     assert lost[1] < 0.1 * lost[0]
 
 
@@ -202,9 +203,9 @@ def test_compare_shows_what_changed(home, capfd):
     refreshed(home)
     capfd.readouterr()
     assert run(["--home", str(home.folder), "releases", "compare", "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
-    assert found["drift"]["users"]["common"] == found["counts"]["users"][0]
-    assert found["drift"]["vectors"]["spectral"]["jaccard@10"] >= 0.9
+    result = json.loads(capfd.readouterr().out)
+    assert result["drift"]["users"]["common"] == result["counts"]["users"][0]
+    assert result["drift"]["vectors"]["spectral"]["jaccard@10"] >= 0.9
     assert run(["--home", str(home.folder), "releases", "compare", "1", "2"]) == 0
     assert "ten nearest overlap by" in capfd.readouterr().out
     assert run(["--home", str(home.folder), "releases", "compare", "1"]) == 1

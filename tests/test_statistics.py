@@ -11,9 +11,9 @@ from graph.stores.embedded_store import EmbeddedStore
 def counted(tmp_path, batch):
     store = EmbeddedStore(tmp_path / "g.db")
     store.apply(batch)
-    found = statistics(take_snapshot(store))
+    result = statistics(take_snapshot(store))
     store.close()
-    return found
+    return result
 
 
 def events(*pairs, kind="like"):
@@ -22,10 +22,10 @@ def events(*pairs, kind="like"):
 
 
 def test_an_empty_graph_counts_nothing(tmp_path):
-    found = counted(tmp_path, {})
-    assert (found.users, found.items, found.events, found.pairs) == (0, 0, 0, 0)
-    assert (found.density, found.popularity_gini, found.hubs) == (0.0, 0.0, {})
-    assert set(found.events_per_user) == {0.0}
+    result = counted(tmp_path, {})
+    assert (result.users, result.items, result.events, result.pairs) == (0, 0, 0, 0)
+    assert (result.density, result.popularity_gini, result.hubs) == (0.0, 0.0, {})
+    assert set(result.events_per_user) == {0.0}
 
 
 def test_counts_of_three_events_are_those_by_hand(tmp_path):
@@ -34,26 +34,26 @@ def test_counts_of_three_events_are_those_by_hand(tmp_path):
         "users": table("users", [{"id": "silent"}]),
         "item_tags": table("item_tags", [{"item": "tagged", "category": "tag", "tag": "t"}]),
     }
-    found = counted(tmp_path, events(("u", "i"), ("u", "j"), ("v", "i")) | orphans)
-    assert (found.users, found.items, found.tags, found.events) == (3, 4, 1, 3)
-    assert found.events_by_kind == {"like": 3}
-    assert found.density == pytest.approx(3 / 12)
-    assert found.events_per_user == pytest.approx((1, 1.25, 1.5, 1.75, 1.95, 2))
-    assert (found.users_without_events, found.items_without_events) == (1, 2)
-    assert found.items_without_anything == 1
+    result = counted(tmp_path, events(("u", "i"), ("u", "j"), ("v", "i")) | orphans)
+    assert (result.users, result.items, result.tags, result.events) == (3, 4, 1, 3)
+    assert result.events_by_kind == {"like": 3}
+    assert result.density == pytest.approx(3 / 12)
+    assert result.events_per_user == pytest.approx((1, 1.25, 1.5, 1.75, 1.95, 2))
+    assert (result.users_without_events, result.items_without_events) == (1, 2)
+    assert result.items_without_anything == 1
 
 
 def test_a_user_with_a_thousand_times_the_median_is_a_hub_and_nobody_else_is(tmp_path):
-    robot = [("robot", f"i{place}") for place in range(1000)]
-    people = [(f"u{place}", "i0") for place in range(9)]
+    robot = [("robot", f"i{number}") for number in range(1000)]
+    people = [(f"u{number}", "i0") for number in range(9)]
     assert counted(tmp_path, events(*robot, *people)).hubs == {"robot": 1000}
 
 
 def test_the_small_worlds_orphans_are_found(tmp_path):
-    found = counted(tmp_path, small_world.batch())
-    assert (found.users, found.items) == (small_world.USERS, small_world.ITEMS)
-    assert found.items_without_events >= 2
-    assert found.items_without_anything == 0, "even the orphans have tags"
+    result = counted(tmp_path, small_world.batch())
+    assert (result.users, result.items) == (small_world.USERS, small_world.ITEMS)
+    assert result.items_without_events >= 2
+    assert result.items_without_anything == 0, "even the orphans have tags"
 
 
 @pytest.mark.parametrize("counts", [[3, 3, 3], [0, 0, 8], [1, 2, 3, 4], [5]])

@@ -36,8 +36,8 @@ class Oracle:
     def apply(self, rows):
         self.step += 1
         latest = {}
-        for place, row in enumerate(rows):  # of several rows with one event id the last one counts
-            latest[row["event_id"] or place] = row
+        for number, row in enumerate(rows):  # of several rows with one event id the last one counts
+            latest[row["event_id"] or number] = row
         for row in latest.values():
             identity = row["event_id"] or tuple(row[name] for name in IDENTITY)
             if self.events.get(identity, (None, 0))[0] != row:
@@ -62,8 +62,8 @@ def test_any_batches_of_events_end_as_in_a_dictionary(batches):
             marks.append((oracle.step, store.watermark()))
             assert in_order(store.read("events").to_pylist()) == oracle.until(oracle.step)
         for step, watermark in marks:
-            found = store.read("events", until=watermark).to_pylist()
-            assert in_order(found) == oracle.until(step)
+            result = store.read("events", until=watermark).to_pylist()
+            assert in_order(result) == oracle.until(step)
         for user in ("u", "v/w", "猫"):
             own = [row for row in oracle.until(oracle.step) if row["user"] == user]
             assert in_order(store.user_events(user).to_pylist()) == own

@@ -55,7 +55,7 @@ def test_users_stay_in_their_niches_as_planted():
         "head" if niche_of[item] == HEAD else own[user].index(niche_of[item])
         for user, item in zip(events["user"], events["item"], strict=True)
     ]  # an event outside both niches raises
-    shares = [places.count(place) / len(places) for place in (0, 1, "head")]
+    shares = [places.count(number) / len(places) for number in (0, 1, "head")]
     assert np.allclose(shares, [HOME, SECOND, 1 - HOME - SECOND], atol=0.01)
 
 

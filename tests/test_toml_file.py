@@ -47,10 +47,10 @@ FILES = ("rules.toml", "segments.toml", "settings.toml", "weighting.toml")
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_told(tmp_path, wrong):
-    make, told = WRONG[wrong]
+    make, outcome = WRONG[wrong]
     path = tmp_path / "some.toml"
     make(path)
-    with pytest.raises(SettingError, match=told) as error:
+    with pytest.raises(SettingError, match=outcome) as error:
         read_toml(path)
     assert str(error.value).startswith(str(path))
 
@@ -69,9 +69,9 @@ def test_commands_tell_it_in_one_sentence(tmp_path, capsys, name, wrong):
     assert run(["--home", str(tmp_path / "home"), "refresh", "--preset", "fast"]) == (
         0 if name == "rules.toml" else 1  # a refresh asks for no editorial rules
     )
-    told = capsys.readouterr().err
-    assert name == "rules.toml" or WRONG[wrong][1] in told
-    assert "unexpected" not in told
+    output = capsys.readouterr().err
+    assert name == "rules.toml" or WRONG[wrong][1] in output
+    assert "unexpected" not in output
 
 
 @pytest.mark.parametrize("name", ["rules.toml", "segments.toml"])

@@ -68,12 +68,12 @@ def keys_of_rows(rows, width):
 @pytest.mark.parametrize(("part", "name"), [(SELECT, "select"), (GATE, "gate")])
 def test_a_trial_is_asked_for_what_is_held_back_and_knows_none_of_it(whole, trial, part, name):
     snapshot, graph, _, _ = whole
-    pairs, asked = relevant_pairs(snapshot, graph.user_items, CONFIG.seed), getattr(trial, name)
+    pairs, arguments = relevant_pairs(snapshot, graph.user_items, CONFIG.seed), getattr(trial, name)
     held = pair_parts(pairs) == part
     width = len(snapshot.items)
     wanted = keys(pairs.users[held], pairs.items[held], width)
     assert len(wanted) > 100
-    assert set(keys_of(asked.truth)) == set(wanted)
+    assert set(keys_of(arguments.truth)) == set(wanted)
     events = trial.snapshot.events
     release = trial.recommender.release
     known = [
@@ -85,9 +85,9 @@ def test_a_trial_is_asked_for_what_is_held_back_and_knows_none_of_it(whole, tria
     for seen in known:
         assert len(seen) > len(wanted)
         assert not set(seen) & set(wanted)
-    assert len(asked.users) > 100
-    for user in asked.users:
-        assert asked.truth.indptr[user] < asked.truth.indptr[user + 1]
+    assert len(arguments.users) > 100
+    for user in arguments.users:
+        assert arguments.truth.indptr[user] < arguments.truth.indptr[user + 1]
         assert len(release.histories.of(int(user)))
 
 
@@ -106,10 +106,10 @@ def test_profiles_are_learned_for_groups_told_without_what_is_to_be_found(
 ):
     snapshot, graph, _, built = whole
     groups = group_users(built, snapshot, graph, CONFIG, SegmentSettings(), last=None, now=NOW)
-    asked = {}
+    arguments = {}
 
     def record(pool, truth, segments, release, names, **_):
-        asked.update(pool=pool, truth=truth, segments=segments, release=release, names=names)
+        arguments.update(pool=pool, truth=truth, segments=segments, release=release, names=names)
         return {}
 
     monkeypatch.setattr(grouping_step, "learn", record)
@@ -123,12 +123,12 @@ def test_profiles_are_learned_for_groups_told_without_what_is_to_be_found(
     users = trial.select.users
     assert not np.array_equal(blind[users], seeing[users])  # so that the next line can fail
     assert np.array_equal(own, blind)
-    assert np.array_equal(asked["segments"], blind[users])
-    assert asked["release"] is trial.recommender.release
-    assert set(keys_of(asked["truth"])) == set(keys_of(trial.select.truth[users]))
-    shown = keys(np.arange(len(users))[:, None], asked["pool"].items, len(snapshot.items))
+    assert np.array_equal(arguments["segments"], blind[users])
+    assert arguments["release"] is trial.recommender.release
+    assert set(keys_of(arguments["truth"])) == set(keys_of(trial.select.truth[users]))
+    shown = keys(np.arange(len(users))[:, None], arguments["pool"].items, len(snapshot.items))
     # What is to be found is among what is proposed: it is not blocked.
-    assert np.isin(shown, keys_of(asked["truth"])).any()
+    assert np.isin(shown, keys_of(arguments["truth"])).any()
 
 
 def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp_path, monkeypatch):

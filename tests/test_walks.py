@@ -33,14 +33,14 @@ def package_probabilities(matrix, p, q):
     node2vec = package("node2vec")
     network = nx.from_scipy_sparse_array(matrix)
     made = node2vec.Node2Vec(network, p=p, q=q, walk_length=2, num_walks=1, quiet=True)
-    found = {}
+    result = {}
     for current, entry in made.d_graph.items():
         neighbours = list(entry[made.NEIGHBORS_KEY])
         for previous, chances in entry[made.PROBABILITIES_KEY].items():
-            found[int(previous), int(current)] = dict(
+            result[int(previous), int(current)] = dict(
                 zip(map(int, neighbours), map(float, chances), strict=True)
             )
-    return found
+    return result
 
 
 def test_second_steps_follow_the_node2vec_packages_probabilities():
@@ -84,11 +84,11 @@ def test_first_steps_follow_the_weights():
 def test_walks_do_not_depend_on_threads_or_blocks(p_q):
     graph = prepare(small_graph(1, nodes=60, chance=0.1))
     config = WalkConfig(3, 12, *p_q)
-    one = np.concatenate(list(walk_blocks(graph, config, seed=5, threads=1, block=1000)))
+    single = np.concatenate(list(walk_blocks(graph, config, seed=5, threads=1, block=1000)))
     many = np.concatenate(list(walk_blocks(graph, config, seed=5, threads=3, block=17)))
     other = np.concatenate(list(walk_blocks(graph, config, seed=6)))
-    np.testing.assert_array_equal(one, many)
-    assert (one != other).any()
+    np.testing.assert_array_equal(single, many)
+    assert (single != other).any()
 
 
 def test_every_step_is_an_edge_and_every_node_with_one_starts_each_round():

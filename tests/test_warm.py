@@ -41,38 +41,38 @@ def again(base, folder, share, config=CONFIG, **more):
     """Refreshed with a share of new events: what it said, and the releases before and after."""
     source, events, known = base
     home = Home(shutil.copytree(source.folder, folder / "home"))
-    before, said = open_release(home.releases / current(home)), []
+    before, content = open_release(home.releases / current(home)), []
     with closing(EmbeddedStore(home.store)) as store:
         store.apply({"events": events.slice(0, int(share * known))})
-        after = refresh(store, home, config, now=NOW + 86_400, say=said.append, **more)
-    return said, before, after
+        after = refresh(store, home, config, now=NOW + 86_400, say=content.append, **more)
+    return content, before, after
 
 
 def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
-    said, before, after = again(base, tmp_path, 0.02)
-    assert CHOOSING not in said
-    assert PROFILES not in said
-    assert any(line.startswith("keeping what was chosen on 2025-10-09") for line in said)
+    content, before, after = again(base, tmp_path, 0.02)
+    assert CHOOSING not in content
+    assert PROFILES not in content
+    assert any(line.startswith("keeping what was chosen on 2025-10-09") for line in content)
     for key in ("recipe", "item_table", "chosen"):
         assert after.manifest[key] == before.manifest[key]
-    profiles = (one.manifest["segments"]["profiles"] for one in (after, before))
+    profiles = (segment.manifest["segments"]["profiles"] for segment in (after, before))
     assert next(profiles) == next(profiles) != {}
     assert after.manifest["counts"]["events"] > before.manifest["counts"]["events"]
     assert after.manifest["chosen"]["found"] > 0
 
 
 def test_many_new_events_choose_anew(base, tmp_path):
-    said, before, after = again(base, tmp_path, 0.08)
-    assert CHOOSING in said
-    assert [line for line in said if line.startswith("choosing anew: events went from")]
+    content, before, after = again(base, tmp_path, 0.08)
+    assert CHOOSING in content
+    assert [line for line in content if line.startswith("choosing anew: events went from")]
     assert after.manifest["chosen"]["at"] == before.manifest["chosen"]["at"] + 86_400
     assert after.manifest["chosen"]["events"] > before.manifest["chosen"]["events"]
 
 
 def test_it_chooses_anew_when_it_is_asked_to(base, tmp_path):
-    said, _, _ = again(base, tmp_path, 0.02, full=True)
-    assert CHOOSING in said
-    assert "choosing anew" in said
+    content, _, _ = again(base, tmp_path, 0.02, full=True)
+    assert CHOOSING in content
+    assert "choosing anew" in content
 
 
 def test_what_else_ends_a_choice(base):

@@ -61,18 +61,18 @@ def edge(*worths):
     return math.log2(1 + sum(worths))
 
 
-def one(**event):
+def event_of(**event):
     return {"user": "ann", "item": "x"} | event
 
 
 def test_a_first_event_counts_one_and_kinds_by_their_weights(frozen):
     snapshot = frozen(
         events(
-            one(kind="like"),
-            one(item="y", kind="view"),
-            one(item="z", kind="view"),
-            one(item="z", kind="save"),
-            one(item="w", kind="noise"),
+            event_of(kind="like"),
+            event_of(item="y", kind="view"),
+            event_of(item="z", kind="view"),
+            event_of(item="z", kind="save"),
+            event_of(item="w", kind="noise"),
         )
     )
     rule = {"kinds": {"view": 0.5, "save": 2.0, "noise": 0.0}}
@@ -86,16 +86,16 @@ def test_a_first_event_counts_one_and_kinds_by_their_weights(frozen):
 
 
 def test_a_view_is_worth_half_by_default(frozen):
-    assert pair_weights(frozen(events(one(kind="view")))) == {("ann", "x"): edge(0.5)}
+    assert pair_weights(frozen(events(event_of(kind="view")))) == {("ann", "x"): edge(0.5)}
 
 
 def test_a_count_counts_by_its_logarithm(frozen):
     snapshot = frozen(
         events(
-            one(kind="play", value=7.0),
-            one(item="y", kind="play", value=0.0),
-            one(item="z", kind="play", value=-3.0),
-            one(item="w", kind="play"),
+            event_of(kind="play", value=7.0),
+            event_of(item="y", kind="play", value=0.0),
+            event_of(item="z", kind="play", value=-3.0),
+            event_of(item="w", kind="play"),
         )
     )
     assert pair_weights(snapshot) == {("ann", "x"): edge(3.0), ("ann", "w"): 1.0}
@@ -105,7 +105,7 @@ def test_ratings_count_from_the_relevant_share_of_the_scale_in_the_data(frozen):
     """Scale 1 … 5: 3 is half of it, 4 three quarters."""
     values = {"a": 1.0, "b": 3.0, "c": 4.0, "d": 5.0}
     snapshot = frozen(
-        events(*(one(item=item, kind="rating", value=value) for item, value in values.items()))
+        events(*(event_of(item=item, kind="rating", value=value) for item, value in values.items()))
     )
     assert pair_weights(snapshot) == {("ann", "c"): edge(0.875), ("ann", "d"): 1.0}
     assert pair_weights(snapshot, relevant_from=0.5).keys() == {
@@ -117,18 +117,26 @@ def test_ratings_count_from_the_relevant_share_of_the_scale_in_the_data(frozen):
 
 
 def test_ratings_without_a_scale_are_all_relevant(frozen):
-    same = frozen(events(one(kind="rating", value=3.0), one(item="y", kind="rating", value=3.0)))
-    none = frozen(events(one(kind="rating"), one(item="y", kind="rating")))
+    same = frozen(
+        events(event_of(kind="rating", value=3.0), event_of(item="y", kind="rating", value=3.0))
+    )
+    none = frozen(events(event_of(kind="rating"), event_of(item="y", kind="rating")))
     assert pair_weights(same) == pair_weights(none) == {("ann", "x"): 1.0, ("ann", "y"): 1.0}
 
 
 def test_other_kinds_may_be_ratings(frozen):
-    snapshot = frozen(events(one(kind="stars", value=1.0), one(item="y", kind="stars", value=10.0)))
+    snapshot = frozen(
+        events(event_of(kind="stars", value=1.0), event_of(item="y", kind="stars", value=10.0))
+    )
     assert pair_weights(snapshot, rating_kinds=("stars",)) == {("ann", "y"): 1.0}
 
 
 def test_a_hide_takes_the_edge_away_whatever_its_weight(frozen):
-    snapshot = frozen(events(one(), one(kind="hide"), one(item="y"), one(item="z", kind="hide")))
+    snapshot = frozen(
+        events(
+            event_of(), event_of(kind="hide"), event_of(item="y"), event_of(item="z", kind="hide")
+        )
+    )
     graph = weigh(snapshot, Weighting(kinds={"hide": 9.0}), NOW)
     assert in_words(graph.user_items, snapshot.users, snapshot.items) == {("ann", "y"): 1.0}
     assert in_words(graph.user_hides, snapshot.users, snapshot.items) == {
@@ -144,11 +152,11 @@ def test_a_hide_takes_the_edge_away_whatever_its_weight(frozen):
 def test_age_halves_what_has_a_time(frozen):
     snapshot = frozen(
         events(
-            one(item="new", at=NOW),
-            one(item="old", at=NOW - 10 * SECONDS_A_DAY),
-            one(item="older", at=NOW - 20 * SECONDS_A_DAY),
-            one(item="future", at=NOW + 10 * SECONDS_A_DAY),
-            one(item="undated"),
+            event_of(item="new", at=NOW),
+            event_of(item="old", at=NOW - 10 * SECONDS_A_DAY),
+            event_of(item="older", at=NOW - 20 * SECONDS_A_DAY),
+            event_of(item="future", at=NOW + 10 * SECONDS_A_DAY),
+            event_of(item="undated"),
         )
     )
     assert pair_weights(snapshot, half_life_days=10.0) == {
@@ -163,7 +171,12 @@ def test_age_halves_what_has_a_time(frozen):
 
 def test_who_does_not_consent_leaves_no_trace(frozen):
     snapshot = frozen(
-        events(one(), one(item="y", kind="hide"), one(kind="tag", tag="hers"), ("bob", "x"))
+        events(
+            event_of(),
+            event_of(item="y", kind="hide"),
+            event_of(kind="tag", tag="hers"),
+            ("bob", "x"),
+        )
         | {
             "users": table("users", [{"id": "ann", "consent": False}]),
             "user_relations": table(
@@ -206,9 +219,9 @@ def rarity(count, exponent=0.5):
 def test_rare_tags_weigh_more_and_categories_by_their_weights(frozen):
     often = [(f"i{k}", "tag", "often") for k in range(4)]
     rare = [(f"i{k}", "genre", "rare") for k in range(2)]
-    found = tag_weights(frozen(tagged(*often, *rare)), categories={"genre": 3.0})
-    assert found["i0", tag_key("tag", "often")] == rarity(4)
-    assert found["i0", tag_key("genre", "rare")] == 3 * rarity(2)
+    result = tag_weights(frozen(tagged(*often, *rare)), categories={"genre": 3.0})
+    assert result["i0", tag_key("tag", "often")] == rarity(4)
+    assert result["i0", tag_key("genre", "rare")] == 3 * rarity(2)
     flat = tag_weights(frozen(tagged(*often, *rare)), tag_rarity=0.0)
     assert flat == dict.fromkeys(flat, 1.0)
 
@@ -218,14 +231,14 @@ def test_a_given_tags_own_weight_counts(frozen):
         {"item": item, "category": "tag", "tag": "t", "weight": weight}
         for item, weight in (("x", 0.25), ("y", 4.0))
     ]
-    found = tag_weights(frozen({"item_tags": table("item_tags", rows)}))
-    assert list(found.values()) == [0.25 * rarity(2), 4 * rarity(2)]
+    result = tag_weights(frozen({"item_tags": table("item_tags", rows)}))
+    assert list(result.values()) == [0.25 * rarity(2), 4 * rarity(2)]
 
 
 def test_tags_on_too_few_or_too_many_items_say_nothing(frozen):
     rows = [(f"i{k}", "tag", f"on {n}") for n in (1, 2, 3, 4) for k in range(n)]
-    found = tag_weights(frozen(tagged(*rows)), tag_fewest_items=2, tag_most_items=3)
-    assert {tag for _, tag in found} == {tag_key("tag", "on 2"), tag_key("tag", "on 3")}
+    result = tag_weights(frozen(tagged(*rows)), tag_fewest_items=2, tag_most_items=3)
+    assert {tag for _, tag in result} == {tag_key("tag", "on 2"), tag_key("tag", "on 3")}
 
 
 def test_tags_of_events_count_by_who_gave_them(frozen):
@@ -236,16 +249,16 @@ def test_tags_of_events_count_by_who_gave_them(frozen):
         events({"user": "ann", "item": "x", "kind": "tag", "tag": "a", "at": 2}),
         tagged(("x", "tag", "b")),  # the given one and that of events add up
     )
-    found = tag_weights(snapshot, tag_fewest_items=1, tag_rarity=0.0)
-    assert found == {("x", tag_key("tag", "a")): 3 / 2, ("x", tag_key("tag", "b")): 1 + 1 / 2}
+    result = tag_weights(snapshot, tag_fewest_items=1, tag_rarity=0.0)
+    assert result == {("x", tag_key("tag", "a")): 3 / 2, ("x", tag_key("tag", "b")): 1 + 1 / 2}
 
 
 def test_a_dropped_pair_takes_its_share_of_the_tags_with_it(frozen):
     rows = [("ann", "x"), ("bob", "x"), ("ann", "y")]
     snapshot = frozen(events(*rows, kind="tag", tag="t"))
     rest = drop_pairs(snapshot, [snapshot.users.row("ann")], [snapshot.items.row("y")])
-    found = tag_weights(rest, tag_fewest_items=1, tag_rarity=0.0)
-    assert found == {("x", tag_key("tag", "t")): 2 / math.sqrt(2)}
+    result = tag_weights(rest, tag_fewest_items=1, tag_rarity=0.0)
+    assert result == {("x", tag_key("tag", "t")): 2 / math.sqrt(2)}
 
 
 def test_an_items_edges_are_weighed_by_the_mean_of_its_domains(frozen):
@@ -415,23 +428,23 @@ def test_the_example_in_the_documentation_is_valid():
     from graph import weighting
 
     example = weighting.__doc__.split(":\n\n", 1)[1]
-    said = parse_weighting(tomllib.loads(example))
-    assert said.domains == {"baroque": 1.5}
+    parsed = parse_weighting(tomllib.loads(example))
+    assert parsed.domains == {"baroque": 1.5}
 
 
 def test_a_manifest_holds_every_field():
     import json
 
-    said = json.loads(json.dumps(Weighting(rating_kinds=("a",)).to_json()))
-    assert said.keys() == {field.name for field in fields(Weighting)}
-    assert said["rating_kinds"] == ["a"]
+    document = json.loads(json.dumps(Weighting(rating_kinds=("a",)).to_json()))
+    assert document.keys() == {field.name for field in fields(Weighting)}
+    assert document["rating_kinds"] == ["a"]
 
 
 def rated(*values, **common):
     """Items i0, i1, … with these ratings of one user."""
     return events(
         *(
-            one(item=f"i{n}", kind="rating", value=float(value)) | common
+            event_of(item=f"i{n}", kind="rating", value=float(value)) | common
             for n, value in enumerate(values)
         )
     )
@@ -460,7 +473,7 @@ def test_the_scale_of_ratings_can_be_given(frozen):
 
 def test_the_last_word_on_a_pair_counts(frozen):
     def stars(item, value, at):
-        return one(item=item, kind="rating", value=value, at=at)
+        return event_of(item=item, kind="rating", value=value, at=at)
 
     snapshot = frozen(
         events(
@@ -476,9 +489,9 @@ def test_the_last_word_on_a_pair_counts(frozen):
 def test_what_speaks_against_an_item_takes_back_what_came_before(frozen, kind):
     snapshot = frozen(
         events(
-            *(one(item="x", at=100), one(item="x", kind=kind, at=200)),
-            *(one(item="y", kind=kind, at=100), one(item="y", at=200)),
-            *(one(item="z"), one(item="z", kind=kind)),
+            *(event_of(item="x", at=100), event_of(item="x", kind=kind, at=200)),
+            *(event_of(item="y", kind=kind, at=100), event_of(item="y", at=200)),
+            *(event_of(item="z"), event_of(item="z", kind=kind)),
         )
     )
     assert pair_weights(snapshot, kinds={kind.lower(): 3.0}) == {("ann", "y"): 1.0}
@@ -491,7 +504,11 @@ def test_kinds_compare_without_case(frozen, tmp_path):
     file.write_text('[kinds]\nPlay = 0.25\n[ratings]\nkinds = ["Stars"]\nscale = [0, 10]\n')
     weighting = load_weighting(file)
     snapshot = frozen(
-        events(one(kind="PLAY"), one(item="y", kind="Hide"), one(item="z", kind="stars", value=2.0))
+        events(
+            event_of(kind="PLAY"),
+            event_of(item="y", kind="Hide"),
+            event_of(item="z", kind="stars", value=2.0),
+        )
     )
     graph = weigh(snapshot, weighting, NOW)
     assert in_words(graph.user_items, snapshot.users, snapshot.items) == {("ann", "x"): edge(0.25)}
@@ -502,17 +519,20 @@ def test_which_kinds_speak_for_an_item_and_from_which_value_on(frozen):
     """Of a scale of 1 … 5 a rating counts from 4 on; kinds of no weight, and hides, never speak."""
     snapshot = frozen(
         events(
-            *(one(item="x", kind="rating", value=v, at=i) for i, v in enumerate([1, 5, 2, 3, 4])),
-            *(one(item="y", kind=kind) for kind in ("like", "hide", "dislike", "worthless")),
+            *(
+                event_of(item="x", kind="rating", value=v, at=i)
+                for i, v in enumerate([1, 5, 2, 3, 4])
+            ),
+            *(event_of(item="y", kind=kind) for kind in ("like", "hide", "dislike", "worthless")),
         )
     )
     rule = Weighting(kinds={"worthless": 0.0}, rating_scale=(1.0, 5.0), relevant_from=0.75)
     assert speaking(snapshot, rule) == {"like": None, "rating": pytest.approx(4, abs=1e-5)}
-    found = speaking(snapshot, Weighting(kinds={"worthless": 0.0}, relevant_from=0.75))
-    assert found == {"like": None, "rating": pytest.approx(4, abs=1e-5)}
+    result = speaking(snapshot, Weighting(kinds={"worthless": 0.0}, relevant_from=0.75))
+    assert result == {"like": None, "rating": pytest.approx(4, abs=1e-5)}
     given_by = Weighting(kinds={"worthless": 0.0}, relevant_from=0.5, rating_scale=(0.0, 10.0))
     assert speaking(snapshot, given_by)["rating"] == pytest.approx(5, abs=1e-5)
-    assert speaking(frozen(events(one(kind="rating"))), Weighting()) == {"rating": None}
+    assert speaking(frozen(events(event_of(kind="rating"))), Weighting()) == {"rating": None}
 
 
 def test_a_tag_that_one_user_gave_counts_one(frozen):
@@ -520,25 +540,25 @@ def test_a_tag_that_one_user_gave_counts_one(frozen):
     tag = {"kind": "tag"}
     snapshot = frozen(
         events(
-            one(**tag, tag="quiet"),
+            event_of(**tag, tag="quiet"),
             *({"user": user, "item": "y", **tag, "tag": "loud"} for user in ("ann", "bob")),
             {"user": "bob", "item": "y", **tag, "tag": "fast"},
         )
     )
     weights = weigh_tags(snapshot, Weighting(tag_fewest_items=1, tag_rarity=0.0)).toarray()
-    found = {
+    result = {
         (snapshot.items.id(item), tag_parts(snapshot.tags.id(row))[1]): weights[item, row]
         for item, row in zip(*np.nonzero(weights), strict=True)
     }
     root = math.sqrt(2)
     expected = {("x", "quiet"): 1.0, ("y", "loud"): 2 / root, ("y", "fast"): 1 / root}
-    assert found == {pair: pytest.approx(weight, rel=1e-5) for pair, weight in expected.items()}
+    assert result == {pair: pytest.approx(weight, rel=1e-5) for pair, weight in expected.items()}
 
 
 def test_a_rule_is_read_back_from_what_it_told_of_itself():
     rule = Weighting(kinds={"like": 2.0}, rating_scale=(1.0, 5.0), half_life_days=30.0)
-    said = json.loads(json.dumps(rule.to_json()))
-    assert Weighting.from_json(said | {"of an older version": 1}) == rule
+    document = json.loads(json.dumps(rule.to_json()))
+    assert Weighting.from_json(document | {"of an older version": 1}) == rule
 
 
 # ── what values are ──────────────────────────────────────────────────────────────────────
@@ -547,7 +567,7 @@ def test_a_rule_is_read_back_from_what_it_told_of_itself():
 def watched(*seconds, kind="watch"):
     """Users a, b, c … watch an item for so long."""
     return events(
-        *({**one(user=chr(97 + n), kind=kind), "value": s} for n, s in enumerate(seconds))
+        *({**event_of(user=chr(97 + n), kind=kind), "value": s} for n, s in enumerate(seconds))
     )
 
 
@@ -593,7 +613,7 @@ def test_what_the_file_calls_a_rating_is_one_and_what_it_calls_something_else_is
 
 
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("document", "message"),
     [
         ({"values": {"watch": "minutes"}}, "rating, count, seconds, money"),
         ({"values": {"stars": "count"}, "ratings": {"kinds": ["stars"]}}, "leave one of them out"),
@@ -601,6 +621,6 @@ def test_what_the_file_calls_a_rating_is_one_and_what_it_calls_something_else_is
         ({"values": {"watch": "seconds"}, "typical": {"watch": 0}}, "above 0"),
     ],
 )
-def test_meanings_that_do_not_go_together_are_refused(said, says):
-    with pytest.raises(SettingError, match=says):
-        parse_weighting(said)
+def test_meanings_that_do_not_go_together_are_refused(document, message):
+    with pytest.raises(SettingError, match=message):
+        parse_weighting(document)

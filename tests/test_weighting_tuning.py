@@ -67,11 +67,11 @@ def batch(*, noisy_kind=False, tags=False, raffle=False, niches=NICHES, likes=9,
 
 def snapshot_of(folder, *batches):
     store = EmbeddedStore(folder / "store.sqlite")
-    for one in batches:
-        store.apply(one)
-    found = take_snapshot(store)
+    for batch_of_events in batches:
+        store.apply(batch_of_events)
+    result = take_snapshot(store)
     store.close()
-    return found
+    return result
 
 
 def tuned(snapshot, **options):
@@ -80,7 +80,7 @@ def tuned(snapshot, **options):
 
 
 def by_name(result):
-    return {one.knob.name: one for one in result.weights}
+    return {weight.knob.name: weight for weight in result.weights}
 
 
 def test_a_kind_of_event_that_is_noise_is_turned_down(tmp_path):
@@ -95,15 +95,15 @@ def test_a_kind_of_event_that_is_noise_is_turned_down(tmp_path):
 def test_a_tag_category_that_is_noise_is_turned_down_and_the_other_not(tmp_path):
     snapshot = snapshot_of(tmp_path, batch(tags=True, niches=40, likes=5))
     result = tuned(snapshot)
-    found = by_name(result)
-    shelf, style = found["categories.shelf"], found["categories.style"]
+    weights = by_name(result)
+    shelf, style = weights["categories.shelf"], weights["categories.style"]
     assert shelf.value <= 0.5 * style.value
     assert KEPT in (shelf.verdict, style.verdict)
     assert result.gain.low > 0
     trial = trial_of(snapshot, Weighting(), now=NOW, seed=0, threads=1)
     without = Weighting(categories={"style": 1.0, "shelf": 0.0})
     neutral, best, learned = (
-        trial.ndcg(one).mean() for one in (Weighting(), without, result.weighting)
+        trial.ndcg(weighting).mean() for weighting in (Weighting(), without, result.weighting)
     )
     assert learned - neutral > 0.75 * (best - neutral) > 0.02
 
@@ -121,24 +121,27 @@ def test_tags_weigh_the_same_together_whatever_the_weighting_says(tmp_path):
 
 def test_a_domain_that_is_noise_is_turned_down(tmp_path):
     result = tuned(snapshot_of(tmp_path, batch(raffle=True)), trials=40)
-    found = by_name(result)
-    niches = [one.value for name, one in found.items() if name.startswith("domains.niche")]
-    assert found["domains.raffle"].value < min(niches)
-    assert found["domains.raffle"].verdict == KEPT
+    weights = by_name(result)
+    niches = [entry.value for name, entry in weights.items() if name.startswith("domains.niche")]
+    assert weights["domains.raffle"].value < min(niches)
+    assert weights["domains.raffle"].verdict == KEPT
 
 
 def test_where_nothing_is_to_be_found_every_weight_stays_neutral(tmp_path):
     result = tuned(snapshot_of(tmp_path, batch()))
-    assert all(one.verdict == NOTHING and one.value == one.knob.neutral for one in result.weights)
+    assert all(
+        weight.verdict == NOTHING and weight.value == weight.knob.neutral
+        for weight in result.weights
+    )
     assert result.gain.mean == 0
     assert "the only kind of event" in " ".join(result.notes)
 
 
 def test_the_same_seed_finds_the_same(tmp_path):
     snapshot = snapshot_of(tmp_path, batch(noisy_kind=True))
-    one, other = tuned(snapshot, trials=20), tuned(snapshot, trials=20, threads=2)
-    assert one.to_toml() == other.to_toml()
-    assert tuned(snapshot, trials=20, seed=5).weights != one.weights
+    first, other = tuned(snapshot, trials=20), tuned(snapshot, trials=20, threads=2)
+    assert first.to_toml() == other.to_toml()
+    assert tuned(snapshot, trials=20, seed=5).weights != first.weights
 
 
 def test_what_lies_in_the_gate_or_test_part_is_never_seen(tmp_path):
@@ -240,7 +243,7 @@ def test_the_command_writes_what_a_refresh_reads(tmp_path, capfd):
     lists = {"rating_kinds": ("rating",), "against_kinds": AGAINST}  # JSON has no tuples
     assert learned.to_json() == report["weighting"] | lists
     assert learned.kinds["glance"] < learned.kinds["like"]
-    assert {one["weight"] for one in report["weights"]} >= {"kinds.like", "kinds.glance"}
+    assert {kind["weight"] for kind in report["weights"]} >= {"kinds.like", "kinds.glance"}
     assert run(tune) == 1
     assert "--replace" in capfd.readouterr().err
     assert run([*tune, "--replace"]) == 0

@@ -41,7 +41,7 @@ def planted_client(planted_home, tmp_path_factory):
 
 def taken(response):
     assert response.status_code == 202, response.data
-    return [(one["status"], one.get("sequence")) for one in response.json["results"]]
+    return [(result["status"], result.get("sequence")) for result in response.json["results"]]
 
 
 def refused(response, field):
@@ -96,7 +96,7 @@ def test_one_event_that_is_wrong_is_a_problem_that_names_the_field(client):
 
 
 def test_ten_thousand_events_go_in_one_request(client, journal):
-    events = [EVENT | {"user": f"user {place}", "tag": "x" * 100} for place in range(10_000)]
+    events = [EVENT | {"user": f"user {number}", "tag": "x" * 100} for number in range(10_000)]
     response = client.post("/v1/events", json={"events": events})
     assert response.json["taken"] == response.json["sequence"] == 10_000
     assert journal.last_sequence() == 10_000
@@ -162,7 +162,7 @@ def test_ids_of_any_kind_are_written_and_read(client, name):
     person = f"/v1/users/{quote(name, safe='')}"
     assert taken(client.put(person, json={})) == [("taken", 2)]
     if name != "x/similar":  # arrives decoded: what is like x
-        assert [client.get(one).json["id"] for one in (path, person)] == [name, name]
+        assert [client.get(address).json["id"] for address in (path, person)] == [name, name]
 
 
 def test_items_in_a_batch_under_a_key_are_taken_once(client, journal):
@@ -225,14 +225,14 @@ def test_at_its_limit_the_journal_answers_503_and_when_to_come_back(home):
 
 def test_events_of_who_withdrew_tracking_are_refused_until_they_agree_again(client, journal):
     bob = EVENT | {"user": "bob"}
-    said = [EVENT | {"at": 1_700_000_000 + number} for number in range(3)]
+    content = [EVENT | {"at": 1_700_000_000 + number} for number in range(3)]
     client.put("/v1/users/ann/consent", json={"train": False})
-    assert taken(client.post("/v1/events", json=said[0])) == [("taken", 2)]
+    assert taken(client.post("/v1/events", json=content[0])) == [("taken", 2)]
     client.put("/v1/users/ann/consent", json={"track": False})
-    assert "tracked" in refused(client.post("/v1/events", json=said[1]), "user")
-    both = client.post("/v1/events", json={"events": [said[1], bob]})
+    assert "tracked" in refused(client.post("/v1/events", json=content[1]), "user")
+    both = client.post("/v1/events", json={"events": [content[1], bob]})
     assert taken(both) == [("refused", None), ("taken", 4)]
     client.put("/v1/users/ann/consent", json={"train": True})
-    refused(client.post("/v1/events", json=said[1]), "user")
+    refused(client.post("/v1/events", json=content[1]), "user")
     client.put("/v1/users/ann/consent", json={"track": True})
-    assert taken(client.post("/v1/events", json=said[2])) == [("taken", 7)]
+    assert taken(client.post("/v1/events", json=content[2])) == [("taken", 7)]

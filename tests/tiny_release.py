@@ -13,15 +13,15 @@ def tiny_arrays(number=0, items=3):
 
     `number` stands in every item's popularity, so that two releases can be told apart.
     """
-    ids = Vocabulary.of(f"item {place}" for place in range(items))
-    one = Vocabulary.of(["one"])
+    ids = Vocabulary.of(f"item {number}" for number in range(items))
+    ids_of_one = Vocabulary.of(["one"])
     arrays = {
         **vocabulary_arrays("items", ids),
         **text_arrays("cards", ['{"title": null, "attributes": {}}'] * items),
         **text_arrays("user_attributes", ["{}"]),
     }
     for key in ("users", "tags", "domains", "tag_names", "fold.words"):
-        arrays |= vocabulary_arrays(key, one)
+        arrays |= vocabulary_arrays(key, ids_of_one)
     sizes = {"i": items, "k": 2, "l": 1, "k:tags": 1, "k:words": 1}
     for entry in ARRAYS:
         if entry.key in arrays or entry.optional or PLACE in entry.key:

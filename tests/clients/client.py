@@ -24,9 +24,9 @@ assert isinstance(wrong, ProblemAnswer)
 print(
     json.dumps(
         {
-            "own": [one.item for one in own.items],
-            "many": [[one.item for one in answer.items] for answer in many.answers],
-            "pages": [one.item for one in first.items + second.items],
+            "own": [entry.item for entry in own.items],
+            "many": [[entry.item for entry in answer.items] for answer in many.answers],
+            "pages": [entry.item for entry in first.items + second.items],
             "wrong": [wrong.status, len(wrong.errors or [])],
         }
     )

@@ -73,7 +73,7 @@ def finished(home):
 
 def goes_on(home, refreshed, undisturbed):
     """The second run takes up what was finished, says nothing of it anew, and leaves nothing."""
-    said, _, expected = undisturbed
+    content, _, expected = undisturbed
     before, log = finished(home), home.folder / "log"
     # An hour later: what it makes is of the moment at which the first began.
     assert refreshed(home.folder, log, now=NOW + 3660) == 0
@@ -83,7 +83,7 @@ def goes_on(home, refreshed, undisturbed):
         assert "choosing what the item table is made by" not in lines
     if "table" in before:
         assert "fitting the item table" not in lines
-    assert set(lines) - {f"{name}: {TAKEN_UP}" for name in before} <= set(said)
+    assert set(lines) - {f"{name}: {TAKEN_UP}" for name in before} <= set(content)
     assert sums(home) == expected
     assert not home.unfinished.exists()
     return before

@@ -62,8 +62,8 @@ LEADS = [
 def writes() -> Iterator[Query]:
     """Each writing clause behind each lead, with and without a RETURN."""
     for clause in CLAUSES:
-        for place, lead in enumerate(LEADS):
-            yield "write", lead + clause + (" RETURN 1 AS one" if place % 2 else "")
+        for number, lead in enumerate(LEADS):
+            yield "write", lead + clause + (" RETURN 1 AS one" if number % 2 else "")
 
 
 WRITES = [
