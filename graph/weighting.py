@@ -13,7 +13,8 @@ Everything is declared in one TOML file; what the file does not say has a defaul
     genre = 0.5
     [domains]                # factor on every edge of a domain's items; not named: 1
     baroque = 1.5
-    [relations]              # what a relation between items is worth; not named: 0, unused
+    [relations]              # what a relation between items is worth; not named: 0, unused.
+                             # Between users: 0 calls nobody a friend; not named: 1
     cites = 0.5
     [age]
     half_life_days = 365     # of events that have a time; left out: age does not matter
@@ -36,7 +37,6 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,6 @@ from graph.weighted import WeightedGraph
 
 HIDE = "hide"
 SECONDS_A_DAY = 86_400
-NO_KINDS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -262,7 +261,10 @@ def weigh(
         item_domains=item_domains,
         item_items=_relations(snapshot.item_relations, weighting.relations, 0.0, shape[1]),
         user_users=_relations(
-            _among(snapshot.user_relations, snapshot.user_consents), NO_KINDS, 1.0, shape[0]
+            _among(snapshot.user_relations, snapshot.user_consents),
+            weighting.relations,
+            1.0,
+            shape[0],
         ),
         domains=names,
         domains_from=origin,

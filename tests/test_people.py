@@ -15,6 +15,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.overlay.erasure import erase
 from recommender.overlay.histories import Weigher
+from recommender.overlay.overlay import Overlay
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import names, open_release
@@ -25,6 +26,7 @@ from recommender.serving.rules import parse_rules
 NOW = 1_760_000_000
 SECONDS = Weighting(values={"watch": "seconds"})
 FAST = RefreshConfig(preset="fast", threads=1, weighting=SECONDS)
+FRIENDS = {"friendly": range(0, 60, 2), "shy": (0, 2), "betrayer": (1,), "few": (0, 1, 2, 4)}
 WATCHED = (30.0, 90.0, 500.0)  # seconds, by turns
 WHERE = ("DE", "FR")
 
@@ -43,9 +45,15 @@ def made(tmp_path_factory):
         for place, user in enumerate(users)
     ]
     hidden = planted.answers.items[5]
+    friends = [
+        {"source": source, "target": users[n], "kind": "friend"}
+        for source, several in FRIENDS.items()
+        for n in several
+    ]
     store.apply(
         {
             "users": table("users", said),
+            "user_relations": table("user_relations", friends),
             "events": table(
                 "events",
                 [
@@ -176,6 +184,72 @@ def test_what_a_user_says_now_counts_in_the_next_list_and_may_be_taken_back(live
     assert not pinned(german)
     say(journal, USER_PUT, id="just came", attributes={"country": ["AT", "FR"]})
     assert pinned("just came")
+
+
+# ── friends ──────────────────────────────────────────────────────────────────────────────
+
+
+def friends_who_chose(release, users, item):
+    row = release.items.row(item)
+    return sum(row in release.histories.of(release.users.row(users[n])) for n in
+               FRIENDS["friendly"])  # fmt: skip
+
+
+def test_a_newcomer_gets_what_several_friends_chose_and_is_told_how_many(live):
+    """The count of the reason is that of the histories, its Cypher asks for it, nobody is named."""
+    server, _, users, _ = live
+    serving = server.recommender()
+    mine = answer(serving, "friendly", n=30, profile="neutral")
+    assert mine.served_by == "friends"
+    theirs = [item for item in mine.items if item.source == "friends"]
+    counts = [friends_who_chose(serving.release, users, item.item) for item in theirs]
+    assert len(counts) > 3 and min(counts) >= 3
+    assert counts == sorted(counts, reverse=True)
+    every = [friends_who_chose(serving.release, users, i) for i in serving.release.items]
+    assert counts[0] == max(every)
+    assert len(theirs) == min(30, sum(count >= 3 for count in every))
+    for item, count in zip(theirs, counts, strict=True):
+        (reason,) = item.reasons
+        assert reason.text == f"{count} of your friends chose it"
+        assert not set(users) & {str(v) for part in reason.path for v in part.values()}
+    why = serving.why("friendly", theirs[0].item, now=NOW)
+    assert "KNOWS" in why["cypher"]["query"]
+    assert not set(users) & set(map(str, why["cypher"]["parameters"].values()))
+
+
+def test_what_fewer_than_three_friends_chose_is_nobodys_business(live):
+    server, *_ = live
+    for newcomer in ("shy", "betrayer"):
+        mine = answer(server.recommender(), newcomer, profile="neutral")
+        assert mine.served_by == "popular"
+        assert {item.source for item in mine.items} == {"popular"}
+
+
+def test_friends_who_do_not_agree_and_who_were_erased_are_not_asked(live):
+    """Of four friends one may not be learned from; when another is erased, two are too few."""
+    server, journal, users, _ = live
+    serving = server.recommender()
+    release = serving.release
+    known = release.users.ids(release.friends.of(release.users.row("few")).tolist())
+    assert sorted(known) == sorted(users[n] for n in (0, 2, 4))
+    shared = set.intersection(*(set(release.histories.of(release.users.row(u))) for u in known))
+    assert answer(serving, "few").served_by == ("friends" if shared else "popular")
+    overlay = Overlay.without(release, [users[n] for n in range(4, 60, 2)])
+    few = answer(serving.following(overlay=overlay), "friendly", profile="neutral")
+    assert few.served_by == "popular"
+    for n in range(4, 60, 2):
+        say(journal, CONSENT, id=users[n], consent={"train": False})
+    assert answer(server.recommender(), "friendly", profile="neutral").served_by == "popular"
+
+
+def test_who_has_a_history_is_served_by_it_and_may_ask_for_friends(live):
+    server, journal, users, _ = live
+    assert answer(server.recommender(), users[0]).served_by == "history"
+    say(journal, "events", user="friendly", item=server.recommender().release.items.id(0),
+        kind="like")  # fmt: skip
+    serving = server.recommender()
+    assert answer(serving, "friendly").served_by == "history"
+    assert answer(serving, "friendly", source="friends").served_by == "friends"
 
 
 # ── seconds ──────────────────────────────────────────────────────────────────────────────

@@ -87,26 +87,9 @@ def through_people(
     user: str | None, because: str, item: str, choosing: Choosing = ALL_CHOOSE
 ) -> Cypher:
     """How many other people chose both items; no row when nobody did."""
-    conditions = ["o.id <> $user"] if user is not None else []
-    own: dict[str, Any] = {}
-    if not choosing.all:
-        rated = sorted({least for least in choosing.kinds.values() if least is not None})
-        own["kinds"] = sorted(kind for kind, least in choosing.kinds.items() if least is None)
-        for event in "ab":
-            condition = f"{event}.kind IN $kinds"
-            if rated:
-                condition = f"({condition} OR ({event}.kind IN $rated AND {event}.value >= $good))"
-            conditions.append(condition)
-        if rated:
-            own["good"] = rated[0]
-            own["rated"] = sorted(kind for kind, v in choosing.kinds.items() if v is not None)
-        if choosing.against:
-            own["against"] = sorted(choosing.against)
-            conditions += [
-                f"NOT EXISTS {{ MATCH (o)-[x:INTERACTED]->({end}) WHERE x.kind IN $against }}"
-                for end in "hi"
-            ]
-        conditions.append("coalesce(o.consent, true)")
+    conditions, own = _choosing("ab", "hi", choosing)
+    if user is not None:
+        conditions.insert(0, "o.id <> $user")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     query = (
         f"MATCH {_start(user)}(h:Item {{id: $because}})<-[a:INTERACTED]-(o:User)"
@@ -114,6 +97,43 @@ def through_people(
         "RETURN h.id AS because, i.id AS item, count(DISTINCT o.id) AS people"
     )
     return query, _parameters(user, because, item) | own
+
+
+def through_friends(user: str, item: str, choosing: Choosing = ALL_CHOOSE) -> Cypher:
+    """How many of the user's friends chose the item."""
+    conditions, own = _choosing("a", "i", choosing)
+    where = " AND ".join(["o.id <> $user", *conditions])
+    query = (
+        "MATCH (u:User {id: $user})-[:KNOWS]->(o:User)-[a:INTERACTED]->(i:Item {id: $item}) "
+        f"WHERE {where} RETURN i.id AS item, count(DISTINCT o.id) AS friends"
+    )
+    return query, {"user": user, "item": item} | own
+
+
+def _choosing(events: str, ends: str, choosing: Choosing) -> tuple[list[str], dict[str, Any]]:
+    """Conditions that events of `o` speak for their items, and the parameters of those."""
+    if choosing.all:
+        return [], {}
+    conditions: list[str] = []
+    own: dict[str, Any] = {}
+    rated = sorted({least for least in choosing.kinds.values() if least is not None})
+    own["kinds"] = sorted(kind for kind, least in choosing.kinds.items() if least is None)
+    for event in events:
+        condition = f"{event}.kind IN $kinds"
+        if rated:
+            condition = f"({condition} OR ({event}.kind IN $rated AND {event}.value >= $good))"
+        conditions.append(condition)
+    if rated:
+        own["good"] = rated[0]
+        own["rated"] = sorted(kind for kind, v in choosing.kinds.items() if v is not None)
+    if choosing.against:
+        own["against"] = sorted(choosing.against)
+        conditions += [
+            f"NOT EXISTS {{ MATCH (o)-[x:INTERACTED]->({end}) WHERE x.kind IN $against }}"
+            for end in ends
+        ]
+    conditions.append("coalesce(o.consent, true)")
+    return conditions, own
 
 
 def through_relation(user: str | None, because: str, item: str) -> Cypher:

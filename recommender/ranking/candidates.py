@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from embeddings.best import keep_best, sort_best
@@ -30,8 +32,9 @@ class Subjects:
     masks: Flags  # (m, i) allowed items of each distinct filter
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
-    # Source -> (b, …) what is asked of it beside the history: vectors, or weights of domains.
-    queries: Mapping[str, F32] = field(default_factory=dict)
+    # Source -> (b, …) what is asked of it beside the history: vectors, weights of domains, rows of
+    # friends (-1 pads).
+    queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1

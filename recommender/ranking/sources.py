@@ -2,6 +2,7 @@
 
 items               the item–item table: what ranks
 spectral, node2vec, gnn   nearest vectors to the subject's own, by FAISS
+friends             what several friends of somebody without a history chose
 tags                items that share the tags of the history, or those that were asked for
 popular in domain   what many chose in the domains of the history
 popular             what many chose
@@ -23,6 +24,8 @@ from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of
 from recommender.releases.release import Release
 
 ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"
+FRIENDS = "friends"
+FEWEST_FRIENDS = 3  # who chose an item, before it is shown that they did: fewer could be guessed
 _DENSE_CELLS = 20_000_000  # subjects × items scored densely at once
 
 
@@ -50,7 +53,7 @@ class Sources:
     @property
     def names(self) -> tuple[str, ...]:
         """All sources."""
-        return (ITEMS, *self.indexes, TAGS, IN_DOMAIN, POPULAR)
+        return (ITEMS, *self.indexes, FRIENDS, TAGS, IN_DOMAIN, POPULAR)
 
     def propose(self, name: str, subjects: Subjects, tags: csr_array, n: int) -> Ranking:
         """At most n items a subject, best first, all of them allowed and none blocked.
@@ -84,6 +87,8 @@ class Sources:
         popularity = self._popularity
         if name == POPULAR:
             return np.broadcast_to(popularity, (len(subjects), len(popularity)))
+        if name == FRIENDS:
+            return self._chosen_by_friends(subjects)
         links, back = (
             (self._item_tags, self._tag_items) if name == TAGS else (self._item_domains, None)
         )
@@ -96,6 +101,14 @@ class Sources:
         dense = ((taste + tags) @ back).toarray().astype(np.float32)
         # Equal tags: the better known item first, without overtaking a better match.
         result: F32 = np.where(dense > 0, dense * (1 + 0.01 * popularity), 0)
+        return result
+
+    def _chosen_by_friends(self, subjects: Subjects) -> F32:
+        """(b, i) how many friends chose each item; of equals the better known comes first."""
+        counts = np.zeros((len(subjects), len(self._release.items)), np.float32)
+        for row, friends in enumerate(subjects.queries.get(FRIENDS, ())):
+            counts[row] = friends_who_chose(self._release, friends[friends >= 0].astype(np.int64))
+        result: F32 = counts * (1 + 0.01 * self._popularity)
         return result
 
     def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
@@ -156,6 +169,15 @@ class Sources:
     @cached_property
     def _item_domains(self) -> csr_array:
         return self._release.item_domains.matrix
+
+
+def friends_who_chose(release: Release, friends: npt.NDArray[np.int64]) -> F32:
+    """(i,) how many of some users chose each item; 0 where fewer than `FEWEST_FRIENDS` did."""
+    _, at = release.histories.take(friends)
+    chosen = release.histories.indices[at]
+    counts = np.bincount(chosen, minlength=len(release.items)).astype(np.float32)
+    counts[counts < FEWEST_FRIENDS] = 0
+    return counts
 
 
 def fuse(

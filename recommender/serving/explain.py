@@ -16,7 +16,7 @@ from graph.arrays import F32, I32
 from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
-from recommender.ranking.sources import IN_DOMAIN
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
 from recommender.serving.rules import PINNED, SPONSORED
@@ -65,6 +65,8 @@ def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple
     for tag in subject.tags:
         if tag in carried:
             return (_asked_for(release, item, tag),)
+    if source == FRIENDS:
+        return (_friends(release, subject, item),)
     if source in release.sources and len(subject.items):
         pulled = _near(release, subject, item, source)
         if pulled:
@@ -99,6 +101,8 @@ def cypher(release: Release, user: str | None, item: str, reason: Reason) -> why
     if reason.because is None:
         if reason.tag is not None:
             return why_cypher.carries_tag(reason.tag, item)
+        if reason.through == "friends" and user is not None:
+            return why_cypher.through_friends(user, item, _choosing(release))
         return why_cypher.through_popularity(item)
     if reason.through == "relation":
         return why_cypher.through_relation(user, reason.because, item)
@@ -225,6 +229,15 @@ def _asked_for(release: Release, item: int, tag: int) -> Reason:
     return Reason(
         text=f"tagged “{name}”", path=path, share=1.0, because=None, through="tag", tag=name
     )
+
+
+def _friends(release: Release, subject: Subject, item: int) -> Reason:
+    """For an item that friends chose: how many, and never who."""
+    chosen = release.item_users.of(item)
+    count = int(np.count_nonzero(np.isin(subject.friends, chosen)))
+    many = f"{count} of your friends"
+    path = (_edge(many, "INTERACTED", ""), _item(release, item))
+    return Reason(text=f"{many} chose it", path=path, share=1.0, because=None, through="friends")
 
 
 def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:

@@ -26,7 +26,7 @@ from recommender.ranking.pages import item_sums, next_cursor, rotation, shown_be
 from recommender.ranking.ranker import Adjust, Defect, Lists, Order, Ranker, pool_size, refuse
 from recommender.ranking.request import NEUTRAL, Answer, Filter, Reason, Recommended, Request
 from recommender.ranking.rerank import Profile
-from recommender.ranking.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources
 from recommender.releases.release import Release
 from recommender.segments.grouping import Behaviour, Segments
 from recommender.segments.settings import SegmentSettings
@@ -489,8 +489,8 @@ class Recommender:
             return (subject.request.source,)
         if subject.placed is not None and subject.placed.source is not None:
             return (subject.placed.source,)
-        if subject.served_by == IN_DOMAIN:
-            return (IN_DOMAIN,)
+        if subject.served_by in (IN_DOMAIN, FRIENDS):
+            return (subject.served_by,)
         return (*self.opened.fused, TAGS) if subject.tags else tuple(self.opened.fused)
 
     def _profile(self, subject: Subject) -> tuple[str, Profile]:

@@ -8,6 +8,7 @@ person liked for years. A mix gives each part the share that its weight says.
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,14 @@ from recommender.ranking.candidates import Subjects
 from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
-from recommender.ranking.sources import IN_DOMAIN, TAGS
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, friends_who_chose
 from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
 
 TAG_ITEMS = 50  # best known items of a tag that stand for it in a mix
+MOST_FRIENDS = 1_000  # of one newcomer
 MOST_MEMBERS = 10  # of a household
 ASKED = "asked:"  # kind of a history entry that stands for a tag of a mix
 SHARED = "shared:"  # … that so many users like the one named chose
@@ -52,6 +54,7 @@ class Subject:
     segments: tuple[str, ...] = ()  # those of rules first, then the learned one
     interests: I32 | None = None  # (h,) of each history entry; None: there is but one
     placed: Placed | None = None  # a new item
+    friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
 
 
 @dataclass
@@ -71,6 +74,7 @@ class _Draft:
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
     placed: Placed | None = None
+    friends: list[int] = field(default_factory=list)
 
     def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
         """Lengthen the history."""
@@ -99,6 +103,7 @@ class _Draft:
             served_by=self.served_by,
             notes=tuple(self.notes),
             placed=self.placed,
+            friends=np.array(self.friends, np.int32),
         )
 
 
@@ -178,6 +183,20 @@ class SubjectReader:
                 draft.notes.append(unknown("tag", name, self._release.tag_names))
         if draft.tags and not draft.items:
             draft.served_by = TAGS
+        elif draft.user_row != NO_ROW and (not draft.items or request.source == FRIENDS):
+            self._ask_friends(draft)
+
+    def _ask_friends(self, draft: _Draft) -> None:
+        """The friends of somebody without a history: those who are there and may be asked."""
+        overlay, users = self._overlay, self._release.users
+        known = self._release.friends.of(draft.user_row)
+        asked = [
+            row
+            for row in known[~overlay.gone[known]].tolist()
+            if overlay.agrees(users.id(row), "train")
+        ][:MOST_FRIENDS]
+        if friends_who_chose(self._release, np.array(asked, np.int64)).any():
+            draft.friends, draft.served_by = asked, FRIENDS
 
     def _session(self, draft: _Draft) -> dict[int, float]:
         items = self._release.items
@@ -307,13 +326,13 @@ class SubjectReader:
             masks=np.stack([self._mask(*key) for key in places]),
             mask=np.array([places[key] for key in keys], np.int32),
             interests=_interests(known),
-            queries=self._wanted([subject.placed for subject in known]),
+            queries=self._wanted([subject.placed for subject in known]) | _friends(known),
         )
         return subjects, self.tags([subject.tags for subject in known])
 
-    def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, F32]:
+    def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, npt.NDArray[Any]]:
         """What new items ask of each source, (b, …); nothing where there is no new item."""
-        queries: dict[str, F32] = {}
+        queries: dict[str, npt.NDArray[Any]] = {}
         for row, item in enumerate(placed):
             if item is None:
                 continue
@@ -360,6 +379,17 @@ class SubjectReader:
 def _row_of(rows: Rows, row: int) -> list[int]:
     entries: list[int] = [] if row == NO_ROW else rows.of(row).tolist()
     return entries
+
+
+def _friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
+    """(b, m) rows of the friends who are asked, -1 pads; nothing where nobody's are."""
+    most = max(len(subject.friends) for subject in known)
+    if most == 0:
+        return {}
+    rows = np.full((len(known), most), NO_ROW, np.int32)
+    for place, subject in enumerate(known):
+        rows[place, : len(subject.friends)] = subject.friends
+    return {FRIENDS: rows}
 
 
 def _interests(known: Sequence[Subject]) -> I32 | None:
