@@ -1,11 +1,12 @@
 """Ready-made questions, reasons as Cypher and pictures work on the graph as it is."""
 
 import random
+import re
 
 import pytest
 import small_world
 
-from graph.errors import InputError, NotFound
+from graph.errors import InputError, NotFound, QueryRefused
 from graph.explore.console import Console, Target
 from graph.explore.drawing import _label, _letters, cut, draw, known_fonts, parts
 from graph.explore.questions import filled, question, questions
@@ -237,3 +238,68 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     many = [[{"node": str(n), "label": "Item", "properties": {}}] for n in range(151)]
     with pytest.raises(InputError, match="151"):
         draw(many, tmp_path / "x.svg")
+
+
+# ── queries inside queries ───────────────────────────────────────────────────────────────
+
+
+def items_of():
+    """User -> the items of the small world that they did something to."""
+    items: dict[str, set[str]] = {}
+    for event in small_world.batch()["events"].to_pylist():
+        items.setdefault(event["user"], set()).add(event["item"])
+    return items
+
+
+def test_what_means_the_same_in_another_way_is_answered(console):
+    """A leading CALL, and the size of a list of a pattern, counted by hand."""
+    counts = (
+        "CALL { MATCH (i:Item) RETURN count(i) AS items } MATCH (u:User) RETURN items, count(u)"
+    )
+    tables = small_world.batch()
+    rows = console.run(counts, {}, privacy=True).rows
+    assert rows == [[len(tables["items"]), len(tables["users"])]]
+    events = tables["events"].to_pylist()
+    size = (
+        "MATCH (u:User) RETURN u.id, size([(u)-[:INTERACTED]->(i:Item) WHERE i.id <> $no | i]) AS n"
+    )
+    result = console.run(size, {"no": events[0]["item"]}, privacy=True)
+    assert result.columns == ["u.id", "n"]
+    assert {user: n for user, n in result.rows if n} == {
+        user: n
+        for user in items_of()
+        if (n := sum(e["user"] == user and e["item"] != events[0]["item"] for e in events))
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "instead"),
+    [
+        (
+            "MATCH (u:User) RETURN u.id, [(u)-[:INTERACTED]->(i:Item) | i.id] AS items",
+            "MATCH (u:User) {} RETURN u.id, items",
+        ),
+        (
+            (
+                "MATCH (x:Tag) WITH count(x) AS tags MATCH (u:User) "
+                "CALL { WITH u MATCH (u)-[:INTERACTED]->(i) RETURN collect(i.id) AS items } "
+                "RETURN u.id, items"
+            ),
+            "MATCH (x:Tag) WITH count(x) AS tags MATCH (u:User) {} RETURN u.id, items",
+        ),
+    ],
+)
+def test_what_is_refused_is_told_with_the_way_for_just_that_query(console, query, instead):
+    with pytest.raises(QueryRefused) as error:
+        console.run(query, {}, privacy=True)
+    way = re.search(r"write (OPTIONAL MATCH .*?) (?:before|for it)", str(error.value))[1]
+    rows = console.run(instead.format(way), {}, privacy=True).rows
+    assert {user: set(items) for user, items in rows if items} == items_of()
+
+
+def test_a_union_inside_a_call_is_asked_by_itself(console):
+    query = (
+        "CALL { MATCH (i:Item) RETURN i.id AS x UNION MATCH (t:Tag) RETURN t.name AS x } RETURN x"
+    )
+    with pytest.raises(QueryRefused, match="as a query of its own"):
+        console.run(query, {}, privacy=True)

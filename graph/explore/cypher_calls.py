@@ -2,6 +2,7 @@
 
 from graph.explore.cypher_cursor import Loop, Piece, written
 from graph.explore.cypher_dates import TEMPORAL, Dates
+from graph.explore.cypher_subqueries import refuse_pattern
 from graph.explore.cypher_tokens import refuse
 from graph.explore.cypher_words import (
     CAST_TYPES,
@@ -216,10 +217,7 @@ class Calls(Dates):
             pattern = self.is_sign("(") and self.is_pattern()
             named = self.is_sign("=", steps=1) and self.is_sign("(", steps=2)
             if pattern or named:
-                refuse(
-                    "a pattern inside a list is not taken: write OPTIONAL MATCH with the pattern, "
-                    "then WITH …, collect(x) AS found"
-                )
+                refuse_pattern(self.query, self.tokens, self.at - 1, self.names_in_order())
             if self.ahead().kind in ("word", "name") and self.is_word("IN", steps=1):
                 piece = self._comprehension()
             else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from graph.dates import seconds_of
+from graph.explore.cypher_subqueries import rewritten
 from graph.explore.cypher_tokens import Token, refuse, tokens_of, unescaped
 from graph.explore.cypher_words import RESERVED
 
@@ -66,10 +67,13 @@ class Cursor:
     sums: int = 0
     growth: float = 1.0
     made: int = 0  # names given to relationships
+    kept: list[str] = field(default_factory=list)  # names that the last WITH left
+    since: int = 0  # … which ended here
 
     def __post_init__(self) -> None:
         """Split the query."""
-        self.query, self.tokens = tokens_of(self.query)
+        self.query, tokens = tokens_of(self.query)
+        self.tokens = rewritten(tokens)
         stars = [
             self.tokens[index].upper
             for index, token in enumerate(self.tokens[1:])
@@ -124,6 +128,12 @@ class Cursor:
         if token.kind == "end":
             refuse(f"it ends where {due} was due")
         refuse(f"{token.text[:40]} at character {token.start + 1}, where {due} was due")
+
+    def names_in_order(self) -> list[str]:
+        """The variables that are there, in the order in which they came."""
+        since = self.tokens[self.since : self.at]
+        later = [token.text for token in since if token.text in self.names]
+        return list(dict.fromkeys([*self.kept, *later]))
 
     def source(self, start: int) -> str:
         """The text as it was written from a token on to where we are."""

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from graph.explore.cypher_calls import Calls
 from graph.explore.cypher_cursor import Piece, written
+from graph.explore.cypher_subqueries import refuse_call
 from graph.explore.cypher_tokens import refuse
 from graph.explore.cypher_words import NEVER, PROCEDURES
 
@@ -70,6 +71,7 @@ class _Statement(Calls):
 
     def _branch(self) -> str:
         self.names, self.kinds = set(), {}
+        self.kept, self.since = [], self.at
         parts: list[str] = []
         while True:
             if self.took_word("RETURN"):
@@ -154,6 +156,7 @@ class _Statement(Calls):
         ordered = order and clause == "WITH" and self.file
         tail = order + (cut or (f" LIMIT {ALL_ROWS}" if ordered else ""))
         if clause == "WITH" and not everything:
+            self.kept, self.since = list(known), self.at
             self.kinds = {name: kind for name, kind in known.items() if kind}
         if clause == "WITH" and self.took_word("WHERE"):
             tail += f" WHERE {self.expression().text}"
@@ -194,7 +197,7 @@ class _Statement(Calls):
     def _procedure(self) -> str:
         self.expect_word("CALL")
         if self.is_sign("{", "("):
-            refuse("CALL { … } is not taken: write what is inside as MATCH … WITH …, count(*) AS n")
+            refuse_call(self.query, self.tokens, self.at - 1, self.names_in_order())
         name = self.name("a procedure")
         while self.took_sign("."):
             name += "." + self.name("a procedure")
