@@ -34,14 +34,14 @@ def value_worth(values: F32, meaning: str, typical: float | None = None) -> F64:
 
 def typical_values(
     kinds: Sequence[str], kind: I32, value: F32, meanings: Mapping[str, str],
-    given: Mapping[str, float],
+    named: Mapping[str, float],
 ) -> dict[str, float]:  # fmt: skip
     """Name of a kind whose values are seconds or money -> what is typical: given, or the median."""
-    found = dict(given)
-    for place, name in enumerate(kinds):
-        if meanings.get(name.lower()) in (SECONDS, MONEY) and name.lower() not in found:
-            own = value[kind == place]
+    typical = dict(named)
+    for number, name in enumerate(kinds):
+        if meanings.get(name.lower()) in (SECONDS, MONEY) and name.lower() not in typical:
+            own = value[kind == number]
             own = own[own > 0]
             if len(own):
-                found[name.lower()] = float(np.median(own))
-    return found
+                typical[name.lower()] = float(np.median(own))
+    return typical

@@ -391,7 +391,7 @@ def _relations(
 
 def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighting) -> F32:
     """(i,) the factor of each item: the mean over its domains, 1 where it has none."""
-    given = {as_word(name): factor for name, factor in weighting.domains.items()}
+    by_word = {as_word(name): factor for name, factor in weighting.domains.items()}
     known = {as_word(name) for name in names}
     unknown = [name for name in weighting.domains if as_word(name) not in known]
     if unknown:
@@ -403,7 +403,7 @@ def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighti
             else f"there are {', '.join(names[:10]) or 'none'}"
         )
         raise SettingError(f"weighting: domains.{first} is no domain of this catalogue; {remedy}")
-    factors = np.array([given.get(as_word(name), 1.0) for name in names], np.float32)
+    factors = np.array([by_word.get(as_word(name), 1.0) for name in names], np.float32)
     total = np.asarray(item_domains.sum(axis=1), np.float32).ravel()
     weighed = item_domains @ factors.reshape(len(names))
     return np.where(total > 0, weighed / np.where(total > 0, total, 1), 1).astype(np.float32)

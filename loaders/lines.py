@@ -99,9 +99,9 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             start = raw.read(8)
             zipped = start.startswith(b"\x1f\x8b")
             raw.seek(0)
-            for first, what in PACKED.items():
+            for first, kind in PACKED.items():
                 if start.startswith(first):
-                    raise InputError(f"{path}: is {what}; unpack it, or pack it by gzip")
+                    raise InputError(f"{path}: is {kind}; unpack it, or pack it by gzip")
             if not zipped:
                 yield raw, raw
                 return

@@ -97,16 +97,16 @@ class Overlay:
 
     def said_since(self, user: str) -> Mapping[str, Any] | None:
         """What a user says of themselves since the release; None: nothing, or it may not count."""
-        said = self.attributes.get(user)
-        return said if said is None or self.why_impersonal(user) is None else None
+        attributes = self.attributes.get(user)
+        return attributes if attributes is None or self.why_impersonal(user) is None else None
 
     def attributes_of(self, user: str) -> Mapping[str, Any]:
         """What a user says of themselves, as far as lists may be made of it."""
         if self.why_impersonal(user) is not None:
             return {}
-        said = self.said_since(user)
-        if said is not None:
-            return said
+        since = self.said_since(user)
+        if since is not None:
+            return since
         row = self.user_row(user)
         return {} if row == NO_ROW else self.release.user_attributes(row)
 

@@ -48,14 +48,14 @@ def _hidden_for_themselves(snapshot: GraphSnapshot) -> csr_array:
 
 def user_attributes(snapshot: GraphSnapshot) -> list[str]:
     """(u) JSON objects: what each user says of themselves; `{}` of who may not be learned from."""
-    told = snapshot.user_attributes.to_pylist()
+    texts = snapshot.user_attributes.to_pylist()
     agreed = snapshot.user_consents.tolist()
-    return [text if agrees else NOTHING for text, agrees in zip(told, agreed, strict=True)]
+    return [text if agrees else NOTHING for text, agrees in zip(texts, agreed, strict=True)]
 
 
-def attribute_names(told: Iterable[str]) -> list[str]:
+def attribute_names(texts: Iterable[str]) -> list[str]:
     """The attributes that users have, those of the most users if there are very many."""
-    counts = Counter(name for text in told if text != NOTHING for name in json.loads(text))
+    counts = Counter(name for text in texts if text != NOTHING for name in json.loads(text))
     return sorted(name for name, _ in counts.most_common(MOST_NAMES))
 
 
@@ -66,13 +66,13 @@ def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
     """
     gone = np.zeros(len(arrays["consents"]), np.bool_)
     gone[list(rows)] = True
-    told = _texts(arrays)
+    texts = _texts(arrays)
     indptr, friends = arrays["friends.indptr"], arrays["friends.indices"]
-    who = np.repeat(np.arange(len(gone)), np.diff(indptr))
-    kept = ~gone[who] & ~gone[friends]
+    owners = np.repeat(np.arange(len(gone)), np.diff(indptr))
+    kept = ~gone[owners] & ~gone[friends]
     changed: Arrays = {
-        **text_arrays("user_attributes", [NOTHING if gone[u] else t for u, t in enumerate(told)]),
-        "friends.indptr": np.searchsorted(who[kept], np.arange(len(gone) + 1)),
+        **text_arrays("user_attributes", [NOTHING if gone[u] else t for u, t in enumerate(texts)]),
+        "friends.indptr": np.searchsorted(owners[kept], np.arange(len(gone) + 1)),
         "friends.indices": friends[kept],
     }
     if "segments.raw" in arrays:
@@ -84,5 +84,5 @@ def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
 
 def _texts(arrays: Mapping[str, Any]) -> list[str]:
     data, offsets = arrays["user_attributes.data"], arrays["user_attributes.offsets"].tolist()
-    whole = data.tobytes()
-    return [whole[a:b].decode() for a, b in pairwise(offsets)]
+    joined = data.tobytes()
+    return [joined[a:b].decode() for a, b in pairwise(offsets)]

@@ -157,8 +157,8 @@ class Release:
         """What a user says of themselves; empty where they may not be learned from."""
         offsets = self.arrays["user_attributes.offsets"]
         text = self.arrays["user_attributes.data"][offsets[row] : offsets[row + 1]].tobytes()
-        said: dict[str, Any] = json.loads(text)
-        return said
+        attributes: dict[str, Any] = json.loads(text)
+        return attributes
 
     def user_events(self, row: int) -> dict[str, npt.NDArray[Any]]:
         """The events of a user as columns: `item`, `kind`, `value` (NaN: none), `at`."""

@@ -204,7 +204,9 @@ def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if is_dataclass(value) and not isinstance(value, type):
-        content = {one.name: _packed(getattr(value, one.name), arrays) for one in fields(value)}
+        content = {
+            field.name: _packed(getattr(value, field.name), arrays) for field in fields(value)
+        }
         return {"type": type(value).__name__, "fields": content}
     if isinstance(value, Mapping):
         return {"mapping": [[_packed(key, arrays), _packed(value[key], arrays)] for key in value]}

@@ -49,7 +49,7 @@ def learn(
     encodeds: list[Encoded] = []
     parts: list[F64] = []
     for name in _spoken(users, active):
-        values = [said.get(name) for said in users]
+        values = [attributes.get(name) for attributes in users]
         made = _number(name, values, active)
         if made is None:
             made = _few_words(name, values, active)
@@ -64,13 +64,15 @@ def learn(
     columns = np.concatenate(parts, axis=1)
     if filling == NEAREST:
         columns = _by_the_nearest(columns, behaviour, active, seed)
-    missing = np.array([number for one in encoding.attributes for number in one.missing])
+    missing = np.array(
+        [number for attribute in encoding.attributes for number in attribute.missing]
+    )
     return encoding, np.where(np.isnan(columns), missing, columns)
 
 
 def _spoken(users: Sequence[Attributes], active: Flags) -> list[str]:
     """The attributes that enough of the active users say anything for, by name."""
-    counts = Counter(name for place in np.flatnonzero(active) for name in users[place])
+    counts = Counter(name for row in np.flatnonzero(active) for name in users[row])
     fewest = max(FEWEST, LEAST_SHARE * np.count_nonzero(active))
     common = [name for name, count in counts.most_common(MOST_ATTRIBUTES) if count >= fewest]
     return sorted(common)
@@ -78,8 +80,8 @@ def _spoken(users: Sequence[Attributes], active: Flags) -> list[str]:
 
 def _number(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded, F64] | None:
     numbers = np.array([as_number(value) for value in values])
-    said = np.array([bool(as_texts(value)) for value in values])
-    if np.isnan(numbers[said]).any() or len(np.unique(numbers[active & said])) < 2:
+    has_value = np.array([bool(as_texts(value)) for value in values])
+    if np.isnan(numbers[has_value]).any() or len(np.unique(numbers[active & has_value])) < 2:
         return None
     middle = SimpleImputer(strategy="median").fit(numbers[active][:, None]).statistics_
     return Encoded(name, NUMBER, (f"attribute {name}",), (float(middle[0]),)), numbers[:, None]
@@ -88,9 +90,9 @@ def _number(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded
 def _few_words(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded, F64] | None:
     """A column for each word; of lists, which may be long, for the words of the most users."""
     texts = [as_texts(value) for value in values]
-    counts = Counter(word for place in np.flatnonzero(active) for word in set(texts[place]))
+    counts = Counter(word for row in np.flatnonzero(active) for word in set(texts[row]))
     words = [word for word, count in counts.most_common() if count >= FEWEST]
-    several = any(len(said) > 1 for said in texts)
+    several = any(len(words_of_user) > 1 for words_of_user in texts)
     if not words or (len(words) > MOST_WORDS and not several):
         return None
     words = sorted(words[:MOST_WORDS])
@@ -98,14 +100,16 @@ def _few_words(name: str, values: Sequence[object], active: Flags) -> tuple[Enco
         return None
     known = set(words)
     columns = MultiLabelBinarizer(classes=words).fit_transform(
-        [[word for word in said if word in known] for said in texts]
+        [[word for word in words_of_user if word in known] for words_of_user in texts]
     ).astype(np.float64)  # fmt: skip
-    silent = np.array([not said for said in texts])
+    silent = np.array([not words_of_user for words_of_user in texts])
     columns[silent] = np.nan
     if several:
         missing = SimpleImputer(strategy="most_frequent").fit(columns[active]).statistics_
     else:
-        first = np.array([[said[0] if said else None] for said in texts], object)
+        first = np.array(
+            [[words_of_user[0] if words_of_user else None] for words_of_user in texts], object
+        )
         most = SimpleImputer(strategy="most_frequent", missing_values=None).fit(first[active])
         missing = [float(word == most.statistics_[0]) for word in words]
     made = Encoded(
@@ -124,8 +128,8 @@ def _many_words(
     counts = Counter(texts[active].tolist())
     kept = {word for word, count in counts.items() if word and count >= FEWEST}
     sizes = np.bincount(chosen[active & (chosen >= 0)], minlength=len(domains))
-    asked = np.isin(chosen, np.flatnonzero(sizes >= FOLDS))
-    fit = active & asked & (texts != "")
+    foldable = np.isin(chosen, np.flatnonzero(sizes >= FOLDS))
+    fit = active & foldable & (texts != "")
     classes = np.unique(chosen[fit])
     if not kept or len(classes) < 2 or np.bincount(chosen[fit]).max() < FOLDS:
         return None
@@ -135,22 +139,22 @@ def _many_words(
     if len(classes) < 2:
         return None
     rare = np.array([text not in kept for text in texts])
-    told = np.where(rare & (texts != ""), "\0", texts)  # all that are said by too few, as one
+    grouped = np.where(rare & (texts != ""), "\0", texts)  # all that are said by too few, as one
     encoder = TargetEncoder(
         target_type="binary" if len(classes) == 2 else "multiclass",
         cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed),
     )
     columns = np.full((len(texts), len(classes) if len(classes) > 2 else 1), np.nan)
-    columns[fit] = encoder.fit_transform(told[fit][:, None], chosen[fit])
+    columns[fit] = encoder.fit_transform(grouped[fit][:, None], chosen[fit])
     rest = (texts != "") & ~fit
     if rest.any():
-        columns[rest] = encoder.transform(told[rest][:, None])
-    words = sorted(kept & set(told[fit].tolist()))
+        columns[rest] = encoder.transform(grouped[rest][:, None])
+    words = sorted(kept & set(grouped[fit].tolist()))
     means = encoder.transform(np.array([*words, "\0"], object)[:, None])
     mean = tuple(np.atleast_1d(np.asarray(encoder.target_mean_, np.float64)).tolist())
     shown = classes if len(classes) > 2 else classes[1:]
     made = Encoded(
-        name, MEANS, tuple(f"attribute {name} ~ {domains[place]}" for place in shown.tolist()),
+        name, MEANS, tuple(f"attribute {name} ~ {domains[domain]}" for domain in shown.tolist()),
         mean, tuple(words), tuple(map(tuple, means[:-1].tolist())), tuple(means[-1].tolist()),
     )  # fmt: skip
     return made, columns

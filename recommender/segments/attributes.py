@@ -34,12 +34,12 @@ class Encoded:
         if self.kind == NUMBER:
             number = as_number(value)
             return self.missing if np.isnan(number) else (number,)
-        said = as_texts(value)
-        if not said:
+        words = as_texts(value)
+        if not words:
             return self.missing
         if self.kind == WORDS:
-            return [float(word in said) for word in self.words]
-        return self.means[self.words.index(said[0])] if said[0] in self.words else self.other
+            return [float(word in words) for word in self.words]
+        return self.means[self.words.index(words[0])] if words[0] in self.words else self.other
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,28 @@ class Encoding:
     @property
     def columns(self) -> tuple[str, ...]:
         """(p,) names of features."""
-        return tuple(column for one in self.attributes for column in one.columns)
+        return tuple(column for attribute in self.attributes for column in attribute.columns)
 
     def __call__(self, users: Sequence[Attributes]) -> F64:
         """(u, p) columns of users; what somebody does not say is filled with what is typical."""
         rows = [
-            [number for one in self.attributes for number in one.of(said.get(one.name))]
-            for said in users
+            [
+                number
+                for attribute in self.attributes
+                for number in attribute.of(user.get(attribute.name))
+            ]
+            for user in users
         ]
         return np.array(rows, np.float64).reshape(len(users), len(self.columns))
 
     def to_json(self) -> list[dict[str, Any]]:
         """As a manifest holds it."""
-        return [asdict(one) for one in self.attributes]
+        return [asdict(attribute) for attribute in self.attributes]
 
     @classmethod
     def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "Encoding":
         """What `to_json` told of."""
-        return cls(tuple(Encoded(**{k: _tuples(v) for k, v in one.items()}) for one in content))
+        return cls(tuple(Encoded(**{k: _tuples(v) for k, v in entry.items()}) for entry in content))
 
 
 def _tuples(value: Any) -> Any:

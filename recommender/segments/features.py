@@ -78,14 +78,14 @@ class Layout:
     attributes: tuple[str, ...] = ()  # names of features made of what users say of themselves
 
     @classmethod
-    def read(cls, said: Mapping[str, Any], kinds: Sequence[str]) -> "Layout":
+    def read(cls, manifest: Mapping[str, Any], kinds: Sequence[str]) -> "Layout":
         """That of a release's segments, by its manifest."""
-        by_group = list(zip(said["features"], said["groups"], strict=True))
+        by_group = list(zip(manifest["features"], manifest["groups"], strict=True))
         return cls(
-            tuple(said["domains"]),
-            tuple(said["domain_names"]),
+            tuple(manifest["domains"]),
+            tuple(manifest["domain_names"]),
             tuple(kinds),
-            said["groups"].count("vectors"),
+            manifest["groups"].count("vectors"),
             tuple(name for name, group in by_group if group == "attributes"),
         )
 
@@ -243,14 +243,14 @@ def _clock(owners: I32, at: I64, users: int) -> list[F64]:
     return [_means(owners, part, users) for part in parts]
 
 
-def _visits(who: I32, at: I64, users: int, moment: int) -> list[F64]:
+def _visits(owners: I32, at: I64, users: int, moment: int) -> list[F64]:
     """Visits of the last 30 days, and how many minutes a visit takes; both as logarithms."""
-    order = np.lexsort((at, who))
-    who, at = who[order], at[order]
+    order = np.lexsort((at, owners))
+    owners, at = owners[order], at[order]
     begins = np.ones(len(at), np.bool_)
-    begins[1:] = (np.diff(who) != 0) | (np.diff(at) > PAUSE)
+    begins[1:] = (np.diff(owners) != 0) | (np.diff(at) > PAUSE)
     ends = np.append(begins[1:], np.ones(min(len(at), 1), np.bool_))
-    owner, start, end = who[begins], at[begins], at[ends]
+    owner, start, end = owners[begins], at[begins], at[ends]
     lately = (start > moment - LATELY) & (start <= moment)
     number = np.bincount(owner[lately], minlength=users).astype(np.float64)
     known = np.bincount(owner, minlength=users) > 0

@@ -251,9 +251,9 @@ def _attributes(
     active: Flags, settings: SegmentSettings, seed: int,
 ) -> tuple[Encoding, F64]:  # fmt: skip
     """What users say of themselves as features, (u, p); none without scikit-learn."""
-    told = user_attributes(snapshot)
+    texts = user_attributes(snapshot)
     nothing = Encoding(), np.zeros((len(raw), 0))
-    if not active.any() or all(told[place] == NOTHING for place in np.flatnonzero(active)):
+    if not active.any() or all(texts[row] == NOTHING for row in np.flatnonzero(active)):
         return nothing
     try:
         from recommender.segments.attribute_learning import learn
@@ -266,7 +266,7 @@ def _attributes(
         chosen[some] = np.nan_to_num(mix[some]).argmax(axis=1)
     near = Scale.of(raw[active], wanted.groups, settings.weights)(raw)
     return learn(
-        [json.loads(text) for text in told], active, chosen, wanted.domain_names, near,
+        [json.loads(text) for text in texts], active, chosen, wanted.domain_names, near,
         filling=settings.missing, seed=seed,
     )  # fmt: skip
 

@@ -148,14 +148,14 @@ class Follower:
 
     def _describe(self, fact: Row) -> None:
         """What a user says of themselves from now on; a loaded row says what it names."""
-        user, said = str(fact.payload["id"]), fact.payload.get("attributes")
+        user, attributes = str(fact.payload["id"]), fact.payload.get("attributes")
         if fact.kind == USER_PUT:
-            said = said or {}
+            attributes = attributes or {}
         elif "consent" in fact.payload:
             self._agree(user, dict.fromkeys(PURPOSES, bool(fact.payload["consent"])))
-        if said is not None:
-            said = json.loads(said) if isinstance(said, str) else said
-            self.attributes = self.attributes.with_({user: said})
+        if attributes is not None:
+            attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
+            self.attributes = self.attributes.with_({user: attributes})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
         """Lengthen the histories of users by their events, or shorten them by events undone."""

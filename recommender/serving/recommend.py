@@ -415,8 +415,8 @@ class Recommender:
             features = self._features(request, now)
             held = tuple(context for context in self.contexts if context.holds(features))
         subject = self._reader.read(request, now, session_share(held))
-        said = None if request.user is None else self.overlay.said_since(request.user)
-        behaviour = Behaviour(subject.user_row, subject.items, subject.weights, said)
+        attributes = None if request.user is None else self.overlay.said_since(request.user)
+        behaviour = Behaviour(subject.user_row, subject.items, subject.weights, attributes)
         blocked = subject.blocked
         if request.cursor is not None:
             before = shown_before(request, self._item_sums)

@@ -90,8 +90,8 @@ class Search:
             return self.names(kind)[0].find(query, n)
         newer, rows = self.names(kind)
         old, _ = self.base.names(kind)
-        own = {int(rows[place]): (score, float(newer.weight[place]))
-               for place, score in newer.find(query, n)}  # fmt: skip
+        own = {int(rows[row]): (score, float(newer.weight[row]))
+               for row, score in newer.find(query, n)}  # fmt: skip
         again = set(rows.tolist())
         hits = own | {
             row: (score, float(old.weight[row]))
