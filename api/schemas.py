@@ -64,7 +64,7 @@ def for_generators(schema: dict[str, Any]) -> None:
     """Say a model's schema in words that generators of clients read rightly, in place.
 
     They take a field with a default for one that is always there, or make one up from it: so
-    defaults are told in the description. They know objects with any keys by
+    defaults stand in the description. They know objects with any keys by
     `additionalProperties` alone, so keys that follow a pattern are no pattern there.
     """
     for field in schema.get("properties", {}).values():

@@ -89,7 +89,7 @@ class Weighting:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Weighting":
-        """The weighting that `to_json` told of; what this version does not know is left out."""
+        """The weighting that `to_json` wrote; what this version does not know is left out."""
         known = {setting.name for setting in fields(cls)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value

@@ -4,7 +4,7 @@ Source: Wang, Chen and Li, Collaborative Topic Regression with Social Regulariza
 Recommendation, IJCAI 2013; https://github.com/js05212/citeulike-a. Licence: none is stated.
 
 Users, items and tags are named by their line, from 0. The first number of a line is a count.
-A citation stands in the lines of both papers and its direction is not told: it is stored once,
+A citation stands in the lines of both papers and its direction is not known: it is stored once,
 from the paper with the lower number, so that each second mention counts as a duplicate.
 Tags carry no user and nothing carries a time.
 """

@@ -73,7 +73,7 @@ def load(
         replace: what these files say of an item, a user or a relation's source replaces what was
             stored in the tables they fill, see `loaders.replacing`.
         dry_run: the files are read and checked, and nothing is loaded.
-        progress: is told about the way.
+        progress: called with the bytes done, the bytes in all and the rows done.
 
     Raises:
         InputError: an unknown format, a file that is missing, damaged or of another format, or

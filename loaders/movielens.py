@@ -4,7 +4,7 @@ Source: Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015, doi 10.
 https://grouplens.org/datasets/movielens. Licence: research use, redistribution under the same
 terms (see the README.txt of the data set).
 
-`links.csv` (ids of other sites) is not read. A single file is told by its header.
+`links.csv` (ids of other sites) is not read. A single file is known by its header.
 """
 
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def read(source: Source, options: Options) -> Iterator[Chunk]:
     """The chunks of one file of any of the kinds; the first one tells what was understood.
 
     Raises:
-        InputError: the file is damaged, of no known kind, or its columns cannot be told.
+        InputError: the file is damaged, of no known kind, or its columns cannot be recognised.
     """
     file = _file(source, options)
     layouts: dict[tuple[str, ...], Layout] = {}

@@ -65,7 +65,7 @@ def step(text: str) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int, int], None]]:
-    """A callable that is told bytes done, bytes in all and rows done, and shows the way."""
+    """A callable that shows how far a load is: called with bytes done, bytes in all, rows done."""
     if sys.stderr.isatty():
         with _bar(title) as tell:
             yield tell

@@ -24,7 +24,7 @@ found as a random part, and is what will be asked."""
 HEAD = 0.5
 """The fewest items that hold this share of all entries are no rare ones."""
 KNOWN = 0.5
-"""Of a newcomer's entries, the first ones where there is an order, are told; the rest is wanted."""
+"""The share of a newcomer's entries that is known, the oldest first; the rest is to be found."""
 FEWEST_NEWCOMERS = 50
 
 

@@ -52,7 +52,7 @@ class Target:
 
     @property
     def reader(self) -> dict[str, str]:
-        """What a process that runs queries on the server is told."""
+        """What a process that runs queries on the server is started with."""
         own = (self.asks_as, self.asks_with) if self.asks_as else (self.user, self.password)
         return {"uri": self.uri, "user": own[0], "password": own[1], "database": self.database}
 

@@ -211,7 +211,7 @@ class Calls(Dates):
     # ── loops over lists ─────────────────────────────────────────────────────────────────
 
     def bracket(self) -> Piece:
-        """[a, b], [x IN list WHERE … | …]; a pattern in it is told how to write otherwise."""
+        """[a, b], [x IN list WHERE … | …]; of a pattern in it the error says how to write it."""
         self.expect_sign("[")
         with self.inside():
             pattern = self.is_sign("(") and self.is_pattern()

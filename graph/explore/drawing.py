@@ -160,7 +160,7 @@ def _label(node: dict[str, Any], letters: frozenset[int] | None) -> str:
 
 
 def cut(text: str, width: float) -> str:
-    """A text that is no broader than so many letters; what is cut off is told by an ellipsis.
+    """A text that is no broader than so many letters; an ellipsis stands for what is cut off.
 
     Letters of East Asia are as broad as two, and marks that sit on others have no breadth.
     """

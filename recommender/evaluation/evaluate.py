@@ -113,13 +113,13 @@ def evaluate_store(
 
     Args:
         store: where the events lie.
-        config: what a refresh would be told; its seed draws the parts too.
+        config: as of a refresh; its seed draws the parts, too.
         folder: empty; the release on trial is built here.
         method: see `split.held_out`; None: by time where times exist, else at random.
         now: seconds since 1970.
         baselines: whether to tune and measure those as well.
         settings: how users are grouped and which profiles an editor wrote; None: the defaults.
-        say: is told each step.
+        say: called with a sentence at each step.
     """
     steps = Steps(say)
     with steps.step("snapshot"):
@@ -275,7 +275,7 @@ def evaluate(
         now: seconds since 1970, for the freshness of what visitors get.
         sampled_users: so many users are drawn when there are more; single sources and baselines
             answer for them only, what is served is compared on the same ones. None: all.
-        steps: is told of each step.
+        steps: called at each step; it measures them.
     """
     steps = steps or Steps()
     users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int64)

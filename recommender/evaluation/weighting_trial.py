@@ -83,7 +83,7 @@ def trial_of(
 ) -> Trial:
     """Hold back: the select part is asked about, the gate part is in nothing.
 
-    Whether a pair is relevant is told by `neutral`, so every weighting is asked the same.
+    Whether a pair is relevant is decided by `neutral`, so every weighting has the same to find.
     """
     pairs = relevant_pairs(snapshot, weigh(snapshot, neutral, now).user_items, seed)
     parts = pair_parts(pairs)

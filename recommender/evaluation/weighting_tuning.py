@@ -132,7 +132,7 @@ def tune_weighting(
         trials: weightings tried at most while searching.
         seconds: after which the search ends, at least one trial made.
         threads: of each trial.
-        say: told of progress.
+        say: called with a sentence at each step.
 
     Raises:
         InputError: optuna is not installed, or there are too few users to judge by.

@@ -54,7 +54,7 @@ def lag(journal: Journal, *, now: int) -> Lag:
 
 
 def read_state(journal_file: Path) -> DrainState | None:
-    """The newest state that a drainer told; None: none has run in this home."""
+    """The newest state that a drainer wrote; None: none has run in this home."""
     try:
         return DrainState(**json.loads(_state_file(journal_file).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -50,7 +50,7 @@ def group_users(
 def groups_in(
     trial: Trial, built: Built, graph: WeightedGraph, groups: Found
 ) -> npt.NDArray[np.int16]:
-    """(u,) each user's group, told from what the trial knows: not from what is to be found."""
+    """(u,) each user's group by what the trial knows, not by what is to be found."""
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
     )
@@ -82,7 +82,7 @@ def learn_profiles(
 def with_groups(
     built: Built, groups: Found, profiles: dict[str, Any] | None
 ) -> tuple[Built, Found]:
-    """What was built with groups and profiles in it, and the groups with profiles told of.
+    """What was built with groups and profiles in it, and the groups with their profiles named.
 
     `profiles` is None where none were to be learned.
     """

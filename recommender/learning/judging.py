@@ -96,4 +96,4 @@ def _served_trial(
 
 
 def _quiet(_: str) -> None:
-    """The rival's steps are not told of."""
+    """The rival's steps are not shown."""

@@ -148,4 +148,4 @@ def _wanted(truth: csr_array, known: Any, seed: int) -> Wanted:
 
 
 def _quiet(_: str) -> None:
-    """The steps of a trial are not told of."""
+    """The steps of a trial are not shown."""

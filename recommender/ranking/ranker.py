@@ -167,7 +167,7 @@ class Ranker:
         names = self._sources.names
         proposed = [self._sources.propose(name, subjects, tags, pool) for name in order]
         fused, origin, shares = fuse(proposed, [self._fused.get(o, 1.0) for o in order], pool)
-        # Scores are told in the units of the first source, whose sums over the history are
+        # Scores are in the units of the first source, whose sums over the history are
         # exact: without an item of the history they fall by just what that item gave.
         best = proposed[0].scores[:, 0]
         unit = np.where(best > 0, best, 1).astype(np.float32)

@@ -36,7 +36,7 @@ class Profile:
     freshness: float = 0.0  # added for newness, halved every `FRESH_DAYS`
     balance: float = 0.0  # added for what brings the list nearer to the subject's own domains
     exploration: float = 0.0  # share of the places drawn from all candidates, by relevance
-    method: str = MMR  # how likeness is told: to the nearest item (mmr), to all of them (dpp)
+    method: str = MMR  # how likeness counts: to the nearest item (mmr), to all of them (dpp)
 
     def weights(self) -> tuple[float, ...]:
         """As the columns that `rerank` takes."""

@@ -1,4 +1,4 @@
-"""Names of domains and tags that nobody knows: told of, with the names most like them."""
+"""Names of domains and tags that nobody knows, noted with the names most like them."""
 
 import difflib
 from collections.abc import Iterator

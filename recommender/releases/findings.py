@@ -6,7 +6,7 @@ import pyarrow as pa
 from graph.findings import NEAR, SEGMENTS, Findings
 from recommender.releases.release import Release
 
-NEAREST = 10  # items told of each item
+NEAREST = 10  # nearest items written for each item
 
 
 def findings_of(release: Release) -> Findings:

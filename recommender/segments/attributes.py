@@ -71,7 +71,7 @@ class Encoding:
 
     @classmethod
     def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "Encoding":
-        """What `to_json` told of."""
+        """What `to_json` wrote."""
         return cls(tuple(Encoded(**{k: _tuples(v) for k, v in entry.items()}) for entry in content))
 
 

@@ -1,4 +1,4 @@
-"""Who is alike: users grouped at a refresh, and each subject's segments told online.
+"""Who is alike: users grouped at a refresh, and each subject's segments found online.
 
 `find_segments` groups the users of a snapshot and says in words what marks each group. `Segments`
 reads what it left in a release and needs nothing but numpy. Users with too little history are in
@@ -182,7 +182,7 @@ def assigned_in(
     wanted = Layout.read(manifest, snapshot.kinds)
     history = _history(events, graph.user_items, manifest["meanings"])
     raw = behaviour(history, catalogue, wanted, manifest["moment"])
-    about = learned.arrays["segments.raw"][:, raw.shape[1] :]  # not told by one's own history
+    about = learned.arrays["segments.raw"][:, raw.shape[1] :]  # not known from one's own history
     points = Scale.read(learned.arrays["segments.scale"])(np.concatenate([raw, about], axis=1))
     active = np.bincount(events.user, minlength=len(points)) >= manifest["minimum_events"]
     active &= np.diff(graph.user_items.indptr) > 0

@@ -1,9 +1,9 @@
 """Will a user move to another segment, or come back? Gradient boosting over what they did.
 
 Only a refresh imports this module. The data is cut at a moment of its own past: features are what
-users had done until then, the answers what they did after. Chances are told out of fold, each by
-a model calibrated on other users, and kept only when they are surely better than the base rate
-(Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2).
+users had done until then, the answers what they did after. Chances are predicted out of fold,
+each by a model calibrated on other users, and kept only when they are surely better than the base
+rate (Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2).
 """
 
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
 
 
 def calibration(predicted: F64, happened: npt.NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Users in tenths by what they were told: the mean chance, and the share to whom it came."""
+    """Users in tenths by predicted chance: its mean, and the share to whom it happened."""
     order = np.argsort(predicted, kind="stable")
     return [
         {

@@ -10,7 +10,7 @@
     unit      = "%" | "hours" | "days" | "weeks" | "months" | "years"
 
 A name of several words needs no quotes unless it holds a word of the grammar. Shares and novelty
-lie between 0 and 1, or 0 % and 100 %; times are told in days where no unit stands. A condition on
+lie between 0 and 1, or 0 % and 100 %; times are in days where no unit stands. A condition on
 what is not known of a user does not hold, and `not` turns that round. Nothing is evaluated as
 code: the text is read into a tree of the four shapes below.
 """

@@ -1,4 +1,4 @@
-"""Why an item is shown: the history items that carry its score, told without ids.
+"""Why an item is shown: the history items that carry its score, in words without ids.
 
 The score is a sum over the history (see `recommender.ranking.candidates`), so the share of each
 history item is exact: its part of all that speaks for the item. Take it out of the history, and
@@ -23,7 +23,7 @@ from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subjects import ASKED, SHARED, Subject
 
 MOST_REASONS = 3
-FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
+FEWEST_PEOPLE = 3  # a smaller count is not shown: it could point at somebody
 HALF_AS_RARE = 0.5
 VERBS = {
     "view": "viewed",

@@ -12,7 +12,7 @@ from recommender.releases.release import Release
 def known_item(overlay: Overlay, item: str) -> dict[str, Any] | None:
     """An item as `recommender.inbox.known` tells of it; None: the release does not have it.
 
-    Weights of tags are not told: a release holds what was learned from them.
+    Weights of tags are not shown: a release holds what was learned from them.
     """
     release = overlay.release
     row = release.items.row(item)

@@ -179,12 +179,12 @@ class Live:
             release, Overlay.over(release, state), settings=settings, defect=self._defect
         )
         if last is not None:
-            with contextlib.suppress(NichegraphError):  # an attribute is gone: told of on reading
+            with contextlib.suppress(NichegraphError):  # an attribute is gone: logged on reading
                 made = made.following(rules=last.rulebook.rules)
         return made
 
     def _with_segments(self, made: Recommender) -> Recommender:
-        """`segments.toml` read again when it changed; a wrong one is told of, the old one holds."""
+        """`segments.toml` read again when it changed; a wrong one is logged, the old holds."""
         if not self._is_newer(self.home.segments, made.release.name):
             return made
         try:
@@ -200,7 +200,7 @@ class Live:
         return made
 
     def _with_rules(self, made: Recommender) -> Recommender:
-        """`rules.toml` read again when it changed; wrong rules are told of, the old ones hold."""
+        """`rules.toml` read again when it changed; wrong rules are logged, the old hold."""
         if not self._is_newer(self.home.rules, made.release.name):
             return made
         try:

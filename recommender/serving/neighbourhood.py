@@ -63,7 +63,7 @@ def spans(release: Release, item: int) -> list[dict[str, int]]:
     """When people chose an item: spans of equal length with how many last did in each.
 
     As many spans as leave 20 people for each on average; none for fewer, or where no times are
-    known. A count below three is told as 0: it could point at somebody.
+    known. A count below three is shown as 0: it could point at somebody.
     """
     users = release.item_users.of(item)
     starts, at = release.histories.take(users.astype(np.int64))

@@ -59,7 +59,7 @@ class NewItems:
         self._filters = filters
 
     def locate(self, item: NewItem) -> Placed:
-        """Fold an item in; what is not known is left out and told of in `notes`."""
+        """Fold an item in; what is not known is left out, and `notes` say so."""
         placed = Placed()
         features = {
             "tags": self._tags(item.tags, placed),

@@ -54,7 +54,7 @@ class Plan:
     subject: Subject
     rules: tuple[Rule, ...]  # in force
     profile: str  # name of the profile
-    order: Order  # what the ranker is told
+    order: Order  # how the ranker is to make the list
 
     @property
     def arranged(self) -> bool:
@@ -323,7 +323,7 @@ class Recommender:
     def why(self, user: str, item: str, *, now: int) -> dict[str, Any]:
         """Why an item is, or would be, shown to a user, with Cypher that shows the same paths.
 
-        The item is told of as in an answer, also when the user has seen it already: `item`,
+        The item is described as in an answer, also when the user has seen it already: `item`,
         `title`, `score`, its `parts`, `source`, `reasons`; beside them `drawing` (a line of
         text per path) and `cypher` (`query` and `parameters` of the strongest reason; each
         reason has its own; None where there is no reason). `NotFound` when nobody knows the

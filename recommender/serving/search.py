@@ -181,7 +181,7 @@ def _worth(word: str, own: str) -> float:
 def _errors(word: str, own: str, most: int) -> int:
     """Letters too many, missing, wrong or swapped between a word and a word's beginning.
 
-    Optimal string alignment; more than `most` are told as `most` + 1.
+    Optimal string alignment; more than `most` count as `most` + 1.
     """
     own = own[: len(word) + most]
     before: list[int] = []

@@ -14,7 +14,7 @@ from recommender.serving.recommend import Recommender
 
 MOST_POINTS = 1_000  # users in the picture
 FEWEST_POINTS = 20  # fewer would show persons, not groups
-SAMPLE = 5  # ids told of each segment
+SAMPLE = 5  # ids shown of each segment
 
 
 def overview(recommender: Recommender) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
 def picture(recommender: Recommender, *, named: bool) -> dict[str, Any]:
     """A sample of the grouped users by PCA: `names` of segments, `points`, some `users` of each.
 
-    The same release gives the same sample. Ids are told only where `named`, nobody erased among
+    The same release gives the same sample. Ids are shown only where `named`, nobody erased among
     them; a release without learned segments has no points.
     """
     release, learned = recommender.release, recommender.release.segments
