@@ -6,6 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from loaders.lists import pieces
+
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
 FLAGS = {"true": True, "yes": True, "false": False, "no": False}
@@ -39,7 +41,7 @@ class Values:
 
     def doubts(self, name: str, kind: str, column: str) -> list[str]:
         """What is nearly of a type, or not of the type that was said."""
-        if kind not in ("", "text") and self._texts > self._fits[kind]:
+        if kind not in ("", "text", "list") and self._texts > self._fits[kind]:
             count = self._texts - self._fits[kind]
             some = f"such as {self._odd[kind]!r}"
             return [f"{count:,} of the values of {name!r} are no {kind} and left out, {some}"]
@@ -54,7 +56,8 @@ class Values:
 def converted(value: str, kind: str) -> Any:
     """A text as a value of a type; None where it is none.
 
-    Digits with a leading zero are a code and no number. Dates become ISO 8601, in UTC and to
+    A list stands in brackets, as JSON or Python writes it, or has `|` between its words. Digits
+    with a leading zero are a code and no number. Dates become ISO 8601, in UTC and to
     the second where they have a time.
     """
     if kind == "number":
@@ -77,6 +80,8 @@ def converted(value: str, kind: str) -> Any:
             return value
         zone = moment.tzinfo or UTC
         return moment.replace(tzinfo=zone).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if kind == "list":
+        return pieces(value)
     return value
 
 

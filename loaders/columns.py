@@ -16,7 +16,7 @@ from graph.stores.batch import REQUIRED
 from loaders.format import Options
 
 LISTS = ("domains", "tags")
-TYPES = ("text", "number", "flag", "date")
+TYPES = ("text", "number", "flag", "date", "list")
 USER_WORDS = (
     "user", "customer", "account", "member", "visitor", "listener", "reader", "viewer",
     "reviewer", "person", "player", "buyer", "shopper", "subscriber", "client", "patron",

@@ -138,6 +138,15 @@ def _steps(values: Any, rows: I64) -> tuple[Any, I64]:
     return pa.array(made, pa.binary()), np.array(of, np.int64)
 
 
+def pieces(cell: str) -> list[str]:
+    """The words of one cell: a list in brackets, else with the usual separator between."""
+    if cell.startswith("[") and cell.endswith("]"):
+        words = [word.decode("utf-8", "surrogateescape") for word in _in_brackets(cell)]
+    else:
+        words = [word.strip() for word in cell.split(USUAL)]
+    return list(dict.fromkeys(word for word in words if word))
+
+
 def _in_brackets(cell: bytes | str | None) -> list[bytes]:
     text = cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else cell or ""
     parts: Any = None

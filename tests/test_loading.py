@@ -412,6 +412,18 @@ TYPED = [
 ]
 
 
+def test_a_cell_of_several_words_is_a_list_where_it_is_called_one(home):
+    data = "id,likes\na,jazz|tea|jazz\nb,\"['rock', 'tea']\"\nc,\nd,[1]\n"
+    home.load(home.write(data), table="items", columns={"attr:likes:list": "likes"})
+    likes = {name: json.loads(i["attributes"] or "{}") for name, i in items(home).items()}
+    assert likes == {
+        "a": {"likes": ["jazz", "tea"]},
+        "b": {"likes": ["rock", "tea"]},
+        "c": {},
+        "d": {"likes": ["1"]},
+    }
+
+
 def test_attributes_have_the_same_types_from_every_format(home, tmp_path):
     names = list(TYPED[0])
     text = io_csv(

@@ -40,7 +40,8 @@ def known_user(overlay: Overlay, user: str) -> dict[str, Any] | None:
     if row == NO_ROW:
         return None
     attributes = overlay.release.user_attributes(row)
-    return {"id": user} | ({"attributes": attributes} if attributes else {})
+    known: dict[str, Any] = {"id": user} | ({"attributes": attributes} if attributes else {})
+    return known if overlay.release.may_learn_from(row) else known | {"consent": {"train": False}}
 
 
 def _tags(release: Release, row: int) -> list[int]:
