@@ -29,14 +29,14 @@ COPY api api
 COPY --from=page /page/api/web/dist api/web/dist
 
 FROM base AS serve
-RUN pip install -c constraints.txt ".[neo4j,console]"
+RUN pip install -c constraints.txt ".[neo4j,console,redis]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]
 CMD ["serve"]
 
 FROM base AS train
-RUN pip install -c constraints.txt ".[neo4j,explore,train]"
+RUN pip install -c constraints.txt ".[neo4j,explore,redis,train]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]
