@@ -67,7 +67,7 @@ def graph_arrays(
         **list_rows("item_users", _sorted(csr_array(graph.user_items.T))),
         **_item_relations(snapshot),
         **matrix_rows("item_tags", graph.item_tags),
-        "item_tags.given": _given(snapshot, graph.item_tags),
+        "item_tags.given": _given_tags(snapshot, graph.item_tags),
         **_carriers(snapshot),
         **matrix_rows("tag_items", csr_array(graph.item_tags.T)),
         **matrix_rows("item_domains", graph.item_domains),
@@ -155,7 +155,7 @@ def _carriers(snapshot: GraphSnapshot) -> Arrays:
     }
 
 
-def _given(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
+def _given_tags(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
     """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
     count = len(snapshot.tags)
     items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))

@@ -190,13 +190,13 @@ class SubjectReader:
         """The friends of somebody without a history: those who are there and may be asked."""
         overlay, users = self._overlay, self._release.users
         known = self._release.friends.of(draft.user_row)
-        asked = [
+        agreeing = [
             row
             for row in known[~overlay.gone[known]].tolist()
             if overlay.agrees(users.id(row), "train")
         ][:MOST_FRIENDS]
-        if friends_who_chose(self._release, np.array(asked, np.int64)).any():
-            draft.friends, draft.served_by = asked, FRIENDS
+        if friends_who_chose(self._release, np.array(agreeing, np.int64)).any():
+            draft.friends, draft.served_by = agreeing, FRIENDS
 
     def _session(self, draft: _Draft) -> dict[int, float]:
         items = self._release.items
@@ -387,8 +387,8 @@ def _friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
     if most == 0:
         return {}
     rows = np.full((len(known), most), NO_ROW, np.int32)
-    for place, subject in enumerate(known):
-        rows[place, : len(subject.friends)] = subject.friends
+    for number, subject in enumerate(known):
+        rows[number, : len(subject.friends)] = subject.friends
     return {FRIENDS: rows}
 
 
