@@ -1,5 +1,8 @@
 """`nichegraph refresh`: learn from the store and publish a release."""
 
+import random
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -8,12 +11,15 @@ import typer
 
 from api.bootstrap import note, now, open_home, open_store
 from api.cli.output import say, show_json, step
+from api.recording import Recording
+from api.reporting import noted, save_report, steps_of
 from api.settings import Settings, load_settings
-from graph.errors import InputError
+from graph.errors import GateRefused, InputError, NichegraphError
 
 if TYPE_CHECKING:
     from graph.stores.neo4j_store import Neo4jStore
     from recommender.learning.build import Preset, RefreshConfig
+    from recommender.releases.home import Home
 
 PRESETS = ("fast", "default", "graph")
 
@@ -49,6 +55,16 @@ def refresh(
     wait: Annotated[
         bool, typer.Option("--wait", help="Where another refresh is under way, wait for it.")
     ] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Go on for ever, at this distance: 24h, 90m, 7d.")
+    ] = None,
+    if_changed: Annotated[
+        str | None,
+        typer.Option(
+            "--if-changed",
+            help="Only where so many events, or items, are new or gone, or settings changed: 5%.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Learn from the store and publish a release; running servers swap to it.
@@ -61,17 +77,105 @@ def refresh(
     nichegraph refresh --write-back
     nichegraph refresh --force
     nichegraph refresh --full --wait
+    nichegraph refresh --every 24h --if-changed 5%
     """
-    from recommender.releases.publishing import list_releases
-
     settings = load_settings(ctx.obj, refresh_threads=threads)
-    name = publish(settings, preset, seed, write_back=write_back, force=force, full=full, wait=wait)
-    releases = list_releases(open_home(settings))
-    if as_json:
-        show_json(next(release for release in releases if release["name"] == name))
+    share = None if if_changed is None else share_of(if_changed)
+    options = {"write_back": write_back, "force": force, "full": full, "wait": wait}
+
+    def once() -> None:
+        if share is not None:
+            changed, why = changed_since(settings, preset, seed)
+            if changed < share:
+                name = current(open_home(settings))
+                if as_json:
+                    show_json({"name": name, "unchanged": why})
+                else:
+                    say(f"nothing to do: {why}; release {name} is served on")
+                return
+            step(f"refreshing: {why}")
+        name = publish(settings, preset, seed, **options)
+        manifest = next(row for row in list_releases(open_home(settings)) if row["name"] == name)
+        if as_json:
+            show_json(manifest)
+        else:
+            _tell_verdict(manifest)
+            say(f"release {name} is served now")
+
+    from recommender.releases.publishing import current, list_releases
+
+    if every is None:
+        once()
     else:
-        _tell_verdict(next(release for release in releases if release["name"] == name))
-        say(f"release {name} is served now")
+        _for_ever(open_home(settings), seconds_of(every), once)
+
+
+def _for_ever(home: "Home", period: float, once: Callable[[], None]) -> None:
+    """Refresh at a distance; one that fails or is refused is told, and the next one is due."""
+    from api.every import run_every
+    from api.reporting import last_refresh
+
+    def run() -> None:
+        try:
+            once()
+        except NichegraphError as error:
+            step(f"{'refused' if isinstance(error, GateRefused) else 'failed'}: {error}")
+
+    def due(moment: float) -> None:
+        step(f"the next refresh is due {time.strftime('%Y-%m-%d %H:%M', time.gmtime(moment))} UTC")
+
+    last = last_refresh(home)
+    began = None if last is None else float(last["began"])
+    run_every(
+        period, began, run=run, clock=time.time, sleep=time.sleep, draw=random.random, say=due
+    )
+
+
+def seconds_of(text: str) -> float:
+    """A distance in time such as 24h as seconds; an `InputError` says how it is written."""
+    units = {"m": 60, "h": 3600, "d": 86_400}
+    try:
+        seconds = float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 60 <= seconds <= 366 * 86_400:
+        raise InputError(f"--every: {text!r} is no time such as 90m, 24h or 7d, from a minute on")
+    return seconds
+
+
+def share_of(text: str) -> float:
+    """A share such as 5% as a number; an `InputError` says how it is written."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"--if-changed: {text!r} is no share such as 5% or 0.05")
+    return share
+
+
+def changed_since(settings: Settings, preset: str, seed: int) -> tuple[float, str]:
+    """How much has changed since the release that is served, as a share; and what, in words."""
+    from recommender.learning.stability import parent_of
+    from recommender.learning.warm import configuration_changed
+
+    served = parent_of(open_home(settings))
+    if served is None:
+        return 1.0, "no release is served yet"
+    config = with_settings(config_of(settings.home, preset, seed), settings)
+    changed = configuration_changed(served, config)
+    if changed:
+        return 1.0, f"{' and '.join(changed)} changed"
+    with closing(open_store(settings)) as store:
+        counts, news = store.counts(), store.watermark() - served.watermark
+    shares = {
+        what: abs(counts[what] - served.manifest["counts"][what])
+        / max(served.manifest["counts"][what], 1)
+        for what in ("events", "items")
+    }
+    shares["events"] = max(shares["events"], news / max(served.manifest["counts"]["events"], 1))
+    most = max(shares, key=lambda what: shares[what])
+    return shares[most], f"{shares[most]:.1%} of the {most} came or went since {served.name}"
 
 
 def _tell_verdict(manifest: dict[str, Any]) -> None:
@@ -107,28 +211,42 @@ def publish(
         GateRefused: the new release is worse than what is served.
     """
     from recommender.learning.refresh import refresh as make_release
+    from recommender.learning.stability import parent_of
     from recommender.releases.lease import leased
-    from recommender.releases.publishing import prune
+    from recommender.releases.publishing import REFUSED, list_refused, open_release, prune
 
     if write_back and settings.store == "embedded":
         raise InputError(
             "--write-back is for a Neo4j server; with the embedded store `nichegraph explore` "
             "shows segments and nearest items anyway"
         )
-    config = with_settings(config_of(settings.home, preset, seed), settings)
     home = open_home(settings)
-    with leased(home, clock=now, wait=wait) as fence, closing(open_store(settings)) as store:
-        release = make_release(
-            store, home, config, now=now(), say=step, force=force, full=full, fence=fence
-        )
-        if settings.keep_releases:
-            for name in prune(home, settings.keep_releases):
-                step(f"removed the old release {name}")
-        if write_back:
-            from recommender.releases.findings import findings_of
+    with leased(home, clock=now, wait=wait) as fence, noted(home) as outcome:
+        config = with_settings(config_of(settings.home, preset, seed), settings)
+        parent = parent_of(home)
+        recording = Recording(step, steps_of(home, parent))
+        with closing(open_store(settings)) as store:
+            try:
+                release = make_release(
+                    store, home, config, now=now(), say=recording, force=force, full=full,
+                    fence=fence,
+                )  # fmt: skip
+            except GateRefused:
+                refused = list_refused(home)[-1]["name"]
+                candidate = open_release(home.releases / REFUSED / refused, verify=False)
+                page = save_report(home, store, candidate, parent, recording)
+                step(f"the report is {page}")
+                raise
+            outcome["release"] = release.name
+            step(f"the report is {save_report(home, store, release, parent, recording)}")
+            if settings.keep_releases:
+                for name in prune(home, settings.keep_releases):
+                    step(f"removed the old release {name}")
+            if write_back:
+                from recommender.releases.findings import findings_of
 
-            step("writing what was found back into the store")
-            cast("Neo4jStore", store).write_back(findings_of(release), release.name)
+                step("writing what was found back into the store")
+                cast("Neo4jStore", store).write_back(findings_of(release), release.name)
     note(home, "refresh", release=release.name)
     return release.name
 

@@ -83,15 +83,21 @@ def compare(
     old: Annotated[
         str | None, typer.Argument(help="Name or number; default: the one before.")
     ] = None,
+    users: Annotated[
+        int, typer.Option(min=0, max=100, help="How many users' lists are compared.")
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """What changed between two releases: counts, configuration, how far vectors moved.
+    """What changed between two releases: counts, settings, gates, vectors, some users' lists.
 
     \b
     nichegraph releases compare
+    nichegraph releases compare 3 1 --users 10
     nichegraph releases compare 3 1 --json
     """
-    from recommender.learning.stability import drift_between
+    from recommender.evaluation.comparison import compare as compared
+    from recommender.overlay.overlay import Overlay
+    from recommender.overlay.state import read_state
     from recommender.releases.publishing import current, known, open_release
 
     home = _home(ctx)
@@ -100,30 +106,49 @@ def compare(
         raise NotFound("there is no release yet; run `nichegraph refresh`")
     newer = open_release(home.releases / known(home, name))
     older = open_release(home.releases / known(home, old or _previous(home, newer.name)))
-    counts = [release.manifest.get("counts", {}) for release in (older, newer)]
-    comparison: dict[str, Any] = {
-        "old": older.name,
-        "new": newer.name,
-        "counts": {key: [part.get(key, 0) for part in counts] for key in counts[1]},
-        "configuration_differs": older.manifest.get("config") != newer.manifest.get("config"),
-        "drift": drift_between(newer, older),
-    }
+    overlay = Overlay.over(newer, read_state(home))
+    found = compared(newer, older, users=users, overlay=overlay)
     if as_json:
-        show_json(comparison)
-        return
-    rows = [[key, *pair, pair[1] - pair[0]] for key, pair in comparison["counts"].items()]
-    show_table("", ["", older.name, newer.name, "change"], rows)
-    for kind in ("users", "items"):
-        drift = comparison["drift"][kind]
-        say(f"{kind}: {drift['common']:,} in both, {drift['new']:,} new, {drift['gone']:,} gone")
-    for vectors, moved in comparison["drift"]["vectors"].items():
+        show_json(found)
+    else:
+        _show_comparison(found)
+
+
+def _show_comparison(found: dict[str, Any]) -> None:
+    rows = [[what, *pair, pair[1] - pair[0]] for what, pair in found["counts"].items()]
+    show_table("", ["", found["old"], found["new"], "change"], rows)
+    if found["gates"]:
+        rows = [
+            [part["part"], part["users"], "" if part["old"] is None else f"{part['old']:.4f}",
+             f"{part['new']:.4f}"]
+            for part in found["gates"]
+        ]  # fmt: skip
+        columns = ["NDCG@20 at the gate", "users", found["old"], found["new"]]
+        show_table("", columns, rows)
+    for what in ("users", "items"):
+        part = found["drift"][what]
+        say(f"{what}: {part['common']:,} in both, {part['new']:,} new, {part['gone']:,} gone")
+    for vectors, moved in found["drift"]["vectors"].items():
         if moved["sample"]:
             say(
                 f"{vectors}: of {moved['sample']:,} items the ten nearest overlap by "
                 f"{moved['jaccard@10']:.3f}, their vectors' cosine is {moved['cosine']:.3f}"
             )
-    if comparison["configuration_differs"]:
-        say("note: the two were made with different configurations")
+    for item in found["moved"]:
+        say(f"other neighbours: {item['title']} keeps {item['kept']} of ten")
+    for name, pair in found["configuration"].items():
+        say(f"setting {name}: {pair[0]} before, {pair[1]} now")
+    for shown in found["lists"]:
+        say(f"list of a user with {shown['history']:,} items: {in_words(shown)}")
+
+
+def in_words(shown: dict[str, Any]) -> str:
+    """What became of a user's list."""
+    parts = [f"{shown['stayed']} stand where they stood"]
+    parts += [f"{word}: {', '.join(shown[word])}" for word in ("came", "went") if shown[word]]
+    moved = [f"{item['title']} from {item['from']} to {item['to']}" for item in shown["moved"]]
+    parts += [f"moved: {', '.join(moved)}"] if moved else []
+    return "; ".join(parts)
 
 
 def rollback(

@@ -1,16 +1,21 @@
 """`nichegraph status`: what is here."""
 
-from contextlib import closing
+import shutil
+from contextlib import closing, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from api.bootstrap import now, open_home, open_journal, open_store
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
+from api.reporting import last_refresh
 from api.settings import Settings, load_settings
 from graph.errors import StoreError
+from recommender.releases.home import Home
 
 
 def register(cli: typer.Typer) -> None:
@@ -26,9 +31,10 @@ def status(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """What the store holds, which release is served, what is missing.
+    """What the store holds, which release is served, how the last refresh ended, what is wrong.
 
-    Exit code 1 where the store does not answer or the release is damaged.
+    Each problem stands with what mends it. Exit code 1 where the store does not answer or the
+    release is damaged.
 
     \b
     nichegraph status
@@ -62,14 +68,49 @@ def _show(facts: dict[str, Any]) -> None:
     else:
         new = facts["events_since_release"]
         behind = f", {new:,} events are newer" if new else ""
-        say(f"release  {release['name']} of {made_at(release.get('created_at'))} UTC{behind}")
-        if release.get("damaged"):
-            say(f"         {release['damaged']}")
+        made = release.get("created_at")
+        age = f", {in_words(now() - made)} old" if made else ""
+        say(f"release  {release['name']} of {made_at(made)} UTC{age}{behind}")
+    _show_refresh(facts)
+    disk, memory = facts["disk"], facts["memory"]
+    say(
+        f"disk     {decimal(disk['home'])} in the home, {decimal(disk['releases'])} of it "
+        f"{facts['releases']} releases; {decimal(disk['free'])} free"
+    )
+    if memory["available"]:
+        say(f"memory   {decimal(memory['available'])} of {decimal(memory['total'])} free")
     rows = [[name, count] for name, count in facts["store"]["counts"].items()]
     if rows:
         show_table("", ["in the store", ""], rows)
     if facts["graph"] is not None:
         _show_graph(facts["graph"])
+    for problem in facts["problems"]:
+        say(f"problem  {problem['what']}")
+        say(f"         {problem['mend']}")
+
+
+def _show_refresh(facts: dict[str, Any]) -> None:
+    last = facts["last_refresh"]
+    if facts["refreshing"]:
+        say(f"refresh  under way: {facts['refreshing']}")
+    elif last is not None:
+        took = f" after {in_words(last['ended'] - last['began'])}" if last["ended"] else ""
+        say(f"refresh  the last began {made_at(last['began'])} UTC and {_ended(last)}{took}")
+
+
+def _ended(last: dict[str, Any]) -> str:
+    return {"published": "published its release", "refused": "was refused by the gates"}.get(
+        last["outcome"], last["outcome"]
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A time such as 3 hours."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        count = int(seconds // length)
+        if count >= 1:
+            return f"{count:,} {unit}{'s' if count > 1 else ''}"
+    return f"{int(seconds)} seconds"
 
 
 def _show_graph(facts: dict[str, Any]) -> None:
@@ -98,6 +139,7 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     from graph.snapshot import take_snapshot
     from graph.statistics import statistics
     from recommender.inbox.lag import lag
+    from recommender.releases.lease import holder
     from recommender.releases.publishing import list_releases
 
     home = open_home(settings)
@@ -121,7 +163,8 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
         newer = watermark - served["watermark"]
     with closing(open_journal(settings)) as journal:
         inbox = lag(journal, now=now()).as_dict()
-    return {
+    last = last_refresh(home)
+    facts = {
         "inbox": inbox,
         "home": str(home.folder),
         "store": store_facts,
@@ -129,4 +172,72 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
         "release": served and {key: value for key, value in served.items() if key != "files"},
         "releases": len(releases),
         "events_since_release": newer,
+        "refreshing": holder(home, clock=now),
+        "last_refresh": last,
+        "disk": disk(home),
+        "memory": memory(),
     }
+    return facts | {"problems": problems(facts)}
+
+
+def disk(home: Home) -> dict[str, int]:
+    """Bytes that the home takes, its releases, and what is free beside it."""
+    return {
+        "home": _bytes(home.folder),
+        "releases": _bytes(home.releases),
+        "free": shutil.disk_usage(home.folder).free,
+    }
+
+
+def memory() -> dict[str, int]:
+    """Bytes of the machine's memory; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {"total": 0, "available": 0}
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return {"total": sizes["MemTotal"], "available": sizes["MemAvailable"]}
+
+
+def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
+    """What is not as it should be, and the command that mends it."""
+    release, inbox, last = facts["release"], facts["inbox"], facts["last_refresh"]
+    found = []
+
+    def problem(what: str, mend: str) -> None:
+        found.append({"what": what, "mend": mend})
+
+    if facts["store"]["error"]:
+        problem(
+            f"the store does not answer: {facts['store']['error']}",
+            "start it, or name another with NICHEGRAPH_STORE; lists are served on without it",
+        )
+    if release is None:
+        problem("there is no release to serve", "nichegraph refresh")
+    elif release.get("damaged"):
+        problem(release["damaged"], "nichegraph releases rollback, then nichegraph refresh")
+    if last is not None and not facts["refreshing"]:
+        if last["outcome"] == "refused":
+            problem(f"the last refresh was refused: {last['why']}", "nichegraph refresh --force")
+        elif last["outcome"] == "failed":
+            problem(f"the last refresh failed: {last['why']}", "nichegraph refresh")
+        elif last["outcome"] == "was stopped":
+            problem("the last refresh was stopped", "nichegraph refresh goes on from where it was")
+    if facts["disk"]["free"] < 2 * facts["disk"]["releases"] / max(facts["releases"], 1):
+        problem(
+            f"the disk has {decimal(facts['disk']['free'])} left, too little for two more releases",
+            "nichegraph releases prune --keep 1",
+        )
+    if inbox["problem"]:
+        problem(f"the store takes nothing: {inbox['problem']}", "nichegraph inbox list")
+    if inbox["aside"]:
+        problem(f"the store refused {inbox['aside']:,} facts", "nichegraph inbox list")
+    return found
+
+
+def _bytes(folder: Path) -> int:
+    count = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a refresh or a drain tidies up meanwhile
+            count += path.stat().st_size if path.is_file() else 0
+    return count

@@ -45,13 +45,11 @@ def kept_from(
     if parent is None:
         return None, "there is no release to keep anything of"
     made, facts = made_of(parent.manifest), parent.manifest.get("chosen")
-    same = {"preset", "seed", "weighting"}
-    before, now = parent.manifest["config"], config.to_json()
     if made is None or not isinstance(facts, dict):
         return None, "the release before was made by another version"
     if config.preset == "graph":
         return None, "the preset graph trains its networks each time"
-    changed = sorted(key for key in same if _plain(before.get(key)) != _plain(now[key]))
+    changed = configuration_changed(parent, config)
     if changed:
         return None, f"{' and '.join(changed)} changed"
     if len(made.recipe.feature_weights) != len(features_of(graph)):
@@ -71,6 +69,13 @@ def kept_from(
     return Kept(
         choice, profiles, facts
     ), f"keeping what was chosen on {day}, {events:+,} events ago"
+
+
+def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
+    """What of preset, seed and weighting is not as it was for a release."""
+    before, now = parent.manifest["config"], config.to_json()
+    same = ("preset", "seed", "weighting")
+    return [key for key in same if _plain(before.get(key)) != _plain(now[key])]
 
 
 def facts_of(snapshot: GraphSnapshot, now: int) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""What a refresh says, with the time and memory of each step: for people, logs and reports."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recommender.evaluation.report import Step
+
+STEPS = (
+    "taking a snapshot", "weighing", "training", "choosing what the item table is made by",
+    "fitting the item table", "learning where new items belong", "fitting the trial",
+    "grouping the users", "learning what each segment", "writing the release", "judging",
+)  # fmt: skip
+"""How the lines begin that begin a step; others tell more of the step that is under way."""
+
+
+class Recording:
+    """Passes on what is said and keeps what each step took."""
+
+    def __init__(self, tell: Callable[[str], None], before: Sequence[tuple[str, float]] = ()):
+        """`before` are the steps of the last refresh and their seconds, to foretell the rest by."""
+        self._tell, self._before = tell, dict(before)
+        self._name, self._began = "", (time.monotonic(), time.process_time())
+        self._steps: list[Step] = []
+
+    def __call__(self, text: str) -> None:
+        """Hear of a step, or of how it goes."""
+        name = next((step for step in STEPS if text.startswith(step)), None)
+        if name:
+            self._end()
+            self._name = name
+            text += self._left(name)
+        self._tell(text)
+
+    def steps(self) -> "list[Step]":
+        """The steps so far; the one under way ends here."""
+        self._end()
+        return self._steps
+
+    def _end(self) -> None:
+        from recommender.evaluation.report import Step
+
+        now = time.monotonic(), time.process_time()
+        if self._name:
+            wall, processor = (round(b - a, 3) for a, b in zip(self._began, now, strict=True))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            self._steps.append(Step(self._name, wall, processor, peak))
+        self._name, self._began = "", now
+
+    def _left(self, name: str) -> str:
+        """On a terminal, how long the rest took last time."""
+        if name not in self._before or not sys.stderr.isatty():
+            return ""
+        names = list(self._before)
+        left = sum(self._before[step] for step in names[names.index(name) :])
+        return f" (about {left:.0f} s left)"

@@ -1,0 +1,62 @@
+"""A refresh's report as one page: no script, nothing from elsewhere, pictures drawn in it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from rich.filesize import decimal
+
+WORDS = {
+    "users": "users", "items": "items", "tags": "tags", "domains": "domains", "events": "events",
+    "user_items": "pairs of user and item", "item_tags": "pairs of item and tag",
+    "item_items": "relations of items", "user_users": "relations of users",
+}  # fmt: skip
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The HTML of a report, see `recommender.evaluation.report`."""
+    environment = Environment(
+        loader=PackageLoader("api"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": _moment, "count": _count, "bytes": decimal}
+    return environment.get_template("report.html").render(
+        report=report, words=WORDS, bars=_bars(report["figures"]), slowest=_slowest(report)
+    )
+
+
+def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each judged part the bars of candidate and rivals, as shares of the longest one."""
+    parts = []
+    for figure in figures:
+        rows = [{"who": "this release", "value": figure["candidate"], "interval": None}]
+        for name, rival in figure["rivals"].items():
+            who = "the served release" if name == "served" else name
+            # Of the difference, drawn where the candidate's own bar ends.
+            interval = [figure["candidate"] - rival["high"], figure["candidate"] - rival["low"]]
+            rows.append({"who": who, "value": rival["mean"], "interval": interval})
+        ends = [row["interval"][1] for row in rows if row["interval"]]
+        longest = max([row["value"] for row in rows] + ends) or 1.0
+        for row in rows:
+            row["width"] = 100 * row["value"] / longest
+            if row["interval"]:
+                low, high = (100 * max(end, 0.0) / longest for end in row["interval"])
+                row["left"], row["span"] = low, max(high - low, 0.5)
+        parts.append({"part": figure["part"], "users": figure["users"], "rows": rows})
+    return parts
+
+
+def _slowest(report: Mapping[str, Any]) -> float:
+    return max([step["seconds"] for step in report["steps"]], default=0.0) or 1.0
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

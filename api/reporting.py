@@ -1,0 +1,110 @@
+"""Reports of refreshes, `reports/<release>.json` and `.html`, and how the last refresh ended.
+
+A report outlives its release. The newest `MOST` are kept.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api.bootstrap import now
+from api.recording import Recording
+from graph.errors import GateRefused, NichegraphError
+from recommender.releases.durable import replace_file
+from recommender.releases.home import Home
+
+if TYPE_CHECKING:
+    from graph.store import GraphStore, Load
+    from recommender.releases.release import Release
+
+LAST = "last-refresh.json"
+MOST = 100
+
+
+def save_report(
+    home: Home, store: "GraphStore", release: "Release", parent: "Release | None", said: Recording
+) -> Path:
+    """Write the report of a release, or of a candidate that was refused; the page's path."""
+    from api.report_page import page
+    from recommender.evaluation.report import report
+    from recommender.overlay.overlay import Overlay
+    from recommender.overlay.state import read_state
+
+    since = parent.manifest["created_at"] if parent else 0
+    content = report(
+        release,
+        parent,
+        steps=said.steps(),
+        loads=[_told(load) for load in store.loads() if load.at >= since and not load.undone],
+        overlay=Overlay.over(release, read_state(home)),
+    )
+    path = home.reports / f"{release.name}.html"
+    replace_file(path.with_suffix(".json"), json.dumps(content, indent=1, default=str))
+    replace_file(path, page(content))
+    for old in sorted(home.reports.glob("[0-9]*-*.html"))[:-MOST]:
+        old.unlink()
+        old.with_suffix(".json").unlink(missing_ok=True)
+    return path
+
+
+def steps_of(home: Home, release: "Release | None") -> list[tuple[str, float]]:
+    """The steps of the refresh that made a release, and their seconds; empty where unknown."""
+    if release is None:
+        return []
+    try:
+        report = json.loads((home.reports / f"{release.name}.json").read_text(encoding="utf-8"))
+        return [(step["name"], float(step["seconds"])) for step in report["steps"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+@contextmanager
+def noted(home: Home) -> Iterator[dict[str, Any]]:
+    """Keep how a refresh ends, for `status`; the block may add to what is kept."""
+    facts: dict[str, Any] = {"began": now(), "ended": None, "outcome": "was stopped"}
+    path = home.reports / LAST
+    replace_file(path, json.dumps(facts))
+    try:
+        yield facts
+        facts["outcome"] = "published"
+    except GateRefused as error:
+        facts |= {"outcome": "refused", "why": str(error)}
+        raise
+    except (NichegraphError, OSError, MemoryError) as error:
+        facts |= {"outcome": "failed", "why": str(error) or type(error).__name__}
+        raise
+    finally:
+        facts["ended"] = now()
+        with suppress(OSError):  # a full disk: what ended the refresh is what is to be told
+            replace_file(path, json.dumps(facts))
+
+
+def last_refresh(home: Home) -> dict[str, Any] | None:
+    """How the last refresh ended, see `noted`; None before the first."""
+    facts: dict[str, Any] | None = None
+    with suppress(OSError, ValueError):
+        facts = json.loads((home.reports / LAST).read_text(encoding="utf-8"))
+    return facts
+
+
+def _told(load: "Load") -> dict[str, Any]:
+    """What a report says of a load."""
+    about: Mapping[str, Any] = asdict(load)["about"]
+    rejected = about.get("rejected", {})
+    reasons = rejected if isinstance(rejected, Mapping) else {}
+    remarks = [f"{count:,} {reason}" for reason, count in reasons.items()]
+    outliers = len(about.get("outliers", []))
+    remarks += [f"{outliers:,} users with a thousand times the usual number of events"] * bool(
+        outliers
+    )
+    return {
+        "load": load.load,
+        "at": load.at,
+        "files": [Path(str(file.get("file", ""))).name for file in about.get("files", [])],
+        "rows": int(about.get("rows", 0)),
+        "rejected": sum(reasons.values()) if reasons else 0,
+        "remarks": remarks,
+    }

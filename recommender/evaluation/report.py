@@ -1,0 +1,101 @@
+"""What a refresh tells: one document of figures, from which pages and tables are made.
+
+Nothing in it names a person. It is kept beside the releases, `reports/<release>.json`, and outlives
+them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graph.arrays import I64
+from recommender.evaluation.comparison import compare
+from recommender.overlay.overlay import Overlay
+from recommender.releases.release import Release
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # shares of the items, the most popular first
+MOST_LOADS = 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a refresh and what it cost."""
+
+    name: str
+    seconds: float
+    processor_seconds: float
+    peak_bytes: int  # of the process, up to the end of the step
+
+
+def report(
+    release: Release,
+    parent: Release | None,
+    *,
+    steps: Sequence[Step] = (),
+    loads: Sequence[Mapping[str, Any]] = (),
+    overlay: Overlay | None = None,
+) -> dict[str, Any]:
+    """Everything that is told of a release, or of a candidate that was refused.
+
+    Args:
+        release: what was made.
+        parent: what was served when it was made; None before the first.
+        steps: of the refresh, in their order.
+        loads: what loads since then said of themselves.
+        overlay: over `release`, so that nobody who was erased is drawn as a sample user.
+    """
+    manifest = release.manifest
+    gates = manifest.get("gates", {})
+    segments = manifest.get("segments") or {}
+    return {
+        "release": release.name,
+        "created_at": manifest["created_at"],
+        "refused": [] if gates.get("forced") else [r["text"] for r in gates.get("reasons", [])],
+        "forced": [r["text"] for r in gates.get("reasons", [])] if gates.get("forced") else [],
+        "notes": gates.get("notes", []),
+        "checks": gates.get("checks", []),
+        "ranks_by": manifest.get("ranks_by"),
+        "counts": manifest["counts"],
+        "configuration": manifest["config"],
+        "recipe": {
+            "table": manifest["item_table"].get("weights", {}),
+            "chosen": manifest.get("chosen"),
+        },
+        "figures": gates.get("figures", []),
+        "long_tail": _long_tail(release),
+        "degrees": {
+            "quantiles": list(QUANTILES),
+            "user": _quantiles(np.diff(release.histories.indptr)),
+            "item": _quantiles(np.diff(release.item_users.indptr)),
+        },
+        "segments": [
+            {key: segment[key] for key in ("name", "users", "persona")}
+            for segment in segments.get("segments", [])
+        ],
+        "compared": None if parent is None else compare(release, parent, overlay=overlay),
+        "loads": [dict(load) for load in loads[-MOST_LOADS:]],
+        "steps": [vars(step) for step in steps],
+    }
+
+
+def _long_tail(release: Release) -> list[dict[str, float]]:
+    """Which share of all choices the most popular items have, for some shares of the items."""
+    chosen = np.sort(np.diff(release.item_users.indptr))[::-1].astype(np.float64)
+    total, sums = chosen.sum(), np.cumsum(chosen)
+    if not total:
+        return []
+    rows = [max(int(np.ceil(share * len(chosen))), 1) for share in CURVE]
+    return [
+        {"items": share, "choices": round(float(sums[row - 1] / total), 4)}
+        for share, row in zip(CURVE, rows, strict=True)
+    ]
+
+
+def _quantiles(counts: I64) -> list[float]:
+    if not len(counts):
+        return []
+    values: list[float] = np.quantile(counts, QUANTILES).round(1).tolist()
+    return values

@@ -1,0 +1,202 @@
+"""What a refresh tells: its report, the comparison of two releases, how it ended."""
+
+import json
+import re
+import shutil
+from contextlib import closing
+
+import pyarrow as pa
+import pytest
+
+from api.cli import refresh as command
+from api.cli import status as status_command
+from api.cli.main import run
+from graph.model import SCHEMAS
+from graph.stores.embedded_store import EmbeddedStore
+from loaders.synthetic import generate
+from recommender.releases.home import Home
+from recommender.releases.publishing import current
+
+HOSTILE = '<script>alert(1)</script> & "quotes" {{ 7 * 7 }}'
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home with two releases of a planted catalogue, the second from a tenth more events."""
+    home = Home(tmp_path_factory.mktemp("reports") / "home").create()
+    home.segments.write_text("[learned]\nmost = 3\n")
+    *first, last = generate(2500, seed=1).batches()
+    events = last["events"]
+    known = len(events) - len(events) // 10
+    items = sorted(set(events["item"].to_pylist()))[:1]
+    titled = pa.Table.from_pylist([{"id": items[0], "title": HOSTILE}], schema=SCHEMAS["items"])
+    with closing(EmbeddedStore(home.store)) as store:
+        for batch in [*first, last | {"events": events.slice(0, known)}, {"items": titled}]:
+            store.apply(batch)
+    assert refreshed(home) == 0
+    with closing(EmbeddedStore(home.store)) as store:
+        store.apply({"events": events.slice(known)})
+        assert refreshed(home) == 0
+    return home
+
+
+def refreshed(home, *words):
+    return run(["--home", str(home.folder), "refresh", "--preset", "fast", *words])
+
+
+def status(home, capfd):
+    capfd.readouterr()
+    run(["--home", str(home.folder), "status", "--json"])
+    return json.loads(capfd.readouterr().out)
+
+
+def test_the_page_needs_nothing_and_names_nobody(home):
+    name = current(home)
+    page = (home.reports / f"{name}.html").read_text()
+    report = json.loads((home.reports / f"{name}.json").read_text())
+    assert report["release"] == name
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=", page)
+    with closing(EmbeddedStore(home.store)) as store:
+        users = store.read("users")["id"].to_pylist()
+    words = set(re.findall(r"[\w-]+", page + json.dumps(report)))
+    assert not words & set(users)
+
+
+def test_it_says_what_was_measured_and_what_changed(home):
+    before, after = sorted(home.reports.glob("0*.json"))
+    report = json.loads(after.read_text())
+    page = after.with_suffix(".html").read_text()
+    assert json.loads(before.read_text())["compared"] is None
+    compared = report["compared"]
+    assert compared["counts"]["events"] == [2250, 2500]
+    assert f"{report['figures'][0]['candidate']:.4f}" in page
+    assert "the served release" in page
+    assert [step["name"] for step in report["steps"]][:2] == ["taking a snapshot", "weighing"]
+    assert all(step["peak_bytes"] > 1e6 and step["seconds"] >= 0 for step in report["steps"])
+    lists = compared["lists"]
+    assert len(lists) == 3
+    for shown in lists:
+        assert shown["stayed"] + len(shown["moved"]) + len(shown["came"]) == 10
+        assert len(shown["came"]) == len(shown["went"])
+    # Every item is chosen, so the last point is all of them; the curve only rises.
+    curve = [point["choices"] for point in report["long_tail"]]
+    assert curve == sorted(curve)
+    assert curve[-1] == 1.0
+
+
+def test_a_hostile_title_is_text(home):
+    from api.report_page import page
+
+    report = json.loads((home.reports / f"{current(home)}.json").read_text())
+    report["compared"]["moved"] = [{"title": HOSTILE, "kept": 3}]
+    text = page(report)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "{{ 7 * 7 }}" in text
+
+
+def test_compare_says_all_that_in_words(home, capfd):
+    capfd.readouterr()
+    assert run(["--home", str(home.folder), "releases", "compare"]) == 0
+    told = capfd.readouterr().out
+    for part in ("NDCG@20 at the gate", "everybody", "other neighbours: ", "list of a user with"):
+        assert part in told
+    assert run(["--home", str(home.folder), "releases", "compare", "2", "1", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["configuration"] == {}
+    assert found["gates"][0]["old"] != found["gates"][0]["new"]
+
+
+def test_status_says_how_the_last_refresh_ended_and_what_mends_it(home, tmp_path, capfd):
+    facts = status(home, capfd)
+    assert facts["last_refresh"]["outcome"] == "published"
+    assert facts["last_refresh"]["release"] == current(home)
+    assert facts["problems"] == []
+    assert facts["disk"]["home"] > facts["disk"]["releases"] > 0
+    assert facts["memory"]["total"] > facts["memory"]["available"] > 0
+
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    other.weighting.write_text("this is no TOML\n")
+    assert refreshed(other) == 1
+    facts = status(other, capfd)
+    assert facts["last_refresh"]["outcome"] == "failed"
+    assert "weighting.toml" in facts["problems"][0]["what"]
+    assert facts["problems"][0]["mend"] == "nichegraph refresh"
+
+
+def test_a_refused_candidate_has_a_report_that_says_why(home, tmp_path, capfd):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    with closing(EmbeddedStore(other.store)) as store:
+        users = store.read("users")["id"].to_pylist()
+        for user in users[: 2 * len(users) // 3]:
+            store.erase_user(user)
+    before = current(other)
+    assert refreshed(other) == 3
+    assert current(other) == before
+    facts = status(other, capfd)
+    assert facts["last_refresh"]["outcome"] == "refused"
+    assert [problem["mend"] for problem in facts["problems"]] == ["nichegraph refresh --force"]
+    name = next((other.releases / "refused").iterdir()).name
+    report = json.loads((other.reports / f"{name}.json").read_text())
+    assert report["refused"]
+    page = (other.reports / f"{name}.html").read_text()
+    assert "This candidate was refused" in page
+    assert refreshed(other, "--force") == 0
+    report = json.loads((other.reports / f"{current(other)}.json").read_text())
+    assert (report["refused"], bool(report["forced"])) == ([], True)
+
+
+def test_a_stopped_refresh_is_a_problem_that_is_told(home, tmp_path, monkeypatch, capfd):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+
+    def stopped(text):
+        if text.startswith("fitting"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "step", stopped)
+    assert refreshed(other, "--full") == 130
+    facts = status(other, capfd)
+    assert facts["last_refresh"]["outcome"] == "was stopped"
+    assert "goes on from where it was" in facts["problems"][0]["mend"]
+
+
+def test_it_refreshes_only_where_enough_changed(home, tmp_path, capfd):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    name = current(other)
+    assert refreshed(other, "--if-changed", "5%") == 0
+    assert f"nothing to do: 0.0% of the events came or went since {name}" in capfd.readouterr().out
+    assert current(other) == name
+    assert refreshed(other, "--if-changed", "5%", "--seed", "3") == 0
+    assert "refreshing: seed changed" in capfd.readouterr().err
+    assert current(other) != name
+    for wrong in ("5 per cent", "0", "101%"):
+        assert refreshed(other, "--if-changed", wrong) == 1
+        assert "is no share such as 5%" in capfd.readouterr().err
+    for wrong in ("daily", "5", "10s", "nanh"):
+        assert refreshed(other, "--every", wrong) == 1
+        assert "is no time such as 90m" in capfd.readouterr().err
+
+
+def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    (other.reports / "last-refresh.json").unlink()
+    other.weighting.write_text("this is no TOML\n")
+    assert refreshed(other, "--every", "24h") == 130
+    told = capfd.readouterr().err
+    assert "failed: " in told
+    assert "the next refresh is due" in told
+    assert naps == [30.0, 30.0]
+
+
+def test_sizes_and_times_are_told_as_people_read_them():
+    told = [status_command.in_words(n) for n in (5, 65, 7300, 86_400, 3 * 86_400)]
+    assert told == ["5 seconds", "1 minute", "2 hours", "1 day", "3 days"]
