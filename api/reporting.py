@@ -25,7 +25,11 @@ MOST = 100
 
 
 def save_report(
-    home: Home, store: "GraphStore", release: "Release", parent: "Release | None", said: Recording
+    home: Home,
+    store: "GraphStore",
+    release: "Release",
+    parent: "Release | None",
+    recording: Recording,
 ) -> Path:
     """Write the report of a release, or of a candidate that was refused; the page's path."""
     from api.report_page import page
@@ -37,8 +41,8 @@ def save_report(
     content = report(
         release,
         parent,
-        steps=said.steps(),
-        loads=[_told(load) for load in store.loads() if load.at >= since and not load.undone],
+        steps=recording.steps(),
+        loads=[_load_facts(load) for load in store.loads() if load.at >= since and not load.undone],
         overlay=Overlay.over(release, read_state(home)),
     )
     path = home.reports / f"{release.name}.html"
@@ -90,7 +94,7 @@ def last_refresh(home: Home) -> dict[str, Any] | None:
     return facts
 
 
-def _told(load: "Load") -> dict[str, Any]:
+def _load_facts(load: "Load") -> dict[str, Any]:
     """What a report says of a load."""
     about: Mapping[str, Any] = asdict(load)["about"]
     rejected = about.get("rejected", {})

@@ -107,38 +107,38 @@ def compare(
     newer = open_release(home.releases / known(home, name))
     older = open_release(home.releases / known(home, old or _previous(home, newer.name)))
     overlay = Overlay.over(newer, read_state(home))
-    found = compared(newer, older, users=users, overlay=overlay)
+    comparison = compared(newer, older, users=users, overlay=overlay)
     if as_json:
-        show_json(found)
+        show_json(comparison)
     else:
-        _show_comparison(found)
+        _show_comparison(comparison)
 
 
-def _show_comparison(found: dict[str, Any]) -> None:
-    rows = [[what, *pair, pair[1] - pair[0]] for what, pair in found["counts"].items()]
-    show_table("", ["", found["old"], found["new"], "change"], rows)
-    if found["gates"]:
+def _show_comparison(comparison: dict[str, Any]) -> None:
+    rows = [[what, *pair, pair[1] - pair[0]] for what, pair in comparison["counts"].items()]
+    show_table("", ["", comparison["old"], comparison["new"], "change"], rows)
+    if comparison["gates"]:
         rows = [
             [part["part"], part["users"], "" if part["old"] is None else f"{part['old']:.4f}",
              f"{part['new']:.4f}"]
-            for part in found["gates"]
+            for part in comparison["gates"]
         ]  # fmt: skip
-        columns = ["NDCG@20 at the gate", "users", found["old"], found["new"]]
+        columns = ["NDCG@20 at the gate", "users", comparison["old"], comparison["new"]]
         show_table("", columns, rows)
     for what in ("users", "items"):
-        part = found["drift"][what]
+        part = comparison["drift"][what]
         say(f"{what}: {part['common']:,} in both, {part['new']:,} new, {part['gone']:,} gone")
-    for vectors, moved in found["drift"]["vectors"].items():
+    for vectors, moved in comparison["drift"]["vectors"].items():
         if moved["sample"]:
             say(
                 f"{vectors}: of {moved['sample']:,} items the ten nearest overlap by "
                 f"{moved['jaccard@10']:.3f}, their vectors' cosine is {moved['cosine']:.3f}"
             )
-    for item in found["moved"]:
+    for item in comparison["moved"]:
         say(f"other neighbours: {item['title']} keeps {item['kept']} of ten")
-    for name, pair in found["configuration"].items():
+    for name, pair in comparison["configuration"].items():
         say(f"setting {name}: {pair[0]} before, {pair[1]} now")
-    for shown in found["lists"]:
+    for shown in comparison["lists"]:
         say(f"list of a user with {shown['history']:,} items: {in_words(shown)}")
 
 

@@ -202,10 +202,10 @@ def memory() -> dict[str, int]:
 def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     """What is not as it should be, and the command that mends it."""
     release, inbox, last = facts["release"], facts["inbox"], facts["last_refresh"]
-    found = []
+    listed = []
 
     def problem(what: str, mend: str) -> None:
-        found.append({"what": what, "mend": mend})
+        listed.append({"what": what, "mend": mend})
 
     if facts["store"]["error"]:
         problem(
@@ -232,7 +232,7 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
         problem(f"the store takes nothing: {inbox['problem']}", "nichegraph inbox list")
     if inbox["aside"]:
         problem(f"the store refused {inbox['aside']:,} facts", "nichegraph inbox list")
-    return found
+    return listed
 
 
 def _bytes(folder: Path) -> int:

@@ -64,12 +64,12 @@ def moved_items(new: Release, old: Release, source: str = "spectral") -> list[di
     own, theirs, touched = own[known], theirs[known], touched[known]
     if len(own) <= NEIGHBOURS:
         return []
-    asked = np.sort(np.argsort(-touched, kind="stable")[:MOST_ITEMS])
-    overlap = neighbour_overlap(vectors[0][own], vectors[1][theirs], count=NEIGHBOURS, rows=asked)
+    sample = np.sort(np.argsort(-touched, kind="stable")[:MOST_ITEMS])
+    overlap = neighbour_overlap(vectors[0][own], vectors[1][theirs], count=NEIGHBOURS, rows=sample)
     kept = np.round(2 * NEIGHBOURS * overlap / (1 + overlap)).astype(int)  # of ten
     worst = np.argsort(kept, kind="stable")[:MOST_MOVED]
     return [
-        {"title": title(new, int(own[asked[row]])), "kept": int(kept[row])}
+        {"title": title(new, int(own[sample[row]])), "kept": int(kept[row])}
         for row in worst.tolist()
         if kept[row] < NEIGHBOURS
     ]
