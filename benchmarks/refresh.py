@@ -34,7 +34,7 @@ GATES = ("fitting the trial", "judging")
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Measure; `--set NAME` (repeat), `--preset`, `--share` of new events, `--seed`, `--threads`."""
+    """Measure; `--set NAME` (repeat), `--preset`, `--share` of new events, `--seed`."""
     parser = argparse.ArgumentParser(prog="bench refresh")
     parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
     parser.add_argument("--preset", default="default")
