@@ -16,6 +16,7 @@ from loaders.format import Options
 from loaders.ingest import load
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
+from recommender.overlay.appended import LiveItem, appended
 from recommender.ranking.filter_language import parse_conditions, parse_filter
 from recommender.ranking.filters import Filters, passes
 from recommender.ranking.request import Filter, Part, Request
@@ -381,12 +382,20 @@ def test_dates_of_a_csv_file_have_ranges(tmp_path):
         )
         load([tmp_path / file], "table", store, staging_folder=tmp_path / "staging",
              rejects_file=tmp_path / "rejects.csv", now=NOW, options=options)  # fmt: skip
-    filters = Filters(refresh(store, home, RefreshConfig(preset="fast"), now=NOW, force=True))
+    release = refresh(store, home, RefreshConfig(preset="fast"), now=NOW, force=True)
     store.close()
+    came_since = {
+        "b": LiveItem("b", attributes={"premiere": "soon"}),
+        "e": LiveItem("e", attributes={"premiere": "2024-03-01"}),
+    }
 
-    def allowed(**said):
-        mask = filters.mask(parse_filter({"attributes": {"premiere": said}}))
-        return "".join("abcd"[row] for row in np.flatnonzero(mask))
+    def allowed(of=release, **bounds):
+        mask = Filters(of).mask(parse_filter({"attributes": {"premiere": bounds}}))
+        return "".join("abcde"[row] for row in np.flatnonzero(mask))
+
+    longer = appended(release, came_since, {})
+    assert allowed(longer, **{"from": "2024"}) == "ce"
+    assert allowed(longer, **{"in": ["soon"]}) == "b"
 
     assert allowed(**{"from": "2024-01-01"}) == "bc"
     assert allowed(to="2023") == "a"

@@ -122,14 +122,14 @@ class Filters:
             if allowed:
                 mask &= np.isin(values, [_number(name, text) for text in allowed])
             return mask
-        if attribute.seconds is None and not (low is None and high is None):
-            raise InputError(f"attribute {name!r} holds words; name the allowed ones, not a range")
         mask = np.ones(len(values), np.bool_)
-        if attribute.seconds is not None:
-            mask = _between(
-                attribute.seconds, _second(name, low, seconds_of),
-                _second(name, high, last_second_of),
-            )  # fmt: skip
+        if low is not None or high is not None:
+            if attribute.seconds is None:
+                raise InputError(
+                    f"attribute {name!r} holds words; name the allowed ones, not a range"
+                )
+            first, last = _second(name, low, seconds_of), _second(name, high, last_second_of)
+            mask = _between(attribute.seconds, first, last)
         if allowed or (low is None and high is None):
             wanted = attribute.words.rows(allowed)
             mask &= np.isin(values, wanted[wanted != NO_ROW])
@@ -160,7 +160,7 @@ def _second(name: str, bound: Bound, meaning: Callable[[str], int | None]) -> in
         return None
     second = meaning(bound) if isinstance(bound, str) else None
     if second is None:
-        raise InputError(f'attribute {name!r} holds dates; write {bound!r} as "2024-01-31"')
+        raise InputError(f'attribute {name!r} holds dates such as "2024-01-31"; {bound!r} is none')
     return second
 
 
