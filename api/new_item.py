@@ -1,4 +1,4 @@
-"""What a request tells of an item that the catalogue does not have."""
+"""What a request says of an item that the catalogue does not have."""
 
 from pydantic import Field
 

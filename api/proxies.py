@@ -47,7 +47,7 @@ def behind_prefix(app: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
 
 
 def relative(response: Response) -> Response:
-    """A redirect without scheme and host, of which a proxy knows better."""
+    """A redirect without scheme and host, which only the proxy knows."""
     if "Location" in response.headers:
         to = urlsplit(response.headers["Location"])
         response.headers["Location"] = urlunsplit(("", "", to.path, to.query, to.fragment))

@@ -407,7 +407,7 @@ class LiveAnswer(BaseModel):
 
 
 class InboxAnswer(BaseModel):
-    """How writes stand: what is acknowledged is safe, whatever stands here."""
+    """How far writes have got; what was acknowledged is safe in any case."""
 
     closed: str | None = Field(description="Why writes are answered by 503; null: they are taken")
     sequence: int | None = Field(None, description="Number of the newest fact")

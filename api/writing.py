@@ -1,4 +1,4 @@
-"""From checked entries to acknowledged facts, and the answer that tells of each entry."""
+"""From checked entries to acknowledged facts, and the answer, which has a line for each entry."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def write(
     atomic: bool = False,
     request: str | None = None,
 ) -> Answer:
-    """Append what may be taken, and tell of every entry; 202 when it is on the disk.
+    """Append what may be taken, and answer for every entry; 202 when it is on the disk.
 
     Args:
         journal: takes the facts.

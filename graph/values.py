@@ -21,7 +21,7 @@ MEANINGS = (RATING, COUNT, SECONDS, MONEY)
 
 
 def value_worth(values: F32, meaning: str, typical: float | None = None) -> F64:
-    """(e,) what values are worth; `typical` is asked of seconds and money alone."""
+    """(e,) what values are worth; `typical` is needed for seconds and money only."""
     known = np.maximum(np.nan_to_num(values.astype(np.float64), nan=0.0), 0)
     if meaning == SECONDS:
         worth = 2 * known / (known + (typical or 1.0))

@@ -100,7 +100,7 @@ class Vocabulary:
         return pa.LargeStringArray.from_buffers(len(self), offsets, data)
 
     def caseless(self) -> "CaselessVocabulary":
-        """The same names in the same rows, found whatever their case."""
+        """The same names in the same rows, found in upper or lower case alike."""
         return CaselessVocabulary(self.data, self.offsets)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

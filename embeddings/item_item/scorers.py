@@ -82,7 +82,7 @@ class Scorer:
     model: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields, of which `Scorer(**…)` makes the same again."""
+        """Its fields: `Scorer(**fields)` is the same scorer."""
         return asdict(self)
 
     @property

@@ -267,7 +267,7 @@ def _with_strings(text: str, strings: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _slot(folder: Path, at_once: int) -> Iterator[None]:
-    """Hold one of the host's slots, in whatever process we are; wait up to a second for it."""
+    """Hold one of the host's slots, across all processes; wait up to a second for it."""
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 1.0
     while True:

@@ -28,7 +28,7 @@ class Choosing:
 
     @property
     def all(self) -> bool:
-        """Whether whatever somebody does to an item speaks for it."""
+        """Whether every kind of event speaks for an item."""
         return not self.against and all(least is None for least in self.kinds.values())
 
 

@@ -141,7 +141,7 @@ def read_nodes(tx: Transaction, tick: Tick, table: str) -> pa.Table:
 
 
 def read_links(tx: Transaction, tick: Tick, table: str) -> pa.Table:
-    """One of the tables of links; nothing is asked of the nodes where there are no links."""
+    """One of the tables of links; nodes are not read where there are no links."""
     if not tx.run(cypher.COUNTS[table]).single(strict=True)["n"]:
         return SCHEMAS[table].empty_table()
     targets, weights, kinds = Gathered(np.int64), Gathered(np.float64), Gathered(str)

@@ -26,7 +26,7 @@ class SplitFiles:
     item_options: Options = field(default_factory=Options)
 
     def names(self) -> Mapping[str, Any]:
-        """As the report tells of them."""
+        """As they stand in the report."""
         parts = {"train": self.train, "test": self.test, "items": self.items}
         return {part: [str(path) for path in paths] for part, paths in parts.items()}
 

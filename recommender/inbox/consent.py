@@ -10,7 +10,7 @@ NOT_TRACKED = "this user does not agree to be tracked"
 
 
 def any_consent(db: sqlite3.Connection) -> bool:
-    """Whether anybody ever said what they agree to: else nothing has to be asked of facts."""
+    """Whether anybody ever said what they agree to: else facts need no check."""
     query = "SELECT 1 FROM facts WHERE kind = 'consent' LIMIT 1"
     return db.execute(query).fetchone() is not None
 

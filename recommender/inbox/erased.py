@@ -33,7 +33,7 @@ def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
 
 
 def any_erasure(db: sqlite3.Connection) -> bool:
-    """Whether anybody was ever erased: else nothing has to be asked of facts."""
+    """Whether anybody was ever erased: else facts need no check."""
     return db.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
 
 

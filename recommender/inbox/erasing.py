@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Erasure:
-    """An erasure as the receipt tells of it."""
+    """An erasure as it stands in the receipt."""
 
     sequence: int  # of the fact that asks for it
     asked_at: int  # seconds since 1970

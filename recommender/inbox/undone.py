@@ -16,7 +16,7 @@ _EVENT = ("user", "item", "kind", "tag", "at", "event_id")
 
 
 def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iterator[Fact]:
-    """The differences between two states of a store, of which the later has less.
+    """The differences between two states of a store, where the later one has less.
 
     `before` and `after` hold each of TABLES as `GraphStore.read` gives them. Items come first:
     of an item that is gone the events are gone, too.

@@ -43,7 +43,7 @@ class Appended(Vocabulary):
     """A vocabulary with more ids behind its own; those are in the order they came."""
 
     def __init__(self, base: Vocabulary, more: Sequence[str]) -> None:
-        """Put `more`, none of which `base` has, behind it."""
+        """Put `more`, names that `base` does not have, behind it."""
         encoded = [name.encode() for name in more]
         ends = np.cumsum([0, *map(len, encoded)])[1:]
         data = np.concatenate([base.data, np.frombuffer(b"".join(encoded), np.uint8)])

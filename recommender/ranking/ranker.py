@@ -240,7 +240,7 @@ class Ranker:
 
 
 def shares_of(item_domains: csr_array) -> dict[str, Any]:
-    """The fields of `Traits` that tell of domains: each item's shares sum to one."""
+    """The fields of `Traits` for domains: each item's shares sum to one."""
     sums = np.asarray(item_domains.sum(axis=1), np.float64).ravel()
     owner = np.repeat(np.arange(item_domains.shape[0]), np.diff(item_domains.indptr))
     shares = item_domains.data / np.where(sums > 0, sums, 1)[owner]

@@ -127,7 +127,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an item is shown: a sentence without ids, and the path it tells of."""
+    """Why an item is shown: a sentence without ids, and the path it describes."""
 
     text: str
     path: tuple[dict[str, str], ...]  # nodes and relationships from the subject to the item

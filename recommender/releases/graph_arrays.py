@@ -132,7 +132,7 @@ def _sorted(matrix: csr_array) -> csr_array:
 
 
 def _item_relations(snapshot: GraphSnapshot) -> Arrays:
-    """Relations between items as reasons tell of them: targets and kinds by source."""
+    """Relations between items, for reasons: targets and kinds by source."""
     links = snapshot.item_relations
     return {
         "relations.indptr": np.searchsorted(links.source, np.arange(len(snapshot.items) + 1)),

@@ -60,7 +60,7 @@ def attribute_names(texts: Iterable[str]) -> list[str]:
 
 
 def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
-    """The arrays of `people_arrays` and of segments that tell of some users, telling nothing.
+    """The arrays of `people_arrays` and of segments, emptied for some users.
 
     Their attributes are gone, their features, and they are nobody's friends.
     """

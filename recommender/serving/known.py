@@ -10,7 +10,7 @@ from recommender.releases.release import Release
 
 
 def known_item(overlay: Overlay, item: str) -> dict[str, Any] | None:
-    """An item as `recommender.inbox.known` tells of it; None: the release does not have it.
+    """An item in the form of `recommender.inbox.known`; None: the release does not have it.
 
     Weights of tags are not shown: a release holds what was learned from them.
     """
@@ -35,7 +35,7 @@ def known_item(overlay: Overlay, item: str) -> dict[str, Any] | None:
 
 
 def known_user(overlay: Overlay, user: str) -> dict[str, Any] | None:
-    """A user as `recommender.inbox.known` tells of them; None: the release does not know them."""
+    """A user in the form of `recommender.inbox.known`; None: the release does not know them."""
     row = overlay.user_row(user)
     if row == NO_ROW:
         return None
