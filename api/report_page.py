@@ -35,10 +35,10 @@ def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for figure in figures:
         rows = [{"who": "this release", "value": figure["candidate"], "interval": None}]
         for name, rival in figure["rivals"].items():
-            who = "the served release" if name == "served" else name
+            ranker = "the served release" if name == "served" else name
             # Of the difference, drawn where the candidate's own bar ends.
             interval = [figure["candidate"] - rival["high"], figure["candidate"] - rival["low"]]
-            rows.append({"who": who, "value": rival["mean"], "interval": interval})
+            rows.append({"who": ranker, "value": rival["mean"], "interval": interval})
         ends = [row["interval"][1] for row in rows if row["interval"]]
         longest = max([row["value"] for row in rows] + ends) or 1.0
         for row in rows:
