@@ -31,6 +31,7 @@ LISTS = ("recommend", "requests")  # tests that ask for whole lists
 TESTS: dict[str, tuple[str, ...]] = {
     f"{RANKING}/candidates.py": ("ranker", "interests", *LISTS),
     f"{RANKING}/contexts.py": ("contexts",),
+    f"{RANKING}/conditions.py": ("filters",),
     f"{RANKING}/filter_language.py": ("filters",),
     f"{RANKING}/filters.py": ("filters",),
     f"{RANKING}/interests.py": ("interests",),

@@ -17,6 +17,7 @@ from loaders.ingest import load
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.overlay.appended import LiveItem, appended
+from recommender.ranking.conditions import bounds, within
 from recommender.ranking.filter_language import parse_conditions, parse_filter
 from recommender.ranking.filters import Filters, passes
 from recommender.ranking.request import Filter, Part, Request
@@ -352,6 +353,39 @@ def test_a_range_may_be_one_value_and_not_turned_round():
     assert between(1990, 1990).attributes == (("year", 1990, 1990, ()),)
     with pytest.raises(InputError, match="from 1991 is above to 1990"):
         between(1991, 1990)
+
+
+def test_a_range_may_leave_its_bounds_out(wide):
+    """Against a look at every item."""
+    years = {card["id"]: card["year"] for card in CATALOGUE if not card["hidden"]}
+    some = sorted(year for year in years.values() if year is not None)
+    low, high = some[len(some) // 3], some[2 * len(some) // 3]
+    mask = wide.filters.mask(parse_filter({"attributes": {"year": {"above": low, "below": high}}}))
+    found = set(wide.release.items.ids(np.flatnonzero(mask)))
+    assert found == {item for item, year in years.items() if year is not None and low < year < high}
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "inside"),
+    [
+        ("DE", {"in": ["FR", "DE"]}, True),
+        ("de", {"in": ["FR", "DE"]}, False),
+        ("DE", {"from": 1}, False),
+        (3.0, {"in": ["x", 3]}, True),
+        (3.0, {"in": [4]}, False),
+        (3.0, {"from": 3, "in": [3, 4]}, True),
+        (3.0, {"above": 3, "in": [3, 4]}, False),
+        ("2024-06-30", {"from": "2024-01-01", "to": "2024-06"}, True),
+        ("2024-07-01", {"to": "2024-06"}, False),
+        ("soon", {"from": "2024"}, False),
+        (2024.0, {"from": "2024"}, False),
+        (None, {"in": ["None"]}, False),
+        (float("nan"), {"to": 1e9}, False),
+    ],
+)
+def test_a_value_lies_within_bounds_or_not(value, bound, inside):
+    assert within(value, bounds(bound, "here")) is inside
 
 
 def test_an_unknown_attribute_is_told_which_there_are(wide):

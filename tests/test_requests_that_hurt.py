@@ -13,7 +13,8 @@ from api.errors import Problem
 from api.long_requests import PIECE, LongRequests
 from api.settings import Settings, load_settings
 from graph.errors import InputError
-from recommender.ranking.filter_language import MOST_NAMES, parse_filter
+from recommender.ranking.conditions import MOST_NAMES
+from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.request import Filter, Request
 
 BEYOND = (2**63, -(2**63) - 1, 10**30, 10**400)

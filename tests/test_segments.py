@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -22,7 +23,8 @@ from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.segments.features import Catalogue, History, Layout, Scale, behaviour
 from recommender.segments.grouping import Behaviour, Segments, assigned_in, find_segments
-from recommender.segments.rules import Condition, Every, Not, Some, parse_rule
+from recommender.segments.rule_text import as_object
+from recommender.segments.rules import parse_rule
 from recommender.segments.settings import METHODS, SegmentSettings
 from recommender.serving.recommend import Recommender
 from recommender.serving.segment_view import of_user
@@ -229,7 +231,7 @@ def test_a_known_user_moves_when_the_history_grew_past_the_threshold(grouped):
     a_little = items + others[:2]
     assert segments.learned(Behaviour(row, a_little, [1.0] * len(a_little))) == before
     raw_before = segments.measured(
-        "domain share", "noir", Behaviour(row, items, [1.0] * len(items)), NOW
+        "domain_share", "noir", Behaviour(row, items, [1.0] * len(items)), NOW
     )
     assert raw_before == 1.0
     much = items + others
@@ -303,22 +305,78 @@ def test_scaling_fills_clips_and_weighs():
 # ── rules ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rules_are_read_as_written():
-    rule = parse_rule("domain share of baroque > 30 % and last seen < 7 days")
-    assert rule == Every(
+NOW_BAROQUE = {
+    "and": [{"domain_share": {"baroque": {"above": 0.3}}}, {"last_seen_days": {"below": 7.0}}]
+}
+BUSY = {
+    "or": [
+        {"events": {"from": 5.0}},
+        {"not": {"and": [{"novelty": {"below": 0.5}}, {"last_seen_days": {"above": 14.0}}]}},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("domain share of baroque > 30 % and last seen < 7 days", NOW_BAROQUE),
+        ("events >= 5 or not (novelty < 0.5 and last seen > 2 weeks)", BUSY),
         (
-            Condition("domain share", "baroque", ">", 0.3),
-            Condition("last seen", "", "<", 7.0),
-        )
-    )
-    assert parse_rule("events >= 5 or not (novelty < 0.5 and last seen > 2 weeks)") == Some(
+            'tag share of "rock and roll" > 10%',
+            {"tag_share": {"rock and roll": {"above": 0.1}}},
+        ),
         (
-            Condition("events", "", ">=", 5.0),
-            Not(Every((Condition("novelty", "", "<", 0.5), Condition("last seen", "", ">", 14.0)))),
-        )
-    )
-    assert parse_rule('tag share of "rock and roll" > 10%').name == "rock and roll"
-    assert parse_rule("domain share of graph theory > 0.5").name == "graph theory"
+            "domain share of graph theory <= 0.5",
+            {"domain_share": {"graph theory": {"to": 0.5}}},
+        ),
+        ("first seen = 1 year", {"first_seen_days": {"from": 365.25, "to": 365.25}}),
+        ("NIGHT SHARE > 50 %", {"night_share": {"above": 0.5}}),
+        ("kind share of play >= 1", {"kind_share": {"play": {"from": 1.0}}}),
+    ],
+)
+def test_the_older_form_of_a_rule_is_translated(text, conditions):
+    assert as_object(text) == conditions
+    assert parse_rule(text) == parse_rule(conditions)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ([], r"rule: must be an object such as"),
+        ({}, "rule: holds for everyone"),
+        ({"event": {"from": 5}}, r"rule.event: 'event' is no condition; did you mean 'events'"),
+        ({"events": 5}, "rule.events: must be an object"),
+        ({"events": {"is": 5}}, "rule.events: say from, to, above or below"),
+        ({"events": {"in": ["5"]}}, "rule.events: say from, to, above or below"),
+        ({"events": {"from": "5"}}, "rule.events.from: must be a number"),
+        ({"events": {"from": 5, "above": 4}}, "rule.events: say from or above, not both"),
+        ({"events": {"from": 5, "to": 4}}, "rule.events: from 5 is above to 4"),
+        ({"events": {"above": 5, "below": 5}}, "rule.events: no number is above 5 and below 5"),
+        ({"novelty": {"from": 30}}, "rule.novelty: is a share, between 0 and 1"),
+        ({"tag_share": {}}, "rule.tag_share: name at least one"),
+        ({"tag_share": {"a": {"below": -1}}}, "rule.tag_share.a: is a share"),
+        ({"tag_share": {"a": {"in": [1]}}}, "rule.tag_share.a: say from, to, above or below"),
+        ({"or": [{}, {"not": {"items": {"to": None}}}]}, "rule.or.1.not.items.to: must be a num"),
+        ({"or": [{"items": {"to": 1}} for _ in range(400)]}, "a rule holds at most 1000 cond"),
+    ],
+)
+def test_a_wrong_rule_names_the_condition_and_the_remedy(conditions, words):
+    with pytest.raises(SettingError, match=words):
+        parse_rule(conditions)
+
+
+def test_bounds_are_reached_or_not_as_they_say():
+    """At a half, just below and just above it."""
+    values = (math.nextafter(0.5, 0), 0.5, math.nextafter(0.5, 1))
+    for bound, holds in (
+        ({"from": 0.5}, (False, True, True)),
+        ({"above": 0.5}, (False, False, True)),
+        ({"to": 0.5}, (True, True, False)),
+        ({"below": 0.5}, (True, False, False)),
+        ({"from": 0.5, "to": 0.5}, (False, True, False)),
+    ):
+        rule = parse_rule({"novelty": bound})
+        assert tuple(rule.holds(lambda *_, v=value: v) for value in values) == holds
 
 
 @pytest.mark.parametrize(
@@ -336,6 +394,7 @@ def test_rules_are_read_as_written():
         ("events > 3 days", 12, "no time"),
         ("domain share > 3 %", 14, "expected `of`"),
         ("__import__('os')", 1, "expected a measure"),
+        ("events > " + "9" * 400, 10, "too large"),
     ],
 )
 def test_errors_name_the_place(text, location, words):
@@ -383,21 +442,23 @@ def test_rules_mean_what_python_would_say(pair, values):
     text, python = pair
     names = dict(zip(("events", "items", "domains", "novelty"), values, strict=True))
     expected = eval(python.replace("50 %", "0.5").replace(" = ", " == "), {}, dict(names))
-    holds = parse_rule(text).holds(lambda name, _: np.array([float(names[name])]))
-    assert bool(holds[0]) == bool(expected)
+    assert parse_rule(text).holds(lambda name, _: float(names[name])) == bool(expected)
 
 
 def test_what_is_not_known_fulfils_no_condition():
-    unknown = lambda *_: np.array([np.nan])  # noqa: E731
-    assert not parse_rule("last seen < 7 days").holds(unknown)[0]
-    assert not parse_rule("last seen > 7 days").holds(unknown)[0]
-    assert parse_rule("not last seen < 7 days").holds(unknown)[0]
+    for unknown in (np.nan, None):
+        assert not parse_rule("last seen < 7 days").holds(lambda *_, u=unknown: u)
+        assert not parse_rule("last seen > 7 days").holds(lambda *_, u=unknown: u)
+        assert parse_rule("not last seen < 7 days").holds(lambda *_, u=unknown: u)
 
 
 def test_a_user_may_be_in_several_segments(grouped):
     rules = (
         ("noir people", parse_rule("domain share of noir > 90 %")),
-        ("just here", parse_rule("last seen < 400 days and night share > 50 %")),
+        (
+            "just here",
+            parse_rule({"last_seen_days": {"below": 400}, "night_share": {"above": 0.5}}),
+        ),
         ("nobody", parse_rule("domain share of nowhere > 1 %")),
     )
     recommender = Recommender(grouped.release, settings=SegmentSettings(rules=rules))

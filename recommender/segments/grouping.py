@@ -468,44 +468,42 @@ class Segments:
         )
 
     def _holds(self, rule: Rule, subject: Behaviour, now: int) -> bool:
-        def measure(name: str, argument: str) -> F64:
-            return np.array([self.measured(name, argument, subject, now)])
+        return rule.holds(lambda field, name: self.measured(field, name, subject, now))
 
-        return bool(rule.holds(measure)[0])
-
-    def measured(self, name: str, argument: str, subject: Behaviour, now: int) -> float:
+    def measured(self, field: str, name: str, subject: Behaviour, now: int) -> float:
         """What a rule asks of a subject; NaN where it is not known."""
-        if name == "items":
+        if field == "items":
             return float(len(subject.items))
-        if name in ("domain share", "tag share"):
-            return self._share(name, argument, subject)
-        if name == "novelty":
+        if field in ("domain_share", "tag_share"):
+            return self._share(field, name, subject)
+        if field == "novelty":
             rarity = self._release.rarity
             return float(rarity[list(subject.items)].mean()) if len(subject.items) else np.nan
-        if name == "domains":
+        if field == "domains":
             mix = self._mix(subject)
             return float(np.count_nonzero(mix > 0)) if not np.isnan(mix).all() else np.nan
         if not self._learned or subject.user_row < 0:
             return np.nan
-        if name in ("last seen", "first seen"):
-            at = int(self._release.segment_arrays[name.replace(" ", "_")][subject.user_row])
+        if field in ("last_seen_days", "first_seen_days"):
+            array = self._release.segment_arrays[field.removesuffix("_days")]
+            at = int(array[subject.user_row])
             return (now - at) / DAY if at != NO_TIME else np.nan
-        return self._remembered(name, argument, subject.user_row)
+        return self._remembered(field, name, subject.user_row)
 
-    def _remembered(self, name: str, argument: str, row: int) -> float:
+    def _remembered(self, field: str, name: str, row: int) -> float:
         """What the refresh kept of a known user."""
-        features = {"night share": "night", "weekend share": "weekend", "events": "events"}
-        wanted = features.get(name, f"kind {argument}")
+        features = {"night_share": "night", "weekend_share": "weekend", "events": "events"}
+        wanted = features.get(field, f"kind {name}")
         if wanted not in self._layout.names:
             return np.nan
         value = float(self._raw[row, self._layout.names.index(wanted)])
-        return round(float(np.expm1(value)), 3) if name == "events" else value
+        return round(float(np.expm1(value)), 3) if field == "events" else value
 
-    def _share(self, name: str, argument: str, subject: Behaviour) -> float:
-        if name == "domain share":
-            mix, row = self._mix(subject), self._release.domains.row(argument)
+    def _share(self, field: str, name: str, subject: Behaviour) -> float:
+        if field == "domain_share":
+            mix, row = self._mix(subject), self._release.domains.row(name)
             return float(mix[row]) if row >= 0 else np.nan
-        row = self._release.tag_name_row(argument)
+        row = self._release.tag_name_row(name)
         if row < 0 or len(subject.items) == 0:
             return np.nan
         columns = np.flatnonzero(self._release.tag_name_rows == row)

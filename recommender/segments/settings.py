@@ -12,7 +12,7 @@
                                  # domains, vectors, attributes
     [[segment]]                  # beside the learned ones; a user may be in several
     name = "baroque now"
-    rule = "domain share of baroque > 30 % and last seen < 7 days"
+    rule = { domain_share = { baroque = { above = 0.3 } }, last_seen_days = { below = 7 } }
     [profiles."baroque now"]     # of a segment, or under any name that requests may ask for
     diversity = 0.1              # relevance, diversity, long_tail, freshness, balance,
     long_tail = 0.2              # exploration (a share of the places), method = "mmr" or "dpp"
@@ -129,12 +129,12 @@ def _rules(said: object, where: str) -> tuple[tuple[str, Rule], ...]:
     for number, one in enumerate(said, 1):
         place = f"{where}: segment {number}"
         _known(one, ("name", "rule"), place)
-        name, text = one.get("name"), one.get("rule")
-        if not isinstance(name, str) or not name.strip() or not isinstance(text, str):
-            raise SettingError(f"{place}: needs a name and a rule, both texts")
+        name, rule = one.get("name"), one.get("rule")
+        if not isinstance(name, str) or not name.strip() or rule is None:
+            raise SettingError(f"{place}: needs a name and a rule")
         if name in rules or name in RESERVED:
             raise SettingError(f"{place}: the name {name!r} is taken; choose another")
-        rules[name] = parse_rule(text, f"{place} ({name})")
+        rules[name] = parse_rule(rule, f"{place} ({name})")
     return tuple(rules.items())
 
 
