@@ -1,6 +1,7 @@
 """From what happened to edge weights: kind × domain × tag category × tag rarity × age.
 
-Everything is declared in one TOML file; what the file does not say has a default:
+Everything is declared in one TOML file (read by `graph.weighting_file`); what it does not say has
+a default:
 
     [kinds]                  # what one event of a kind is worth; kinds not named are worth 1
     view = 0.5
@@ -35,8 +36,7 @@ Everything is declared in one TOML file; what the file does not say has a defaul
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,12 @@ from scipy.sparse import csr_array
 from graph.arrays import F32, Flags
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
-from graph.ids import as_kind, as_word
+from graph.ids import as_word
 from graph.last_word import AGAINST, chosen, taken_back
 from graph.model import NO_TIME, tag_parts
 from graph.ratings import Scale, Tally
 from graph.snapshot import EventColumns, GraphSnapshot, Relations
-from graph.toml_file import read_toml
-from graph.values import COUNT, MEANINGS, MONEY, RATING, SECONDS, typical_values, value_worth
+from graph.values import COUNT, typical_values, value_worth
 from graph.weighted import WeightedGraph
 
 HIDE = "hide"
@@ -101,122 +100,6 @@ class Weighting:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
-
-
-# Place in the file -> field; tables of numbers have no second part.
-_PLACES: dict[tuple[str, str], str] = {
-    ("kinds", ""): "kinds",
-    ("values", ""): "values",
-    ("typical", ""): "typical",
-    ("categories", ""): "categories",
-    ("domains", ""): "domains",
-    ("relations", ""): "relations",
-    ("age", "half_life_days"): "half_life_days",
-    ("tags", "rarity"): "tag_rarity",
-    ("tags", "fewest_items"): "tag_fewest_items",
-    ("tags", "most_items"): "tag_most_items",
-    ("minimum", "user_events"): "user_events",
-    ("minimum", "item_events"): "item_events",
-    ("against", "kinds"): "against_kinds",
-    ("ratings", "kinds"): "rating_kinds",
-    ("ratings", "relevant_from"): "relevant_from",
-    ("ratings", "scale"): "rating_scale",
-}
-_OF_KINDS = ("kinds", "relations", "values", "typical")
-_WHOLE = {"tag_fewest_items", "tag_most_items", "user_events", "item_events"}
-
-
-def load_weighting(path: Path) -> Weighting:
-    """Read a TOML file; a missing file gives the defaults, a wrong key a `SettingError`."""
-    return parse_weighting(read_toml(path), str(path))
-
-
-def parse_weighting(document: Mapping[str, Any], where: str = "weighting") -> Weighting:
-    """A weighting from a parsed TOML document; a `SettingError` names key and remedy."""
-    values: dict[str, Any] = {}
-    tables = {table for table, _ in _PLACES}
-    for table, content in document.items():
-        if table not in tables:
-            raise SettingError(f"{where}: [{table}] is not known{_nearest(table, tables)}")
-        if not isinstance(content, Mapping):
-            raise SettingError(f"{where}: {table} must be a table, written as [{table}]")
-        if (table, "") in _PLACES:
-            read = _meaning if table == "values" else _number
-            values[table] = {
-                (as_kind(key) if table in _OF_KINDS else key): read(
-                    value, f"{where}: {table}.{key}"
-                )
-                for key, value in content.items()
-            }
-            continue
-        keys = {key for own, key in _PLACES if own == table}
-        for key, value in content.items():
-            if key not in keys:
-                raise SettingError(f"{where}: {table}.{key} is not known{_nearest(key, keys)}")
-            name = _PLACES[table, key]
-            values[name] = _value(name, value, f"{where}: {table}.{key}")
-    weighting = _with_ratings(Weighting(**values), "rating_kinds" in values, where)
-    if weighting.tag_fewest_items > weighting.tag_most_items:
-        raise SettingError(f"{where}: tags.fewest_items is larger than tags.most_items")
-    return weighting
-
-
-def _with_ratings(weighting: Weighting, named: bool, where: str) -> Weighting:
-    """What [values] calls a rating is one; what it calls something else is none."""
-    other = [kind for kind, meaning in weighting.values.items() if meaning != RATING]
-    both = [kind for kind in other if kind in weighting.rating_kinds]
-    if named and both:
-        raise SettingError(
-            f"{where}: values.{both[0]} is {weighting.values[both[0]]!r}, and ratings.kinds calls "
-            "it a rating; leave one of them out"
-        )
-    for kind, typical in weighting.typical.items():
-        if weighting.values.get(kind) not in (SECONDS, MONEY) or typical == 0:
-            raise SettingError(
-                f"{where}: typical.{kind} is {typical:g}; it must be above 0, of a kind that "
-                "[values] calls seconds or money"
-            )
-    kinds = [kind for kind in weighting.rating_kinds if kind not in other]
-    kinds += [k for k, m in weighting.values.items() if m == RATING and k not in kinds]
-    return replace(weighting, rating_kinds=tuple(kinds))
-
-
-def _meaning(value: Any, where: str) -> str:
-    if value not in MEANINGS:
-        raise SettingError(f"{where} is {value!r}; it must be one of {', '.join(MEANINGS)}")
-    return str(value)
-
-
-def _value(name: str, value: Any, where: str) -> Any:
-    if name in ("rating_kinds", "against_kinds"):
-        if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
-            raise SettingError(f"{where} must be a list of kinds of events")
-        return tuple(as_kind(kind) for kind in value)
-    if name == "rating_scale":
-        ends = value if isinstance(value, list) else []
-        numbers = [end for end in ends if type(end) in (int, float) and np.isfinite(end)]
-        if len(ends) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
-            raise SettingError(f"{where} is {value!r}; it must be [lowest, highest], as in [1, 5]")
-        return float(numbers[0]), float(numbers[1])
-    number = _number(value, where)
-    if name in _WHOLE and number != int(number):
-        raise SettingError(f"{where} is {value}; it must be a whole number")
-    if name == "half_life_days" and number == 0:
-        raise SettingError(f"{where} is 0; leave it out to let age not matter")
-    if name == "relevant_from" and number > 1:
-        raise SettingError(f"{where} is {value}; it is a share of the scale, 0 to 1")
-    return int(number) if name in _WHOLE else number
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
-        raise SettingError(f"{where} is {value!r}; it must be a number, 0 or more")
-    return float(value)
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
 # ── weighing ─────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recommender.ranking.request import Filter, Part, Request
 from recommender.segments.settings import parse_segment_settings
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import parse_rules
+from recommender.serving.rules_file import parse_rules
 
 NOW = 1_760_000_000
 RULES = {

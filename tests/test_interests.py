@@ -36,7 +36,7 @@ from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import parse_rules
+from recommender.serving.rules_file import parse_rules
 from tests.test_any_request import requests
 
 NOW = 1_760_000_000

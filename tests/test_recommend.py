@@ -17,7 +17,7 @@ from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
 from recommender.serving.explain import contributions
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import parse_rules
+from recommender.serving.rules_file import parse_rules
 
 NOW = 1_760_000_000
 

@@ -315,7 +315,7 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     from recommender.segments.settings import parse_segment_settings
     from recommender.serving.batch import all_lists
     from recommender.serving.recommend import Recommender
-    from recommender.serving.rules import parse_rules
+    from recommender.serving.rules_file import parse_rules
 
     items = recommender.release.items
     content = {

@@ -17,8 +17,8 @@ from graph.errors import InputError, NotFound, SettingError
 from recommender.ranking.request import Filter, Request
 from recommender.serving.live import CHECK_SECONDS
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import load_rules, parse_rules
 from recommender.serving.rules_check import check_rules, without_effect
+from recommender.serving.rules_file import load_rules, parse_rules
 
 NOW = 1_760_000_000
 DAY = 86_400
@@ -176,7 +176,7 @@ BAD = [
     ("x = 1", "'x' is not known"),
     ('[rule]\nname="a"', "two brackets"),
     ('[[rule]]\ndo="pin"', "rule 1: needs a name"),
-    ('[[rule]]\nname="a"\ndo="lift"', "rule 1 .a.: do = 'lift' is not one of"),
+    ('[[rule]]\nname="a"\ndo="lift"', "rule 1 .a.: do is 'lift'; it must be one of pin"),
     ('[[rule]]\nname="a"\ndo="pin"', "pin needs items"),
     ('[[rule]]\nname="a"\ndo="boost"', "needs where or items"),
     ('[[rule]]\nname="a"\ndo="boost"\nitms=["a"]\nitems=["b"]', "did you mean 'items'"),
@@ -190,8 +190,14 @@ BAD = [
     ('[[rule]]\nname="a"\ndo="limit"\nby="domain"\nmost=0', "most is 0"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom="2026-01-01"', "without quotes"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom=2026-01-02\nuntil=2026-01-01', "not before"),
-    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nwhen={device="phone"}', "when.device must be"),
-    ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nenabled=1', "enabled must be"),
+    (
+        '[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nwhen={device="phone"}',
+        "device is 'phone'; it must be a list",
+    ),
+    (
+        '[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nenabled=1',
+        "enabled is 1; it must be true",
+    ),
     ('[[rule]]\nname="a"\ndo="promote"\nnewer_than_days=-1', "newer_than_days"),
     (
         '[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\n[[rule]]\nname="a"\ndo="pin"\nitems=["x"]',

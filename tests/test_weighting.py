@@ -11,15 +11,8 @@ from graph.errors import SettingError
 from graph.model import table, tag_key, tag_parts
 from graph.snapshot import drop_pairs, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
-from graph.weighting import (
-    SECONDS_A_DAY,
-    Weighting,
-    load_weighting,
-    parse_weighting,
-    speaking,
-    weigh,
-    weigh_tags,
-)
+from graph.weighting import SECONDS_A_DAY, Weighting, speaking, weigh, weigh_tags
+from graph.weighting_file import load_weighting, parse_weighting
 from tests.store_contract import batch_of_everything, events
 
 NOW = 1_700_000_000
@@ -401,8 +394,8 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
         ("[age]\nhalf_life_days = 0", r"age\.half_life_days is 0; leave it out"),
         ("[tags]\nfewest_items = 1.5", r"tags\.fewest_items is 1\.5; it must be a whole number"),
         ("[tags]\nfewest_items = 9\nmost_items = 3", r"tags\.fewest_items is larger"),
-        ("[ratings]\nkinds = 'stars'", r"ratings\.kinds must be a list"),
-        ("[ratings]\nkinds = [1]", r"ratings\.kinds must be a list"),
+        ("[ratings]\nkinds = 'stars'", r"ratings\.kinds is 'stars'; it must be a list"),
+        ("[ratings]\nkinds = [1]", r"ratings\.kinds is \[1\]; it must be a list"),
         ("[ratings]\nscale = [5, 1]", r"ratings\.scale is \[5, 1\]; it must be \[lowest"),
         ("[ratings]\nrelevant_from = 4", r"ratings\.relevant_from is 4; it is a share"),
         ("[kinds\nview = 1", "no valid TOML"),

@@ -14,8 +14,8 @@ from graph.last_word import AGAINST
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
-from graph.weighting import Weighting, load_weighting, parse_weighting, weigh
-from graph.weighting_file import weighting_toml
+from graph.weighting import Weighting, weigh
+from graph.weighting_file import load_weighting, parse_weighting, weighting_toml
 from recommender.evaluation.evaluate import cut
 from recommender.evaluation.weighting_trial import trial_of
 from recommender.evaluation.weighting_tuning import KEPT, NOTHING, tune_weighting

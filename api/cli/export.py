@@ -35,7 +35,8 @@ def export(
     """
     from graph.convert import ego_network, network, to_graphml
     from graph.snapshot import take_snapshot
-    from graph.weighting import load_weighting, weigh
+    from graph.weighting import weigh
+    from graph.weighting_file import load_weighting
     from recommender.releases.home import Home
 
     around = [

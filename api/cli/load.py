@@ -170,7 +170,7 @@ def _load(
 ) -> dict[str, Any]:
     from dataclasses import replace as with_
 
-    from graph.weighting import load_weighting
+    from graph.weighting_file import load_weighting
     from loaders.ingest import load as load_files
     from recommender.releases.home import Home
 

@@ -270,7 +270,8 @@ def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
     Raises:
         InputError: no such preset, or a weighting file with a wrong key.
     """
-    from graph.weighting import Weighting, load_weighting
+    from graph.weighting import Weighting
+    from graph.weighting_file import load_weighting
     from recommender.learning.build import RefreshConfig
     from recommender.releases.home import Home
 

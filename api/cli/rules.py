@@ -42,8 +42,8 @@ def check(
     nichegraph rules check --file spring.toml --context device=phone
     """
     from api.cli.explore import parameters
-    from recommender.serving.rules import load_rules
     from recommender.serving.rules_check import check_rules, without_effect
+    from recommender.serving.rules_file import load_rules
 
     if file is not None and not file.is_file():
         raise InputError(f"there is no file {file}")

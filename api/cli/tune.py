@@ -51,7 +51,7 @@ def weighting(
     nichegraph tune weighting --to learned.toml --json
     """
     from graph.snapshot import take_snapshot
-    from graph.weighting import load_weighting
+    from graph.weighting_file import load_weighting
     from recommender.evaluation.weighting_tuning import tune_weighting
 
     settings = load_settings(ctx.obj)

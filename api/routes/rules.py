@@ -11,8 +11,8 @@ from api.explore_schemas import EffectsAnswer, RulesBody
 from api.inputs import checked
 from graph.errors import SettingError
 from recommender.serving.live import Live
-from recommender.serving.rules import parse_rules
 from recommender.serving.rules_check import check_rules, without_effect
+from recommender.serving.rules_file import parse_rules
 
 TAG = Tag(name="rules", description="What editors say of lists.")
 LENGTH = 20  # of the lists that rules are tried on

@@ -26,24 +26,26 @@ A profile written here stands over a learned one. Running servers read rules and
 when the file changes; the rest holds from the next refresh on.
 """
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, PlainValidator
 
 from graph.errors import SettingError
+from graph.tables import Count, Switch, Table, Text, When, known, must, read_tables
 from graph.toml_file import read_toml
 from recommender.ranking.contexts import FACTORS, Context
 from recommender.ranking.request import NEUTRAL
-from recommender.ranking.rerank import METHODS as METHODS_OF_LIKENESS
-from recommender.ranking.rerank import MMR, Profile
+from recommender.ranking.rerank import Profile
 from recommender.segments.features import GROUPS
 from recommender.segments.rules import Rule, parse_rule
 
-METHODS = ("kmeans", "gaussian", "hdbscan", "dbscan", "spectral", "agglomerative", "none")
-FILLINGS = ("typical", "nearest")
+Method = Literal["kmeans", "gaussian", "hdbscan", "dbscan", "spectral", "agglomerative", "none"]
+METHODS: tuple[str, ...] = get_args(Method)
+Filling = Literal["typical", "nearest"]
 NEW = "new"
 EVERYONE = "everyone"
 RESERVED = (NEW, EVERYONE)
@@ -59,7 +61,7 @@ class SegmentSettings:
     fewest: int = 2
     most: int = 8
     minimum_events: int = 5
-    missing: str = FILLINGS[0]
+    missing: str = "typical"
     learn_profiles: bool = True
     weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[tuple[str, Rule], ...] = ()  # names and what they say
@@ -67,15 +69,54 @@ class SegmentSettings:
     contexts: tuple[Context, ...] = ()
 
 
-_LEARNED = {  # key -> field, type
-    "method": ("method", str),
-    "fewest": ("fewest", int),
-    "most": ("most", int),
-    "minimum_events": ("minimum_events", int),
-    "missing": ("missing", str),
-    "profiles": ("learn_profiles", bool),
-}
-_TABLES = ("learned", "weights", "segment", "profiles", "context")
+Weight = Annotated[
+    float,
+    Field(ge=0, le=MOST_WEIGHT),
+    must(f"it must be a number and lie between 0 and {MOST_WEIGHT:g}"),
+]
+Share = Annotated[float, Field(ge=0, le=1), must("it is a share, 0 to 1")]
+Factors = Mapping[Annotated[str, known(FACTORS)], Weight]
+Weights = Mapping[Annotated[str, known(GROUPS)], Weight]
+
+
+class _Learned(Table):
+    method: Annotated[Method, must(f"it must be one of {', '.join(METHODS)}")] = "kmeans"
+    fewest: Count = 2
+    most: Count = 8
+    minimum_events: Count = 5
+    missing: Annotated[Filling, must("it must be one of typical, nearest")] = "typical"
+    profiles: Switch = True
+
+
+class _Segment(Table):
+    name: Text
+    rule: Annotated[Rule, PlainValidator(parse_rule)]
+
+
+class _Context(Table):
+    name: Text
+    when: When = Field(default_factory=dict)
+    profile: Factors = Field(default_factory=dict)
+    session_share: Share | None = None
+    enabled: Switch = True
+
+
+class _Profile(Table):
+    relevance: Weight = 1.0
+    diversity: Weight = 0.0
+    long_tail: Weight = 0.0
+    freshness: Weight = 0.0
+    balance: Weight = 0.0
+    exploration: Share = 0.0
+    method: Annotated[Literal["mmr", "dpp"], must("it must be mmr or dpp")] = "mmr"
+
+
+class _File(Table):
+    learned: _Learned = _Learned()
+    weights: Weights = Field(default_factory=dict)
+    segment: list[_Segment] = Field(default_factory=list)
+    profiles: Mapping[str, _Profile] = Field(default_factory=dict)
+    context: list[_Context] = Field(default_factory=list)
 
 
 def load_segment_settings(path: Path) -> SegmentSettings:
@@ -83,148 +124,63 @@ def load_segment_settings(path: Path) -> SegmentSettings:
     return parse_segment_settings(read_toml(path), path.name)
 
 
-def parse_segment_settings(said: Mapping[str, Any], where: str = "segments") -> SegmentSettings:
+def parse_segment_settings(content: Mapping[str, Any], where: str = "segments") -> SegmentSettings:
     """Settings from a parsed document; a `SettingError` names key and remedy."""
-    _known(said, _TABLES, where)
-    learned = _table(said, "learned", where)
-    _known(learned, _LEARNED, f"{where}: [learned]")
-    values: dict[str, Any] = {}
-    for key, value in learned.items():
-        name, kind = _LEARNED[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise SettingError(f"{where}: learned.{key} is {value!r}; it must be {_said(kind)}")
-        values[name] = value
-    settings = SegmentSettings(
-        **values,
-        weights=_weights(_table(said, "weights", where), f"{where}: [weights]"),
-        rules=_rules(said.get("segment", []), where),
-        profiles={
-            name: _profile(one, f'{where}: [profiles."{name}"]', name)
-            for name, one in _table(said, "profiles", where).items()
-        },
-        contexts=_contexts(said.get("context", []), where),
+    file = read_tables(_File, content, where)
+    _check(file, where)
+    learned = file.learned
+    return SegmentSettings(
+        method=learned.method,
+        fewest=learned.fewest,
+        most=learned.most,
+        minimum_events=learned.minimum_events,
+        missing=learned.missing,
+        learn_profiles=learned.profiles,
+        weights=file.weights,
+        rules=tuple((segment.name, segment.rule) for segment in file.segment),
+        profiles={name: Profile(**said.model_dump()) for name, said in file.profiles.items()},
+        contexts=tuple(
+            Context(
+                name=context.name,
+                when=context.when,
+                profile=context.profile,
+                session_share=context.session_share,
+            )
+            for context in file.context
+            if context.enabled
+        ),
     )
-    if settings.method not in METHODS:
+
+
+def _check(file: _File, where: str) -> None:
+    """What no value is wrong about alone."""
+    fewest, most = file.learned.fewest, file.learned.most
+    if not 2 <= fewest <= most <= MOST_GROUPS:
         raise SettingError(
-            f"{where}: learned.method {settings.method!r} is not one of {', '.join(METHODS)}"
-        )
-    if settings.missing not in FILLINGS:
-        raise SettingError(
-            f"{where}: learned.missing {settings.missing!r} is not one of {', '.join(FILLINGS)}"
-        )
-    if not 2 <= settings.fewest <= settings.most <= MOST_GROUPS:
-        raise SettingError(
-            f"{where}: learned.fewest {settings.fewest} and learned.most {settings.most}: "
+            f"{where}: learned.fewest {fewest} and learned.most {most}: "
             f"2 ≤ fewest ≤ most ≤ {MOST_GROUPS}"
         )
-    if settings.minimum_events < 1:
-        raise SettingError(f"{where}: learned.minimum_events must be 1 or more")
-    return settings
-
-
-def _rules(said: object, where: str) -> tuple[tuple[str, Rule], ...]:
-    if not isinstance(said, list):
-        raise SettingError(f"{where}: write each segment as [[segment]], with two brackets")
-    rules: dict[str, Rule] = {}
-    for number, one in enumerate(said, 1):
-        place = f"{where}: segment {number}"
-        _known(one, ("name", "rule"), place)
-        name, rule = one.get("name"), one.get("rule")
-        if not isinstance(name, str) or not name.strip() or rule is None:
-            raise SettingError(f"{place}: needs a name and a rule")
-        if name in rules or name in RESERVED:
-            raise SettingError(f"{place}: the name {name!r} is taken; choose another")
-        rules[name] = parse_rule(rule, f"{place} ({name})")
-    return tuple(rules.items())
-
-
-def _contexts(said: object, where: str) -> tuple[Context, ...]:
-    if not isinstance(said, list):
-        raise SettingError(f"{where}: write each context as [[context]], with two brackets")
-    found = []
-    for number, one in enumerate(said, 1):
-        place = f"{where}: context {number}"
-        _known(one, ("name", "when", "profile", "session_share", "enabled"), place)
-        name, enabled, share = one.get("name"), one.get("enabled", True), one.get("session_share")
-        if not isinstance(name, str) or not name:
-            raise SettingError(f"{place}: needs a name, a text")
-        place = f"{place} ({name})"
-        if not isinstance(enabled, bool):
-            raise SettingError(f"{place}: enabled must be true or false")
-        when = _table(one, "when", place)
-        for key, values in when.items():
-            if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-                raise SettingError(f"{place}: when.{key} must be a list of texts")
-        factors = _table(one, "profile", place)
-        _known(factors, FACTORS, f"{place}: profile")
-        if share is not None and _number(share, f"{place}: session_share") > 1:
-            raise SettingError(f"{place}: session_share is a share, 0 to 1")
-        if not when or not (factors or share is not None):
-            raise SettingError(f"{place}: say when, and a profile or a session_share")
-        if enabled:
-            found.append(
-                Context(
-                    name,
-                    {key: tuple(values) for key, values in when.items()},
-                    {k: _number(v, f"{place}: profile.{k}") for k, v in factors.items()},
-                    None if share is None else float(share),
-                )
+    if not any(file.weights.get(group, 1.0) for group in GROUPS):
+        raise SettingError(f"{where}: [weights]: every weight is 0; leave one")
+    names = [segment.name for segment in file.segment]
+    for number, name in enumerate(names):
+        if name in (*names[:number], *RESERVED):
+            raise SettingError(
+                f"{where}: segment {number + 1}: the name {name!r} is taken; choose another"
             )
-    return tuple(found)
-
-
-def _profile(said: object, where: str, name: str) -> Profile:
-    if name == NEUTRAL:
-        raise SettingError(f"{where}: the neutral profile is fixed; choose another name")
-    if not isinstance(said, Mapping):
-        raise SettingError(f"{where} must be a table")
-    _known(said, [one.name for one in fields(Profile)], where)
-    method = said.get("method", MMR)
-    if method not in METHODS_OF_LIKENESS:
-        there = " or ".join(METHODS_OF_LIKENESS)
-        raise SettingError(f"{where}: method is {method!r}; it must be {there}")
-    weights = {
-        key: _number(value, f"{where}: {key}") for key, value in said.items() if key != "method"
-    }
-    if weights.get("relevance", 1.0) == 0 and not any(weights.values()):
-        raise SettingError(f"{where}: every weight is 0; say what lists are made for")
-    if weights.get("exploration", 0.0) > 1:
-        raise SettingError(f"{where}: exploration is a share of the places, 0 to 1")
-    return Profile(**weights, method=method)
-
-
-def _weights(said: Mapping[str, Any], where: str) -> dict[str, float]:
-    _known(said, GROUPS, where)
-    weights = {key: _number(value, f"{where}: {key}") for key, value in said.items()}
-    if not any(weights.get(group, 1.0) for group in GROUPS):
-        raise SettingError(f"{where}: every weight is 0; leave one")
-    return weights
-
-
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SettingError(f"{where} is {value!r}; it must be a number")
-    if not 0 <= value <= MOST_WEIGHT:
-        raise SettingError(f"{where} is {value:g}; it must lie between 0 and {MOST_WEIGHT:g}")
-    return float(value)
-
-
-def _table(said: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    table = said.get(key, {})
-    if not isinstance(table, Mapping):
-        raise SettingError(f"{where}: {key} must be a table, written as [{key}]")
-    return table
-
-
-def _known(said: object, keys: Any, where: str) -> None:
-    if not isinstance(said, Mapping):
-        raise SettingError(f"{where} must be a table")
-    for key in said:
-        if key not in keys:
-            near = difflib.get_close_matches(key, list(keys), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(keys)}"
-            raise SettingError(f"{where}: {key!r} is not known; {hint}")
-
-
-def _said(kind: type) -> str:
-    return {str: "a text", int: "a whole number", bool: "true or false"}[kind]
+    for name, profile in file.profiles.items():
+        if name == NEUTRAL:
+            raise SettingError(
+                f'{where}: [profiles."{name}"]: the neutral profile is fixed; choose another name'
+            )
+        if not any(profile.model_dump(exclude={"method"}).values()):
+            raise SettingError(
+                f'{where}: [profiles."{name}"]: every weight is 0; say what lists are made for'
+            )
+    for number, context in enumerate(file.context, 1):
+        works = context.profile or context.session_share is not None
+        if not context.when or not works:
+            raise SettingError(
+                f"{where}: context {number} ({context.name}): "
+                "say when, and a profile or a session_share"
+            )

@@ -17,7 +17,7 @@ from recommender.releases.release import Release
 from recommender.segments.settings import SegmentSettings, load_segment_settings
 from recommender.serving.following import Follower
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import Rule, load_rules
+from recommender.serving.rules_file import Rule, load_rules
 
 Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
 CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed

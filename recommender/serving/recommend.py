@@ -36,7 +36,8 @@ from recommender.serving.circles import Circles
 from recommender.serving.households import fair_order, relevance
 from recommender.serving.interest_words import found_interests, in_proportion
 from recommender.serving.profiles import SEGMENTS, Profiles
-from recommender.serving.rules import LABELS, Entry, Rule, Rulebook
+from recommender.serving.rules import LABELS, Entry, Rulebook
+from recommender.serving.rules_file import Rule
 from recommender.serving.search import Search
 from recommender.serving.subjects import Subject, SubjectReader
 

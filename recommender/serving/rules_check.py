@@ -9,7 +9,7 @@ import numpy as np
 from graph.errors import InputError
 from recommender.ranking.request import Answer, Request
 from recommender.serving.recommend import Recommender
-from recommender.serving.rules import Rule
+from recommender.serving.rules_file import Rule
 from recommender.serving.segment_view import overview
 
 
@@ -65,7 +65,10 @@ def without_effect(recommender: Recommender, rules: Sequence[Rule], *, now: int)
             complaints.append(
                 f"rule {rule.name!r}: there is no segment {', '.join(map(repr, strange))}"
             )
-        if rule.where is not None and not recommender.filters.mask(rule.where.at(now)).any():
+        if (
+            rule.condition is not None
+            and not recommender.filters.mask(rule.condition.at(now)).any()
+        ):
             complaints.append(f"rule {rule.name!r}: where allows no item")
         missing = [item for item in rule.items if item not in recommender.release.items]
         if missing:
