@@ -1,9 +1,27 @@
-"""The n best of many scores, kept in a heap, for compiled code; ties go to the lower row.
+"""Scores added up row by row, and the n best of them, for compiled code; ties go to the lower row.
 
 A heap is two arrays of n rows and scores whose first entry is the worst of those kept.
 """
 
 from numba import njit
+
+
+@njit(cache=True, nogil=True, inline="always")
+def add_row(targets, values, weight, scores, state, touched, count):  # type: ignore[no-untyped-def]
+    """Add `weight` x values (k,) to the scores of targets (k,), that end at -1; the new count.
+
+    touched[:count] are the targets so far, each once: their `state` has its lowest bit set.
+    `touched` holds one more than there are scores: the next is written before it counts.
+    """
+    for k in range(len(targets)):
+        target = targets[k]
+        if target < 0:
+            break
+        touched[count] = target  # no branches: they would be mispredicted
+        count += 1 - (state[target] & 1)
+        state[target] |= 1
+        scores[target] += weight * values[k]
+    return count
 
 
 @njit(cache=True, nogil=True)

@@ -18,6 +18,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
+from embeddings.best import keep_best, sort_best
+
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 
@@ -163,51 +165,6 @@ def both_ways(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
 
 
 @njit(cache=True, nogil=True)
-def push_strongest(heap_scores, heap_rows, size, score, row):  # type: ignore[no-untyped-def]
-    """Offer one entry to a heap with the weakest on top; returns the new size. Ties: first wins."""
-    if size < len(heap_scores):
-        at = size
-        while at > 0 and heap_scores[(at - 1) >> 1] > score:
-            heap_scores[at] = heap_scores[(at - 1) >> 1]
-            heap_rows[at] = heap_rows[(at - 1) >> 1]
-            at = (at - 1) >> 1
-        heap_scores[at] = score
-        heap_rows[at] = row
-        return size + 1
-    if score <= heap_scores[0]:
-        return size
-    return _sift(heap_scores, heap_rows, size, score, row)
-
-
-@njit(cache=True, nogil=True)
-def _sift(heap_scores, heap_rows, size, score, row):  # type: ignore[no-untyped-def]
-    at = 0
-    while 2 * at + 1 < size:
-        child = 2 * at + 1
-        if child + 1 < size and heap_scores[child + 1] < heap_scores[child]:
-            child += 1
-        if heap_scores[child] >= score:
-            break
-        heap_scores[at] = heap_scores[child]
-        heap_rows[at] = heap_rows[child]
-        at = child
-    heap_scores[at] = score
-    heap_rows[at] = row
-    return size
-
-
-@njit(cache=True, nogil=True)
-def empty_heap(heap_scores, heap_rows, size, rows_out, scores_out):  # type: ignore[no-untyped-def]
-    """Write the heap's entries strongest first; the heap is spent."""
-    while size > 0:
-        size -= 1
-        rows_out[size] = heap_rows[0]
-        scores_out[size] = heap_scores[0]
-        if size > 0:
-            _sift(heap_scores, heap_rows, size, heap_scores[size], heap_rows[size])
-
-
-@njit(cache=True, nogil=True)
 def _co_occurrence(  # type: ignore[no-untyped-def]
     ip, ix, xv, tp, ti, tv, gains, supports, scores, low, high
 ):
@@ -223,12 +180,10 @@ def _co_occurrence(  # type: ignore[no-untyped-def]
 
     That is row j of X'X, never held as a whole: `touched` tells which sums to read and set back.
     """
-    width = supports.shape[1]
     sums = np.zeros(len(tp) - 1, np.float32)
     touched = np.empty(len(tp) - 1, np.int32)
-    heap_scores = np.empty(width, np.float32)
-    heap_rows = np.empty(width, np.int32)
     for target in range(low, high):
+        rows, best = supports[target], scores[target]
         count = 0
         for e in range(tp[target], tp[target + 1]):
             for f in range(ip[ti[e]], ip[ti[e] + 1]):
@@ -242,26 +197,24 @@ def _co_occurrence(  # type: ignore[no-untyped-def]
             item = touched[at]
             if item != target and sums[item] > 0:
                 score = sums[item] * gains[item]
-                size = push_strongest(heap_scores, heap_rows, size, score, item)
+                size = keep_best(rows, best, size, item, score)
             sums[item] = 0
-        empty_heap(heap_scores, heap_rows, size, supports[target], scores[target])
+        sort_best(rows, best, size)
 
 
 @njit(cache=True, nogil=True)
 def _strongest_per_row(scores, supports, low):  # type: ignore[no-untyped-def]
     width = supports.shape[1]
-    heap_scores = np.empty(width, np.float32)
-    heap_rows = np.empty(width, np.int32)
-    spare = np.empty(width, np.float32)
+    best = np.empty(width, np.float32)
     for row in range(scores.shape[0]):
-        size = 0
+        rows, size = supports[low + row], 0
         bar = np.float32(0)  # what an entry must pass to be among the strongest
         for item in range(scores.shape[1]):
             if scores[row, item] > bar and item != low + row:
-                size = push_strongest(heap_scores, heap_rows, size, scores[row, item], item)
+                size = keep_best(rows, best, size, item, scores[row, item])
                 if size == width:
-                    bar = heap_scores[0]
-        empty_heap(heap_scores, heap_rows, size, supports[low + row], spare)
+                    bar = best[0]
+        sort_best(rows, best, size)
 
 
 @njit(cache=True, nogil=True)

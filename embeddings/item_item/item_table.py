@@ -13,13 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.item_item.graph_filter import (
-    Floats,
-    Rows,
-    empty_heap,
-    in_blocks,
-    push_strongest,
-)
+from embeddings.best import add_row, keep_best, sort_best
+from embeddings.item_item.graph_filter import Floats, Rows, in_blocks
 
 Ints = NDArray[np.int64]
 
@@ -170,25 +165,17 @@ def history_of(user_items: sparse.csr_matrix, users: NDArray[np.int64]) -> spars
 def _score(  # type: ignore[no-untyped-def]
     starts, targets, values, indptr, items, weights, exclude, rows, scores, low, high
 ):
-    width = rows.shape[1]
-    sums = np.zeros(len(starts) - 1, np.float32)
-    seen = np.zeros(len(starts) - 1, np.uint8)  # 0 untouched, 1 touched, 2 in the history
-    touched = np.empty(len(starts) - 1, np.int32)
-    heap_scores = np.empty(width, np.float32)
-    heap_rows = np.empty(width, np.int32)
+    items_known = len(starts) - 1
+    sums = np.zeros(items_known, np.float32)
+    seen = np.zeros(items_known, np.uint8)  # 1: in `touched`
+    touched = np.empty(items_known + 1, np.int32)
     for subject in range(low, high):
+        own, best = rows[subject], scores[subject]
         count = 0
         for h in range(indptr[subject], indptr[subject + 1]):
-            weight = weights[h]
-            for e in range(starts[items[h]], starts[items[h] + 1]):
-                target = targets[e]
-                if target < 0:
-                    break
-                if seen[target] == 0:
-                    seen[target] = 1
-                    touched[count] = target
-                    count += 1
-                sums[target] += weight * values[e]
+            begin, end = starts[items[h]], starts[items[h] + 1]
+            row, worths = targets[begin:end], values[begin:end]
+            count = add_row(row, worths, weights[h], sums, seen, touched, count)
         if exclude:
             for h in range(indptr[subject], indptr[subject + 1]):
                 sums[items[h]] = 0
@@ -196,10 +183,10 @@ def _score(  # type: ignore[no-untyped-def]
         for at in range(count):
             target = touched[at]
             if sums[target] > 0:
-                size = push_strongest(heap_scores, heap_rows, size, sums[target], target)
+                size = keep_best(own, best, size, target, sums[target])
             sums[target] = 0
             seen[target] = 0
-        empty_heap(heap_scores, heap_rows, size, rows[subject], scores[subject])
+        sort_best(own, best, size)
 
 
 @njit(cache=True, nogil=True)
@@ -227,20 +214,18 @@ def _transpose(supports):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _truncate(indptr, targets, values, neighbours, scores):  # type: ignore[no-untyped-def]
-    width = neighbours.shape[1]
-    heap_scores = np.empty(width, np.float32)
-    heap_rows = np.empty(width, np.int32)
     for item in range(neighbours.shape[0]):
+        rows, best = neighbours[item], scores[item]
         size = 0
         for e in range(indptr[item], indptr[item + 1]):
             if values[e] != 0:  # the heap holds sizes; ~target stands for a negative score
                 signed = targets[e] if values[e] > 0 else ~targets[e]
-                size = push_strongest(heap_scores, heap_rows, size, abs(values[e]), signed)
-        empty_heap(heap_scores, heap_rows, size, neighbours[item], scores[item])
+                size = keep_best(rows, best, size, signed, abs(values[e]))
+        sort_best(rows, best, size)
         for at in range(size):
-            if neighbours[item, at] < 0:
-                neighbours[item, at] = ~neighbours[item, at]
-                scores[item, at] = -scores[item, at]
+            if rows[at] < 0:
+                rows[at] = ~rows[at]
+                best[at] = -best[at]
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from embeddings.best import keep_best, sort_best
+from embeddings.best import add_row, keep_best, sort_best
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64, Flags
 from recommender.releases.arrivals import Arrivals
@@ -151,7 +151,7 @@ def _top_of_table(  # type: ignore[no-untyped-def]
     best = np.full((subjects, n), -np.inf, np.float32)
     scores = np.zeros(catalogue, np.float32)
     state = np.zeros(catalogue, np.uint8)  # + 1: in `touched`, + 2: blocked
-    touched = np.empty(catalogue + 1, np.int32)  # one more: the next is written before it counts
+    touched = np.empty(catalogue + 1, np.int32)
     for s in range(subjects):
         shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
         for item in shut:
@@ -160,21 +160,11 @@ def _top_of_table(  # type: ignore[no-untyped-def]
         for entry in range(indptr[s], indptr[s + 1]):
             item, weight = items[entry], weights[entry]
             row, worths = row_of(neighbours, strengths, arrivals, item)
-            for k in range(len(row)):
-                neighbour = row[k]
-                if neighbour < 0:
-                    break
-                touched[count] = neighbour  # no branches: they would be mispredicted
-                count += 1 - (state[neighbour] & 1)
-                state[neighbour] |= 1
-                scores[neighbour] += weight * worths[k]
+            count = add_row(row, worths, weight, scores, state, touched, count)
             start, stop = arriving(arrivals, item)
-            for k in range(start, stop):
-                neighbour = targets[k]
-                touched[count] = neighbour
-                count += 1 - (state[neighbour] & 1)
-                state[neighbour] |= 1
-                scores[neighbour] += weight * gains[k]
+            if start < stop:
+                behind, gained = targets[start:stop], gains[start:stop]
+                count = add_row(behind, gained, weight, scores, state, touched, count)
         kept = 0
         allowed = masks[mask[s]]
         for t in range(count):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, unit_rows
 from graph.model import tag_parts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, shown_first, voices
@@ -90,9 +90,7 @@ def _middles(release: Release, subject: Subject) -> F32:
     labels = _labels(subject)
     members = (np.arange(labels.max() + 1)[:, None] == labels) * np.maximum(subject.weights, 0)
     sums = members @ release.likeness[subject.items]  # (g, h) @ (h, d) -> (g, d)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    middles: F32 = (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return middles
+    return unit_rows(sums)
 
 
 def _alone(subject: Subject) -> Subjects:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.arrays import F32
+from graph.mixing import GAMMA
 
 NEIGHBOURS = 8  # of each item, that pull
 ROUNDS = 80
@@ -60,7 +61,7 @@ def _principal(vectors: F32) -> F32:
 @numba.njit(cache=True, nogil=True)
 def _settle(places: Any, neighbours: Any) -> None:
     count = len(places)
-    state = np.uint64(0x9E3779B97F4A7C15)
+    state = GAMMA
     for row in range(count):  # twins do not start on one point
         places[row, 0] += 1e-3 * ((row * 7919) % 1009) / 1009
         places[row, 1] += 1e-3 * ((row * 104729) % 1013) / 1013
