@@ -18,9 +18,16 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from graph.errors import InputError, SettingError
+
+
+class _UnknownKey(ValueError):  # noqa: N818 - pydantic hears of no other than ValueError
+    def __init__(self, key: str, known: Collection[str]) -> None:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        super().__init__(f"is not known; {hint}")
+        self.key = key
 
 
 class Table(BaseModel):
@@ -32,18 +39,12 @@ class Table(BaseModel):
     @classmethod
     def _known_keys(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
-            raise PydanticCustomError("table", "it must be a table")
+            return content  # which is no table: pydantic says so
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in content:
             if key not in known:
-                context = {"key": key, "hint": _hint(key, known)}
-                raise PydanticCustomError("key", "{key} is not known", context)
+                raise _UnknownKey(key, known)
         return content
-
-
-def _hint(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
 
 
 T = TypeVar("T", bound=Table)
@@ -54,7 +55,7 @@ def known(names: Collection[str]) -> AfterValidator:
 
     def check(key: str) -> str:
         if key not in names:
-            raise PydanticCustomError("name", "it is not known", {"hint": _hint(key, names)})
+            raise _UnknownKey(key, names)
         return key
 
     return AfterValidator(check)
@@ -67,7 +68,7 @@ def must(words: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError:
-            raise PydanticCustomError("must", "{words}", {"words": words}) from None
+            raise ValueError(words) from None
 
     return WrapValidator(check)
 
@@ -85,29 +86,32 @@ def read_tables(model: type[T], content: Mapping[str, Any], where: str) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise SettingError(f"{where}: {_sentence(error.errors()[0], content)}") from None
+        raise SettingError(f"{where}: {_sentence(dict(error.errors()[0]), content)}") from None
 
 
-def _sentence(error: ErrorDetails, content: Mapping[str, Any]) -> str:
-    path, value, more = error["loc"], error["input"], error.get("ctx", {})
+def _sentence(error: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    path, value, kind = error["loc"], error["input"], error["type"]
+    cause = error.get("ctx", {}).get("error")
     inside, keys = _tables(path, content)
     key = ".".join(keys)
-    if error["type"] == "key":
-        name, unknown = more["key"], ".".join([*keys, more["key"]])
+    if isinstance(cause, _UnknownKey):
         if not path:
-            unknown = f"[{name}]" if isinstance(value[name], Mapping | list) else repr(name)
-        return f"{inside}{unknown} is not known; {more['hint']}"
-    if error["type"] == "name":  # a path to the key of a mapping ends so
-        return f"{inside}{key.removesuffix('.[key]')} is not known; {more['hint']}"
-    if error["type"] in ("table", "dict_type", "mapping_type"):
+            table = isinstance(value[cause.key], Mapping | list)
+            return f"[{cause.key}] {cause}" if table else f"{cause.key!r} {cause}"
+        if keys[-1:] == ["[key]"]:  # of a mapping
+            return f"{inside}{key.removesuffix('.[key]')} {cause}"
+        return f"{inside}{'.'.join([*keys, cause.key])} {cause}"
+    if isinstance(cause, InputError):  # names its key itself
+        return f"{inside}{cause}"
+    if kind == "model_type" and not keys:  # one of several
+        return f"{inside.removesuffix(': ')} is {value!r}; it must be a table"
+    if kind in ("model_type", "dict_type", "mapping_type"):
         return f"{inside}{key} is {value!r}; it must be a table, written as [{key}]"
-    if error["type"] == "list_type" and len(path) == 1:
+    if kind == "list_type" and len(path) == 1:
         return f"write each {key} as [[{key}]], with two brackets"
-    if error["type"] == "missing":
+    if kind == "missing":
         return f"{inside}needs a {key}"
-    if isinstance(more.get("error"), InputError):  # names its key itself
-        return f"{inside}{more['error']}"
-    return f"{inside}{key} is {value!r}; {more.get('words') or error['msg']}"
+    return f"{inside}{key} is {value!r}; {cause or error['msg']}"
 
 
 def _tables(path: Sequence[str | int], content: Any) -> tuple[str, list[str]]:

@@ -176,6 +176,7 @@ BAD = [
     ("x = 1", "'x' is not known"),
     ('[rule]\nname="a"', "two brackets"),
     ('[[rule]]\ndo="pin"', "rule 1: needs a name"),
+    ("rule = [1]", "rule 1 is 1; it must be a table"),
     ('[[rule]]\nname="a"\ndo="lift"', "rule 1 .a.: do is 'lift'; it must be one of pin"),
     ('[[rule]]\nname="a"\ndo="pin"', "pin needs items"),
     ('[[rule]]\nname="a"\ndo="boost"', "needs where or items"),
