@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from graph.errors import InputError, SettingError
 from graph.model import table
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting
@@ -16,12 +17,15 @@ from recommender.learning.refresh import refresh
 from recommender.overlay.erasure import erase
 from recommender.overlay.histories import Weigher
 from recommender.overlay.overlay import Overlay
+from recommender.ranking.attributes import as_values
+from recommender.ranking.filter_language import parse_conditions
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import names, open_release
+from recommender.segments.rules import parse_rule
 from recommender.segments.settings import parse_segment_settings
 from recommender.serving.live import Live
-from recommender.serving.rules import parse_rules
+from recommender.serving.rules_file import parse_rules
 
 NOW = 1_760_000_000
 SECONDS = Weighting(values={"watch": "seconds"})
@@ -50,8 +54,13 @@ def made(tmp_path_factory):
         for source, several in FRIENDS.items()
         for n in several
     ]
+    told = [
+        {"id": item, "attributes": json.dumps({"language": ("fr", "de")[n % 2], "min_age": n})}
+        for n, item in enumerate(planted.answers.items[:10])
+    ]
     store.apply(
         {
+            "items": table("items", told),
             "users": table("users", said),
             "user_relations": table("user_relations", friends),
             "events": table(
@@ -184,6 +193,96 @@ def test_what_a_user_says_now_counts_in_the_next_list_and_may_be_taken_back(live
     assert not pinned(german)
     say(journal, USER_PUT, id="just came", attributes={"country": ["AT", "FR"]})
     assert pinned("just came")
+
+
+# ── attributes in segments' rules and in filters ─────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'attribute country is "FR"',
+        "attribute country is FR and not attribute country is DE",
+        "attribute country is not DE and attribute country is FR",
+        {"attributes": {"country": {"in": ["FR"]}}},
+    ],
+)
+def test_rules_of_segments_ask_what_users_say_of_themselves(live, rule):
+    server, journal, users, _ = live
+    settings = parse_segment_settings({"segment": [{"name": "abroad", "rule": rule}]})
+
+    def abroad(user):
+        serving = server.recommender().following(settings=settings)
+        return "abroad" in serving.segments_of(Request(user=user), now=NOW)
+
+    assert not abroad(users[2]) and abroad(users[3])
+    assert not abroad(users[1])  # lives there, and does not agree
+    say(journal, USER_PUT, id=users[2], attributes={"country": "FR"})
+    assert abroad(users[2])
+
+
+def test_numbers_flags_and_lists_are_compared_as_what_they_are():
+    told = {"age": 30, "member": True, "likes": ["tea", "maps"], "zip": "01234"}
+
+    def holds(text):
+        return parse_rule(text).holds(lambda _, name: as_values(told.get(name)))
+
+    assert holds("attribute age >= 30") and not holds("attribute age > 30")
+    assert holds("attribute age = 30 and attribute age is 30")
+    assert holds("attribute member is true") and not holds("attribute member is false")
+    assert holds({"attributes": {"member": {"in": [True]}}})
+    assert holds("attribute likes is maps") and not holds("attribute likes is tea maps")
+    assert holds('attribute zip is "01234"') and not holds("attribute zip > 3")
+    assert not holds("attribute shoes > 3") and holds("not attribute shoes is 4")
+    for wrong in ("attribute > 3", "attribute age", "attribute age is", "attribute age > old"):
+        with pytest.raises(SettingError, match="character"):
+            parse_rule(wrong)
+
+
+def test_a_filter_may_compare_items_with_the_user_who_asks(live):
+    """Ten items tell a language and an age; the user speaks one and is of age for some."""
+    server, journal, users, _ = live
+    release = server.recommender().release
+    cards = {item: release.card(row)["attributes"] for row, item in enumerate(release.items)}
+    items = sorted((i for i in cards if cards[i]), key=lambda item: cards[item]["min_age"])
+    assert len(items) == 10
+    asked = parse_conditions(
+        {"subject": {"language": {"in": "speaks"}, "min_age": {"to": "age"}}, "seen": "include"}
+    )
+
+    def shown(user):
+        mine = answer(server.recommender(), user, filter=asked.filter, include_seen=True, n=20)
+        return {item.item for item in mine.items}, mine.notes
+
+    say(journal, USER_PUT, id=users[2], attributes={"speaks": ["de", "en"], "age": 6})
+    assert shown(users[2]) == ({items[n] for n in (1, 3, 5)}, ())
+    say(journal, USER_PUT, id=users[2], attributes={"speaks": ["de", "en"]})
+    none, (note,) = shown(users[2])
+    assert none == set() and "age of the subject" in note
+    serving = server.recommender()
+    assert serving.popular(5, asked.filter, now=NOW).items == ()
+    assert serving.latest(5, asked.filter, now=NOW).items == ()
+    with pytest.raises(InputError, match="not with a household"):
+        serving.recommend([Request(household=(users[2],), filter=asked.filter)], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "says"),
+    [
+        ({"subject": {}}, "must be an object such as"),
+        ({"subject": {"age": {"above": "x"}}}, "say from, to or in"),
+        ({"subject": {"age": {"to": 3}}}, "must name an attribute of the user"),
+    ],
+)
+def test_a_wrong_comparison_with_the_user_is_refused_by_key(filter_, says):
+    with pytest.raises(InputError, match=rf"filter\.subject.*{says}"):
+        parse_conditions(filter_)
+
+
+def test_rules_for_everybody_do_not_compare_items_with_the_user():
+    rule = {"name": "r", "do": "hide", "where": {"subject": {"min_age": {"from": "age"}}}}
+    with pytest.raises(SettingError, match="belongs to the filter of a request"):
+        parse_rules({"rule": [rule]})
 
 
 # ── friends ──────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,16 @@ def as_number(value: object) -> float:
     return float(value) if number and abs(value) < 1e300 else float("nan")  # type: ignore[arg-type]
 
 
+def as_values(value: object) -> tuple[float | str, ...]:
+    """A value as bounds and allowed values are compared with: numbers, texts, each of a list."""
+    if isinstance(value, list):
+        return tuple(each for entry in value for each in as_values(entry))
+    if isinstance(value, bool):
+        return (str(value).lower(), str(value))  # as JSON writes it, and as filters keep it
+    number = as_number(value)
+    return as_texts(value) if number != number else (number,)  # noqa: PLR0124 - NaN
+
+
 def as_features(attributes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Attributes as features of a request: `attribute country` -> its texts."""
     return {f"{PREFIX}{name}": as_texts(value) for name, value in attributes.items()}

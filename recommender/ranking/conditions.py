@@ -20,13 +20,11 @@ from typing import Any, Generic, TypeVar
 
 from graph.dates import last_second_of, seconds_of
 from graph.errors import InputError
-from recommender.ranking.request import Bound
+from recommender.ranking.request import Bound, Bounds
 
 MOST_LISTED = 1_000  # names in one list
 MOST_NAMES = 2_000  # in all lists of one object together
 
-# Name ("" where the field has none), lowest, highest, allowed values or ().
-Bounds = tuple[str, Bound, Bound, tuple[str, ...]]
 Value = float | str | None  # of a field; None or NaN where it is not known
 Read = Callable[[object, str], Any]  # what a field says and where -> its value
 

@@ -8,18 +8,23 @@
      "created_after": 1735689600, "created_before": 1767225600,
      "items": ["bwv-988"],                      one of these
      "and": [{…}, {…}], "or": [{…}, {…}], "not": {…},
+     "subject": {"language": {"in": "languages"}, "min_age": {"to": "age"}},   see below
      "exclude": ["bwv-1004"],                   only at the top: none of these
      "seen": "include"}                         only at the top: "exclude", "include" or "only"
+
+`subject`, in requests alone, compares an attribute of items with one of the user who asks: it is
+among what the user calls `languages`, and at most the user's `age`. What the user does not say
+holds for no item.
 
 What is not known or does not fit is an `InputError` that names its key, as in `or.1.tags_any`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graph.errors import InputError
 from recommender.ranking.conditions import Language, attributes, days, names
-from recommender.ranking.request import Filter
+from recommender.ranking.request import Filter, Own
 
 SEEN = ("exclude", "include", "only")
 LARGEST_TIME = 2**62
@@ -37,18 +42,37 @@ class Conditions:
 def parse_conditions(content: object, where: str = "filter") -> Conditions:
     """Read a whole filter; `where` begins the keys that errors name."""
     if not isinstance(content, Mapping):
-        return Conditions(parse_filter(content, where))  # which says what is wrong
+        return Conditions(_OF_REQUESTS.read(content, where))  # which says what is wrong
     rest = dict(content)
     exclude = names(rest.pop("exclude"), f"{where}.exclude") if "exclude" in rest else ()
     seen = rest.pop("seen", "exclude")
     if seen not in SEEN:
         raise InputError(f"{where}.seen: {seen!r} is not one of {', '.join(SEEN)}")
-    return Conditions(parse_filter(rest, where), exclude, seen)
+    return Conditions(_OF_REQUESTS.read(rest, where), exclude, seen)
 
 
 def parse_filter(content: object, where: str = "filter") -> Filter:
-    """Read conditions on items alone, without `exclude` and `seen`."""
+    """Read conditions on items alone, without `subject`, `exclude` and `seen`."""
     return _LANGUAGE.read(content, where)
+
+
+def _subject(content: object, where: str) -> tuple[Own, ...]:
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f'{where}: must be an object such as {{"min_age": {{"to": "age"}}}}')
+    made = []
+    for name, compared in content.items():
+        inside = f"{where}.{name}"
+        if (
+            not isinstance(compared, Mapping)
+            or not compared
+            or set(compared) - {"from", "to", "in"}
+        ):
+            raise InputError(f'{inside}: say from, to or in, such as {{"in": "languages"}}')
+        for how, own in compared.items():
+            if not isinstance(own, str) or not own:
+                raise InputError(f"{inside}.{how}: must name an attribute of the user, as a text")
+            made.append(Own(name, how, own))
+    return tuple(made)
 
 
 def _time(content: object, where: str) -> int:
@@ -75,5 +99,11 @@ _LANGUAGE = Language(
     example='{"domains": ["baroque"]}',
     deepest=8,
     most_conditions=200,
+    elsewhere=dict.fromkeys(("exclude", "seen"), "a request's filter, at its top")
+    | {"subject": "the filter of a request"},
+)
+_OF_REQUESTS = replace(
+    _LANGUAGE,
+    fields={**_LANGUAGE.fields, "subject": _subject},
     elsewhere=dict.fromkeys(("exclude", "seen"), "a request's filter, at its top"),
 )

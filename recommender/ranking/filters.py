@@ -70,6 +70,8 @@ class Filters:
     def _holds(self, wanted: Filter) -> Flags:
         """(i,) True where every condition holds, hidden items too."""
         release = self._release
+        if wanted.subject:
+            raise InputError("what a filter asks of the subject must be known first, see Filter.of")
         mask = np.ones(len(release.items), np.bool_)
         if wanted.domains:
             mask &= self._any_row(
@@ -141,6 +143,7 @@ def passes(wanted: Filter) -> int:
     parts = (*wanted.all_of, *wanted.any_of, *wanted.none_of)
     names = (wanted.domains, wanted.tags_all, wanted.tags_any, wanted.tags_none, wanted.items)
     ranges = sum(1 + len(allowed) for *_, allowed in wanted.attributes)
+    ranges += len(wanted.subject)
     return sum(map(len, names)) + ranges + sum(1 + passes(part) for part in parts)
 
 

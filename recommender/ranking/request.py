@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graph.dates import seconds_of
+from recommender.ranking.attributes import as_number
+
 NEUTRAL = "neutral"
 DEFAULT = "default"
 SECONDS_A_DAY = 86_400
@@ -18,6 +21,27 @@ def session(items: Sequence[str]) -> dict[str, float]:
 
 
 Bound = float | str | None  # of a range: a number, or a date as text
+Bounds = tuple[str, Bound, Bound, tuple[str, ...]]  # name, lowest, highest, allowed values or ()
+
+
+@dataclass(frozen=True)
+class Own:
+    """A condition on an attribute of items by one of the subject: at least, at most, one of it."""
+
+    name: str  # of the items' attribute
+    how: str  # "from", "to" or "in"
+    of: str  # what the subject says of themselves
+
+    def bounds(self, value: object) -> Bounds | None:
+        """The condition where the subject says this; None where nothing fitting is known."""
+        if self.how == "in":
+            allowed = tuple(map(str, value if isinstance(value, list) else [value]))
+            return None if value in (None, "", []) else (self.name, None, None, allowed)
+        number = as_number(value)
+        bound: Bound = value if isinstance(value, str) and seconds_of(value) else number
+        if isinstance(bound, float) and bound != bound:  # noqa: PLR0124 - NaN
+            return None
+        return (self.name, bound, None, ()) if self.how == "from" else (self.name, None, bound, ())
 
 
 @dataclass(frozen=True)
@@ -33,15 +57,37 @@ class Filter:
     tags_all: tuple[str, ...] = ()
     tags_any: tuple[str, ...] = ()
     tags_none: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, Bound, Bound, tuple[str, ...]], ...] = ()
+    attributes: tuple[Bounds, ...] = ()
     created_after: int | None = None  # seconds since 1970
     created_before: int | None = None
     newer_than_days: float | None = None  # counted back from the time of the request
     older_than_days: float | None = None
     items: tuple[str, ...] = ()  # one of these ids
+    subject: tuple[Own, ...] = ()  # until `of` tells what the subject says
     all_of: tuple["Filter", ...] = ()
     any_of: tuple["Filter", ...] = ()
     none_of: tuple["Filter", ...] = ()
+
+    def of(self, attributes: Mapping[str, Any]) -> "Filter":
+        """The same filter with what the subject says of themselves in it, unknown: for no item."""
+        parts = (self.all_of, self.any_of, self.none_of)
+        if not self.subject and not any(parts):
+            return self
+        all_of, any_of, none_of = (tuple(each.of(attributes) for each in part) for part in parts)
+        bounds = [own.bounds(attributes.get(own.of)) for own in self.subject]
+        if None in bounds:
+            all_of = (*all_of, NOTHING)
+        known = tuple(bound for bound in bounds if bound is not None)
+        return replace(
+            self, attributes=(*self.attributes, *known), subject=(), all_of=all_of,
+            any_of=any_of, none_of=none_of,
+        )  # fmt: skip
+
+    @property
+    def asks_for(self) -> frozenset[str]:
+        """The attributes of the subject that it asks for."""
+        parts = (*self.all_of, *self.any_of, *self.none_of)
+        return frozenset(own.of for own in self.subject).union(*(part.asks_for for part in parts))
 
     def at(self, now: int) -> "Filter":
         """The same filter with ages turned into times; `now` counts in whole minutes."""
@@ -61,6 +107,9 @@ class Filter:
             self, created_after=after, created_before=before, newer_than_days=None,
             older_than_days=None, all_of=all_of, any_of=any_of, none_of=none_of,
         )  # fmt: skip
+
+
+NOTHING = Filter(items=("\x01",))  # holds for no item: loading refuses such an id
 
 
 @dataclass(frozen=True)

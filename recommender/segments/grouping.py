@@ -20,6 +20,8 @@ from graph.model import NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.values import COUNT
 from graph.weighted import WeightedGraph
+from recommender.ranking.attributes import as_values
+from recommender.ranking.conditions import Value
 from recommender.releases.people import NOTHING, user_attributes
 from recommender.releases.release import Release
 from recommender.segments.attributes import Encoding
@@ -364,7 +366,8 @@ class Behaviour:
     user_row: int
     items: Sequence[int] | npt.NDArray[np.int32]  # everything in the history, session included
     weights: Sequence[float] | npt.NDArray[np.float32]
-    attributes: Mapping[str, Any] | None = None  # said since the refresh; None: nothing was
+    attributes: Mapping[str, Any] | None = None  # since the refresh; None: those it knows hold
+    described: Mapping[str, Any] = field(default_factory=dict)  # the attributes that hold now
 
 
 class Segments:
@@ -470,8 +473,12 @@ class Segments:
     def _holds(self, rule: Rule, subject: Behaviour, now: int) -> bool:
         return rule.holds(lambda field, name: self.measured(field, name, subject, now))
 
-    def measured(self, field: str, name: str, subject: Behaviour, now: int) -> float:
-        """What a rule asks of a subject; NaN where it is not known."""
+    def measured(
+        self, field: str, name: str, subject: Behaviour, now: int
+    ) -> Value | tuple[Value, ...]:
+        """What a rule asks of a subject; NaN, or nothing, where it is not known."""
+        if field == "attributes":
+            return as_values(subject.described.get(name))
         if field == "items":
             return float(len(subject.items))
         if field in ("domain_share", "tag_share"):

@@ -6,6 +6,8 @@
     part      = term, or several joined by "and"
     term      = "not" term | "(" rule ")" | condition
     condition = measure  > | >= | < | <= | =  number [unit]
+              | "attribute" NAME "is" ["not"] VALUE
+              | "attribute" NAME  > | >= | < | <= | =  number
     measure   = "domain share of" NAME | "tag share of" NAME | "kind share of" NAME
               | "last seen" | "first seen" | "events" | "items" | "domains" | "novelty"
               | "night share" | "weekend share"
@@ -102,6 +104,8 @@ class _Reader:
 
     def _condition(self) -> Object:
         at = self._at()
+        if self._takes("attribute"):
+            return self._attribute()
         measure = self._measure(at)
         name = self._name(measure) if measure in NAMED else ""
         compare = self._next()
@@ -118,6 +122,37 @@ class _Reader:
         field = measure.replace(" ", "_") + ("_days" if measure in TIMES else "")
         return {field: {name: bounds} if measure in NAMED else bounds}
 
+    def _attribute(self) -> Object:
+        """A condition on what a user says of themselves: `country is "DE"`, `age >= 18`."""
+        name = self._words("is")
+        if self._takes("is"):
+            negated = self._takes("not")
+            held = {"attributes": {name: {"in": [self._words("and", "or")]}}}
+            return {"not": held} if negated else held
+        compare = self._next()
+        if compare is None or compare.kind != "compare":
+            raise self._error(self._at(), "expected `is`, >, >=, <, <= or =")
+        self._index += 1
+        number = self._next()
+        if number is None or number.kind != "number":
+            raise self._error(self._at(), "expected a number; words are compared by `is`")
+        self._index += 1
+        return {"attributes": {name: dict.fromkeys(_BOUNDS[compare.text], float(number.text))}}
+
+    def _words(self, *ends: str) -> str:
+        """A text in quotes, or words up to a bracket, a comparison or one of `ends`."""
+        start, token = self._index, self._next()
+        if token is not None and token.kind == "quoted":
+            self._index += 1
+            return token.text[1:-1]
+        while (token := self._next()) is not None and token.kind in ("word", "number"):
+            if token.text.lower() in ends and self._index > start:
+                break
+            self._index += 1
+        if self._index == start:
+            raise self._error(self._at(), "expected a name")
+        return " ".join(token.text for token in self._tokens[start : self._index])
+
     def _measure(self, at: int) -> str:
         for measure in (*NAMED, *TIMES, *SHARES, *COUNTS):
             words = measure.split()
@@ -125,7 +160,8 @@ class _Reader:
             if here == words:
                 self._index += len(words)
                 return measure
-        known = ", ".join((*(f"{share} of NAME" for share in NAMED), *TIMES, *SHARES, *COUNTS))
+        named = (*(f"{share} of NAME" for share in NAMED), "attribute NAME")
+        known = ", ".join((*named, *TIMES, *SHARES, *COUNTS))
         raise self._error(at, f"expected a measure: {known}")
 
     def _name(self, measure: str) -> str:

@@ -4,6 +4,7 @@
     last_seen_days, first_seen_days        {"below": 7}                   counted back from now
     events, items, domains                 {"from": 5}                    how many
     novelty, night_share, weekend_share    {"from": 0.5}                  0 to 1
+    attributes    {"country": {"in": ["DE"]}, "age": {"below": 30}}    what users say of themselves
     and, or, not                           as in every filter
 
 A condition on what is not known of a subject does not hold, and `not` turns that round.
@@ -14,10 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from graph.errors import InputError, SettingError
-from recommender.ranking.conditions import Bounds, Language, Value, bounds, named, within
+from recommender.ranking.conditions import (
+    Language,
+    Value,
+    attributes,
+    bounds,
+    named,
+    within,
+)
+from recommender.ranking.request import Bounds
 from recommender.segments.rule_text import DEEPEST, as_object
 
-Measure = Callable[[str, str], Value]  # field and name ("" where it has none) -> value
+# Field and name ("" where it has none) -> value, or several of which one must fit.
+Measure = Callable[[str, str], Value | tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +42,16 @@ class Rule:
     def holds(self, measure: Measure) -> bool:
         """Whether it holds for the subject whose fields `measure` tells."""
         return (
-            all(within(measure(field, bound[0]), bound) for field, bound in self.tests)
+            all(_fits(measure(field, bound[0]), bound) for field, bound in self.tests)
             and all(part.holds(measure) for part in self.all_of)
             and (not self.any_of or any(part.holds(measure) for part in self.any_of))
             and not any(part.holds(measure) for part in self.none_of)
         )
+
+
+def _fits(value: Value | tuple[Value, ...], bound: Bounds) -> bool:
+    several = value if isinstance(value, tuple) else (value,)
+    return any(within(each, bound) for each in several)
 
 
 def parse_rule(content: object, where: str = "rule") -> Rule:
@@ -94,6 +109,7 @@ _LANGUAGE = Language(
         "novelty": _share,
         "night_share": _share,
         "weekend_share": _share,
+        "attributes": attributes,
     },
     name="rule",
     example="{ events = { from = 5 } }",

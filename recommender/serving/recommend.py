@@ -302,7 +302,9 @@ class Recommender:
         """The newest items whose time is known, newest first, on one page."""
         created = self.release.created_at
         hidden = self.rulebook.hidden(self.rulebook.in_force(now, (), {}), now)
-        allowed = self.filters.mask(Filter(all_of=((wanted or Filter()).at(now),), none_of=hidden))
+        allowed = self.filters.mask(
+            Filter(all_of=((wanted or Filter()).of({}).at(now),), none_of=hidden)
+        )
         rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
         rows = rows[np.argsort(-created[rows], kind="stable")][:n]
         items = tuple(
@@ -417,7 +419,10 @@ class Recommender:
             held = tuple(context for context in self.contexts if context.holds(features))
         subject = self._reader.read(request, now, session_share(held))
         attributes = None if request.user is None else self.overlay.said_since(request.user)
-        behaviour = Behaviour(subject.user_row, subject.items, subject.weights, attributes)
+        described = {} if request.user is None else self.overlay.attributes_of(request.user)
+        behaviour = Behaviour(
+            subject.user_row, subject.items, subject.weights, attributes, described
+        )
         blocked = subject.blocked
         if request.cursor is not None:
             before = shown_before(request, self._item_sums)

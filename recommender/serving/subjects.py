@@ -18,6 +18,7 @@ from graph.arrays import F32, I32
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
+from recommender.ranking.attributes import as_texts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
@@ -138,7 +139,14 @@ class SubjectReader:
         draft.notes += notes_on(request.filter, self._release, self._filters)
         rows = map(self._release.items.row, request.exclude)
         draft.blocked += [row for row in rows if row != NO_ROW]
-        return draft.finished(request.filter.at(now))
+        own = {} if request.user is None else self._overlay.attributes_of(request.user)
+        missing = sorted(name for name in request.filter.asks_for if not as_texts(own.get(name)))
+        if missing:
+            draft.notes.append(
+                f"nothing is known of {', '.join(missing)} of the subject: what the filter asks of "
+                "it holds for no item"
+            )
+        return draft.finished(request.filter.of(own).at(now))
 
     def check(self, request: Request) -> None:
         """An `InputError` when what is asked for does not go together."""
@@ -151,6 +159,8 @@ class SubjectReader:
             )
         if request.only_seen and request.user is None:
             raise InputError("only what was seen can be shown to a user alone; name the user")
+        if request.household and request.filter.asks_for:
+            raise InputError("a filter compares items with one user, not with a household")
         if len(request.household) > MOST_MEMBERS:
             raise InputError(f"a household has at most {MOST_MEMBERS} members")
         if request.interests and request.household:
