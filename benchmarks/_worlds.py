@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from embeddings import metrics
 from graph.model import NO_TIME, SCHEMAS
 from graph.snapshot import EventColumns, GraphSnapshot, Links, take_snapshot
-from recommender.measures import metrics
 
 Flags = npt.NDArray[np.bool_]
 Chosen = list[list[int]]  # of each user the items, first ones first

@@ -27,6 +27,7 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from benchmarks import _sets
+from embeddings import metrics
 from embeddings.vectors.fold_in import fold_in_users
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot, drop_pairs
@@ -35,7 +36,6 @@ from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.fold_in_arrays import known_features, map_arrays
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.measures.baselines import FAMILIES, binary, rank_all, tuned
 from recommender.measures.split import cold_items
 from recommender.ranking.filters import Filters

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _sets
+from embeddings import metrics
 from graph.weighting import weigh
 from recommender.evaluation.evaluate import cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, voices
 from recommender.ranking.request import NEUTRAL, Request

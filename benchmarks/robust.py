@@ -27,6 +27,7 @@ from scipy.sparse import csr_array
 
 from benchmarks import _sets
 from benchmarks._worlds import PARTS, WORLDS, world
+from embeddings import metrics
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.recency import weighed
@@ -38,7 +39,6 @@ from recommender.evaluation.evaluate import HeldOut, cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of, order_of_pairs
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.measures.baselines import FAMILIES, rank_all, tuned
 from recommender.measures.split import relevant_pairs
 from recommender.releases.release import Release

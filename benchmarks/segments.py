@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from embeddings import metrics
 from graph.domains import derive_domains
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
@@ -29,7 +30,6 @@ from recommender.evaluation.evaluate import cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.profile_learning import Look, candidates
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.ranking.request import DEFAULT
 from recommender.ranking.rerank import DEFAULT_PROFILE, NEUTRAL_PROFILE, Profile
 from recommender.segments.settings import SegmentSettings

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _sets
+from embeddings import metrics
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.weighting import Weighting, weigh
@@ -26,7 +27,6 @@ from recommender.evaluation.evaluate import HeldOut, known_truth
 from recommender.evaluation.weighting_tuning import tune_weighting
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.ranking.request import NEUTRAL
 from recommender.serving.recommend import Recommender
 

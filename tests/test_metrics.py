@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recommender.measures import metrics
+from embeddings import metrics
 
 RANKED = np.array([[0, 1, 2, 3], [4, 3, 2, -1], [1, -1, -1, -1]], np.int32)
 WANTED = {0: {0, 2}, 1: {3, 0, 1}, 2: {5}}  # user -> items

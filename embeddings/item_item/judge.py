@@ -1,9 +1,9 @@
 """How good blended scores are: NDCG@20 and Recall@20 on a part held back."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from embeddings import metrics
 from embeddings.item_item.graph_filter import Floats, Rows
 from embeddings.item_item.item_table import ItemTable, history_of, score_history
 
@@ -70,12 +70,7 @@ def _with_silent(
 
 def top_quality(top: Rows, wanted: sparse.csr_matrix) -> tuple[float, float]:
     """Mean NDCG and Recall of ranked item rows (b, n) against the wanted entries (b, i)."""
-    counts = np.diff(wanted.indptr)
-    batch, depth = top.shape
-    items = wanted.shape[1]
-    keys = np.repeat(np.arange(batch), counts) * items + wanted.indices
-    shown_keys = np.arange(batch)[:, None] * items + top
-    hits = np.isin(shown_keys, keys) & (top >= 0)  # (b, n)
-    discounts: NDArray[np.float64] = 1.0 / np.log2(np.arange(2, depth + 2))
-    ideal = np.cumsum(discounts)[np.minimum(counts, depth) - 1]
-    return float((hits @ discounts / ideal).mean()), float((hits.sum(axis=1) / counts).mean())
+    counts, depth = np.diff(wanted.indptr), top.shape[1]
+    hits = metrics.hits(top, wanted)
+    ndcg, recall = metrics.ndcg(hits, counts, depth), metrics.recall(hits, counts, depth)
+    return float(ndcg.mean()), float(recall.mean())

@@ -26,6 +26,7 @@ from scipy import sparse
 from torch.nn import functional
 from torch_geometric.nn import HeteroConv, SimpleConv
 
+from embeddings import metrics
 from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
 from embeddings.vectors.gnn_start import normalised, scaled, spectral_start
 from embeddings.vectors.inductive import Features, InductiveMap, feature_scales
@@ -411,8 +412,8 @@ def recall_at_20(
         scores[known.row, known.col] = -np.inf
         best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
         wanted: Any = held[batch]
-        hits = np.asarray(wanted[np.arange(len(batch))[:, None], best].todense()) > 0
-        recalls.extend((hits.sum(1) / np.diff(wanted.indptr)).tolist())
+        hits = metrics.hits(best.astype(np.int32), wanted)
+        recalls.extend(metrics.recall(hits, np.diff(wanted.indptr), top).tolist())
     return float(np.mean(recalls)) if recalls else 0.0
 
 

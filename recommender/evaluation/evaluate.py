@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from embeddings import metrics
 from graph.arrays import I32, I64
 from graph.domains import derive_domains
 from graph.errors import InputError
@@ -30,7 +31,6 @@ from graph.weighting import scale_of, weigh
 from recommender.evaluation import ratings
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
-from recommender.measures import metrics
 from recommender.measures.baselines import Baseline, rank_all, tuned
 from recommender.measures.split import How, held_out, relevant_pairs
 from recommender.ranking.request import NEUTRAL

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from embeddings import metrics
 from graph.arrays import F64, I64
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
-from recommender.measures import metrics
 
 RATING = "rating"
 DAMPING = 5.0  # ratings at the mean that every user and item is taken to have besides

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
+from embeddings import metrics
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.scorers import RIDGE, Feature, Recipe
@@ -24,7 +25,6 @@ from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import features_of
-from recommender.measures import metrics
 from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
 
 SHOWN = 20

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.metrics import bootstrap
 from graph.arrays import F64
 from graph.errors import InputError
 from graph.snapshot import GraphSnapshot
@@ -21,7 +22,6 @@ from graph.weighting import Weighting
 from graph.weighting_file import weighting_toml
 from recommender.evaluation.weighting_knobs import Knob, Value, Values, knobs_of, weighting_with
 from recommender.evaluation.weighting_trial import Trial, trial_of
-from recommender.measures.metrics import bootstrap
 
 Say = Callable[[str], None]
 FEWEST_USERS = 40  # asked in all: with fewer nothing can be confirmed

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from embeddings import metrics
 from graph.arrays import F64, I64, Flags
 from recommender.learning.gates import (
     CONFIDENCE,
@@ -20,7 +21,6 @@ from recommender.learning.gates import (
     Figure,
 )
 from recommender.learning.trial import Trial, Wanted
-from recommender.measures import metrics
 from recommender.measures.baselines import Baseline, binary, ease, item_knn, popularity, rank_all
 
 SHOWN = 20

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from embeddings import metrics
 from graph.arrays import F32, F64
 from graph.model import NO_TIME
-from recommender.measures import metrics
 from recommender.ranking.candidates import Ranking
 from recommender.ranking.ranker import shares_of
 from recommender.ranking.request import DEFAULT, NEUTRAL

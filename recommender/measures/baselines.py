@@ -22,12 +22,12 @@ from numba import njit
 from scipy.linalg import lapack
 from scipy.sparse import csr_array, csr_matrix
 
+from embeddings import metrics
 from embeddings.best import keep_best, sort_best
 from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.spectrum import spectrum
 from graph.arrays import F32, I32, I64
 from graph.model import NO_TIME
-from recommender.measures import metrics
 from recommender.measures.split import Pairs, held_out
 
 Parameters = Mapping[str, float]

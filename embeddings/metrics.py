@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 
 from graph.arrays import F64, Flags
 
@@ -22,7 +22,7 @@ DRAWN_AT_ONCE = 2_000_000  # users in the rounds of a bootstrap that are summed 
 FEATURE_BLOCK = 4096  # users whose lists are turned into feature sums at once
 
 
-def hits(ranked: Ranked, truth: csr_array) -> Flags:
+def hits(ranked: Ranked, truth: csr_array | csr_matrix) -> Flags:
     """Which of the ranked items (u, k) stand in the same row of `truth` (u, i): bool (u, k)."""
     users, items = truth.shape
     if ranked.shape[0] != users:
