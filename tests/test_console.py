@@ -114,7 +114,7 @@ def test_strangers_see_days_and_no_tag_of_few_people(console):
 
 def test_rows_and_bytes_are_limited(home):
     """Whatever time it takes: of 23,716 pairs of nodes so many rows, or so many bytes."""
-    limits = Limits(seconds=120.0, rows=2_000, bytes=100_000)
+    limits = Limits(seconds=3_600.0, rows=2_000, bytes=100_000)  # no clock decides
     console = Console(Target(str(home / "store.sqlite")), home / "explore", limits=limits)
     try:
         result = console.run("MATCH (a), (b) RETURN a.id, b.id", {}, privacy=True)
