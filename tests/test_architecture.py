@@ -83,11 +83,8 @@ NO_NAMES = {  # for whatever comes along
     "these", "who",
 }  # fmt: skip
 NAMING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs)
-NAMED_BY_OTHERS = {  # keys of TOML files and fields over HTTP; files that read such by hand
+NAMED_BY_OTHERS = {  # keys of TOML files and fields over HTTP
     "api/write_schemas.py": {"place", "asked"},
-    "recommender/ranking/filter_language.py": {"place", "said", "one"},
-    "recommender/segments/settings.py": {"place", "said", "one", "found"},
-    "recommender/serving/rules.py": {"place", "said"},
     "recommender/serving/rules_file.py": {"place"},
 }
 

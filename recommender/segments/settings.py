@@ -138,7 +138,7 @@ def parse_segment_settings(content: Mapping[str, Any], where: str = "segments") 
         learn_profiles=learned.profiles,
         weights=file.weights,
         rules=tuple((segment.name, segment.rule) for segment in file.segment),
-        profiles={name: Profile(**said.model_dump()) for name, said in file.profiles.items()},
+        profiles={name: Profile(**content.model_dump()) for name, content in file.profiles.items()},
         contexts=tuple(
             Context(
                 name=context.name,

@@ -92,8 +92,8 @@ class Rulebook:
         kept, dropped = self._limited(rules, [e for e in entries if e.row not in taken], taken)
         rest = iter(kept + [entry for entry, _ in dropped])
         shown: list[Entry] = []
-        for place in range(1, n + 1):
-            entry = placed.pop(place, None) or next(rest, None)
+        for rank in range(1, n + 1):
+            entry = placed.pop(rank, None) or next(rest, None)
             if entry is None and placed:
                 entry = placed.pop(min(placed))  # a short list: the pinned move up
             if entry is None:
