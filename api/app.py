@@ -12,7 +12,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from api import access, errors, health
-from api.bootstrap import now, open_journal, open_live
+from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import finish, operation_name
 from api.inputs import is_loopback
 from api.keys import KeyFile
@@ -108,14 +108,15 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     access.register(app, settings, KeyFile(live.home.keys))
     journal = open_journal(settings)
     health.register(app, live, journal)
-    items.register(app, live)
+    results = app.extensions["results"] = open_results(settings)
+    items.register(app, live, results, settings)
     explore.register(app, live)
     rules.register(app, live)
     releases.register(app, live)
     networks = trusted_networks(settings.trusted_proxies)
     app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
     app.after_request(relative)
-    recommendations.register(app, live, settings)
+    recommendations.register(app, live, results, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
     page.register(app)
@@ -125,7 +126,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     finish(app)
     try:
         recommender = live.recommender()
-        recommender.recommend([Request(items=_some_item(recommender), n=1)], now=now())
+        recommender.recommend_json([Request(items=_some_item(recommender), n=1)], now=now())
         log("started", release=recommender.release.name)  # and compiled, before anybody waits
     except ReleaseError as error:
         log("started", waiting=str(error))

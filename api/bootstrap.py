@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recommender.inbox.journal import Journal
     from recommender.ranking.ranker import Defect
     from recommender.serving.live import Live, Tell
+    from recommender.serving.results import Results
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -78,6 +79,18 @@ def open_live(
     return Live(
         Home(settings.home), journal=open_journal(settings), tell=tell, defect=defect or refuse
     )
+
+
+def open_results(settings: Settings) -> "Results":
+    """Where answers are kept for a while: in this process, and in Redis when one is named."""
+    from recommender.serving.results import Results
+
+    shared = None
+    if settings.redis_url and settings.cache_bytes:
+        from api.shared_results import RedisResults
+
+        shared = RedisResults(settings.redis_url)
+    return Results(settings.cache_bytes, settings.cache_seconds, time.monotonic, shared)
 
 
 def open_journal(settings: Settings) -> "Journal":

@@ -3,7 +3,7 @@
 import difflib
 import ipaddress
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, get_origin, get_type_hints
 
 import orjson
@@ -24,7 +24,8 @@ CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 def checked(view: View) -> View:
     """Give a view its `path`, `query` and `body`, checked against its annotations.
 
-    The view returns what is sent as JSON, or that and a status; or a response as it is.
+    The view returns what is sent as JSON, or that and a status; bytes are JSON already; or a
+    response as it is.
     flask-openapi3 documents the annotations; its own validation would ignore unknown parameters
     and builds a schema for every request, so `api.document.finish` takes it away from these views.
     """
@@ -50,12 +51,16 @@ def checked(view: View) -> View:
         status = 200
         if isinstance(answer, tuple):
             answer, status = answer
-        return Response(orjson.dumps(answer), status, content_type=JSON)
+        content = answer if isinstance(answer, bytes) else orjson.dumps(answer)
+        response = Response(content, status, content_type=JSON)
+        response.headers["Cache-Control"] = "private, no-store"
+        return response
 
     setattr(checked_view, CHECKS_ITSELF, True)
     return checked_view
 
 
+@lru_cache(64)
 def is_loopback(address: str) -> bool:
     """Whether this is an address of this machine alone; names are not."""
     try:

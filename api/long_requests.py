@@ -6,15 +6,15 @@ One client with large requests so leaves a thread of each worker to everybody el
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from api.errors import Problem
 from api.settings import Settings
 from recommender.ranking.filters import passes
-from recommender.ranking.request import Answer, Request
+from recommender.ranking.request import Request
 
+A = TypeVar("A")  # an answer, in whatever form
 PIECE = 50  # subjects, or passes of their filters over the items, worked on between two looks
-
-Recommend = Callable[[Sequence[Request]], list[Answer]]
 
 
 class LongRequests:
@@ -26,7 +26,9 @@ class LongRequests:
         self._seats = threading.BoundedSemaphore(max(1, settings.threads - 1))
         self._clock = clock
 
-    def answers(self, recommend: Recommend, requests: Sequence[Request]) -> list[Answer]:
+    def answers(
+        self, recommend: Callable[[Sequence[Request]], list[A]], requests: Sequence[Request]
+    ) -> list[A]:
         """One answer per request, in order.
 
         Raises:
@@ -44,9 +46,11 @@ class LongRequests:
         finally:
             self._seats.release()
 
-    def _one_by_one(self, recommend: Recommend, pieces: list[list[Request]]) -> list[Answer]:
+    def _one_by_one(
+        self, recommend: Callable[[Sequence[Request]], list[A]], pieces: list[list[Request]]
+    ) -> list[A]:
         ends = self._clock() + self._seconds
-        answers: list[Answer] = []
+        answers: list[A] = []
         for piece in pieces:
             if self._clock() > ends:
                 text = (

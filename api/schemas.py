@@ -147,6 +147,8 @@ class ListQuery(Strict):
 
     def conditions(self) -> Filter:
         """Which items may be shown."""
+        if not (self.domain or self.tag or self.without_tag):
+            return Filter()
         return Filter(
             domains=tuple(self.domain),
             tags_all=tuple(self.tag),

@@ -89,8 +89,21 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         "",
-        description="`redis://…` of a Redis in which workers count limits together; empty: each "
-        "takes its share",
+        description="`redis://…` of a Redis in which workers count limits together and share "
+        "answers; empty: each counts its share and keeps its own",
+    )
+    cache_bytes: int = Field(
+        64_000_000, ge=0, description="of answers that one worker keeps, at most; 0: none is kept"
+    )
+    cache_seconds: float = Field(
+        3600, ge=60, le=86_400, description="seconds an answer is kept, at most"
+    )
+    public_seconds: int = Field(
+        60,
+        ge=0,
+        le=86_400,
+        description="seconds for which others, such as a CDN, may keep lists that are about no "
+        "person; 0: they ask each time",
     )
     requests_per_second: float = Field(
         0, ge=0, description="requests that one key, else one address, may send; 0: no limit"

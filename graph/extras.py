@@ -7,6 +7,7 @@ EXTRA = {  # package -> extra
     "ladybug": "explore",
     "matplotlib": "explore",
     "prompt_toolkit": "explore",
+    "redis": "redis",
     "sklearn": "segments",
     "torch": "train",
     "torch_geometric": "train",

@@ -4,7 +4,7 @@ A vocabulary is two flat arrays, so that it can be memory-mapped and shared betw
 the sorted ids as one run of UTF-8 bytes, and where each begins. A look-up is a binary search.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -46,9 +46,21 @@ class Vocabulary:
 
     def id(self, row: int) -> str:
         """The id at a row; `IndexError` outside 0 … n - 1."""
+        return self.encoded(row).decode()
+
+    def encoded(self, row: int) -> bytes:
+        """The same in UTF-8."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside 0 … {len(self) - 1}")
-        return bytes(self.data[self.offsets[row] : self.offsets[row + 1]]).decode()
+        start, stop = self.offsets.item(row), self.offsets.item(row + 1)
+        return self.data[start:stop].tobytes()
+
+    def all_encoded(self, rows: Sequence[int]) -> list[bytes]:
+        """The ids at some rows in UTF-8."""
+        places = np.array(rows, np.int64)
+        starts, stops = self.offsets[places].tolist(), self.offsets[places + 1].tolist()
+        data = self.data.data
+        return [bytes(data[a:b]) for a, b in zip(starts, stops, strict=True)]
 
     def ids(self, rows: Iterable[int]) -> list[str]:
         """The ids at some rows."""
@@ -72,10 +84,10 @@ class Vocabulary:
 
     def _lower_bound(self, wanted: bytes) -> int:
         low, high = 0, len(self)
-        data, offsets = self.data, self.offsets
+        data, begins = self.data.data, self.offsets.item
         while low < high:
             middle = (low + high) // 2
-            if data[offsets[middle] : offsets[middle + 1]].tobytes() < wanted:
+            if bytes(data[begins(middle) : begins(middle + 1)]) < wanted:
                 low = middle + 1
             else:
                 high = middle

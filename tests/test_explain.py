@@ -20,7 +20,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
-from recommender.serving.explain import contributions
+from recommender.serving.evidence import contributions
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 from tests.data import package

@@ -21,6 +21,7 @@ from recommender.ranking.pages import (
 from recommender.ranking.request import Filter, Request
 
 IDS = [f"item {number}" for number in range(2500)]
+ENCODED = [item.encode() for item in IDS]
 ITEMS = Vocabulary.of(IDS)
 SUMS = item_sums(ITEMS)
 ASKED = Request(user="ann", n=5)
@@ -39,19 +40,19 @@ def sum_of(request):
 
 
 def test_a_cursor_brings_back_what_the_pages_before_showed():
-    first = next_cursor(ASKED, ["item 3", "item 1"])
+    first = next_cursor(ASKED, [b"item 3", b"item 1"])
     assert ITEMS.ids(shown_before(after(first), SUMS)) == ["item 1", "item 3"]
-    second = next_cursor(after(first), ["item 2"])
+    second = next_cursor(after(first), [b"item 2"])
     assert ITEMS.ids(shown_before(after(second), SUMS)) == ["item 1", "item 2", "item 3"]
     assert shown_before(ASKED, SUMS) == []
 
 
 def test_pages_end_at_a_thousand_items_and_not_before():
     assert MOST_PAGED == 1000
-    almost = next_cursor(ASKED, IDS[:999])
+    almost = next_cursor(ASKED, ENCODED[:999])
     assert len(shown_before(after(almost), SUMS)) == 999
-    assert next_cursor(ASKED, IDS[:1000]) is None
-    assert next_cursor(after(almost), IDS[999:1000]) is None
+    assert next_cursor(ASKED, ENCODED[:1000]) is None
+    assert next_cursor(after(almost), ENCODED[999:1000]) is None
     assert next_cursor(after(almost), []) == almost
 
 
@@ -92,13 +93,13 @@ def test_what_is_no_base64_is_refused(text):
     ids=lambda other: next(iter(other)),
 )
 def test_a_cursor_is_of_one_request(other):
-    cursor = next_cursor(ASKED, ["item 1"])
+    cursor = next_cursor(ASKED, [b"item 1"])
     with pytest.raises(InputError, match="another request"):
         shown_before(after(cursor, **other), SUMS)
 
 
 def test_length_and_reasons_may_change_from_page_to_page():
-    cursor = next_cursor(ASKED, ["item 1"])
+    cursor = next_cursor(ASKED, [b"item 1"])
     assert shown_before(after(cursor, n=50, reasons=False), SUMS) == [ITEMS.row("item 1")]
 
 

@@ -14,7 +14,7 @@ from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of
 from recommender.ranking.ranker import Lists, Order, Ranker, pool_size, shares_of, take
 from recommender.ranking.request import Filter
 from recommender.ranking.rerank import NEUTRAL_PROFILE, Profile
-from recommender.ranking.sources import fuse
+from recommender.ranking.sources import AskedTags, fuse
 from recommender.releases.arrivals import Arrivals
 
 # ── fusing ───────────────────────────────────────────────────────────────────────────────
@@ -226,7 +226,7 @@ def test_a_short_list_is_filled_up_below_what_is_there(recommender):
     history = [int(np.flatnonzero((near > 2) & (near < 20))[0])]
     assert few.sum() >= 31
     order = Order(n=30, sources=("items",), weights=NEUTRAL_PROFILE.weights())
-    tags = csr_array((2, len(recommender.release.tags)), dtype=np.float32)
+    tags = AskedTags(((), ()), len(recommender.release.tags))
     subjects = asking(recommender, [history, []], allowed=few)
     result = ranker.rank(subjects, tags, [order, order], 0)
     names = recommender.sources
@@ -258,7 +258,7 @@ def test_neighbours_by_vectors_are_those_of_an_exact_search(recommender):
     subjects = asking(recommender, histories)
     subjects = Subjects(**{**subjects.__dict__, "blocked_indptr": np.array([0, 2, 2]),
                            "blocked": np.array([1, 5], np.int32)})  # fmt: skip
-    tags = csr_array((2, len(release.tags)), dtype=np.float32)
+    tags = AskedTags(((), ()), len(release.tags))
     result = recommender.opened.sources.propose("spectral", subjects, tags, 10)
     for row, own in enumerate(histories):
         products = vectors @ vectors[own].sum(axis=0)
@@ -280,7 +280,7 @@ def test_tags_and_domains_are_scored_by_what_histories_share(recommender):
     domains = release.item_domains.matrix.toarray().astype(np.float64)
     history = np.flatnonzero((carried.sum(axis=1) > 0) & (domains.sum(axis=1) > 0))[:2].tolist()
     subjects, count = asking(recommender, [history]), 10
-    wanted = csr_array((1, len(release.tags)), dtype=np.float32)
+    wanted = AskedTags(((),), len(release.tags))
     by_tags = carried @ carried[history].sum(axis=0)
     shares = domains @ domains[history].sum(axis=0)
     for name, scores in (
@@ -298,7 +298,7 @@ def test_nothing_is_where_a_list_ends(recommender):
     release, sources = recommender.release, recommender.opened.sources
     few = np.zeros(len(release.items), np.bool_)
     few[np.flatnonzero(recommender.filters.mask(Filter()))[:3]] = True
-    tags = csr_array((1, len(release.tags)), dtype=np.float32)
+    tags = AskedTags(((),), len(release.tags))
     order = Order(n=5, sources=("items",), weights=NEUTRAL_PROFILE.weights())
     result = recommender.opened.ranker.rank(
         asking(recommender, [[]], allowed=few), tags, [order], 0
@@ -314,11 +314,11 @@ def test_nothing_is_where_a_list_ends(recommender):
 
 def test_where_the_first_source_is_silent_the_others_count_as_they_are(recommender):
     """An empty history and a tag: the best of the tag's items scores one, the weight of tags."""
-    tags = csr_array((1, len(recommender.release.tags)), dtype=np.float32).tolil()
-    tags[0, int(np.argmax(np.diff(recommender.release.tag_items.indptr)))] = 1
+    common = int(np.argmax(np.diff(recommender.release.tag_items.indptr)))
+    tags = AskedTags(((common,),), len(recommender.release.tags))
     order = Order(n=3, sources=("items", "tags"), weights=NEUTRAL_PROFILE.weights())
     subjects = asking(recommender, [[]])
-    result = recommender.opened.ranker.rank(subjects, csr_array(tags), [order], 0)
+    result = recommender.opened.ranker.rank(subjects, tags, [order], 0)
     assert result.scores[0, 0] == pytest.approx(1.0)
 
 

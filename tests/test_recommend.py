@@ -12,10 +12,11 @@ from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.overlay.overlay import Overlay
+from recommender.ranking import ranker
 from recommender.ranking.candidates import Ranking, Subjects, from_table
 from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
-from recommender.serving.explain import contributions
+from recommender.serving.evidence import contributions
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules_file import parse_rules
 
@@ -254,7 +255,12 @@ def test_a_source_that_breaks_a_promise_is_a_defect_and_never_an_answer(
                 rows[:, 0], scores[:, 0] = wrong, 1.0
             return Ranking(rows, scores)
 
+        def alone(table, arrivals, subjects, pool, n, weights, traits, propose=propose):
+            ranking = propose("items", subjects, None, n)
+            return ranking.items, ranking.scores, np.full(len(subjects), source != "items")
+
         monkeypatch.setattr(spoilt.opened.sources, "propose", propose)
+        monkeypatch.setattr(ranker, "table_lists", alone)
         with pytest.raises(AssertionError, match="a source proposed"):
             spoilt.recommend([Request(user=user, filter=wanted, n=3)], now=NOW)
 

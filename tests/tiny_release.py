@@ -3,6 +3,7 @@
 import numpy as np
 
 from graph.vocabulary import Vocabulary
+from recommender.releases.cards import card_arrays, make_card
 from recommender.releases.contents import ARRAYS, PLACE, SOURCE
 from recommender.releases.graph_arrays import text_arrays, vocabulary_arrays
 from recommender.releases.publishing import seal, write_arrays
@@ -17,7 +18,7 @@ def tiny_arrays(number=0, items=3):
     ids_of_one = Vocabulary.of(["one"])
     arrays = {
         **vocabulary_arrays("items", ids),
-        **text_arrays("cards", ['{"title": null, "attributes": {}}'] * items),
+        **card_arrays(make_card(item, None, (), (), "{}", ()) for item in ids),
         **text_arrays("user_attributes", ["{}"]),
     }
     for key in ("users", "tags", "domains", "tag_names", "fold.words"):

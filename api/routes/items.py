@@ -1,20 +1,29 @@
 """Lists that are not about a person: similar items, a tag's items, what is popular or new."""
 
-from typing import Any
+import hashlib
 
+import orjson
+from flask import Response, request
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
-from api.inputs import checked
+from api.inputs import JSON, checked
 from api.new_item import NewItemBody
 from api.schemas import ItemPath, ListAnswer, ListQuery, PagedQuery, TagQuery
+from api.settings import Settings
+from recommender.ranking.request import Request
 from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
+from recommender.serving.results import Results
 
 TAG = Tag(name="items", description="The catalogue, seen from an item, a tag or as a whole.")
 
 
-def register(app: OpenAPI, live: Live) -> None:
+def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> None:
     """Add the routes."""
+
+    def listed(recommender: Recommender, request: Request) -> Response:
+        return public(results.answers(recommender, [request], now=now())[0], settings)
 
     @app.get(
         "/v1/items/<id:item>/similar",
@@ -23,9 +32,10 @@ def register(app: OpenAPI, live: Live) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def similar_items(path: ItemPath, query: PagedQuery) -> dict[str, Any]:
+    def similar_items(path: ItemPath, query: PagedQuery) -> Response:
+        recommender = live.recommender()
         arguments = (path.item, query.n, query.conditions(), query.cursor)
-        return live.recommender().similar(*arguments, now=now()).to_json()
+        return listed(recommender, recommender.asking_similar(*arguments))
 
     @app.post(
         "/v1/items/similar",
@@ -34,24 +44,36 @@ def register(app: OpenAPI, live: Live) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def similar_to_new_item(body: NewItemBody) -> dict[str, Any]:
-        return live.recommender().recommend([body.request()], now=now())[0].to_json()
+    def similar_to_new_item(body: NewItemBody) -> bytes:
+        return live.recommender().recommend_json([body.request()], now=now())[0]
 
     @app.get(
         "/v1/tags/items", tags=[TAG], summary="Items that carry a tag", responses={200: ListAnswer}
     )
     @checked
-    def tag_items(query: TagQuery) -> dict[str, Any]:
+    def tag_items(query: TagQuery) -> Response:
+        recommender = live.recommender()
         arguments = (query.name, query.n, query.conditions(), query.cursor)
-        return live.recommender().tag_items(*arguments, now=now()).to_json()
+        return listed(recommender, recommender.asking_tag_items(*arguments))
 
     @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
     @checked
-    def popular_items(query: PagedQuery) -> dict[str, Any]:
+    def popular_items(query: PagedQuery) -> Response:
+        recommender = live.recommender()
         arguments = (query.n, query.conditions(), query.cursor)
-        return live.recommender().popular(*arguments, now=now()).to_json()
+        return listed(recommender, recommender.asking_popular(*arguments))
 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked
-    def latest_items(query: ListQuery) -> dict[str, Any]:
-        return live.recommender().latest(query.n, query.conditions(), now=now()).to_json()
+    def latest_items(query: ListQuery) -> Response:
+        answer = live.recommender().latest(query.n, query.conditions(), now=now())
+        return public(orjson.dumps(answer.to_json()), settings)
+
+
+def public(content: bytes, settings: Settings) -> Response:
+    """A list about no person: others may keep it a while, then ask whether it still holds."""
+    response = Response(content, content_type=JSON)
+    response.headers["Cache-Control"] = f"public, max-age={settings.public_seconds}"
+    response.set_etag(hashlib.blake2b(content, digest_size=16).hexdigest())
+    response.make_conditional(request)
+    return response

@@ -21,11 +21,12 @@ from api.schemas import (
 from api.settings import Settings
 from graph.explore.copies import local_secret, pseudonym
 from recommender.serving.live import Live
+from recommender.serving.results import Results
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
 
 
-def register(app: OpenAPI, live: Live, settings: Settings) -> None:
+def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> None:
     """Add the routes."""
     long_requests = LongRequests(settings)
 
@@ -36,10 +37,10 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: ListAnswer},
     )
     @checked
-    def recommend(path: UserPath, query: UserQuery) -> dict[str, Any]:
+    def recommend(path: UserPath, query: UserQuery) -> bytes:
         request = query.request(path.user)
         charge(request.n)
-        return live.recommender().recommend([request], now=now())[0].to_json()
+        return results.answers(live.recommender(), [request], now=now())[0]
 
     @app.get(
         "/v1/users/<id:user>/recommendations/<id:item>/why",
@@ -60,16 +61,16 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
         responses={200: ManyAnswer},
     )
     @checked
-    def recommend_to_many(body: RecommendationsBody) -> dict[str, Any]:
+    def recommend_to_many(body: RecommendationsBody) -> bytes:
         if any(subject.similar_to is not None for subject in body.subjects):
             about_similar_users(settings)
         requests = [subject.request() for subject in body.subjects]
         charge(sum(request.n for request in requests))
         recommender, moment = live.recommender(), now()
         answers = long_requests.answers(
-            lambda some: recommender.recommend(some, now=moment), requests
+            lambda some: results.answers(recommender, some, now=moment), requests
         )
-        return {"answers": [answer.to_json() for answer in answers]}
+        return b'{"answers":[%b]}' % b",".join(answers)
 
 
 def _with_pseudonyms(explanation: dict[str, Any], live: Live) -> dict[str, Any]:

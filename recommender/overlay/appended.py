@@ -18,6 +18,7 @@ from graph.ids import as_word
 from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
+from recommender.releases.cards import Piece, make_card
 from recommender.releases.release import Attribute, Release
 from recommender.releases.rows import Rows
 
@@ -80,6 +81,22 @@ class AppendedRelease(Release):
             return super().card(row)
         tags = [name for _, name, _ in item.tags]
         return {"title": item.title or "", "attributes": dict(item.attributes), "tags": tags}
+
+    def pieces(self, rows: Sequence[int]) -> list[Piece]:
+        """What answers say of some items, in JSON."""
+        of_base = iter(super().pieces([row for row in rows if row not in self.live]))
+        return [self._live_pieces[row] if row in self.live else next(of_base) for row in rows]
+
+    @cached_property
+    def _live_pieces(self) -> dict[int, Piece]:
+        """Of the items that are live."""
+        made = {}
+        for row, item in self.live.items():
+            tags = [tag_parts(key)[1] for key in self.tags.ids(self.item_tags.heaviest(row))]
+            domains = self.domains.ids(self.item_domains.heaviest(row))
+            carried = [name for _, name, _ in item.tags]
+            made[row] = make_card(item.id, item.title, tags, domains, "{}", carried).piece
+        return made
 
     def attribute(self, name: str) -> Attribute:
         """An attribute of `attribute_names`, over all items."""

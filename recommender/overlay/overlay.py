@@ -32,6 +32,9 @@ class Overlay:
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sequence: int = 0  # up to which fact of the journal it has heard
+    journal: str = ""  # its identity
+    changed: int = 0  # the last fact of it that changed anything but one user's history
+    touched: Mapping[str, int] = field(default_factory=dict)  # user -> the last fact about them
 
     @classmethod
     def over(
@@ -64,6 +67,15 @@ class Overlay:
         if state.hidden == self.state.hidden:
             return replace(self, state=state)
         return replace(self, state=state, hidden=hidden_items(self.release, state), sequence=-1)
+
+    def version(self, users: Iterable[str]) -> str:
+        """Tells apart what holds for these users: another text where any of it is another.
+
+        Two workers that have heard the same of the catalogue and these users say the same.
+        """
+        heard = [str(self.touched.get(user, 0)) for user in users]
+        of_all = (self.release.name, self.state.name, self.journal, str(self.changed))
+        return " ".join((*of_all, *heard))
 
     def user_row(self, user: str) -> int:
         """The row of a user, `NO_ROW` when nobody knows them, or when they are erased."""

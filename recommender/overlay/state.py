@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from graph.errors import InputError
@@ -41,6 +42,11 @@ class State:
         """What an id is kept as."""
         key = bytes.fromhex(self.salt)
         return hashlib.blake2b(user.encode(), key=key, digest_size=DIGEST_BYTES).hexdigest()
+
+    @cached_property
+    def name(self) -> str:
+        """Another text for another state."""
+        return hashlib.blake2b(repr(self).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
     def gone(self, watermark: int) -> frozenset[str]:
         """Digests of who is erased from a release whose snapshot has this watermark."""

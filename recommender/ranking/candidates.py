@@ -4,6 +4,7 @@ A subject's score for an item is the weighted sum of the table rows of its histo
 known users, sessions and new users cost the same and every share of a score is known exactly.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def from_table(
 
     def block(part: Subjects) -> tuple[I32, F32]:
         """Items and scores of some of the subjects."""
-        result: tuple[I32, F32] = _top_of_table(
+        result: tuple[I32, F32] = top_of_table(
             table.neighbours,
             table.scores,
             behind,
@@ -97,6 +98,7 @@ def from_table(
             part.masks,
             part.mask,
             n,
+            *scratch(part.masks.shape[1]),
         )
         return result
 
@@ -115,8 +117,28 @@ def _in_blocks(
     return np.concatenate([rows for rows, _ in done]), np.concatenate([s for _, s in done])
 
 
+MANY_ENTRIES = 4  # times the entries of the rows: more than the items, and all are looked at
+
+
+class _Scratch(threading.local):
+    """Arrays of one thread, as long as its catalogue, that are all 0 between two calls."""
+
+    arrays: tuple[F32, npt.NDArray[np.uint8], I32] | None = None
+
+
+_scratch = _Scratch()
+
+
+def scratch(items: int) -> tuple[F32, npt.NDArray[np.uint8], I32]:
+    """Sums, marks and a list of rows for `top_of_table`, of this thread: 9 bytes an item."""
+    if _scratch.arrays is None or len(_scratch.arrays[0]) != items:
+        sums, marks = np.zeros(items, np.float32), np.zeros(items, np.uint8)
+        _scratch.arrays = sums, marks, np.empty(items + 1, np.int32)
+    return _scratch.arrays
+
+
 @njit(cache=True, nogil=True)
-def _top_of_table(  # type: ignore[no-untyped-def]
+def top_of_table(  # type: ignore[no-untyped-def]
     neighbours,
     strengths,
     arrivals,
@@ -128,13 +150,17 @@ def _top_of_table(  # type: ignore[no-untyped-def]
     masks,
     mask,
     n,
+    scores,
+    state,
+    touched,
 ):
     """(b, n) i32 items and (b, n) f32 scores, best first, -1 and -inf after the last.
 
     neighbours (i, k) i32, -1 after the last, and strengths (i, k) f32 are the table; arrivals the
     rows of items behind it, and the same by the table's items (`Arrivals.arrays`); indptr (b + 1,),
     items and weights the histories; blocked_indptr (b + 1,) and blocked what is never shown;
-    masks (m, i) bool, mask (b,) which of them holds.
+    masks (m, i) bool, mask (b,) which of them holds; scores (i,) f32, state (i,) u8 and touched
+    (i + 1,) i32 are `scratch`: the first two come as zeros, and are left as zeros.
 
         history          its rows of the table           scores (i,)          heap of n
         item 4  w .9  ▶  [ 7 .5 │ 2 .3 │ 9 .1 ]  ─┐      2: .27 + .12         ┌ 7
@@ -143,17 +169,42 @@ def _top_of_table(  # type: ignore[no-untyped-def]
         touched: 7 2 9 8, each once, so that only these are looked at and set back to 0
 
     One sweep per subject: mark what is blocked; add the rows; offer to the heap what was touched,
-    is positive and free; set back. Its cost is the histories' entries, not the catalogue.
+    is positive and free; set back. Its cost is the histories' entries, not the catalogue. Where
+    the entries are many for the catalogue nothing is noted while they are added up, and all items
+    are offered.
     """
     subjects, catalogue = len(indptr) - 1, masks.shape[1]
     targets, gains = arrivals[4], arrivals[5]
     rows = np.full((subjects, n), -1, np.int32)
     best = np.full((subjects, n), -np.inf, np.float32)
-    scores = np.zeros(catalogue, np.float32)
-    state = np.zeros(catalogue, np.uint8)  # + 1: in `touched`, + 2: blocked
-    touched = np.empty(catalogue + 1, np.int32)
+    # state: + 1: in `touched`, + 2: blocked; touched: one more, written before it counts
     for s in range(subjects):
         shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        allowed = masks[mask[s]]
+        kept = 0
+        if (indptr[s + 1] - indptr[s]) * neighbours.shape[1] * MANY_ENTRIES > catalogue:
+            for entry in range(indptr[s], indptr[s + 1]):
+                item, weight = items[entry], weights[entry]
+                row, worths = row_of(neighbours, strengths, arrivals, item)
+                for k in range(len(row)):
+                    if row[k] < 0:
+                        break
+                    scores[row[k]] += weight * worths[k]
+                start, stop = arriving(arrivals, item)
+                for k in range(start, stop):
+                    scores[targets[k]] += weight * gains[k]
+            for item in shut:
+                scores[item] = 0.0
+            least = np.float32(0)  # what an item must be above, to be kept
+            for item in range(catalogue):
+                score = scores[item]
+                if score > least and allowed[item]:
+                    kept = keep_best(rows[s], best[s], kept, item, score)
+                    if kept == n:
+                        least = best[s, 0]  # equal ones come later, and have higher rows
+            scores[:] = 0.0
+            sort_best(rows[s], best[s], kept)
+            continue
         for item in shut:
             state[item] = 2
         count = 0
@@ -165,8 +216,6 @@ def _top_of_table(  # type: ignore[no-untyped-def]
             if start < stop:
                 behind, gained = targets[start:stop], gains[start:stop]
                 count = add_row(behind, gained, weight, scores, state, touched, count)
-        kept = 0
-        allowed = masks[mask[s]]
         for t in range(count):
             item = touched[t]
             score, free = scores[item], state[item] == 1 and allowed[item]

@@ -10,7 +10,6 @@ import binascii
 import itertools
 import zlib
 from collections.abc import Iterable
-from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,10 @@ VARIETY = 0.1  # how far a seed moves a score, up or down, of its size
 _NOT_COMPARED = {"n", "cursor", "reasons"}  # what may differ from page to page
 
 
-def next_cursor(request: Request, shown: Iterable[str]) -> str | None:
-    """The cursor of the page after this one; None when `MOST_PAGED` items were shown."""
+def next_cursor(request: Request, shown: Iterable[bytes]) -> str | None:
+    """The cursor of the page after the ids shown; None when `MOST_PAGED` items were shown."""
     before = b"" if request.cursor is None else _decoded(request.cursor)[4:]
-    sums = before + b"".join(zlib.crc32(item.encode()).to_bytes(4, "little") for item in shown)
+    sums = before + b"".join([zlib.crc32(item).to_bytes(4, "little") for item in shown])
     if len(sums) >= 4 * MOST_PAGED:
         return None
     return base64.urlsafe_b64encode(_sum(request) + sums).decode().rstrip("=")
@@ -76,10 +75,8 @@ def variety(seed: int, rows: I32) -> F32:
 
 
 def _sum(request: Request) -> bytes:
-    values = [
-        repr(getattr(request, f.name)) for f in fields(request) if f.name not in _NOT_COMPARED
-    ]
-    return zlib.crc32("\x1f".join(values).encode(errors="replace")).to_bytes(4, "little")
+    differing = request.differing(without=_NOT_COMPARED)
+    return zlib.crc32(differing.encode(errors="replace")).to_bytes(4, "little")
 
 
 def _decoded(cursor: str) -> bytes:

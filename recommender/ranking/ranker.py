@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from scipy.sparse import csr_array
 
 from graph.arrays import F32, I32
@@ -25,7 +26,8 @@ from recommender.ranking.rerank import (
     chosen_places,
     freshness,
 )
-from recommender.ranking.sources import IN_DOMAIN, POPULAR, TAGS, Sources, fuse
+from recommender.ranking.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, AskedTags, Sources, fuse
+from recommender.ranking.table_lists import count_wrong, table_lists
 from recommender.releases.release import Release
 from recommender.releases.rows import runs
 
@@ -107,6 +109,15 @@ class Lists:
         ):
             mine[rows, :n] = theirs[:, :n]
 
+    def first(self, n: int) -> "Lists":
+        """The first n of each list."""
+        return Lists(
+            items=self.items[:, :n],
+            scores=self.scores[:, :n],
+            origins=self.origins[:, :n],
+            parts=self.parts[:, :n],
+        )
+
     def taken(self, at: npt.NDArray[np.int64]) -> "Lists":
         """The entries at some places (b, m) of each list."""
         return Lists(
@@ -132,13 +143,14 @@ class Ranker:
         self._release = release
         self._sources = sources
         self._fused = fused
+        self._fresh: tuple[int, F32] | None = None
 
-    def rank(self, subjects: Subjects, tags: csr_array, orders: Sequence[Order], now: int) -> Lists:
+    def rank(self, subjects: Subjects, tags: AskedTags, orders: Sequence[Order], now: int) -> Lists:
         """The best items of each of b subjects; what one gets does not depend on the others.
 
         Args:
             subjects: histories, what is blocked, what is allowed.
-            tags: (b, t) tags asked for.
+            tags: asked for.
             orders: how each subject's list is to be made.
             now: seconds since 1970, for freshness.
         """
@@ -148,20 +160,61 @@ class Ranker:
         for row, (order, several) in enumerate(zip(orders, _several(subjects), strict=True)):
             groups.setdefault((order.kind, several), []).append(row)
         for rows in groups.values():
-            subject_rows, first = np.array(rows), orders[rows[0]]
-            part, wanted = take(subjects, subject_rows), tags[subject_rows]
-            chosen = self._candidates(part, wanted, first.sources, first.length, first.pool)
-            if first.adjust is not None:
-                chosen = _adjusted(chosen, [orders[row].adjust for row in rows])
-            if not first.plain:
-                weights = np.array([orders[row].weights for row in rows], np.float32)
-                traits = self._traits_of(part, weights, now, [orders[row].seed for row in rows])
-                chosen = _reranked(chosen, weights, traits, first.length)
-            lists.put(subject_rows, chosen, first.length)
-        return _allowed(subjects, lists, self._defect)
+            of_kind = np.array(rows)
+            own = [orders[row] for row in rows]
+            chosen = self._lists(take(subjects, of_kind), tags[of_kind], own, now)
+            if len(groups) == 1:
+                return chosen
+            lists.put(of_kind, chosen, orders[rows[0]].length)
+        return lists
+
+    def _lists(
+        self, subjects: Subjects, tags: AskedTags, orders: Sequence[Order], now: int
+    ) -> Lists:
+        """The lists of subjects of one kind."""
+        first = orders[0]
+        several = subjects.interests is not None and bool(subjects.interests.any())
+        if first.sources != (ITEMS,) or first.adjust is not None or several:
+            return self._from_sources(subjects, tags, orders, now)
+        weights = None
+        traits = self._traits
+        if not first.plain:
+            weights = np.array([order.weights for order in orders], np.float32)
+            traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
+        items, scores, short = table_lists(
+            self._release.table, self._release.arrivals, subjects, first.pool, first.length,
+            weights, traits,
+        )  # fmt: skip
+        there = items >= 0
+        parts = np.zeros((*items.shape, len(self._sources.names)), np.float32)
+        number = self._sources.names.index(ITEMS)
+        parts[:, :, number] = np.where(there, scores, 0)
+        origins = np.where(there, number, -1).astype(np.int8)
+        lists = Lists(items=items, scores=scores, origins=origins, parts=parts)
+        if short.any():  # what other sources fill up is chosen from together with the rest
+            short_rows = np.flatnonzero(short)
+            some = [orders[row] for row in short_rows.tolist()]
+            more = self._from_sources(take(subjects, short_rows), tags[short_rows], some, now)
+            lists.put(short_rows, more, first.length)
+        return _allowed(subjects, lists, self._defect) if count_wrong(items, subjects) else lists
+
+    def _from_sources(
+        self, subjects: Subjects, tags: AskedTags, orders: Sequence[Order], now: int
+    ) -> Lists:
+        """The same, step by step: proposed, fused, filled, adjusted, reranked, checked."""
+        first = orders[0]
+        chosen = self._candidates(subjects, tags, first.sources, first.length, first.pool)
+        if first.adjust is not None:
+            chosen = _adjusted(chosen, [order.adjust for order in orders])
+        if not first.plain:
+            weights = np.array([order.weights for order in orders], np.float32)
+            traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
+            chosen = _reranked(chosen, weights, traits, first.length)
+        chosen = chosen.first(first.length)
+        return _allowed(subjects, chosen, self._defect)
 
     def _candidates(
-        self, subjects: Subjects, tags: csr_array, order: tuple[str, ...], n: int, pool: int
+        self, subjects: Subjects, tags: AskedTags, order: tuple[str, ...], n: int, pool: int
     ) -> Lists:
         """The pool that a list is chosen from, at least n long where enough is allowed."""
         names = self._sources.names
@@ -183,7 +236,7 @@ class Ranker:
         self._fill(subjects, tags, n, lists)
         return lists
 
-    def _fill(self, subjects: Subjects, tags: csr_array, n: int, lists: Lists) -> None:
+    def _fill(self, subjects: Subjects, tags: AskedTags, n: int, lists: Lists) -> None:
         """Complete lists shorter than n in place, source after source, below what is there."""
         names = self._sources.names
         for name in (*self._sources.vectors, TAGS, IN_DOMAIN, POPULAR):
@@ -216,9 +269,11 @@ class Ranker:
 
     def _traits_of(self, part: Subjects, weights: F32, now: int, seeds: Sequence[int]) -> Traits:
         """With what these subjects' weights ask for: ages, their own mix, seeds of draws."""
+        if not weights[:, [FRESHNESS, BALANCE, EXPLORATION]].any():
+            return self._traits  # nothing is asked of ages, mixes and draws
         fresh, mix = self._unknown_age, np.zeros((len(part), 0), np.float32)
         if weights[:, FRESHNESS].any():
-            fresh = freshness(self._release.created_at, now)
+            fresh = self._fresh_at(now)
         if weights[:, BALANCE].any():
             mix = self.mixes(part)
         draws = np.array([seed % 2**64 for seed in seeds], np.uint64)
@@ -227,16 +282,36 @@ class Ranker:
             np.add.at(draws, owners, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
         return replace(self._traits, fresh=fresh, mix=mix, draws=draws)
 
+    def _fresh_at(self, now: int) -> F32:
+        """(i,) freshness, kept for the requests of the same second."""
+        known = self._fresh
+        if known is None or known[0] != now:
+            known = self._fresh = now, freshness(self._release.created_at, now)
+        return known[1]
+
     def mixes(self, subjects: Subjects) -> F32:
         """(b, d) what share of each history lies in each domain; rows of 0 where none is known."""
-        traits, width = self._traits, len(self._release.domains)
-        shape = (len(subjects), len(traits.rarity))
-        liked = csr_array((subjects.weights, subjects.items, subjects.indptr), shape=shape)
-        shares = csr_array((traits.shares, traits.domains, traits.indptr), shape=(shape[1], width))
-        sums = np.maximum((liked @ shares).toarray(), 0)
-        totals = sums.sum(axis=1, keepdims=True)
-        mix: F32 = (sums / np.where(totals > 0, totals, 1)).astype(np.float32)
+        mix: F32 = _mixes(
+            subjects.indptr, subjects.items, subjects.weights, self._traits.indptr,
+            self._traits.domains, self._traits.shares, len(self._release.domains),
+        )  # fmt: skip
         return mix
+
+
+@njit(cache=True, nogil=True)
+def _mixes(indptr, items, weights, domain_indptr, domains, shares, width):  # type: ignore[no-untyped-def]
+    mix = np.zeros((len(indptr) - 1, width), np.float32)
+    for s in range(len(mix)):
+        for entry in range(indptr[s], indptr[s + 1]):
+            for at in range(domain_indptr[items[entry]], domain_indptr[items[entry] + 1]):
+                mix[s, domains[at]] += weights[entry] * shares[at]
+        total = np.float32(0)
+        for d in range(width):
+            mix[s, d] = max(mix[s, d], np.float32(0))
+            total += mix[s, d]
+        if total > 0:
+            mix[s] /= total
+    return mix
 
 
 def shares_of(item_domains: csr_array) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What is asked for and what is answered: the words between the doors and `recommend()`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 from graph.dates import seconds_of
@@ -172,6 +173,21 @@ class Request:
     cursor: str | None = None  # `Answer.next` of the page before
     interests: bool = False  # every interest in proportion, and named
     new_item: NewItem | None = None
+
+    def differing(self, without: Collection[str] = ()) -> str:
+        """All that differs from a request for nothing in particular, as text; `without` these."""
+        return "\x1f".join(
+            [
+                f"{name}={value!r}"
+                for name, default in _defaults()
+                if (value := getattr(self, name)) != default and name not in without
+            ]
+        )
+
+
+@cache
+def _defaults() -> list[tuple[str, Any]]:
+    return [(each.name, getattr(Request(), each.name)) for each in fields(Request)]
 
 
 @dataclass(frozen=True)

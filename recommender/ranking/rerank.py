@@ -125,7 +125,7 @@ def rerank(candidates: Ranking, weights: F32, traits: Traits, n: int) -> Ranking
 
 def chosen_places(candidates: Ranking, weights: F32, traits: Traits, n: int) -> I64:
     """(b, n) where the chosen stand among the candidates, -1 after the last; as `rerank`."""
-    places: I64 = _choose(
+    places: I64 = choose(
         candidates.items, candidates.scores, weights, traits.likeness, traits.rarity,
         traits.fresh, traits.indptr, traits.domains, traits.shares, traits.mix, traits.draws, n,
     )  # fmt: skip
@@ -133,7 +133,7 @@ def chosen_places(candidates: Ranking, weights: F32, traits: Traits, n: int) -> 
 
 
 @njit(cache=True, nogil=True)
-def _choose(  # type: ignore[no-untyped-def]
+def choose(  # type: ignore[no-untyped-def]
     items, scores, weights, likeness, rarity, fresh, indptr, domains, shares, mix, draws, n
 ):
     """(b, n) i64 places among each subject's candidates, in the order they are chosen; -1 pads.

@@ -9,7 +9,9 @@ popular             what many chose
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,28 @@ ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular
 FRIENDS = "friends"
 FEWEST_FRIENDS = 3  # who chose an item, before it is shown that they did: fewer could be guessed
 _DENSE_CELLS = 20_000_000  # subjects × items scored densely at once
+
+
+@dataclass(frozen=True)
+class AskedTags:
+    """The tags that each of b subjects asks for; few do, so no matrix is made before it is read."""
+
+    rows: tuple[Sequence[int], ...]  # b of them
+    tags: int  # of the release
+
+    def __getitem__(self, subject_rows: slice | npt.NDArray[np.int64]) -> "AskedTags":
+        """Those of some subjects."""
+        if isinstance(subject_rows, slice):
+            return AskedTags(self.rows[subject_rows], self.tags)
+        return AskedTags(tuple(self.rows[at] for at in subject_rows.tolist()), self.tags)
+
+    @property
+    def matrix(self) -> csr_array:
+        """(b, t) one where a subject asks for a tag."""
+        columns = np.array(list(chain.from_iterable(self.rows)), np.int64)
+        starts = np.cumsum([0, *map(len, self.rows)])
+        shape = (len(self.rows), self.tags)
+        return csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
 
 
 class Sources:
@@ -55,13 +79,13 @@ class Sources:
         """All sources."""
         return (ITEMS, *self.indexes, FRIENDS, TAGS, IN_DOMAIN, POPULAR)
 
-    def propose(self, name: str, subjects: Subjects, tags: csr_array, n: int) -> Ranking:
+    def propose(self, name: str, subjects: Subjects, tags: AskedTags, n: int) -> Ranking:
         """At most n items a subject, best first, all of them allowed and none blocked.
 
         Args:
             name: one of `names`.
             subjects: b of them.
-            tags: (b, t) the tags that were asked for, beside the history.
+            tags: what was asked for beside the history.
             n: at least 1.
         """
         if name == ITEMS:
@@ -82,7 +106,7 @@ class Sources:
             np.concatenate([part.scores for part in parts]),
         )
 
-    def _scores(self, name: str, subjects: Subjects, tags: csr_array) -> F32:
+    def _scores(self, name: str, subjects: Subjects, tags: AskedTags) -> F32:
         """(b, i) dense scores of the sources that have no index."""
         popularity = self._popularity
         if name == POPULAR:
@@ -98,7 +122,7 @@ class Sources:
                 taste = csr_array(taste + csr_array(subjects.queries[name]))
             shares = (taste @ links.T).toarray()
             return np.where(shares > 0, popularity * (1 + shares / (1 + shares)), 0)
-        dense = ((taste + tags) @ back).toarray().astype(np.float32)
+        dense = ((taste + tags.matrix) @ back).toarray().astype(np.float32)
         # Equal tags: the better known item first, without overtaking a better match.
         result: F32 = np.where(dense > 0, dense * (1 + 0.01 * popularity), 0)
         return result

@@ -71,7 +71,9 @@ ARRAYS: tuple[Array, ...] = (
     *_vocabulary("domains", "d", "names of domains", GRAPH),
     *_vocabulary("tag_names", "names", "names of tags without their category", GRAPH),
     Array("tag_name_rows", "int32", "t", "the name of each tag", GRAPH, "names"),
-    *_vocabulary("cards", "i", "title and attributes of each item, as JSON", GRAPH),
+    *_vocabulary("cards", "i", "what is said of each item, as JSON; see releases/cards.py", GRAPH),
+    Array("cards.parts", "int32", "i 3", "where in a card the id, the title and all that answers "
+          "show end", GRAPH),
     *_matrix("histories", "u", "i", "what speaks for each item, as it is weighed", GRAPH),
     Array("histories.kinds", "int32", "n:histories", "what was done, of `event_kinds`", GRAPH),
     Array("histories.at", "int64", "n:histories", "when it was last done; NO_TIME: unknown", GRAPH),

@@ -20,6 +20,7 @@ from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from graph.weighting import HIDE
+from recommender.releases.cards import card_arrays, heaviest, make_card
 from recommender.releases.rows import list_rows, matrix_rows
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -46,12 +47,15 @@ def graph_arrays(
     words = [as_word(name) for name in names]
     tag_names = Vocabulary.of(words)
     popularity = np.asarray(graph.user_items.sum(axis=0), np.float32).ravel()  # (i,)
-    titles = snapshot.item_titles.to_pylist()
-    attributes = snapshot.item_attributes.to_pylist()
-    cards = [
-        f'{{"title": {json.dumps(title)}, "attributes": {text}, "tags": {json.dumps(tags)}}}'
-        for title, text, tags in zip(titles, attributes, _carried(snapshot, names), strict=True)
-    ]
+    cards = map(
+        make_card,
+        snapshot.items,
+        snapshot.item_titles.to_pylist(),
+        _heaviest(graph.item_tags, names),
+        _heaviest(graph.item_domains, list(graph.domains)),
+        snapshot.item_attributes.to_pylist(),
+        _carried(snapshot, names),
+    )
     return {
         **vocabulary_arrays("users", snapshot.users),
         **vocabulary_arrays("items", snapshot.items),
@@ -59,7 +63,7 @@ def graph_arrays(
         **vocabulary_arrays("domains", graph.domains),
         **vocabulary_arrays("tag_names", tag_names),
         "tag_name_rows": tag_names.rows(words).astype(np.int32),
-        **text_arrays("cards", cards),
+        **card_arrays(cards),
         **matrix_rows("histories", csr_array(histories)),
         "histories.kinds": _history_kinds(snapshot, graph.user_items),
         "histories.at": at,
@@ -89,6 +93,12 @@ def _carried(snapshot: GraphSnapshot, names: Sequence[str]) -> list[list[str]]:
         [names[tag] for tag in tags[start : min(stop, start + MOST_SHOWN)].tolist()]
         for start, stop in pairwise(starts)
     ]
+
+
+def _heaviest(matrix: csr_array, names: Sequence[str]) -> list[list[str]]:
+    return heaviest(
+        matrix.indptr.astype(np.int64), matrix.indices, matrix.data.astype(np.float32), names
+    )
 
 
 def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -5,7 +5,7 @@ it and says which one is served. Arrays are memory-mapped, read-only, shared bet
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from graph.ids import as_word
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
+from recommender.releases.cards import Piece, read
 from recommender.releases.contents import Arrays
 from recommender.releases.rows import Rows
 
@@ -242,11 +243,37 @@ class Release:
         return Attribute(False, self.arrays[f"{key}.codes"], words, seconds)
 
     def card(self, row: int) -> dict[str, Any]:
-        """Title and attributes of an item."""
-        offsets = self.arrays["cards.offsets"]
-        text = self.arrays["cards.data"][offsets[row] : offsets[row + 1]].tobytes()
-        card: dict[str, Any] = json.loads(text)
-        return card
+        """Title (None: it has none), attributes and tags carried of an item."""
+        start, stop = self.arrays["cards.offsets"][row : row + 2].tolist()
+        card = json.loads(self._cards[start:stop].tobytes())
+        title = card["title"] if card["named"] else None
+        return {"title": title, "attributes": card["attributes"], "tags": card["carried"]}
+
+    def piece(self, row: int) -> Piece:
+        """What answers say of an item, in JSON."""
+        return self.pieces([row])[0]
+
+    def pieces(self, rows: Sequence[int]) -> list[Piece]:
+        """What answers say of some items."""
+        places = np.array(rows, np.int64)
+        starts, parts = self._card_starts[places].tolist(), self._card_parts[places].tolist()
+        cards = self._cards
+        return [
+            read(str(cards[start : start + end], "ascii"), id_end, title_end)
+            for start, (id_end, title_end, end) in zip(starts, parts, strict=True)
+        ]
+
+    @cached_property
+    def _cards(self) -> memoryview:
+        return self.arrays["cards.data"].data
+
+    @cached_property
+    def _card_starts(self) -> I64:
+        return self.arrays["cards.offsets"]
+
+    @cached_property
+    def _card_parts(self) -> I32:
+        return self.arrays["cards.parts"]
 
     # ── what was learned ─────────────────────────────────────────────────────────────────
 

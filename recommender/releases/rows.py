@@ -31,6 +31,12 @@ class Rows:
         """The indices of a row."""
         return self.indices[self.span(row)]
 
+    def heaviest(self, row: int) -> I32:
+        """The indices of a row, the largest values first."""
+        own = self.span(row)
+        values = np.zeros(own.stop - own.start) if self.values is None else self.values[own]
+        return self.indices[own][np.argsort(-values, kind="stable")]
+
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[I64, I64]:
         """The indptr of some rows, and where their entries stand."""
         return runs(self.indptr, rows)

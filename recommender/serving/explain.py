@@ -12,29 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from graph.arrays import F32, I32
 from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN
+from recommender.releases.cards import Piece
 from recommender.releases.release import Release
-from recommender.releases.rows import Rows
+from recommender.serving.evidence import MOST_REASONS
 from recommender.serving.rules import PINNED, SPONSORED
-from recommender.serving.subjects import ASKED, SHARED, Subject
+from recommender.serving.subjects import Subject
+from recommender.serving.telling import FEWEST_PEOPLE, ReasonText, Teller
 
-MOST_REASONS = 3
-FEWEST_PEOPLE = 3  # a smaller count is not shown: it could point at somebody
 HALF_AS_RARE = 0.5
-VERBS = {
-    "view": "viewed",
-    "like": "liked",
-    "save": "saved",
-    "play": "played",
-    "rating": "rated",
-    "tag": "tagged",
-    "buy": "bought",
-    "visit": "visited",
-}
 
 _NEAR = {
     "tags": "lies near what is tagged “{}”",
@@ -54,13 +43,34 @@ def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple
         item: the row of the item shown.
         source: what proposed it, or the label of the rule that placed it.
     """
+    teller = Teller(release, subject, [item])
+    return tuple(each.reason() for each in reason_texts(release, subject, item, source, teller))
+
+
+def reason_texts(
+    release: Release,
+    subject: Subject,
+    item: int,
+    source: str,
+    teller: Teller,
+    piece: Piece | None = None,
+) -> Sequence[ReasonText]:
+    """The same as JSON; `teller` knows of the item, `said` is what is said of it."""
     if source in (PINNED, SPONSORED):
-        return (_placed(release, item, source),)
-    own_reasons = _from_history(release, subject, item) or _from_new_item(
-        release, subject, item, source
-    )
-    if own_reasons:
-        return own_reasons
+        return [ReasonText.of(_placed(release, item, source))]
+    from_history = teller.reasons(item, piece or release.piece(item))
+    if from_history:
+        return from_history
+    return [ReasonText.of(reason) for reason in _without_history(release, subject, item, source)]
+
+
+def _without_history(
+    release: Release, subject: Subject, item: int, source: str
+) -> tuple[Reason, ...]:
+    """What else speaks for an item."""
+    pulled = _from_new_item(release, subject, item, source)
+    if pulled:
+        return pulled
     carried = set(tag_rows(release, item).tolist())
     for tag in subject.tags:
         if tag in carried:
@@ -77,23 +87,6 @@ def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple
             return (_like_history(release, near, item, *shared),)
     domains = domains_of(release, item)
     return _popular(release, item, domains[0] if source == IN_DOMAIN and domains else None)
-
-
-def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
-    """(h,) what each history item adds to the item's score in the table; they sum to it."""
-    table, arrivals = release.table, release.arrivals
-    count = len(table.neighbours)
-    if item >= count:  # it came after the table
-        back = dict(zip(*(part.tolist() for part in arrivals.of_item(item)), strict=True))
-        return np.array([back.get(row, 0.0) for row in rows.tolist()], np.float32) * weights
-    old = rows < count
-    result = np.zeros(len(rows), np.float32)
-    hits = table.neighbours[rows[old]] == item  # (h, k)
-    result[old] = np.where(hits, table.scores[rows[old]], 0).sum(axis=1)
-    for at in np.flatnonzero(~old).tolist():
-        near, scores = arrivals.of_item(int(rows[at]))
-        result[at] = scores[near == item].sum()
-    return result * weights
 
 
 def cypher(release: Release, user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
@@ -121,25 +114,6 @@ def _choosing(release: Release) -> why_cypher.Choosing:
     if kinds is None:
         return why_cypher.ALL_CHOOSE
     return why_cypher.Choosing(kinds, frozenset(release.event_kinds) - frozenset(kinds))
-
-
-def _from_history(release: Release, subject: Subject, item: int) -> tuple[Reason, ...]:
-    shares = contributions(release, item, subject.items, subject.weights)
-    total = float(np.maximum(shares, 0).sum())
-    if total <= 0:
-        return ()
-    strongest = np.argsort(-shares, kind="stable")[:MOST_REASONS]
-    shown: dict[int, Reason] = {}
-    end = _item(release, item)
-    for at in strongest.tolist():
-        near = int(subject.items[at])
-        if shares[at] > 0 and near not in shown:
-            share = round(float(shares[at]) / total, 4)
-            owner = "one of you" if subject.request.household or subject.request.mix else "you"
-            shown[near] = _through(
-                release, near, item, end, subject.kinds[at], share, owner, subject.user_row
-            )
-    return tuple(shown.values())
 
 
 def _from_new_item(
@@ -172,54 +146,6 @@ def _from_new_item(
             )
         )
     return tuple(found_reasons)
-
-
-def _through(
-    release: Release,
-    source: int,
-    item: int,
-    end: dict[str, str],
-    kind: str,
-    share: float,
-    owner: str,
-    user: int,
-) -> Reason:
-    """From a history item to the item, whose node is `end`: over a relation, a tag, or people."""
-    start = _item(release, source)
-    verb, name = VERBS.get(kind, "chose"), start["text"]
-    text = f"because {owner} {verb} “{name}”"
-    path = [_edge(owner, "INTERACTED", kind), start]
-    if kind.startswith(SHARED):
-        alike = f"{kind.removeprefix(SHARED)} users like this one"
-        text = f"because {alike} chose “{name}”"
-        path = [_edge(alike, "INTERACTED", ""), start]
-    if kind.startswith(ASKED):
-        text = f"because you asked for “{kind.removeprefix(ASKED)}”, as “{name}” is tagged"
-        path = [_node("Tag", kind.removeprefix(ASKED)), _edge("", "HAS_TAG", ""), start]
-    relation, shared = _relation(release, source, item), shared_tag(release, source, item)
-    tag = None
-    if relation is not None:
-        through = "relation"
-        text += f", linked to it as “{relation}”"
-        path.append(_edge("both", "RELATED", relation))
-    elif shared is not None:
-        tag, through = shared
-        text += f", both tagged “{tag}”"
-        path += [_edge("both", "HAS_TAG", ""), _node("Tag", tag), _edge("", "HAS_TAG", "")]
-    else:
-        through, people = "people", _people(release, source, item, user)
-        choosers = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
-        if people:
-            text += f", which {choosers} choose as well"
-            path.append(_edge("both", "INTERACTED", f"by {choosers}"))
-        else:  # near over people of like taste, or by features, with nobody who chose both
-            through = "vectors"
-            text += ", which lies near it in the graph"
-            path.append(_edge("both", "NEAR", ""))
-    path.append(end)
-    return Reason(
-        text=text, path=tuple(path), share=share, because=start["id"], through=through, tag=tag
-    )
 
 
 def _asked_for(release: Release, item: int, tag: int) -> Reason:
@@ -327,28 +253,10 @@ def _edge(owner: str, relationship: str, text: str) -> dict[str, str]:
     return {"relationship": relationship, "of": owner, "text": text}
 
 
-def _relation(release: Release, item: int, other_item: int) -> str | None:
-    """The kind of the first relation between two items, in either direction."""
-    for source, target in ((item, other_item), (other_item, item)):
-        at = np.flatnonzero(release.relations.of(source) == target)
-        if len(at):
-            return release.relation_kind(release.relations.span(source).start + int(at[0]))
-    return None
-
-
 def _related(release: Release, item: int) -> bool:
     """Whether a relation starts or ends at an item."""
     relations = release.relations
     return bool(len(relations.of(item)) or (relations.indices == item).any())
-
-
-def _people(release: Release, item: int, other_item: int, user: int) -> int:
-    """How many people but `user` chose both items."""
-    mine, theirs = sorted((release.item_users.of(row) for row in (item, other_item)), key=len)
-    if len(mine) == 0:
-        return 0
-    at = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
-    return int(np.count_nonzero((theirs[at] == mine) & (mine != user)))
 
 
 def shared_tag(release: Release, item: int, other_item: int) -> tuple[str, str] | None:
@@ -379,26 +287,13 @@ def _tags_given(release: Release, item: int) -> Any:
 
 def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
     """Names of the tags that say most of an item, the heaviest first."""
-    rows = _heaviest(release.item_tags, item)[:most]
+    rows = release.item_tags.heaviest(item)[:most]
     return tuple(tag_parts(name)[1] for name in release.tags.ids(rows))
-
-
-def card_tags(release: Release, item: int) -> tuple[str, ...]:
-    """Names of the tags that an item shows: those that say most, then the others it carries."""
-    carried = release.card(item).get("tags", ())
-    return tuple(dict.fromkeys((*strongest_tags(release, item), *carried)))
 
 
 def domains_of(release: Release, item: int) -> tuple[str, ...]:
     """Names of an item's domains, strongest first."""
-    return tuple(release.domains.ids(_heaviest(release.item_domains, item)))
-
-
-def _heaviest(rows: Rows, item: int) -> I32:
-    """The entries of a row, the heaviest first."""
-    own = rows.span(item)
-    values = np.zeros(0) if rows.values is None else rows.values[own]
-    return rows.indices[own][np.argsort(-values, kind="stable")]
+    return tuple(release.domains.ids(release.item_domains.heaviest(item)))
 
 
 def title(release: Release, item: int) -> str:

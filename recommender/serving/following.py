@@ -63,6 +63,8 @@ class Follower:
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
     undone: set[str] = field(default_factory=set)  # items whose loads were taken back
     release: Release | None = None  # with the newer items
+    changed: int = 0  # the last fact that changed anything but one user's history
+    touched: Layers[int] = field(default_factory=Layers)  # user -> the last fact about them
 
     @classmethod
     def over(cls, base: Release, journal: Journal) -> "Follower":
@@ -100,6 +102,9 @@ class Follower:
             consent=self.consent,
             attributes=self.attributes,
             sequence=self.sequence,
+            journal=self.journal.identity(),
+            changed=self.changed,
+            touched=self.touched,
         )
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
@@ -120,12 +125,15 @@ class Follower:
                 self._agree(fact.payload["id"], fact.payload["consent"])
             elif fact.kind in (USER_PUT, "users"):
                 self._describe(fact)
-            elif fact.kind == USER_DELETE and not again:
-                self._begin_again()
-                return
+            elif fact.kind == USER_DELETE:
+                self.changed = max(self.changed, fact.sequence)
+                if not again:
+                    self._begin_again()
+                    return
         for name, about in changed.items():
             self._change(name, about)
         self._take_up(events, touched)
+        self._note(facts)
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
         self.attributes = self.attributes.settled()
@@ -140,8 +148,24 @@ class Follower:
         self.attributes = fresh.attributes
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         self.undone = fresh.undone
+        self.touched = fresh.touched
         while facts := self.journal.facts_after(self.sequence, CHUNK):
             self._hear(facts, again=True)
+
+    def _note(self, facts: Sequence[Row]) -> None:
+        """Which of these facts is the last about each user, and about anything else."""
+        about_users: dict[str, int] = {}
+        for fact in facts:
+            if fact.kind == "events":
+                about_users[str(fact.payload["user"])] = fact.sequence
+                if str(fact.payload["item"]) not in self.names:
+                    continue  # what one user did changes the lists of nobody else
+            if fact.kind == USER_PUT:
+                about_users[str(fact.payload["id"])] = fact.sequence
+                continue
+            # Consent, too: of what a friend chose others may be told.
+            self.changed = max(self.changed, fact.sequence)
+        self.touched = self.touched.with_(about_users).settled()
 
     def _agree(self, user: str, consents: Mapping[str, bool]) -> None:
         self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})

@@ -7,6 +7,7 @@ An HTTP request is a batch of one; evaluation and jobs are large batches over th
 arranges, `recommender.serving.explain` tells why.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,13 +25,14 @@ from recommender.ranking.contexts import Context, Features, features, fitted, se
 from recommender.ranking.filters import Filters
 from recommender.ranking.pages import item_sums, next_cursor, rotation, shown_before, variety
 from recommender.ranking.ranker import Adjust, Defect, Lists, Order, Ranker, pool_size, refuse
-from recommender.ranking.request import NEUTRAL, Answer, Filter, Reason, Recommended, Request
+from recommender.ranking.request import NEUTRAL, Answer, Filter, Request
 from recommender.ranking.rerank import Profile
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN, ITEMS, POPULAR, TAGS, Sources
 from recommender.releases.release import Release
 from recommender.segments.grouping import Behaviour, Segments
 from recommender.segments.settings import SegmentSettings
 from recommender.serving import explain
+from recommender.serving.answers import Listed, answer, answer_json
 from recommender.serving.catalogue_map import CatalogueMap
 from recommender.serving.circles import Circles
 from recommender.serving.households import fair_order, relevance
@@ -185,19 +187,66 @@ class Recommender:
                 tell of them. Unknown profiles, sources and attributes are `InputError`s.
             now: seconds since 1970, for freshness, ages and the times of rules.
         """
+        return [answer(self.release, listed) for listed in self._lists(requests, now)]
+
+    def recommend_json(self, requests: Sequence[Request], *, now: int) -> list[bytes]:
+        """The same answers as JSON, `Answer.to_json` written out, without the values between."""
+        return [answer_json(self.release, listed) for listed in self._lists(requests, now)]
+
+    def _lists(self, requests: Sequence[Request], now: int) -> list[Listed]:
         for request in requests:
             self._check(request)
-        answers: dict[int, Answer] = {}
+        lists: dict[int, Listed] = {}
         alone = [at for at, request in enumerate(requests) if not request.household]
         step = max(1, min(BLOCK, MASK_CELLS // max(len(self.release.items), 1)))
         for start in range(0, len(alone), step):
             block = alone[start : start + step]
             made = self._for_each([requests[at] for at in block], now)
-            answers |= zip(block, made, strict=True)
+            lists |= zip(block, made, strict=True)
         for at, request in enumerate(requests):
             if request.household:
-                answers[at] = self._for_household(request, now)
-        return [answers[at] for at in range(len(requests))]
+                lists[at] = self._for_household(request, now)
+        return [lists[at] for at in range(len(requests))]
+
+    def version(self, request: Request, now: int) -> str | None:
+        """What, beside the request, its answer is made of; None: also of what others do.
+
+        While it stays the same the answer does, too, but for the ages of items, which `freshness`
+        looks at. Where rules, contexts or a filter ask for the time it changes every minute.
+        """
+        if request.similar_to is not None:
+            return None
+        users = (request.user, *request.household, *(p.name for p in request.mix))
+        by_time = (
+            self.rulebook.rules or self.contexts or self.settings.rules
+            or request.filter.at(now) is not request.filter
+        )  # fmt: skip
+        minute = now // 60 if by_time else ""
+        holds = self.overlay.version([user for user in users if user is not None])
+        return f"{holds} {self._edited} {minute}"
+
+    @cached_property
+    def _edited(self) -> str:
+        """Another text for other words of an editor."""
+        words = f"{self.rulebook.rules!r}{self.settings!r}"
+        return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+
+    def last_seen(self, request: Request, now: int) -> int | None:
+        """When the user of a request was last seen; now where something was done since the refresh.
+
+        None: there is no user, or nobody knows.
+        """
+        if request.user is None:
+            return None
+        if request.user in self.overlay.users:
+            return now
+        row, seen = (
+            self.overlay.user_row(request.user),
+            self.release.segment_arrays.get("last_seen"),
+        )
+        if row == NO_ROW or seen is None or seen[row] == NO_TIME:
+            return None
+        return int(seen[row])
 
     def segments_of(self, request: Request, *, now: int) -> tuple[str, ...]:
         """Every segment of a request's subject: those of rules first, then the learned one."""
@@ -274,29 +323,44 @@ class Recommender:
         now: int,
     ) -> Answer:  # fmt: skip
         """Items near an item; `NotFound` when nobody knows it."""
+        return self.recommend([self.asking_similar(item, n, wanted, cursor)], now=now)[0]
+
+    def asking_similar(
+        self, item: str, n: int, wanted: Filter | None = None, cursor: str | None = None
+    ) -> Request:
+        """The request of `similar`."""
         if item not in self.release.items:
             raise NotFound(f"there is no item {item!r} in release {self.release.name}")
-        return self._plain(Request(items={item: 1.0}, n=n, cursor=cursor), wanted, now)
+        request = Request(items={item: 1.0}, n=n, cursor=cursor)
+        return replace(request, filter=wanted or Filter(), profile=NEUTRAL)
 
     def tag_items(
         self, name: str, n: int, wanted: Filter | None = None, cursor: str | None = None, *,
         now: int,
     ) -> Answer:  # fmt: skip
         """Items that carry a tag; `NotFound` when nobody knows it."""
+        return self.recommend([self.asking_tag_items(name, n, wanted, cursor)], now=now)[0]
+
+    def asking_tag_items(
+        self, name: str, n: int, wanted: Filter | None = None, cursor: str | None = None
+    ) -> Request:
+        """The request of `tag_items`."""
         if len(self.filters.tag_rows(name)) == 0:
             raise NotFound(f"there is no tag {name!r} in release {self.release.name}")
         only = replace(wanted or Filter(), tags_all=(*(wanted or Filter()).tags_all, name))
-        return self._plain(Request(tags=(name,), n=n, cursor=cursor), only, now)
+        return Request(tags=(name,), n=n, cursor=cursor, filter=only, profile=NEUTRAL)
 
     def popular(
         self, n: int, wanted: Filter | None = None, cursor: str | None = None, *, now: int
     ) -> Answer:
         """What many chose."""
-        return self._plain(Request(n=n, cursor=cursor), wanted, now)
+        return self.recommend([self.asking_popular(n, wanted, cursor)], now=now)[0]
 
-    def _plain(self, request: Request, wanted: Filter | None, now: int) -> Answer:
-        request = replace(request, filter=wanted or Filter(), profile=NEUTRAL)
-        return self.recommend([request], now=now)[0]
+    def asking_popular(
+        self, n: int, wanted: Filter | None = None, cursor: str | None = None
+    ) -> Request:
+        """The request of `popular`."""
+        return Request(n=n, cursor=cursor, filter=wanted or Filter(), profile=NEUTRAL)
 
     def latest(self, n: int, wanted: Filter | None = None, *, now: int) -> Answer:
         """The newest items whose time is known, newest first, on one page."""
@@ -307,21 +371,20 @@ class Recommender:
         )
         rows = np.flatnonzero(allowed & (created != NO_TIME) & (created <= now))
         rows = rows[np.argsort(-created[rows], kind="stable")][:n]
-        items = tuple(
-            self._recommended(
-                Entry(row=int(row), score=float(created[row]), source=LATEST, parts={LATEST: 1.0}),
-                (),
-            )
-            for row in rows
-        )
-        fallback = None if items else "no item that is allowed has a known time"
-        return Answer(
-            items=items,
+        entries = [Entry(row, float(created[row]), LATEST, {LATEST: 1.0}) for row in rows.tolist()]
+        listed = Listed(
+            request=Request(reasons=False),
+            entries=entries,
+            speaker=_nobody,
             served_by=LATEST,
-            fallback=fallback,
+            fallback=None if entries else "no item that is allowed has a known time",
             release=self.release.name,
             profile=NEUTRAL,
+            segment=None,
+            notes=(),
+            next=None,
         )
+        return answer(self.release, listed)
 
     def why(self, user: str, item: str, *, now: int) -> dict[str, Any]:
         """Why an item is, or would be, shown to a user, with Cypher that shows the same paths.
@@ -366,15 +429,15 @@ class Recommender:
 
     # ── read, rank, arrange, explain ─────────────────────────────────────────────────────
 
-    def _for_each(self, requests: Sequence[Request], now: int) -> list[Answer]:
+    def _for_each(self, requests: Sequence[Request], now: int) -> list[Listed]:
         plans = [self._read(request, now) for request in requests]
         lists = self._ranked(plans, now)
         return [
-            self._answer(plan, self._entries(lists, at), lambda _: plan.subject)  # noqa: B023 - called at once
+            self._listed(plan, self._entries(lists, at), lambda _, plan=plan: plan.subject)  # type: ignore[misc]
             for at, plan in enumerate(plans)
         ]
 
-    def _for_household(self, request: Request, now: int) -> Answer:
+    def _for_household(self, request: Request, now: int) -> Listed:
         """One list for several users; nobody is shown what one of them hid or all may not see."""
         self._reader.check(request)
         members = []
@@ -406,7 +469,7 @@ class Recommender:
         profile, _ = self._profile(together)
         household = replace(plans[0], subject=together, profile=profile)
         entries = self._entries(merged, 0)
-        return self._answer(household, entries, lambda row: heard[closest.get(row, 0)])
+        return self._listed(household, entries, lambda row: heard[closest.get(row, 0)])
 
     def _read(self, request: Request, now: int) -> Plan:
         return self._planned(self._subject(request, now), now)
@@ -502,7 +565,7 @@ class Recommender:
     def _profile(self, subject: Subject) -> tuple[str, Profile]:
         request = subject.request
         name, profile = self.profiles.choose(request.profile, subject.segments, request.long_tail)
-        if name != NEUTRAL:
+        if name != NEUTRAL and subject.contexts:
             profile = fitted(profile, subject.contexts)
         if request.diversity is not None:
             profile = replace(profile, diversity=request.diversity)
@@ -516,29 +579,28 @@ class Recommender:
 
     # ── from arrays to answers ───────────────────────────────────────────────────────────
 
-    def _answer(
+    def _listed(
         self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject]
-    ) -> Answer:
-        """Arranged and explained; `speaker` is whose history speaks for an item's row."""
+    ) -> Listed:
+        """Arranged; `speaker` is whose history speaks for an item's row."""
         subject, request = plan.subject, plan.subject.request
-        entries, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
-        shown = [
-            self._recommended(entry, self._reasons(entry, speaker) if request.reasons else ())
-            for entry in entries
-        ]
+        shown, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
         popular = (POPULAR,) if subject.served_by == "popular" else ()
         sources = (*plan.order.sources, *popular)
-        filled = {e.source for e in entries if e.label is None and e.source not in sources}
+        filled = {e.source for e in shown if e.label is None and e.source not in sources}
         full = len(shown) == request.n
-        return Answer(
-            items=tuple(shown),
+        ids = self.release.items
+        return Listed(
+            request=request,
+            entries=shown,
+            speaker=speaker,
             served_by=self._served_by(subject) if shown else "nothing",
-            fallback=_fallback(shown, filled, request.n),
+            fallback=_fallback(len(shown), filled, request.n),
             release=self.release.name,
             profile=plan.profile,
             segment=subject.segments[0] if subject.segments else None,
             notes=(*subject.notes, *notes),
-            next=next_cursor(request, (item.item for item in shown)) if full else None,
+            next=next_cursor(request, ids.all_encoded([e.row for e in shown])) if full else None,
         )
 
     def _served_by(self, subject: Subject) -> str:
@@ -546,20 +608,19 @@ class Recommender:
         simple = self.release.manifest.get("ranks_by")
         return str(simple) if simple and subject.served_by == HISTORY else subject.served_by
 
-    def _reasons(self, entry: Entry, speaker: Callable[[int], Subject]) -> tuple[Reason, ...]:
-        return explain.reasons(self.release, speaker(entry.row), entry.row, entry.source)
-
     def _entries(self, lists: Lists, subject_row: int) -> list[Entry]:
-        names, rows = self.sources, lists.items[subject_row]
-        count = int(np.count_nonzero(rows >= 0))
-        scores = lists.scores[subject_row, :count].tolist()
-        origins = lists.origins[subject_row, :count].tolist()
-        parts = lists.parts[subject_row, :count].tolist()
+        names, rows = self.sources, lists.items[subject_row].tolist()
+        scores, origins = lists.scores[subject_row].tolist(), lists.origins[subject_row].tolist()
+        gains = lists.parts[subject_row]
+        if np.count_nonzero(gains) > sum(row >= 0 for row in rows):
+            parts = [_named(names, part) for part in gains.tolist()]
+        else:  # each item by the one source that proposed it
+            whole = gains.sum(axis=1).tolist()
+            parts = [{names[at]: p} if p else {} for at, p in zip(origins, whole, strict=True)]
         return [
-            Entry(
-                row=row, score=scores[at], source=names[origins[at]], parts=_named(names, parts[at])
-            )
-            for at, row in enumerate(rows[:count].tolist())
+            Entry(row, score, names[origin], part)
+            for row, score, origin, part in zip(rows, scores, origins, parts, strict=True)
+            if row >= 0
         ]
 
     def _arranged(self, plan: Plan, entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
@@ -580,21 +641,6 @@ class Recommender:
             )
         return good, notes
 
-    def _recommended(self, entry: Entry, why: tuple[Reason, ...]) -> Recommended:
-        release, row = self.release, entry.row
-        return Recommended(
-            item=release.items.id(row),
-            title=explain.title(release, row),
-            score=round(entry.score, 6),
-            source=entry.source,
-            parts=entry.parts,
-            tags=explain.card_tags(release, row),
-            domains=explain.domains_of(release, row),
-            reasons=why,
-            label=entry.label,
-            interest=entry.interest,
-        )
-
 
 def _product(steps: Sequence[Adjust]) -> Adjust:
     def multiply(rows: I32) -> F32:
@@ -604,8 +650,12 @@ def _product(steps: Sequence[Adjust]) -> Adjust:
     return multiply
 
 
+def _nobody(row: int) -> Subject:
+    raise AssertionError(f"nobody's history speaks for row {row}")
+
+
 def _named(names: Sequence[str], parts: Sequence[float]) -> dict[str, float]:
-    return {name: round(part, 6) for name, part in zip(names, parts, strict=True) if part}
+    return {name: part for name, part in zip(names, parts, strict=True) if part}
 
 
 def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> Lists:
@@ -623,10 +673,10 @@ def _merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) ->
     )
 
 
-def _fallback(shown: list[Recommended], filled: set[str], n: int) -> str | None:
+def _fallback(shown: int, filled: set[str], n: int) -> str | None:
     if not shown:
         return "no item is allowed"
     notes = [f"filled up by {', '.join(sorted(filled))}"] if filled else []
-    if len(shown) < n:
-        notes.append(f"only {len(shown)} items are allowed")
+    if shown < n:
+        notes.append(f"only {shown} items are allowed")
     return "; ".join(notes) or None

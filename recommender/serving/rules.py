@@ -6,8 +6,8 @@ How rules are written: `rules_file`.
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ PRODUCT = (1e-6, 1e6)  # bounds of what all rules together make of a score
 KEPT = 16  # sets of rules whose factors are kept, four bytes an item each
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One place of a list: an item row and how it came there."""
 
     row: int

@@ -7,12 +7,11 @@ person liked for years. A mix gives each part the share that its weight says.
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from graph.arrays import F32, I32
 from graph.errors import InputError, NotFound
@@ -23,7 +22,7 @@ from recommender.ranking.candidates import Subjects
 from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, friends_who_chose
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, AskedTags, friends_who_chose
 from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
@@ -44,7 +43,7 @@ class Subject:
     filter: Filter  # with ages turned into times
     items: I32  # (h,) the history
     weights: F32  # (h,)
-    kinds: tuple[str, ...]  # (h,) what was done to each
+    kinds: Sequence[str]  # (h,) what was done to each
     blocked: I32
     user_row: int = NO_ROW
     tags: tuple[int, ...] = ()
@@ -58,6 +57,23 @@ class Subject:
     friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
 
 
+class Kinds(Sequence[str]):
+    """What was done to each item of a history, as a release holds it: named when it is asked."""
+
+    def __init__(self, codes: I32, names: Sequence[str]) -> None:
+        """`codes` (h,) are places in `names`."""
+        self._codes = codes
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return Kinds(self._codes[at], self._names)
+        return self._names[self._codes[at]]
+
+
 @dataclass
 class _Draft:
     """A subject while it is being read."""
@@ -65,47 +81,66 @@ class _Draft:
     request: Request
     session_share: float
     user_row: int = NO_ROW
-    items: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    blocked: list[int] = field(default_factory=list)
+    items: Sequence[int] | I32 = field(default_factory=list)
+    weights: Sequence[float] | F32 = field(default_factory=list)
+    kinds: Sequence[str] = field(default_factory=list)
+    blocked: list[Sequence[int] | I32] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
-    seen: list[int] | None = None
-    known: list[int] = field(default_factory=list)  # what a user with newer events did anything to
+    seen: Sequence[int] | I32 | None = None
+    known: Sequence[int] = ()  # what a user with newer events did anything to
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
     placed: Placed | None = None
     friends: list[int] = field(default_factory=list)
 
-    def add(self, items: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
-        """Lengthen the history."""
-        self.items += items
-        self.weights += weights
-        self.kinds += kinds
+    def add(
+        self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
+    ) -> None:
+        """Lengthen the history; what is all of it stays the array that it is."""
+        if len(self.items) == 0:
+            self.items, self.weights, self.kinds = items, weights, kinds
+        elif len(items):
+            self.items = [*_listed(self.items), *_listed(items)]
+            self.weights = [*_listed(self.weights), *_listed(weights)]
+            self.kinds = [*self.kinds, *kinds]
 
     def scale(self, total: float, start: int = 0) -> None:
         """Make the weights from `start` on sum to `total`."""
-        old = sum(self.weights[start:])
+        weights = _listed(self.weights)
+        old = sum(weights[start:])
         if old > 0:
-            self.weights[start:] = [weight * total / old for weight in self.weights[start:]]
+            scaled = [weight * total / old for weight in weights[start:]]
+            self.weights = [*weights[:start], *scaled]
 
     def finished(self, wanted: Filter) -> Subject:
         """The subject, its filter given with ages turned into times."""
         return Subject(
             request=self.request,
             filter=wanted,
-            items=np.array(self.items, np.int32),
-            weights=np.array(self.weights, np.float32),
-            kinds=tuple(self.kinds),
-            blocked=np.array(self.blocked, np.int32),
+            items=np.asarray(self.items, np.int32),
+            weights=np.asarray(self.weights, np.float32),
+            kinds=self.kinds,
+            blocked=_joined(self.blocked),
             user_row=self.user_row,
             tags=tuple(self.tags),
-            seen=None if self.seen is None else np.array(self.seen, np.int32),
+            seen=None if self.seen is None else np.asarray(self.seen, np.int32),
             served_by=self.served_by,
             notes=tuple(self.notes),
             placed=self.placed,
             friends=np.array(self.friends, np.int32),
         )
+
+
+def _listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _joined(parts: Sequence[Sequence[int] | I32]) -> I32:
+    """All rows as one array; the only part that holds any, as it is."""
+    some = [part for part in parts if len(part)]
+    if len(some) == 1:
+        return np.asarray(some[0], np.int32)
+    return np.concatenate([np.zeros(0, np.int32), *(np.asarray(p, np.int32) for p in some)])
 
 
 class SubjectReader:
@@ -138,7 +173,7 @@ class SubjectReader:
             self._sum(draft)
         draft.notes += notes_on(request.filter, self._release, self._filters)
         rows = map(self._release.items.row, request.exclude)
-        draft.blocked += [row for row in rows if row != NO_ROW]
+        draft.blocked.append([row for row in rows if row != NO_ROW])
         own = {} if request.user is None else self._overlay.attributes_of(request.user)
         missing = sorted(name for name in request.filter.asks_for if not as_texts(own.get(name)))
         if missing:
@@ -175,7 +210,7 @@ class SubjectReader:
             draft.user_row = self._user(draft, request.user)
             if request.only_seen:
                 draft.seen = draft.known or _row_of(self._release.blocked, draft.user_row)
-        if draft.items:
+        if len(draft.items):
             draft.served_by = "history"
         session = self._session(draft)
         if session:
@@ -185,15 +220,15 @@ class SubjectReader:
             start = len(draft.items)
             draft.add(list(session), list(session.values()), ["view"] * len(session))
             draft.scale(share if start else 1.0, start)
-            draft.blocked += session
+            draft.blocked.append(list(session))
         for name in request.tags:
             rows = self._filters.tag_rows(name).tolist()
             draft.tags += rows
             if not rows:
                 draft.notes.append(unknown("tag", name, self._release.tag_names))
-        if draft.tags and not draft.items:
+        if draft.tags and not len(draft.items):
             draft.served_by = TAGS
-        elif draft.user_row != NO_ROW and (not draft.items or request.source == FRIENDS):
+        elif draft.user_row != NO_ROW and (not len(draft.items) or request.source == FRIENDS):
             self._ask_friends(draft)
 
     def _ask_friends(self, draft: _Draft) -> None:
@@ -229,7 +264,7 @@ class SubjectReader:
                     draft.notes.append(f"nobody knows the item {part.name!r}")
                 else:
                     draft.add([row], [1.0], ["view"])
-                    draft.blocked.append(row)
+                    draft.blocked.append([row])
             elif part.kind == "tag":
                 carriers = self._carriers(part.name)
                 if not carriers:
@@ -238,14 +273,14 @@ class SubjectReader:
             else:
                 raise InputError(f"a part of a mix is a user, an item or a tag, not {part.kind!r}")
             draft.scale(part.weight, start)
-        if draft.items:
+        if len(draft.items):
             draft.served_by = "mix"
 
     def _new_item(self, draft: _Draft, item: NewItem) -> None:
         """Its place stands for a history; items it is related to are known, and not shown."""
         placed = self._new_items.locate(item)
         draft.placed, draft.tags = placed, placed.tags
-        draft.blocked += placed.related
+        draft.blocked.append(placed.related)
         draft.notes += placed.notes
         if placed.source is not None:
             draft.served_by = "new item"
@@ -265,7 +300,7 @@ class SubjectReader:
             return
         counts = self._circles.shared(circle, self._filters.mask(Filter()))
         rows = np.flatnonzero(counts).tolist()
-        draft.blocked += self._never(draft.request, int(self._release.users.row(user)))
+        draft.blocked.append(self._never(draft.request, int(self._release.users.row(user))))
         shares = (counts[rows] / len(circle)).tolist()
         draft.add(rows, shares, [f"{SHARED}{counts[row]}" for row in rows])
         if rows:
@@ -281,30 +316,31 @@ class SubjectReader:
         if impersonal is not None:
             draft.notes.append(impersonal)
             if live is not None:
-                draft.blocked += live.hidden.tolist()
+                draft.blocked.append(live.hidden)
             elif row != NO_ROW:
-                draft.blocked += _row_of(self._release.hides, row)
+                draft.blocked.append(_row_of(self._release.hides, row))
             return NO_ROW
         if live is not None:
-            draft.add(live.items.tolist(), live.weights.tolist(), live.kinds)
+            draft.add(live.items, live.weights, live.kinds)
             draft.known = [*live.seen.tolist(), *live.hidden.tolist()]
             seen_too = draft.request.include_seen or draft.request.only_seen
-            draft.blocked += live.hidden.tolist() if seen_too else draft.known
+            draft.blocked.append(live.hidden if seen_too else draft.known)
             return row
         if row == NO_ROW:
             draft.notes.append(f"nobody knows the user {user!r} yet")
             return row
         histories, names = self._release.histories, self._release.event_kinds
         own = histories.span(row)
+        values = histories.values
         draft.add(
-            histories.indices[own].tolist(),
-            [] if histories.values is None else histories.values[own].tolist(),
-            [names[kind] for kind in self._release.history_kinds[own].tolist()],
+            histories.indices[own],
+            [] if values is None else values[own],
+            Kinds(self._release.history_kinds[own], names),
         )
-        draft.blocked += self._never(draft.request, row)
+        draft.blocked.append(self._never(draft.request, row))
         return row
 
-    def _never(self, request: Request, row: int) -> list[int]:
+    def _never(self, request: Request, row: int) -> I32:
         """What a user must not be shown."""
         seen_too = request.include_seen or request.only_seen
         return _row_of(self._release.hides if seen_too else self._release.blocked, row)
@@ -320,20 +356,21 @@ class SubjectReader:
 
     # ── arrays ───────────────────────────────────────────────────────────────────────────
 
-    def arrays(self, known: Sequence[Subject]) -> tuple[Subjects, csr_array]:
-        """All subjects as arrays, and the tags they ask for, (b, t)."""
+    def arrays(self, known: Sequence[Subject]) -> tuple[Subjects, AskedTags]:
+        """All subjects as arrays, and the tags they ask for."""
         keys = [
             (subject.filter, None if subject.seen is None else tuple(subject.seen.tolist()))
             for subject in known
         ]
         places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        masks = [self._mask(*key) for key in places]
         subjects = Subjects(
             indptr=_starts([subject.items for subject in known]),
-            items=np.concatenate([subject.items for subject in known]),
-            weights=np.concatenate([subject.weights for subject in known]),
+            items=_all([subject.items for subject in known]),
+            weights=_all([subject.weights for subject in known]),
             blocked_indptr=_starts([subject.blocked for subject in known]),
-            blocked=np.concatenate([subject.blocked for subject in known]),
-            masks=np.stack([self._mask(*key) for key in places]),
+            blocked=_all([subject.blocked for subject in known]),
+            masks=masks[0][None, :] if len(masks) == 1 else np.stack(masks),
             mask=np.array([places[key] for key in keys], np.int32),
             interests=_interests(known),
             queries=self._wanted([subject.placed for subject in known]) | _friends(known),
@@ -363,11 +400,9 @@ class SubjectReader:
         only[list(seen)] = mask[list(seen)]
         return only
 
-    def tags(self, wanted: Sequence[Sequence[int]]) -> csr_array:
-        """(b, t) one where a subject asks for a tag."""
-        columns = np.array(list(chain.from_iterable(wanted)), np.int64)
-        shape = (len(wanted), len(self._release.tags))
-        return csr_array((np.ones(len(columns), np.float32), columns, _starts(wanted)), shape=shape)
+    def tags(self, wanted: Sequence[Sequence[int]]) -> AskedTags:
+        """The tags that subjects ask for, by their rows."""
+        return AskedTags(tuple(wanted), len(self._release.tags))
 
     def users(self, rows: npt.NDArray[np.int64]) -> Subjects:
         """Known users with their histories, shown what they have not seen."""
@@ -386,9 +421,8 @@ class SubjectReader:
         )
 
 
-def _row_of(rows: Rows, row: int) -> list[int]:
-    entries: list[int] = [] if row == NO_ROW else rows.of(row).tolist()
-    return entries
+def _row_of(rows: Rows, row: int) -> I32:
+    return np.zeros(0, np.int32) if row == NO_ROW else rows.of(row)
 
 
 def _friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
@@ -411,5 +445,12 @@ def _interests(known: Sequence[Subject]) -> I32 | None:
     return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
 
 
+def _all(parts: list[Any]) -> Any:
+    """One after the other; of compiled code one type alone is made, so none may be written to."""
+    together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    together.flags.writeable = False
+    return together
+
+
 def _starts(lists: Sequence[Sized]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum([len(rows) for rows in lists])]).astype(np.int64)
+    return np.array([0, *accumulate(map(len, lists))], np.int64)

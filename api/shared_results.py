@@ -1,0 +1,52 @@
+"""Answers that workers share in a Redis; while it is away each worker serves by itself."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from api.observability import log
+from graph.extras import missing_extra
+
+PREFIX = "nichegraph:answer:"
+DEADLINE = 0.1  # seconds a call may take
+PAUSE = 5.0  # seconds in which a Redis that failed is not asked again
+
+
+class RedisResults:
+    """Keeps answers in a Redis; see `recommender.serving.results.Shared`."""
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Connect when it is first asked.
+
+        Raises:
+            MissingExtra: the package redis is not installed.
+        """
+        try:
+            import redis
+        except ModuleNotFoundError as error:
+            raise missing_extra(error) or error from error
+        self._errors = redis.RedisError
+        self._redis = redis.Redis.from_url(
+            url, socket_timeout=DEADLINE, socket_connect_timeout=DEADLINE
+        )
+        self._clock = clock
+        self._again = 0.0
+
+    def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What is kept; None where nothing is, or Redis is away."""
+        values = self._answered(lambda: self._redis.mget([PREFIX + key for key in keys]))
+        return [None] * len(keys) if values is None else list(values)
+
+    def put(self, key: str, answer: bytes, seconds: float) -> None:
+        """Keep an answer so long; not at all while Redis is away."""
+        self._answered(lambda: self._redis.set(PREFIX + key, answer, px=round(1000 * seconds)))
+
+    def _answered(self, call: Callable[[], Any]) -> Any:
+        if self._clock() < self._again:
+            return None
+        try:
+            return call()
+        except self._errors as error:
+            self._again = self._clock() + PAUSE
+            log("redis away", problem=error)
+            return None

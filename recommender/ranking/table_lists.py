@@ -1,0 +1,123 @@
+"""Lists that the item table alone makes: from histories to ranked rows in one compiled call.
+
+The same functions that rank several sources stand behind it, one after the other, without the
+arrays and calls between them: a single request costs what its history and its pool cost.
+"""
+
+import numpy as np
+from numba import njit
+
+from embeddings.item_item.item_table import ItemTable
+from graph.arrays import F32, I32, Flags
+from recommender.ranking.candidates import Subjects, scratch, top_of_table
+from recommender.ranking.rerank import Traits, choose
+from recommender.releases.arrivals import Arrivals
+
+
+def table_lists(
+    table: ItemTable,
+    arrivals: Arrivals,
+    subjects: Subjects,
+    pool: int,
+    n: int,
+    weights: F32 | None,
+    traits: Traits,
+) -> tuple[I32, F32, Flags]:
+    """The n best items of each of b subjects, by the table, reranked.
+
+    Args:
+        table: of the release.
+        arrivals: the items behind the table's own.
+        subjects: b of them.
+        pool: candidates that a list is chosen from, at least n.
+        n: how long the lists are.
+        weights: (b, 7) of reranking, see `Profile.weights`; None: the order of the scores is kept.
+        traits: of the items and the subjects; read only where there are weights.
+
+    Returns:
+        (b, n) items and scores as `fuse` and `rerank` give them, -1 and -inf after the last; and
+        (b,) which lists are shorter than n.
+    """
+    reranked = weights is not None
+    if weights is None:
+        weights = np.zeros((len(subjects), 7), np.float32)
+    items, scores, short = _lists(
+        table.neighbours, table.scores, arrivals.arrays, subjects.indptr, subjects.items,
+        subjects.weights, subjects.blocked_indptr, subjects.blocked, subjects.masks, subjects.mask,
+        pool, n, reranked, weights, traits.likeness, traits.rarity, traits.fresh, traits.indptr,
+        traits.domains, traits.shares, traits.mix, traits.draws,
+        *scratch(subjects.masks.shape[1]),
+    )  # fmt: skip
+    return items, scores, short
+
+
+def count_wrong(items: I32, subjects: Subjects) -> int:
+    """How many items of lists (b, n) a filter forbids, or their subject must not be shown."""
+    return int(
+        _wrong(items, subjects.masks, subjects.mask, subjects.blocked_indptr, subjects.blocked)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _lists(  # type: ignore[no-untyped-def]
+    neighbours, strengths, arrivals, indptr, items, weights, blocked_indptr, blocked, masks, mask,
+    pool, n, reranked, profiles, likeness, rarity, fresh, domain_indptr, domains, shares, mix,
+    draws, sums, state, touched,
+):  # fmt: skip
+    rows, best = top_of_table(
+        neighbours, strengths, arrivals, indptr, items, weights, blocked_indptr, blocked, masks,
+        mask, pool, sums, state, touched,
+    )  # fmt: skip
+    _over_the_best(rows, best)
+    subjects = len(indptr) - 1
+    chosen = np.full((subjects, n), -1, np.int32)
+    worth = np.full((subjects, n), -np.inf, np.float32)
+    short = np.zeros(subjects, np.bool_)
+    if reranked:
+        places = choose(
+            rows, best, profiles, likeness, rarity, fresh, domain_indptr, domains, shares, mix,
+            draws, n,
+        )  # fmt: skip
+    for s in range(subjects):
+        short[s] = rows[s, n - 1] < 0
+        for position in range(n):
+            at = places[s, position] if reranked else position
+            if at < 0 or rows[s, at] < 0:
+                break
+            chosen[s, position] = rows[s, at]
+            worth[s, position] = best[s, at]
+    return chosen, worth, short
+
+
+@njit(cache=True, nogil=True)
+def _over_the_best(rows, scores):  # type: ignore[no-untyped-def]
+    """What `fuse` makes of one ranking: scores in steps of the best, ties to the lower row."""
+    for s in range(len(rows)):
+        unit = scores[s, 0] if scores[s, 0] > 0 else np.float32(1)
+        count = 0
+        while count < rows.shape[1] and rows[s, count] >= 0:
+            row, share = rows[s, count], scores[s, count] / unit
+            at = count
+            while at > 0 and scores[s, at - 1] == share and rows[s, at - 1] > row:
+                rows[s, at] = rows[s, at - 1]
+                at -= 1
+            rows[s, at], scores[s, count] = row, share
+            count += 1
+        for at in range(count):
+            scores[s, at] *= unit
+
+
+@njit(cache=True, nogil=True)
+def _wrong(rows, masks, mask, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
+    """Looked at anew, whatever the lists came from."""
+    wrong = 0
+    for s in range(len(rows)):
+        shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]
+        for row in rows[s]:
+            if row < 0:
+                break
+            bad = not masks[mask[s], row]
+            for other in shut:
+                bad |= other == row
+            wrong += bad
+    return wrong

@@ -1,0 +1,138 @@
+"""Answers kept for a while, so that the same list is not made twice.
+
+An answer is found again by the release, the version of what holds over it and the request. The
+version tells up to which fact the catalogue and each user of the request are known, so after an
+event, an item hidden or a person erased the answer of before is never found; it makes room when
+its time is over, or when others need its place.
+"""
+
+import hashlib
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from recommender.ranking.request import Request
+from recommender.serving.recommend import Recommender
+
+SHORTEST = 60.0  # seconds an answer is kept at least
+OF_THE_PAUSE = 24  # this part of the time since a user was last seen
+ENTRY = 200  # bytes that an answer takes beside its own
+
+
+class Shared(Protocol):
+    """A store that several workers share; it may be away, and then knows nothing."""
+
+    def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What is kept; None where nothing is."""
+
+    def put(self, key: str, answer: bytes, seconds: float) -> None:
+        """Keep an answer so long."""
+
+
+class Results:
+    """Keeps answers within a bound of memory; threads may share it."""
+
+    def __init__(
+        self,
+        most_bytes: int,
+        longest: float,
+        clock: Callable[[], float],
+        shared: Shared | None = None,
+    ) -> None:
+        """Keep nothing yet.
+
+        Args:
+            most_bytes: of all answers kept here; 0: none is.
+            longest: seconds an answer is kept at most.
+            clock: seconds, for how long answers are kept.
+            shared: asked where an answer is not here.
+        """
+        self.counts: Counter[str] = Counter()  # hits, shared hits, misses, dropped
+        self.bytes = 0
+        self._most = most_bytes
+        self._longest = longest
+        self._clock = clock
+        self._shared = shared if most_bytes else None
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def answers(
+        self, recommender: Recommender, requests: Sequence[Request], *, now: int
+    ) -> list[bytes]:
+        """As `Recommender.recommend_json`, made anew only where no answer is kept."""
+        if not self._most:
+            return recommender.recommend_json(requests, now=now)
+        keys = [_key(recommender, request, now) for request in requests]
+        answers = [self._get(key) for key in keys]
+        self._ask_the_others(keys, answers)
+        missing = [at for at, answer in enumerate(answers) if answer is None]
+        if missing:
+            made = recommender.recommend_json([requests[at] for at in missing], now=now)
+            for at, answer in zip(missing, made, strict=True):
+                answers[at] = answer
+                self._put(keys[at], answer, self._seconds(recommender, requests[at], now))
+        with self._lock:
+            self.counts["misses"] += len(missing)
+        return [answer for answer in answers if answer is not None]
+
+    def _ask_the_others(self, keys: Sequence[str | None], answers: list[bytes | None]) -> None:
+        if self._shared is None:
+            return
+        wanted = {at: key for at, key in enumerate(keys) if key is not None and answers[at] is None}
+        if not wanted:
+            return
+        for at, answer in zip(wanted, self._shared.get(list(wanted.values())), strict=True):
+            if answer is not None:
+                answers[at] = answer
+                with self._lock:
+                    self.counts["shared hits"] += 1
+
+    def _get(self, key: str | None) -> bytes | None:
+        if key is None:
+            return None
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                return None
+            ends, answer = kept
+            if ends <= self._clock():
+                self._drop(key)
+                return None
+            self._kept.move_to_end(key)
+            self.counts["hits"] += 1
+            return answer
+
+    def _put(self, key: str | None, answer: bytes, seconds: float) -> None:
+        if key is None:
+            return
+        if len(answer) + ENTRY <= self._most:
+            with self._lock:
+                if key in self._kept:
+                    self._drop(key)
+                self._kept[key] = self._clock() + seconds, answer
+                self.bytes += len(answer) + ENTRY
+                while self.bytes > self._most:
+                    self._drop(next(iter(self._kept)))
+                    self.counts["dropped"] += 1
+        if self._shared is not None:
+            self._shared.put(key, answer, seconds)
+
+    def _drop(self, key: str) -> None:
+        self.bytes -= len(self._kept.pop(key)[1]) + ENTRY
+
+    def _seconds(self, recommender: Recommender, request: Request, now: int) -> float:
+        """How long an answer is kept: the longer, the longer ago its user was last seen."""
+        seen = recommender.last_seen(request, now)
+        pause = self._longest * OF_THE_PAUSE if seen is None else max(now - seen, 0)
+        return min(max(pause / OF_THE_PAUSE, SHORTEST), self._longest)
+
+
+def _key(recommender: Recommender, request: Request, now: int) -> str | None:
+    """What an answer is found by; it names nobody. None: no answer is kept for this request."""
+    version = recommender.version(request, now)
+    if version is None:
+        return None
+    return hashlib.blake2b(
+        f"{version}\x1e{request.differing()}".encode(), digest_size=20
+    ).hexdigest()

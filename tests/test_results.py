@@ -1,0 +1,248 @@
+"""Answers that are kept are never older than what was acknowledged; and they stay within bounds."""
+
+import json
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from api.app import create_app
+from api.settings import load_settings
+from api.shared_results import RedisResults
+from recommender.inbox.erasing import ask
+from recommender.inbox.facts import CONSENT, DELETE, PATCH, PUT, fact
+from recommender.inbox.journal import Journal
+from recommender.overlay.state import begin_erasure
+from recommender.ranking.request import Filter, Request
+from recommender.releases.home import Home
+from recommender.serving.live import Live
+from recommender.serving.results import ENTRY, SHORTEST, Results
+
+NOW = 1_760_000_000
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    """A home over the planted releases."""
+    home = Home(tmp_path / "home").create()
+    home.releases.rmdir()
+    home.releases.symlink_to(planted_home.releases)
+    return home
+
+
+@pytest.fixture
+def live(home):
+    journal = Journal(home.inbox)
+    ticks = iter(range(10**7))
+    yield Live(home, journal=journal, clock=lambda: next(ticks)), journal
+    journal.close()
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def kept(most_bytes=10_000_000, longest=3600.0, shared=None):
+    clock = Clock()
+    return Results(most_bytes, longest, clock, shared), clock
+
+
+# ── never older than what was acknowledged ───────────────────────────────────────────────
+
+
+def facts_about(users, items, draw):
+    user, item = draw.choice(users), draw.choice(items)
+    kind = draw.choice(["view", "like", "hide"])
+    return draw.choice(
+        [
+            ("events", {"user": user, "item": item, "kind": kind, "at": NOW + draw.randrange(99)}),
+            ("events", {"user": user, "item": "never seen before", "kind": "like", "at": NOW}),
+            (CONSENT, {"id": user, "consent": {"personalise": draw.random() < 0.5}}),
+            (DELETE, {"id": item}),
+            (PATCH, {"id": item, "hidden": draw.random() < 0.5}),
+            (PUT, {"id": draw.choice(["new one", "new two", item]), "title": f"T{draw.random()}"}),
+        ]
+    )
+
+
+def test_after_every_fact_the_answers_are_those_that_are_made_anew(live, planted, home):
+    """Two workers that share what they keep, 60 facts and an erasure, six subjects."""
+    server, journal = live
+    draw = random.Random(5)
+    users = list(planted.answers.users[:3])
+    items = server.recommender().release.items.ids(range(40))
+    there = {}
+
+    class Everywhere:
+        def get(self, keys):
+            return [there.get(key) for key in keys]
+
+        def put(self, key, answer, seconds):
+            there[key] = answer
+
+    workers = [kept(shared=Everywhere())[0] for _ in range(2)]
+    requests = [
+        *[Request(user=user, n=8) for user in users],
+        Request(household=tuple(users[:2]), n=8),
+        Request(user=users[0], filter=Filter(items=tuple(items)), n=8, include_seen=True),
+        Request(n=30),
+    ]
+
+    def check():
+        recommender = server.recommender()
+        expected = recommender.recommend_json(requests, now=NOW)
+        for results in workers:
+            assert results.answers(recommender, requests, now=NOW) == expected
+            assert results.answers(recommender, requests, now=NOW) == expected
+        return expected
+
+    lists = [check()]
+    for _ in range(60):
+        kind, payload = facts_about(users, items, draw)
+        journal.append([fact(kind, payload)], now=NOW)
+        lists.append(check())
+    begin_erasure(home, users[0])
+    ask(journal, users[0], "somebody", now=NOW)
+    lists.append(check())
+    assert json.loads(lists[-1][0])["served_by"] == "popular"
+    assert len({tuple(answers) for answers in lists}) > 20
+    assert workers[0].counts["hits"] > 300
+    assert workers[1].counts["shared hits"] > 100
+
+
+def test_one_users_event_leaves_the_others_answers_where_they_are(live, planted):
+    server, journal = live
+    results, _ = kept()
+    one, other = planted.answers.users[:2]
+    asked = [Request(user=one), Request(user=other)]
+    item = server.recommender().release.items.id(3)
+    journal.append([fact("events", {"user": "third", "item": item, "kind": "view"})], now=NOW)
+    results.answers(server.recommender(), asked, now=NOW)
+    journal.append([fact("events", {"user": one, "item": item, "kind": "view"})], now=NOW)
+    results.answers(server.recommender(), asked, now=NOW)
+    assert results.counts == {"hits": 1, "misses": 3}
+
+
+# ── bounds ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_memory_is_bounded_and_who_was_asked_for_longest_ago_makes_room(recommender, planted):
+    size = len(recommender.recommend_json([Request(user=planted.answers.users[0])], now=NOW)[0])
+    results, _ = kept(most_bytes=4 * (size + ENTRY))
+    first = Request(user=planted.answers.users[0])
+    for user in planted.answers.users[:30]:
+        results.answers(recommender, [Request(user=user)], now=NOW)
+        results.answers(recommender, [first], now=NOW)
+        assert results.bytes <= 4 * (size + ENTRY)
+    assert results.counts["hits"] >= 29  # the first is asked for all the time, and stays
+    assert results.counts["dropped"] > 20
+
+
+def test_nothing_is_kept_where_no_bytes_are_allowed(recommender):
+    results, _ = kept(most_bytes=0)
+    for _ in range(2):
+        results.answers(recommender, [Request()], now=NOW)
+    assert (results.bytes, results.counts["hits"]) == (0, 0)
+
+
+def test_who_is_here_now_is_asked_anew_soon_and_who_was_long_away_later(recommender, planted):
+    user = planted.answers.users[0]
+    seen = int(recommender.release.segment_arrays["last_seen"][recommender.release.users.row(user)])
+    for now, seconds in ((seen + 10, SHORTEST), (seen + 24 * 900, 900), (seen + 10**8, 3600)):
+        results, clock = kept()
+        asked = [Request(user=user)]
+        for moment, hits in ((0, 0), (seconds - 1, 1), (seconds + 1, 1)):
+            clock.seconds = moment
+            results.answers(recommender, asked, now=now)
+            assert results.counts["hits"] == hits, (now - seen, moment)
+
+
+def test_keys_name_nobody(recommender):
+    keys = []
+
+    class Noting:
+        def get(self, some):
+            keys.extend(some)
+            return [None] * len(some)
+
+        def put(self, key, answer, seconds):
+            keys.append(key)
+
+    results, _ = kept(shared=Noting())
+    results.answers(recommender, [Request(user="somebody@example.org")], now=NOW)
+    assert keys
+    assert not [key for key in keys if "somebody" in key]
+
+
+# ── Redis ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_workers_share_a_redis_and_each_goes_on_when_it_is_away(recommender, planted, tmp_path):
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server on this machine")
+    socket = tmp_path / "redis.sock"
+    command = [program, "--port", "0", "--unixsocket", str(socket), "--save", ""]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        while not socket.exists():
+            time.sleep(0.01)
+        moment = Clock()
+        url = f"redis+unix://{socket}".replace("redis+unix", "unix")
+        one, other = (kept(shared=RedisResults(url, moment))[0] for _ in range(2))
+        asked = [Request(user=user) for user in planted.answers.users[:5]]
+        made = one.answers(recommender, asked, now=NOW)
+        assert other.answers(recommender, asked, now=NOW) == made
+        assert (one.counts["misses"], other.counts["misses"]) == (5, 0)
+        assert other.counts["shared hits"] == 5
+    finally:
+        server.kill()
+        server.wait()
+    later = [Request(user=user) for user in planted.answers.users[5:9]]
+    expected = recommender.recommend_json(later, now=NOW)
+    assert one.answers(recommender, later, now=NOW) == expected  # away: told once, then left alone
+    assert other.answers(recommender, later, now=NOW) == expected
+    assert other.counts["shared hits"] == 5
+
+
+# ── others may keep what is about no person ──────────────────────────────────────────────
+
+
+@pytest.fixture
+def client(home):
+    return create_app(load_settings(home.folder, public_seconds=30)).test_client()
+
+
+@pytest.mark.parametrize("path", ["/v1/popular", "/v1/latest", "/v1/items/{}/similar"])
+def test_lists_about_nobody_may_be_kept_and_are_asked_after(client, planted, path):
+    path = path.format(planted.answers.items[0]) + "?n=5"
+    first = client.get(path)
+    assert first.headers["Cache-Control"] == "public, max-age=30"
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other = client.get(path, headers={"If-None-Match": '"another"'})
+    assert (other.status_code, other.data) == (200, first.data)
+    longer = client.get(path.replace("n=5", "n=6"))
+    assert (longer.headers["ETag"] == first.headers["ETag"]) == (longer.data == first.data)
+
+
+def test_a_persons_list_is_kept_by_nobody(client, planted):
+    answer = client.get(f"/v1/users/{planted.answers.users[0]}/recommendations")
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert "ETag" not in answer.headers
+
+
+def test_hits_are_counted_where_metrics_read_them(client, planted):
+    for _ in range(3):
+        client.get(f"/v1/users/{planted.answers.users[0]}/recommendations")
+    counts = client.application.extensions["results"].counts
+    assert (counts["hits"], counts["misses"]) == (2, 1)
