@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--home", type=Path, help="folder of homes; made where there is none")
     parser.add_argument("--preset", choices=["fast", "default"], default="default")
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 16])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one case, a turn")
+    parser.add_argument("--seconds", type=int, default=2, help="of one case, a turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
@@ -210,7 +210,7 @@ def size_of(server: Server, case: Case) -> int:
 
 
 def ask(
-    server: Server, case: Case, connections: int, seconds: float, script: Path, seed: int
+    server: Server, case: Case, connections: int, seconds: int, script: Path, seed: int
 ) -> dict[str, float]:
     """What wrk found, and processor time."""
     lines = script.with_name("asked.txt")
@@ -220,7 +220,7 @@ def ask(
         "wrk",
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{seconds}s",
         "--timeout=30s",
         "-s",
         str(script),
