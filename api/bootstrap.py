@@ -1,6 +1,8 @@
 """The one place where things are joined, and where the clock is read."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,6 +39,17 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
             f"{settings.home} load FILE` makes one"
         )
     return Home(settings.home).create()
+
+
+@contextmanager
+def on_disk_of(home: Home) -> Iterator[None]:
+    """Name the home where its disk fails: `fsync` and numpy do not say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(home.folder)
+        raise
 
 
 def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":

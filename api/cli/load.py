@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import note, now, open_home, open_journal, open_store
+from api.bootstrap import note, now, on_disk_of, open_home, open_journal, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
 from graph.errors import InputError, StoreAway
@@ -124,6 +124,7 @@ def load(
 
         rejects = home.rejects / f"{now()}.csv"
         with (
+            on_disk_of(home),
             closing(open_store(settings)) as store,
             closing(open_journal(settings)) as journal,
             load_into(store, journal, now=now()) as target,

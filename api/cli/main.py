@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused by a gate.
 """
 
+import errno
 import os
 import sys
 from importlib import metadata
@@ -111,6 +112,9 @@ for part in (
     part.register(cli)
 
 
+MAKE_ROOM = "; make room and run it again: `nichegraph releases prune` takes old releases away"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; errors are one sentence."""
     sys.exit(run(arguments))
@@ -146,7 +150,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _trace()
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _fail(f"{where}{error.strerror or error}{MAKE_ROOM if full else ''}", 1)
     except Exception as error:  # noqa: BLE001 - the last resort says it in one sentence
         _trace()
         kind = type(error).__name__

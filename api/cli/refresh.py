@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import note, now, open_home, open_store
+from api.bootstrap import note, now, on_disk_of, open_home, open_store
 from api.cli.output import say, show_json, step
 from api.recording import Recording
 from api.reporting import noted, save_report, steps_of
@@ -221,7 +221,11 @@ def publish(
             "shows segments and nearest items anyway"
         )
     home = open_home(settings)
-    with leased(home, clock=now, wait=wait) as fence, noted(home) as outcome:
+    with (
+        on_disk_of(home),
+        leased(home, clock=now, wait=wait) as fence,
+        noted(home) as outcome,
+    ):
         config = with_settings(config_of(settings.home, preset, seed), settings)
         parent = parent_of(home)
         recording = Recording(step, steps_of(home, parent))

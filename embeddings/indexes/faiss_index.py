@@ -4,6 +4,7 @@ Small sets, and searches with few allowed rows, are answered exactly: there HNSW
 with a filter it loses what it should find (`docs/decisions/0002-exact-below-a-size.md`).
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ class FaissIndex:
         if self._index is None:
             aside.write_bytes(b"")
         else:
-            faiss.write_index(self._index, str(aside))
+            try:
+                faiss.write_index(self._index, str(aside))
+            except RuntimeError as error:  # FAISS does not say why; mostly the disk is full
+                raise OSError(errno.EIO, "FAISS could not write it", str(aside)) from error
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)

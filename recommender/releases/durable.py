@@ -1,10 +1,15 @@
 """Files that a kill or a power cut leaves whole: written aside, synced, renamed, folder synced."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
@@ -21,6 +26,19 @@ def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
     finally:
         aside.unlink(missing_ok=True)  # there only when something went wrong
     sync(path.parent)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as `.npy`, synced; an `OSError` names the file and says why."""
+    with path.open("wb") as file:
+        try:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            # numpy tells how much it wrote, not why it stopped: that a full disk does.
+            number = error.errno or errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def sync(path: Path) -> None:

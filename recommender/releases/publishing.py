@@ -32,7 +32,7 @@ from graph.errors import NotFound, ReleaseError
 from graph.explore.copies import is_running
 from recommender.releases.contents import MANIFEST as FACTS
 from recommender.releases.contents import Arrays, check
-from recommender.releases.durable import locked, replace_file, sync
+from recommender.releases.durable import locked, replace_file, save_array, sync
 from recommender.releases.home import Home
 from recommender.releases.lease import Fence
 from recommender.releases.release import Release, heard
@@ -66,10 +66,7 @@ def staged(releases: Path, kind: str = "release") -> Iterator[Path]:
 def write_arrays(folder: Path, arrays: Arrays) -> None:
     """Save arrays as `.npy`, synced."""
     for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+        save_array(folder / f"{name}.npy", array)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from graph.errors import ReleaseError
-from recommender.releases.durable import replace_file, sync
+from recommender.releases.durable import replace_file, save_array, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
@@ -62,7 +62,7 @@ class Steps:
             arrays: list[np.ndarray] = []
             (folder / VALUE).write_text(json.dumps(_packed(value, arrays)), encoding="utf-8")
             for number, array in enumerate(arrays):
-                np.save(folder / f"{number}.npy", array, allow_pickle=False)
+                save_array(folder / f"{number}.npy", array)
             sums = {file.name: _sum(file) for file in folder.iterdir()}
             (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
         return value

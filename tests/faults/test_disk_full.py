@@ -1,0 +1,60 @@
+"""A full disk: the old release serves, the message names the path, all heals with room."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from graph.stores.embedded_store import EmbeddedStore
+from loaders.synthetic import generate
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.releases.home import Home
+from tests.conftest import NOW
+
+PROGRAM = Path(__file__).with_name("full_disk.py")
+
+
+def alone(*words):
+    """A command in a mount namespace; where none can be made the test is skipped."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here: no mount namespace")
+    own = [] if os.geteuid() == 0 else ["--map-root-user"]
+    tried = subprocess.run(
+        ["unshare", "--mount", *own, "mount", "-t", "tmpfs", "tmpfs", "/tmp"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if tried.returncode:
+        pytest.skip(f"no mount namespace can be made here: {tried.stderr.strip()}")
+    return subprocess.run(
+        ["unshare", "--mount", *own, *words], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("places", [5, pytest.param(24, marks=pytest.mark.long)])
+def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(tmp_path, places):
+    home = Home(tmp_path / "home").create()
+    home.segments.write_text("[learned]\nmost = 3\n")
+    with closing(EmbeddedStore(home.store)) as store:
+        for batch in generate(1200, seed=1).batches():
+            store.apply(batch)
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+    (tmp_path / "disk").mkdir()
+    done = alone(
+        sys.executable, str(PROGRAM), str(home.folder), str(tmp_path / "disk"), str(places)
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rounds) == places
+    for told in rounds:
+        assert told["whole"], told
+        assert told["healed"], told
+        assert told["leftovers"] == []
+        assert told["code"] == 1, told
+        assert "No space left on device" in told["message"], told
+        assert str(tmp_path / "disk" / "home") in told["message"], told
