@@ -170,6 +170,43 @@ def test_the_examples_in_the_readme_are_the_files_beside_it():
         assert path.read_text(encoding="utf-8") in readme
 
 
+def prose(text):
+    """A page without its blocks of code and what stands between backquotes."""
+    return re.sub(r"`[^`]*`", "", FENCE.sub("", text))
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_numbers_are_written_in_one_style(path):
+    """0.17, 5%, 12,000: the rule stands in CONTRIBUTING.md."""
+    text = prose(path.read_text(encoding="utf-8"))
+    wrong = re.findall(r"(?<![\w.])\.\d\S*|\d\s%|(?<![\w.,-])\d{5,}(?![\w-])", text)
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")), ids=lambda path: path.name)
+def test_every_page_begins_with_whom_it_is_for(path):
+    title, empty, first, *_ = path.read_text(encoding="utf-8").splitlines()
+    assert title.startswith("# ") and not empty and first.startswith("For ")
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path.read_text(encoding="utf-8"))):
+        if "://" not in target:
+            name, _, anchor = target.partition("#")
+            page = (path.parent / name) if name else path
+            assert page.exists(), target
+            assert not anchor or anchor in anchors(page), target
+
+
+def anchors(page):
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(
+        r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_no_page_holds_two_versions_of_itself():
     """As a merge that was not finished leaves them."""
     files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
