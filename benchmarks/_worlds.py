@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from embeddings import metrics
+from graph.arrays import Flags
 from graph.model import NO_TIME, SCHEMAS
 from graph.snapshot import EventColumns, GraphSnapshot, Links, take_snapshot
 
-Flags = npt.NDArray[np.bool_]
 Chosen = list[list[int]]  # of each user the items, first ones first
 SECONDS = 3600  # between two choices of a user
 BEGIN = 1_700_000_000

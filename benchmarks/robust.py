@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
@@ -32,6 +31,7 @@ from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import Recipe, Scorer
+from graph.arrays import F64, I32, I64
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
@@ -47,7 +47,6 @@ from recommender.serving.recommend import Recommender
 SHOWN = 20
 ENOUGH_USERS, MOST_DRAWS = 500, 5
 EASE_ITEMS = 11_000  # more take minutes for each penalty
-F64 = npt.NDArray[np.float64]
 PerUser = dict[str, F64]  # name of a ranker -> NDCG@20 of each asked user
 Row = dict[str, Any]
 
@@ -163,7 +162,7 @@ def of_one(
     users = np.flatnonzero(np.diff(truth.indptr)).astype(np.int64)
     wanted = truth[users]
 
-    def quality(ranked: npt.NDArray[np.int32]) -> F64:
+    def quality(ranked: I32) -> F64:
         hits = metrics.hits(ranked, wanted)
         return metrics.ndcg(hits, np.diff(wanted.indptr), SHOWN)
 
@@ -187,9 +186,9 @@ def alone(
     fit: GraphSnapshot,
     graph: WeightedGraph,
     release: Release,
-    users: npt.NDArray[np.int64],
+    users: I64,
     config: RefreshConfig,
-) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
+) -> Iterator[tuple[str, I32]]:
     """What the best scorer of each kind ranks alone, with the weights of features that were chosen.
 
     Histories are weighed by their order, as for what is served.

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, csr_matrix
 
-from graph.arrays import F64, Flags
+from graph.arrays import F64, I32, Flags
 
-Ranked = npt.NDArray[np.int32]
+Ranked = I32  # (u, k), see above
 Counts = npt.NDArray[Any]  # non-negative numbers
 
 HEAD_SHARE = 0.5

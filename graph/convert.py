@@ -9,9 +9,9 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import I64
 from graph.errors import InputError, NotFound
 from graph.model import EVENT_TAG_CATEGORY, NO_ROW, tag_key, tag_parts
 from graph.snapshot import GraphSnapshot
@@ -113,7 +113,7 @@ def _node(snapshot: GraphSnapshot, kind: str, name: str) -> int:
 def network(
     snapshot: GraphSnapshot,
     weighted: WeightedGraph,
-    nodes: npt.NDArray[np.int64] | None = None,
+    nodes: I64 | None = None,
 ) -> nx.Graph:
     """Some nodes (default: all) and the edges among them.
 

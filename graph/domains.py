@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import I64
 from graph.model import GENRE_CATEGORY, tag_parts
 from graph.snapshot import GraphSnapshot, Links
 from graph.vocabulary import Vocabulary
@@ -82,7 +82,7 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
     return named
 
 
-def _ties(together: csr_array, spread: npt.NDArray[np.int64]) -> nx.Graph:
+def _ties(together: csr_array, spread: I64) -> nx.Graph:
     """A graph of tags 0 … t - 1, each tied to the tags it occurs with relatively most often.
 
     Args:

@@ -1,9 +1,8 @@
 """The last word of a user on an item counts: which events a later one takes back."""
 
 import numpy as np
-import numpy.typing as npt
 
-from graph.arrays import Flags
+from graph.arrays import I32, Flags
 from graph.model import NO_TIME
 from graph.snapshot import EventColumns
 
@@ -37,7 +36,7 @@ def taken_back(events: EventColumns, ratings: Flags, against: Flags) -> Flags:
     return back | (some[pair] & (undated[pair] | (events.at <= spoken[pair])))
 
 
-def chosen(kinds: tuple[str, ...], places: npt.NDArray[np.int32], names: tuple[str, ...]) -> Flags:
+def chosen(kinds: tuple[str, ...], places: I32, names: tuple[str, ...]) -> Flags:
     """(e,) which events are of one of the kinds `names`; `places` (e,) of each in `kinds`."""
     own = [number for number, kind in enumerate(kinds) if kind.lower() in names]
     return np.isin(places, own)

@@ -6,8 +6,9 @@ The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.266
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
+
+from graph.arrays import U64
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)  # the step from one number of the sequence to the next
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -20,9 +21,9 @@ def _finalised(z: Any) -> Any:
     return z ^ (z >> _U31)
 
 
-def mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mixed(values: U64) -> U64:
     """64 well mixed bits of each value."""
-    result: npt.NDArray[np.uint64] = _finalised(values)
+    result: U64 = _finalised(values)
     return result
 
 

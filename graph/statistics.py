@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from graph.arrays import I64
 from graph.snapshot import GraphSnapshot
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -69,7 +69,7 @@ def statistics(snapshot: GraphSnapshot) -> Statistics:
     )
 
 
-def gini(counts: npt.NDArray[np.int64]) -> float:
+def gini(counts: I64) -> float:
     """Gini coefficient of counts (n,): half the mean difference over the mean; 0 when empty."""
     total = int(counts.sum())
     if not total:
@@ -78,14 +78,14 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
     return float(((2 * places - len(counts) - 1) * np.sort(counts)).sum() / (len(counts) * total))
 
 
-def _quantiles(counts: npt.NDArray[np.int64]) -> tuple[float, ...]:
+def _quantiles(counts: I64) -> tuple[float, ...]:
     used = counts[counts > 0]
     if not len(used):
         return (0.0,) * len(QUANTILES)
     return tuple(float(value) for value in np.quantile(used, QUANTILES))
 
 
-def _hubs(snapshot: GraphSnapshot, by_user: npt.NDArray[np.int64]) -> dict[str, int]:
+def _hubs(snapshot: GraphSnapshot, by_user: I64) -> dict[str, int]:
     used = by_user[by_user > 0]
     if not len(used):
         return {}

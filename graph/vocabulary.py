@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.arrays import I64, U8
 from graph.ids import as_word
 from graph.model import NO_ROW
 
@@ -22,7 +23,7 @@ SEARCHES = 200  # looked up one by one in the time that one pass over as many id
 class Vocabulary:
     """Sorted distinct ids (n of them); the row of an id is its place in that order."""
 
-    def __init__(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
+    def __init__(self, data: U8, offsets: I64) -> None:
         """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order."""
         self.data = data
         self.offsets = offsets
@@ -93,7 +94,7 @@ class Vocabulary:
                 high = middle
         return low
 
-    def rows(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
+    def rows(self, names: Iterable[str]) -> I64:
         """The rows of many ids, `NO_ROW` where one is not here: i64 (len(names),)."""
         wanted = names.texts if isinstance(names, Vocabulary) else list(names)
         if len(wanted) * SEARCHES < len(self):
@@ -137,6 +138,6 @@ class CaselessVocabulary(Vocabulary):
         row = self._known.get(name)
         return self._known.get(as_word(name), NO_ROW) if row is None else row
 
-    def rows(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
+    def rows(self, names: Iterable[str]) -> I64:
         """The rows of many names, `NO_ROW` where one is not here."""
         return np.array([self.row(str(name)) for name in names], np.int64)

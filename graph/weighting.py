@@ -40,10 +40,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.arrays import F32, Flags
+from graph.arrays import F32, F64, Flags
 from graph.domains import Domains, derive_domains
 from graph.errors import SettingError
 from graph.ids import as_word
@@ -209,9 +208,7 @@ def scale_of(snapshot: GraphSnapshot, weighting: Weighting) -> Scale | None:
     return tally.scale()
 
 
-def _rating_worth(
-    values: F32, relevant_from: float, scale: Scale | None
-) -> npt.NDArray[np.float64]:
+def _rating_worth(values: F32, relevant_from: float, scale: Scale | None) -> F64:
     """0 off the scale and below its relevant part, else 0.5 … 1 rising; 1 without a value."""
     low, high = scale or (0.0, 0.0)
     if low == high:
@@ -300,9 +297,7 @@ def _with_minimum(matrix: csr_array, weighting: Weighting) -> csr_array:
     return _clean(csr_array(kept))
 
 
-def _pattern(
-    events: EventColumns, chosen: npt.NDArray[np.bool_], shape: tuple[int, int]
-) -> csr_array:
+def _pattern(events: EventColumns, chosen: Flags, shape: tuple[int, int]) -> csr_array:
     """(u, i) 1 for each pair with a chosen event."""
     ones = np.ones(int(chosen.sum()), np.float32)
     matrix = _matrix(events.user[chosen], events.item[chosen], ones, shape)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-Hashes = npt.NDArray[np.uint64]
+from graph.arrays import U64
 
 MOST_KEYS = 1 << 20  # hashes in memory at once: 8 MiB, and as much again to sort them
 
@@ -30,7 +30,7 @@ _NO_NUMBER = -1  # no event has this time
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def key_hashes(table: str, rows: Any) -> Hashes:
+def key_hashes(table: str, rows: Any) -> U64:
     """A hash per row of a checked table, (n,) uint64; equal for equal keys."""
     hashes = np.zeros(rows.num_rows, np.uint64)
     for number, column in enumerate(KEYS[table]):
@@ -55,7 +55,7 @@ def parts_of_events(rows: Any, parts: int) -> npt.NDArray[np.intp]:
     return (hashes & np.uint64(parts - 1)).astype(np.intp)
 
 
-def _column(values: Any) -> Hashes:
+def _column(values: Any) -> U64:
     if values.null_count == len(values):
         return np.zeros(len(values), np.uint64)
     if pa.types.is_integer(values.type):
@@ -67,7 +67,7 @@ def _column(values: Any) -> Hashes:
     return hashes[places]
 
 
-def _distinct(values: npt.NDArray[Any]) -> Hashes:
+def _distinct(values: npt.NDArray[Any]) -> U64:
     return pd.util.hash_array(values, categorize=False)
 
 
@@ -84,7 +84,7 @@ def count_distinct(path: Path) -> tuple[int, int]:
     return total, distinct
 
 
-def _stored(path: Path) -> list[Hashes]:
+def _stored(path: Path) -> list[U64]:
     stored = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.zeros(0, np.uint64)
     return [stored[start : start + MOST_KEYS] for start in range(0, len(stored), MOST_KEYS)]
 
@@ -93,7 +93,7 @@ class UserCounts:
     """Events per user over a whole load: 16 bytes a user, names only of the busiest."""
 
     def __init__(self) -> None:
-        self._hashes: Hashes = np.zeros(0, np.uint64)
+        self._hashes: U64 = np.zeros(0, np.uint64)
         self._counts = np.zeros(0, np.int64)
         self._names: dict[int, str] = {}
 

@@ -18,18 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph.arrays import I64
+from graph.arrays import F64, I8, I64, Flags
 from graph.ids import as_ids, as_kinds
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders import times
 from loaders.reasons import OBJECT, REASONS
 from loaders.understood import Understood
-
-Codes = npt.NDArray[np.int8]
 
 LONGEST_ID = 512  # characters
 EARLIEST_EVENT = 631_152_000  # 1990-01-01, older clicks are wrong clocks
@@ -74,9 +71,9 @@ class Checked:
     """What `validate` found in n rows."""
 
     good: Any  # pyarrow.Table in the schema of its table: the rows that are kept, in order
-    kept: npt.NDArray[np.bool_]  # (n,)
-    codes: Codes  # (n,) place in REASONS; 0 where nothing is wrong
-    fields: Codes  # (n,) place of the column that is wrong, in the schema of the table
+    kept: Flags  # (n,)
+    codes: I8  # (n,) place in REASONS; 0 where nothing is wrong
+    fields: I8  # (n,) place of the column that is wrong, in the schema of the table
     loops: int  # relations of something with itself: dropped, not rejected
 
 
@@ -94,8 +91,8 @@ def validate(
     and gained a `.0`, of `value` the scale of ratings (lowest, highest).
     """
     forms = forms or {}
-    codes: Codes = np.zeros(rows, np.int8)
-    fields: Codes = np.zeros(rows, np.int8)
+    codes: I8 = np.zeros(rows, np.int8)
+    fields: I8 = np.zeros(rows, np.int8)
     typed: dict[str, Any] = {}
     for number, field in enumerate(SCHEMAS[table]):
         raw = columns.get(field.name)
@@ -126,7 +123,7 @@ def validate(
     return Checked(good, kept, codes, fields, loops)
 
 
-def explain(chunk: Chunk, codes: Codes) -> list[Rejected]:
+def explain(chunk: Chunk, codes: I8) -> list[Rejected]:
     """Say of each row with a code where it stands, why it was rejected and what it said."""
     return [
         Rejected(int(chunk.lines[row]), REASONS[codes[row]], row_text(chunk.columns, int(row)))
@@ -152,7 +149,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def as_text(column: Any) -> tuple[Any, Codes | None]:
+def as_text(column: Any) -> tuple[Any, I8 | None]:
     """A column of any type as strings; wrong UTF-8 becomes null and gets a code."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -176,9 +173,9 @@ def as_text(column: Any) -> tuple[Any, Codes | None]:
     return column.cast(pa.string()), None
 
 
-def _decoded(column: Any) -> tuple[Any, Codes]:
+def _decoded(column: Any) -> tuple[Any, I8]:
     texts: list[str | None] = []
-    codes: Codes = np.zeros(len(column), np.int8)
+    codes: I8 = np.zeros(len(column), np.int8)
     for row, value in enumerate(column.to_pylist()):
         try:
             texts.append(None if value is None else value.decode("utf-8"))
@@ -192,16 +189,16 @@ def _code(reason: str) -> int:
     return REASONS.index(reason)
 
 
-_Rule = Callable[[Any, int, Any], tuple[Any, Codes | None]]
+_Rule = Callable[[Any, int, Any], tuple[Any, I8 | None]]
 WHOLE = "whole"  # the form of ids that all end in `.0`
 
 
 def _name(required: bool, default: str | None = None, make: Callable[[Any], Any] = as_ids) -> _Rule:
     """A rule for ids and other names: checked once per distinct value."""
 
-    def rule(raw: Any, _now: int, form: Any) -> tuple[Any, Codes | None]:
+    def rule(raw: Any, _now: int, form: Any) -> tuple[Any, I8 | None]:
         if pa.types.is_nested(raw.type):
-            wrong: Codes = raw.is_valid().to_numpy(False).astype(np.int8) * _code(OBJECT)
+            wrong: I8 = raw.is_valid().to_numpy(False).astype(np.int8) * _code(OBJECT)
             return pa.repeat(pa.scalar("", pa.string()), len(raw)), wrong
         text, codes = as_text(raw)
         encoded = text.dictionary_encode()
@@ -231,7 +228,7 @@ def _name(required: bool, default: str | None = None, make: Callable[[Any], Any]
     return rule
 
 
-def _free_text(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+def _free_text(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
     """Titles: line breaks and other control characters become blanks."""
     text, codes = as_text(raw)
     if pc.any(pc.match_substring_regex(text, r"\p{Cc}")).as_py():
@@ -240,11 +237,11 @@ def _free_text(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text), codes
 
 
-def _json_text(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+def _json_text(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
     return as_text(raw)
 
 
-def numbers_of(raw: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, Any]:
+def numbers_of(raw: Any) -> tuple[F64, Flags, I8, Any]:
     """Values (NaN where none), where one is given, codes, and the text where it was text."""
     if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
         values = raw.cast(pa.float64(), safe=False)
@@ -272,13 +269,13 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _value(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+def _value(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
     values, present, codes, _ = numbers_of(raw)
     codes[present & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
     return pa.array(values, mask=~present), codes
 
 
-def _weight(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+def _weight(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
     values, present, codes, _ = numbers_of(raw)
     codes[present & ~np.isfinite(values) & (codes == 0)] = _code("NaN or infinite")
     codes[present & (codes == 0) & (values <= 0)] = _code("weight not above 0")
@@ -286,7 +283,7 @@ def _weight(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
 
 
 def _time(earliest: int, too_early: str) -> _Rule:
-    def rule(raw: Any, now: int, form: Any) -> tuple[Any, Codes | None]:
+    def rule(raw: Any, now: int, form: Any) -> tuple[Any, I8 | None]:
         seconds, present, codes, numbers = _seconds(raw, form)
         fine = present & (codes == 0)
         codes[fine & np.isnan(seconds)] = _code("time out of range")
@@ -303,9 +300,7 @@ def _time(earliest: int, too_early: str) -> _Rule:
     return rule
 
 
-def _seconds(
-    raw: Any, form: str | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Codes, npt.NDArray[np.bool_]]:
+def _seconds(raw: Any, form: str | None) -> tuple[F64, Flags, I8, Flags]:
     """Seconds since 1970, where one is given, codes, and which were numbers."""
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         microseconds = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
@@ -324,14 +319,14 @@ def _seconds(
     return seconds, present, codes, present & ~unread
 
 
-def _off_scale(typed: Mapping[str, Any], low: float, high: float) -> npt.NDArray[np.bool_]:
+def _off_scale(typed: Mapping[str, Any], low: float, high: float) -> Flags:
     """(n,) which rows are ratings off the scale."""
     values = typed["value"].fill_null(low).to_numpy(False)
     ratings = pc.equal(pc.utf8_lower(typed["kind"]), RATING).fill_null(False).to_numpy(False)
     return ratings & ((values < low) | (values > high))
 
 
-def _flag(raw: Any, _now: int, _form: Any) -> tuple[Any, Codes | None]:
+def _flag(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
     if pa.types.is_boolean(raw.type):
         return raw, None
     text, codes = as_text(raw)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from graph.arrays import I32
+from graph.arrays import I32, I64
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 
 BATCH_ROWS = 100_000
@@ -178,7 +177,7 @@ def generate(
     return Synthetic(events, seed, Answers(users, ids, names, item_niches, user_niches))
 
 
-def _numbers_in_niche(item_niches: I32) -> npt.NDArray[np.int64]:
+def _numbers_in_niche(item_niches: I32) -> I64:
     """The place of each item among those of its niche, from 0; niches are sorted."""
     starts = np.searchsorted(item_niches, item_niches, side="left")
     return np.arange(len(item_niches)) - starts

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import build_item_table
-from embeddings.item_item.held_back import HeldBack, hold_back
+from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.item_table import (
     ItemTable,
     contributions,

@@ -5,11 +5,11 @@ import pytest
 from scipy import sparse
 
 from benchmarks import scale
+from embeddings.hold_out import hold_back
 from embeddings.indexes.faiss_index import likely_neighbours
 from embeddings.item_item import blend, scorers
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.graph_filter import vector_supports
-from embeddings.item_item.held_back import hold_back
 from embeddings.item_item.judge import Judge
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import build_item_table
-from embeddings.item_item.held_back import HeldBack, hold_back
+from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.recency import CLEARLY, order_of, order_tells, shuffled, weighed
 from graph.errors import InputError
 from graph.model import NO_TIME

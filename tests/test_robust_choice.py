@@ -6,10 +6,11 @@ from scipy import sparse
 
 from benchmarks import robust
 from benchmarks._worlds import world
+from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import normalise
-from embeddings.item_item.held_back import HeldBack, Trial, hold_back, learned_from
+from embeddings.item_item.held_back import HeldBack, Trial, learned_from
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.scorers import RIDGE, Recipe, Scorer

@@ -11,10 +11,9 @@ from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
-import numpy.typing as npt
 
 from embeddings.indexes.index import checked, exact_search
-from graph.arrays import F32, I32, Flags
+from graph.arrays import F32, I32, I64, Flags
 from graph.errors import ReleaseError
 
 faiss: Any = typed_faiss  # its type stubs lack what is used here
@@ -136,7 +135,7 @@ def likely_neighbours(
     others: F32,
     width: int,
     threads: int = 1,
-    among: npt.NDArray[np.int64] | None = None,
+    among: I64 | None = None,
 ) -> I32:
     """For each row the `width` others with the largest positive products, nine tenths of them.
 

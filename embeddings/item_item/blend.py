@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from embeddings.hold_out import hold_back
 from embeddings.item_item.candidates import Preset, Quality, Say, candidates, mean_quality
-from embeddings.item_item.graph_filter import Floats
-from embeddings.item_item.held_back import HeldBack, Trial, hold_back, without
+from embeddings.item_item.held_back import HeldBack, Trial, without
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.scorers import (
@@ -29,7 +29,8 @@ from embeddings.item_item.scorers import (
     Recipe,
     Scorer,
 )
-from embeddings.item_item.spectrum import Spectral
+from embeddings.singular import Spectral
+from graph.arrays import F32
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def build_item_table(
     held: HeldBack | Sequence[HeldBack] | None = None,
     recipe: Recipe | None = None,
     threads: int = 1,
-    start: Floats | None = None,
+    start: F32 | None = None,
     learned: Sequence[LearnedVectors] = (),
     unseen: sparse.csr_matrix | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
@@ -197,7 +198,7 @@ def fit_blend(
     for model in fitted:
         model.settle(scorers)
 
-    def judged(scores: Sequence[Floats]) -> Quality:
+    def judged(scores: Sequence[F32]) -> Quality:
         return mean_quality(
             [
                 trial(model.supports, own)
@@ -213,7 +214,7 @@ def fit_blend(
     blended = sum_scores(parts, weights)
     del parts
 
-    def calibrated(recipe: Recipe) -> list[Floats]:
+    def calibrated(recipe: Recipe) -> list[F32]:
         return [
             model.calibrated(scores, recipe) for model, scores in zip(fitted, blended, strict=True)
         ]
@@ -326,9 +327,7 @@ def _worthiest(
     return variants[max(worth, key=lambda exponent: worth[exponent])]
 
 
-def sum_scores(
-    parts: Mapping[Scorer, Sequence[Floats]], weights: Mapping[Scorer, float]
-) -> list[Floats]:
+def sum_scores(parts: Mapping[Scorer, Sequence[F32]], weights: Mapping[Scorer, float]) -> list[F32]:
     """For each way of holding back the weighted sum of (i, c) scores divided by their spread."""
     totals = [np.zeros_like(scores) for scores in next(iter(parts.values()))]
     for scorer, weight in weights.items():
@@ -338,8 +337,8 @@ def sum_scores(
 
 
 def _take_up(
-    parts: Mapping[Scorer, Sequence[Floats]],
-    judged: Callable[[Sequence[Floats]], Quality],
+    parts: Mapping[Scorer, Sequence[F32]],
+    judged: Callable[[Sequence[F32]], Quality],
     tried: dict[str, Quality],
     say: Say,
 ) -> dict[Scorer, float]:

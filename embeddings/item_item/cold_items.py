@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.item_item import graph_filter as gf
-from embeddings.item_item.graph_filter import Floats
 from embeddings.item_item.item_table import ItemTable, look_up, strongest, strongest_entries
 from embeddings.item_item.scorers import nearest
+from graph.arrays import F32, I64, Flags
 
 NEIGHBOURS = 100
 """Warm items that stand for a cold one."""
@@ -39,8 +38,6 @@ MOST_CARRIERS = 5000
 """Of one tag or word that are looked at, evenly drawn: what more items carry tells little."""
 _ROWS_AT_ONCE = 500
 
-Rows = NDArray[np.int64]
-
 
 def content(tags: sparse.csr_matrix, words: sparse.csr_matrix) -> sparse.csr_matrix:
     """(i, t + w) unit rows of an item's tags (i, t) and title words (i, w), the rare ones longer.
@@ -54,8 +51,8 @@ def content(tags: sparse.csr_matrix, words: sparse.csr_matrix) -> sparse.csr_mat
 def with_cold_items(
     table: ItemTable,
     features: sparse.csr_matrix,
-    cold: Rows,
-    vectors: tuple[Floats, Floats] | None = None,
+    cold: I64,
+    vectors: tuple[F32, F32] | None = None,
     threads: int = 1,
 ) -> ItemTable:
     """The table, wider by the entries of `cold` items; itself where there are none to add.
@@ -122,7 +119,7 @@ def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix)
 
 
 def _beside_products(
-    by_likeness: ItemTable, histories: Floats, cold: Rows, placed: Floats, threads: int
+    by_likeness: ItemTable, histories: F32, cold: I64, placed: F32, threads: int
 ) -> ItemTable:
     """The weighted mean of what likeness and products say, at likeness's level; the largest kept.
 
@@ -156,7 +153,7 @@ def _joined(table: ItemTable, known: Any, cold_part: ItemTable, rows: slice) -> 
     return strongest(supports, scores, int((supports >= 0).sum(axis=1).max(initial=0)))
 
 
-def _likeness(features: sparse.csr_matrix, cold: Rows, warm: NDArray[np.bool_]) -> Any:
+def _likeness(features: sparse.csr_matrix, cold: I64, warm: Flags) -> Any:
     """(i, i) how much each warm item, by row, stands for each cold one, by column."""
     able = sparse.csr_matrix(sparse.diags(warm.astype(np.float32)) @ features).T.tocsr()
     able.eliminate_zeros()

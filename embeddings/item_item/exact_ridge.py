@@ -8,13 +8,13 @@ matrix of items x items is ever made.
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import lapack
 
-from embeddings.item_item.graph_filter import Floats, NormalisedGraph
+from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.local_ridge import mean_square
+from graph.arrays import F32, I64
 
 CUBES_PER_ITEM = 1.1e7
 """An inverse of n x n takes n^3 steps, 10^11 a second: exact as long as that is .11 ms an item."""
@@ -65,7 +65,7 @@ def _primal(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped
     inverse = _inverse((x @ x.T).toarray(), ridge)
     diagonal = np.diag(inverse).copy()
 
-    def block(rows: NDArray[np.int64]) -> Floats:
+    def block(rows: I64) -> F32:
         return -inverse[rows] / diagonal
 
     return block
@@ -79,14 +79,14 @@ def _dual(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped-d
         own[begin : begin + BLOCK] = np.asarray(part.multiply(part @ inverse).sum(axis=1)).ravel()
     remainder = np.maximum(1 - own, np.float32(1e-6))
 
-    def block(rows: NDArray[np.int64]) -> Floats:
+    def block(rows: I64) -> F32:
         sources = np.ascontiguousarray((x[rows] @ inverse).T)  # (u, b)
         return np.ascontiguousarray((x @ sources).T) / remainder
 
     return block
 
 
-def _inverse(gram: Floats, ridge: np.float32) -> Floats:
+def _inverse(gram: F32, ridge: np.float32) -> F32:
     """(gram + ridge I)^-1 by Cholesky, float32, both triangles; `gram` is overwritten."""
     gram = np.asfortranarray(gram, np.float32)
     gram[np.diag_indices_from(gram)] += ridge
@@ -95,7 +95,7 @@ def _inverse(gram: Floats, ridge: np.float32) -> Floats:
         factor, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed:
         raise np.linalg.LinAlgError(f"no inverse of {len(gram)} rows with a ridge of {ridge}")
-    inverse: Floats = factor.T  # in C's order, the upper triangle holds what was computed
+    inverse: F32 = factor.T  # in C's order, the upper triangle holds what was computed
     _mirror(inverse)
     return inverse
 

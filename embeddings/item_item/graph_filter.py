@@ -7,21 +7,16 @@ Ridges on it are in `local_ridge` and `exact_ridge`, its spectrum in `spectrum`.
 are independent, so the results do not depend on `threads`.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.best import keep_best, sort_best
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int32]
+from embeddings.blocks import in_blocks
+from graph.arrays import F32, I32
 
 TAG_DEGREES = (2, 2000)
 """A tag on one item links nothing, one on very many says nothing and costs its degree squared."""
@@ -33,7 +28,7 @@ class NormalisedGraph:
 
     rows: sparse.csr_matrix  # (u + f, i)
     columns: sparse.csr_matrix  # (i, u + f)
-    item_degrees: Floats  # (i,), at least 1
+    item_degrees: F32  # (i,), at least 1
 
 
 def add_feature_rows(
@@ -67,8 +62,8 @@ def normalise(
 
 
 def co_occurrence_supports(
-    graph: NormalisedGraph, width: int, threads: int = 1, gains: Floats | None = None
-) -> Rows:
+    graph: NormalisedGraph, width: int, threads: int = 1, gains: F32 | None = None
+) -> I32:
     """For each item the `width` others with the largest (X'X) x gain, strongest first, -1 padded.
 
     `gains` (i,) are of the others, 1 when not given. Returns int32 (i, width). Time is the sum of
@@ -78,8 +73,8 @@ def co_occurrence_supports(
 
 
 def co_occurrence(
-    graph: NormalisedGraph, width: int, threads: int = 1, gains: Floats | None = None
-) -> tuple[Rows, Floats]:
+    graph: NormalisedGraph, width: int, threads: int = 1, gains: F32 | None = None
+) -> tuple[I32, F32]:
     """`co_occurrence_supports`, and beside each its (X'X) x gain: float32 (i, width), 0 padded."""
     weights = np.ones(graph.columns.shape[0], np.float32) if gains is None else gains
     supports = np.full((graph.columns.shape[0], width), -1, np.int32)
@@ -93,12 +88,12 @@ def co_occurrence(
 
 
 def vector_supports(
-    vectors: Floats,
+    vectors: F32,
     width: int,
     block_size: int = 512,
-    targets: Floats | None = None,
+    targets: F32 | None = None,
     threads: int = 1,
-) -> Rows:
+) -> I32:
     """For each item the `width` others with the largest inner product: int32 (i, width), exact.
 
     `others` (i, d) are the vectors on the other side; the same when not given.
@@ -118,14 +113,14 @@ def vector_supports(
     return supports
 
 
-def merge_supports(first: Rows, second: Rows) -> Rows:
+def merge_supports(first: I32, second: I32) -> I32:
     """All of `first` and what `second` adds, row by row: int32 (i, c1 + c2), -1 at the end."""
     merged = np.full((first.shape[0], first.shape[1] + second.shape[1]), -1, np.int32)
     _merge(first, second, merged)
     return merged
 
 
-def vector_scores(vectors: Floats, targets: Floats, supports: Rows, threads: int = 1) -> Floats:
+def vector_scores(vectors: F32, targets: F32, supports: I32, threads: int = 1) -> F32:
     """The products of each row of `vectors` and its supports' rows of `others`: float32 (i, c)."""
     scores = np.zeros(supports.shape, np.float32)
 
@@ -135,20 +130,6 @@ def vector_scores(vectors: Floats, targets: Floats, supports: Rows, threads: int
     if vectors.size:
         in_blocks(block, supports.shape[0], threads)
     return scores
-
-
-def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call `work(low, high)` over 0..count, on at most `threads` threads; results must not meet."""
-    if count == 0:
-        return
-    if threads <= 1:
-        work(0, count)
-        return
-    edges = np.unique(np.linspace(0, count, threads * 8 + 1).astype(np.int64))
-    with ThreadPoolExecutor(threads) as pool:
-        running = [pool.submit(work, int(low), int(high)) for low, high in pairwise(edges)]
-        for block in running:
-            block.result()
 
 
 def both_ways(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.item_item.graph_filter import Floats, Rows
+from embeddings.hold_out import part, places, rows_of
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
+from graph.arrays import F32, I32, Flags
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
 """What NDCG@20 and Recall@20 of each part weigh: the end of a history is about half as easily
@@ -42,7 +42,7 @@ class HeldBack:
     """(u, i) when each like came, see `recency.order_of`; None: nobody knows."""
     later: sparse.csr_matrix | None = None
     """(u, i) the last entries of each history, held back as well; none of them in `select`."""
-    newcomers: NDArray[np.bool_] | None = None
+    newcomers: Flags | None = None
     """(u,) users of whom nothing at all is learned."""
 
 
@@ -71,7 +71,7 @@ class Trial:
         rare = sparse.csr_matrix(gone @ sparse.diags(_rare(fit)))
         rare.eliminate_zeros()
         wanted.append((RARE, rare, sample // 6))
-        parts = [(weight, Judge(fit, part, most, *settings)) for weight, part, most in wanted]
+        parts = [(weight, Judge(fit, entries, most, *settings)) for weight, entries, most in wanted]
         if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
             known, wanted_entries = _halves(users, new, held.order, seed)
             parts.append((NEWCOMERS, Judge(known, wanted_entries, sample // 6, *settings)))
@@ -91,37 +91,23 @@ class Trial:
         assert self._order is not None
         return self._by(shuffled(self._order, draw))
 
-    def __call__(self, supports: Rows, scores: Floats) -> tuple[float, float]:
+    def __call__(self, supports: I32, scores: F32) -> tuple[float, float]:
         """The weighted mean of NDCG@20 and of Recall@20 over the parts."""
         return self._mean(supports, scores, self._parts)
 
-    def quick(self, supports: Rows, scores: Floats) -> tuple[float, float]:
+    def quick(self, supports: I32, scores: F32) -> tuple[float, float]:
         """The same over the random and the later part alone, in half the time."""
         return self._mean(supports, scores, self._parts[: self._large])
 
     @staticmethod
     def _mean(
-        supports: Rows, scores: Floats, parts: Sequence[tuple[float, Judge]]
+        supports: I32, scores: F32, parts: Sequence[tuple[float, Judge]]
     ) -> tuple[float, float]:
         if not parts:
             return 0.0, 0.0
         qualities = [judge(supports, scores) for _, judge in parts]
         ndcg, recall = np.average(qualities, axis=0, weights=[weight for weight, _ in parts])
         return float(ndcg), float(recall)
-
-
-def hold_back(
-    user_items: sparse.csr_matrix, seed: int, share: float = 0.2
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split each user's entries at random: (kept, held), both (u, i); one entry always stays."""
-    generator = np.random.default_rng(seed)
-    counts = np.diff(user_items.indptr)
-    users = np.repeat(np.arange(user_items.shape[0]), counts)
-    order = np.lexsort((generator.random(user_items.nnz), users))
-    position = np.arange(user_items.nnz) - np.repeat(user_items.indptr[:-1], counts)
-    held = np.zeros(user_items.nnz, bool)
-    held[order] = position < np.minimum(np.rint(counts * share), counts - 1)[users]
-    return _of(user_items, users, ~held), _of(user_items, users, held)
 
 
 def learned_from(users: sparse.csr_matrix, held: HeldBack) -> sparse.csr_matrix:
@@ -150,7 +136,7 @@ def without(users: sparse.csr_matrix, select: sparse.csr_matrix) -> sparse.csr_m
     return kept
 
 
-def _rare(users: sparse.csr_matrix) -> Floats:
+def _rare(users: sparse.csr_matrix) -> F32:
     """(i,) 1 for the items that are not in the head, see `HEAD`."""
     counts = np.bincount(users.indices, minlength=users.shape[1])
     order = np.argsort(-counts, kind="stable")
@@ -162,28 +148,15 @@ def _rare(users: sparse.csr_matrix) -> Floats:
 
 def _halves(
     users: sparse.csr_matrix,
-    chosen: NDArray[np.bool_],
+    chosen: Flags,
     order: sparse.csr_matrix | None,
     seed: int,
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What is known of the chosen users, and what is wanted: both (u, i)."""
-    counts = np.diff(users.indptr)
-    rows = np.repeat(np.arange(users.shape[0]), counts)
+    rows = rows_of(users)
     drawn = np.random.default_rng(seed).random(users.nnz)
     when = np.zeros(users.nnz) if order is None else order[rows, users.indices].A1
-    first = np.lexsort((drawn, when, rows))
-    position = np.arange(users.nnz) - np.repeat(users.indptr[:-1], counts)
-    known = np.zeros(users.nnz, bool)
-    known[first] = position < np.ceil(KNOWN * counts)[rows]
+    position, sizes = places(rows, when, drawn)
+    known = position < np.ceil(KNOWN * sizes)
     of_chosen = chosen[rows]
-    return _of(users, rows, of_chosen & known), _of(users, rows, of_chosen & ~known)
-
-
-def _of(
-    users: sparse.csr_matrix, rows: NDArray[np.int64], kept: NDArray[np.bool_]
-) -> sparse.csr_matrix:
-    part = sparse.csr_matrix(
-        (users.data[kept], (rows[kept], users.indices[kept])), shape=users.shape
-    )
-    part.sort_indices()
-    return part
+    return part(users, of_chosen & known), part(users, of_chosen & ~known)

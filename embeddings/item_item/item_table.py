@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.best import add_row, keep_best, sort_best
-from embeddings.item_item.graph_filter import Floats, Rows, in_blocks
-
-Ints = NDArray[np.int64]
+from embeddings.blocks import in_blocks
+from graph.arrays import F32, I32, I64
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class ItemTable:
     other, and is worth its place (a table of positive ones alone ranks up to 4 % worse).
     """
 
-    neighbours: Rows  # (i, k)
-    scores: Floats  # (i, k)
+    neighbours: I32  # (i, k)
+    scores: F32  # (i, k)
 
     def __post_init__(self) -> None:
         if self.neighbours.ndim != 2 or self.neighbours.shape != self.scores.shape:
@@ -41,21 +40,21 @@ class ItemTable:
 class Transposed:
     """Supports (target-major) read by history item: entry e of item s is one (s, target) pair."""
 
-    indptr: Ints  # (i + 1,)
-    targets: Rows  # (nnz,)
-    positions: Ints  # (nnz,), into the flattened (i, c) supports
+    indptr: I64  # (i + 1,)
+    targets: I32  # (nnz,)
+    positions: I64  # (nnz,), into the flattened (i, c) supports
 
 
 def score_history(
     table: ItemTable,
     indptr: NDArray[np.integer[Any]],
-    items: Rows,
-    weights: Floats,
+    items: I32,
+    weights: F32,
     count: int,
     *,
     exclude_history: bool = True,
     threads: int = 1,
-) -> tuple[Rows, Floats]:
+) -> tuple[I32, F32]:
     """The `count` best items of each history, strongest first: int32 (b, n), float32 (b, n).
 
     History b is items[indptr[b]:indptr[b + 1]] with `weights` beside it, of any length. Only
@@ -73,13 +72,13 @@ def score_history(
 
 
 def score_lists(
-    lists: tuple[Ints, Rows, Floats],
-    histories: tuple[NDArray[np.integer[Any]], Rows, Floats],
+    lists: tuple[I64, I32, F32],
+    histories: tuple[NDArray[np.integer[Any]], I32, F32],
     count: int,
     *,
     exclude_history: bool = True,
     threads: int = 1,
-) -> tuple[Rows, Floats]:
+) -> tuple[I32, F32]:
     """`score_history` over lists of any length, as (indptr, targets, scores)."""
     indptr, items, weights = histories
     batch = len(indptr) - 1
@@ -98,7 +97,7 @@ def score_lists(
     return rows, scores
 
 
-def contributions(table: ItemTable, item: int, history_items: Rows, weights: Floats) -> Floats:
+def contributions(table: ItemTable, item: int, history_items: I32, weights: F32) -> F32:
     """What each history item adds to the score of `item`: float32 (h,); their sum is the score."""
     rows = table.neighbours[history_items]  # (h, k)
     matches = rows == item
@@ -108,13 +107,13 @@ def contributions(table: ItemTable, item: int, history_items: Rows, weights: Flo
     )
 
 
-def transpose(supports: Rows) -> Transposed:
+def transpose(supports: I32) -> Transposed:
     """Turn target-major supports (i, c) round, so that they can be read from a history."""
     indptr, targets, positions = _transpose(supports)
     return Transposed(indptr, targets, positions)
 
 
-def truncate(turned: Transposed, blended: Floats, width: int) -> ItemTable:
+def truncate(turned: Transposed, blended: F32, width: int) -> ItemTable:
     """Keep the `width` strongest targets of each item; `blended` is (i, c) like supports."""
     items = len(turned.indptr) - 1
     neighbours = np.full((items, width), -1, np.int32)
@@ -125,7 +124,7 @@ def truncate(turned: Transposed, blended: Floats, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
-def strongest(supports: Rows, blended: Floats, width: int) -> ItemTable:
+def strongest(supports: I32, blended: F32, width: int) -> ItemTable:
     """Keep the `width` strongest targets of each item: supports and scores are (i, c)."""
     count = supports.shape[1]
     starts = np.arange(len(supports) + 1, dtype=np.int64) * count
@@ -147,14 +146,14 @@ def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
-def look_up(table: ItemTable, supports: Rows) -> Floats:
+def look_up(table: ItemTable, supports: I32) -> F32:
     """The table's scores at other pairs: float32 (i, c), 0 where the table has none."""
     scores = np.zeros(supports.shape, np.float32)
     _look_up(table.neighbours, table.scores, supports, scores)
     return scores
 
 
-def history_of(user_items: sparse.csr_matrix, users: NDArray[np.int64]) -> sparse.csr_matrix:
+def history_of(user_items: sparse.csr_matrix, users: I64) -> sparse.csr_matrix:
     """The rows of `users`, with sorted int32 columns and float32 weights."""
     rows = sparse.csr_matrix(user_items[users], dtype=np.float32)
     rows.sort_indices()

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from embeddings import metrics
-from embeddings.item_item.graph_filter import Floats, Rows
 from embeddings.item_item.item_table import ItemTable, history_of, score_history
+from graph.arrays import F32, I32
 
 TOP = 20
 
@@ -37,7 +37,7 @@ class Judge:
             self._histories = _with_silent(self._histories, shut, self._wanted)
         self._threads = threads
 
-    def __call__(self, supports: Rows, blended: Floats) -> tuple[float, float]:
+    def __call__(self, supports: I32, blended: F32) -> tuple[float, float]:
         history = self._histories
         top, _ = score_history(
             ItemTable(supports, blended),
@@ -68,7 +68,7 @@ def _with_silent(
     return both
 
 
-def top_quality(top: Rows, wanted: sparse.csr_matrix) -> tuple[float, float]:
+def top_quality(top: I32, wanted: sparse.csr_matrix) -> tuple[float, float]:
     """Mean NDCG and Recall of ranked item rows (b, n) against the wanted entries (b, i)."""
     counts, depth = np.diff(wanted.indptr), top.shape[1]
     hits = metrics.hits(top, wanted)

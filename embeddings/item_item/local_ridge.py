@@ -9,22 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from embeddings.item_item.graph_filter import (
-    Floats,
-    NormalisedGraph,
-    Rows,
-    both_ways,
-    in_blocks,
-)
+from embeddings.blocks import in_blocks
+from embeddings.item_item.graph_filter import NormalisedGraph, both_ways
+from graph.arrays import F32, I32
 
 
 def local_ridge(
     graph: NormalisedGraph,
-    supports: Rows,
+    supports: I32,
     penalties: Sequence[float],
     threads: int = 1,
     steps: int = 12,
-) -> Floats:
+) -> F32:
     """Weights w of (A + penalty * m I) w = b per penalty and target: float32 (p, i, c), 0 at -1.
 
     A is X'X over the target's support, b its column for the target, m as in `mean_square`. Solved

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.item_item.graph_filter import Floats, Rows
 from embeddings.item_item.judge import Judge
+from graph.arrays import F32, I32, I64
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
 """Recency is judged by what of the next fifth of a user's entries is found by those before."""
-RecencyJudge = Callable[[Rows, Floats, float], tuple[float, float]]
+RecencyJudge = Callable[[I32, F32, float], tuple[float, float]]
 CLEARLY, DRAWS = 0.01, 2
 """By how much more an order must gain than its shuffles do on average."""
 
 
-def order_of(user_items: sparse.csr_matrix, at: NDArray[np.int64]) -> sparse.csr_matrix:
+def order_of(user_items: sparse.csr_matrix, at: I64) -> sparse.csr_matrix:
     """(u, i) float32: 1 for a user's first entry, 1 + how many came earlier for the others.
 
     `at` (n,) is when each entry of `user_items` happened, in its order.
@@ -70,7 +70,7 @@ def recency_judge(
     met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[users].sign())
     windows = [(_part(fit, order, 0, cut), _part(select, order, cut, cut + AHEAD)) for cut in CUTS]
 
-    def judge(supports: Rows, scores: Floats, exponent: float) -> tuple[float, float]:
+    def judge(supports: I32, scores: F32, exponent: float) -> tuple[float, float]:
         qualities = [(0.0, 0.0)]
         for known, wanted in windows:
             judge_of_cut = Judge(
@@ -114,7 +114,7 @@ def _part(
     return part
 
 
-def _before(starts: NDArray[np.int32], values: NDArray[np.number]) -> NDArray[np.int64]:
+def _before(starts: I32, values: NDArray[np.number]) -> I64:
     """(n,) how many values of the same row (values[starts[r]:starts[r + 1]]) are smaller."""
     rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     order = np.lexsort((values, rows))

@@ -5,16 +5,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.indexes.faiss_index import likely_neighbours
 from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.exact_ridge import exact_ridge
-from embeddings.item_item.graph_filter import Floats, NormalisedGraph, Rows
+from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.item_table import ItemTable, look_up, transpose, truncate
 from embeddings.item_item.local_ridge import local_ridge
-from embeddings.item_item.spectrum import Spectral, spectral_scores, spectrum
+from embeddings.item_item.spectrum import spectral_scores, spectrum
+from embeddings.singular import Spectral
+from graph.arrays import F32, I32, I64
 
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
@@ -47,8 +48,8 @@ class Feature:
 class Pair:
     """What a model learned of items: `inputs` of a history item times `outputs` of a target."""
 
-    inputs: Floats  # (i, d)
-    outputs: Floats  # (i, d)
+    inputs: F32  # (i, d)
+    outputs: F32  # (i, d)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Fitted:
         seed: int,
         threads: int,
         scorers: Sequence[Scorer],
-        start: Floats | None = None,
+        start: F32 | None = None,
         learned: Mapping[str, Pair] | None = None,
     ) -> None:
         self._start = start
@@ -150,10 +151,10 @@ class Fitted:
         self._spectra: dict[tuple[float, float], Spectral] = {}
         self._tables: dict[Scorer, ItemTable] = {}
         self._recipe = recipe
-        self._supports: Rows | None = None
+        self._supports: I32 | None = None
 
     @property
-    def supports(self) -> Rows:
+    def supports(self) -> I32:
         """(i, c) the targets that each history item speaks for, as every scorer proposes them."""
         if self._supports is None:
             self._supports = self._make_supports(self._recipe)
@@ -171,7 +172,7 @@ class Fitted:
         if in_place_of is not None:
             self._tables.pop(in_place_of, None)
 
-    def _make_supports(self, recipe: Recipe) -> Rows:
+    def _make_supports(self, recipe: Recipe) -> I32:
         width = recipe.support_width // 2
         graph = self.graph(0.3, 0.4)
         gains = np.asarray(graph.item_degrees**0.4, np.float32)
@@ -278,7 +279,7 @@ class Fitted:
             widest.item_vectors,
         )
 
-    def calibrated(self, blended: Floats, recipe: Recipe) -> Floats:
+    def calibrated(self, blended: F32, recipe: Recipe) -> F32:
         """(i, c) scores times the recipe's powers of both items' popularity."""
         of_target, of_history = (
             np.asarray(self._popularity**exponent, np.float32)
@@ -286,7 +287,7 @@ class Fitted:
         )
         return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
 
-    def scores(self, scorer: Scorer) -> Floats:
+    def scores(self, scorer: Scorer) -> F32:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "popularity":
@@ -308,12 +309,12 @@ class Fitted:
 
 
 def nearest(
-    vectors: Floats,
-    targets: Floats,
+    vectors: F32,
+    targets: F32,
     width: int,
     threads: int,
-    among: NDArray[np.int64] | None = None,
-) -> Rows:
+    among: I64 | None = None,
+) -> I32:
     """(i, width) the largest products with others, by FAISS where the catalogue is large.
 
     `among` are the rows of the others that are asked about; None: all of them.

@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.vectors.embedder import Vectors
-from graph.arrays import unit_rows
+from graph.arrays import F32, F64, unit_rows
 
 TIE_DECIMALS = 4
 SCORES_AT_ONCE = 20_000_000
 
 
-def rotation(new: Vectors, old: Vectors) -> Vectors:
+def rotation(new: F32, old: F32) -> F32:
     """The orthogonal (d, d) matrix R that brings new @ R nearest to old (Schönemann 1966).
 
     Rows of both (n, d) belong to the same nodes; distances inside `new` stay as they are. No
@@ -27,8 +26,8 @@ def rotation(new: Vectors, old: Vectors) -> Vectors:
 
 
 def neighbour_overlap(
-    new: Vectors, old: Vectors, *, count: int = 10, rows: NDArray[np.integer[Any]] | None = None
-) -> NDArray[np.float64]:
+    new: F32, old: F32, *, count: int = 10, rows: NDArray[np.integer[Any]] | None = None
+) -> F64:
     """Jaccard overlap (r,) of the `count` nearest by cosine of each of `rows`, before and after.
 
     Neighbours are sought among all rows of both (n, d), exactly, in time r n d; all rows are asked
@@ -43,7 +42,7 @@ def neighbour_overlap(
     return common / np.maximum(2 * nearest[0].shape[1] - common, 1)
 
 
-def _nearest(vectors: Vectors, rows: NDArray[np.integer[Any]], count: int) -> NDArray[np.intp]:
+def _nearest(vectors: F32, rows: NDArray[np.integer[Any]], count: int) -> NDArray[np.intp]:
     unit = unit_rows(vectors)
     count = max(0, min(count, len(unit) - 1))
     neighbours = np.empty((len(rows), count), dtype=np.intp)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-Vectors = NDArray[np.float32]
+from graph.arrays import F32
+
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the part of it that is done, 0 to 1."""
 
@@ -49,10 +49,10 @@ class Embeddings:
     JSON can hold, what was trained and how it went.
     """
 
-    users: Vectors  # (u, d)
-    items: Vectors  # (i, d)
-    tags: Vectors  # (t, d)
-    item_outputs: Vectors | None = None  # (i, d)
+    users: F32  # (u, d)
+    items: F32  # (i, d)
+    tags: F32  # (t, d)
+    item_outputs: F32 | None = None  # (i, d)
     report: dict[str, Any] = field(default_factory=dict)
 
 

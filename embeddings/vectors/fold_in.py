@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from embeddings.vectors.embedder import Vectors
 from embeddings.vectors.inductive import Features, InductiveMap, rows_scaled
-from graph.arrays import unit_rows
+from graph.arrays import F32, unit_rows
 
 RELATED = "related"
 
@@ -22,8 +21,8 @@ Weights = NDArray[np.floating]
 def fold_in_item(
     learned: InductiveMap,
     features: Mapping[str, tuple[Rows, Weights]],
-    related: Vectors,
-) -> dict[str, Vectors]:
+    related: F32,
+) -> dict[str, F32]:
     """What each feature and related item adds to the unit vector of an item: (k, d) by kind.
 
     The sum of all rows is the vector, of length one, in the space of the items; or zeros, where
@@ -38,7 +37,7 @@ def fold_in_item(
     Raises:
         ValueError: rows and weights of a kind differ in length.
     """
-    parts: dict[str, Vectors] = {}
+    parts: dict[str, F32] = {}
     for kind, (rows, weights) in features.items():
         if len(rows) != len(weights):
             raise ValueError(f"{len(rows)} {kind} but {len(weights)} weights")
@@ -50,7 +49,7 @@ def fold_in_item(
     return _scaled(parts)
 
 
-def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
+def fold_in_items(learned: InductiveMap, features: Features) -> F32:
     """(n, d) unit vectors of many items at once, without relations; zeros where nothing is known.
 
     `features` holds (n, f) positive weights by kind of the map.
@@ -59,7 +58,7 @@ def fold_in_items(learned: InductiveMap, features: Features) -> Vectors:
     return unit_rows(np.asarray(made))
 
 
-def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:
+def fold_in_users(vectors: F32, histories: csr_array) -> F32:
     """(b, d) what users with these histories (b, i) compare items with; an empty one gives zeros.
 
     The sum of the items' vectors (i, d), each times its weight in the history.
@@ -67,7 +66,7 @@ def fold_in_users(vectors: Vectors, histories: csr_array) -> Vectors:
     return (histories @ vectors).astype(np.float32)  # (b, i) @ (i, d) -> (b, d)
 
 
-def _scaled(parts: dict[str, Vectors]) -> dict[str, Vectors]:
+def _scaled(parts: dict[str, F32]) -> dict[str, F32]:
     """The same rows, all times the factor that makes their sum as long as one."""
     summed = sum((part.sum(axis=0) for part in parts.values()), np.zeros(1, np.float32))
     length = float(np.linalg.norm(summed))

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch.nn import functional
 from torch_geometric.nn import HeteroConv, SimpleConv
 
 from embeddings import metrics
-from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
+from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, adjacency
 from embeddings.vectors.gnn_start import normalised, scaled, spectral_start
 from embeddings.vectors.inductive import Features, InductiveMap, feature_scales
+from graph.arrays import F32, F64, I64
 from graph.errors import SettingError
 
 Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
@@ -138,7 +138,7 @@ class Edges:
 
     matrix: torch.Tensor  # (n, n)
     counts: tuple[int, int, int]
-    degrees: NDArray[np.float64]  # (i,): of items, over users alone; 1 where that is nothing
+    degrees: F64  # (i,): of items, over users alone; 1 where that is nothing
     device: torch.device
 
     @classmethod
@@ -164,7 +164,7 @@ class Network(torch.nn.Module):
     layer.
     """
 
-    def __init__(self, items: Vectors, edges: Edges, config: GnnConfig) -> None:
+    def __init__(self, items: F32, edges: Edges, config: GnnConfig) -> None:
         """Users and tags begin with what the items (i, d) send them."""
         super().__init__()
         self.layers, self.popularity = config.layers, config.popularity
@@ -186,7 +186,7 @@ class Network(torch.nn.Module):
             total = total + layer
         return functional.normalize(total, dim=1, eps=1e-8)
 
-    def export(self, edges: Edges) -> tuple[Vectors, Vectors, Vectors, Vectors]:
+    def export(self, edges: Edges) -> tuple[F32, F32, F32, F32]:
         """Users, items as a history reads them, tags, and items as they are ranked.
 
         The third is times degree**-1/2: a plain sum of them over a history is near its user's
@@ -224,17 +224,17 @@ class _Propagate(torch.autograd.Function):
 class Batch:
     """Some users, what they chose, and the sampled negatives."""
 
-    users: NDArray[np.int64]  # (b,)
+    users: I64  # (b,)
     targets: sparse.csr_matrix  # (b, i), how much each pair counts
-    negatives: NDArray[np.int64]  # (k,)
-    chances: NDArray[np.float32]  # (k,): how likely each negative was to be drawn
+    negatives: I64  # (k,)
+    chances: F32  # (k,): how likely each negative was to be drawn
 
     @classmethod
     def of(
         cls,
         edges: Edges,
         user_items: sparse.csr_matrix,
-        chosen: NDArray[np.int64],
+        chosen: I64,
         config: GnnConfig,
         rng: np.random.Generator,
     ) -> "Batch":
@@ -333,7 +333,7 @@ class _State:
         self.best_epoch = 0
         self.losses: list[float] = []
         self.recalls: list[float] = []
-        self.best: tuple[Vectors, ...] = ()
+        self.best: tuple[F32, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -397,9 +397,7 @@ class _State:
         return True
 
 
-def recall_at_20(
-    users: Vectors, items: Vectors, seen: sparse.csr_matrix, held: sparse.csr_matrix
-) -> float:
+def recall_at_20(users: F32, items: F32, seen: sparse.csr_matrix, held: sparse.csr_matrix) -> float:
     """Mean Recall@20 of at most 4,000 evenly chosen users with held pairs; seen items masked."""
     rows = np.flatnonzero(np.diff(held.indptr))
     rows = rows[:: max(1, len(rows) // 4000)]
@@ -407,7 +405,7 @@ def recall_at_20(
     recalls: list[float] = []
     for begin in range(0, len(rows), 512):
         batch = rows[begin : begin + 512]
-        scores: NDArray[np.float32] = users[batch] @ items.T  # (b, d) @ (d, i) -> (b, i)
+        scores: F32 = users[batch] @ items.T  # (b, d) @ (d, i) -> (b, i)
         known = seen[batch].tocoo()
         scores[known.row, known.col] = -np.inf
         best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
@@ -435,7 +433,7 @@ def _device(wanted: str) -> torch.device:
 
 def fit_inductive(
     features: Features,
-    targets: Vectors,
+    targets: F32,
     *,
     seed: int,
     epochs: int = 30,

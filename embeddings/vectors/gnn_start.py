@@ -6,35 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.vectors.embedder import EmbeddingGraph, Vectors
+from embeddings.singular import leading
+from embeddings.vectors.embedder import EmbeddingGraph
+from graph.arrays import F32
 
 
-def spectral_start(graph: EmbeddingGraph, dimensions: int, seed: int) -> Vectors:
+def spectral_start(graph: EmbeddingGraph, dimensions: int, seed: int) -> F32:
     """Item vectors (i, d): the strongest singular vectors of users and tags by items.
 
-    Randomised subspace iteration (Halko et al. 2011, arXiv 0909.4061), four rounds. Each is
-    scaled by the root of its singular value, so that products of two items are a spectral filter.
-    Directions beyond the rank, and items without edges, are small noise, open to training.
+    Each is scaled by the root of its singular value, so that products of two items are a spectral
+    filter. Directions beyond the rank, and items without edges, are small noise, open to training.
     """
-    users, items, tags = graph.counts
+    items = graph.user_items.shape[1]
     rng = np.random.default_rng(seed)
     start = rng.normal(0, 0.01, (items, dimensions)).astype(np.float32)
-    rank = min(dimensions, items, users + tags)
-    if rank == 0 or graph.user_items.nnz + graph.item_tags.nnz == 0:
-        return start
     block = sparse.vstack(
         [normalised(graph.user_items), 0.3 * normalised(sparse.csr_matrix(graph.item_tags.T))]
     ).tocsr()  # (u + t, i)
-    back = block.T.tocsr()
-    basis = rng.normal(size=(items, min(rank + 32, items))).astype(np.float32)
-    for _ in range(4):
-        basis, _ = np.linalg.qr(back @ (block @ basis))
-    images = block @ basis  # (u + t, r)
-    values, turns = np.linalg.eigh((images.T @ images).astype(np.float64))
-    strongest = np.argsort(-values)[:rank]
-    singular = np.sqrt(np.maximum(values[strongest], 1e-12))
+    strongest = leading(block, block.T.tocsr(), dimensions, int(rng.integers(2**63)), passes=4)
+    rank = len(strongest.values)
+    if rank == 0:
+        return start
     spectral = np.zeros_like(start)
-    spectral[:, :rank] = (basis @ turns[:, strongest]) * np.sqrt(singular)  # (i, r) scaled
+    spectral[:, :rank] = strongest.item_vectors * np.sqrt(strongest.values)  # (i, r) scaled
     return scaled(scaled(spectral) + 0.1 * start)
 
 
@@ -47,7 +41,7 @@ def normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(scales[0] @ matrix @ scales[1], dtype=np.float32)
 
 
-def scaled(vectors: NDArray[Any], length: float | None = None) -> Vectors:
+def scaled(vectors: NDArray[Any], length: float | None = None) -> F32:
     """The same up to one factor: rows of that mean length, or entries of mean square 0.1**2."""
     if vectors.size == 0:
         return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.vectors.embedder import Vectors
+from graph.arrays import F32, unit_rows
 
 PENALTY = 1.0
 """Of the regression: what the squared entries of the map cost, beside the squared errors. This and
@@ -32,17 +31,17 @@ class InductiveMap:
     weights of that kind), brought to length one.
     """
 
-    vectors: Mapping[str, Vectors]
+    vectors: Mapping[str, F32]
 
 
-def feature_scales(features: sparse.csr_matrix) -> NDArray[np.float32]:
+def feature_scales(features: sparse.csr_matrix) -> F32:
     """(f,) column weights to the power -1/2 of an (i, f) matrix; 0 for features never seen."""
     totals = np.asarray(features.sum(axis=0), dtype=np.float64).ravel()
     scales = np.divide(1.0, np.sqrt(totals), out=np.zeros_like(totals), where=totals > 0)
     return scales.astype(np.float32)
 
 
-def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
+def fit_ridge(features: Features, targets: F32) -> InductiveMap:
     """The map whose sums come nearest to the directions of `targets` (i, d), by ridge regression.
 
     Minimises |X Z - T|^2 + `PENALTY` |Z|^2 by conjugate gradients (Hestenes and Stiefel 1952,
@@ -56,7 +55,7 @@ def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
     parts = [rows_scaled(part) @ sparse.diags(scales[kind]) for kind, part in features.items()]
     stacked = sparse.csr_matrix(sparse.hstack(parts), dtype=np.float32)
     known = np.flatnonzero((np.diff(stacked.indptr) > 0) & (lengths > 0))
-    goal = (targets[known] / lengths[known, None]).astype(np.float32)
+    goal = unit_rows(targets[known])
     solved = _solved(sparse.csr_matrix(stacked[known]), goal)
     made, start = {}, 0
     for kind, part in features.items():
@@ -66,10 +65,10 @@ def fit_ridge(features: Features, targets: Vectors) -> InductiveMap:
     return InductiveMap(made)
 
 
-def _solved(rows: sparse.csr_matrix, goal: Vectors) -> Vectors:
+def _solved(rows: sparse.csr_matrix, goal: F32) -> F32:
     """(f, d): (X'X + penalty) Z = X'T, column for column."""
     columns = rows.T.tocsr()
-    residual: Vectors = columns @ goal  # (f, k) @ (k, d)
+    residual: F32 = columns @ goal  # (f, k) @ (k, d)
     solved, way = np.zeros_like(residual), residual.copy()
     squares = first = np.square(residual).sum(axis=0)
     for _ in range(_MOST_STEPS):

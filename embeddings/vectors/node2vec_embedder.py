@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, Vectors, adjacency
+from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress, adjacency
 from embeddings.vectors.skipgram import SkipgramConfig, noise, train
 from embeddings.vectors.walks import WalkConfig, prepare, start_nodes, walk_blocks
+from graph.arrays import F32, F64, Flags
 from graph.errors import SettingError
 
 PACKAGE_LIMIT = 20_000_000
@@ -91,7 +91,7 @@ class Node2VecEmbedder:
     """
 
     config: Node2VecConfig = Node2VecConfig()
-    start: tuple[Vectors, Vectors] | None = None
+    start: tuple[F32, F32] | None = None
     name: str = "node2vec"
 
     def embed(
@@ -122,7 +122,7 @@ class Node2VecEmbedder:
         graph: EmbeddingGraph,
         seed: int,
         progress: Progress | None,
-    ) -> tuple[Vectors, Vectors]:
+    ) -> tuple[F32, F32]:
         config, counts = self.config, graph.counts
         walks = config.walk_config()
         prepared = prepare(matrix, counts if config.metapath else None)
@@ -144,7 +144,7 @@ class Node2VecEmbedder:
 
     def _start(
         self, counts: tuple[int, int, int], seed: int
-    ) -> tuple[tuple[Vectors, Vectors] | None, NDArray[np.bool_] | None]:
+    ) -> tuple[tuple[F32, F32] | None, Flags | None]:
         """(n, d) vectors of all nodes to begin with, and which nodes (n,) were learned before."""
         users, items, _ = counts
         if self.start is None or self.start[0].shape != (items, self.config.dimensions):
@@ -165,20 +165,18 @@ def _towards_popular(matrix: sparse.csr_matrix, users: int, power: float) -> spa
     return sparse.csr_matrix(scale @ matrix @ scale)
 
 
-def _means(user_items: sparse.csr_matrix, vectors: Vectors) -> Vectors:
+def _means(user_items: sparse.csr_matrix, vectors: F32) -> F32:
     """(u, d) the weighted mean vector of each user's items, zeros without any."""
     weights = np.asarray(user_items.sum(axis=1), np.float32)
     return np.asarray(user_items @ vectors, np.float32) / np.maximum(weights, 1e-9)
 
 
-def visit_frequencies(matrix: sparse.csr_matrix) -> NDArray[np.float64]:
+def visit_frequencies(matrix: sparse.csr_matrix) -> F64:
     """How often each node (n,) is visited by a long walk, up to a factor: its weighted degree."""
     return np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
 
 
-def _by_package(
-    matrix: sparse.csr_matrix, config: Node2VecConfig, seed: int
-) -> tuple[Vectors, Vectors]:
+def _by_package(matrix: sparse.csr_matrix, config: Node2VecConfig, seed: int) -> tuple[F32, F32]:
     """The node2vec package with gensim's word2vec, one worker: its seed holds for one only."""
     degrees = np.diff(matrix.indptr).astype(np.int64)
     work = int(np.square(degrees).sum())

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from embeddings.vectors.embedder import Vectors
 from embeddings.vectors.walks import Walks, mixed
+from graph.arrays import F32, F64, I32, Flags
 from graph.errors import SettingError
 
 _U32 = np.uint64(32)
@@ -55,17 +54,17 @@ class SkipgramConfig:
 
 def train(
     blocks: Iterable[Walks],
-    frequencies: NDArray[np.float64],
+    frequencies: F64,
     total_tokens: int,
     config: SkipgramConfig,
     *,
     contexts: tuple[int, int] | None = None,
-    start: tuple[Vectors, Vectors] | None = None,
-    settled: NDArray[np.bool_] | None = None,
+    start: tuple[F32, F32] | None = None,
+    settled: Flags | None = None,
     seed: int,
     threads: int = 1,
     progress: Callable[[float], None] | None = None,
-) -> tuple[Vectors, Vectors]:
+) -> tuple[F32, F32]:
     """Input and output vectors, each float32 (nodes, dimensions), after one pass over the blocks.
 
     `frequencies` (nodes,) say how often a node is expected in the walks: negatives are drawn by
@@ -125,14 +124,14 @@ def train(
     return inputs, outputs
 
 
-def noise(nodes: int, dimensions: int, seed: int | np.random.Generator) -> tuple[Vectors, Vectors]:
+def noise(nodes: int, dimensions: int, seed: int | np.random.Generator) -> tuple[F32, F32]:
     """Input and output vectors (nodes, dimensions) that know nothing: small ones, and 0."""
     rng = np.random.default_rng(seed)
     inputs = (rng.random((nodes, dimensions), dtype=np.float32) - 0.5) / np.float32(dimensions)
     return inputs, np.zeros((nodes, dimensions), dtype=np.float32)
 
 
-def _negative_table(frequencies: NDArray[np.float64], exponent: float) -> NDArray[np.int32]:
+def _negative_table(frequencies: F64, exponent: float) -> I32:
     """Nodes repeated in proportion to frequency**exponent: one draw is one look-up.
 
     About 2**20 entries, so the shares are right to a millionth; nodes never seen are left out.
@@ -146,7 +145,7 @@ def _negative_table(frequencies: NDArray[np.float64], exponent: float) -> NDArra
     return seen[np.minimum(marks, len(seen) - 1)].astype(np.int32)
 
 
-def _sigmoid_table() -> NDArray[np.float32]:
+def _sigmoid_table() -> F32:
     grid = (np.arange(_TABLE_SIZE) + 0.5) / _TABLE_SIZE * 2 * _TABLE_RANGE - _TABLE_RANGE
     return (1.0 / (1.0 + np.exp(-grid))).astype(np.float32)
 

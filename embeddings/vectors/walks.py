@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy import sparse
 
+from graph.arrays import I32, I64, U32
 from graph.errors import SettingError
 from graph.mixing import GAMMA, mixed_bits
 
-Walks = NDArray[np.int32]  # (walks, length), -1 after the end of a walk
+Walks = I32  # (walks, length), -1 after the end of a walk
 _END = np.int32(-1)
 _LOW = np.uint64(0xFFFFFFFF)
 _U32 = np.uint64(32)
@@ -58,10 +58,10 @@ class WalkGraph:
     its alias, and the threshold (of 2**32) under which the neighbour itself is taken.
     """
 
-    bounds: NDArray[np.int64]  # (nodes * types + 1,)
-    table: NDArray[np.uint32]  # (edges, 4): neighbour, alias, threshold, nothing (aligns to 16)
+    bounds: I64  # (nodes * types + 1,)
+    table: U32  # (edges, 4): neighbour, alias, threshold, nothing (aligns to 16)
     types: int
-    offsets: NDArray[np.int64]  # (types + 1,): first node of each type
+    offsets: I64  # (types + 1,): first node of each type
     triangles: bool  # whether two neighbours of a node can be neighbours of each other
 
     @property
@@ -88,7 +88,7 @@ def walk_blocks(
             )
 
 
-def start_nodes(graph: WalkGraph, config: WalkConfig) -> NDArray[np.int32]:
+def start_nodes(graph: WalkGraph, config: WalkConfig) -> I32:
     """The nodes from which walks start: those with neighbours, of the metapath's first type."""
     degrees = np.diff(graph.bounds[:: graph.types])
     nodes = np.flatnonzero(degrees)
@@ -101,7 +101,7 @@ def start_nodes(graph: WalkGraph, config: WalkConfig) -> NDArray[np.int32]:
 def walk(
     graph: WalkGraph,
     config: WalkConfig,
-    starts: NDArray[np.int32],
+    starts: I32,
     *,
     first: int = 0,
     seed: int,

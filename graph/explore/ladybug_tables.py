@@ -7,10 +7,10 @@ For strangers users are pseudonyms, times are whole days, and what fewer than tw
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.arrays import I64
 from graph.explore.copies import pseudonym
 from graph.findings import Findings
 from graph.model import NO_ROW, NO_TIME, TAG_SEPARATOR
@@ -84,7 +84,7 @@ def _texts(vocabulary: Vocabulary) -> Any:
     ).cast(pa.string())
 
 
-def _times(seconds: npt.NDArray[np.int64], step: int) -> Any:
+def _times(seconds: I64, step: int) -> Any:
     """Times in whole steps, null where there is none."""
     return pa.array(seconds // step * step, pa.int64(), mask=seconds == NO_TIME)
 

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from graph.arrays import I64
 from graph.model import NO_TIME, SCHEMAS, tag_parts
 
-Keys = npt.NDArray[np.int64]
 
-
-def _names(db: sqlite3.Connection, table: str) -> tuple[Any, Keys]:
+def _names(db: sqlite3.Connection, table: str) -> tuple[Any, I64]:
     """All names of a table (n,), and key -> place in them (largest key + 1,)."""
     rows = db.execute(f"SELECT key, name FROM {table} ORDER BY key").fetchall()
     keys = np.fromiter((key for key, _ in rows), np.int64, len(rows))
@@ -22,13 +21,13 @@ def _names(db: sqlite3.Connection, table: str) -> tuple[Any, Keys]:
     return pa.array([name for _, name in rows], pa.string()), places
 
 
-def _named(db: sqlite3.Connection, table: str, keys: Keys) -> Any:
+def _named(db: sqlite3.Connection, table: str, keys: I64) -> Any:
     """Keys as a dictionary-encoded column of names."""
     names, places = _names(db, table)
     return pa.DictionaryArray.from_arrays(pa.array(places[keys].astype(np.int32)), names)
 
 
-def _named_tags(db: sqlite3.Connection, keys: Keys) -> tuple[Any, Any]:
+def _named_tags(db: sqlite3.Connection, keys: I64) -> tuple[Any, Any]:
     """Keys of tags as dictionary-encoded columns of categories and names, null where 0."""
     named, places = _names(db, "tags")
     parts = [tag_parts(key) for key in named.to_pylist()]

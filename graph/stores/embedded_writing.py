@@ -8,10 +8,10 @@ import sqlite3
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.arrays import I64, Flags
 from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of, tag_key
 
 NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
@@ -40,10 +40,7 @@ def changed_by(load: int, column: str = "load") -> str:
     return f"CASE WHEN abs({column}) = {load} THEN {column} ELSE {-load} END"
 
 
-Keys = npt.NDArray[np.int64]
-
-
-def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -> Keys:
+def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -> I64:
     """The key of each name in a table of names, made (by that load) when it is new: (n,)."""
     db.execute("DELETE FROM temp.names")
     db.executemany("INSERT INTO temp.names VALUES (?, ?)", enumerate(names))
@@ -59,14 +56,14 @@ def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -
     return np.array(keys, np.int64)
 
 
-def _column_keys(db: sqlite3.Connection, table: str, column: Any, load: int = 0) -> Keys:
+def _column_keys(db: sqlite3.Connection, table: str, column: Any, load: int = 0) -> I64:
     """The key of each entry of a dictionary-encoded column, 0 where it is null."""
     array = _joined(column)
     keys = np.append(_keys(db, table, array.dictionary.to_pylist(), load), 0)
     return keys[array.indices.fill_null(-1).to_numpy()]
 
 
-def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> Keys:
+def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> I64:
     category, tag = _joined(categories), _joined(tags)
     category_names, tag_names = category.dictionary.to_pylist(), tag.dictionary.to_pylist()
     pairs = category.indices.to_numpy().astype(np.int64) * len(tag_names) + tag.indices.to_numpy()
@@ -78,7 +75,7 @@ def _tag_keys(db: sqlite3.Connection, categories: Any, tags: Any) -> Keys:
     return _keys(db, "tags", names)[places]
 
 
-def _event_tag_keys(db: sqlite3.Connection, tags: Any) -> Keys:
+def _event_tag_keys(db: sqlite3.Connection, tags: Any) -> I64:
     tag = _joined(tags)
     names = [tag_key(EVENT_TAG_CATEGORY, name) for name in tag.dictionary.to_pylist()]
     return np.append(_keys(db, "tags", names), 0)[tag.indices.fill_null(-1).to_numpy()]
@@ -167,7 +164,7 @@ def _upsert(
     db: sqlite3.Connection,
     name: str,
     key_names: tuple[str, ...],
-    keys: tuple[Keys, ...],
+    keys: tuple[I64, ...],
     weights: Any,
     load: int,
 ) -> None:
@@ -229,7 +226,7 @@ def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
     )
 
 
-def _last_of_each_id(event_ids: Any) -> npt.NDArray[np.bool_]:
+def _last_of_each_id(event_ids: Any) -> Flags:
     """Which rows to keep: those without an id, and the last of those with the same one."""
     codes = _joined(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()
     _, from_the_end = np.unique(codes[::-1], return_index=True)

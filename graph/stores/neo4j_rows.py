@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph.arrays import I32, I64, Flags
 from graph.model import NO_TIME, SCHEMAS
 
 EVENT_LISTS = {"value": "values", "tag": "tags", "at": "times", "event_id": "ids"}
 FLUSH = 200_000  # entries gathered as Python objects before they become an array
 
-Codes = npt.NDArray[np.int64]
 
-
-def coded(column: Any) -> tuple[Codes, list[str]]:
+def coded(column: Any) -> tuple[I64, list[str]]:
     """A column of names as places in a list of distinct names, -1 where null."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -66,7 +64,7 @@ class EventGroups:
         return {name for name, is_used in used.items() if is_used}
 
     def rows(
-        self, user_nodes: Codes, item_nodes: Codes, first: int, size: int
+        self, user_nodes: I64, item_nodes: I64, first: int, size: int
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """Number of events and rows for `CREATE_EVENTS`, about `size` events at a time.
 
@@ -97,7 +95,7 @@ class EventGroups:
         if rows:
             yield len(self) - begin, rows
 
-    def _lists(self, begin: int, end: int, used: set[str], nodes: Codes) -> dict[str, list[Any]]:
+    def _lists(self, begin: int, end: int, used: set[str], nodes: I64) -> dict[str, list[Any]]:
         cut = slice(begin, end)
         lists: dict[str, list[Any]] = {
             "items": nodes[self.item[cut]].tolist(),
@@ -113,7 +111,7 @@ class EventGroups:
             lists["ids"] = _names(self.ids, self.event_id[cut])
         return lists
 
-    def with_ids(self, user_nodes: Codes, item_nodes: Codes) -> list[dict[str, Any]]:
+    def with_ids(self, user_nodes: I64, item_nodes: I64) -> list[dict[str, Any]]:
         """Rows for `REMOVE_MOVED`: the events that have an id of their own."""
         return [
             {
@@ -129,7 +127,7 @@ class EventGroups:
 
 
 def link_rows(
-    sources: Codes, targets: Codes, weights: Any, kinds: list[str] | None, size: int
+    sources: I64, targets: I64, weights: Any, kinds: list[str] | None, size: int
 ) -> Iterator[list[dict[str, Any]]]:
     """Links grouped by source, about `size` at a time; of equal links the last row stays last."""
     order = np.argsort(sources, kind="stable")
@@ -195,14 +193,14 @@ class NamedNodes:
         self.numbers = np.array(numbers, np.int64)[order]
         self.names = [pa.array(column, pa.string()).take(pa.array(order)) for column in names]
 
-    def places(self, numbers: Codes) -> npt.NDArray[np.int32]:
+    def places(self, numbers: I64) -> I32:
         """Places in `names`, -1 for a node that was erased meanwhile."""
         if not len(self.numbers):
             return np.full(len(numbers), -1, np.int32)
         places = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
         return np.where(self.numbers[places] == numbers, places, -1).astype(np.int32)
 
-    def column(self, places: npt.NDArray[np.int32], part: int = 0) -> Any:
+    def column(self, places: I32, part: int = 0) -> Any:
         """Names as a dictionary-encoded column."""
         names = self.names[part].dictionary_encode()  # a category stands for many tags
         return pa.DictionaryArray.from_arrays(
@@ -244,7 +242,7 @@ def _without_empty(column: Any) -> Any:
     return pa.DictionaryArray.from_arrays(indices, column.dictionary)
 
 
-def _last_of_each(event_id: Codes) -> npt.NDArray[np.bool_]:
+def _last_of_each(event_id: I64) -> Flags:
     """Which rows to keep: those without an id, and the last of those with the same one."""
     _, from_the_end = np.unique(event_id[::-1], return_index=True)
     keep = event_id == -1
@@ -252,5 +250,5 @@ def _last_of_each(event_id: Codes) -> npt.NDArray[np.bool_]:
     return keep
 
 
-def _names(names: list[str], codes: Codes) -> list[str | None]:
+def _names(names: list[str], codes: I64) -> list[str | None]:
     return [names[code] if code >= 0 else None for code in codes.tolist()]

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from graph.arrays import I64
 from graph.findings import Findings
 from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of
 from graph.stores import cypher
 from graph.stores.deadline import Tick
 from graph.stores.neo4j_reading import check_schema
-from graph.stores.neo4j_rows import Codes, EventGroups, coded, link_rows
+from graph.stores.neo4j_rows import EventGroups, coded, link_rows
 
 STATEMENT_ROWS = 10_000  # entries per statement: what a server with a small heap plans well
 TRANSACTION_EVENTS = 100_000  # about 1.1 kB of the server's heap each until they are committed
@@ -76,7 +77,7 @@ def _nodes(
     keys: Sequence[tuple[str, ...]],
     make: bool = True,
     by: By = OF_NO_LOAD,
-) -> tuple[Codes, set[int]]:
+) -> tuple[I64, set[int]]:
     """The server's number of each key (-1 where unknown), and the numbers made just now."""
     nodes = np.full(len(keys), -1, np.int64)
     for start in range(0, len(keys), STATEMENT_ROWS):
@@ -96,9 +97,7 @@ def _nodes(
     return nodes, made
 
 
-def _named_nodes(
-    tx: Transaction, tick: Tick, label: str, column: Any, by: By = OF_NO_LOAD
-) -> Codes:
+def _named_nodes(tx: Transaction, tick: Tick, label: str, column: Any, by: By = OF_NO_LOAD) -> I64:
     """The server's number for each entry of a column of ids."""
     codes, names = coded(column)
     return _nodes(tx, tick, label, [(name,) for name in names], by=by)[0][codes]

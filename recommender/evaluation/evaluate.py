@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from embeddings import metrics
-from graph.arrays import I32, I64
+from graph.arrays import F64, I32, I64
 from graph.domains import derive_domains
 from graph.errors import InputError
 from graph.model import NO_TIME
@@ -411,7 +410,7 @@ def peak_rss_mb() -> float:
 @dataclass
 class _Measured:
     figures: dict[str, Any]
-    per_user: dict[str, npt.NDArray[np.float64]]
+    per_user: dict[str, F64]
 
     def of(self, users: I64) -> "_Measured":
         """The values of some of the users only; no figures."""
@@ -481,7 +480,7 @@ def _difference(ours: _Measured, theirs: _Measured, seed: int) -> dict[str, Any]
     }
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean(values: F64) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 

@@ -11,7 +11,6 @@ what is best under the neutral one.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
@@ -19,7 +18,7 @@ from embeddings import metrics
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.scorers import RIDGE, Feature, Recipe
-from graph.arrays import F64
+from graph.arrays import F64, I8, I64, Flags
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
@@ -40,7 +39,7 @@ class Trial:
 
     fit: GraphSnapshot  # without the pairs held back; its domains are those derived
     domains_from: str
-    users: npt.NDArray[np.int64]  # (s,) asked
+    users: I64  # (s,) asked
     wanted: csr_array  # (s, i) what they chose and `fit` does not tell
     now: int
     seed: int
@@ -124,9 +123,7 @@ def trial_of(
     return max(variants, key=lambda variant: float(variant.ndcg(neutral).mean()))
 
 
-def _enough_users(
-    users: npt.NDArray[np.int64], parts: npt.NDArray[np.int8], rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
+def _enough_users(users: I64, parts: I8, rng: np.random.Generator) -> Flags:
     """(u,) all users, or so many drawn that at most `MOST_PAIRS` of their pairs are in fit."""
     counts = np.bincount(users[parts == FIT], minlength=int(users.max(initial=-1)) + 1)
     order = rng.permutation(len(counts))
@@ -135,7 +132,7 @@ def _enough_users(
     return drawn
 
 
-def _of_users(snapshot: GraphSnapshot, drawn: npt.NDArray[np.bool_]) -> GraphSnapshot:
+def _of_users(snapshot: GraphSnapshot, drawn: Flags) -> GraphSnapshot:
     if drawn.all():
         return snapshot
     events = snapshot.events
@@ -145,7 +142,7 @@ def _of_users(snapshot: GraphSnapshot, drawn: npt.NDArray[np.bool_]) -> GraphSna
     return replace(snapshot, events=EventColumns(**columns))
 
 
-def _histories(graph: WeightedGraph, users: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+def _histories(graph: WeightedGraph, users: I64) -> sparse.csr_matrix:
     """Weights of what each user has seen, 0 where it speaks for nothing: that is masked too."""
     both = sparse.csr_matrix(graph.user_seen + graph.user_items)  # seen is 1 wherever items are
     both.data = np.maximum(both.data - 1, 0).astype(np.float32)

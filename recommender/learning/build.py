@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
 from embeddings.vectors.embedder import Embeddings
-from graph.arrays import unit_rows
+from graph.arrays import F32, unit_rows
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
@@ -58,7 +57,7 @@ class Built:
     """A release before it is written."""
 
     arrays: Arrays
-    vectors: dict[str, npt.NDArray[np.float32]]  # name -> (i, d), each to be indexed
+    vectors: dict[str, F32]  # name -> (i, d), each to be indexed
     weights: dict[str, float]  # name -> its share when sources are fused
     recipe: Recipe  # what the table was made by
     manifest: dict[str, Any]
@@ -128,7 +127,7 @@ def build(
     say: Say,
     *,
     choice: Choice | None = None,
-    start: npt.NDArray[np.float32] | None = None,
+    start: F32 | None = None,
 ) -> Built:
     """Compute table, vectors and all that filters, reasons and fallbacks need.
 
@@ -205,7 +204,7 @@ def _learned(networks: Mapping[str, Trained]) -> list[LearnedVectors]:
     ]
 
 
-def _ranked(made: Embeddings) -> npt.NDArray[np.float32]:
+def _ranked(made: Embeddings) -> F32:
     """(i, d) the vectors that queries are compared with."""
     return np.ascontiguousarray(
         made.items if made.item_outputs is None else made.item_outputs, np.float32
@@ -226,7 +225,7 @@ def _counts(snapshot: GraphSnapshot, graph: WeightedGraph) -> dict[str, int]:
     }
 
 
-def _at_least_one_column(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _at_least_one_column(vectors: F32) -> F32:
     """FAISS and products need a width, also of an empty catalogue."""
     if vectors.shape[1] == 0:
         vectors = np.zeros((len(vectors), 1), np.float32)

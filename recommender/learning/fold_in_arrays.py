@@ -17,13 +17,13 @@ citeulike-a, 24 on ml-latest-small.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.cold_items import content, with_cold_items
 from embeddings.item_item.item_table import ItemTable
 from embeddings.vectors.fold_in import fold_in_items
 from embeddings.vectors.inductive import Features, InductiveMap, fit_ridge
+from graph.arrays import I64
 from graph.snapshot import GraphSnapshot
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
@@ -33,8 +33,6 @@ from recommender.releases.title_words import title_words
 from recommender.serving.new_items import PLACING
 
 FEWEST_ITEMS = 3  # with events, of a tag or word that something is learned of
-
-Rows = npt.NDArray[np.int64]
 
 
 def with_new_items(
@@ -62,7 +60,7 @@ def with_new_items(
 
 
 def _with_cold_items(
-    built: Built, graph: WeightedGraph, known: "KnownFeatures", learned: InductiveMap, cold: Rows,
+    built: Built, graph: WeightedGraph, known: "KnownFeatures", learned: InductiveMap, cold: I64,
     threads: int,
 ) -> Arrays:  # fmt: skip
     table = ItemTable(built.arrays["table.neighbours"], built.arrays["table.scores"])
@@ -84,10 +82,10 @@ def map_arrays(source: str, learned: InductiveMap) -> Arrays:
 class KnownFeatures:
     """What a map is learned from: the items that somebody chose, and what they have."""
 
-    items: Rows  # (n,) rows of the items, ascending
+    items: I64  # (n,) rows of the items, ascending
     features: Features  # (i, …) 1 where an item has a tag of `tag_rows`, a domain, one of `words`
     titled: sparse.csr_matrix  # (i, w) all words of the titles
-    tag_rows: Rows  # (k,) ascending
+    tag_rows: I64  # (k,) ascending
     words: Vocabulary
 
 
@@ -110,7 +108,7 @@ def known_features(snapshot: GraphSnapshot, graph: WeightedGraph) -> KnownFeatur
     )
 
 
-def _known(features: sparse.csr_matrix, most: int) -> Rows:
+def _known(features: sparse.csr_matrix, most: int) -> I64:
     """The columns that are kept, ascending."""
     carriers = np.bincount(features.indices, minlength=features.shape[1])
     kept = np.flatnonzero(carriers >= FEWEST_ITEMS)

@@ -8,10 +8,9 @@ ranks answers over the path that serves.
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from embeddings import metrics
-from graph.arrays import F64, I64, Flags
+from graph.arrays import F64, I16, I64, Flags
 from recommender.learning.gates import (
     CONFIDENCE,
     EVERYBODY,
@@ -36,7 +35,7 @@ KNN = {"k": 100.0, "shrink": 0.0, "damping": 0.5}  # does on most data: nothing 
 def figures(
     trial: Trial,
     served: Trial | None,
-    segments: npt.NDArray[np.int16],
+    segments: I16,
     names: list[str],
     *,
     seed: int,
@@ -103,9 +102,7 @@ def _lists(trial: Trial, users: I64) -> metrics.Ranked:
     return lists
 
 
-def _parts(
-    trial: Trial, segments: npt.NDArray[np.int16], names: list[str]
-) -> dict[str, tuple[Flags, Flags | None]]:
+def _parts(trial: Trial, segments: I16, names: list[str]) -> dict[str, tuple[Flags, Flags | None]]:
     """Part -> which users it is of (b,), and which items (i,); None: all."""
     counts = np.bincount(trial.graph.user_items.indices, minlength=trial.gate.truth.shape[1])
     everybody = np.ones(len(segments), np.bool_)

@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from graph.arrays import I16
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import SPECTRAL, Built, RefreshConfig
@@ -47,9 +45,7 @@ def group_users(
     )
 
 
-def groups_in(
-    trial: Trial, built: Built, graph: WeightedGraph, groups: Found
-) -> npt.NDArray[np.int16]:
+def groups_in(trial: Trial, built: Built, graph: WeightedGraph, groups: Found) -> I16:
     """(u,) each user's group by what the trial knows, not by what is to be found."""
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
@@ -57,9 +53,7 @@ def groups_in(
     return assigned_in(groups, trial.snapshot, trial.graph, catalogue)
 
 
-def learn_profiles(
-    trial: Trial, own: npt.NDArray[np.int16], groups: Found, *, now: int
-) -> dict[str, Any]:
+def learn_profiles(trial: Trial, own: I16, groups: Found, *, now: int) -> dict[str, Any]:
     """What each group's lists are made for, by the trial; nothing where too few can tell.
 
     As the manifest holds it. `own` (u,) is each user's group, see `groups_in`.

@@ -7,9 +7,9 @@ file must not decide what counts as found.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from graph.arrays import I8, I64
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighting import HIDE, Weighting, event_weights
 from recommender.measures.split import FIT, Pairs, pair_parts, relevant_pairs
@@ -20,7 +20,7 @@ class Parts:
     """Every relevant pair and its part."""
 
     pairs: Pairs
-    part: npt.NDArray[np.int8]  # FIT, SELECT or GATE
+    part: I8  # FIT, SELECT or GATE
 
     def of(self, part: int, shape: tuple[int, int]) -> csr_array:
         """(u, i) 1 for each pair of a part."""
@@ -29,7 +29,7 @@ class Parts:
         matrix.sort_indices()
         return matrix
 
-    def rows(self, part: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def rows(self, part: int) -> tuple[I64, I64]:
         """Rows of users and of items of a part's pairs."""
         chosen = self.part == part
         return self.pairs.users[chosen], self.pairs.items[chosen]

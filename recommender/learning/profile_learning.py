@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from embeddings import metrics
-from graph.arrays import F32, F64
+from graph.arrays import F32, F64, I64, Flags
 from graph.model import NO_TIME
 from recommender.ranking.candidates import Ranking
 from recommender.ranking.ranker import shares_of
@@ -143,7 +143,7 @@ class Trials:
     """What each of g profiles, the first of them neutral, does to the lists of s groups."""
 
     profiles: Sequence[Profile]
-    groups: Mapping[str, npt.NDArray[np.int64]]  # rows of users; `default` is everybody
+    groups: Mapping[str, I64]  # rows of users; `default` is everybody
     lists: list[metrics.Ranked]
     spread: F64  # (g, b)
     ndcg: F64  # (s, g) of each group, leaning on all users
@@ -154,7 +154,7 @@ class Trials:
         cls,
         look: "Look",
         profiles: Sequence[Profile],
-        groups: Mapping[str, npt.NDArray[np.int64]],
+        groups: Mapping[str, I64],
     ) -> "Trials":
         """Rerank the candidates of all users with every profile."""
         lists = [look.lists(profile) for profile in profiles]
@@ -212,7 +212,7 @@ class Trials:
         )
 
 
-def _leaning(values: F64, groups: Mapping[str, npt.NDArray[np.int64]], *, grows: bool) -> F64:
+def _leaning(values: F64, groups: Mapping[str, I64], *, grows: bool) -> F64:
     """(s, g) each group's mean, in steps from its neutral one that lean on all users' steps.
 
     `grows`: steps are taken in proportion to the group's own level.
@@ -229,9 +229,7 @@ def _leaning(values: F64, groups: Mapping[str, npt.NDArray[np.int64]], *, grows:
     return np.stack(means)
 
 
-def _variant(
-    look: "Look", rows: npt.NDArray[np.int64], profile: Profile, *, balanced: bool
-) -> dict[str, Any]:
+def _variant(look: "Look", rows: I64, profile: Profile, *, balanced: bool) -> dict[str, Any]:
     """What of balance and DPP surely helps a group: NDCG up by `SURE` errors, no tail lost."""
     variants: list[dict[str, Any]] = [{"balance": b} for b in BALANCES if balanced]
     if profile.diversity > 0:
@@ -256,7 +254,7 @@ class Look:
     pool: Ranking  # (b, c)
     truth: csr_array  # (b, i); every row has something to find
     traits: Traits
-    in_tail: npt.NDArray[np.bool_]  # (i,)
+    in_tail: Flags  # (i,)
 
     @classmethod
     def at(
@@ -274,7 +272,7 @@ class Look:
             traits = replace(traits, **shares_of(release.item_domains.matrix), mix=mix)
         return cls(pool, truth, traits, metrics.tail(np.diff(release.item_users.indptr)))
 
-    def of(self, rows: npt.NDArray[np.int64]) -> "Look":
+    def of(self, rows: I64) -> "Look":
         """The same for some of the users."""
         pool = Ranking(self.pool.items[rows], self.pool.scores[rows])
         return Look(pool, self.truth[rows], self.traits.part(rows), self.in_tail)
@@ -309,7 +307,7 @@ class Look:
         return 1 - ((sums**2).sum(axis=1) - own) / pairs
 
 
-def candidates(recommender: Any, user_rows: npt.NDArray[np.int64]) -> Ranking:
+def candidates(recommender: Any, user_rows: I64) -> Ranking:
     """The pool that reranking chooses from, for users of a recommender, by the serving code."""
     pool: Ranking = recommender.rank_users(user_rows, POOL, profile=NEUTRAL)
     return pool

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from embeddings.indexes.faiss_index import FaissIndex
-from graph.arrays import I64
+from graph.arrays import I64, U64, Flags
 from graph.model import NO_TIME
 from recommender.learning.build import SPECTRAL
 from recommender.learning.gates import Reason
@@ -366,7 +365,7 @@ def _matched(new: Release, old: Release) -> tuple[I64, I64]:
     return np.flatnonzero(matched), order[places[matched]]
 
 
-def _still_there(new: Release, old: Release) -> npt.NDArray[np.bool_]:
+def _still_there(new: Release, old: Release) -> Flags:
     there = np.zeros(len(old.histories.indices), np.bool_)
     there[_matched(new, old)[0]] = True
     return there
@@ -387,11 +386,11 @@ def _filled(card: dict[str, object]) -> list[str]:
     return names
 
 
-def _hashes(rows: Rows) -> npt.NDArray[np.uint64]:
+def _hashes(rows: Rows) -> U64:
     """(rows,) a number for the set of each row: the same for the same set."""
     draw = np.random.default_rng(0).integers(0, 2**63, max(rows.width, 1)).astype(np.uint64)
     sums = np.concatenate([[np.uint64(0)], np.cumsum(draw[rows.indices])])
-    result: npt.NDArray[np.uint64] = sums[rows.indptr[1:]] - sums[rows.indptr[:-1]]
+    result: U64 = sums[rows.indptr[1:]] - sums[rows.indptr[:-1]]
     return result
 
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from embeddings.item_item.scorers import Recipe, Scorer
 from embeddings.vectors.embedder import Embeddings
+from graph.arrays import I16
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
@@ -48,7 +46,7 @@ class Trained:
     parts: Parts
     fit: GraphSnapshot  # without what is held back
     trial: Trial
-    own_groups: npt.NDArray[np.int16]  # (u,) each user's group as the trial knows it
+    own_groups: I16  # (u,) each user's group as the trial knows it
 
 
 def train(

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.arrays import I64, U64, Flags
+from embeddings.hold_out import places, taken
+from graph.arrays import I8, I64, U64, Flags
 from graph.mixing import GAMMA, mixed
 from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
@@ -46,14 +46,14 @@ def pair_parts(
     select: float = SELECT_SHARE,
     gate: float = GATE_SHARE,
     minimum: int = MINIMUM_HISTORY,
-) -> npt.NDArray[np.int8]:
+) -> I8:
     """FIT, SELECT or GATE for each pair: i8 (p,).
 
     Order: a user's n pairs by ascending key. The first `taken(n, gate)` are GATE, the next
     `taken(n, select)` SELECT, the others FIT. Rounding: halves go up, and each part gets at
     least one. Users with fewer than `minimum` pairs stay in FIT whole.
     """
-    position, sizes = _places(pairs.users, pairs.keys)
+    position, sizes = places(pairs.users, pairs.keys)
     gates = taken(sizes, gate, minimum)
     selects = taken(sizes, select, minimum)
     parts = np.full(len(position), FIT, np.int8)
@@ -83,16 +83,9 @@ def held_out(
             return np.zeros(len(pairs.at), np.bool_)
         cut = dated[min(len(dated) - 1, int(np.floor((1.0 - share) * len(dated))))]
         return pairs.at > cut
-    position, sizes = _places(pairs.users, pairs.keys, pairs.at if method == "time" else None)
+    newest = [-np.maximum(pairs.at, NO_TIME + 1)] if method == "time" else []
+    position, sizes = places(pairs.users, *newest, pairs.keys)
     result: Flags = position < taken(sizes, share, minimum)
-    return result
-
-
-def taken(sizes: npt.ArrayLike, share: float, minimum: int) -> I64:
-    """How many of n are held out: max(1, floor(share · n + ½)), none where n < `minimum`."""
-    n = np.asarray(sizes, np.int64)
-    counts = np.maximum(1, np.floor(share * n + 0.5).astype(np.int64))
-    result: I64 = np.where(n < minimum, 0, np.minimum(counts, n - 1))
     return result
 
 
@@ -149,17 +142,3 @@ def _id_hashes(vocabulary: Vocabulary, person: bytes) -> U64:
 
 def _mixed(values: U64, plus: np.uint64) -> U64:
     return mixed(values + plus + GAMMA)
-
-
-def _places(users: I64, keys: U64, at: I64 | None = None) -> tuple[I64, I64]:
-    """Place of each pair among its user's (newest first, then lowest key), and how many those are.
-
-    Without `at` only the keys count.
-    """
-    newest = np.zeros(len(users), np.int64) if at is None else -np.maximum(at, NO_TIME + 1)
-    order = np.lexsort((keys, newest, users))
-    sizes = np.bincount(users) if len(users) else np.zeros(0, np.int64)
-    begins = np.concatenate([[0], np.cumsum(sizes)])
-    position = np.empty(len(users), np.int64)
-    position[order] = np.arange(len(users)) - begins[users[order]]
-    return position, sizes[users]

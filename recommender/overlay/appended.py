@@ -193,9 +193,7 @@ def appended(
     return made
 
 
-def _tags(
-    base: Release, items: Iterable[LiveItem]
-) -> tuple[Vocabulary, Vocabulary, npt.NDArray[np.int32]]:
+def _tags(base: Release, items: Iterable[LiveItem]) -> tuple[Vocabulary, Vocabulary, I32]:
     """Keys of tags, names of tags, and the name of each: with those that only live items carry."""
     keys = {tag_key(category, name) for item in items for category, name, _ in item.tags}
     new = sorted(key for key in keys if base.tags.row(key) == NO_ROW)

@@ -17,7 +17,7 @@ from numba import njit
 
 from embeddings.best import add_row, keep_best, sort_best
 from embeddings.item_item.item_table import ItemTable
-from graph.arrays import F32, I32, I64, Flags
+from graph.arrays import F32, I32, I64, U8, Flags
 from recommender.releases.arrivals import Arrivals
 
 
@@ -123,13 +123,13 @@ MANY_ENTRIES = 4  # times the entries of the rows: more than the items, and all 
 class _Scratch(threading.local):
     """Arrays of one thread, as long as its catalogue, that are all 0 between two calls."""
 
-    arrays: tuple[F32, npt.NDArray[np.uint8], I32] | None = None
+    arrays: tuple[F32, U8, I32] | None = None
 
 
 _scratch = _Scratch()
 
 
-def scratch(items: int) -> tuple[F32, npt.NDArray[np.uint8], I32]:
+def scratch(items: int) -> tuple[F32, U8, I32]:
     """Sums, marks and a list of rows for `top_of_table`, of this thread: 9 bytes an item."""
     if _scratch.arrays is None or len(_scratch.arrays[0]) != items:
         sums, marks = np.zeros(items, np.float32), np.zeros(items, np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import Flags
+from graph.arrays import I32, I64, Flags
 from graph.dates import last_second_of, seconds_of
 from graph.errors import InputError
 from graph.model import NO_ROW, NO_TIME
@@ -32,7 +32,7 @@ class Filters:
         # Of a copy: a cycle would keep the files of a dropped release open.
         self.mask = lru_cache(CACHED_FILTERS)(copy(self).flags)
 
-    def tag_rows(self, name: str) -> npt.NDArray[np.int64]:
+    def tag_rows(self, name: str) -> I64:
         """The tags of a name, given as `name` or `category:name`; none when nobody knows it."""
         rows = self._named(name)
         category, _, rest = name.partition(":")
@@ -43,7 +43,7 @@ class Filters:
             rows = np.array(kept, np.int64)
         return rows
 
-    def _named(self, name: str) -> npt.NDArray[np.int64]:
+    def _named(self, name: str) -> I64:
         """The tags of a name, ascending, found without looking at every tag."""
         row = self._release.tag_name_row(name)
         if row == NO_ROW:
@@ -53,7 +53,7 @@ class Filters:
         return order[start:stop]
 
     @cached_property
-    def _by_name(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    def _by_name(self) -> tuple[I32, I64]:
         """(t,) rows of names, ascending, and the tags that have them."""
         names = self._release.tag_name_rows
         order = np.argsort(names, kind="stable").astype(np.int64)

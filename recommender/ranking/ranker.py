@@ -11,11 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 from scipy.sparse import csr_array
 
-from graph.arrays import F32, I32
+from graph.arrays import F32, I8, I32, I64
 from recommender.ranking.candidates import Ranking, Subjects
 from recommender.ranking.rerank import (
     BALANCE,
@@ -86,7 +85,7 @@ class Lists:
 
     items: I32  # (b, n), -1 where a list is shorter
     scores: F32  # (b, n), -inf there
-    origins: npt.NDArray[np.int8]  # (b, n) the place in `Sources.names` that gave the most
+    origins: I8  # (b, n) the place in `Sources.names` that gave the most
     parts: F32  # (b, n, s) what each source gave
 
     @classmethod
@@ -99,7 +98,7 @@ class Lists:
             parts=np.zeros((subjects, n, sources), np.float32),
         )
 
-    def put(self, rows: npt.NDArray[np.int64], lists: "Lists", n: int) -> None:
+    def put(self, rows: I64, lists: "Lists", n: int) -> None:
         """Take over the first n of some subjects' lists."""
         for mine, theirs in (
             (self.items, lists.items),
@@ -118,7 +117,7 @@ class Lists:
             parts=self.parts[:, :n],
         )
 
-    def taken(self, at: npt.NDArray[np.int64]) -> "Lists":
+    def taken(self, at: I64) -> "Lists":
         """The entries at some places (b, m) of each list."""
         return Lists(
             items=np.take_along_axis(self.items, at, axis=1),
@@ -378,7 +377,7 @@ def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
     return kept
 
 
-def take(subjects: Subjects, rows: npt.NDArray[np.int64]) -> Subjects:
+def take(subjects: Subjects, rows: I64) -> Subjects:
     """The subjects at some places."""
     if len(rows) == len(subjects):
         return subjects

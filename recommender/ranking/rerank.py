@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, I32, I64, U64
 from graph.mixing import GAMMA, mixed_bits
 from recommender.ranking.candidates import Ranking
 
@@ -68,7 +68,7 @@ class Traits:
     domains: I32  # domain rows
     shares: F32  # their shares, that sum to one over an item's domains
     mix: F32  # (b, m) each subject's own mix, rows sum to one or to zero; m = 0: nobody asks
-    draws: npt.NDArray[np.uint64]  # (b,) what each subject's draws are seeded with
+    draws: U64  # (b,) what each subject's draws are seeded with
 
     @classmethod
     def plain(cls, likeness: F32, rarity: F32, fresh: F32, subjects: int) -> "Traits":
@@ -97,7 +97,7 @@ NEUTRAL_PROFILE = Profile()
 DEFAULT_PROFILE = Profile(diversity=0.02, long_tail=0.15)  # where none was learned
 
 
-def freshness(created_at: npt.NDArray[np.int64], now: int) -> F32:
+def freshness(created_at: I64, now: int) -> F32:
     """(i,) 1 for an item made now, halved every `FRESH_DAYS`; 0 where the time is unknown."""
     age = np.maximum(now - created_at.astype(np.float64), 0) / 86_400  # NO_TIME: 10^14 days
     return np.exp2(-age / FRESH_DAYS).astype(np.float32)

@@ -14,13 +14,12 @@ from functools import cached_property
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from embeddings.indexes.faiss_index import FaissIndex
 from embeddings.indexes.index import VectorIndex
 from embeddings.vectors.fold_in import fold_in_users
-from graph.arrays import F32, I32
+from graph.arrays import F32, I8, I32, I64
 from recommender.ranking import interests
 from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
 from recommender.releases.release import Release
@@ -38,7 +37,7 @@ class AskedTags:
     rows: tuple[Sequence[int], ...]  # b of them
     tags: int  # of the release
 
-    def __getitem__(self, subject_rows: slice | npt.NDArray[np.int64]) -> "AskedTags":
+    def __getitem__(self, subject_rows: slice | I64) -> "AskedTags":
         """Those of some subjects."""
         if isinstance(subject_rows, slice):
             return AskedTags(self.rows[subject_rows], self.tags)
@@ -195,7 +194,7 @@ class Sources:
         return self._release.item_domains.matrix
 
 
-def friends_who_chose(release: Release, friends: npt.NDArray[np.int64]) -> F32:
+def friends_who_chose(release: Release, friends: I64) -> F32:
     """(i,) how many of some users chose each item; 0 where fewer than `FEWEST_FRIENDS` did."""
     _, at = release.histories.take(friends)
     chosen = release.histories.indices[at]
@@ -204,9 +203,7 @@ def friends_who_chose(release: Release, friends: npt.NDArray[np.int64]) -> F32:
     return counts
 
 
-def fuse(
-    rankings: Sequence[Ranking], weights: Sequence[float], n: int
-) -> tuple[Ranking, npt.NDArray[np.int8], F32]:
+def fuse(rankings: Sequence[Ranking], weights: Sequence[float], n: int) -> tuple[Ranking, I8, F32]:
     """Add up rankings, each divided by its best score and weighted; absent items count 0.
 
     Returns:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csr_array
 
+from graph.arrays import F32, I32, I64, Flags
 from graph.dates import is_date, seconds_of
 from graph.ids import as_word
 from graph.model import tag_parts
@@ -33,7 +34,7 @@ def graph_arrays(
     snapshot: GraphSnapshot,
     graph: WeightedGraph,
     histories: sparse.csr_matrix,
-    at: npt.NDArray[np.int64],
+    at: I64,
 ) -> Arrays:
     """Ids, cards, histories, tags, domains, popularity and times.
 
@@ -101,7 +102,7 @@ def _heaviest(matrix: csr_array, names: Sequence[str]) -> list[list[str]]:
     )
 
 
-def rarity(popularity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def rarity(popularity: F32) -> F32:
     """(i,) 0 for the most popular item, 1 for one that nobody chose; logarithmic between."""
     top = float(np.log1p(popularity.max(initial=0)))
     return (1 - np.log1p(popularity) / (top or 1)).astype(np.float32)
@@ -124,7 +125,7 @@ def _events(snapshot: GraphSnapshot) -> Arrays:
     }
 
 
-def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> npt.NDArray[np.int32]:
+def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> I32:
     """What each entry of the histories tells the user did: the first kind of the pair."""
     count = len(snapshot.items)
     events = snapshot.events
@@ -165,7 +166,7 @@ def _carriers(snapshot: GraphSnapshot) -> Arrays:
     }
 
 
-def _given_tags(snapshot: GraphSnapshot, item_tags: csr_array) -> npt.NDArray[np.bool_]:
+def _given_tags(snapshot: GraphSnapshot, item_tags: csr_array) -> Flags:
     """For each entry of `item_tags`: whether the item carries the tag, or people only wrote it."""
     count = len(snapshot.tags)
     items = np.repeat(np.arange(item_tags.shape[0]), np.diff(item_tags.indptr))

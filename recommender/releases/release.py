@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
-from graph.arrays import F32, F64, I32, I64
+from graph.arrays import F32, F64, I32, I64, Flags
 from graph.ids import as_word
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
@@ -174,7 +174,7 @@ class Release:
         return self._rows("item_tags", self.tags)
 
     @property
-    def tags_given(self) -> npt.NDArray[np.bool_]:
+    def tags_given(self) -> Flags:
         """Of each entry of `item_tags`: the item carries it, people did not only write it."""
         return self.arrays["item_tags.given"]
 
@@ -223,7 +223,7 @@ class Release:
         return self.arrays["created_at"]
 
     @property
-    def hidden(self) -> npt.NDArray[np.bool_]:
+    def hidden(self) -> Flags:
         """(i,) hidden when the snapshot was taken; what is hidden now, the overlay knows."""
         return self.arrays["hidden"]
 

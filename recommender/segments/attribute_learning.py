@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler, TargetEncoder
 
-from graph.arrays import F64, Flags
+from graph.arrays import F64, I64, Flags
 from recommender.ranking.attributes import as_number, as_texts
 from recommender.segments.attributes import MEANS, NUMBER, WORDS, Attributes, Encoded, Encoding
 
@@ -32,7 +31,7 @@ NEAREST = "nearest"
 
 
 def learn(
-    users: Sequence[Attributes], active: Flags, chosen: npt.NDArray[np.int64],
+    users: Sequence[Attributes], active: Flags, chosen: I64,
     domains: Sequence[str], behaviour: F64, *, filling: str, seed: int,
 ) -> tuple[Encoding, F64]:  # fmt: skip
     """How attributes become columns, and the columns of the users (u, p) it was learned from.
@@ -120,7 +119,7 @@ def _few_words(name: str, values: Sequence[object], active: Flags) -> tuple[Enco
 
 
 def _many_words(
-    name: str, values: Sequence[object], active: Flags, chosen: npt.NDArray[np.int64],
+    name: str, values: Sequence[object], active: Flags, chosen: I64,
     domains: Sequence[str], seed: int,
 ) -> tuple[Encoded, F64] | None:  # fmt: skip
     """What those who say a word choose, told out of fold to those it was learned from."""

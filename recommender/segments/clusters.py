@@ -11,7 +11,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
@@ -19,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from sklearn.tree import DecisionTreeClassifier
 
-from graph.arrays import F64, I64
+from graph.arrays import F32, F64, I64
 from recommender.segments.features import nearest
 
 SAMPLE = {"kmeans": 20_000, "gaussian": 10_000, "hdbscan": 5_000, "dbscan": 5_000}  # users
@@ -192,9 +191,9 @@ def _ways(tree: Any, names: list[str]) -> dict[int, list[dict[str, Any]]]:
     return ways
 
 
-def tsne(points: F64, seed: int) -> npt.NDArray[np.float32]:
+def tsne(points: F64, seed: int) -> F32:
     """(u, 2) a picture's places that keep neighbours together (van der Maaten & Hinton 2008)."""
     perplexity = max(2.0, min(30.0, (len(points) - 1) / 4))
     model = TSNE(2, perplexity=perplexity, init="pca", max_iter=400, random_state=seed)
-    places: npt.NDArray[np.float32] = model.fit_transform(points).astype(np.float32)
+    places: F32 = model.fit_transform(points).astype(np.float32)
     return places

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from graph.arrays import F32, F64, I32, I64, Flags
+from graph.arrays import F32, F64, I32, I64, Flags, unit_rows
 from graph.model import NO_TIME
 from graph.values import COUNT, MONEY, RATING
 
@@ -309,7 +309,5 @@ def _kinds(history: History, kinds: int, counts: F64) -> list[F64]:
 
 
 def _vectors(user_items: csr_array, vectors: F32) -> F64:
-    sums = np.asarray(user_items @ vectors, np.float64)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(norms > 0, sums / norms, np.nan)
+    unit = unit_rows(np.asarray(user_items @ vectors, np.float64)).astype(np.float64)
+    return np.where(unit.any(axis=1, keepdims=True), unit, np.nan)

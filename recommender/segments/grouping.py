@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from graph.arrays import F64, I64, Flags
+from graph.arrays import F32, F64, I16, I32, I64, Flags
 from graph.model import NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.values import COUNT
@@ -55,15 +55,15 @@ class Found:
     arrays: dict[str, npt.NDArray[Any]]  # of the release
     manifest: dict[str, Any]
     points: F64  # (u, f) comparable features, for the report
-    assigned: npt.NDArray[np.int16]  # (u,) place in the names, -1 for "new"
+    assigned: I16  # (u,) place in the names, -1 for "new"
     report: dict[str, Any] = field(default_factory=dict)
 
 
 def find_segments(
     snapshot: GraphSnapshot,
     graph: WeightedGraph,
-    vectors: npt.NDArray[np.float32],
-    rarity: npt.NDArray[np.float32],
+    vectors: F32,
+    rarity: F32,
     settings: SegmentSettings,
     *,
     last: Release | None,
@@ -168,7 +168,7 @@ def assigned_in(
     snapshot: GraphSnapshot,
     graph: WeightedGraph,
     catalogue: Catalogue,
-) -> npt.NDArray[np.int16]:
+) -> I16:
     """(u,) the number of each user's segment, found from a part of what the users did.
 
     What profiles are chosen by must not be known to the segments they are chosen for: who was
@@ -194,9 +194,9 @@ def assigned_in(
 
 def _forecasts(
     events: EventColumns, graph: WeightedGraph, catalogue: Catalogue, wanted: Layout,
-    meanings: Sequence[str], scale: Scale, centroids: F64, assigned: npt.NDArray[np.int16],
+    meanings: Sequence[str], scale: Scale, centroids: F64, assigned: I16,
     raw: F64, minimum: int, seed: int, learned: bool,
-) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:  # fmt: skip
+) -> tuple[dict[str, F32], dict[str, Any]]:  # fmt: skip
     """Chances that users move to another segment or come back, and how they did on the past.
 
     The moment to tell from is the time before which `PAST` of all dated events lie.
@@ -226,7 +226,7 @@ def _forecasts(
     after = np.zeros(len(past), np.bool_)
     after[events.user[dated & (events.at > moment)]] = True
     outcomes = {"returns": (active, after), "moves": (active & after, was != assigned)}
-    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    arrays: dict[str, F32] = {}
     report: dict[str, Any] = {"moment": moment}
     for name, (at_risk, happened) in outcomes.items():
         forecasts = forecast(past[at_risk], happened[at_risk], raw, seed=seed)
@@ -328,7 +328,7 @@ def _kept_names(
     }
 
 
-def _importance(points: F64, labels: npt.NDArray[np.int16], names: Sequence[str]) -> dict[str, Any]:
+def _importance(points: F64, labels: I16, names: Sequence[str]) -> dict[str, Any]:
     """Share of each feature's variance that the groups explain (η²), largest first."""
     if len(points) == 0:
         return {}
@@ -342,7 +342,7 @@ def _importance(points: F64, labels: npt.NDArray[np.int16], names: Sequence[str]
     return {names[column]: round(float(explained[column]), 4) for column in order}
 
 
-def _seen(user: npt.NDArray[np.int32], at: I64, users: int) -> tuple[I64, I64]:
+def _seen(user: I32, at: I64, users: int) -> tuple[I64, I64]:
     dated = at != NO_TIME
     last = np.full(users, NO_TIME, np.int64)
     first = np.full(users, np.iinfo(np.int64).max, np.int64)
@@ -364,8 +364,8 @@ class Behaviour:
     """A subject as segments see it; `user_row` is -1 for who is not in the release."""
 
     user_row: int
-    items: Sequence[int] | npt.NDArray[np.int32]  # everything in the history, session included
-    weights: Sequence[float] | npt.NDArray[np.float32]
+    items: Sequence[int] | I32  # everything in the history, session included
+    weights: Sequence[float] | F32
     attributes: Mapping[str, Any] | None = None  # since the refresh; None: those it knows hold
     described: Mapping[str, Any] = field(default_factory=dict)  # the attributes that hold now
 
@@ -427,7 +427,7 @@ class Segments:
             raw = np.where(self._from_events, np.nan, raw)
         return self.name(int(nearest(self._scale(raw), self._centroids)[0]))
 
-    def of_users(self) -> npt.NDArray[np.int16]:
+    def of_users(self) -> I16:
         """(u,) the learned segment of each user of the release, -1 for "new"."""
         if not self._learned:
             return np.zeros(len(self._release.users), np.int16)
@@ -441,7 +441,7 @@ class Segments:
         return round(float(chances[user_row]), 4)
 
     @property
-    def _from_events(self) -> npt.NDArray[np.bool_]:
+    def _from_events(self) -> Flags:
         """(f,) features of events rather than of what was chosen: live histories lack them."""
         groups = self._layout.groups
         return np.array([group in FROM_EVENTS for group in groups])

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from graph.arrays import F64
+from graph.arrays import F64, Flags
 
 FOLDS = 5
 FEWEST_USERS = 200  # to learn from
@@ -33,7 +32,7 @@ class Forecast:
     report: dict[str, Any]
 
 
-def forecast(past: F64, happened: npt.NDArray[np.bool_], today: F64, *, seed: int) -> Forecast:
+def forecast(past: F64, happened: Flags, today: F64, *, seed: int) -> Forecast:
     """Chances that what happened to some users will happen.
 
     Args:
@@ -88,7 +87,7 @@ def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
     return np.where(np.isnan(past), below, past), np.where(np.isnan(today), below, today)
 
 
-def calibration(predicted: F64, happened: npt.NDArray[np.bool_]) -> list[dict[str, float]]:
+def calibration(predicted: F64, happened: Flags) -> list[dict[str, float]]:
     """Users in tenths by predicted chance: its mean, and the share to whom it happened."""
     order = np.argsort(predicted, kind="stable")
     return [

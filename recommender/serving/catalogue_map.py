@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32
+from graph.arrays import F32, Flags
 from recommender.overlay.overlay import base_of
 from recommender.releases.release import Release
 from recommender.serving.map_layout import layout
@@ -78,7 +78,7 @@ class CatalogueMap:
             })  # fmt: skip
         return regions
 
-    def points(self, hidden: npt.NDArray[np.bool_]) -> bytes:
+    def points(self, hidden: Flags) -> bytes:
         """Bytes of x f32 (i), y f32 (i), domain u16 (i), rarity u8 (i), little-endian.
 
         Of what is hidden x is NaN.

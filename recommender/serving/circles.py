@@ -7,7 +7,6 @@ Nothing is told that fewer than `FEWEST` of a circle share, and nothing at all o
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from graph.arrays import F32, I64, Flags, unit_rows
 from graph.errors import InputError, NotFound
@@ -66,6 +65,6 @@ class Circles:
         return unit_rows(vectors)
 
     @cached_property
-    def _silent(self) -> npt.NDArray[np.bool_]:
-        result: npt.NDArray[np.bool_] = ~self._vectors.any(axis=1)
+    def _silent(self) -> Flags:
+        result: Flags = ~self._vectors.any(axis=1)
         return result

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from graph.arrays import F32, F64, I32, I64
+from graph.arrays import F32, F64, I32, I64, Flags
 from recommender.ranking.candidates import arriving, row_of, scratch
 from recommender.releases.release import Release
 
@@ -26,7 +25,7 @@ class Evidence:
     shares: F64  # (k, 3) of all that speaks for the item
     relations: I64  # (k, 3) places in `Release.relations`; -1: none
     tags: I32  # (k, 3) rows of tags; -1: none, or a relation goes first
-    tagged: npt.NDArray[np.bool_]  # (k, 3) the tag is one that both carry; else people wrote it
+    tagged: Flags  # (k, 3) the tag is one that both carry; else people wrote it
     people: I32  # (k, 3) who chose both, the asker left out; 0 where a relation or tag goes first
 
 

@@ -6,9 +6,8 @@ doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, I64
 
 OTHERS = 0.5  # weight of the mean member beside the least satisfied one
 
@@ -34,7 +33,7 @@ def relevance(items: I32, scores: F32) -> tuple[I32, F32]:
     return rows, liked
 
 
-def fair_order(liked: F32, n: int) -> npt.NDArray[np.int64]:
+def fair_order(liked: F32, n: int) -> I64:
     """Places of at most n candidates in the order they are shown.
 
     Args:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from graph.arrays import F32
+from graph.arrays import F32, I32
 from graph.mixing import GAMMA
 
 NEIGHBOURS = 8  # of each item, that pull
@@ -21,7 +20,7 @@ WIDTH = 10.0  # of the start, in units of the forces' reach
 BLOCK = 50_000  # items whose vectors are read at once
 
 
-def layout(vectors: F32, neighbours: npt.NDArray[np.int32]) -> F32:
+def layout(vectors: F32, neighbours: I32) -> F32:
     """(i, 2) places within -1 … 1.
 
     Args:

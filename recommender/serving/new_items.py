@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from embeddings.vectors.fold_in import RELATED, fold_in_item
 from embeddings.vectors.inductive import InductiveMap
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.ranking.filters import Filters
@@ -25,7 +24,6 @@ from recommender.releases.title_words import words_of
 PLACING = ("gnn", "spectral")
 """Vector sources that new items are placed among, the better first."""
 MOST_TOLD = 20  # unknown names in one note
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -97,7 +95,7 @@ class NewItems:
             source: InductiveMap(matrix) for source, matrix in learned.items() if matrix is not None
         }
 
-    def _tags(self, names: Sequence[str], placed: Placed) -> Rows:
+    def _tags(self, names: Sequence[str], placed: Placed) -> I64:
         learned = self._release.fold_tag_rows
         unknown, rare, rows = [], [], []
         for name in dict.fromkeys(names):
@@ -114,14 +112,14 @@ class NewItems:
         _tell(placed, "too few items to learn from, or too many, have the tags", rare)
         return np.array(rows, np.int64)
 
-    def _domains(self, names: Sequence[str], placed: Placed) -> Rows:
+    def _domains(self, names: Sequence[str], placed: Placed) -> I64:
         known = _known(self._release.domains, names)
         placed.domains = list(known.values())
         placed.names += [("domains", name) for name in known]
         _tell(placed, "nobody knows the domains", [n for n in names if n not in known])
         return np.array(placed.domains, np.int64)
 
-    def _words(self, title: str, placed: Placed) -> Rows:
+    def _words(self, title: str, placed: Placed) -> I64:
         words = words_of(title)
         known = _known(self._release.title_words, words)
         placed.names += [("words", word) for word in known]

@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, I64, U32
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW, NO_TIME
 from recommender.overlay.overlay import Overlay
@@ -279,7 +278,7 @@ class Recommender:
         return Ranking(rows, scores)
 
     def rank_users(
-        self, user_rows: npt.NDArray[np.int64], n: int, *, profile: str = NEUTRAL,
+        self, user_rows: I64, n: int, *, profile: str = NEUTRAL,
         source: str | None = None, now: int = 0,
     ) -> Ranking:  # fmt: skip
         """The n best unseen items of known users, as arrays, by the code of `recommend`.
@@ -314,7 +313,7 @@ class Recommender:
         lists = self.opened.ranker.rank(subjects, tags, orders, now)
         return Ranking(lists.items, lists.scores)
 
-    def mixes(self, user_rows: npt.NDArray[np.int64]) -> F32:
+    def mixes(self, user_rows: I64) -> F32:
         """(b, d) what share of each user's history lies in each domain, as balance sees it."""
         return self.opened.ranker.mixes(self._reader.users(user_rows))
 
@@ -574,7 +573,7 @@ class Recommender:
         return name, profile
 
     @cached_property
-    def _item_sums(self) -> npt.NDArray[np.uint32]:
+    def _item_sums(self) -> U32:
         return item_sums(self.release.items)
 
     # ── from arrays to answers ───────────────────────────────────────────────────────────

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
-from graph.arrays import I32, I64
+from graph.arrays import F32, I32, I64
 from recommender.overlay.appended import AppendedRelease
 from recommender.overlay.overlay import base_of
 from recommender.releases.release import Release
@@ -33,11 +32,11 @@ class Names:
 
     texts: Sequence[str]  # (r,) folded: small letters without accents, words parted by blanks
     rows: I32  # (m,) the rows that hold each group, list after list
-    starts: npt.NDArray[np.int64]  # (GROUPS + 1,)
-    weight: npt.NDArray[np.float32]  # (r,) breaks ties: what more people chose comes first
+    starts: I64  # (GROUPS + 1,)
+    weight: F32  # (r,) breaks ties: what more people chose comes first
 
     @classmethod
-    def of(cls, names: Iterable[str], weight: npt.NDArray[np.float32]) -> "Names":
+    def of(cls, names: Iterable[str], weight: F32) -> "Names":
         """Names by row; `weight` (r,) is any positive number."""
         texts = [folded(name)[:LONGEST_NAME] for name in names]
         padded = "".join(f"  {text.replace(' ', '  ')}" for text in texts)
@@ -145,7 +144,7 @@ def folded(name: str) -> str:
     return " ".join("".join(letters).split())
 
 
-def _groups(text: str) -> npt.NDArray[np.int64]:
+def _groups(text: str) -> I64:
     """(len - 2,) which list each group of three letters belongs to."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
     mixed = codes[:-2] * 1_000_003 + codes[1:-1] * 8_191 + codes[2:]

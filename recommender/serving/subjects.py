@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, I64, Flags
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
@@ -392,8 +392,8 @@ class SubjectReader:
                 queries[source][row] = vector
         return queries
 
-    def _mask(self, wanted: Filter, seen: tuple[int, ...] | None) -> npt.NDArray[np.bool_]:
-        mask: npt.NDArray[np.bool_] = self._filters.mask(wanted)
+    def _mask(self, wanted: Filter, seen: tuple[int, ...] | None) -> Flags:
+        mask: Flags = self._filters.mask(wanted)
         if seen is None:
             return mask
         only = np.zeros_like(mask)
@@ -404,7 +404,7 @@ class SubjectReader:
         """The tags that subjects ask for, by their rows."""
         return AskedTags(tuple(wanted), len(self._release.tags))
 
-    def users(self, rows: npt.NDArray[np.int64]) -> Subjects:
+    def users(self, rows: I64) -> Subjects:
         """Known users with their histories, shown what they have not seen."""
         histories, blocked = self._release.histories, self._release.blocked
         starts, at = histories.take(rows)
@@ -452,5 +452,5 @@ def _all(parts: list[Any]) -> Any:
     return together
 
 
-def _starts(lists: Sequence[Sized]) -> npt.NDArray[np.int64]:
+def _starts(lists: Sequence[Sized]) -> I64:
     return np.array([0, *accumulate(map(len, lists))], np.int64)
