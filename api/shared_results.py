@@ -27,7 +27,9 @@ class RedisResults:
             raise missing_extra(error) or error from error
         self._errors = redis.RedisError
         self._redis = redis.Redis.from_url(
-            url, socket_timeout=DEADLINE, socket_connect_timeout=DEADLINE
+            url.replace("redis+unix://", "unix://", 1),  # as `limits` writes a socket
+            socket_timeout=DEADLINE,
+            socket_connect_timeout=DEADLINE,
         )
         self._clock = clock
         self._again = 0.0

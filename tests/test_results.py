@@ -196,7 +196,7 @@ def test_workers_share_a_redis_and_each_goes_on_when_it_is_away(recommender, pla
         while not socket.exists():
             time.sleep(0.01)
         moment = Clock()
-        url = f"redis+unix://{socket}".replace("redis+unix", "unix")
+        url = f"redis+unix://{socket}"
         one, other = (kept(shared=RedisResults(url, moment))[0] for _ in range(2))
         asked = [Request(user=user) for user in planted.answers.users[:5]]
         made = one.answers(recommender, asked, now=NOW)

@@ -285,12 +285,6 @@ def _tags_given(release: Release, item: int) -> Any:
     return np.asarray(release.tags_given[release.item_tags.span(item)])
 
 
-def strongest_tags(release: Release, item: int, most: int = 5) -> tuple[str, ...]:
-    """Names of the tags that say most of an item, the heaviest first."""
-    rows = release.item_tags.heaviest(item)[:most]
-    return tuple(tag_parts(name)[1] for name in release.tags.ids(rows))
-
-
 def domains_of(release: Release, item: int) -> tuple[str, ...]:
     """Names of an item's domains, strongest first."""
     return tuple(release.domains.ids(release.item_domains.heaviest(item)))

@@ -611,7 +611,7 @@ class Recommender:
         names, rows = self.sources, lists.items[subject_row].tolist()
         scores, origins = lists.scores[subject_row].tolist(), lists.origins[subject_row].tolist()
         gains = lists.parts[subject_row]
-        if np.count_nonzero(gains) > sum(row >= 0 for row in rows):
+        if np.count_nonzero(gains, axis=1).max(initial=0) > 1:
             parts = [_named(names, part) for part in gains.tolist()]
         else:  # each item by the one source that proposed it
             whole = gains.sum(axis=1).tolist()

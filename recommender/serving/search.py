@@ -78,8 +78,14 @@ class Search:
         self.release = release
         base = base_of(release)
         lent = None if last is None or last.base.release is not base else last.base
-        self.base: Search = self if base is release else lent or Search(base)
+        # No reference to itself: a cycle would keep the files of a dropped release open.
+        self._base: Search | None = None if base is release else lent or Search(base)
         self._kinds: dict[str, tuple[Names, I64]] = {}
+
+    @property
+    def base(self) -> "Search":
+        """The names of the release as it lies on the disk."""
+        return self if self._base is None else self._base
 
     def find(self, kind: str, query: str, n: int) -> list[tuple[int, float]]:
         """At most n (row, score 0 … 1) of items (by title and id), users (by id) or tags (by
