@@ -19,6 +19,7 @@ from recommender.overlay.state import (
     note_hidden,
     read_state,
 )
+from recommender.ranking import ranker
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import activate
@@ -184,17 +185,24 @@ def test_one_broken_promise_costs_one_item_and_is_counted(recommender, planted, 
     before = [shown(serving, user, n=10) for user in users]
     bad = before[0][0]
     row = serving.release.items.row(bad)
-    propose = serving.opened.sources.propose
+    propose, alone = serving.opened.sources.propose, ranker.table_lists
 
-    def blind(name, subjects, tags, n):
-        """Proposes as if nothing were forbidden to the first subject."""
+    def open_to_all(subjects):
+        """As if nothing were forbidden to the first subject."""
         masks = subjects.masks.copy()
         masks[:, row] = True
-        return propose(name, replace(subjects, masks=masks), tags, n)
+        return replace(subjects, masks=masks)
+
+    def blind(name, subjects, tags, n):
+        return propose(name, open_to_all(subjects), tags, n)
+
+    def blind_alone(table, arrivals, subjects, *rest):
+        return alone(table, arrivals, open_to_all(subjects), *rest)
 
     hidden = Overlay.over(serving.release, replace(serving.overlay.state, hidden=(bad,)))
     broken = serving.following(overlay=hidden)
     monkeypatch.setattr(broken.opened.sources, "propose", blind)
+    monkeypatch.setattr(ranker, "table_lists", blind_alone)
     after = [shown(broken, user, n=10) for user in users]
     assert all(bad not in answer for answer in after)
     assert after[0] == before[0][1:]
