@@ -61,25 +61,34 @@ def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":
         SettingError: `store` is neither `embedded` nor the URI of a Neo4j server.
         StoreError: it cannot be opened.
     """
+    check_store(settings.store)
     if settings.store == "embedded":
         from graph.stores.embedded_store import EmbeddedStore  # a server never opens a store
 
         return EmbeddedStore(open_home(settings, make=make).store)
-    if urlsplit(settings.store).scheme in NEO4J_SCHEMES:
-        from graph.stores.neo4j_store import Neo4jStore  # workers and most commands never need it
+    from graph.stores.neo4j_store import Neo4jStore  # workers and most commands never need it
 
-        return Neo4jStore(
-            settings.store,
-            user=settings.neo4j_user,
-            password=password(settings),
-            database=settings.neo4j_database,
-            deadline=settings.neo4j_deadline,
-            bulk_deadline=max(60.0, settings.neo4j_deadline),
-        )
-    raise SettingError(
-        f"setting 'store': {settings.store!r} is neither 'embedded' nor the URI of a Neo4j "
-        "server such as bolt://localhost:7687"
+    return Neo4jStore(
+        settings.store,
+        user=settings.neo4j_user,
+        password=password(settings),
+        database=settings.neo4j_database,
+        deadline=settings.neo4j_deadline,
+        bulk_deadline=max(60.0, settings.neo4j_deadline),
     )
+
+
+def check_store(store: str) -> None:
+    """Hold a store's setting to what it can be.
+
+    Raises:
+        SettingError: it is neither `embedded` nor the URI of a Neo4j server.
+    """
+    if store != "embedded" and urlsplit(store).scheme not in NEO4J_SCHEMES:
+        raise SettingError(
+            f"setting 'store': {store!r} is neither 'embedded' nor the URI of a Neo4j "
+            "server such as bolt://localhost:7687"
+        )
 
 
 def open_live(

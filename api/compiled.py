@@ -24,9 +24,7 @@ def choose_folder() -> None:
     Raises:
         SettingError: there is no folder that can be written to, not even a temporary one.
     """
-    named = os.environ.get(VARIABLE)
-    folders = [Path(named)] if named else [BESIDE_THE_CODE, _of_the_user()]
-    if any(map(_writable, folders)):
+    if any(map(writable, folders())):
         return
     try:
         folder = tempfile.mkdtemp(prefix="nichegraph-compiled-")
@@ -44,7 +42,13 @@ def _of_the_user() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
 
 
-def _writable(folder: Path) -> bool:
+def folders() -> list[Path]:
+    """Where numba looks, the first one first."""
+    named = os.environ.get(VARIABLE)
+    return [Path(named)] if named else [BESIDE_THE_CODE, _of_the_user()]
+
+
+def writable(folder: Path) -> bool:
     """Whether files can be made in a folder, which is made where it is missing."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -46,7 +46,8 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "kind": (("eventtype", "eventkind"), ("type", "event", "action")),
     "tag": (("tagname", "keyword"),),
     "at": (
-        ("timestamp", "datetime"), ("time", "date"), ("createdat", "eventtime", "eventdate"), (),
+        ("timestamp", "datetime"), ("time", "date", "when"),
+        ("createdat", "eventtime", "eventdate"), (),
     ),
     "event_id": ((),),
     "title": (("name",), tuple(f"{word}title" for word in ITEM_WORDS)),

@@ -16,12 +16,14 @@ from api.cli import (
     audit,
     data,
     demo,
+    doctor,
     erase,
     evaluate,
     explain,
     explore,
     export,
     inbox,
+    init,
     keys,
     load,
     migrate,
@@ -88,6 +90,8 @@ def nichegraph(
 
 
 for part in (
+    init,
+    doctor,
     demo,
     load,
     refresh,
