@@ -123,7 +123,7 @@ def init(
         say(f"  {line}")
 
 
-def proposed(path: Path, given: dict[str, str | None]) -> Proposal:
+def proposed(path: Path, options: dict[str, str | None]) -> Proposal:
     """What a file is taken for: the first table that its columns fit.
 
     Raises:
@@ -133,7 +133,7 @@ def proposed(path: Path, given: dict[str, str | None]) -> Proposal:
         raise InputError(f"{path}: there is no such file or folder")
     first: NichegraphError | None = None
     for table in TABLES:
-        columns = given if table == "events" else {}
+        columns = options if table == "events" else {}
         mapped = {name: value for name, value in columns.items() if value and value != "none"}
         try:
             facts = _examined(path, table, mapped, None)
@@ -187,13 +187,13 @@ def _show(proposal: Proposal) -> None:
         say(f"  left out: {', '.join(proposal.ignored)}")
 
 
-def _columns_asked(proposal: Proposal, given: dict[str, str | None], ask: bool) -> dict[str, str]:
+def _columns_asked(proposal: Proposal, options: dict[str, str | None], ask: bool) -> dict[str, str]:
     """Columns that are not as they were proposed."""
     questions = {"user": "Who did it", "item": "What it was done to", "at": "When"}
     changed = {}
     for name, question in questions.items():
         own = proposal.columns.get(name, "none")
-        if ask and given[name] is None:
+        if ask and options[name] is None:
             column = typer.prompt(f"{question}: which column", default=own)
             if column not in (own, "none"):
                 changed[name] = column
