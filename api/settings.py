@@ -59,41 +59,43 @@ class Settings(BaseSettings):
         0.1, ge=0, le=1, description="share of the items shown that `load --replace` may hide"
     )
     refresh_threads: int = Field(
-        2, ge=1, le=64, description="threads of a refresh; with 1 the same data, seed and last "
+        2, ge=1, le=64, description="threads of a refresh; with 1, the same data, seed and last "
         "release give the same bytes",
     )  # fmt: skip
     keep_releases: int = Field(
-        5, ge=0, le=10_000, description="how many of the newest releases a refresh leaves, beside "
-        "the served and pinned ones; 0: all",
+        5, ge=0, le=10_000, description="how many of the newest releases a refresh keeps, "
+        "besides the served and pinned ones; 0: all",
     )  # fmt: skip
     node2vec_engine: Literal["fast", "package"] = Field(
         "fast",
-        description="of the preset graph: our own walks, or the node2vec package (small graphs)",
+        description="for the preset graph: our own walks, or the node2vec package (for "
+        "small graphs)",
     )
     node2vec_metapath: str = Field(
         "",
-        description="types of nodes that walks go round by, such as `item tag item user`; "
-        "left out: any edge",
+        description="types of nodes that walks visit in turn, such as `item tag item "
+        "user`; empty: any edge",
     )
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port the server listens on")
     bind_anywhere: bool = Field(
         False,
-        description="allow a `host` beyond loopback; for containers whose port is published "
-        "on loopback only, as there are no API keys",
+        description="allow a `host` beyond loopback without API keys; for containers "
+        "whose port is published on loopback only",
     )
     allowed_hosts: str = Field(
         "",
-        description="names, separated by commas, that a request's Host header may carry beside "
-        "localhost and loopback addresses",
+        description="names, separated by commas, that a request's Host header may have "
+        "besides localhost and loopback addresses",
     )
     redis_url: str = Field(
         "",
-        description="`redis://…` of a Redis in which workers count limits together and share "
-        "answers; empty: each counts its share and keeps its own",
+        description="`redis://…` of a Redis where workers count limits together and "
+        "share answers; empty: each worker counts its share and keeps its "
+        "own",
     )
     cache_bytes: int = Field(
-        64_000_000, ge=0, description="of answers that one worker keeps, at most; 0: none is kept"
+        64_000_000, ge=0, description="bytes of answers that one worker keeps, at most; 0: none"
     )
     cache_seconds: float = Field(
         3600, ge=60, le=86_400, description="seconds an answer is kept, at most"
@@ -102,20 +104,24 @@ class Settings(BaseSettings):
         60,
         ge=0,
         le=86_400,
-        description="seconds for which others, such as a CDN, may keep lists that are about no "
-        "person; 0: they ask each time",
+        description="seconds for which others, such as a CDN, may keep lists that are "
+        "not about a person; 0: they ask each time",
     )
     requests_per_second: float = Field(
-        0, ge=0, description="requests that one key, else one address, may send; 0: no limit"
+        0,
+        ge=0,
+        description="requests per second that a key, or else an address, may send; 0: no limit",
     )
     items_per_second: float = Field(
         0,
         ge=0,
-        description="items that one key, else one address, may ask for, lists times their length; "
-        "0: no limit",
+        description="items per second that a key, or else an address, may ask for: "
+        "lists times their length; 0: no limit",
     )
     max_in_flight: int = Field(
-        64, ge=1, description="requests under way in one process, beyond which the answer is 503"
+        64,
+        ge=1,
+        description="requests that one process has under way; beyond that the answer is 503",
     )
     workers: int = Field(2, ge=1, le=64, description="processes that answer requests")
     threads: int = Field(2, ge=1, le=64, description="requests one process works on at once")
@@ -125,25 +131,24 @@ class Settings(BaseSettings):
     inbox_bytes: int = Field(
         2_000_000_000,
         ge=1_000_000,
-        description="size of the journal from which writes are answered by 503",
+        description="size of the journal from which writes are answered with 503",
     )
     inbox_free_bytes: int = Field(
         200_000_000,
         ge=0,
-        description="free bytes on the journal's disk below which writes are answered by 503",
+        description="free bytes on the journal's disk below which writes are answered with 503",
     )
     request_seconds: float = Field(
         10.0, gt=0, le=3600, description="seconds a request for many subjects may take"
     )
     console_enabled: bool = Field(
         False,
-        description="answer `POST /v1/cypher`: reading queries, on loopback only, users as "
-        "pseudonyms",
+        description="answer `POST /v1/cypher`: queries that read, users as pseudonyms; "
+        "without API keys on loopback only",
     )
     console_user: str = Field(
         "",
-        description="user name at the Neo4j server that queries of the console run as; without it "
-        "the store's",
+        description="user name at the Neo4j server for queries of the console; empty: the store's",
     )
     console_password: SecretStr | None = Field(None, description="password of `console_user`")
     console_password_file: Path | None = Field(
@@ -151,14 +156,15 @@ class Settings(BaseSettings):
     )
     similar_users_enabled: bool = Field(
         False,
-        description="answer `GET /v1/users/{user}/similar` and `similar_to`: what the users most "
-        "like one have in common, on loopback only, never of fewer than 20",
+        description="answer `GET /v1/users/{user}/similar` and `similar_to`: what the "
+        "most similar users have in common, never of fewer than 20; without"
+        " API keys on loopback only",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"
     )
     access_log: bool = Field(
-        False, description="a line of log for each request; its path can hold the id of a user"
+        False, description="a log line for each request; its path may contain the id of a user"
     )
     trusted_proxies: str = Field(
         "",
