@@ -1,22 +1,29 @@
 """Where compiled code is kept: a folder that can be written to, else numba stops at the first call.
 
-A container with a read-only root, or code installed by somebody else, may leave it none.
+A container with a read-only root, or code installed by somebody else, may leave it none. Each
+version of the code has a folder of its own: numba looks whether a function's own file has changed,
+not whether one that it calls has, so after an update it would go on with what was compiled before.
 """
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
+import time
+from functools import cache
 from pathlib import Path
 
 from graph.errors import SettingError
 
 VARIABLE = "NUMBA_CACHE_DIR"
 BESIDE_THE_CODE = Path(__file__).parent / "__pycache__"
+COMPILED = ("graph", "embeddings", "recommender")  # packages with compiled code
+UNUSED = 7 * 86_400  # seconds after which the folder of another version is removed
 
 
 def choose_folder() -> None:
-    """Leave numba its folder where it can write to it, else name a temporary one.
+    """Name numba a folder of this version of the code, a temporary one where none can be written.
 
     For this process and those it starts; the temporary folder goes when this process ends, and
     nobody else can write to it.
@@ -24,17 +31,49 @@ def choose_folder() -> None:
     Raises:
         SettingError: there is no folder that can be written to, not even a temporary one.
     """
-    if any(map(writable, folders())):
-        return
+    for parent in folders():
+        folder = of_this_code(parent)
+        if writable(folder):
+            os.environ[VARIABLE] = str(folder)
+            _remove_unused(folder)
+            return
     try:
-        folder = tempfile.mkdtemp(prefix="nichegraph-compiled-")
+        made = tempfile.mkdtemp(prefix="nichegraph-compiled-")
     except OSError as error:
         raise SettingError(
             f"compiled code needs a folder that can be written to: name one in {VARIABLE}, or "
             "let the folder for temporary files be written to"
         ) from error
-    os.environ[VARIABLE] = folder
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = made
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+
+
+def of_this_code(parent: str | Path) -> Path:
+    """The folder for this version of the compiled code in another one, or that one if it is it."""
+    parent, name = Path(parent), f"code-{code_digest(Path(__file__).resolve().parents[1])}"
+    return parent if parent.name == name else parent / name
+
+
+@cache
+def code_digest(top: Path) -> str:
+    """Names what the files with compiled functions hold, below a folder."""
+    digest = hashlib.sha256()
+    for package in COMPILED:
+        for path in sorted((top / package).rglob("*.py")):
+            content = path.read_bytes()
+            if b"numba" in content:
+                digest.update(content)
+    return digest.hexdigest()[:12]
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove what other versions compiled and nobody has written to for a while."""
+    for other in folder.parent.glob("code-*"):
+        try:
+            if other != folder and time.time() - other.stat().st_mtime > UNUSED:
+                shutil.rmtree(other)
+        except OSError:
+            continue  # another process was quicker, or it is not ours
 
 
 def _of_the_user() -> Path:
