@@ -226,16 +226,27 @@ def test_every_setting_stands_in_the_docs_with_its_default_and_help():
     assert f"{PREFIX}PORT" in text
 
 
+COMMANDS = [
+    *(command.name for command in cli.registered_commands),
+    *(
+        f"{group.name} {command.name}"
+        for group in cli.registered_groups
+        for command in group.typer_instance.registered_commands
+    ),
+]
+
+
 def test_every_command_stands_in_the_docs():
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    names = [f"nichegraph {command.name}" for command in cli.registered_commands]
-    for group in cli.registered_groups:
-        names += [
-            f"nichegraph {group.name} {command.name}"
-            for command in group.typer_instance.registered_commands
-        ]
-    missing = [name for name in names if f"`{name}`" not in text]
+    missing = [name for name in COMMANDS if f"`nichegraph {name}`" not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_help_of_every_command_keeps_the_lines_of_its_examples(name, capsys):
+    """A mark that typer does not see is printed, and joins them."""
+    assert run([*name.split(), "--help"]) == 0
+    assert "\\b" not in capsys.readouterr().out
 
 
 def test_every_route_stands_in_the_docs(tmp_path):

@@ -17,7 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="What was done, and whether the log is whole.")
+    group = typer.Typer(
+        no_args_is_help=True, help="What was done, and whether the log of it is intact."
+    )
     group.command("show")(show)
     group.command("verify")(verify)
     cli.add_typer(group, name="audit")
@@ -25,7 +27,7 @@ def register(cli: typer.Typer) -> None:
 
 def show(
     ctx: typer.Context,
-    last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest entries.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """What was done, oldest first: writes, loads, erasures, exports, rollbacks, queries.
@@ -55,10 +57,10 @@ def show(
 def verify(
     ctx: typer.Context,
     head: Annotated[
-        Path | None, typer.Option(help="A copy of audit/head.json that was kept elsewhere.")
+        Path | None, typer.Option(help="A copy of audit/head.json that you kept elsewhere.")
     ] = None,
 ) -> None:
-    """Whether the log is whole: edits, deletions, swaps and a missing end are found.
+    """Check the log: finds changed, removed and swapped lines, and a missing end.
 
     \b
     nichegraph audit verify

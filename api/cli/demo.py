@@ -24,11 +24,11 @@ def register(cli: typer.Typer) -> None:
 def demo(
     ctx: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Stop before serving.")] = False,
-    events: Annotated[int, typer.Option(min=200, help="Size of the catalogue.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same catalogue.")] = 0,
+    events: Annotated[int, typer.Option(min=200, help="Number of events.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same catalogue.")] = 0,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Make up a catalogue, load, refresh, recommend with reasons, then serve.
+    """Make up a catalogue, load it, refresh, recommend with reasons, then serve.
 
     Everything happens in the folder `demo` inside the home.
 

@@ -48,11 +48,11 @@ def doctor(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at Python, packages, disk, memory, store, keys, release and clock; say what to do.
+    """Check Python, packages, disk, memory, store, keys, release and clock; say what to do.
 
-    Exit code 1 where something is wrong. Nothing is changed.
+    Exit code 1 if something is wrong. Nothing is changed.
 
-    \\b
+    \b
     nichegraph doctor
     nichegraph --home /srv/catalogue doctor --json
     """

@@ -33,11 +33,11 @@ def erase(
     ctx: typer.Context,
     user: Annotated[str, typer.Argument(help="Id of the user.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Erase nothing; look for the id in every file.")
+        bool, typer.Option("--verify", help="Erase nothing; search every file for the id.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Forget a user: no list is made from the history any more, and no store holds any of it.
+    """Forget a user: no list uses the history any more, and no store keeps any of it.
 
     The running servers, the inbox, the store, the copies for exploring, rejects and reports forget
     them at once; releases at the next refresh. An id that nobody has is an error that names those

@@ -30,51 +30,57 @@ def register(cli: typer.Typer) -> None:
 def evaluate(
     ctx: typer.Context,
     format_name: Annotated[
-        str, typer.Option("--format", help="Of the given files; as for load.")
+        str, typer.Option("--format", help="Format of the given files, as for load.")
     ] = "table",
     train: Annotated[
         list[Path] | None, typer.Option(help="Learn from this file; may be repeated.")
     ] = None,
     test: Annotated[
-        list[Path] | None, typer.Option(help="Look for what stands here; may be repeated.")
+        list[Path] | None, typer.Option(help="Look for what is in this file; may be repeated.")
     ] = None,
     items: Annotated[
-        list[Path] | None, typer.Option(help="Titles, tags and domains; may be repeated.")
+        list[Path] | None, typer.Option(help="File with titles, tags and domains; may be repeated.")
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Of train and test: FIELD=NAME or FIELD=POSITION; may be repeated."),
+        typer.Option(
+            help="Columns of train and test: FIELD=NAME or FIELD=POSITION; may be repeated."
+        ),
     ] = None,
     item_column: Annotated[
-        list[str] | None, typer.Option(help="Of the item files: FIELD=NAME or FIELD=POSITION.")
+        list[str] | None,
+        typer.Option(help="Columns of the item files: FIELD=NAME or FIELD=POSITION."),
     ] = None,
     separator: Separators = None,
     quote: Quotes = "auto",
     header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
-    encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8",
-    kind: Annotated[str | None, typer.Option(help="Of events that name none.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
+    kind: Annotated[str | None, typer.Option(help="Kind of events that name none.")] = None,
     list_separator: Annotated[
         str | None,
-        typer.Option(help="Between the tags or domains in one cell; default: seen from them."),
+        typer.Option(
+            help="Separator of tags or domains in a cell; default: recognised from the cells."
+        ),
     ] = None,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Rows, or lists, without times are in order of time.")
+        bool, typer.Option("--ordered", help="Rows or lists without times are in order of time.")
     ] = False,
     split: Annotated[
         str | None,
         typer.Option(
-            help="Of the store: time, random or 'global time'; by time where times exist.",
+            help="How to split the store: time, random or 'global time'; "
+            "default: by time if there are times.",
             show_default=False,
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="fast, default or graph.")] = "default",
-    seed: Annotated[int, typer.Option(help="Of the split and of learning.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of learning.")] = 0,
     baselines: Annotated[
-        bool, typer.Option(help="Tune and measure popularity, item kNN, EASE and GF-CF too.")
+        bool, typer.Option(help="Also tune and measure popularity, item kNN, EASE and GF-CF.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    r"""Hold a part back, learn from the rest, and see whether the part is found.
+    """Hold back a part of the data, learn from the rest, and count how much of the part is found.
 
     \b
     On the store:  nichegraph evaluate --split random

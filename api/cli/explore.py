@@ -30,7 +30,8 @@ def register(cli: typer.Typer) -> None:
 def explore(
     ctx: typer.Context,
     query: Annotated[
-        str | None, typer.Argument(help="Cypher; without it a prompt opens.", show_default=False)
+        str | None,
+        typer.Argument(help="Query in Cypher; without it, a prompt opens.", show_default=False),
     ] = None,
     show_list: Annotated[
         bool, typer.Option("--list", help="Show the ready-made questions.")
@@ -39,17 +40,18 @@ def explore(
         str | None, typer.Option("--question", "-q", help="Ask a ready-made question by name.")
     ] = None,
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="A parameter, as name=value.")
+        list[str] | None,
+        typer.Option("--param", "-p", help="A parameter, as name=value; may be repeated."),
     ] = None,
     format_name: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the result into this .svg or .png.")
     ] = None,
     pseudonyms: Annotated[
-        bool, typer.Option("--pseudonyms", help="See users as strangers see them.")
+        bool, typer.Option("--pseudonyms", help="Show users as pseudonyms, as others see them.")
     ] = False,
 ) -> None:
-    """Explore the graph in Cypher; queries can only read.
+    """Query the graph in Cypher; queries can only read.
 
     \b
     nichegraph explore --list

@@ -20,12 +20,14 @@ def register(cli: typer.Typer) -> None:
 def export(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="GraphML file to write.")],
-    user: Annotated[str | None, typer.Option(help="Only what lies around this user.")] = None,
-    item: Annotated[str | None, typer.Option(help="Only what lies around this item.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only the neighbourhood of this user.")] = None,
+    item: Annotated[str | None, typer.Option(help="Only the neighbourhood of this item.")] = None,
     tag: Annotated[
-        str | None, typer.Option(help="Only what lies around this tag, as category:name.")
+        str | None, typer.Option(help="Only the neighbourhood of this tag, as category:name.")
     ] = None,
-    hops: Annotated[int, typer.Option(min=1, max=5, help="How far around.")] = 1,
+    hops: Annotated[
+        int, typer.Option(min=1, max=5, help="How many steps the neighbourhood reaches.")
+    ] = 1,
 ) -> None:
     """Write users, items, tags and their weighted edges as GraphML (Gephi, yEd, networkx).
 

@@ -11,20 +11,22 @@ from api.cli.releases import made_at
 from api.settings import load_settings
 from recommender.inbox import quarantine
 
-Number = Annotated[int, typer.Argument(help="Its number, as `nichegraph inbox list` shows it.")]
+Number = Annotated[
+    int, typer.Argument(help="Number of the fact, as `nichegraph inbox list` shows it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="What waits for the store, what it refused.")
+    group = typer.Typer(no_args_is_help=True, help="What waits for the store, and what it refused.")
     for command in (list_facts, show, retry, drop):
         group.command("list" if command is list_facts else command.__name__)(command)
     cli.add_typer(group, name="inbox")
 
 
 def list_facts(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """How far the store is behind, and the facts that it refused for themselves.
+    """How far the store is behind, and which facts it refused.
 
     \b
     nichegraph inbox list
@@ -67,7 +69,7 @@ def show(ctx: typer.Context, number: Number, as_json: AsJson = False) -> None:
 
 
 def retry(ctx: typer.Context, number: Number) -> None:
-    """Let the store try a refused fact again, as if it had been said just now.
+    """Let the store try a refused fact again, as if it had just been sent.
 
     \b
     nichegraph inbox retry 1234

@@ -70,14 +70,14 @@ def register(cli: typer.Typer) -> None:
 def init(
     ctx: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSON lines or Parquet.")],
-    user: Annotated[str | None, typer.Option(help="Column of who did it.")] = None,
-    item: Annotated[str | None, typer.Option(help="Column of what it was done to.")] = None,
-    at: Annotated[str | None, typer.Option(help="Column of when; none: there is none.")] = None,
-    kind: Annotated[str | None, typer.Option(help="What they did: view, play, like …")] = None,
+    user: Annotated[str | None, typer.Option(help="Column with the user.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column with the item.")] = None,
+    at: Annotated[str | None, typer.Option(help="Column with the time, or none.")] = None,
+    kind: Annotated[str | None, typer.Option(help="What users did: view, play, like …")] = None,
     store: Annotated[
         str | None, typer.Option(help="embedded, or the URI of a Neo4j server.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take what is proposed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take every proposal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Begin a catalogue: look at the columns of files, propose how to read them, write settings.
@@ -85,7 +85,7 @@ def init(
     Asks for the columns of user, item and time, what people did, and where the graph is to live;
     what is given as an option, or with --yes, is not asked. Loads nothing.
 
-    \\b
+    \b
     nichegraph init plays.csv tracks.csv
     nichegraph --home records init plays.csv --user listener --kind play --store embedded --yes
     """

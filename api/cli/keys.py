@@ -19,7 +19,7 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="Who may ask the server what: create, list, revoke, rotate.",
+        help="API keys, and what each may ask: create, list, revoke, rotate.",
     )
     group.command("create")(create)
     group.command("list")(show_all)
@@ -32,14 +32,17 @@ def create(
     ctx: typer.Context,
     scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; may be repeated.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    days: Annotated[float | None, typer.Option(min=0.001, help="How long it holds.")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="For how many days the key is valid; default: no end."),
+    ] = None,
     signed: Annotated[
         bool,
-        typer.Option("--signed", help="Each request brings a token for the one user it is about."),
+        typer.Option("--signed", help="Each request must carry a token for the user it is about."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key; it is shown once and kept nowhere.
+    """Make a key; it is shown once and stored nowhere.
 
     \b
     nichegraph keys create --scope recommend --scope ingest --name shop
@@ -76,7 +79,7 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def revoke(ctx: typer.Context, key: Number) -> None:
-    """End a key, in every worker within seconds.
+    """Make a key invalid, in every worker within seconds.
 
     \b
     nichegraph keys revoke 1f2e3d4c
@@ -89,11 +92,11 @@ def rotate(
     ctx: typer.Context,
     key: Number,
     overlap: Annotated[
-        float, typer.Option(min=0, help="Hours that the old key holds beside the new one.")
+        float, typer.Option(min=0, help="Hours for which the old key stays valid.")
     ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key in place of another, which holds a while longer.
+    """Make a key in place of another, which stays valid for a while.
 
     \b
     nichegraph keys rotate 1f2e3d4c --overlap 2

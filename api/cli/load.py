@@ -27,7 +27,8 @@ Separators = Annotated[
     ),
 ]
 Quotes = Annotated[
-    str, typer.Option("--quote", help="none: quotes are text like any other; auto: seen.")
+    str,
+    typer.Option("--quote", help="none: quotes are ordinary text; auto: recognised from the file."),
 ]
 WAIT_SECONDS = 60.0  # for a running server to carry into the store what it acknowledged
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -61,35 +62,41 @@ def load(
     separator: Separators = None,
     quote: Quotes = "auto",
     header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
-    encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8",
-    kind: Annotated[str | None, typer.Option(help="Of events that name none.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
+    kind: Annotated[str | None, typer.Option(help="Kind of events that name none.")] = None,
     list_separator: Annotated[
         str | None,
-        typer.Option(help="Between the tags or domains in one cell; default: seen from them."),
+        typer.Option(
+            help="Separator of tags or domains in a cell; default: recognised from the cells."
+        ),
     ] = None,
     attributes: Annotated[
-        str, typer.Option(help="Left-over columns to keep, with commas between, or all.")
+        str, typer.Option(help="Other columns to keep as attributes, separated by commas, or all.")
     ] = "",
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Rows, or lists, without times are in order of time.")
+        bool, typer.Option("--ordered", help="Rows or lists without times are in order of time.")
     ] = False,
-    part: Annotated[str, typer.Option(help="Of a data set: all, events or items.")] = "all",
+    part: Annotated[
+        str, typer.Option(help="Part of a data set to load: all, events or items.")
+    ] = "all",
     max_rejects: Annotated[
-        float | None, typer.Option(help="Share of rejected rows that stops the load.")
+        float | None, typer.Option(help="Share of rejected rows above which the load stops.")
     ] = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="What the files say replaces what was stored, see docs."),
+        typer.Option(
+            "--replace", help="Replace what was stored by what the files say, see docs/loading.md."
+        ),
     ] = False,
     max_hidden: Annotated[
-        float | None, typer.Option(help="Share of all items that --replace may hide.")
+        float | None, typer.Option(help="Share of the shown items that --replace may hide.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be loaded; load nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be loaded, and load nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load files into the store; running it again changes nothing. A running server sees them.
+    """Load files into the store. Loading them again changes nothing. A running server sees them.
 
     \b
     nichegraph load plays.csv --column user=listener --column item=track --dry-run
@@ -239,10 +246,10 @@ def _wait_for_drainer(journal: "Journal", store: "GraphStore") -> None:
 
 def undo(
     ctx: typer.Context,
-    load: Annotated[int, typer.Argument(help="Its number, see `loads list`.")],
+    load: Annotated[int, typer.Argument(help="Number of the load, see `loads list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Take back what a load brought; a running server lists without it, a refresh learns so.
+    """Take back a load; a running server stops using it at once, and the next refresh too.
 
     \b
     nichegraph loads undo 3

@@ -64,7 +64,7 @@ def nichegraph(
         Path | None,
         typer.Option(
             "--home",
-            help="Folder of the catalogue; default NICHEGRAPH_HOME, else ./nichegraph-home.",
+            help="Folder of the catalogue; default: NICHEGRAPH_HOME, or else ./nichegraph-home.",
             show_default=False,
         ),
     ] = None,

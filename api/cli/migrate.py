@@ -21,13 +21,16 @@ def migrate(
     source: Annotated[str, typer.Option("--from", help="`embedded`, or the URI of a server.")],
     target: Annotated[str, typer.Option("--to", help="`embedded`, or the URI of a server.")],
     go_on: Annotated[
-        bool, typer.Option("--go-on", help="After an interruption: the target is not empty.")
+        bool,
+        typer.Option(
+            "--go-on", help="Continue an interrupted copy into a target that is not empty."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Copy all facts of one store into an empty one; both then give the same release.
 
-    User, password and database of a server are those of the settings.
+    The user, password and database of a server come from the settings.
 
     \b
     nichegraph migrate --from embedded --to bolt://localhost:7687

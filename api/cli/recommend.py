@@ -19,11 +19,12 @@ Form = Literal["parquet", "jsonl"]
 Count = Annotated[int, typer.Option("-n", "--n", min=1, max=200, help="How many items.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Domains = Annotated[
-    list[str] | None, typer.Option("--domain", help="Only of this domain; may be repeated.")
+    list[str] | None, typer.Option("--domain", help="Only items of this domain; may be repeated.")
 ]
-Cursor = Annotated[str | None, typer.Option("--cursor", help="`next` of the page before.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="`next` of the previous page.")]
 Tags = Annotated[
-    list[str] | None, typer.Option("--tag", help="Only with this tag; all must be there.")
+    list[str] | None,
+    typer.Option("--tag", help="Only items with this tag; may be repeated, and all must match."),
 ]
 
 
@@ -43,35 +44,51 @@ def recommend(
         str | None, typer.Option("--filter", help="Conditions as JSON, see docs/requests.md.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Not this item; may be repeated.")
+        list[str] | None, typer.Option(help="Leave out this item; may be repeated.")
     ] = None,
     session: Annotated[
         list[str] | None, typer.Option(help="An item of the running session; may be repeated.")
     ] = None,
     include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Also what the user knows.")
+        bool, typer.Option("--include-seen", help="Also show items that the user already knows.")
     ] = False,
     alike: Annotated[
-        bool, typer.Option("--alike", help="What users like this one share, 20 of them at least.")
+        bool,
+        typer.Option("--alike", help="Items that at least 20 of the most similar users share."),
     ] = False,
-    profile: Annotated[str | None, typer.Option(help="Of reranking, such as neutral.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of reranking, such as neutral.")
+    ] = None,
     long_tail: Annotated[
         float | None,
-        typer.Option("--long-tail", min=0, max=1, help="0 to 1 along the trade-off curve."),
+        typer.Option(
+            "--long-tail",
+            min=0,
+            max=1,
+            help="How much long tail: 0 to 1 along the trade-off curve.",
+        ),
     ] = None,
     interests: Annotated[
-        bool, typer.Option("--interests", help="Each of several interests in proportion, named.")
+        bool,
+        typer.Option(
+            "--interests", help="Show each of several interests in proportion, with its name."
+        ),
     ] = False,
     context: Annotated[
-        list[str] | None, typer.Option(help="Such as device=phone; may be repeated.")
+        list[str] | None,
+        typer.Option(help="What is known about the moment, such as device=phone; may be repeated."),
     ] = None,
     cursor: Cursor = None,
-    everybody: Annotated[bool, typer.Option("--all", help="Lists for all users.")] = False,
-    form: Annotated[Form, typer.Option("--format", help="Of the file for all users.")] = "parquet",
-    out: Annotated[Path | None, typer.Option("--out", help="The file for all users.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Write lists for all users.")] = False,
+    form: Annotated[
+        Form, typer.Option("--format", help="Format of the file for all users.")
+    ] = "parquet",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File for the lists of all users.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What to show a user, and why; or lists for all users into a file.
+    """Recommend items to a user, with reasons; or write lists for all users to a file.
 
     \b
     nichegraph recommend alice
@@ -121,17 +138,21 @@ def similar(
     tag: Tags = None,
     new: Annotated[
         bool,
-        typer.Option("--new", help="For an item not in the catalogue; it has these tags, domains."),
+        typer.Option(
+            "--new", help="For an item that is not in the catalogue, with these tags and domains."
+        ),
     ] = False,
-    title: Annotated[str | None, typer.Option("--title", help="Of the new item.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the new item.")] = None,
     related: Annotated[
         list[str] | None,
-        typer.Option("--related", help="Id of an item the new one is related to; may be repeated."),
+        typer.Option(
+            "--related", help="Id of an item that the new one is related to; may be repeated."
+        ),
     ] = None,
     cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is like an item, or like one that the catalogue does not have yet.
+    """Find items similar to an item, or to one that the catalogue does not have yet.
 
     \b
     nichegraph similar bwv-1004 -n 10

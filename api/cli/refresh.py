@@ -32,10 +32,13 @@ def register(cli: typer.Typer) -> None:
 def refresh(
     ctx: typer.Context,
     preset: Annotated[
-        str, typer.Option(help="fast, default, or graph (node2vec and GNN too).")
+        str, typer.Option(help="fast, default, or graph (with node2vec and a graph network).")
     ] = "default",
     seed: Annotated[
-        int, typer.Option(help="Same data, seed, last release and one thread: the same bytes.")
+        int,
+        typer.Option(
+            help="The same data, seed and last release give the same bytes on one thread."
+        ),
     ] = 0,
     threads: Annotated[
         int | None,
@@ -44,32 +47,36 @@ def refresh(
         ),
     ] = None,
     write_back: Annotated[
-        bool, typer.Option("--write-back", help="Also write what was found into Neo4j.")
+        bool, typer.Option("--write-back", help="Also write segments and nearest items into Neo4j.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish what the gates refuse, too; it is noted.")
+        bool,
+        typer.Option("--force", help="Publish even if the gates refuse; the release records it."),
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Choose anew, also where the data has hardly moved.")
+        bool,
+        typer.Option(
+            "--full", help="Choose everything again, even if the data has hardly changed."
+        ),
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Where another refresh is under way, wait for it.")
+        bool, typer.Option("--wait", help="If another refresh is running, wait for it.")
     ] = False,
     every: Annotated[
-        str | None, typer.Option(help="Go on for ever, at this distance: 24h, 90m, 7d.")
+        str | None, typer.Option(help="Refresh again and again, at this interval: 24h, 90m, 7d.")
     ] = None,
     if_changed: Annotated[
         str | None,
         typer.Option(
             "--if-changed",
-            help="Only where so many events, or items, are new or gone, or settings changed: 5%.",
+            help="Only if this share of events or items is new or gone, or settings changed: 5%.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
-    """Learn from the store and publish a release; running servers swap to it.
+    """Learn from the store and publish a release; running servers switch to it.
 
-    What is worse than the release that is served is not published: exit code 3.
+    A release that is worse than the served one is not published: exit code 3.
 
     \b
     nichegraph refresh

@@ -19,7 +19,7 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="What was published: list, show, compare, rollback, pin, prune.",
+        help="Published releases: list, show, compare, rollback, pin, prune.",
     )
     group.command("list")(show_all)
     group.command("show")(show_one)
@@ -35,7 +35,7 @@ def _home(ctx: typer.Context) -> Home:
 
 
 def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the releases, oldest first, then what gates refused and was kept aside.
+    """List the releases, oldest first, and then the refused ones.
 
     \b
     nichegraph releases list
@@ -79,16 +79,18 @@ def show_one(
 
 def compare(
     ctx: typer.Context,
-    new: Annotated[str | None, typer.Argument(help="Name or number; default: the current.")] = None,
+    new: Annotated[
+        str | None, typer.Argument(help="Name or number; default: the current one.")
+    ] = None,
     old: Annotated[
         str | None, typer.Argument(help="Name or number; default: the one before.")
     ] = None,
     users: Annotated[
-        int, typer.Option(min=0, max=100, help="How many users' lists are compared.")
+        int, typer.Option(min=0, max=100, help="How many users' lists to compare.")
     ] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """What changed between two releases: counts, settings, gates, vectors, some users' lists.
+    """Compare two releases: counts, settings, gates, vectors, some users' lists.
 
     \b
     nichegraph releases compare
@@ -157,7 +159,7 @@ def rollback(
         str | None, typer.Argument(help="Name or number; default: the one before the current.")
     ] = None,
 ) -> None:
-    """Serve another release; what was hidden or erased since stays so.
+    """Serve another release; what was hidden or erased since then stays so.
 
     \b
     nichegraph releases rollback
@@ -174,9 +176,9 @@ def rollback(
 def pin(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or number.")],
-    off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Allow it to be removed again.")] = False,
 ) -> None:
-    """Keep a release, however old: nothing prunes it.
+    """Keep a release however old it gets.
 
     \b
     nichegraph releases pin 3
@@ -190,10 +192,10 @@ def pin(
 
 def prune(
     ctx: typer.Context,
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")] = 5,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest to keep.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old releases and what stopped refreshes left; the current and pinned ones stay.
+    """Remove old releases and what killed refreshes left; the current and pinned ones stay.
 
     \b
     nichegraph releases prune --keep 3

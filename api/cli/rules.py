@@ -26,12 +26,12 @@ def _group() -> None:
 @rules.command("check")
 def check(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Option(help="Another file than the home's.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file other than the home's.")] = None,
     users: Annotated[int, typer.Option(min=1, help="How many users to try them on.")] = 200,
     n: Annotated[int, typer.Option("-n", "--n", min=1, max=200, help="Length of lists.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Which users are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for drawing the users.")] = 0,
     context: Annotated[
-        list[str] | None, typer.Option(help="As requests say it: device=phone.")
+        list[str] | None, typer.Option(help="Context as in a request: device=phone.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

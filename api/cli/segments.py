@@ -18,7 +18,7 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         rich_markup_mode=None,
         invoke_without_command=True,
-        help="How users are grouped, and what each group's lists are made for.",
+        help="How users are grouped, and the profile of each group.",
     )
     group.callback()(segments)
     group.command("curve")(curve)
@@ -71,14 +71,14 @@ def segments(
 def curve(
     ctx: typer.Context,
     segment: Annotated[
-        str | None, typer.Option(help="Only of this segment.", show_default=False)
+        str | None, typer.Option(help="Only this segment.", show_default=False)
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw into this .svg or .png.", show_default=False)
+        Path | None, typer.Option(help="Draw the curve into this .svg or .png.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the long tail costs: NDCG, coverage and diversity along it, the chosen point marked.
+    """What long tail costs: NDCG, coverage and diversity, with the chosen point marked.
 
     \b
     nichegraph segments curve

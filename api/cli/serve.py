@@ -14,11 +14,11 @@ def register(cli: typer.Typer) -> None:
 
 def serve(
     ctx: typer.Context,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Answer over HTTP; the description of the API is at /openapi/.
+    """Answer over HTTP; /openapi/ describes the API.
 
     \b
     nichegraph serve

@@ -27,11 +27,14 @@ def status(
     ctx: typer.Context,
     graph: Annotated[
         bool,
-        typer.Option("--graph", help="Also how events spread, hubs and orphans; reads it all."),
+        typer.Option(
+            "--graph",
+            help="Also how events are distributed, hubs and orphans; reads the whole store.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """What the store holds, which release is served, how the last refresh ended, what is wrong.
+    """Show the store, the served release, how the last refresh ended, and what is wrong.
 
     Each problem stands with what mends it. Exit code 1 where the store does not answer or the
     release is damaged.

@@ -20,7 +20,7 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="Learn what a file would otherwise declare by hand.",
+        help="Learn what you would otherwise write into a file by hand.",
     )
     group.command("weighting")(weighting)
     cli.add_typer(group, name="tune")
@@ -30,17 +30,19 @@ def weighting(
     ctx: typer.Context,
     to: Annotated[
         Path | None,
-        typer.Option(help="Write here; default weighting.toml in the home.", show_default=False),
+        typer.Option(
+            help="File to write; default: weighting.toml in the home.", show_default=False
+        ),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Also over a file that is there already.")
-    ] = False,
-    trials: Annotated[int, typer.Option(min=1, help="Weightings tried at most.")] = 120,
-    minutes: Annotated[float, typer.Option(min=0, help="After these the search ends.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="Same data, same seed, same weights.")] = 0,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
+    trials: Annotated[int, typer.Option(min=1, help="How many weightings to try at most.")] = 120,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes after which the search ends.")
+    ] = 10.0,
+    seed: Annotated[int, typer.Option(help="The same data and seed give the same weights.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report.")] = False,
 ) -> None:
-    """Learn what kinds of events, tags, domains, relations and age are worth.
+    """Learn the weights of kinds of events, tags, domains, relations and age.
 
     Each weight that is kept earned it on users who took no part in the search; the others stay
     neutral. The next `nichegraph refresh` reads the file.
