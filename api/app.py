@@ -12,6 +12,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from api import access, errors, health
+from api.answer_schemas import ProblemAnswer
 from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import finish, operation_name
 from api.inputs import is_loopback
@@ -31,7 +32,6 @@ from api.routes import (
     segments,
     users,
 )
-from api.schemas import ProblemAnswer
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
 from recommender.ranking.request import Request

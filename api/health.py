@@ -4,9 +4,10 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.answer_schemas import LiveAnswer, ReadyAnswer
 from api.bootstrap import now
 from api.inputs import checked
-from api.schemas import LiveAnswer, NoQuery, ReadyAnswer
+from api.schemas import NoQuery
 from graph.errors import NichegraphError
 from recommender.inbox.journal import Journal
 from recommender.inbox.lag import lag

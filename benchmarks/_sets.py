@@ -8,7 +8,7 @@ from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.format import Options
 from loaders.ingest import load
-from recommender.evaluation.evaluate import HeldOut, cut, given_part
+from recommender.evaluation.truth import HeldOut, cut, given_part
 from recommender.learning.build import RefreshConfig
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

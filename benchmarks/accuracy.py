@@ -24,7 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import _sets
 from graph.weighting import weigh
-from recommender.evaluation.evaluate import Steps, evaluate, known_truth
+from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.steps import Steps
+from recommender.evaluation.truth import known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from recommender.measures.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned

@@ -113,7 +113,7 @@ def cold(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tupl
 
 def _by_network(release: Release, everything: GraphSnapshot, graph: WeightedGraph) -> Release:
     """The release with the map that a HeteroConv network learns in place of the ridge's."""
-    from embeddings.vectors.gnn_embedder import fit_inductive
+    from embeddings.vectors.gnn_features import fit_inductive
 
     known = known_features(everything, graph)
     features = {k: part[known.items] for k, part in known.features.items() if part.shape[1]}

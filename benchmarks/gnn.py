@@ -16,7 +16,8 @@ from scipy import sparse
 
 from benchmarks.node2vec import GOWALLA, gowalla, planted, show
 from embeddings.vectors.embedder import EmbeddingGraph, Embeddings
-from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
+from embeddings.vectors.gnn_embedder import GnnEmbedder
+from embeddings.vectors.gnn_network import GnnConfig
 
 _UNITS = {"K": 1_000, "M": 1_000_000}
 

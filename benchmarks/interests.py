@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import _sets
 from embeddings import metrics
 from graph.weighting import weigh
-from recommender.evaluation.evaluate import cut, known_truth
+from recommender.evaluation.truth import cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from recommender.ranking.candidates import Subjects

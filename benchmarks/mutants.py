@@ -47,6 +47,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     f"{RELEASES}/publishing.py": ("release",),
     f"{RELEASES}/release.py": ("release", *LISTS),
     f"{RELEASES}/rows.py": ("release", *LISTS),
+    "recommender/serving/subject.py": ("requests", "recommend", "new_items", "interests"),
     "recommender/serving/subjects.py": ("requests", "recommend", "new_items", "interests"),
 }
 NOT_IN_REFRESH = (RANKING, "recommender/serving")  # a fast refresh does without these

@@ -22,7 +22,9 @@ from api.recording import Recording
 from benchmarks import _sets
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
-from recommender.evaluation.evaluate import Steps, evaluate, known_truth
+from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.steps import Steps
+from recommender.evaluation.truth import known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.learning.warm import found_by

@@ -35,7 +35,7 @@ from graph.arrays import F64, I32, I64
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
-from recommender.evaluation.evaluate import HeldOut, cut, known_truth
+from recommender.evaluation.truth import HeldOut, cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of, order_of_pairs
 from recommender.learning.train import build_release

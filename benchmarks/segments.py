@@ -26,7 +26,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from loaders.ingest import load
 from loaders.synthetic import generate
-from recommender.evaluation.evaluate import cut, known_truth
+from recommender.evaluation.truth import cut, known_truth
 from recommender.learning.build import RefreshConfig
 from recommender.learning.profile_learning import Look, candidates
 from recommender.learning.train import build_release

@@ -23,7 +23,7 @@ from embeddings import metrics
 from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.weighting import Weighting, weigh
-from recommender.evaluation.evaluate import HeldOut, known_truth
+from recommender.evaluation.truth import HeldOut, known_truth
 from recommender.evaluation.weighting_tuning import tune_weighting
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release

@@ -16,6 +16,7 @@ from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.serving.live import Live
+from recommender.serving.why import why
 
 __all__ = ["address", "store"]  # fixtures
 pytestmark = pytest.mark.neo4j
@@ -66,7 +67,7 @@ def test_questions_and_reasons_are_the_same_on_both_engines(demo):
     reasons = people = 0
     for user in [f"reader-{n}" for n in range(1, users + 1)]:
         for shown in recommender.recommend([Request(user=user, n=3)], now=NOW)[0].items:
-            for reason in recommender.why(user, shown.item, now=NOW)["reasons"]:
+            for reason in why(recommender, user, shown.item, now=NOW)["reasons"]:
                 file, server = ask(reason["cypher"]["query"], reason["cypher"]["parameters"])
                 assert comparable(file.rows) == comparable(server.rows), reason
                 assert file.rows, reason

@@ -9,8 +9,10 @@ from scipy.sparse import csr_array
 from graph.vocabulary import Vocabulary
 from graph.weighted import WeightedGraph
 from recommender.evaluation import ratings
-from recommender.evaluation.evaluate import HeldOut, Steps, evaluate, known_truth, table_rows
+from recommender.evaluation.evaluate import evaluate, table_rows
 from recommender.evaluation.ratings import Ratings
+from recommender.evaluation.steps import Steps
+from recommender.evaluation.truth import HeldOut, known_truth
 from recommender.measures.baselines import Baseline
 
 

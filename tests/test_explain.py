@@ -23,6 +23,7 @@ from recommender.releases.home import Home
 from recommender.serving.evidence import contributions
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
+from recommender.serving.why import why
 from tests.data import package
 
 NOW = 1_760_000_000
@@ -61,7 +62,9 @@ def lowered(recommender, users, number):
             cases.append((user, shown, shown.reasons[0].because))
     pairs = [(release.users.row(user), release.items.row(because)) for user, _, because in cases]
     other = Recommender(without(release, pairs))
-    return [other.why(user, shown.item, now=NOW)["score"] < shown.score for user, shown, _ in cases]
+    return [
+        why(other, user, shown.item, now=NOW)["score"] < shown.score for user, shown, _ in cases
+    ]
 
 
 def test_without_its_reason_an_item_scores_lower(recommender, planted):
@@ -106,7 +109,7 @@ def test_the_score_falls_by_the_share_that_was_told(recommender, planted):
     parts = contributions(release, row, history.indices, history.data)
     speaks_for = parts[parts > 0].sum() * shown.score / parts.sum()
     pair = number, release.items.row(reason.because)
-    other = Recommender(without(release, [pair])).why(user, shown.item, now=NOW)
+    other = why(Recommender(without(release, [pair])), user, shown.item, now=NOW)
     assert other["score"] == pytest.approx(shown.score - reason.share * speaks_for, rel=1e-2)
 
 
@@ -188,7 +191,7 @@ def test_a_path_goes_from_node_to_edge_to_node(small):
                 kinds = ["node" if "node" in part else "edge" for part in reason.path]
                 assert kinds[-1] == "node"
                 assert all(a != b for a, b in pairwise(kinds))
-    line = small[1].why("me", "d", now=NOW)["drawing"][0]
+    line = why(small[1], "me", "d", now=NOW)["drawing"][0]
     assert line.endswith("─[HAS_TAG]─ (Tag organ) ─[HAS_TAG]─ (Item The d)")
 
 
@@ -203,24 +206,24 @@ def test_few_people_are_not_counted(small):
 def test_why_tells_what_the_list_tells(recommender, planted):
     user = planted.answers.users[0]
     for shown in answer_to(recommender, user=user, n=5, profile="neutral").items:
-        explanation = recommender.why(user, shown.item, now=NOW)
+        explanation = why(recommender, user, shown.item, now=NOW)
         assert explanation["score"] == pytest.approx(shown.score, rel=1e-4)
         assert [r["text"] for r in explanation["reasons"]] == [r.text for r in shown.reasons]
         assert explanation["source"] == shown.source
         assert explanation["cypher"]["parameters"]["item"] == shown.item
         assert len(explanation["drawing"]) == len(shown.reasons)
     with pytest.raises(NotFound, match="does not show"):
-        recommender.why(user, "nothing", now=NOW)
+        why(recommender, user, "nothing", now=NOW)
 
 
 def test_why_answers_strangers_and_seen_items(recommender, planted):
     item = planted.answers.items[0]
-    explanation = recommender.why("a stranger", item, now=NOW)
+    explanation = why(recommender, "a stranger", item, now=NOW)
     assert explanation["reasons"][0]["text"].startswith("popular")
     assert "user" not in explanation["cypher"]["parameters"]
     row = recommender.release.users.row(planted.answers.users[0])
     seen = recommender.release.items.id(recommender.release.blocked.matrix[[row]].indices[0])
-    assert recommender.why(planted.answers.users[0], seen, now=NOW)["item"] == seen
+    assert why(recommender, planted.answers.users[0], seen, now=NOW)["item"] == seen
 
 
 @pytest.mark.parametrize("item", ["b", "c", "d", "e"])
@@ -229,7 +232,7 @@ def test_the_cypher_shows_the_path(small, item):
     from graph.explore.console import Console, Target
 
     home, recommender = small
-    query = recommender.why("me", item, now=NOW)["cypher"]
+    query = why(recommender, "me", item, now=NOW)["cypher"]
     console = Console(Target(str(home.store)), home.explore, now=lambda: float(NOW))
     try:
         rows = console.run(query["query"], query["parameters"], privacy=True).rows
@@ -271,7 +274,7 @@ def test_the_cypher_of_a_reason_counts_the_people_of_its_sentence(mixed):
     try:
         for user in range(30):
             for shown in answer_to(recommender, user=f"u{user}", n=4).items:
-                for reason in recommender.why(f"u{user}", shown.item, now=NOW)["reasons"]:
+                for reason in why(recommender, f"u{user}", shown.item, now=NOW)["reasons"]:
                     content = re.search(r"which (\d+) people", reason["text"])
                     if content is None:
                         continue

@@ -11,11 +11,12 @@ from graph.errors import GateRefused
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting
 from loaders.synthetic import generate
-from recommender.learning import parts, sanity
+from recommender.learning import model_checks, parts
 from recommender.learning.build import RefreshConfig
+from recommender.learning.checked_release import Seen
 from recommender.learning.gates import Comparison, Figure, Verdict, compared, fallen
 from recommender.learning.refresh import refresh
-from recommender.learning.sanity import CHECKS, Seen, checked
+from recommender.learning.sanity import CHECKS, checked
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import begin_erasure
 from recommender.releases.home import Home
@@ -267,7 +268,7 @@ def test_vectors_that_are_zero_or_the_same_alone(opened, value):
     vectors = np.full_like(opened.vectors["spectral"], value)
     new = changed(opened, vectors__spectral=vectors)
     seen = Seen(new, opened, parts.Parts(None, np.zeros(0, np.int8)))
-    assert sanity.no_vectors(seen)
+    assert model_checks.no_vectors(seen)
 
 
 def test_moved_vectors_alone(opened):
@@ -277,14 +278,14 @@ def test_moved_vectors_alone(opened):
 
 def test_a_bad_index_alone(opened, monkeypatch):
     """The index answers as if one of ten nearest items were missing."""
-    keep = sanity.FaissIndex.search
+    keep = model_checks.FaissIndex.search
 
     def search(self, queries, k, allowed=None):
         rows, scores = keep(self, queries, k, allowed)
         rows[:, 0] = -1
         return rows, scores
 
-    monkeypatch.setattr(sanity.FaissIndex, "search", search)
+    monkeypatch.setattr(model_checks.FaissIndex, "search", search)
     only("index recall", opened, opened)
 
 
@@ -296,7 +297,7 @@ def test_a_segment_without_anything_to_show_alone(opened, monkeypatch):
         def rank_users(self, users, n):
             return type("Lists", (), {"items": np.full((len(users), n), -1)})
 
-    monkeypatch.setattr(sanity, "Recommender", Mute)
+    monkeypatch.setattr(model_checks, "Recommender", Mute)
     only("nothing to show", opened, opened)
 
 

@@ -11,7 +11,10 @@ torch = package("torch")
 from embeddings.vectors import gnn_embedder as gnn
 from embeddings.vectors.embedder import EmbeddingGraph, Embeddings
 from embeddings.vectors.fold_in import fold_in_item, fold_in_users
-from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
+from embeddings.vectors.gnn_checkpoint import recall_at_20
+from embeddings.vectors.gnn_embedder import GnnEmbedder
+from embeddings.vectors.gnn_features import fit_inductive
+from embeddings.vectors.gnn_network import Batch, Edges, GnnConfig, Network, batch_loss, train_epoch
 from graph.errors import SettingError
 from tests.planted import neighbours_in_niche, niches
 
@@ -63,7 +66,7 @@ def test_gradients_of_a_batch_are_those_worked_out_by_hand():
     targets[[0, 0, 2, 1], [1, 4, 0, 5]] = [1.0, 2.0, 0.5, 1.0]
     drawn, chances = np.array([2, 3, 4]), np.array([0.5, 1.0, 0.25])
     given = [torch.tensor(part, requires_grad=True) for part in (users, outputs)]
-    loss = gnn.batch_loss(
+    loss = batch_loss(
         given[0],
         torch.from_numpy(targets) @ given[1],
         torch.from_numpy(targets.sum(axis=1)),
@@ -91,12 +94,12 @@ def test_sampled_negatives_stand_for_all_items():
     """The sum over drawn items, each over its chance, is on average that over all of them."""
     graph, _ = niches()
     config = GnnConfig(**{**SMALL, "negatives": 30})
-    edges = gnn.Edges.of(graph, torch.device("cpu"))
+    edges = Edges.of(graph, torch.device("cpu"))
     rng = np.random.default_rng(5)
     values, rows = np.arange(1.0, 91.0), np.arange(10)
     sums = []
     for _ in range(2000):
-        batch = gnn.Batch.of(edges, graph.user_items, rows, config, rng)
+        batch = Batch.of(edges, graph.user_items, rows, config, rng)
         sums.append((values[batch.negatives] / batch.chances).sum())
     error = np.std(sums) / len(sums) ** 0.5
     assert abs(np.mean(sums) - values.sum()) < 5 * error
@@ -113,11 +116,11 @@ def test_a_sum_of_item_vectors_over_a_history_is_near_its_users_vector():
 
 def test_a_layer_sends_gradients_the_way_it_sends_vectors():
     graph, _ = niches(groups=2, users=3, items=4)
-    edges = gnn.Edges.of(graph, torch.device("cpu"))
+    edges = Edges.of(graph, torch.device("cpu"))
     dense = edges.matrix.to_dense().double()
     assert torch.equal(dense, dense.T)
     start = np.random.default_rng(0).normal(size=(edges.counts[1], 3)).astype(np.float32)
-    network = gnn.Network(start, edges, GnnConfig(dimensions=3, layers=2))
+    network = Network(start, edges, GnnConfig(dimensions=3, layers=2))
     pull = torch.randn(dense.shape[0], 3, generator=torch.Generator().manual_seed(1))
     (network(edges) * pull).sum().backward()
     plain = network.nodes.detach().double().requires_grad_()
@@ -143,13 +146,13 @@ def test_a_step_is_given_the_gradient_of_its_own_batch_alone():
     """Beside a loop whose optimizer forgets each step's gradient itself."""
     graph, _ = niches(groups=2, users=20, items=8)
     config = GnnConfig(**{**SMALL, "dimensions": 4, "batch": 10})
-    edges = gnn.Edges.of(graph, torch.device("cpu"))
+    edges = Edges.of(graph, torch.device("cpu"))
     start = np.random.default_rng(0).normal(size=(edges.counts[1], 4)).astype(np.float32)
     taken = []
     for clears in (False, True):
-        network = gnn.Network(start, edges, config)
+        network = Network(start, edges, config)
         optimizer, steps = steps_of(network.parameters(), clears)
-        gnn.train_epoch(network, optimizer, edges, graph.user_items, config, (0, 1))
+        train_epoch(network, optimizer, edges, graph.user_items, config, (0, 1))
         taken.append(steps)
     assert len(taken[0]) == len(taken[1]) == 4
     for own, alone in zip(*taken, strict=True):
@@ -162,7 +165,7 @@ def test_the_map_of_features_learns_from_each_batch_alone(monkeypatch):
     rng = np.random.default_rng(0)
     tags = sparse.csr_matrix(np.eye(7, dtype=np.float32)[np.arange(2100) % 7])
     targets = rng.normal(size=(2100, 3)).astype(np.float32)
-    own = gnn.fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
+    own = fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
 
     class Forgetting(torch.optim.Adam):
         def step(self, closure=None):
@@ -170,7 +173,7 @@ def test_the_map_of_features_learns_from_each_batch_alone(monkeypatch):
             self.zero_grad(set_to_none=True)
 
     monkeypatch.setattr(torch.optim, "Adam", Forgetting)
-    alone = gnn.fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
+    alone = fit_inductive({"tags": tags}, targets, seed=1, epochs=2)
     np.testing.assert_allclose(own.vectors["tags"], alone.vectors["tags"], atol=1e-6)
 
 
@@ -219,7 +222,7 @@ def test_it_stops_early_and_never_ends_below_its_start():
     recalls = made.report["validation_recall"]
     assert made.report["epochs"] < 200
     assert max(recalls) == recalls[made.report["best_epoch"]] >= recalls[0]
-    best = gnn.recall_at_20(made.users, made.item_outputs, graph.user_items, held)
+    best = recall_at_20(made.users, made.item_outputs, graph.user_items, held)
     assert best == pytest.approx(max(recalls))
 
 
@@ -232,9 +235,7 @@ def test_items_never_seen_fall_into_their_niche_by_tags_domains_and_words():
         EmbeddingGraph(graph.user_items[:, ~held], graph.item_tags[~held]), seed=1
     )
     features = {"tags": graph.item_tags, "domains": domains, "words": words}
-    learned = gnn.fit_inductive(
-        {k: part[~held] for k, part in features.items()}, made.items, seed=1
-    )
+    learned = fit_inductive({k: part[~held] for k, part in features.items()}, made.items, seed=1)
     unit = made.items / np.linalg.norm(made.items, axis=1, keepdims=True)
     for kind, part in features.items():
         folded = [

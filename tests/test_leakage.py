@@ -9,7 +9,8 @@ from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import scale_of, weigh
-from recommender.evaluation.evaluate import cut, evaluate_snapshot
+from recommender.evaluation.evaluate import evaluate_snapshot
+from recommender.evaluation.truth import cut
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from tests.conftest import NOW

@@ -26,6 +26,7 @@ from recommender.segments.rules import parse_rule
 from recommender.segments.settings import parse_segment_settings
 from recommender.serving.live import Live
 from recommender.serving.rules_file import parse_rules
+from recommender.serving.why import why
 
 NOW = 1_760_000_000
 SECONDS = Weighting(values={"watch": "seconds"})
@@ -311,9 +312,9 @@ def test_a_newcomer_gets_what_several_friends_chose_and_is_told_how_many(live):
         (reason,) = item.reasons
         assert reason.text == f"{count} of your friends chose it"
         assert not set(users) & {str(v) for part in reason.path for v in part.values()}
-    why = serving.why("friendly", theirs[0].item, now=NOW)
-    assert "KNOWS" in why["cypher"]["query"]
-    assert not set(users) & set(map(str, why["cypher"]["parameters"].values()))
+    explanation = why(serving, "friendly", theirs[0].item, now=NOW)
+    assert "KNOWS" in explanation["cypher"]["query"]
+    assert not set(users) & set(map(str, explanation["cypher"]["parameters"].values()))
 
 
 def test_what_fewer_than_three_friends_chose_is_nobodys_business(live):

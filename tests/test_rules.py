@@ -19,6 +19,7 @@ from recommender.serving.live import CHECK_SECONDS
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules_check import check_rules, without_effect
 from recommender.serving.rules_file import load_rules, parse_rules
+from recommender.serving.why import why
 
 NOW = 1_760_000_000
 DAY = 86_400
@@ -357,7 +358,7 @@ def test_what_a_rule_hides_is_on_no_list(recommender, planted, user):
         assert not set(ids(answer)) & set(every)
     assert len(lists[0].items) > 100  # of all that are left
     with pytest.raises(NotFound):
-        hiding.why(user, every[0], now=NOW)
+        why(hiding, user, every[0], now=NOW)
 
 
 def test_a_hide_holds_in_its_time_and_over_a_pin(recommender, user):

@@ -22,7 +22,8 @@ from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.segments.features import Catalogue, History, Layout, Scale, behaviour
-from recommender.segments.grouping import Behaviour, Segments, assigned_in, find_segments
+from recommender.segments.grouping import assigned_in, find_segments
+from recommender.segments.membership import Behaviour, Segments
 from recommender.segments.rule_text import as_object
 from recommender.segments.rules import parse_rule
 from recommender.segments.settings import METHODS, SegmentSettings

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from embeddings.hold_out import taken
 from graph.model import NO_TIME
 from graph.vocabulary import Vocabulary
 from recommender.measures import split
@@ -94,8 +95,8 @@ def test_every_user_gives_the_documented_number_to_each_part(sizes, seed):
 
 
 def test_halves_round_up_and_short_histories_give_nothing():
-    assert split.taken([4, 5, 7, 8, 12, 13], 0.2, 5).tolist() == [0, 1, 1, 2, 2, 3]
-    assert split.taken([1, 2], 0.9, 1).tolist() == [0, 1]  # something always stays
+    assert taken([4, 5, 7, 8, 12, 13], 0.2, 5).tolist() == [0, 1, 1, 2, 2, 3]
+    assert taken([1, 2], 0.9, 1).tolist() == [0, 1]  # something always stays
 
 
 def test_seeds_draw_different_parts():
@@ -167,4 +168,4 @@ def test_what_is_held_out_is_a_fifth_of_each_long_history(how):
     chosen = split.held_out(pairs, how)
     for u in range(len(users)):
         n = int((pairs.users == u).sum())
-        assert chosen[pairs.users == u].sum() == split.taken(n, 0.2, 5)
+        assert chosen[pairs.users == u].sum() == taken(n, 0.2, 5)

@@ -14,6 +14,7 @@ from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import activate, list_releases
 from recommender.serving.live import Live
+from recommender.serving.why import why
 
 NOW = 1_760_000_000
 OPEN = Path("/proc/self/fd")
@@ -60,7 +61,7 @@ def test_files_stay_as_many_over_many_swaps(home, planted):
             requests += [Request(filter=Filter(tags_none=("x",))), Request(interests=True)]
             recommender.recommend(requests, now=NOW)
             recommender.popular(3, now=NOW)
-            recommender.why(users[0], planted.answers.items[0], now=NOW)
+            why(recommender, users[0], planted.answers.items[0], now=NOW)
             opened.append(len(os.listdir(OPEN)))
     finally:
         gc.enable()

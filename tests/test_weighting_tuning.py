@@ -16,7 +16,7 @@ from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from graph.weighting_file import load_weighting, parse_weighting, weighting_toml
-from recommender.evaluation.evaluate import cut
+from recommender.evaluation.truth import cut
 from recommender.evaluation.weighting_trial import trial_of
 from recommender.evaluation.weighting_tuning import KEPT, NOTHING, tune_weighting
 from recommender.learning.build import RefreshConfig

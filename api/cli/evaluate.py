@@ -126,8 +126,8 @@ def evaluate(
 
 
 def _on_files(files: "SplitFiles", config: "RefreshConfig", *, baselines: bool) -> dict[str, Any]:
-    from recommender.evaluation.evaluate import Steps
     from recommender.evaluation.files import evaluate_files
+    from recommender.evaluation.steps import Steps
 
     with tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name:
         return evaluate_files(

@@ -34,9 +34,10 @@ def explain(
     nichegraph explain alice goldberg
     nichegraph explain alice goldberg --picture why.svg
     """
-    explanation = (
-        open_live(load_settings(ctx.obj)).recommender().why(as_id(user), as_id(item), now=now())
-    )
+    from recommender.serving.why import why  # brings all that serves
+
+    recommender = open_live(load_settings(ctx.obj)).recommender()
+    explanation = why(recommender, as_id(user), as_id(item), now=now())
     if picture is not None:
         from graph.explore.drawing import draw  # needs the extra explore
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.answer_schemas import RowsAnswer
 from api.bootstrap import open_console
 from api.errors import Problem
 from api.explore_schemas import QuestionsAnswer
 from api.inputs import asked_from_here, checked, has_key
-from api.schemas import CypherBody, NoQuery, RowsAnswer
+from api.schemas import CypherBody, NoQuery
 from api.settings import Settings
 from graph.errors import QueryRefused
 from graph.explore.console import Console

@@ -6,10 +6,11 @@ import orjson
 from flask import Response, request
 from flask_openapi3 import OpenAPI, Tag
 
+from api.answer_schemas import ListAnswer
 from api.bootstrap import now
 from api.inputs import JSON, checked
 from api.new_item import NewItemBody
-from api.schemas import ItemPath, ListAnswer, ListQuery, PagedQuery, TagQuery
+from api.schemas import ItemPath, ListQuery, PagedQuery, TagQuery
 from api.settings import Settings
 from recommender.ranking.request import Request
 from recommender.serving.live import Live

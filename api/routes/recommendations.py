@@ -5,23 +5,16 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from api.access import charge
+from api.answer_schemas import ListAnswer, ManyAnswer, WhyAnswer
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
 from api.long_requests import LongRequests
-from api.schemas import (
-    ListAnswer,
-    ManyAnswer,
-    NoQuery,
-    RecommendationsBody,
-    UserPath,
-    UserQuery,
-    WhyAnswer,
-    WhyPath,
-)
+from api.schemas import NoQuery, RecommendationsBody, UserPath, UserQuery, WhyPath
 from api.settings import Settings
 from graph.explore.copies import local_secret, pseudonym
 from recommender.serving.live import Live
 from recommender.serving.results import Results
+from recommender.serving.why import why
 
 TAG = Tag(name="recommendations", description="What to show, and why.")
 
@@ -51,7 +44,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     @checked
     def explain(path: WhyPath, query: NoQuery) -> dict[str, Any]:
         del query
-        explanation = live.recommender().why(path.user, path.item, now=now())
+        explanation = why(live.recommender(), path.user, path.item, now=now())
         return _with_pseudonyms(explanation, live) if settings.console_enabled else explanation
 
     @app.post(

@@ -4,8 +4,9 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.answer_schemas import ReleasesAnswer
 from api.inputs import checked
-from api.schemas import NoQuery, ReleasesAnswer
+from api.schemas import NoQuery
 from recommender.releases.publishing import list_releases
 from recommender.serving.live import Live
 

@@ -4,17 +4,11 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from api.answer_schemas import SegmentsAnswer, SimilarUsersAnswer
 from api.bootstrap import now
 from api.explore_schemas import SegmentPictureAnswer
 from api.inputs import about_similar_users, asked_from_here, checked, has_key
-from api.schemas import (
-    CountQuery,
-    NoQuery,
-    SegmentsAnswer,
-    SegmentsQuery,
-    SimilarUsersAnswer,
-    UserPath,
-)
+from api.schemas import CountQuery, NoQuery, SegmentsQuery, UserPath
 from api.settings import Settings
 from recommender.serving.live import Live
 from recommender.serving.segment_view import of_user, overview, picture

@@ -1,6 +1,6 @@
 """What is exported so that items never seen get vectors: one linear map from their features.
 
-Fitted here by ridge regression; `gnn_embedder.fit_inductive` fits one by a network, to be compared.
+Fitted here by ridge regression; `gnn_features.fit_inductive` fits one by a network, to be compared.
 Applied by `fold_in.fold_in_item`. Nothing here needs torch, so workers can load a map.
 """
 

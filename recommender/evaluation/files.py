@@ -10,7 +10,9 @@ from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.format import Options
 from loaders.ingest import load
-from recommender.evaluation.evaluate import Steps, evaluate_snapshot, given_part
+from recommender.evaluation.evaluate import evaluate_snapshot
+from recommender.evaluation.steps import Steps
+from recommender.evaluation.truth import given_part
 from recommender.learning.build import RefreshConfig
 
 

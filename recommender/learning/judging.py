@@ -5,9 +5,10 @@ import numpy as np
 from graph.domains import Domains
 from graph.errors import SettingError
 from recommender.learning.build import RefreshConfig, Say
+from recommender.learning.checked_release import Seen
 from recommender.learning.gate_figures import figures
 from recommender.learning.gates import Comparison, Figure, Reason, Verdict, compared, fallen
-from recommender.learning.sanity import Seen, checked
+from recommender.learning.sanity import checked
 from recommender.learning.train import Trained
 from recommender.learning.trial import Trial, fit_trial, made_of
 from recommender.releases.release import Release

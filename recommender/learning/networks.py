@@ -75,7 +75,8 @@ def graph_vectors(
         training: a folder for checkpoints of the GNN; None: there are none.
     """
     try:
-        from embeddings.vectors.gnn_embedder import GnnConfig, GnnEmbedder
+        from embeddings.vectors.gnn_embedder import GnnEmbedder
+        from embeddings.vectors.gnn_network import GnnConfig
         from embeddings.vectors.node2vec_embedder import Node2VecConfig, Node2VecEmbedder
     except ImportError as error:
         raise InputError(

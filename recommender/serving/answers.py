@@ -13,7 +13,7 @@ from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving import explain
 from recommender.serving.rules import Entry
-from recommender.serving.subjects import Subject
+from recommender.serving.subject import Subject
 from recommender.serving.telling import ReasonText, Teller, inside
 
 

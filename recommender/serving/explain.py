@@ -20,7 +20,7 @@ from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving.evidence import MOST_REASONS
 from recommender.serving.rules import PINNED, SPONSORED
-from recommender.serving.subjects import Subject
+from recommender.serving.subject import Subject
 from recommender.serving.telling import FEWEST_PEOPLE, ReasonText, Teller
 
 HALF_AS_RARE = 0.5

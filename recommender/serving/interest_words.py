@@ -13,7 +13,7 @@ from recommender.ranking.sources import ITEMS
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
 from recommender.serving.rules import Entry
-from recommender.serving.subjects import Subject
+from recommender.serving.subject import Subject
 
 MOST_WORDS = 2  # in a label
 CARRIED = 0.3  # share of an interest's weight that carries a word which stands for it …

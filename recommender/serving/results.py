@@ -14,6 +14,7 @@ from typing import Protocol
 
 from recommender.ranking.request import Request
 from recommender.serving.recommend import Recommender
+from recommender.serving.versions import last_seen, version_of
 
 SHORTEST = 60.0  # seconds an answer is kept at least
 OF_THE_PAUSE = 24  # this part of the time since a user was last seen
@@ -123,14 +124,14 @@ class Results:
 
     def _seconds(self, recommender: Recommender, request: Request, now: int) -> float:
         """How long an answer is kept: the longer, the longer ago its user was last seen."""
-        seen = recommender.last_seen(request, now)
+        seen = last_seen(recommender, request, now)
         pause = self._longest * OF_THE_PAUSE if seen is None else max(now - seen, 0)
         return min(max(pause / OF_THE_PAUSE, SHORTEST), self._longest)
 
 
 def _key(recommender: Recommender, request: Request, now: int) -> str | None:
     """What an answer is found by; it names nobody. None: no answer is kept for this request."""
-    version = recommender.version(request, now)
+    version = version_of(recommender, request, now)
     if version is None:
         return None
     return hashlib.blake2b(

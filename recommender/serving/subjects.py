@@ -6,20 +6,18 @@ person liked for years. A mix gives each part the share that its weight says.
 """
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32, I64, Flags
+from graph.arrays import I32, I64, Flags
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
 from recommender.ranking.attributes import as_texts
 from recommender.ranking.candidates import Subjects
-from recommender.ranking.contexts import Context
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, AskedTags, friends_who_chose
@@ -27,120 +25,13 @@ from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
+from recommender.serving.subject import Draft, Kinds, Subject
 
 TAG_ITEMS = 50  # best known items of a tag that stand for it in a mix
 MOST_FRIENDS = 1_000  # of one newcomer
 MOST_MEMBERS = 10  # of a household
 ASKED = "asked:"  # kind of a history entry that stands for a tag of a mix
 SHARED = "shared:"  # … that so many users like the one named chose
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One request with ids turned into rows, finished: nothing changes it any more."""
-
-    request: Request
-    filter: Filter  # with ages turned into times
-    items: I32  # (h,) the history
-    weights: F32  # (h,)
-    kinds: Sequence[str]  # (h,) what was done to each
-    blocked: I32
-    user_row: int = NO_ROW
-    tags: tuple[int, ...] = ()
-    seen: I32 | None = None  # nothing but these may be shown
-    served_by: str = "popular"
-    notes: tuple[str, ...] = ()
-    contexts: tuple[Context, ...] = ()  # that hold
-    segments: tuple[str, ...] = ()  # those of rules first, then the learned one
-    interests: I32 | None = None  # (h,) of each history entry; None: there is but one
-    placed: Placed | None = None  # a new item
-    friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
-
-
-class Kinds(Sequence[str]):
-    """What was done to each item of a history, as a release holds it: named when it is asked."""
-
-    def __init__(self, codes: I32, names: Sequence[str]) -> None:
-        """`codes` (h,) are places in `names`."""
-        self._codes = codes
-        self._names = names
-
-    def __len__(self) -> int:
-        return len(self._codes)
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return Kinds(self._codes[at], self._names)
-        return self._names[self._codes[at]]
-
-
-@dataclass
-class _Draft:
-    """A subject while it is being read."""
-
-    request: Request
-    session_share: float
-    user_row: int = NO_ROW
-    items: Sequence[int] | I32 = field(default_factory=list)
-    weights: Sequence[float] | F32 = field(default_factory=list)
-    kinds: Sequence[str] = field(default_factory=list)
-    blocked: list[Sequence[int] | I32] = field(default_factory=list)
-    tags: list[int] = field(default_factory=list)
-    seen: Sequence[int] | I32 | None = None
-    known: Sequence[int] = ()  # what a user with newer events did anything to
-    served_by: str = "popular"
-    notes: list[str] = field(default_factory=list)
-    placed: Placed | None = None
-    friends: list[int] = field(default_factory=list)
-
-    def add(
-        self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
-    ) -> None:
-        """Lengthen the history; what is all of it stays the array that it is."""
-        if len(self.items) == 0:
-            self.items, self.weights, self.kinds = items, weights, kinds
-        elif len(items):
-            self.items = [*_listed(self.items), *_listed(items)]
-            self.weights = [*_listed(self.weights), *_listed(weights)]
-            self.kinds = [*self.kinds, *kinds]
-
-    def scale(self, total: float, start: int = 0) -> None:
-        """Make the weights from `start` on sum to `total`."""
-        weights = _listed(self.weights)
-        old = sum(weights[start:])
-        if old > 0:
-            scaled = [weight * total / old for weight in weights[start:]]
-            self.weights = [*weights[:start], *scaled]
-
-    def finished(self, wanted: Filter) -> Subject:
-        """The subject, its filter given with ages turned into times."""
-        return Subject(
-            request=self.request,
-            filter=wanted,
-            items=np.asarray(self.items, np.int32),
-            weights=np.asarray(self.weights, np.float32),
-            kinds=self.kinds,
-            blocked=_joined(self.blocked),
-            user_row=self.user_row,
-            tags=tuple(self.tags),
-            seen=None if self.seen is None else np.asarray(self.seen, np.int32),
-            served_by=self.served_by,
-            notes=tuple(self.notes),
-            placed=self.placed,
-            friends=np.array(self.friends, np.int32),
-        )
-
-
-def _listed(values: Any) -> Any:
-    return values.tolist() if isinstance(values, np.ndarray) else values
-
-
-def _joined(parts: Sequence[Sequence[int] | I32]) -> I32:
-    """All rows as one array; the only part that holds any, as it is."""
-    some = [part for part in parts if len(part)]
-    if len(some) == 1:
-        return np.asarray(some[0], np.int32)
-    return np.concatenate([np.zeros(0, np.int32), *(np.asarray(p, np.int32) for p in some)])
 
 
 class SubjectReader:
@@ -162,7 +53,7 @@ class SubjectReader:
         self.check(request)
         if request.session_share is not None:
             share = request.session_share
-        draft = _Draft(request, SESSION_SHARE if share is None else share)
+        draft = Draft(request, SESSION_SHARE if share is None else share)
         if request.mix:
             self._mix(draft)
         elif request.similar_to is not None:
@@ -204,7 +95,7 @@ class SubjectReader:
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"session_share is {share}; it is a share, 0 to 1")
 
-    def _sum(self, draft: _Draft) -> None:
+    def _sum(self, draft: Draft) -> None:
         request = draft.request
         if request.user is not None:
             draft.user_row = self._user(draft, request.user)
@@ -231,7 +122,7 @@ class SubjectReader:
         elif draft.user_row != NO_ROW and (not len(draft.items) or request.source == FRIENDS):
             self._ask_friends(draft)
 
-    def _ask_friends(self, draft: _Draft) -> None:
+    def _ask_friends(self, draft: Draft) -> None:
         """The friends of somebody without a history: those who are there and may be asked."""
         overlay, users = self._overlay, self._release.users
         known = self._release.friends.of(draft.user_row)
@@ -243,7 +134,7 @@ class SubjectReader:
         if friends_who_chose(self._release, np.array(agreeing, np.int64)).any():
             draft.friends, draft.served_by = agreeing, FRIENDS
 
-    def _session(self, draft: _Draft) -> dict[int, float]:
+    def _session(self, draft: Draft) -> dict[int, float]:
         items = self._release.items
         rows = {name: items.row(name) for name in draft.request.items}
         unknown = [name for name, row in rows.items() if row == NO_ROW]
@@ -251,7 +142,7 @@ class SubjectReader:
             draft.notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
         return {rows[name]: w for name, w in draft.request.items.items() if rows[name] != NO_ROW}
 
-    def _mix(self, draft: _Draft) -> None:
+    def _mix(self, draft: Draft) -> None:
         for part in draft.request.mix:
             if not part.weight > 0:
                 raise InputError(f"the weight of {part.kind} {part.name!r} must be above 0")
@@ -276,7 +167,7 @@ class SubjectReader:
         if len(draft.items):
             draft.served_by = "mix"
 
-    def _new_item(self, draft: _Draft, item: NewItem) -> None:
+    def _new_item(self, draft: Draft, item: NewItem) -> None:
         """Its place stands for a history; items it is related to are known, and not shown."""
         placed = self._new_items.locate(item)
         draft.placed, draft.tags = placed, placed.tags
@@ -291,7 +182,7 @@ class SubjectReader:
         if placed.source is None:
             draft.notes.append("nothing is known of the new item that tells where it belongs")
 
-    def _circle(self, draft: _Draft, user: str) -> None:
+    def _circle(self, draft: Draft, user: str) -> None:
         """What users like one share becomes the history; what the one knows is not shown."""
         try:
             circle = self._circles.of(user, self._overlay)
@@ -308,7 +199,7 @@ class SubjectReader:
         else:
             draft.notes.append(f"no item is shared by {FEWEST} users like {user!r}")
 
-    def _user(self, draft: _Draft, user: str) -> int:
+    def _user(self, draft: Draft, user: str) -> int:
         """Add a user's history and what the user must not be shown; the user's row."""
         row = self._overlay.user_row(user)
         live = self._overlay.history(user)

@@ -16,7 +16,8 @@ from recommender.ranking.request import Reason
 from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving.evidence import evidence
-from recommender.serving.subjects import ASKED, SHARED, Subject
+from recommender.serving.subject import Subject
+from recommender.serving.subjects import ASKED, SHARED
 
 FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
 VERBS = {

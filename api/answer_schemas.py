@@ -1,0 +1,149 @@
+"""What is answered over HTTP, as the OpenAPI document shows it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class ReasonAnswer(BaseModel):
+    text: str
+    path: list[dict[str, str]]
+    share: float
+
+
+class ItemAnswer(BaseModel):
+    item: str
+    title: str
+    score: float
+    source: str
+    parts: dict[str, float]
+    tags: list[str]
+    domains: list[str]
+    reasons: list[ReasonAnswer]
+    label: str | None = Field(description="sponsored or pinned, where a rule placed the item")
+    interest: str | None = Field(description="Which of several the item comes from, if asked.")
+
+
+class ListAnswer(BaseModel):
+    items: list[ItemAnswer]
+    served_by: str
+    fallback: str | None
+    release: str
+    profile: str
+    segment: str | None
+    notes: list[str]
+    next: str | None = Field(description="The cursor of the next page; null: there is none.")
+
+
+class CypherAnswer(BaseModel):
+    query: str
+    parameters: dict[str, Any]
+
+
+class RowsAnswer(BaseModel):
+    columns: list[str]
+    rows: list[list[Any]] = Field(description="Nodes, relationships and paths are objects.")
+    truncated: bool = Field(description="The limit of rows or bytes was reached.")
+    ms: float
+    times: list[bool] = Field(description="Which columns are seconds since 1970.")
+
+
+class WhyReason(ReasonAnswer):
+    cypher: CypherAnswer = Field(description="What shows this path in the graph.")
+
+
+class WhyAnswer(BaseModel):
+    user: str
+    item: str
+    title: str
+    score: float
+    source: str
+    parts: dict[str, float]
+    tags: list[str]
+    domains: list[str]
+    reasons: list[WhyReason]
+    label: str | None
+    interest: str | None
+    drawing: list[str] = Field(description="Each path as a line of text.")
+    cypher: CypherAnswer | None = Field(
+        description="What shows the strongest path in the graph; null: no reason is known."
+    )
+    served_by: str
+    release: str
+    notes: list[str]
+
+
+class ManyAnswer(BaseModel):
+    answers: list[ListAnswer]
+
+
+class ReleasesAnswer(BaseModel):
+    releases: list[dict[str, Any]]
+
+
+class SegmentAnswer(BaseModel):
+    name: str
+    users: int | None = Field(description="None for a segment of a rule: only a request can tell")
+    persona: str
+    profile: str
+    weights: dict[str, float | str] = Field(description="And the method: mmr or dpp.")
+
+
+class SegmentsAnswer(BaseModel):
+    release: str
+    method: str
+    note: str | None
+    segments: list[SegmentAnswer]
+    user: str | None = None
+    profile: str | None = None
+    moves: float | None = Field(None, description="Chance of another segment, where foretold.")
+    returns: float | None = Field(None, description="Chance of coming back, where foretold.")
+
+
+class SimilarUsersAnswer(BaseModel):
+    users: int = Field(description="How many stand behind this, of those most like the user.")
+    segments: list[dict[str, Any]]
+    domains: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    release: str
+
+
+class LiveAnswer(BaseModel):
+    status: Literal["live"]
+
+
+class InboxAnswer(BaseModel):
+    """How far writes have got; what was acknowledged is safe in any case."""
+
+    closed: str | None = Field(description="Why writes are answered by 503; null: they are taken")
+    sequence: int | None = Field(None, description="Number of the newest fact")
+    drained: int | None = Field(None, description="Up to which fact the store has been written")
+    waiting: int | None = Field(None, description="Facts between the two")
+    oldest_seconds: int | None = Field(None, description="How long the oldest of them waits")
+    bytes: int | None = Field(None, description="Size of the journal")
+    aside: int | None = Field(None, description="Facts that the store refused for themselves")
+    problem: str | None = Field(None, description="Why the store takes nothing")
+
+
+class ReadyAnswer(BaseModel):
+    status: Literal["ready"]
+    release: str
+    problem: str | None = Field(description="Why a newer release is not served, if one is refused")
+    notes: list[str] = Field(
+        description="Why segments.toml or rules.toml does not hold as it stands"
+    )
+    inbox: InboxAnswer
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class ProblemAnswer(BaseModel):
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldError] = []

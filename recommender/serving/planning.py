@@ -1,0 +1,191 @@
+"""How a request's list is to be made: who asks, which rules, profile and sources hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from graph.arrays import F32, I32, U32
+from graph.errors import InputError
+from recommender.overlay.overlay import Overlay
+from recommender.ranking.contexts import Context, Features, features, fitted, session_share
+from recommender.ranking.pages import item_sums, rotation, shown_before, variety
+from recommender.ranking.ranker import Adjust, Order
+from recommender.ranking.request import NEUTRAL, Filter, Request
+from recommender.ranking.rerank import Profile
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS
+from recommender.releases.release import Release
+from recommender.segments.membership import Behaviour, Segments
+from recommender.serving.interest_words import found_interests
+from recommender.serving.opened import Opened
+from recommender.serving.profiles import Profiles
+from recommender.serving.rules import LABELS, Rulebook
+from recommender.serving.rules_file import Rule
+from recommender.serving.subject import Subject
+from recommender.serving.subjects import SubjectReader
+
+MOST_ITEMS = 1000  # in one list
+ARRANGING = ("limit", *LABELS)  # rules that choose from more than is shown
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A subject, and how its list is made."""
+
+    subject: Subject
+    rules: tuple[Rule, ...]  # in force
+    profile: str  # name of the profile
+    order: Order  # how the ranker is to make the list
+
+    @property
+    def arranged(self) -> bool:
+        """Whether rules arrange the list, and so need more to choose from than is shown."""
+        return any(rule.do in ARRANGING for rule in self.rules)
+
+    def without(self, none_of: tuple[Filter, ...]) -> "Plan":
+        """The same under a filter that forbids just this beside what it asks for."""
+        wanted = replace(self.subject.filter, none_of=none_of)
+        return replace(self, subject=replace(self.subject, filter=wanted))
+
+
+class Planner:
+    """Reads requests over a release and what holds over it; nothing of it changes."""
+
+    def __init__(
+        self,
+        release: Release,
+        *,
+        overlay: Overlay,
+        opened: Opened,
+        reader: SubjectReader,
+        segments: Segments,
+        profiles: Profiles,
+        rulebook: Rulebook,
+        contexts: Sequence[Context],
+    ) -> None:
+        """All of one `Recommender`."""
+        self._release = release
+        self._overlay = overlay
+        self._sources = opened.sources.names
+        self._fused = tuple(opened.fused)
+        self._reader = reader
+        self._segments = segments
+        self._profiles = profiles
+        self._rulebook = rulebook
+        self._contexts = contexts
+
+    def read(self, request: Request, now: int) -> Plan:
+        """Who asks, and how the list is made."""
+        return self.planned(self.subject(request, now), now)
+
+    def subject(self, request: Request, now: int) -> Subject:
+        """Who asks, finished: nothing is added later."""
+        held: tuple[Context, ...] = ()
+        if self._contexts:
+            features = self.features_of(request, now)
+            held = tuple(context for context in self._contexts if context.holds(features))
+        subject = self._reader.read(request, now, session_share(held))
+        attributes = None if request.user is None else self._overlay.said_since(request.user)
+        described = {} if request.user is None else self._overlay.attributes_of(request.user)
+        behaviour = Behaviour(
+            subject.user_row, subject.items, subject.weights, attributes, described
+        )
+        blocked = subject.blocked
+        if request.cursor is not None:
+            before = shown_before(request, self.item_sums)
+            blocked = np.concatenate([blocked, np.array(before, np.int32)])
+        return replace(
+            subject,
+            contexts=held,
+            segments=self._segments.of(behaviour, now),
+            interests=found_interests(self._release, subject) if request.interests else None,
+            blocked=blocked,
+        )
+
+    def planned(self, subject: Subject, now: int) -> Plan:
+        """How the subject's list is made."""
+        request = subject.request
+        rules: tuple[Rule, ...] = ()
+        if request.rules and self._rulebook.rules:
+            features = self.features_of(request, now)
+            rules = self._rulebook.in_force(now, subject.segments, features)
+            hidden = self._rulebook.hidden(rules, now)
+            if hidden:
+                none_of = (*subject.filter.none_of, *hidden)
+                subject = replace(subject, filter=replace(subject.filter, none_of=none_of))
+        profile, weights = self.profile(subject)
+        arranged = any(rule.do in ARRANGING for rule in rules)
+        order = Order(
+            n=request.n,
+            sources=self._fused_for(subject),
+            weights=weights.weights(),
+            adjust=self._adjust(request, rules, now),
+            whole_pool=arranged or bool(request.household) or subject.interests is not None,
+            seed=request.seed or 0,
+        )
+        return Plan(subject, rules, profile, order)
+
+    def features_of(self, request: Request, now: int) -> Features:
+        """What conditions of rules and contexts may ask about a request."""
+        users = (request.user, *request.household)
+        known = any(user and self._overlay.knows(user) for user in users)
+        own = {} if request.user is None else self._overlay.attributes_of(request.user)
+        return features(request.context, now, known=known, attributes=own)
+
+    def _adjust(self, request: Request, rules: Sequence[Rule], now: int) -> Adjust | None:
+        steps: list[Adjust] = []
+        edited = self._rulebook.adjust(rules, now)
+        if edited is not None:
+            steps.append(edited)
+        if request.shown:
+            steps.append(lambda rows: rotation(request, self._release.items, rows))
+        if request.seed is not None:
+            seed = request.seed
+            steps.append(lambda rows: variety(seed, rows))
+        return _product(steps) if steps else None
+
+    def check(self, request: Request) -> None:
+        """Raise an `InputError` for a length, a source or a profile that there is not."""
+        if not 1 <= request.n <= MOST_ITEMS:
+            raise InputError(f"n is {request.n}; ask for 1 to {MOST_ITEMS} items")
+        if request.source is not None and request.source not in self._sources:
+            raise InputError(f"source {request.source!r} is not one of {', '.join(self._sources)}")
+        if request.profile is not None and request.profile not in self._profiles.named:
+            there = ", ".join(self._profiles.named)
+            raise InputError(f"profile {request.profile!r} is not one of {there}")
+
+    def _fused_for(self, subject: Subject) -> tuple[str, ...]:
+        """The sources that are fused for a subject."""
+        if subject.request.source is not None:
+            return (subject.request.source,)
+        if subject.placed is not None and subject.placed.source is not None:
+            return (subject.placed.source,)
+        if subject.served_by in (IN_DOMAIN, FRIENDS):
+            return (subject.served_by,)
+        return (*self._fused, TAGS) if subject.tags else self._fused
+
+    def profile(self, subject: Subject) -> tuple[str, Profile]:
+        """The name of a subject's profile, and the profile as this request changes it."""
+        request = subject.request
+        name, profile = self._profiles.choose(request.profile, subject.segments, request.long_tail)
+        if name != NEUTRAL and subject.contexts:
+            profile = fitted(profile, subject.contexts)
+        if request.diversity is not None:
+            profile = replace(profile, diversity=request.diversity)
+        if request.freshness is not None:
+            profile = replace(profile, freshness=request.freshness)
+        return name, profile
+
+    @cached_property
+    def item_sums(self) -> U32:
+        """(i,) a short number for each item, by which cursors name what was shown."""
+        return item_sums(self._release.items)
+
+
+def _product(steps: Sequence[Adjust]) -> Adjust:
+    def multiply(rows: I32) -> F32:
+        factors: F32 = np.prod([step(rows) for step in steps], axis=0)
+        return factors
+
+    return multiply

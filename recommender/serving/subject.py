@@ -1,0 +1,129 @@
+"""Whose list it is: a subject while it is put together, and finished."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from graph.arrays import F32, I32
+from graph.model import NO_ROW
+from recommender.ranking.contexts import Context
+from recommender.ranking.request import Filter, Request
+from recommender.serving.new_items import Placed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One request with ids turned into rows, finished: nothing changes it any more."""
+
+    request: Request
+    filter: Filter  # with ages turned into times
+    items: I32  # (h,) the history
+    weights: F32  # (h,)
+    kinds: Sequence[str]  # (h,) what was done to each
+    blocked: I32
+    user_row: int = NO_ROW
+    tags: tuple[int, ...] = ()
+    seen: I32 | None = None  # nothing but these may be shown
+    served_by: str = "popular"
+    notes: tuple[str, ...] = ()
+    contexts: tuple[Context, ...] = ()  # that hold
+    segments: tuple[str, ...] = ()  # those of rules first, then the learned one
+    interests: I32 | None = None  # (h,) of each history entry; None: there is but one
+    placed: Placed | None = None  # a new item
+    friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
+
+    def for_household(self, notes: Iterable[str]) -> "Subject":
+        """What several share, of which this is one: the request, and nobody's own history."""
+        nothing = np.zeros(0, np.int32)
+        return replace(
+            self, items=nothing, weights=nothing.astype(np.float32), kinds=(), user_row=NO_ROW,
+            seen=None, served_by="household", notes=tuple(dict.fromkeys(notes)), segments=(),
+        )  # fmt: skip
+
+
+class Kinds(Sequence[str]):
+    """What was done to each item of a history, as a release holds it: named when it is asked."""
+
+    def __init__(self, codes: I32, names: Sequence[str]) -> None:
+        """`codes` (h,) are places in `names`."""
+        self._codes = codes
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return Kinds(self._codes[at], self._names)
+        return self._names[self._codes[at]]
+
+
+@dataclass
+class Draft:
+    """A subject while it is being read."""
+
+    request: Request
+    session_share: float
+    user_row: int = NO_ROW
+    items: Sequence[int] | I32 = field(default_factory=list)
+    weights: Sequence[float] | F32 = field(default_factory=list)
+    kinds: Sequence[str] = field(default_factory=list)
+    blocked: list[Sequence[int] | I32] = field(default_factory=list)
+    tags: list[int] = field(default_factory=list)
+    seen: Sequence[int] | I32 | None = None
+    known: Sequence[int] = ()  # what a user with newer events did anything to
+    served_by: str = "popular"
+    notes: list[str] = field(default_factory=list)
+    placed: Placed | None = None
+    friends: list[int] = field(default_factory=list)
+
+    def add(
+        self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
+    ) -> None:
+        """Lengthen the history; what is all of it stays the array that it is."""
+        if len(self.items) == 0:
+            self.items, self.weights, self.kinds = items, weights, kinds
+        elif len(items):
+            self.items = [*_listed(self.items), *_listed(items)]
+            self.weights = [*_listed(self.weights), *_listed(weights)]
+            self.kinds = [*self.kinds, *kinds]
+
+    def scale(self, total: float, start: int = 0) -> None:
+        """Make the weights from `start` on sum to `total`."""
+        weights = _listed(self.weights)
+        old = sum(weights[start:])
+        if old > 0:
+            scaled = [weight * total / old for weight in weights[start:]]
+            self.weights = [*weights[:start], *scaled]
+
+    def finished(self, wanted: Filter) -> Subject:
+        """The subject, its filter given with ages turned into times."""
+        return Subject(
+            request=self.request,
+            filter=wanted,
+            items=np.asarray(self.items, np.int32),
+            weights=np.asarray(self.weights, np.float32),
+            kinds=self.kinds,
+            blocked=_joined(self.blocked),
+            user_row=self.user_row,
+            tags=tuple(self.tags),
+            seen=None if self.seen is None else np.asarray(self.seen, np.int32),
+            served_by=self.served_by,
+            notes=tuple(self.notes),
+            placed=self.placed,
+            friends=np.array(self.friends, np.int32),
+        )
+
+
+def _listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _joined(parts: Sequence[Sequence[int] | I32]) -> I32:
+    """All rows as one array; the only part that holds any, as it is."""
+    some = [part for part in parts if len(part)]
+    if len(some) == 1:
+        return np.asarray(some[0], np.int32)
+    return np.concatenate([np.zeros(0, np.int32), *(np.asarray(p, np.int32) for p in some)])
