@@ -172,7 +172,7 @@ def test_popular_is_what_many_chose_and_a_few_are_called_so(tmp_path):
     recommender = Live(home).recommender()
 
     def texts(answer):
-        return {one.item: reason.text for one in answer.items for reason in one.reasons}
+        return {entry.item: reason.text for entry in answer.items for reason in entry.reasons}
 
     everyone = "popular with everyone"
     assert texts(recommender.popular(20, now=NOW)) == {

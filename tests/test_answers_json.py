@@ -95,16 +95,16 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
         items = release.histories.of(user)
         weights = release.histories.values[release.histories.span(user)]
         shown = np.random.default_rng(user).permutation(len(release.items))[:15].astype(np.int32)
-        found = evidence(release, shown, items, weights, user)
+        speaking = evidence(release, shown, items, weights, user)
         for at, item in enumerate(shown.tolist()):
             expected = list(spoken_for(release, items, weights, item, user))
-            assert (found.entries[at] >= 0).sum() == len(expected)
-            for place, (near, share, through, what) in enumerate(expected):
-                assert items[found.entries[at, place]] == near
-                assert found.shares[at, place] == pytest.approx(share, rel=1e-5)
-                assert (found.relations[at, place] >= 0) == (through == "relation")
-                assert found.tags[at, place] == (what if through == "tag" else -1)
-                assert found.people[at, place] == (what if through == "people" else 0)
+            assert (speaking.entries[at] >= 0).sum() == len(expected)
+            for rank, (near, share, through, what) in enumerate(expected):
+                assert items[speaking.entries[at, rank]] == near
+                assert speaking.shares[at, rank] == pytest.approx(share, rel=1e-5)
+                assert (speaking.relations[at, rank] >= 0) == (through == "relation")
+                assert speaking.tags[at, rank] == (what if through == "tag" else -1)
+                assert speaking.people[at, rank] == (what if through == "people" else 0)
                 throughs.add(through)
     assert {"tag", "people"} <= throughs
 

@@ -1,10 +1,13 @@
 """The house stands as drawn: imports point down, third parties stay in their rooms."""
 
 import ast
+import importlib
+import logging
 import re
 import subprocess
 import sys
 import tomllib
+import types
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -79,10 +82,8 @@ def test_every_module_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
-NO_NAMES = {  # for whatever comes along
-    "one", "said", "told", "found", "place", "asked", "got", "given", "thing", "things", "those",
-    "these", "who",
-}  # fmt: skip
+NO_NAMES_IN_TESTS = {"one", "said", "told", "found", "place", "asked"}  # for whatever comes along
+NO_NAMES = NO_NAMES_IN_TESTS | {"got", "given", "thing", "things", "those", "these", "who"}
 NAMING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs)
 NAMED_BY_OTHERS = {  # keys of TOML files and fields over HTTP
     "api/write_schemas.py": {"place", "asked"},
@@ -106,17 +107,103 @@ def names_given(tree):
 def test_what_is_held_is_named_by_what_it_is():
     """Nothing is called `one` or `found`; where this fails, write what the variable holds."""
     wrong, classes = [], {}
-    for path in [*MODULES, *sorted((ROOT / "benchmarks").rglob("*.py"))]:
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    for path in [*MODULES, *sorted((ROOT / "benchmarks").rglob("*.py")), *tests]:
         file = str(path.relative_to(ROOT))
+        no_names = NO_NAMES_IN_TESTS if path in tests else NO_NAMES
         for line, name in names_given(tree := ast.parse(path.read_text(encoding="utf-8"))):
-            if name.strip("_") in NO_NAMES - NAMED_BY_OTHERS.get(file, set()):
+            if name.strip("_") in no_names - NAMED_BY_OTHERS.get(file, set()):
                 wrong.append(f"{file}:{line} {name}")
-        for node in tree.body:
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, []).append(file)
     assert not wrong
     assert not {"Any", "Asked"} & set(classes)
     assert len(classes["Ranker"]) == 1
+
+
+DOCUMENTED = {"_exit", "_replace", "_asdict", "_fields", "_make"}  # of os and of named tuples
+
+
+def private(name):
+    return name.startswith("_") and not name.endswith("__")
+
+
+def own_private_names(tree):
+    """Private functions, classes, fields and attributes of `self` that a module makes itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield from [node.attr] if getattr(node.value, "id", "") in ("self", "cls") else []
+
+
+def private_names_used(tree):
+    """(line, name) of what a module imports, or reads of anything, by a private name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [name for alias in node.names for name in alias.name.split(".")]
+        elif isinstance(node, ast.Attribute):
+            names = [node.attr]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr"):
+            names = [str(getattr(node.args[1], "value", ""))]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if private(name))
+
+
+def derived(tree):
+    """Classes of a module that are made from others and hold private names."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.bases:
+            own = set(filter(private, own_private_names(node)))
+            if own:
+                yield node.name, own
+
+
+def hooks(module, tree):
+    """Private names that classes of a module give another meaning than a third party's base."""
+    for name, own in derived(tree):
+        for base in vars(module)[name].__mro__[1:]:
+            if base.__module__.split(".")[0] not in PACKAGES:
+                held = own & set(vars(vars(module)[name])) & set(vars(base))
+                yield from (f"{name}.{hook}" for hook in held)
+
+
+def test_no_private_hook_of_a_third_party_is_used():
+    """What begins with an underscore changes without a word in its maker's next release."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+    ours = {name for tree in trees.values() for name in own_private_names(tree) if private(name)}
+    wrong = []
+    for path, tree in trees.items():
+        file = str(path.relative_to(ROOT))
+        for line, name in private_names_used(tree):
+            if name not in ours | DOCUMENTED:
+                wrong.append(f"{file}:{line} {name}")
+        if any(derived(tree)):
+            module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+            wrong += [f"{file} {hook}" for hook in hooks(module, tree)]
+    assert not wrong
+
+
+@pytest.mark.parametrize("statement", [
+    "from flask_openapi3.openapi import _hidden", "import numpy._core", "app._routes_hook()",
+    "getattr(app, '_routes_hook')",
+])  # fmt: skip
+def test_a_private_name_of_another_is_seen(statement):
+    assert [name for _, name in private_names_used(ast.parse(statement))]
+
+
+def test_an_overridden_hook_is_seen():
+    text = "import logging\nclass Quiet(logging.StreamHandler):\n    _name = 'hook'\n"
+    text = text.replace("_name", next(filter(private, vars(logging.Handler))))
+    module = types.ModuleType("recommender")
+    exec(text, vars(module))
+    assert list(hooks(module, ast.parse(text)))
 
 
 @pytest.mark.parametrize("name", rooms.MADE)

@@ -25,24 +25,24 @@ ONLY_ATTRIBUTES = dict.fromkeys(
 )  # fmt: skip
 
 
-def says(place):
+def says(number):
     """Even users are young and free, odd ones old and paying; towns choose by their number.
 
     Every tenth says nothing; the seventh of each ten leaves out the age.
     """
-    if place % 10 == 9:
+    if number % 10 == 9:
         return {}
-    odd = place % 2 == 1
-    told = {
+    odd = number % 2 == 1
+    attributes = {
         "plan": "paid" if odd else "free",
-        "age": (60 if odd else 20) + place % 5,
-        "town": f"town {place % TOWNS:02}",
+        "age": (60 if odd else 20) + number % 5,
+        "town": f"town {number % TOWNS:02}",
         "likes": ["tea", "maps"] if odd else ["tea"],
-        "secret": f"only {place}",
+        "secret": f"only {number}",
     }
-    if place % 10 == 7:
-        del told["age"]
-    return told
+    if number % 10 == 7:
+        del attributes["age"]
+    return attributes
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def snapshot(tmp_path_factory):
     rng = np.random.default_rng(1)
     items = [f"i{n:02}" for n in range(60)]
     events = []
-    for place in range(USERS):
-        noir = place % TOWNS >= TOWNS // 2
+    for number in range(USERS):
+        noir = number % TOWNS >= TOWNS // 2
         mine = rng.choice(30, 8, replace=False) + (30 if noir else 0)
         events += [
-            {"user": f"u{place:03}", "item": items[i], "kind": "like"}
+            {"user": f"u{number:03}", "item": items[i], "kind": "like"}
             for i in mine
         ]  # fmt: skip
     domains = [
@@ -79,7 +79,7 @@ def snapshot(tmp_path_factory):
     return snapshot
 
 
-def found_in(snapshot, **settings):
+def learned_from(snapshot, **settings):
     package("sklearn")
     graph = weigh(snapshot, Weighting(), NOW)
     vectors = unit_rows(np.asarray((graph.user_items.T @ graph.user_items).todense())[:, :4])
@@ -90,58 +90,58 @@ def found_in(snapshot, **settings):
 
 
 @pytest.fixture(scope="module")
-def found(snapshot):
-    return found_in(snapshot, most=2)
+def learned(snapshot):
+    return learned_from(snapshot, most=2)
 
 
-def column(found, name):
-    return found.arrays["segments.raw"][:, found.manifest["features"].index(name)]
+def column(learned, name):
+    return learned.arrays["segments.raw"][:, learned.manifest["features"].index(name)]
 
 
-def test_an_attribute_that_decides_is_found_and_named(found):
+def test_an_attribute_that_decides_is_found_and_named(learned):
     telling = [n for n in range(USERS) if n % 10 != 9 and n != 11]
-    groups = {(n % 2, int(found.assigned[n])) for n in telling}
+    groups = {(n % 2, int(learned.assigned[n])) for n in telling}
     assert len(groups) == 2
-    words = " ".join(found.manifest["names"]) + " ".join(
-        one["persona"] for one in found.manifest["segments"]
+    words = " ".join(learned.manifest["names"]) + " ".join(
+        segment["persona"] for segment in learned.manifest["segments"]
     )
     assert "plan" in words or "age" in words or "likes" in words
-    assert next(iter(found.report["importance"])).startswith("attribute ")
+    assert next(iter(learned.report["importance"])).startswith("attribute ")
 
 
-def test_numbers_words_and_lists_are_columns_and_what_few_say_is_none(found):
-    names = [name for name in found.manifest["features"] if name.startswith("attribute ")]
+def test_numbers_words_and_lists_are_columns_and_what_few_say_is_none(learned):
+    names = [name for name in learned.manifest["features"] if name.startswith("attribute ")]
     assert [name for name in names if "~" not in name] == [
         "attribute age", "attribute likes = maps", "attribute likes = tea",
         "attribute plan = free", "attribute plan = paid",
     ]  # fmt: skip
-    assert column(found, "attribute age")[:3].tolist() == [20, 61, 22]
-    assert column(found, "attribute plan = paid")[:3].tolist() == [0, 1, 0]
-    assert column(found, "attribute likes = maps")[:3].tolist() == [0, 1, 0]
-    assert "only 4" not in json.dumps(found.manifest)  # one user's word
+    assert column(learned, "attribute age")[:3].tolist() == [20, 61, 22]
+    assert column(learned, "attribute plan = paid")[:3].tolist() == [0, 1, 0]
+    assert column(learned, "attribute likes = maps")[:3].tolist() == [0, 1, 0]
+    assert "only 4" not in json.dumps(learned.manifest)  # one user's word
 
 
-def test_what_is_not_said_is_the_median_and_the_most_frequent_word(found):
+def test_what_is_not_said_is_the_median_and_the_most_frequent_word(learned):
     """Of those who say it, the old are fewer by those who leave it out, so the median is young."""
     ages = [says(n)["age"] for n in range(USERS) if n != 11 and "age" in says(n)]
-    assert column(found, "attribute age")[[7, 9]].tolist() == [np.median(ages)] * 2
+    assert column(learned, "attribute age")[[7, 9]].tolist() == [np.median(ages)] * 2
     free = sum(says(n).get("plan") == "free" for n in range(USERS) if n != 11)
     paid = sum(says(n).get("plan") == "paid" for n in range(USERS) if n != 11)
-    assert column(found, "attribute plan = free")[9] == (free > paid)
-    assert column(found, "attribute plan = paid")[9] == (free < paid)
+    assert column(learned, "attribute plan = free")[9] == (free > paid)
+    assert column(learned, "attribute plan = paid")[9] == (free < paid)
 
 
 def test_what_is_not_said_may_be_that_of_the_nearest(snapshot):
     """Who pays and does not tell the age is as old as those who pay."""
-    ages = column(found_in(snapshot, most=2, missing="nearest"), "attribute age")
+    ages = column(learned_from(snapshot, most=2, missing="nearest"), "attribute age")
     quiet = [n for n in range(USERS) if n % 10 == 7]
     assert (ages[quiet] > 55).all()
 
 
-def test_many_words_are_told_by_what_others_choose_who_say_them(found):
+def test_many_words_are_told_by_what_others_choose_who_say_them(learned):
     """Forty towns: those of the first twenty choose baroque, told by others' histories alone."""
-    name = next(n for n in found.manifest["features"] if n.startswith("attribute town ~ "))
-    noir = column(found, name) if name.endswith("noir") else 1 - column(found, name)
+    name = next(n for n in learned.manifest["features"] if n.startswith("attribute town ~ "))
+    noir = column(learned, name) if name.endswith("noir") else 1 - column(learned, name)
     telling = np.array([n for n in range(USERS) if n % 10 != 9 and n != 11])
     likes_noir = telling % TOWNS >= TOWNS // 2
     assert noir[telling][likes_noir].min() > 0.5 > noir[telling][~likes_noir].max()
@@ -151,27 +151,29 @@ def test_ones_own_history_does_not_tell_what_ones_word_means(snapshot):
     """Towns by lot, five users each: a user's own choice must not stand in the town's number."""
     rng = np.random.default_rng(3)
     towns = rng.permutation(USERS) % (USERS // 6)
-    said = [json.dumps({"town": f"town {town}"}) for town in towns]
+    attributes = [json.dumps({"town": f"town {town}"}) for town in towns]
     import pyarrow as pa
 
-    drawn = replace(snapshot, user_attributes=pa.array(said), user_consents=np.ones(USERS, bool))
-    found = found_in(drawn, most=2)
-    name = next(n for n in found.manifest["features"] if n.startswith("attribute town ~ "))
-    value = column(found, name)
+    drawn = replace(
+        snapshot, user_attributes=pa.array(attributes), user_consents=np.ones(USERS, bool)
+    )
+    learned = learned_from(drawn, most=2)
+    name = next(n for n in learned.manifest["features"] if n.startswith("attribute town ~ "))
+    value = column(learned, name)
     noir = np.arange(USERS) % TOWNS >= TOWNS // 2
     own = np.corrcoef(value, noir if name.endswith("noir") else ~noir)[0, 1]
     assert own < 0.1  # told in fold it is .4
 
 
-def test_who_may_not_be_learned_from_teaches_nothing(snapshot, found):
+def test_who_may_not_be_learned_from_teaches_nothing(snapshot, learned):
     """With user 11 saying anything at all, the same is learned."""
     import pyarrow as pa
 
-    said = snapshot.user_attributes.to_pylist()
-    said[11] = json.dumps({"age": 10**6, "plan": "spy", "hat": "red"})
-    again = found_in(replace(snapshot, user_attributes=pa.array(said)), most=2)
-    assert again.manifest == found.manifest
-    for name, array in found.arrays.items():
+    attributes = snapshot.user_attributes.to_pylist()
+    attributes[11] = json.dumps({"age": 10**6, "plan": "spy", "hat": "red"})
+    again = learned_from(replace(snapshot, user_attributes=pa.array(attributes)), most=2)
+    assert again.manifest == learned.manifest
+    for name, array in learned.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], array)
 
 
@@ -183,16 +185,16 @@ def test_nothing_that_is_left_out_reaches_the_features(snapshot):
     moved = replace(events, item=events.item.copy())
     moved.item[held] = (moved.item[held] + 30) % 60  # the other domain
     other = drop_pairs(replace(snapshot, events=moved), moved.user[held], moved.item[held])
-    one, two = found_in(part, most=2), found_in(other, most=2)
-    assert one.manifest == two.manifest
-    np.testing.assert_array_equal(one.arrays["segments.raw"], two.arrays["segments.raw"])
+    first, second = learned_from(part, most=2), learned_from(other, most=2)
+    assert first.manifest == second.manifest
+    np.testing.assert_array_equal(first.arrays["segments.raw"], second.arrays["segments.raw"])
 
 
-def test_a_worker_reads_new_users_as_the_refresh_read_the_others(found):
+def test_a_worker_reads_new_users_as_the_refresh_read_the_others(learned):
     """Read back from the manifest; an unknown word says nothing, what is missing is typical."""
-    encoding = Encoding.from_json(json.loads(json.dumps(found.manifest["attributes"])))
-    start = found.manifest["features"].index(encoding.columns[0])
-    raw = found.arrays["segments.raw"][:, start:]
+    encoding = Encoding.from_json(json.loads(json.dumps(learned.manifest["attributes"])))
+    start = learned.manifest["features"].index(encoding.columns[0])
+    raw = learned.arrays["segments.raw"][:, start:]
     numbers = [p for p, name in enumerate(encoding.columns) if "~" not in name]
     for n in (0, 1, 2, 9, 14):
         np.testing.assert_allclose(encoding([says(n)])[0][numbers], raw[n][numbers])

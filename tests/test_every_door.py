@@ -113,10 +113,10 @@ class Recorder:
     """Serves nothing and keeps what it was asked for."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def recommend(self, requests, *, now):
-        self.asked += requests
+        self.requests += requests
         return [Answer((), "popular", None, "000001-x", "neutral") for _ in requests]
 
 
@@ -155,7 +155,7 @@ def test_every_field_is_asked_for_otherwise_than_by_default():
 def test_a_get_hands_on(client, recorder, name):
     answer = client.get(f"/v1/users/ann/recommendations?{GET[name]}")
     assert answer.status_code == 200, answer.data
-    assert [plain(request) for request in recorder.asked] == [expected(name)]
+    assert [plain(request) for request in recorder.requests] == [expected(name)]
 
 
 @pytest.mark.parametrize("name", POST)
@@ -166,32 +166,32 @@ def test_a_post_hands_on(client, recorder, name):
         subject = {"user": "ann"} | POST[name]
         answer = client.post("/v1/recommendations", json={"subjects": [subject]})
     assert answer.status_code == 200, answer.data
-    assert [plain(request) for request in recorder.asked] == [expected(name)]
+    assert [plain(request) for request in recorder.requests] == [expected(name)]
 
 
 @pytest.mark.parametrize("name", COMMAND)
 def test_the_command_line_hands_on(tmp_path, recorder, capsys, name):
     command = "similar" if name == "new_item" else "recommend"
     assert run(["--home", str(tmp_path), command, *COMMAND[name]]) == 0, capsys.readouterr().err
-    assert [plain(request) for request in recorder.asked] == [expected(name)]
+    assert [plain(request) for request in recorder.requests] == [expected(name)]
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in GET])
 def test_a_get_refuses_what_it_does_not_hand_on(client, recorder, name):
     answer = client.get(f"/v1/users/ann/recommendations?{name}=1")
-    assert (answer.status_code, recorder.asked) == (400, [])
+    assert (answer.status_code, recorder.requests) == (400, [])
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in POST])
 def test_a_post_refuses_what_it_does_not_hand_on(client, recorder, name):
     subject = {"user": "ann", name: 1}
     answer = client.post("/v1/recommendations", json={"subjects": [subject]})
-    assert (answer.status_code, recorder.asked) == (400, [])
+    assert (answer.status_code, recorder.requests) == (400, [])
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in COMMAND])
 def test_the_command_line_refuses_what_it_does_not_hand_on(tmp_path, recorder, capsys, name):
     words = ["recommend", "ann", f"--{name.replace('_', '-')}=1"]
     assert run(["--home", str(tmp_path), *words]) == 2
-    assert recorder.asked == []
+    assert recorder.requests == []
     assert "no such option" in capsys.readouterr().err.lower()

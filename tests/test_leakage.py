@@ -84,17 +84,17 @@ def test_what_is_good_the_scale_of_the_train_part_tells(tmp_path):
     """
     values = [1, 3, 5, 5, 5, 5, 5]
     rows = [
-        {"user": f"u{user:02}", "item": f"i{place}", "kind": "rating", "value": value,
-         "at": NOW - 1000 + place}
+        {"user": f"u{user:02}", "item": f"i{number}", "kind": "rating", "value": value,
+         "at": NOW - 1000 + number}
         for user in range(12)
-        for place, value in enumerate([*values, 7 if user == 0 else 5])
+        for number, value in enumerate([*values, 7 if user == 0 else 5])
     ]  # fmt: skip
     whole = snapshot_of([{"events": table("events", rows)}], tmp_path)
     fit, test = cut(whole, CONFIG, "time", now=NOW)
     assert scale_of(whole, CONFIG.weighting) == (1, 7)
     assert scale_of(fit, CONFIG.weighting) == (1, 5)
-    found = zip(whole.users.ids(test.pairs[0]), whole.items.ids(test.pairs[1]), strict=True)
-    assert set(found) == {(f"u{user:02}", "i7") for user in range(1, 12)}
+    held = zip(whole.users.ids(test.pairs[0]), whole.items.ids(test.pairs[1]), strict=True)
+    assert set(held) == {(f"u{user:02}", "i7") for user in range(1, 12)}
     assert len(test.ratings.values) == 12  # all of them can be guessed
 
 

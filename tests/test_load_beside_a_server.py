@@ -132,7 +132,7 @@ def choices(live, user):
 def shown(live):
     answer = live.recommender().popular(50, now=NOW)
     latest = live.recommender().latest(50, now=NOW)
-    return {one.item for one in (*answer.items, *latest.items)}
+    return {entry.item for entry in (*answer.items, *latest.items)}
 
 
 def test_an_undo_waits_for_what_the_server_still_carries(

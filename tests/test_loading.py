@@ -267,14 +267,14 @@ def test_what_a_file_unpacks_to_is_bounded(home):
 
 
 @pytest.mark.parametrize(
-    ("packed", "told"),
+    ("packed", "wording"),
     [(bz2.compress, "packed by bzip2"), (lzma.compress, "packed by xz"),
      (lambda data: pa.compress(data, codec="zstd", asbytes=True), "packed by zstd"),
      (lambda data: b"PK\x03\x04" + data, "a zip archive or a spreadsheet")],
 )  # fmt: skip
-def test_what_is_packed_otherwise_is_refused_by_what_it_is(home, packed, told):
+def test_what_is_packed_otherwise_is_refused_by_what_it_is(home, packed, wording):
     home.write(packed(b"user,item\na,x\n"), "events.csv")
-    with pytest.raises(InputError, match=f"is {told}; unpack it, or pack it by gzip"):
+    with pytest.raises(InputError, match=f"is {wording}; unpack it, or pack it by gzip"):
         home.load(home.folder / "events.csv")
 
 

@@ -45,9 +45,13 @@ def made(tmp_path_factory):
     for batch in planted.batches():
         store.apply(batch)
     users = list(planted.answers.users)
-    said = [
-        {"id": user, "consent": place != 1, "attributes": json.dumps({"country": WHERE[place % 2]})}
-        for place, user in enumerate(users)
+    stated = [
+        {
+            "id": user,
+            "consent": number != 1,
+            "attributes": json.dumps({"country": WHERE[number % 2]}),
+        }
+        for number, user in enumerate(users)
     ]
     hidden = planted.answers.items[5]
     friends = [
@@ -55,14 +59,14 @@ def made(tmp_path_factory):
         for source, several in FRIENDS.items()
         for n in several
     ]
-    told = [
+    described = [
         {"id": item, "attributes": json.dumps({"language": ("fr", "de")[n % 2], "min_age": n})}
         for n, item in enumerate(planted.answers.items[:10])
     ]
     store.apply(
         {
-            "items": table("items", told),
-            "users": table("users", said),
+            "items": table("items", described),
+            "users": table("users", stated),
             "user_relations": table("user_relations", friends),
             "events": table(
                 "events",
@@ -99,8 +103,8 @@ def say(journal, what, **payload):
     journal.append([fact(what, payload)], now=NOW)
 
 
-def answer(serving, user, **asked):
-    return serving.recommend([Request(user=user, **asked)], now=NOW)[0]
+def answer(serving, user, **fields):
+    return serving.recommend([Request(user=user, **fields)], now=NOW)[0]
 
 
 # ── who does not agree ───────────────────────────────────────────────────────────────────
@@ -223,10 +227,10 @@ def test_rules_of_segments_ask_what_users_say_of_themselves(live, rule):
 
 
 def test_numbers_flags_and_lists_are_compared_as_what_they_are():
-    told = {"age": 30, "member": True, "likes": ["tea", "maps"], "zip": "01234"}
+    attributes = {"age": 30, "member": True, "likes": ["tea", "maps"], "zip": "01234"}
 
     def holds(text):
-        return parse_rule(text).holds(lambda _, name: as_values(told.get(name)))
+        return parse_rule(text).holds(lambda _, name: as_values(attributes.get(name)))
 
     assert holds("attribute age >= 30") and not holds("attribute age > 30")
     assert holds("attribute age = 30 and attribute age is 30")
@@ -247,12 +251,12 @@ def test_a_filter_may_compare_items_with_the_user_who_asks(live):
     cards = {item: release.card(row)["attributes"] for row, item in enumerate(release.items)}
     items = sorted((i for i in cards if cards[i]), key=lambda item: cards[item]["min_age"])
     assert len(items) == 10
-    asked = parse_conditions(
+    wanted = parse_conditions(
         {"subject": {"language": {"in": "speaks"}, "min_age": {"to": "age"}}, "seen": "include"}
     )
 
     def shown(user):
-        mine = answer(server.recommender(), user, filter=asked.filter, include_seen=True, n=20)
+        mine = answer(server.recommender(), user, filter=wanted.filter, include_seen=True, n=20)
         return {item.item for item in mine.items}, mine.notes
 
     say(journal, USER_PUT, id=users[2], attributes={"speaks": ["de", "en"], "age": 6})
@@ -261,10 +265,10 @@ def test_a_filter_may_compare_items_with_the_user_who_asks(live):
     none, (note,) = shown(users[2])
     assert none == set() and "age of the subject" in note
     serving = server.recommender()
-    assert serving.popular(5, asked.filter, now=NOW).items == ()
-    assert serving.latest(5, asked.filter, now=NOW).items == ()
+    assert serving.popular(5, wanted.filter, now=NOW).items == ()
+    assert serving.latest(5, wanted.filter, now=NOW).items == ()
     with pytest.raises(InputError, match="not with a household"):
-        serving.recommend([Request(household=(users[2],), filter=asked.filter)], now=NOW)
+        serving.recommend([Request(household=(users[2],), filter=wanted.filter)], now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -380,12 +384,12 @@ def test_an_erased_persons_attributes_features_and_friends_leave_every_release(t
     for batch in planted.batches():
         store.apply(batch)
     users = sorted(planted.answers.users)
-    said = [{"id": u, "attributes": json.dumps({"town": f"town of {u}"})} for u in users]
+    towns = [{"id": u, "attributes": json.dumps({"town": f"town of {u}"})} for u in users]
     knows = [
         {"source": users[a], "target": users[b], "kind": "friend"}
         for a, b in ((0, 3), (3, 0), (0, 4), (3, 4))
     ]
-    store.apply({"users": table("users", said), "user_relations": table("user_relations", knows)})
+    store.apply({"users": table("users", towns), "user_relations": table("user_relations", knows)})
     refresh(store, home, FAST, now=NOW)
     erase(store, home, users[3])
     refresh(store, home, FAST, now=NOW + 1, force=True)

@@ -128,12 +128,12 @@ def test_evaluate_learns_by_the_same_settings(home, monkeypatch, capsys):
     assert "'genre' is none of user, item, tag" in capsys.readouterr().err
     monkeypatch.delenv("NICHEGRAPH_NODE2VEC_METAPATH")
     monkeypatch.setenv("NICHEGRAPH_REFRESH_THREADS", "3")
-    asked = []
+    configs = []
 
-    def told(store, config, folder, **_):
-        asked.append(config)
+    def recorded(store, config, folder, **_):
+        configs.append(config)
         raise InputError("enough")
 
-    monkeypatch.setattr("recommender.evaluation.evaluate.evaluate_store", told)
+    monkeypatch.setattr("recommender.evaluation.evaluate.evaluate_store", recorded)
     assert run(words) == 1
-    assert [one.threads for one in asked] == [3]
+    assert [config.threads for config in configs] == [3]

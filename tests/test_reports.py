@@ -99,13 +99,13 @@ def test_a_hostile_title_is_text(home):
 def test_compare_says_all_that_in_words(home, capfd):
     capfd.readouterr()
     assert run(["--home", str(home.folder), "releases", "compare"]) == 0
-    told = capfd.readouterr().out
+    text = capfd.readouterr().out
     for part in ("NDCG@20 at the gate", "everybody", "other neighbours: ", "list of a user with"):
-        assert part in told
+        assert part in text
     assert run(["--home", str(home.folder), "releases", "compare", "2", "1", "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
-    assert found["configuration"] == {}
-    assert found["gates"][0]["old"] != found["gates"][0]["new"]
+    compared = json.loads(capfd.readouterr().out)
+    assert compared["configuration"] == {}
+    assert compared["gates"][0]["old"] != compared["gates"][0]["new"]
 
 
 def test_status_says_how_the_last_refresh_ended_and_what_mends_it(home, tmp_path, capfd):
@@ -191,12 +191,12 @@ def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
     (other.reports / "last-refresh.json").unlink()
     other.weighting.write_text("this is no TOML\n")
     assert refreshed(other, "--every", "24h") == 130
-    told = capfd.readouterr().err
-    assert "failed: " in told
-    assert "the next refresh is due" in told
+    errors = capfd.readouterr().err
+    assert "failed: " in errors
+    assert "the next refresh is due" in errors
     assert naps == [30.0, 30.0]
 
 
 def test_sizes_and_times_are_told_as_people_read_them():
-    told = [status_command.in_words(n) for n in (5, 65, 7300, 86_400, 3 * 86_400)]
-    assert told == ["5 seconds", "1 minute", "2 hours", "1 day", "3 days"]
+    words = [status_command.in_words(n) for n in (5, 65, 7300, 86_400, 3 * 86_400)]
+    assert words == ["5 seconds", "1 minute", "2 hours", "1 day", "3 days"]

@@ -121,13 +121,13 @@ def test_after_every_fact_the_answers_are_those_that_are_made_anew(live, planted
 def test_one_users_event_leaves_the_others_answers_where_they_are(live, planted):
     server, journal = live
     results, _ = kept()
-    one, other = planted.answers.users[:2]
-    asked = [Request(user=one), Request(user=other)]
+    user, other = planted.answers.users[:2]
+    requests = [Request(user=user), Request(user=other)]
     item = server.recommender().release.items.id(3)
     journal.append([fact("events", {"user": "third", "item": item, "kind": "view"})], now=NOW)
-    results.answers(server.recommender(), asked, now=NOW)
-    journal.append([fact("events", {"user": one, "item": item, "kind": "view"})], now=NOW)
-    results.answers(server.recommender(), asked, now=NOW)
+    results.answers(server.recommender(), requests, now=NOW)
+    journal.append([fact("events", {"user": user, "item": item, "kind": "view"})], now=NOW)
+    results.answers(server.recommender(), requests, now=NOW)
     assert results.counts == {"hits": 1, "misses": 3}
 
 
@@ -158,10 +158,10 @@ def test_who_is_here_now_is_asked_anew_soon_and_who_was_long_away_later(recommen
     seen = int(recommender.release.segment_arrays["last_seen"][recommender.release.users.row(user)])
     for now, seconds in ((seen + 10, SHORTEST), (seen + 24 * 900, 900), (seen + 10**8, 3600)):
         results, clock = kept()
-        asked = [Request(user=user)]
+        requests = [Request(user=user)]
         for moment, hits in ((0, 0), (seconds - 1, 1), (seconds + 1, 1)):
             clock.seconds = moment
-            results.answers(recommender, asked, now=now)
+            results.answers(recommender, requests, now=now)
             assert results.counts["hits"] == hits, (now - seen, moment)
 
 
@@ -197,20 +197,22 @@ def test_workers_share_a_redis_and_each_goes_on_when_it_is_away(recommender, pla
             time.sleep(0.01)
         moment = Clock()
         url = f"redis+unix://{socket}"
-        one, other = (kept(shared=RedisResults(url, moment))[0] for _ in range(2))
-        asked = [Request(user=user) for user in planted.answers.users[:5]]
-        made = one.answers(recommender, asked, now=NOW)
-        assert other.answers(recommender, asked, now=NOW) == made
-        assert (one.counts["misses"], other.counts["misses"]) == (5, 0)
-        assert other.counts["shared hits"] == 5
+        first, second = (kept(shared=RedisResults(url, moment))[0] for _ in range(2))
+        requests = [Request(user=user) for user in planted.answers.users[:5]]
+        made = first.answers(recommender, requests, now=NOW)
+        assert second.answers(recommender, requests, now=NOW) == made
+        assert (first.counts["misses"], second.counts["misses"]) == (5, 0)
+        assert second.counts["shared hits"] == 5
     finally:
         server.kill()
         server.wait()
     later = [Request(user=user) for user in planted.answers.users[5:9]]
     expected = recommender.recommend_json(later, now=NOW)
-    assert one.answers(recommender, later, now=NOW) == expected  # away: told once, then left alone
-    assert other.answers(recommender, later, now=NOW) == expected
-    assert other.counts["shared hits"] == 5
+    assert (
+        first.answers(recommender, later, now=NOW) == expected
+    )  # away: told once, then left alone
+    assert second.answers(recommender, later, now=NOW) == expected
+    assert second.counts["shared hits"] == 5
 
 
 # ── others may keep what is about no person ──────────────────────────────────────────────

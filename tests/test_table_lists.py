@@ -65,8 +65,8 @@ def step_by_step(table, arrivals, of, traits, weights):
     scores = np.full((len(of), POOL), -np.inf, np.float32)
     for subject in range(len(of)):
         best = sorted(scored(table, arrivals, of, subject).items(), key=lambda x: (-x[1], x[0]))
-        for place, (item, score) in enumerate(best[:POOL]):
-            rows[subject, place], scores[subject, place] = item, score
+        for rank, (item, score) in enumerate(best[:POOL]):
+            rows[subject, rank], scores[subject, rank] = item, score
     fused, _, _ = fuse([Ranking(rows, scores)], [1.0], POOL)
     unit = np.where(scores[:, :1] > 0, scores[:, :1], 1)
     if weights is None:

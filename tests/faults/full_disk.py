@@ -27,10 +27,10 @@ SIZE = 64_000_000
 
 
 def refreshed(home):
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+    output = io.StringIO()
+    with contextlib.redirect_stderr(output), contextlib.redirect_stdout(io.StringIO()):
         code = run(["--home", str(home), "refresh", "--preset", "fast", "--threads", "1", "--full"])
-    return code, told.getvalue().splitlines()[-1]
+    return code, output.getvalue().splitlines()[-1]
 
 
 def left(folder):
@@ -47,8 +47,8 @@ def main():
     needed = free - left(folder)
     before = current(home)
     ballast = folder / "ballast"
-    for place in range(places):
-        room = int(needed * place / places)
+    for step in range(places):
+        room = int(needed * step / places)
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(left(folder) - room, 1))
         code, message = refreshed(home.folder)

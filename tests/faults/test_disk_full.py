@@ -51,10 +51,10 @@ def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(tmp_path, pla
     assert done.returncode == 0, done.stderr[-2000:]
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rounds) == places
-    for told in rounds:
-        assert told["whole"], told
-        assert told["healed"], told
-        assert told["leftovers"] == []
-        assert told["code"] == 1, told
-        assert "No space left on device" in told["message"], told
-        assert str(tmp_path / "disk" / "home") in told["message"], told
+    for outcome in rounds:
+        assert outcome["whole"], outcome
+        assert outcome["healed"], outcome
+        assert outcome["leftovers"] == []
+        assert outcome["code"] == 1, outcome
+        assert "No space left on device" in outcome["message"], outcome
+        assert str(tmp_path / "disk" / "home") in outcome["message"], outcome

@@ -87,8 +87,8 @@ def killed(work, at=None, after=None):
         time.sleep(after)
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with os.fdopen(reader, "rb") as told:
-        return int(told.read() or -1)
+    with os.fdopen(reader, "rb") as pipe:
+        return int(pipe.read() or -1)
 
 
 def whole(home):
