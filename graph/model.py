@@ -28,6 +28,17 @@ EVENT_TAG_CATEGORY = "tag"
 GENRE_CATEGORY = "genre"
 NO_TIME = np.iinfo(np.int64).min  # an event or item without a time, in int64 columns
 NO_ROW = -1  # no tag, no item, no user, in columns of rows
+KEYS: dict[str, tuple[str, ...]] = {
+    "users": ("id",),
+    "items": ("id",),
+    "item_tags": ("item", "category", "tag"),
+    "item_domains": ("item", "domain"),
+    "events": ("user", "item", "kind", "tag", "at"),
+    "item_relations": ("source", "target", "kind"),
+    "user_relations": ("source", "target", "kind"),
+}
+"""The columns of each table that say which row it is; an event's own id goes before them."""
+
 TAG_SEPARATOR = "\x1f"  # between category and name in the key of a tag's vocabulary
 
 Batch = Mapping[str, Any]  # table name -> pyarrow.Table

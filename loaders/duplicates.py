@@ -13,18 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from graph.arrays import U64
+from graph.model import KEYS
 
 MOST_KEYS = 1 << 20  # hashes in memory at once: 8 MiB, and as much again to sort them
 
-KEYS = {
-    "users": ("id",),
-    "items": ("id",),
-    "item_tags": ("item", "category", "tag"),
-    "item_domains": ("item", "domain"),
-    "events": ("user", "item", "kind", "tag", "at"),
-    "item_relations": ("source", "target", "kind"),
-    "user_relations": ("source", "target", "kind"),
-}
 _NO_NUMBER = -1  # no event has this time
 # Odd: multiplying by it loses nothing. That of `graph.mixing`, which brings a compiler with it.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)

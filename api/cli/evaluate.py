@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from api.bootstrap import now, open_home, open_store
-from api.cli.load import Quotes, Separators, options_of
+from api.cli.load import Encoding, Header, Kind, ListSeparator, Quotes, Separators, options_of
 from api.cli.output import say, show_json, show_table, step
 from api.cli.refresh import config_of, with_settings
 from api.settings import Settings, load_settings
@@ -53,15 +53,10 @@ def evaluate(
     ] = None,
     separator: Separators = None,
     quote: Quotes = "auto",
-    header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
-    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
-    kind: Annotated[str | None, typer.Option(help="Kind of events that name none.")] = None,
-    list_separator: Annotated[
-        str | None,
-        typer.Option(
-            help="Separator of tags or domains in a cell; default: recognised from the cells."
-        ),
-    ] = None,
+    header: Header = True,
+    encoding: Encoding = "utf-8",
+    kind: Kind = None,
+    list_separator: ListSeparator = None,
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Rows or lists without times are in order of time.")
     ] = False,

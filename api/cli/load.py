@@ -26,6 +26,15 @@ Separators = Annotated[
         "such as tags=, or domains='>'; may be repeated."
     ),
 ]
+Header = Annotated[bool, typer.Option(help="Whether the first line names columns.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+Kind = Annotated[str | None, typer.Option(help="Kind of events that name none.")]
+ListSeparator = Annotated[
+    str | None,
+    typer.Option(
+        help="Separator of tags or domains in a cell; default: recognised from the cells."
+    ),
+]
 Quotes = Annotated[
     str,
     typer.Option("--quote", help="none: quotes are ordinary text; auto: recognised from the file."),
@@ -61,15 +70,10 @@ def load(
     ] = None,
     separator: Separators = None,
     quote: Quotes = "auto",
-    header: Annotated[bool, typer.Option(help="Whether the first line names columns.")] = True,
-    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
-    kind: Annotated[str | None, typer.Option(help="Kind of events that name none.")] = None,
-    list_separator: Annotated[
-        str | None,
-        typer.Option(
-            help="Separator of tags or domains in a cell; default: recognised from the cells."
-        ),
-    ] = None,
+    header: Header = True,
+    encoding: Encoding = "utf-8",
+    kind: Kind = None,
+    list_separator: ListSeparator = None,
     attributes: Annotated[
         str, typer.Option(help="Other columns to keep as attributes, separated by commas, or all.")
     ] = "",

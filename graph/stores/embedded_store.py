@@ -19,6 +19,7 @@ import pyarrow as pa
 from graph.errors import InputError, NotFound, StoreAway, StoreError, StoreForeign
 from graph.ids import as_id
 from graph.model import NO_TIME, SCHEMAS, Batch, tag_parts
+from graph.sqlite_file import committed, migrate
 from graph.store import Load
 from graph.stores.batch import cleared, no_such_load, prepared
 from graph.stores.embedded_reading import read_events, read_links, read_nodes
@@ -260,13 +261,8 @@ class EmbeddedStore:
         with self._turn, self._answers():
             db = self._open()
             db.execute(f"BEGIN {mode}")
-            try:
+            with committed(db):
                 yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:  # a full disk has rolled back already
-                    db.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -323,14 +319,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{len(MIGRATIONS)}); install the newer nichegraph or choose another home"
         )
     if version < len(MIGRATIONS):
-        db.execute("BEGIN IMMEDIATE")  # another process may be doing the same: look again inside
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        for migration in MIGRATIONS[version:]:
-            for statement in filter(str.strip, migration.split(";")):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("COMMIT")
+        db.execute("BEGIN IMMEDIATE")
+        with committed(db):
+            migrate(db, MIGRATIONS, APPLICATION_ID)
     db.execute(NAMES)
 
 

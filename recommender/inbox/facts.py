@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from graph.model import SCHEMAS
+from graph.model import KEYS, SCHEMAS
 
 PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
 USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
@@ -41,15 +41,6 @@ KINDS = (
 PURPOSES = ("personalise", "train", "track")  # what a user may consent to
 
 _SEPARATOR = "\x1f"  # no id holds it: loading refuses control characters
-_IDENTITY: dict[str, tuple[str, ...]] = {  # the fields that say which row of a table it is
-    "users": ("id",),
-    "items": ("id",),
-    "item_tags": ("item", "category", "tag"),
-    "item_domains": ("item", "domain"),
-    "events": ("user", "item", "kind", "tag", "at"),
-    "item_relations": ("source", "target", "kind"),
-    "user_relations": ("source", "target", "kind"),
-}
 _USERS = {"users": "id", "events": "user", "user_relations": "source", EVENT_UNDONE: "user"}
 _ITEMS = {"items": "id", "item_tags": "item", "item_domains": "item", "item_relations": "source"}
 
@@ -113,11 +104,11 @@ def row(sequence: int, kind: str, payload: bytes, acknowledged: int) -> Row:
 
 
 def _key(kind: str, payload: dict[str, Any]) -> int | None:
-    if kind not in _IDENTITY:
+    if kind not in KEYS:
         return None
     if kind == "events" and "event_id" in payload:
         return _hash(f"event_id{_SEPARATOR}{payload['event_id']}")
-    values = [str(payload.get(name, "")) for name in _IDENTITY[kind]]
+    values = [str(payload.get(name, "")) for name in KEYS[kind]]
     return _hash(_SEPARATOR.join([kind, *values]))
 
 

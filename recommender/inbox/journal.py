@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graph.errors import InboxFull, StoreAway, StoreForeign
+from graph.sqlite_file import committed
 from recommender.inbox.appending import Receipt, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
@@ -219,13 +220,8 @@ class Journal:
             self._writer = _made(self.path)
         db = self._writer
         _begin(db)
-        try:
+        with committed(db):
             yield db
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # a full disk has rolled back already
-                db.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection | None]:

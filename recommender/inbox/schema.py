@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.errors import StoreForeign
+from graph.sqlite_file import committed, migrate
 
 APPLICATION_ID = 0x4E47494E  # "NGIN" in the file's header
 WAIT_SECONDS = 10.0
@@ -60,14 +61,9 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
         )
     if version == len(MIGRATIONS):
         return
-    _patiently(db, "BEGIN IMMEDIATE")  # another process may be doing the same: look again inside
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    for migration in MIGRATIONS[version:]:
-        for statement in filter(str.strip, migration.split(";")):
-            db.execute(statement)
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute("COMMIT")
+    _patiently(db, "BEGIN IMMEDIATE")
+    with committed(db):
+        migrate(db, MIGRATIONS, APPLICATION_ID)
 
 
 def _patiently(db: sqlite3.Connection, statement: str) -> Any:
