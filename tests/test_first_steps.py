@@ -43,10 +43,10 @@ def examined(home, capfd):
 def test_what_init_says_to_do_leads_to_recommendations(folder, capfd):
     words = ["--home", "my records", "init", "plays.csv", "tracks.csv", "--kind", "play", "--json"]
     assert run(words) == 0
-    told = json.loads(capfd.readouterr().out)
-    assert told["settings"] == "my records/settings.toml"
+    begun = json.loads(capfd.readouterr().out)
+    assert begun["settings"] == "my records/settings.toml"
     assert load_settings(Path("my records")).store == "embedded"
-    *loads, refresh, serve = [shlex.split(line)[1:] for line in told["then"]]
+    *loads, refresh, serve = [shlex.split(line)[1:] for line in begun["then"]]
     assert serve == ["--home", "my records", "serve"]
     for command in loads:
         assert run(command) == 0
@@ -68,11 +68,11 @@ def test_what_is_answered_stands_in_command_and_settings(folder, monkeypatch, ca
         "What did they do": "purchase",
         "Where is the graph": "bolt://graph:7687",
     }
-    asked = []
+    questions = []
 
     def prompt(text, default):
         question = next(question for question in answers if text.startswith(question))
-        asked.append((question, default))
+        questions.append((question, default))
         return answers.pop(question)
 
     Path("plays.csv").write_text(Path("plays.csv").read_text().replace("listener,", "seen by,"))
@@ -80,12 +80,12 @@ def test_what_is_answered_stands_in_command_and_settings(folder, monkeypatch, ca
     monkeypatch.setattr(typer, "prompt", prompt)
     monkeypatch.setattr(init_command.sys.stdin, "isatty", lambda: True, raising=False)
     assert run(["init", "plays.csv", "--user", "seen by"]) == 0
-    told = capfd.readouterr().out
-    assert "7 rows of events; user = seen by, item = track" in told
-    assert [question for question, _ in asked] == [
+    shown = capfd.readouterr().out
+    assert "7 rows of events; user = seen by, item = track" in shown
+    assert [question for question, _ in questions] == [
         "What it was done to", "When", "What did they do", "Where is the graph",
     ]  # fmt: skip
-    assert dict(asked)["What it was done to"] == "track"
+    assert dict(questions)["What it was done to"] == "track"
     text = Path("nichegraph-home/settings.toml").read_text()
     assert 'store = "bolt://graph:7687"' in text
     assert "neo4j_password_file" in text
