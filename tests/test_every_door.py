@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 from urllib.parse import quote
 
+import orjson
 import pytest
 
 from api.app import create_app
@@ -119,6 +120,9 @@ class Recorder:
         self.requests += requests
         return [Answer((), "popular", None, "000001-x", "neutral") for _ in requests]
 
+    def recommend_json(self, requests, *, now):
+        return [orjson.dumps(a.to_json()) for a in self.recommend(requests, now=now)]
+
 
 @pytest.fixture
 def recorder(monkeypatch):
@@ -130,7 +134,7 @@ def recorder(monkeypatch):
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     home = tmp_path_factory.mktemp("doors")
-    return create_app(load_settings(home, similar_users_enabled=True)).test_client()
+    return create_app(load_settings(home, similar_users_enabled=True, cache_bytes=0)).test_client()
 
 
 def expected(name):
