@@ -6,7 +6,7 @@ fit equally well are refused with both named; so is a numbering of rows beside a
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +121,8 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
         for column in (*known, *(("tags:genre",) if table == "items" else ())):
             if column not in places:
                 taken = {*places.values(), *attributes.values()}
+                if described and column not in required:
+                    taken |= _kept(column, names, options, table)
                 position = _best(column, names, taken, table, file, strict=strict)
                 places |= {} if position is None else {column: position}
     elif not places and len(names) >= len(required):
@@ -142,9 +144,9 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
     lists = {name: position for name, position in places.items() if name.split(":")[0] in LISTS}
     columns = {name: position for name, position in places.items() if name not in lists}
     ignored = tuple(name or "(no name)" for name in left if name not in attributes)
-    return Layout(
-        table, columns, lists, attributes, types, ignored, _real_id(table, columns, names, left)
-    )
+    doubtful = left if options.attributes == "all" else left.keys() - {*options.attributes}
+    numbering = _real_id(table, columns, names, doubtful)
+    return Layout(table, columns, lists, attributes, types, ignored, numbering)
 
 
 def plain(name: str) -> str:
@@ -204,13 +206,26 @@ def _rank(column: str, name: str, table: str) -> int | None:
 
 
 def _real_id(
-    table: str, columns: Mapping[str, int], names: list[str], left: Mapping[str, int]
+    table: str, columns: Mapping[str, int], names: list[str], left: Collection[str]
 ) -> str | None:
     """A column that looks like the real id beside one that is named `id` alone."""
     if table not in IDS_OF or "id" not in columns or plain(names[columns["id"]]) != "id":
         return None
     own, words = IDS_OF[table]
-    return next((name for name in left if plain(name) in (f"{own}id", *_ids(words))), None)
+    return next(
+        (name for name in names if name in left and plain(name) in (f"{own}id", *_ids(words))), None
+    )
+
+
+def _kept(column: str, names: list[str], options: Options, table: str) -> set[int]:
+    """The places that `--attributes` names and that a guess may not take for `column`."""
+    if options.attributes == "all":
+        return set()
+    return {
+        position
+        for position, name in enumerate(names)
+        if name in options.attributes and _rank(column, name, table) != 0
+    }
 
 
 def _asked_for(

@@ -399,6 +399,22 @@ def test_left_over_columns_are_attributes_only_when_asked_for(home):
         home.load(home.write(data), table="items", attributes=("prize",))
 
 
+def test_a_column_that_is_asked_for_is_an_attribute_whatever_else_its_name_could_mean(home):
+    data = "id,name,released,genre,artist_id\n1,A,1979-05-25,rock,7\n2,B,1985-02-20,jazz,8\n"
+    report = home.load(home.write(data), table="items", columns={"id": "id"})
+    guessed = {"created_at": "released", "tags:genre": "genre"}
+    assert guessed.items() <= understood(report)["columns"].items()
+    wanted = ("released", "genre", "artist_id")
+    home.load(home.write(data), table="items", attributes=wanted, replace=True)
+    item = items(home)["1"]
+    assert json.loads(item["attributes"]) == {
+        "released": "1979-05-25", "genre": "rock", "artist_id": 7,
+    }  # fmt: skip
+    assert (item["created_at"], item["title"]) == (None, "A")
+    with pytest.raises(InputError, match="no free column 'id'"):
+        home.load(home.write(data), table="items", attributes=("id",))
+
+
 def test_an_attribute_of_items_that_holds_ids_of_users_is_told_of(home):
     home.load(home.write("user,item\nanna,a\nben,b\ncem,c\n"))
     file = home.write("id,by\na,anna\nb,ben\nc,cem\n")
