@@ -135,6 +135,23 @@ def test_a_killed_erasure_is_completed_by_the_next_drain(home, journal, store):
     assert hits(home) == set()
 
 
+def test_what_was_said_of_loads_taken_back_goes_too(home, journal, store):
+    row = {"user": KNOWN, "item": "x", "kind": "like", "at": 1_700_000_000}
+    journal.append(
+        [
+            fact("event_undone", row),
+            fact("user_undone", {"id": KNOWN, "now": {"id": KNOWN}}),
+            fact("event_undone", row | {"user": "friend"}),
+        ],
+        now=NOW + 1,
+    )
+    ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    assert hits(home) == set()
+    kept = [each.payload for each in journal.facts_after(0) if each.kind == "event_undone"]
+    assert [each["user"] for each in kept] == ["friend"]
+
+
 def test_what_happened_before_does_not_come_back_and_a_new_person_may(home, journal, store):
     ask(journal, home, PERSON, now=NOW + 5)
     drain_all(journal, store, home)

@@ -6,10 +6,11 @@ from api.cli import load as command
 from api.cli.main import run
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.drain import drain, lease
-from recommender.inbox.facts import fact
+from recommender.inbox.facts import fact, user_subject
 from recommender.inbox.journal import Journal
-from recommender.inbox.known import item_after
+from recommender.inbox.known import item_after, user_after
 from recommender.releases.home import Home
+from recommender.serving.known import known_user
 from recommender.serving.live import Live
 
 NOW = 1_760_000_000
@@ -109,6 +110,34 @@ def test_a_running_server_hears_of_what_is_taken_back(home, journal, tmp_path):
         carried(home, journal)
         assert choices(live, "u0") == {"w", "x", "y"}
         assert "w" in shown(live)
+
+
+def test_a_running_server_hears_that_what_users_said_is_taken_back(home, journal, tmp_path):
+    events = "user,item\n" + "".join(f"u{n},{item}\n" for n in range(6) for item in "xyz"[: 1 + n % 3])
+    assert load(home, tmp_path, events) == 0  # 1
+    users = ("--table", "users", "--attributes", "town")
+    assert load(home, tmp_path, "id,town\nu0,Bern\nu1,Ulm\n", *users) == 0  # 2
+    assert run(["--home", str(home.folder), "refresh", "--preset", "fast", "--force"]) == 0
+    with lease(home.inbox):
+        live = Live(home, journal=journal, clock=iter(range(10_000)).__next__)
+        assert load(home, tmp_path, "id,town\nu2,Graz\nu9,Linz\n", *users) == 0  # 3
+        carried(home, journal)
+        assert [town(live, journal, n) for n in (0, 1, 2, 9)] == ["Bern", "Ulm", "Graz", "Linz"]
+        for number, left in (("3", ["Bern", "Ulm", None]), ("2", [None, None, None])):
+            assert run(["--home", str(home.folder), "loads", "undo", number]) == 0
+            carried(home, journal)
+            assert [town(live, journal, n) for n in (0, 1, 2)] == left
+    rows = stored(home, journal, "users")[0]
+    assert {row["id"]: row["attributes"] for row in rows} == {f"u{n}": None for n in range(6)}
+    assert user_after(None, journal.facts_after(0), "u9") is None  # nobody has heard of u9
+
+
+def town(live, journal, number):
+    """Where a user lives, as lists and `GET /v1/users/…` have it; they agree."""
+    overlay, user = live.recommender().overlay, f"u{number}"
+    known = user_after(known_user(overlay, user), journal.facts_about(user_subject(user)), user)
+    assert (known or {}).get("attributes", {}) == overlay.attributes_of(user)
+    return overlay.attributes_of(user).get("town")
 
 
 def carried(home, journal):

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from api.cli.main import run
 from graph.errors import InputError, LoadRefused
+from graph.stores.embedded_store import EmbeddedStore
 from tests.test_ingest import Home
 
 
@@ -75,6 +77,28 @@ def test_no_rows_at_all_are_an_error_and_hide_nothing(home, text):
         with pytest.raises(InputError, match="not a single row to load"):
             home.load(home.write(text), table="items", replace=replace, max_hidden=1.0)
     assert not any(row["hidden"] for row in items(home).values())
+
+
+def test_a_load_of_which_every_row_is_rejected_is_an_error_and_hides_nothing(tmp_path, capsys):
+    home = ["--home", str(tmp_path / "home"), "load"]
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("id,title\nx,X\ny,Y\n")
+    bad.write_text("id,created_at\nz,soon\n")
+    items = ["--table", "items"]
+    assert run([*home, str(good), *items]) == 0
+    capsys.readouterr()
+    assert run([*home, str(bad), *items, "--max-rejects", "1"]) == 1
+    printed = capsys.readouterr()
+    assert "not a time" in printed.out
+    assert "undo" not in printed.out
+    assert "not a single row was taken" in printed.err
+    everything = ["--replace", "--max-hidden", "1", "--max-rejects", "1"]
+    assert run([*home, str(bad), *items, *everything]) == 1
+    store = EmbeddedStore(tmp_path / "home" / "store.sqlite")
+    assert [(row["id"], row["hidden"]) for row in store.read("items").to_pylist()] == [
+        ("x", False), ("y", False),
+    ]  # fmt: skip
+    store.close()
 
 
 def test_replacing_refuses_to_hide_more_than_a_share_and_applies_nothing(home):

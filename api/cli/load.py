@@ -148,6 +148,8 @@ def load(
         show_json(report)
     else:
         _show(report)
+    if report["load"] is None and not dry_run:
+        raise InputError("not a single row was taken, so nothing was loaded")
 
 
 def _dry(
@@ -379,7 +381,7 @@ def _show(report: dict[str, Any]) -> None:
         say(f"hidden: {report['hidden']:,} items that these files do not name")
     if report["dry_run"]:
         say("nothing was loaded, as --dry-run says")
-    else:
+    elif report["load"] is not None:
         say(
             f"this is load {report['load']}; `nichegraph loads undo {report['load']}` takes it back"
         )

@@ -5,12 +5,20 @@ import sqlite3
 
 import orjson
 
-from recommender.inbox.facts import CONSENT, USER_DELETE, USER_PUT, Fact, user_subject
+from recommender.inbox.facts import (
+    CONSENT,
+    EVENT_UNDONE,
+    USER_DELETE,
+    USER_PUT,
+    USER_UNDONE,
+    Fact,
+    user_subject,
+)
 
 _NAMES = {  # kind of fact -> the fields that name a user
     "user_relations": ("source", "target"),
-    "events": ("user",),
-    **dict.fromkeys(("users", USER_PUT, CONSENT), ("id",)),
+    **dict.fromkeys(("events", EVENT_UNDONE), ("user",)),
+    **dict.fromkeys(("users", USER_PUT, CONSENT, USER_UNDONE), ("id",)),
 }
 
 

@@ -16,7 +16,9 @@ user_delete   `person`: nothing is known of this person that was said before thi
 load          `at`: a load wrote into the store without the journal; the number tells when
 event_undone  a row of `events` that the store no longer has, as its load was taken back
 item_undone   `id` and, where the store still has it, `now`: the item as an `item_put` would say it,
-              after a load was taken back. Both are for who follows: the store has them already
+              after a load was taken back
+user_undone   `id` and, where the store still has them, `now`: the user as a `user_put` would say it,
+              after a load was taken back. These three are for who follows: the store has them already
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
@@ -33,9 +35,11 @@ from graph.model import KEYS, SCHEMAS
 
 PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
 USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
-LOAD, EVENT_UNDONE, ITEM_UNDONE = "load", "event_undone", "item_undone"
+LOAD = "load"
+EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE = "event_undone", "item_undone", "user_undone"
 KINDS = (
-    *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD, EVENT_UNDONE, ITEM_UNDONE,
+    *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD,
+    EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE,
 )  # fmt: skip
 
 PURPOSES = ("personalise", "train", "track")  # what a user may consent to
@@ -80,7 +84,7 @@ def subject(kind: str, payload: dict[str, Any]) -> int:
         return item_subject(payload[_ITEMS[kind]])
     if kind in (PUT, PATCH, DELETE, ITEM_UNDONE):
         return item_subject(payload["id"])
-    if kind in (USER_PUT, CONSENT):
+    if kind in (USER_PUT, CONSENT, USER_UNDONE):
         return user_subject(payload["id"])
     return 0
 

@@ -15,6 +15,7 @@ from recommender.inbox.facts import (
     PURPOSES,
     PUT,
     USER_PUT,
+    USER_UNDONE,
     Row,
 )
 
@@ -59,9 +60,11 @@ def user_after(known: Known | None, facts: Iterable[Row], user: str) -> Known | 
             known = known or {"id": user}
         elif payload.get("id") != user:
             continue
-        elif row.kind == USER_PUT:
+        elif row.kind == USER_UNDONE and "now" not in payload:
+            known = None
+        elif row.kind in (USER_PUT, USER_UNDONE):
             known = {name: value for name, value in (known or {}).items() if name == "consent"}
-            known |= payload
+            known |= payload.get("now", payload)
         elif row.kind == CONSENT:
             known = {"id": user} | (known or {})
             known["consent"] = known.get("consent", {}) | payload["consent"]

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.inbox.facts import EVENT_UNDONE, ITEM_UNDONE, Fact, fact
+from recommender.inbox.facts import EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE, Fact, fact
 
-TABLES = ("events", "items", "item_tags", "item_domains")
+ITEM_TABLES = ("items", "item_tags", "item_domains")
+TABLES = ("events", *ITEM_TABLES, "users")
 MOST_ANNOUNCED = 1_000_000  # events: what an overlay holds; a refresh is for more
 NOTHING = -(2**53)  # no time and no weight
 _EVENT = ("user", "item", "kind", "tag", "at", "event_id")
@@ -19,11 +20,12 @@ def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iter
     """The differences between two states of a store, where the later one has less.
 
     `before` and `after` hold each of TABLES as `GraphStore.read` gives them. Items come first:
-    of an item that is gone the events are gone, too.
+    of an item that is gone the events are gone, too. Relations count from a refresh on, and until
+    one; nothing is said of them.
     """
     touched = {
         str(row["id" if name == "items" else "item"])
-        for name in TABLES[1:]
+        for name in ITEM_TABLES
         for rows in (_without(before[name], after[name]), _without(after[name], before[name]))
         for row in rows.to_pylist()
     }
@@ -36,13 +38,24 @@ def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iter
         if name not in items:
             yield fact(ITEM_UNDONE, {"id": name})
             continue
-        now = {key: value for key, value in items[name].items() if value is not None}
-        if "attributes" in now:
-            now["attributes"] = json.loads(now["attributes"])
+        now = _values(items[name])
         now |= {part: own[name] for part, own in links.items() if name in own}
         yield fact(ITEM_UNDONE, {"id": name, "now": now})
     for row in _without(before["events"], after["events"], _EVENT)[:MOST_ANNOUNCED].to_pylist():
         yield fact(EVENT_UNDONE, {name: row[name] for name in _EVENT})
+    left = _without(before["users"], after["users"], ("id", "attributes"))["id"].to_pylist()
+    users = {row["id"]: row for row in _of(after["users"], "id", set(left))}
+    for name in left[:MOST_ANNOUNCED]:
+        about = {"now": _values(users[name], "id", "attributes")} if name in users else {}
+        yield fact(USER_UNDONE, {"id": name, **about})
+
+
+def _values(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What a row says, by some columns or by all; attributes as an object."""
+    values = {name: row[name] for name in names or row if row[name] is not None}
+    if "attributes" in values:
+        values["attributes"] = json.loads(values["attributes"])
+    return values
 
 
 def _without(rows: pa.Table, others: pa.Table, names: tuple[str, ...] | None = None) -> pa.Table:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from graph.store import GraphStore
-from recommender.inbox.facts import CONSENT, PURPOSES, user_subject
+from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, USER_UNDONE, user_subject
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
 
@@ -27,7 +27,8 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         held = {"id": user, "attributes": attributes, "consent": consent}
     facts = journal.facts_about(user_subject(user))
     facts = [fact for fact in facts if user in fact.payload.values()]
-    content = user_after(held, [fact for fact in facts if fact.kind in (CONSENT, "user_put")], user)
+    newer = [fact for fact in facts if fact.kind in (CONSENT, USER_PUT, USER_UNDONE)]
+    content = user_after(held, newer, user)
     relations = [
         relation
         for relation in store.read("user_relations").to_pylist()

@@ -23,6 +23,7 @@ from recommender.inbox.facts import (
     PUT,
     USER_DELETE,
     USER_PUT,
+    USER_UNDONE,
     Row,
 )
 from recommender.inbox.journal import Journal
@@ -123,7 +124,7 @@ class Follower:
                 changed.setdefault(str(name), []).append(fact)
             elif fact.kind == CONSENT:
                 self._agree(fact.payload["id"], fact.payload["consent"])
-            elif fact.kind in (USER_PUT, "users"):
+            elif fact.kind in (USER_PUT, USER_UNDONE, "users"):
                 self._describe(fact)
             elif fact.kind == USER_DELETE:
                 self.changed = max(self.changed, fact.sequence)
@@ -160,7 +161,7 @@ class Follower:
                 about_users[str(fact.payload["user"])] = fact.sequence
                 if str(fact.payload["item"]) not in self.names:
                     continue  # what one user did changes the lists of nobody else
-            if fact.kind == USER_PUT:
+            if fact.kind in (USER_PUT, USER_UNDONE):
                 about_users[str(fact.payload["id"])] = fact.sequence
                 continue
             # Consent, too: of what a friend chose others may be told.
@@ -172,8 +173,9 @@ class Follower:
 
     def _describe(self, fact: Row) -> None:
         """What a user says of themselves from now on; a loaded row says what it names."""
-        user, attributes = str(fact.payload["id"]), fact.payload.get("attributes")
-        if fact.kind == USER_PUT:
+        user = str(fact.payload["id"])
+        attributes = fact.payload.get("now", fact.payload).get("attributes")
+        if fact.kind in (USER_PUT, USER_UNDONE):
             attributes = attributes or {}
         elif "consent" in fact.payload:
             self._agree(user, dict.fromkeys(PURPOSES, bool(fact.payload["consent"])))
