@@ -111,6 +111,18 @@ def test_a_query_of_several_lines_stays_together(run):
         assert part not in printed
 
 
+def test_queries_of_one_line_each_are_asked_one_by_one(run):
+    lines = [
+        "MATCH (d:Domain) RETURN count(d) AS first", "RETURN 'b' AS second",
+        "UNWIND [1, 2] AS third", "RETURN third", "WITH 4 AS fourth RETURN fourth",
+        "MATCH (d:Domain) SET d.x = 1", "RETURN d.x",
+    ]  # fmt: skip
+    printed = run(typed="\n".join(lines))
+    for header in ("first", "second", "third", "fourth"):
+        assert header in [line.strip() for line in printed.splitlines()]
+    assert printed.count("was not run") == 1
+
+
 @pytest.mark.parametrize("leave", [":quit", "quit", "exit"])
 def test_the_prompt_is_left_by_what_people_write(run, leave):
     assert "after" not in run(typed=f"{leave}\nRETURN 'after' AS x\n")

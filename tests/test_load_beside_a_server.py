@@ -113,7 +113,9 @@ def test_a_running_server_hears_of_what_is_taken_back(home, journal, tmp_path):
 
 
 def test_a_running_server_hears_that_what_users_said_is_taken_back(home, journal, tmp_path):
-    events = "user,item\n" + "".join(f"u{n},{item}\n" for n in range(6) for item in "xyz"[: 1 + n % 3])
+    events = "user,item\n" + "".join(
+        f"u{n},{item}\n" for n in range(6) for item in "xyz"[: 1 + n % 3]
+    )
     assert load(home, tmp_path, events) == 0  # 1
     users = ("--table", "users", "--attributes", "town")
     assert load(home, tmp_path, "id,town\nu0,Bern\nu1,Ulm\n", *users) == 0  # 2

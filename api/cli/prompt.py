@@ -37,9 +37,10 @@ CLAUSES = (
     "ENDS WITH", "CONTAINS", "CASE", "WHEN", "THEN", "ELSE", "END", "NULL", "AS",
 )  # fmt: skip
 GOES_ON = re.compile(
-    r"\s*(?:(?:WHERE|RETURN|WITH|ORDER|SKIP|LIMIT|UNION|AND|OR|XOR|OPTIONAL|UNWIND)\b|[,)\]}|<>=+-])",
-    re.IGNORECASE,
+    r"\s*(?:(?:WHERE|ORDER|SKIP|LIMIT|UNION|AND|OR|XOR)\b|[,)\]}|<>=+-])", re.IGNORECASE
 )
+CLAUSE = re.compile(r"\s*(?:RETURN|WITH|OPTIONAL|UNWIND)\b", re.IGNORECASE)
+RETURNS = re.compile(r"\bRETURN\b", re.IGNORECASE)  # nothing but its order and its end follow it
 
 
 class Prompt:
@@ -166,7 +167,7 @@ def statements(read: Callable[[str], str], *, looks_ahead: bool) -> Iterator[str
                 except EOFError:
                     yield text
                     return
-                if GOES_ON.match(ahead):
+                if GOES_ON.match(ahead) or (CLAUSE.match(ahead) and not RETURNS.search(text)):
                     continue
         yield text
         lines = []

@@ -17,8 +17,8 @@ load          `at`: a load wrote into the store without the journal; the number 
 event_undone  a row of `events` that the store no longer has, as its load was taken back
 item_undone   `id` and, where the store still has it, `now`: the item as an `item_put` would say it,
               after a load was taken back
-user_undone   `id` and, where the store still has them, `now`: the user as a `user_put` would say it,
-              after a load was taken back. These three are for who follows: the store has them already
+user_undone   the same of a user, as a `user_put` would say it. These three are for who follows:
+              the store has them already
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
