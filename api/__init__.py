@@ -1,1 +1,1 @@
-"""The doors: HTTP, command line, web page; settings; the one place where things are joined."""
+"""HTTP, the command line and the web page; settings; the only place where everything is joined."""

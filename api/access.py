@@ -1,4 +1,4 @@
-"""Who may pass: a scope for every route, signed subjects, limits on work. One place, every door.
+"""Who may use a route: scopes, signed subjects, limits on work. The same check for every route.
 
 Without keys the server answers whoever reaches it, which is this machine alone. With the first key
 every route but those of `OPEN` asks for one.

@@ -1,4 +1,4 @@
-"""The HTTP application: doors to the current release, nothing else.
+"""The HTTP application: routes to the current release, nothing else.
 
 A worker reads releases, never a store, and imports nothing that only training needs.
 """

@@ -1,4 +1,4 @@
-"""The one place where things are joined, and where the clock is read."""
+"""The only place where everything is joined, and where the clock is read."""
 
 import time
 from collections.abc import Iterator

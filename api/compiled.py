@@ -1,4 +1,4 @@
-"""Where compiled code is kept: a folder that can be written to, else numba stops at the first call.
+"""Where compiled code is kept: a writable folder, or numba fails at the first call.
 
 A container with a read-only root, or code installed by somebody else, may leave it none. Each
 version of the code has a folder of its own: numba looks whether a function's own file has changed,

@@ -1,4 +1,4 @@
-"""Refreshes by the clock: one after the other, a missed one made up once."""
+"""Refreshes on a schedule: one after the other; missed ones are made up once."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What the routes for exploring ask and answer, as the OpenAPI document shows it."""
+"""What the routes for exploring take and answer, as the OpenAPI document shows it."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""From a request to checked values: what is not known or said twice is an error, not ignored."""
+"""From a request to checked values: unknown or repeated parameters are errors, and not ignored."""
 
 import difflib
 import ipaddress

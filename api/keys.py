@@ -1,4 +1,4 @@
-"""API keys: who may do what. Kept in one file of the home as prefix and SHA-256, shown once.
+"""API keys: who may do what. Stored in a file of the home as prefix and SHA-256, shown once.
 
     ng_<8 letters>_<43 letters>      256 random bits; the eight letters are the key's id
 

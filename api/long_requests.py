@@ -1,4 +1,4 @@
-"""Requests for many subjects: answered in pieces, within so many seconds, never on every thread.
+"""Requests for many subjects: answered in pieces, within a time limit, never on all threads.
 
 One client with large requests so leaves a thread of each worker to everybody else.
 """

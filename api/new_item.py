@@ -1,4 +1,4 @@
-"""What a request says of an item that the catalogue does not have."""
+"""What a request says about an item that the catalogue does not have."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What a refresh says, with the time and memory of each step: for people, logs and reports."""
+"""What a refresh reports, with time and memory of each step: for people, logs and reports."""
 
 import resource
 import sys

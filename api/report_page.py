@@ -1,4 +1,4 @@
-"""A refresh's report as one page: no script, nothing from elsewhere, pictures drawn in it."""
+"""A refresh's report as a page of its own: no scripts, nothing from elsewhere, pictures inside."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Answers that workers share in a Redis; while it is away each worker serves by itself."""
+"""Answers that workers share in a Redis; while it is away, each worker serves by itself."""
 
 import time
 from collections.abc import Callable, Sequence

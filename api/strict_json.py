@@ -1,4 +1,4 @@
-"""Read JSON from strangers: no size, depth or trick of notation that means two things."""
+"""Read JSON from strangers: limits on size and depth, and nothing that can be read in two ways."""
 
 import json
 import re

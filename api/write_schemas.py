@@ -1,4 +1,4 @@
-"""What is written over HTTP, and what is answered, as the OpenAPI document shows it.
+"""What can be written over HTTP, and the answers, as the OpenAPI document shows it.
 
 Entries are not checked here but by the rules of files (`loaders.entries`): so one that is wrong
 leaves its neighbours alone, and what a file may say a request may.

@@ -1,4 +1,4 @@
-"""The real data sets beside the project, read the way a user would, and cut into two parts."""
+"""The real data sets next to the project, read as a user would, and split into two parts."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Generated worlds whose law is known, and what is left of a catalogue when a part is taken away.
+"""Generated worlds with a known law, and catalogues with a part taken away.
 
 Each world is a list of pairs in the order of time; nobody chooses an item twice.
 

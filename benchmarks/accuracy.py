@@ -1,4 +1,4 @@
-"""How well we rank, over the path that serves, against baselines that are tuned as fairly.
+"""How well we rank, by the code that serves, against baselines that are tuned as fairly.
 
 On every set in ../shared/data: our presets, untouched by hand, beside popularity, item kNN, EASE
 (up to 20,000 items), GF-CF, and implicit's ALS and BPR. Every baseline chooses from its grid by

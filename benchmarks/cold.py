@@ -1,4 +1,4 @@
-"""Items that nobody has touched and users with few events, over the path that serves.
+"""Items without events and users with few events, by the code that serves.
 
 Cold items: a tenth of the items lose all their events; given tags stay. Each user with a history
 ranks the cold items only (a request with a filter), and what the user had is to be found. Beside

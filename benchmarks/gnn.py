@@ -1,4 +1,4 @@
-"""The graph network: quality on Gowalla against its own start, and time and memory by edges.
+"""The graph network: quality on Gowalla compared with its own start, and time and memory by edges.
 
 `--edges 10M` trains one epoch on generated data of that many edges and of a quarter of them, in
 one run: `ratios` hold how time per edge grows. Without it, Gowalla is trained (or planted niches

@@ -1,4 +1,4 @@
-"""Events written over HTTP while lists are served, beside a bare SQLite insert per request.
+"""Events written over HTTP while lists are served, compared with a bare SQLite insert per request.
 
 Both sides run on granian with the same workers and threads, and are asked by the same clients in
 the same run, in turns. The bare side parses the body and inserts its text into one table, one

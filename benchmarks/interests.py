@@ -1,4 +1,4 @@
-"""Lists that hold each of a user's interests in proportion, beside the lists without.
+"""Lists with each of a user's interests in proportion, compared with lists without.
 
 Both over the path that serves, neutral profile, on the same held-out part. Users whose history is
 of one piece get the same list twice, which is checked; the figures are of the others. `covered` is

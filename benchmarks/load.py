@@ -1,4 +1,4 @@
-"""Events into the embedded store, beside a bare `sqlite3.executemany` of the same rows.
+"""Loading into the embedded store, compared with a bare `sqlite3.executemany` of the same rows.
 
 The rows are those of a generated catalogue, written to a CSV file and loaded the way a user
 would: read, checked, staged, applied. The bare side gets them as Python tuples already, and

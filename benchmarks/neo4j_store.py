@@ -1,4 +1,4 @@
-"""Loading into Neo4j and taking a snapshot out of it, beside the plainest correct driver code.
+"""Loading into Neo4j and taking a snapshot, compared with the plainest correct driver code.
 
 The plain loader sends one relationship a row (MERGE by its key, 10,000 rows a transaction); the
 plain reader gets one record a relationship. Both stand here, in full. Needs a running server:

@@ -1,4 +1,4 @@
-"""What a warm refresh saves, and what it loses: beside a full one from the same events.
+"""What a warm refresh saves and loses, compared with a full one from the same events.
 
 A release is made from all but a hundredth of a set's events, drawn at random. Then the others are
 loaded, and the same refresh is done twice from there: as it comes by default, keeping what was

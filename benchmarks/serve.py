@@ -1,4 +1,4 @@
-"""Lists over HTTP beside an empty Flask route that answers as many bytes, by wrk.
+"""Lists over HTTP, compared by wrk with an empty Flask route that answers as many bytes.
 
 The real server as `nichegraph serve` starts it, no result kept from one request for the next; the
 other server is granian with the same workers and threads. They are asked in turns, case after case,

@@ -1,4 +1,4 @@
-"""What learned weights bring: learned beside uniform beside no tags, over the path that serves.
+"""What learned weights bring: learned, uniform and no tags, by the code that serves.
 
 On citeulike-a (tags and citations), hetrec lastfm (tags given by users, plays) and ml-latest-small
 (ratings, tags, genres): weights are learned by `nichegraph tune weighting` from the train part;

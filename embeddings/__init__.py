@@ -1,1 +1,1 @@
-"""Graph in, vectors out; vectors in, neighbours out."""
+"""From the graph to vectors, and from vectors to neighbours."""

@@ -1,4 +1,4 @@
-"""How good a ranking is: small pure functions, each beside its formula.
+"""How good a ranking is: small pure functions, each with its formula.
 
 A ranking is i32 (u, k): the rows of the items shown to each user, best first, -1 where the list
 is shorter. `hits` (u, k) says which of them the user wanted, `relevant` (u,) how many there were

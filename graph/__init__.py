@@ -1,1 +1,1 @@
-"""The graph: as stored, as frozen, as weighted; and Cypher over it."""
+"""The graph: stored, frozen, weighted, and queried in Cypher."""

@@ -1,4 +1,4 @@
-"""Names for the arrays that everything is made of, and rows brought to length one."""
+"""Names for the types of arrays used everywhere, and rows scaled to length one."""
 
 from typing import Any
 

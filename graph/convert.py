@@ -1,4 +1,4 @@
-"""The graph for other programs: one SciPy matrix for the whole, networkx for small parts.
+"""The graph for other programs: a SciPy matrix for the whole, networkx for small parts.
 
 All nodes share one numbering: users first, then items, then tags.
 """

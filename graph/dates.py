@@ -1,4 +1,4 @@
-"""Dates and times written as text, in ISO 8601: which seconds since 1970 they mean."""
+"""From dates and times as text in ISO 8601 to seconds since 1970."""
 
 import calendar
 import datetime as dt

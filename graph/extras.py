@@ -1,4 +1,4 @@
-"""Which extra brings a package that a base installation does not have."""
+"""Which extra provides a package that a base installation does not have."""
 
 from graph.errors import MissingExtra
 

@@ -1,4 +1,4 @@
-"""What models found, to be explored beside the facts: segments of users and nearest items.
+"""What models found, for exploring together with the facts: segments of users and nearest items.
 
 Findings are never part of a snapshot, a fingerprint or a migration (`docs/neo4j.md`).
 """

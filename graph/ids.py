@@ -1,4 +1,4 @@
-"""One function makes an id of what a door is handed: a load, a request, an erasure, a store.
+"""The function that makes an id from text, the same for loads, requests, erasures and stores.
 
 Blanks around an id go, the rest becomes NFC; capitals and leading zeros stay. Kinds of events and
 relations are compared without case, so they are kept in lower case.

@@ -1,4 +1,4 @@
-"""The last word of a user on an item counts: which events a later one takes back."""
+"""A user's last word on an item counts: which events a later event takes back."""
 
 import numpy as np
 

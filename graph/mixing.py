@@ -1,4 +1,4 @@
-"""One way to make random bits of a number: the same on every machine, with any number of threads.
+"""How random bits are made from a number: the same on every machine, with any number of threads.
 
 The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195).
 """

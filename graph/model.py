@@ -1,4 +1,4 @@
-"""The words of the graph as columns: what a store takes in and gives back.
+"""The tables of the graph as columns: what a store takes in and returns.
 
 Everything that enters or leaves a store is a *batch*: a mapping from table name to a
 `pyarrow.Table` with the columns below. String columns may be dictionary-encoded.

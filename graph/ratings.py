@@ -1,4 +1,4 @@
-"""The scale of ratings: as given, else as their values show it, whatever a few of them say.
+"""The scale of ratings: as given, or else as the values show it in spite of a few slips.
 
 A single 55 among one to five stars is a slip, and a catalogue in which everybody is content still
 rates from one to five.

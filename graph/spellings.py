@@ -1,4 +1,4 @@
-"""Tags and domains are compared without case, and keep the spelling that is used most."""
+"""Tags and domains are compared regardless of case, and show their most frequent spelling."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the graph looks like: counts, how events spread, hubs and orphans."""
+"""What the graph looks like: counts, how events are distributed, hubs and orphans."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where users, items, tags and events live: the small protocol every back end fulfils."""
+"""Where users, items, tags and events live: the small protocol of every back end."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

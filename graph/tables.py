@@ -1,4 +1,4 @@
-"""Settings files as models: what is wrong in one is named by its key, its value and the remedy.
+"""Settings files as models: errors name the key, the value and the remedy.
 
 A file's tables are `Table`s, read by `read_tables`; every value that somebody writes has a `must`,
 the words of its remedy. Keys that are not known are told with the nearest one that is.

@@ -1,4 +1,4 @@
-"""TOML files that people write beside a catalogue: where they are wrong, an error says what to do.
+"""TOML files that people write for a catalogue; errors say what to do.
 
 A folder, a loop of links, a pipe, a megabyte, bytes that are no text, nesting without end and
 numbers without end are all `SettingError`s that name the file.

@@ -1,4 +1,4 @@
-"""What the value of an event says: a rating, a count, seconds or money; and what each is worth.
+"""What the value of an event means: a rating, a count, seconds or money; and what each is worth.
 
 A rating counts by its place on the scale, see `graph.weighting`. Of the others v is worth
 

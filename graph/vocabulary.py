@@ -1,4 +1,4 @@
-"""Ids to rows and back: the only place where the two meet.
+"""Ids to rows and back: the only place that converts them.
 
 A vocabulary is two flat arrays, so that it can be memory-mapped and shared between processes:
 the sorted ids as one run of UTF-8 bytes, and where each begins. A look-up is a binary search.

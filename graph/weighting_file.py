@@ -1,4 +1,4 @@
-"""A weighting as a TOML file: read, and written with a remark per weight."""
+"""A weighting as a TOML file: reading it, and writing it with a remark for each weight."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""Outside data in; users, items, tags and events out, validated, with rejects explained."""
+"""From outside data to checked users, items, tags and events; rejects are explained."""

@@ -1,4 +1,4 @@
-"""Which column of a file says what: as mapped, else by how well its name fits.
+"""Which column of a file means what: as given, or else by how well its name fits.
 
 The best fit is taken: in an events table `book_id` is an item sooner than `id` is. Two names that
 fit equally well are refused with both named; so is a numbering of rows beside a real id.

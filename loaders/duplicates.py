@@ -1,4 +1,4 @@
-"""Count facts that a file states twice, and events per user, without keeping the facts.
+"""Count facts that a file repeats, and events per user, without keeping the facts.
 
 Each fact's key becomes a 64-bit hash in a file on disk; distinct hashes are counted in passes
 over parts of them, so memory stays within `MOST_KEYS` hashes whatever the file's size.

@@ -1,4 +1,4 @@
-"""What a request says of events and items, checked by the rules of files, entry by entry.
+"""Events and items in requests, checked by the rules for files, entry by entry.
 
 The fields are those of `load`: columns of `graph.model.SCHEMAS`, and for items `tags`,
 `tags:CATEGORY` and `domains`, lists of names or of objects that also say a weight. Nothing is taken

@@ -1,4 +1,4 @@
-"""Order as time: only where it is said to be, and never the order of ids."""
+"""Order as time: only where the user says so, and never the order of ids."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Split separated text (CSV, TSV, any separator) into columns of cells, wrong rows aside.
+"""Split separated text (CSV, TSV, any separator) into columns of cells, wrong rows set aside.
 
 A block goes through Arrow's parser. Where that finds a row of another width, a blank line or a
 line break inside quotes, the block is split line by line instead, so that each wrong row is

@@ -1,4 +1,4 @@
-"""Look over a file before it is loaded: what a column is can only be seen from the whole of it.
+"""Look over a file before it is loaded: only a whole column shows what it is.
 
 A number is a year or a second, a rating good or bad, a comma a part of a word, by what else stands
 in its column. Files of items and users, and of ratings, are looked over from end to end; of other

@@ -1,4 +1,4 @@
-"""Tables of any maker: CSV, TSV, other separators, JSON and Parquet; gzipped or not.
+"""Tables of any kind: CSV, TSV, other separators, JSON and Parquet; gzipped or not.
 
 What a file is is seen from its beginning, not from its name. `loaders.columns` finds out which
 column says what, `loaders.survey` what the columns hold; cells with several tags or domains are

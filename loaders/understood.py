@@ -1,4 +1,4 @@
-"""What a file was taken for: shown after a load, and by `--dry-run` instead of one."""
+"""How a file was understood: shown after a load, and by `--dry-run` instead of one."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""`nichegraph audit`: what was done, and whether the log of it is whole."""
+"""`nichegraph audit`: what was done, and whether the log of it is intact."""
 
 import json
 from pathlib import Path

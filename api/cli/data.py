@@ -1,4 +1,4 @@
-"""`nichegraph data`: all that is known of a person."""
+"""`nichegraph data`: everything that is known about a person."""
 
 from contextlib import closing
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`nichegraph doctor`: whether all that the program needs is there, and what to do if not."""
+"""`nichegraph doctor`: whether everything the program needs is there, and what to do if not."""
 
 import importlib.util
 import platform

@@ -1,4 +1,4 @@
-"""`nichegraph evaluate`: how good the recommendations are, beside simple baselines."""
+"""`nichegraph evaluate`: how good the recommendations are, compared with simple baselines."""
 
 import tempfile
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""`nichegraph explore`: ask the graph in Cypher."""
+"""`nichegraph explore`: query the graph in Cypher."""
 
 import csv
 import sys

@@ -1,4 +1,4 @@
-"""`nichegraph export`: the graph, or what lies around one node, as GraphML."""
+"""`nichegraph export`: the graph, or the neighbourhood of a node, as GraphML."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`nichegraph keys`: who may ask the server what."""
+"""`nichegraph keys`: API keys, and what each may ask."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, one JSON object for machines, progress aside.
+"""What commands print: tables for people, one JSON object for machines, and progress.
 
 Results go to standard output. Progress goes to standard error: a bar on a terminal, else one
 line per step. Outside text is escaped: titles may hold markup and control characters.

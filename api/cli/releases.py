@@ -1,4 +1,4 @@
-"""`nichegraph releases`: what was published, and the way back."""
+"""`nichegraph releases`: what was published, and going back to it."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`nichegraph rules check`: what editorial rules change and cost, before anybody sees it."""
+"""`nichegraph rules check`: what editorial rules change and cost, before anybody sees them."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`nichegraph segments`: how users are grouped, and what each group's lists are made for."""
+"""`nichegraph segments`: how users are grouped, and the profile of each group."""
 
 from pathlib import Path
 from typing import Annotated, Any

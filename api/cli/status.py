@@ -1,4 +1,4 @@
-"""`nichegraph status`: what is here."""
+"""`nichegraph status`: the state of a catalogue on one screen."""
 
 import shutil
 from contextlib import closing, suppress

@@ -1,4 +1,4 @@
-"""`nichegraph tune`: learn what a file would otherwise declare by hand."""
+"""`nichegraph tune`: learn what you would otherwise write into a file by hand."""
 
 from contextlib import closing
 from pathlib import Path

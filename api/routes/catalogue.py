@@ -1,4 +1,4 @@
-"""What editors publish: items written, changed, read and taken away."""
+"""What editors publish: writing, changing, reading and removing items."""
 
 import contextlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reading queries in Cypher, for who sits at this machine; off unless a setting says otherwise.
+"""Cypher queries that read, for people at this machine; off unless a setting turns them on.
 
 A worker still asks no store: the guarded console answers from a process of its own, and from a
 copy in which users are pseudonyms (`docs/decisions/cypher-privacy.md`).

@@ -1,4 +1,4 @@
-"""What users do, said by an application."""
+"""What users do, sent by an application."""
 
 from flask_openapi3 import OpenAPI, Tag
 

@@ -1,4 +1,4 @@
-"""Looking around in what is served: searching, the graph node by node, the map."""
+"""Looking around in what is served: search, the graph node by node, the map."""
 
 from typing import Any
 

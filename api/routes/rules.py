@@ -1,4 +1,4 @@
-"""Editorial rules tried before anybody sees them; nothing is kept."""
+"""Editorial rules tried before anybody sees them; nothing is saved."""
 
 import tomllib
 from typing import Any

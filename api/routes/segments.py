@@ -1,4 +1,4 @@
-"""How users are grouped, and what those like one have in common."""
+"""How users are grouped, and what similar users have in common."""
 
 from typing import Any
 

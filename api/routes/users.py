@@ -1,4 +1,4 @@
-"""What is known of users: written, read, agreed to."""
+"""What is known about users: writing it, reading it, and what they agree to."""
 
 import contextlib
 import subprocess

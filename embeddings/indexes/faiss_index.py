@@ -1,4 +1,4 @@
-"""Approximate neighbours by FAISS: the only module that talks to it.
+"""Approximate neighbours by FAISS: the only module that uses it.
 
 Small sets, and searches with few allowed rows, are answered exactly: there HNSW is slower, and
 with a filter it loses what it should find (`docs/decisions/0002-exact-below-a-size.md`).

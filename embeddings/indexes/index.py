@@ -1,4 +1,4 @@
-"""Vectors in, neighbours out: the protocol, and the exact index that all others are held to."""
+"""From vectors to neighbours: the protocol, and the exact index as the reference for others."""
 
 from pathlib import Path
 from typing import Protocol

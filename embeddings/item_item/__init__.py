@@ -1,1 +1,1 @@
-"""The item table that ranks: scores between items, blended by what held-back pairs choose."""
+"""The item table that ranks: scores between items, blended as held-back pairs choose."""

@@ -1,4 +1,4 @@
-"""One item table from several item-item scores, chosen per data set on parts held back.
+"""A single item table from several item-item scores, chosen per data set on held-back parts.
 
 `build_item_table` is the entry: cut parts off, fit every scorer on the rest, take up what raises
 NDCG@20 + Recall@20 on those parts (features' weights first, then scorers one by one, see

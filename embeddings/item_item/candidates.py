@@ -1,4 +1,4 @@
-"""Which scorers are tried for one data set: every baseline in its own form, and what beats them.
+"""Which scorers are tried for one data set: every baseline in its own form, and what can beat them.
 
 Ridges on raw counts (EASE) and on the normalised graph with penalties over three powers of ten,
 item kNN, the linear part of GF-CF and popularity. Each is judged alone by what it ranks, a

@@ -1,4 +1,4 @@
-"""Items that nobody has touched, put into the item table by what they are like.
+"""Items without events, put into the item table by the items they are similar to.
 
 A history speaks for a cold item as it speaks for the items whose tags and title words are like
 it: content chooses the neighbours, and what people did tells how much each is worth to whom. That

@@ -1,4 +1,4 @@
-"""The normalised graph that every item-item score reads, and who goes with whom in it.
+"""The normalised graph that every item-item score reads, and which items occur together.
 
 X = Du^-a R Di^-b, where R is users x items with weighted tags as further rows (what shares a tag
 is as if one more person had both). Item rows of every result are columns of R.

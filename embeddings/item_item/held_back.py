@@ -1,4 +1,4 @@
-"""What a recipe is chosen by: parts of the data that choosing does not learn from.
+"""The parts of the data by which a recipe is chosen, and from which it does not learn.
 
 Three of them resemble what will be asked: entries drawn at random, the end of each history where
 there is an order, and people of whom nothing was learned. Among the first two what is rare is

@@ -1,4 +1,4 @@
-"""The one truncated item-item table that ranks: how it is read, and how scores become one.
+"""The truncated item-item table that ranks: how to read it, and how scores become a table.
 
 Row s holds the strongest targets j of history item s. A subject's score for j is the weighted sum
 over its history of table[s, j]: so the share of each history item is exact, and known users, new

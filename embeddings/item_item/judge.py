@@ -1,4 +1,4 @@
-"""How good blended scores are: NDCG@20 and Recall@20 on a part held back."""
+"""How good blended scores are: NDCG@20 and Recall@20 on a held-back part."""
 
 import numpy as np
 from scipy import sparse

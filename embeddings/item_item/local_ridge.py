@@ -1,4 +1,4 @@
-"""For each target the ridge regression of its column on a few other columns, in linear memory.
+"""For each target, a ridge regression of its column on a few other columns, in linear memory.
 
 EASE (arXiv:1905.03375) where only items of the target's support may have weight. What costs time
 is the Gram matrix of the support; many penalties are solved on one.

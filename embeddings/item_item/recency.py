@@ -1,4 +1,4 @@
-"""What lately happened says more of what comes next: histories weighed by their order.
+"""Recent events say more about what comes next: histories weighed by their order.
 
 Only the order of a user's own entries counts, never how long ago they were: a session of an
 afternoon and a life of ten years are told apart by themselves. Entries of one moment count alike.

@@ -1,4 +1,4 @@
-"""Ways to score pairs of items, each fitted once to one data set and asked for its scores."""
+"""Ways to score pairs of items, each fitted once to a data set and then asked for scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Turn new vectors onto the last release's, so that neighbours and caches stay comparable."""
+"""Turn new vectors onto the last release's, to keep neighbours and caches comparable."""
 
 from typing import Any
 

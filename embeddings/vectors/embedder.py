@@ -1,4 +1,4 @@
-"""Graph in, vectors out: what every embedder takes, promises and gives back."""
+"""From the graph to vectors: what every embedder takes, promises and returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Vectors for what the model has not seen: an item from its features, users from their events.
+"""Vectors for what the model has never seen: an item from its features, users from their events.
 
 Plain numpy on exported arrays, microseconds a call, so that workers need no torch.
 """

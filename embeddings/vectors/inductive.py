@@ -1,4 +1,4 @@
-"""What is exported so that items never seen get vectors: one linear map from their features.
+"""A linear map from features to vectors, exported for items that the model has never seen.
 
 Fitted here by ridge regression; `gnn_features.fit_inductive` fits one by a network, to be compared.
 Applied by `fold_in.fold_in_item`. Nothing here needs torch, so workers can load a map.

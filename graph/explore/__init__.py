@@ -1,1 +1,1 @@
-"""Asking the graph in Cypher: copies made for it, the guarded console, ready-made questions."""
+"""Querying the graph in Cypher: copies made for that, the guarded console, ready-made questions."""

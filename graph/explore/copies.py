@@ -1,4 +1,4 @@
-"""The folder of copies for exploring: how one gets into it, and how all of them are forgotten.
+"""The folder of copies for exploring: how a copy gets into it, and how all copies are forgotten.
 
 Nothing erased may come back through a copy, also when one is being made while somebody erases:
 whoever makes a copy notes the mark of the last erasure before reading the store, and the copy is

@@ -1,4 +1,4 @@
-"""Functions, subqueries and loops over lists: which there are, and how each engine says them."""
+"""Functions, subqueries and loops over lists: which exist, and how each engine writes them."""
 
 from graph.explore.cypher_cursor import Loop, Piece, written
 from graph.explore.cypher_dates import TEMPORAL, Dates

@@ -1,4 +1,4 @@
-"""Which Cypher a stranger may run: one reading statement, read as Neo4j reads it and written anew.
+"""Which Cypher a stranger may run: one that reads, understood as in Neo4j and written anew.
 
     text ─▶ tokens ─▶ clauses, patterns, expressions ─▶ text for the engine at hand
 

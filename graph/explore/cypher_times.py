@@ -1,4 +1,4 @@
-"""Times as people read them, and spans into words."""
+"""Times in a readable form, and periods in words."""
 
 import datetime as dt
 import re

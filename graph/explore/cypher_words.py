@@ -1,4 +1,4 @@
-"""The vocabulary of queries: what may be called, and what to write in place of what may not."""
+"""The vocabulary of queries: what may be called, and what to write instead of what may not."""
 
 LABELS = ("User", "Item", "Tag", "Domain", "Segment")
 TYPES = (

@@ -1,4 +1,4 @@
-"""What the file engine says when it will not run a query, in plain words."""
+"""The file engine's refusals of a query, in plain words."""
 
 import re
 

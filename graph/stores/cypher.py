@@ -1,4 +1,4 @@
-"""Every statement the Neo4j store says, and the schema.
+"""Every statement that the Neo4j store sends, and the schema.
 
 Nodes are found by their ids once per batch; after that, inside the same transaction, by the
 server's own numbers, which saves an index search per event. `id()` belongs to Cypher 5, so every

@@ -1,4 +1,4 @@
-"""Rows of the embedded store, read: columns of `graph.model.SCHEMAS`, names as dictionaries."""
+"""Reading rows of the embedded store: columns of `graph.model.SCHEMAS`, names as dictionaries."""
 
 import sqlite3
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Rows of the embedded store, written: prepared tables in, upserts out.
+"""Writing rows of the embedded store: prepared tables in, upserts out.
 
 Every function runs inside the caller's transaction and takes tables as `batch.prepared`
 makes them. `temp.names` is a table of the connection: many names are looked up in one statement.

@@ -1,1 +1,1 @@
-"""How good the whole is beside baselines, and weights learned from that."""
+"""How good the whole is compared with baselines, and learning weights from that."""

@@ -1,4 +1,4 @@
-"""What differs between two releases: counts, configuration, what gates measured, drift, lists.
+"""What differs between two releases: counts, configuration, the gates' figures, drift, lists.
 
 Nothing here names a person: sample users are told by how much they have chosen.
 """

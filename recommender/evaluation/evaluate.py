@@ -1,4 +1,4 @@
-"""How well a release answers: every item ranked, train masked, over the path that serves.
+"""How well a release answers: every item ranked, train masked, by the code that serves.
 
 `evaluate_snapshot` tells the story for given test data, `evaluate_store` cuts the test part off
 first. Figures are of the neutral profile; those of the default one stand beside them. Nothing

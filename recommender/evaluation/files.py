@@ -1,4 +1,4 @@
-"""A split that somebody else made, as files: loaded, learned from, asked."""
+"""A split made elsewhere, as files: loading it, learning from it, measuring on it."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing

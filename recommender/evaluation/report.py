@@ -1,4 +1,4 @@
-"""What a refresh tells: one document of figures, from which pages and tables are made.
+"""What a refresh reports: a document of figures, from which pages and tables are made.
 
 Nothing in it names a person. It is kept beside the releases, `reports/<release>.json`, and outlives
 them.

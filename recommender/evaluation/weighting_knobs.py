@@ -1,4 +1,4 @@
-"""What of a weighting can be tuned on a snapshot: one knob per weight that has something to turn.
+"""What can be tuned in a weighting on a snapshot: a knob for each weight with some effect.
 
 A knob has a short list of values and a neutral one: the value that a weighting without a file has.
 """

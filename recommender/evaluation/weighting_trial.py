@@ -1,4 +1,4 @@
-"""How well a weighting ranks, in a few seconds: a small item table on a part held back.
+"""How well a weighting ranks, in a few seconds: a small item table on a held-back part.
 
 What is served blends scorers, chosen anew at each refresh. To compare weightings the one that does
 most of the work is enough: a ridge, in a narrow table made by the code that a refresh uses.

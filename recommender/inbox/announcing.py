@@ -1,4 +1,4 @@
-"""A load beside a running server: what goes into the store is said to the server, too.
+"""A load while a server runs: what goes into the store is announced to the server, too.
 
 The store is written first, with the number of the load; then the same rows are appended to the
 journal, where every worker sees them. The drain writes them once more, which changes nothing.

@@ -1,4 +1,4 @@
-"""Facts written into the journal's file, inside a transaction: each is new, repeated or refused."""
+"""Writing facts into the journal's file in a transaction: each is new, repeated or refused."""
 
 import hashlib
 import sqlite3

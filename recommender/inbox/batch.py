@@ -1,4 +1,4 @@
-"""Facts as the batch that writes them into a store: what they come to, taken together.
+"""Facts as a batch for the store: what they amount to together.
 
 A batch writes all its tables at once, so what happened to one thing in the middle must not show:
 the facts about an item are followed in order, and the batch holds where they end.

@@ -1,4 +1,4 @@
-"""Erasures in the journal: what was said about a person goes, and does not come back.
+"""Erasures in the journal: what was said about a person is removed, and does not come back.
 
 An erasure is *asked* for (what the journal holds of the person goes at once, nothing more is taken
 about them), *carried* into the store by the drain, and then *done*: the id itself goes. What stays

@@ -1,4 +1,4 @@
-"""The journal: one SQLite file in the home that has a fact before it is acknowledged.
+"""The journal: a SQLite file in the home, where a fact is stored before it is acknowledged.
 
 Every process of a host may write and read it. Requests of the same moment share a commit: whoever
 comes first writes what all the others of its process have waiting. A commit is on the disk

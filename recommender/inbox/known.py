@@ -1,4 +1,4 @@
-"""What is known of an item or a user after facts about it, one after the other.
+"""What is known about an item or a user after each fact about it.
 
 The same rules as those by which the drain writes into a store, so that a `GET` tells before the
 store has them what it will hold.

@@ -1,4 +1,4 @@
-"""Facts that the store refused for themselves: kept aside with the reason until somebody decides.
+"""Facts that the store refused: kept aside with the reason until somebody decides.
 
 They stay in the journal too and count in what is served, as they were acknowledged.
 """

@@ -1,4 +1,4 @@
-"""The tables of the journal's file, and what takes an older file to them."""
+"""The tables of the journal's file, and the steps that update an older file."""
 
 import sqlite3
 import time

@@ -1,4 +1,4 @@
-"""What a store no longer has, after a load was taken back, as facts for who follows the journal."""
+"""What a store no longer has after a load was taken back, as facts for followers of the journal."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,1 +1,1 @@
-"""`refresh()`: the graph in, a release out."""
+"""`refresh()`: from the graph to a release."""

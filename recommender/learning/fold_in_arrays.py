@@ -1,4 +1,4 @@
-"""Where items are placed that nobody chose: those of a catalogue, and those it does not have yet.
+"""Placing items that nobody chose: those of the catalogue, and those it does not have yet.
 
 A map from tags, domains and title words to vectors puts the former into the item table, see
 `embeddings.item_item.cold_items`, and is kept in the release for the latter:

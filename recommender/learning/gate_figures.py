@@ -1,4 +1,4 @@
-"""What gates compare: how well the candidate and its rivals find what none of them has seen.
+"""What gates compare: how well the candidate and its rivals find what none of them saw.
 
 All are fitted on the same *fit* part and looked for in the same *gate* part: the candidate, the
 release that is served, made again by its own recipe and weighting, and simple recommenders. What

@@ -1,4 +1,4 @@
-"""The steps of a refresh that group users and learn what each group's lists are made for."""
+"""The steps of a refresh that group users and learn a profile for each group."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The networks of the preset graph, node2vec and a GNN, and what can be set of them.
+"""The networks of the preset graph, node2vec and a GNN, and their settings.
 
 node2vec begins where it ended for the last release; a training of the GNN that was killed goes on
 where it was.

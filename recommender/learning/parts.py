@@ -1,4 +1,4 @@
-"""Which pairs a refresh learns from, chooses by and is judged by.
+"""Which pairs a refresh learns from, which it chooses by, and which judge it.
 
 Pairs are relevant by the *default* weights, whatever the weighting in force: a wrong weighting
 file must not decide what counts as found.

@@ -1,4 +1,4 @@
-"""What each segment's lists are made for: learned on the select part, a curve for each.
+"""The profile of each segment, learned on the select part with a trade-off curve.
 
 `learn` reranks each user's candidates with every weight of a small grid and chooses for all
 segments together: the long-tail share is made as large as possible while NDCG@20 over all users

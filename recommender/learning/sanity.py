@@ -1,4 +1,4 @@
-"""What no release may look like: checks without statistics, beside the release that is served.
+"""What no release may look like: checks without statistics, compared with the served release.
 
 Each is one small function that gives a `Reason` or None; a reason names what was seen and what to
 do. Those that compare with the served release know both by ids, never by rows.

@@ -1,4 +1,4 @@
-"""Everything that a release is learned from a snapshot by, up to where it is written.
+"""How a release is learned from a snapshot, up to where it is written.
 
 choose ─▶ fit the table, place new items ─▶ trial ─▶ group the users ─▶ profiles
 """

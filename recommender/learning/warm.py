@@ -1,4 +1,4 @@
-"""A warm refresh: what the last one chose is kept as long as the data has hardly moved.
+"""A warm refresh: what the last one chose is kept while the data hardly changes.
 
 What is kept is the recipe with its exponents and the profiles of the segments; the table is fitted,
 groups are found and gates judge as in any refresh. It is chosen anew

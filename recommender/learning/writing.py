@@ -1,4 +1,4 @@
-"""What was built becomes a folder: arrays, indexes and the manifest."""
+"""Writing what was built into a folder: arrays, indexes and the manifest."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""How good a list is, and which pairs are held back to tell."""
+"""Which pairs are held back to measure lists, and the baselines to compare with."""

@@ -1,4 +1,4 @@
-"""Cut interactions into what is learned from and what is asked: fit, select, gate, test.
+"""Split interactions into parts to learn from and parts to find: fit, select, gate, test.
 
 Choices (blend, profiles, early stopping, tuning) look at *select* only, *gate* decides whether a
 release is published, and test data from outside is touched once.

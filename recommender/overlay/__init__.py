@@ -1,1 +1,1 @@
-"""What holds now and stands in no release: who was erased, what is hidden, what came since."""
+"""What applies on top of any release: who was erased, what is hidden, what happened since."""

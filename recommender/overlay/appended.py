@@ -1,4 +1,4 @@
-"""A release with items behind its own: the same names, a little longer.
+"""A release with newer items appended: the same names, slightly longer arrays.
 
 Whatever reads a release reads this one the same way. The item table and the vectors stay as they
 are, and have no rows of the items behind; what holds for those is in `arrivals.py`.

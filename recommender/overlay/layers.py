@@ -1,4 +1,4 @@
-"""A large mapping that is never changed, and cheap to make a newer one of."""
+"""A large mapping that never changes, and from which a newer one is cheap to derive."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar

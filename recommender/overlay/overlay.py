@@ -1,4 +1,4 @@
-"""What holds over a release now: one immutable value, replaced by a newer one.
+"""What applies on top of a release: an immutable value, replaced by a newer one.
 
 The ranker asks it beside the release: who is gone, what is hidden, what was done since, which
 items came since. Rows are those of `release`, which has the newer items behind the older ones.

@@ -1,4 +1,4 @@
-"""All that is known of one person, as one JSON value: for the person, on request."""
+"""Everything that is known about a person as a JSON value, for the person on request."""
 
 import json
 from typing import Any

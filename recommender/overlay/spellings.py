@@ -1,4 +1,4 @@
-"""The ways in which an id may stand in a file, and a search for them through a whole home."""
+"""The ways in which an id may be spelled in a file, and searching a whole home for them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What users say of themselves, as conditions read it."""
+"""What users say about themselves, as conditions read it."""
 
 from collections.abc import Mapping
 from typing import Any

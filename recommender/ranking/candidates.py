@@ -1,4 +1,4 @@
-"""Which items come into question: the strongest entries of the item–item table, per subject.
+"""Which items are candidates: the strongest entries of the item–item table, per subject.
 
 A subject's score for an item is the weighted sum of the table rows of its history's items, so
 known users, sessions and new users cost the same and every share of a score is known exactly.

@@ -1,4 +1,4 @@
-"""The condition language, over whatever has fields: an object whose every condition must hold.
+"""The condition language, for anything with fields: an object whose conditions must all hold.
 
     {FIELD: what it must be, …, "and": [{…}, {…}], "or": [{…}, {…}], "not": {…}}
 

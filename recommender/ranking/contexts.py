@@ -1,4 +1,4 @@
-"""What the moment of a request does to its list: device, place, time, first visit.
+"""How the context of a request changes its list: device, place, time, first visit.
 
 Declared in `segments.toml`, and nothing holds that is not declared there:
 

@@ -1,4 +1,4 @@
-"""Which items a request allows: conditions in, one flag per item out."""
+"""Which items a request allows: from conditions to a flag for each item."""
 
 from collections.abc import Callable
 from copy import copy

@@ -1,4 +1,4 @@
-"""What is asked for and what is answered: the words between the doors and `recommend()`."""
+"""What a request asks for and what is answered: the types that `recommend()` takes and returns."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace

@@ -1,4 +1,4 @@
-"""Ways to propose items, each answering a batch of subjects with a ranking; and their fusion.
+"""Ways to propose items, each with a ranking for a batch of subjects; and their fusion.
 
 items               the item–item table: what ranks
 spectral, node2vec, gnn   nearest vectors to the subject's own, by FAISS

@@ -1,4 +1,4 @@
-"""Names of domains and tags that nobody knows, noted with the names most like them."""
+"""Unknown names of domains and tags, noted with the most similar names."""
 
 import difflib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the item table would say of items that came after it.
+"""The item table's scores for items that came after it.
 
 A new item lies near the items that it is like; what those speak for, it speaks for, and whoever
 chose what it is near is shown it. Its row is read in both directions, as scores of the table are

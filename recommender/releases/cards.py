@@ -1,4 +1,4 @@
-"""What is said of each item, as JSON made once: answers are put together from it.
+"""The JSON of each item, made once: answers are put together from it.
 
     {"item":"bwv-988","title":"Goldberg Variations","tags":["keyboard"],"domains":["baroque"],
      ├──────── said ──────────────────────────────────────────────────────────────────────┤

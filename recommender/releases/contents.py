@@ -1,4 +1,4 @@
-"""Everything that lies in a release, in words: each array's key, type, shape and meaning.
+"""Everything that a release contains, in words: each array's key, type, shape and meaning.
 
 Sizes are named by letters: `u` users, `i` items, `t` tags, `d` domains, as many as their
 vocabularies have ids; other letters are sizes that the arrays of one release agree on, and those

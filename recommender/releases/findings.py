@@ -1,4 +1,4 @@
-"""What a release found, as tables to be explored: who is in which segment, what is near what."""
+"""What a release found, as tables for exploring: who is in which segment, and what is near what."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""What a release holds of the graph itself: ids, cards, histories, tags, domains, times.
+"""What a release stores of the graph itself: ids, cards, histories, tags, domains, times.
 
 All that filters, reasons and fallbacks need, as plain named arrays; nothing here is learned.
 """

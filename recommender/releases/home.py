@@ -1,4 +1,4 @@
-"""One folder holds everything of one catalogue."""
+"""A folder that holds everything of a catalogue."""
 
 from dataclasses import dataclass
 from pathlib import Path

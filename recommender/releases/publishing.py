@@ -1,4 +1,4 @@
-"""How releases come to be served: written aside, verified, named, made current; and the way back.
+"""How releases are published: written aside, verified, named, made current; and the way back.
 
 releases/
 ├── CURRENT                      the name of the release that is served, replaced atomically

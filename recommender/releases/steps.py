@@ -1,4 +1,4 @@
-"""Finished steps of a refresh, kept until it is published: one that was killed goes on from there.
+"""Finished steps of a refresh, kept until it is published: a killed refresh continues from there.
 
 unfinished/
 └── 3f9c…/               digest of all that goes into the refresh

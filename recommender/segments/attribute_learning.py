@@ -1,4 +1,4 @@
-"""How what users say of themselves is told in numbers, learned at a refresh. Needs scikit-learn.
+"""Turning what users say about themselves into numbers, learned at a refresh. Needs scikit-learn.
 
 A number stays one. Of a few words each is a column; of many words each is told by what those who
 say it choose (target encoding: the chance of each domain to be the largest of a history), by the

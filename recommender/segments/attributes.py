@@ -1,4 +1,4 @@
-"""What users say of themselves as features: numbers, a column for each word, means of words.
+"""What users say about themselves as features: numbers, a column for each word, means of words.
 
 An `Encoding` was learned at a refresh (`attribute_learning.py`) and is applied with numpy alone, so
 that a worker reads a user who came since as the refresh read the others.

@@ -1,4 +1,4 @@
-"""Who is alike: users grouped at a refresh, and each subject's segments found online.
+"""Which users are similar: users grouped at a refresh, and each subject's segments found online.
 
 `find_segments` groups the users of a snapshot and says in words what marks each group. `Segments`
 reads what it left in a release and needs nothing but numpy. Users with too little history are in

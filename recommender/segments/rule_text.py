@@ -1,4 +1,4 @@
-"""The older form of a segment's rule, as a text: it is translated into an object of conditions.
+"""The older form of a segment's rule, as text, translated into an object of conditions.
 
     domain share of baroque > 30 % and last seen < 7 days
 

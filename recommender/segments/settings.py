@@ -1,4 +1,4 @@
-"""How users are grouped and what each group's lists are made for: `segments.toml`.
+"""How users are grouped, and the profiles of the groups: `segments.toml`.
 
     [learned]
     method = "kmeans"            # gaussian, hdbscan, dbscan, spectral, agglomerative, or none

@@ -1,1 +1,1 @@
-"""`recommend()`: requests in, lists with reasons out."""
+"""`recommend()`: from requests to lists with reasons."""

@@ -1,4 +1,4 @@
-"""The users most like one, told of many together and never of one.
+"""The users most similar to a user; only what many of them share is shown.
 
 Nearness is the cosine of the users' vectors: their histories times the items' spectral vectors.
 Nothing is told that fewer than `FEWEST` of a circle share, and nothing at all of a smaller circle.

@@ -1,4 +1,4 @@
-"""One list for several people, fair to whoever it has pleased least so far.
+"""A list for several people, fair to whoever it has pleased least so far.
 
 Place after place goes to the item that the least satisfied member likes best, with what the
 others think of it as a smaller voice (the turn-taking of Masthoff 2011,

@@ -1,4 +1,4 @@
-"""A list that holds each of a subject's interests in proportion, every item labelled in words."""
+"""A list with each of a subject's interests in proportion, and a label in words on every item."""
 
 from collections.abc import Sequence
 

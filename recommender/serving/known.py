@@ -1,4 +1,4 @@
-"""What a release knows of one item or one user, in the fields of `load`."""
+"""What a release knows about an item or a user, in the fields of `load`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is served now: one immutable value, swapped whole when anything of it is newer."""
+"""What is served now: an immutable value, replaced as a whole when any part is newer."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""What somebody who looks around is shown of a release, without what is hidden or erased."""
+"""What a release shows to somebody who looks around, without anything hidden or erased."""
 
 from typing import Any
 

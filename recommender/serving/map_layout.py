@@ -1,4 +1,4 @@
-"""Where items lie on the map: neighbours pull each other near, everybody else keeps a distance.
+"""Where items are on the map: neighbours attract each other, all others keep a distance.
 
 The start is PCA of the items' vectors. Then each item is pulled towards its strongest neighbours
 of the item table and pushed from items drawn at random, as UMAP does (arXiv:1802.03426) with

@@ -1,4 +1,4 @@
-"""What lies one step from a node: the graph of a release, opened node by node.
+"""What is one step away from a node: the graph of a release, opened node by node.
 
 A node is named by its kind and its id, of a tag or a domain by its name. Shown are the strongest
 neighbours only; nothing that is hidden, nobody who was erased, and of people nothing but one

@@ -1,4 +1,4 @@
-"""Where an item that the catalogue does not have would lie, from what is known of it.
+"""Where an item that the catalogue does not have would be, from what is known about it.
 
 Its tags, domains, title words and related items are folded into a vector of each source that has
 a map (`fold_in_arrays`), within milliseconds and without a refresh. What is near that

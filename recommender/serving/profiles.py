@@ -1,4 +1,4 @@
-"""What each segment's lists are made for: learned at a refresh, edited in `segments.toml`."""
+"""The profile of each segment: learned at a refresh, edited in `segments.toml`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""Answers kept for a while, so that the same list is not made twice.
+"""Answers kept for a while, to avoid making the same list twice.
 
 An answer is found again by the release, the version of what holds over it and the request. The
 version tells up to which fact the catalogue and each user of the request are known, so after an

@@ -1,4 +1,4 @@
-"""Editorial rules at work: which hold for a subject, and what they make of its list.
+"""Editorial rules at work: which apply to a subject, and how they change its list.
 
 No rule shows what a filter forbids, and none leaves a list short: a limit that would, yields.
 How rules are written: `rules_file`.

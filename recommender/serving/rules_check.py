@@ -1,4 +1,4 @@
-"""What editorial rules change, before anybody sees it: a dry run over a sample of users."""
+"""What editorial rules would change, before anybody sees them: a dry run over a sample of users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Segments as doors show them: sizes, what marks each, which profile its lists have."""
+"""Segments as users of the API see them: sizes, what marks each, and its profile."""
 
 from dataclasses import asdict
 from typing import Any

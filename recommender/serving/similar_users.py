@@ -1,4 +1,4 @@
-"""What users like one have in common, told of many together: for people who run the service.
+"""What similar users have in common, shown only for many together; for operators.
 
 Who they are, and of how many together nothing less is told: `recommender.serving.circles`.
 """

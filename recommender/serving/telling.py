@@ -1,4 +1,4 @@
-"""Reasons that lie in a history, told as JSON: a sentence, the path it tells of, a share.
+"""Reasons from a history as JSON: a sentence, the path it describes, a share.
 
 Answers over HTTP are put together from texts made once (see `recommender.releases.cards`), so
 a reason is written as JSON at once; whoever wants it as a value reads it from that.
