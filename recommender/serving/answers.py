@@ -1,7 +1,7 @@
 """A finished list as an answer: as values for Python, or as JSON put together from texts.
 
-What is said of an item was written when the release was made, so JSON is made without building
-the values first; both say the same.
+The JSON of each item was written when the release was made. So `answer_json` only joins texts,
+and does not build the values first; both forms say the same.
 """
 
 import json
@@ -34,7 +34,7 @@ class Listed:
 
 
 def answer(release: Release, listed: Listed) -> Answer:
-    """As values."""
+    """The answer as Python values."""
     pieces = release.pieces([entry.row for entry in listed.entries])
     items = []
     for entry, card, why in zip(
@@ -68,7 +68,7 @@ def answer(release: Release, listed: Listed) -> Answer:
 
 
 def answer_json(release: Release, listed: Listed) -> bytes:
-    """As UTF-8, of the same fields."""
+    """The same answer as JSON in UTF-8."""
     pieces = release.pieces([entry.row for entry in listed.entries])
     reasons = _reasons(release, listed, pieces)
     items = [

@@ -20,7 +20,7 @@ MOST_REGIONS = 40  # named on the map
 class CatalogueMap:
     """The map of a release; computed when it is first asked for.
 
-    What came since the refresh lies beside what it is most like, and moves nothing.
+    An item that came after the refresh is placed beside the one it is most like; no other moves.
     """
 
     release: Release
@@ -28,7 +28,7 @@ class CatalogueMap:
 
     @classmethod
     def over(cls, release: Release, last: "CatalogueMap | None" = None) -> "CatalogueMap":
-        """Compute nothing yet; `last`, of the same folder, lends where its items lie."""
+        """Compute nothing yet; positions are taken over from `last`, a map of the same folder."""
         base = base_of(release)
         if base is release:
             return cls(release)
@@ -81,7 +81,7 @@ class CatalogueMap:
     def points(self, hidden: Flags) -> bytes:
         """Bytes of x f32 (i), y f32 (i), domain u16 (i), rarity u8 (i), little-endian.
 
-        Of what is hidden x is NaN.
+        x is NaN for hidden items.
         """
         x = np.where(hidden, np.float32(np.nan), self.places[:, 0]).astype("<f4")
         y = self.places[:, 1].astype("<f4")

@@ -1,7 +1,8 @@
 """The users most similar to a user; only what many of them share is shown.
 
 Nearness is the cosine of the users' vectors: their histories times the items' spectral vectors.
-Nothing is told that fewer than `FEWEST` of a circle share, and nothing at all of a smaller circle.
+Nothing is shown that fewer than `FEWEST` members of a circle share, and nothing at all when the
+circle itself is smaller than that.
 """
 
 from functools import cached_property
@@ -20,14 +21,14 @@ SPECTRAL = "spectral"
 
 
 class Circles:
-    """Finds the users like one in a release."""
+    """Finds the users of a release who are most like a given user."""
 
     def __init__(self, release: Release) -> None:
         """Hold the release; the vectors of the users are made when first asked for."""
         self._release = release
 
     def of(self, user: str, overlay: Overlay) -> I64:
-        """Rows of the up to `CIRCLE` users most like one, the nearest first.
+        """Rows of at most `CIRCLE` users who are most like the user, nearest first.
 
         Raises:
             NotFound: nobody knows the user, or the user is erased.

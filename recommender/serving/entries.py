@@ -10,7 +10,7 @@ from recommender.serving.rules import Entry
 
 
 def entries_of(lists: Lists, subject_row: int, names: Sequence[str]) -> list[Entry]:
-    """What one subject is shown, best first; `names` are those of the sources."""
+    """The entries of one subject's list, best first; `names` are the names of the sources."""
     rows = lists.items[subject_row].tolist()
     scores, origins = lists.scores[subject_row].tolist(), lists.origins[subject_row].tolist()
     gains = lists.parts[subject_row]
@@ -31,7 +31,7 @@ def _named(names: Sequence[str], parts: Sequence[float]) -> dict[str, float]:
 
 
 def merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> Lists:
-    """One list of some rows, each as its closest member was given it."""
+    """One list of these rows; sources and parts are those of the member who likes each most."""
     members = np.array([closest[row] for row in rows.tolist()], np.int64)
     at = [int(np.flatnonzero(lists.items[m] == r)[0]) for m, r in zip(members, rows, strict=True)]
     parts = lists.parts[members, at]  # in the member's units: brought to those of the scores
@@ -46,7 +46,7 @@ def merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> 
 
 
 def fallback(shown: int, filled: set[str], n: int) -> str | None:
-    """What is to be told of a list that its sources did not fill; None: they did."""
+    """A note when a list is short or was filled up by other sources; None when it was not."""
     if not shown:
         return "no item is allowed"
     notes = [f"filled up by {', '.join(sorted(filled))}"] if filled else []

@@ -1,7 +1,8 @@
-"""What speaks for the items of a list, in one compiled call over the rows in question.
+"""The evidence for the items of a list, found in one compiled call.
 
-For each item shown its three strongest history entries, and how the path goes on from there: over
-a relation, else over the rarest tag that both carry, else over the people who chose both.
+For each item shown: the three history entries that add most to its score, and what connects each
+of them with the item. That is a relation between the two, or else the rarest tag that both carry,
+or else how many people chose both.
 """
 
 from dataclasses import dataclass
@@ -30,14 +31,14 @@ class Evidence:
 
 
 def evidence(release: Release, shown: I32, items: I32, weights: F32, user_row: int) -> Evidence:
-    """What of a history speaks for items.
+    """Which entries of a history speak for the items shown.
 
     Args:
         release: what is served.
         shown: (k,) rows of different items.
         items: (h,) the history.
         weights: (h,) its weights.
-        user_row: who is not counted among the people.
+        user_row: the user who asks, and is not counted among the people.
     """
     item = release
     return Evidence(
@@ -132,7 +133,7 @@ def _evidence(  # type: ignore[no-untyped-def]
 def _strongest(parts, items, entries):  # type: ignore[no-untyped-def]
     """The places of the largest positive parts, the first of equal ones first; how many items.
 
-    An item that stands in the history twice is told of once, by its larger part.
+    An item that is in the history twice counts once, with the larger of its parts.
     """
     for position in range(len(entries)):
         best = -1
@@ -178,7 +179,7 @@ def _relation(indptr, targets, item, other_item):  # type: ignore[no-untyped-def
 def _rarest_tag(indptr, tags, tagged, carriers_indptr, item, other_item):  # type: ignore[no-untyped-def]
     """The tag that two items share: one that both carry before others, the rarest of these.
 
-    A sorted merge of two rows, of which equally rare tags the first.
+    The rows are sorted and merged; of equally rare tags the first is taken.
     """
     best, best_tagged, fewest = -1, False, 0
     here, there = indptr[item], indptr[other_item]

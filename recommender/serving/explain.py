@@ -1,10 +1,9 @@
 """Why an item is shown: the history items that carry its score, in words without ids.
 
 The score is a sum over the history (see `recommender.ranking.candidates`), so the share of each
-history item is exact: its part of all that speaks for the item. Take it out of the history, and
-the score falls by just that.
-From a history item the path goes on over a relation, else a tag that both carry, else the
-people who chose both, who are a count and never names.
+history item is exact: if it is taken out of the history, the score falls by just that share.
+What connects a history item with the item shown is a relation between the two, or else a tag that
+both carry, or else the people who chose both; of these only the number is given, never names.
 """
 
 from collections.abc import Sequence
@@ -67,7 +66,7 @@ def reason_texts(
 def _without_history(
     release: Release, subject: Subject, item: int, source: str
 ) -> tuple[Reason, ...]:
-    """What else speaks for an item."""
+    """Reasons for an item that no entry of the history speaks for."""
     pulled = _from_new_item(release, subject, item, source)
     if pulled:
         return pulled
@@ -109,7 +108,7 @@ def cypher(release: Release, user: str | None, item: str, reason: Reason) -> why
 
 
 def _choosing(release: Release) -> why_cypher.Choosing:
-    """What counts as choosing an item, as the release counts it; older ones do not say."""
+    """The kinds of events that count as choosing an item; older releases do not hold them."""
     kinds = release.manifest.get("speaking")
     if kinds is None:
         return why_cypher.ALL_CHOOSE
@@ -119,7 +118,7 @@ def _choosing(release: Release) -> why_cypher.Choosing:
 def _from_new_item(
     release: Release, subject: Subject, item: int, source: str
 ) -> tuple[Reason, ...]:
-    """What pulls a new item to this one: its vector is a sum, so the shares are exact."""
+    """Why a new item is near this one: its vector is a sum of parts, so the shares are exact."""
     if subject.placed is None or source not in subject.placed.parts:
         return ()
     pulls = subject.placed.parts[source] @ release.vectors[source][item]  # (k, d) @ (d,)
@@ -149,7 +148,7 @@ def _from_new_item(
 
 
 def _asked_for(release: Release, item: int, tag: int) -> Reason:
-    """For an item that was proposed because it carries a tag."""
+    """The reason for an item that was proposed because it carries a tag."""
     name = tag_parts(release.tags.id(tag))[1]
     path = (_node("Tag", name), _edge("", "HAS_TAG", ""), _item(release, item))
     return Reason(
@@ -158,7 +157,7 @@ def _asked_for(release: Release, item: int, tag: int) -> Reason:
 
 
 def _friends(release: Release, subject: Subject, item: int) -> Reason:
-    """For an item that friends chose: how many, and never who."""
+    """The reason for an item that friends chose: how many friends, never who."""
     chosen = release.item_users.of(item)
     count = int(np.count_nonzero(np.isin(subject.friends, chosen)))
     many = f"{count} of your friends"
@@ -167,7 +166,7 @@ def _friends(release: Release, subject: Subject, item: int) -> Reason:
 
 
 def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:
-    """For an item that shares a tag with the history, where the table knows no path."""
+    """The reason for an item that shares a tag with the history and is not in the table's rows."""
     text = f"tagged “{tag}” like “{title(release, source)}”"
     path = (
         _item(release, source), _edge("both", "HAS_TAG", ""), _node("Tag", tag),
@@ -179,9 +178,9 @@ def _like_history(release: Release, source: int, item: int, tag: str, through: s
 
 
 def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[Reason, ...]:
-    """For an item that learned vectors found: the history item that pulls it most.
+    """The reason for an item that learned vectors proposed: the history item nearest to it.
 
-    None for an item without a single edge: what its vector holds is noise.
+    None for an item without a single edge: its vector is only noise.
     """
     if not (
         len(release.item_users.of(item)) or len(tag_rows(release, item)) or _related(release, item)
@@ -212,7 +211,7 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
 
 
 def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
-    """For an item that fills a list because people chose it; none where nobody did."""
+    """The reason for an item that fills a list because it is popular; none if nobody chose it."""
     people = len(release.item_users.of(item))
     if people == 0:
         return ()

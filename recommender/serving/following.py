@@ -1,7 +1,8 @@
-"""Facts of the journal as an overlay: what happens counts without a refresh.
+"""The newest facts of the journal as an overlay: they count at once, without a refresh.
 
-One follower belongs to one release. It reads the facts that the release has not heard of, in
-order, and makes of them the next overlay; those before stay as they are, for who still uses them.
+One follower belongs to one release. It reads, in order, the facts that came after the release was
+made, and makes a new overlay from them. Earlier overlays stay as they are, for requests that still
+use them.
 """
 
 import json
@@ -69,7 +70,7 @@ class Follower:
 
     @classmethod
     def over(cls, base: Release, journal: Journal) -> "Follower":
-        """Begin behind what the release has heard; nothing is read."""
+        """Begin after the last fact that the release contains; nothing is read yet."""
         return cls(
             base=base,
             journal=journal,
@@ -80,7 +81,7 @@ class Follower:
         )
 
     def overlay(self, state: State, last: Overlay | None) -> Overlay:
-        """The newest overlay; `last` itself where nothing was said since and the state is its own.
+        """The newest overlay; `last` itself when there is no newer fact and the same state.
 
         Raises:
             StoreError: the journal does not answer; the last overlay still holds.
@@ -109,7 +110,7 @@ class Follower:
         )
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
-        """Take facts up, in order; `again`: after an erasure, which is no news then."""
+        """Apply facts in order; `again`: the journal is read once more after an erasure."""
         events: list[Row] = []
         touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
@@ -142,7 +143,7 @@ class Follower:
             self._locate([*changed, *touched])
 
     def _begin_again(self) -> None:
-        """Hear anew what the journal still holds: of an erased person it has dropped all."""
+        """Read the journal again from the start: it has dropped all facts of an erased person."""
         fresh = Follower.over(self.base, self.journal)
         self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
@@ -154,7 +155,7 @@ class Follower:
             self._hear(facts, again=True)
 
     def _note(self, facts: Sequence[Row]) -> None:
-        """Which of these facts is the last about each user, and about anything else."""
+        """Note the number of the last fact about each user, and of the last about the catalogue."""
         about_users: dict[str, int] = {}
         for fact in facts:
             if fact.kind == "events":
@@ -172,7 +173,7 @@ class Follower:
         self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})
 
     def _describe(self, fact: Row) -> None:
-        """What a user says of themselves from now on; a loaded row says what it names."""
+        """Change a user's attributes; a row that was loaded changes only those it names."""
         user = str(fact.payload["id"])
         attributes = fact.payload.get("now", fact.payload).get("attributes")
         if fact.kind in (USER_PUT, USER_UNDONE):
@@ -271,7 +272,7 @@ class Follower:
 
 
 def heard(release: Release, journal: Journal) -> int:
-    """Up to which fact of this journal a release has heard; 0 when it heard another one."""
+    """Number of the last fact that a release contains; 0 if it was made from another journal."""
     known: Mapping[str, Any] = release.manifest.get("inbox") or {"journal": "", "upto": 0}
     return int(known["upto"]) if known["journal"] == journal.identity() else 0
 
@@ -297,7 +298,7 @@ def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
 
 
 def _placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, tuple[I32, F32]]:
-    """A new item where what is known of it places it, and what it speaks for there."""
+    """A new item's vectors, from what is known of it, and the items it then speaks for."""
     nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
     known = NewItem(
         title=item.title or "",

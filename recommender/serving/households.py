@@ -1,8 +1,8 @@
 """A list for several people, fair to whoever it has pleased least so far.
 
-Place after place goes to the item that the least satisfied member likes best, with what the
-others think of it as a smaller voice (the turn-taking of Masthoff 2011,
-doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
+The list is filled place by place. Each place goes to the item that the member who is least
+satisfied so far likes best; what the other members think of it counts less (the turn-taking of
+Masthoff 2011, doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
 """
 
 import numpy as np

@@ -74,7 +74,7 @@ def interest_names(release: Release, subject: Subject) -> list[str]:
 
 
 def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I32:
-    """(c,) the interest that says most for each entry in the table, else by vectors, else -1."""
+    """(c,) the interest that speaks most for each entry, by the table or else by vectors; or -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
     scores = voices(release.table, _alone(subject), pool, release.arrivals)  # (c, g)
     labels = scores.argmax(axis=1).astype(np.int32)

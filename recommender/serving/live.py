@@ -27,10 +27,10 @@ FOLLOW_SECONDS = 0.05  # … and a fact of the journal, where a thread watches
 class Live:
     """Holds what is served; safe to ask from many threads.
 
-    A request takes the recommender once and is answered by it, whatever is swapped meanwhile. A
-    release that cannot be verified is never swapped in: the old one goes on being served and
-    `problem` says why. Of a wrong `segments.toml` or `rules.toml` the `…_problem` tells, and what
-    was read before holds on, over a new release, too.
+    A request takes the recommender once and is answered by it, even if it is replaced meanwhile. A
+    release that cannot be verified is never served: the old one stays, and `problem` says why.
+    When `segments.toml` or `rules.toml` is wrong, `…_problem` says so, and what was read before
+    stays in force, also over a new release.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Live:
 
         Args:
             home: of the catalogue.
-            journal: of what was said since the release; None: nothing is followed.
-            tell: hears of what is taken up or refused.
+            journal: holds the facts that came after the release; None: only the release is served.
+            tell: called when something newer is served, or refused.
             defect: see `Recommender`.
             clock: seconds, for how often files are looked at.
         """
@@ -81,14 +81,14 @@ class Live:
         return self._recommender
 
     def watch(self) -> None:
-        """Look for what is newer from a thread of its own: requests wait for none of it."""
+        """Look for newer parts in a thread of its own, so that no request waits for that."""
         if not self._watched:
             self._watched = True
             threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     @property
     def sequence(self) -> int:
-        """Up to which fact of the journal lists are made with."""
+        """Number of the last fact of the journal that lists take into account."""
         return 0 if self._recommender is None else self._recommender.overlay.sequence
 
     def _watch(self) -> None:
@@ -102,7 +102,7 @@ class Live:
             time.sleep(FOLLOW_SECONDS)
 
     def _look(self) -> None:
-        """Take up what is newer, files now and then, the journal every time."""
+        """Serve what is newer: the journal is looked at every time, files only now and then."""
         with self._lock:
             if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
                 self._checked = self._clock()
@@ -173,7 +173,7 @@ class Live:
         return made
 
     def _successor(self, last: Recommender | None, release: Release, state: State) -> Recommender:
-        """A recommender over a new release, under what an editor said of the last one."""
+        """A recommender over a new release, with the editor's settings of the last one."""
         settings = last.settings if last is not None else SegmentSettings()
         made = Recommender(
             release, Overlay.over(release, state), settings=settings, defect=self._defect
@@ -184,7 +184,7 @@ class Live:
         return made
 
     def _with_segments(self, made: Recommender) -> Recommender:
-        """`segments.toml` read again when it changed; a wrong one is logged, the old holds."""
+        """With `segments.toml` read again if it changed; a wrong file is logged and not used."""
         if not self._is_newer(self.home.segments, made.release.name):
             return made
         try:
@@ -200,7 +200,7 @@ class Live:
         return made
 
     def _with_rules(self, made: Recommender) -> Recommender:
-        """`rules.toml` read again when it changed; wrong rules are logged, the old hold."""
+        """With `rules.toml` read again if it changed; a wrong file is logged and not used."""
         if not self._is_newer(self.home.rules, made.release.name):
             return made
         try:
@@ -216,7 +216,7 @@ class Live:
         return made
 
     def _is_newer(self, file: Path, release: str) -> bool:
-        """Whether a file was not yet read as it stands for this release; now it counts as read."""
+        """Whether a file changed since it was read for this release; now it counts as read."""
         try:
             stamp = file.stat().st_mtime_ns
         except FileNotFoundError:

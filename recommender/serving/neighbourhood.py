@@ -1,8 +1,8 @@
 """What is one step away from a node: the graph of a release, opened node by node.
 
-A node is named by its kind and its id, of a tag or a domain by its name. Shown are the strongest
-neighbours only; nothing that is hidden, nobody who was erased, and of people nothing but one
-user's own items.
+A node is named by its kind and its id; tags and domains by their name. Only the strongest
+neighbours are shown. Hidden items and erased users never are, and of people only the items of the
+user who was asked for.
 """
 
 from dataclasses import dataclass, field
@@ -62,8 +62,8 @@ def around(recommender: Recommender, kind: str, name: str, n: int) -> Part:
 def spans(release: Release, item: int) -> list[dict[str, int]]:
     """When people chose an item: spans of equal length with how many last did in each.
 
-    As many spans as leave 20 people for each on average; none for fewer, or where no times are
-    known. A count below three is shown as 0: it could point at somebody.
+    There are as many spans as leave 20 people in each on average; none when there are fewer people,
+    or no times are known. A count below three is shown as 0: it could point at somebody.
     """
     users = release.item_users.of(item)
     starts, at = release.histories.take(users.astype(np.int64))

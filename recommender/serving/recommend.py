@@ -45,9 +45,9 @@ MASK_CELLS = 64_000_000  # filters × items held at once
 
 
 class Recommender:
-    """What serves at one moment: a release, what holds over it, an editor's words on both.
+    """What is served at one moment: a release, the overlay on it, and an editor's settings.
 
-    Nothing of it changes: `following` gives the one that comes after. Threads may share it.
+    It never changes: `following` makes its successor. Threads may share it.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Recommender:
 
         Args:
             release: what was learned.
-            overlay: what holds over it now; None: as it was made.
+            overlay: what changed since; None: nothing.
             settings: an editor's segments, profiles and contexts, beside and over the learned ones.
             rules: editorial ones.
             threads: blocks of a batch that are ranked side by side.
-            defect: hears of items that a mistake of ours proposed, and that are left out; by
-                default it ends the request.
-            last: over the same release, lends what both have in common.
+            defect: called when an item had to be left out that should never have been proposed; by
+                default it raises, and ends the request.
+            last: a recommender over the same release, whose parts are used again where they fit.
 
         Raises:
             InputError: a rule limits by an attribute that the release lacks.
@@ -115,7 +115,7 @@ class Recommender:
         settings: SegmentSettings | None = None,
         rules: Sequence[Rule] | None = None,
     ) -> "Recommender":
-        """The same with something newer in it; what is not given stays."""
+        """The same with newer parts; those that are not given stay."""
         overlay = overlay or self.overlay
         return Recommender(
             overlay.release,
@@ -143,7 +143,7 @@ class Recommender:
         return [answer(self.release, listed) for listed in self._lists(requests, now)]
 
     def recommend_json(self, requests: Sequence[Request], *, now: int) -> list[bytes]:
-        """The same answers as JSON, `Answer.to_json` written out, without the values between."""
+        """The same answers as JSON texts, as `Answer.to_json` would give them."""
         return [answer_json(self.release, listed) for listed in self._lists(requests, now)]
 
     def _lists(self, requests: Sequence[Request], now: int) -> list[Listed]:
@@ -163,7 +163,7 @@ class Recommender:
 
     @cached_property
     def edited(self) -> str:
-        """Another text for other words of an editor."""
+        """A text that changes when an editor's rules or settings do."""
         words = f"{self.rulebook.rules!r}{self.settings!r}"
         return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
@@ -203,7 +203,7 @@ class Recommender:
     ) -> Ranking:  # fmt: skip
         """The n best unseen items of known users, as arrays, by the code of `recommend`.
 
-        Editorial rules do not hold here: they are for what is shown.
+        Editorial rules are left out: they are only for lists that somebody is shown.
 
         Args:
             user_rows: (b,) rows of the release's users.
@@ -314,7 +314,7 @@ class Recommender:
         ]
 
     def _for_household(self, request: Request, now: int) -> Listed:
-        """One list for several users; nobody is shown what one of them hid or all may not see."""
+        """One list for several users, without what any of them hid or may not be shown."""
         self._reader.check(request)
         members = []
         for user in dict.fromkeys(request.household):
@@ -346,7 +346,7 @@ class Recommender:
     def _listed(
         self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject]
     ) -> Listed:
-        """Arranged; `speaker` is whose history speaks for an item's row."""
+        """The list after rules; `speaker` gives the subject whose history speaks for an item."""
         subject, request = plan.subject, plan.subject.request
         shown, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
         popular = (POPULAR,) if subject.served_by == "popular" else ()

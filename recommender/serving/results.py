@@ -1,9 +1,9 @@
 """Answers kept for a while, to avoid making the same list twice.
 
-An answer is found again by the release, the version of what holds over it and the request. The
-version tells up to which fact the catalogue and each user of the request are known, so after an
-event, an item hidden or a person erased the answer of before is never found; it makes room when
-its time is over, or when others need its place.
+The key of an answer is made of the request, the release, and the version of the overlay. This
+contains the number of the last fact about the catalogue and about each user of the request. So
+after an event, or after an item was hidden or a person erased, the key differs and the old answer
+is never used. It is dropped when its time is over or the memory is needed for others.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ ENTRY = 200  # bytes that an answer takes beside its own
 
 
 class Shared(Protocol):
-    """A store that several workers share; it may be away, and then knows nothing."""
+    """A store that several workers share; when it cannot be reached, it answers nothing."""
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What is kept; None where nothing is."""
+        """The answers that are kept; None for a key without one."""
 
     def put(self, key: str, answer: bytes, seconds: float) -> None:
-        """Keep an answer so long."""
+        """Keep an answer for so many seconds."""
 
 
 class Results:
@@ -61,7 +61,7 @@ class Results:
     def answers(
         self, recommender: Recommender, requests: Sequence[Request], *, now: int
     ) -> list[bytes]:
-        """As `Recommender.recommend_json`, made anew only where no answer is kept."""
+        """As `Recommender.recommend_json`; only answers that are not kept are computed."""
         if not self._most:
             return recommender.recommend_json(requests, now=now)
         keys = [_key(recommender, request, now) for request in requests]
@@ -123,14 +123,14 @@ class Results:
         self.bytes -= len(self._kept.pop(key)[1]) + ENTRY
 
     def _seconds(self, recommender: Recommender, request: Request, now: int) -> float:
-        """How long an answer is kept: the longer, the longer ago its user was last seen."""
+        """How long an answer is kept: longer for a user who was last seen longer ago."""
         seen = last_seen(recommender, request, now)
         pause = self._longest * OF_THE_PAUSE if seen is None else max(now - seen, 0)
         return min(max(pause / OF_THE_PAUSE, SHORTEST), self._longest)
 
 
 def _key(recommender: Recommender, request: Request, now: int) -> str | None:
-    """What an answer is found by; it names nobody. None: no answer is kept for this request."""
+    """The key of an answer; it contains no ids. None: answers to this request are not kept."""
     version = version_of(recommender, request, now)
     if version is None:
         return None

@@ -1,6 +1,6 @@
 """Editorial rules at work: which apply to a subject, and how they change its list.
 
-No rule shows what a filter forbids, and none leaves a list short: a limit that would, yields.
+No rule shows what a filter forbids, and none makes a list too short: a limit gives way instead.
 How rules are written: `rules_file`.
 """
 
@@ -27,7 +27,7 @@ KEPT = 16  # sets of rules whose factors are kept, four bytes an item each
 
 
 class Entry(NamedTuple):
-    """One place of a list: an item row and how it came there."""
+    """One place of a list: the item's row, its score and what proposed it."""
 
     row: int
     score: float
@@ -56,7 +56,7 @@ class Rulebook:
         return tuple(rule for rule in self.rules if rule.holds(now, segments, context))
 
     def adjust(self, rules: Sequence[Rule], now: int) -> Callable[[I32], F32] | None:
-        """What boost, bury and promote make of candidates' scores; None when they say nothing."""
+        """A function that boosts, buries and promotes candidates' scores; None: no rule does."""
         chosen = [(_meant(rule).at(now), rule.strength) for rule in rules if rule.do in FACTORS]
         if not chosen:
             return None
@@ -72,7 +72,7 @@ class Rulebook:
         return product.astype(np.float32)
 
     def hidden(self, rules: Sequence[Rule], now: int) -> tuple[Filter, ...]:
-        """What must not be shown while these rules hold, as parts of a filter's `none_of`."""
+        """What these rules hide, as parts of a filter's `none_of`."""
         return tuple(_meant(rule).at(now) for rule in rules if rule.do == "hide")
 
     def arrange(
@@ -122,7 +122,7 @@ class Rulebook:
     def _limited(
         self, rules: Sequence[Rule], entries: list[Entry], taken: set[int]
     ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-        """Entries within every limit, and those beyond with the name of the rule."""
+        """The entries within every limit, and the others with the rule whose limit they exceed."""
         limits = [(rule, self._key(rule.by)) for rule in rules if rule.do == "limit"]
         counts: list[dict[Hashable, int]] = [{} for _ in limits]
         for row in taken:
@@ -173,6 +173,6 @@ class Rulebook:
 
 
 def _meant(rule: Rule) -> Filter:
-    """The items that a rule speaks of."""
+    """The items that a rule applies to."""
     wanted = rule.condition or Filter()
     return Filter(items=rule.items, all_of=(wanted,)) if rule.items else wanted

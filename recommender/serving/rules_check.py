@@ -25,7 +25,7 @@ def check_rules(
 ) -> list[dict[str, Any]]:
     """One row for each rule alone and one for all, against the lists without rules.
 
-    Where contexts are declared, a last row tells what they do under this context, against none.
+    If contexts are declared, a last row compares the lists under this context with those without.
 
     `changed` is the share of lists that change, `new` the mean share of items that are new in a
     list, and `cost` what the lists lose of NDCG when the scores without rules are taken for the

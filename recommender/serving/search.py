@@ -69,12 +69,12 @@ class Names:
 class Search:
     """The names of a release, each kind read when it is first asked for.
 
-    What came or changed since the refresh is read apart: what was there before is read once,
-    however often something comes.
+    Items that came or changed after the refresh are kept apart, so that the names of the release
+    are read only once, however often a new item comes.
     """
 
     def __init__(self, release: Release, last: "Search | None" = None) -> None:
-        """Read nothing yet; `last`, of the same folder, lends what lies on the disk."""
+        """Read nothing yet; names already read are taken over from `last`, of the same folder."""
         self.release = release
         base = base_of(release)
         lent = None if last is None or last.base.release is not base else last.base
@@ -84,7 +84,7 @@ class Search:
 
     @property
     def base(self) -> "Search":
-        """The names of the release as it lies on the disk."""
+        """The names of the release as it was written."""
         return self if self._base is None else self._base
 
     def find(self, kind: str, query: str, n: int) -> list[tuple[int, float]]:
@@ -107,7 +107,7 @@ class Search:
         return [(row, hits[row][0]) for row in best]
 
     def names(self, kind: str) -> tuple[Names, I64]:
-        """The names of a kind that the base has not, or has otherwise; and their rows."""
+        """Names of a kind that came or changed since the release was written, and their rows."""
         if kind not in self._kinds:
             rows = self._rows(kind)
             self._kinds[kind] = self._read(kind, rows), rows

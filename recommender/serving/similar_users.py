@@ -1,6 +1,6 @@
 """What similar users have in common, shown only for many together; for operators.
 
-Who they are, and of how many together nothing less is told: `recommender.serving.circles`.
+Who these users are, and how many there must be, is decided in `recommender.serving.circles`.
 """
 
 from typing import Any

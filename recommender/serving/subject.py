@@ -35,7 +35,7 @@ class Subject:
     friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
 
     def for_household(self, notes: Iterable[str]) -> "Subject":
-        """What several share, of which this is one: the request, and nobody's own history."""
+        """The subject of a household's list: the same request, without any member's own history."""
         nothing = np.zeros(0, np.int32)
         return replace(
             self, items=nothing, weights=nothing.astype(np.float32), kinds=(), user_row=NO_ROW,
@@ -82,7 +82,7 @@ class Draft:
     def add(
         self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
     ) -> None:
-        """Lengthen the history; what is all of it stays the array that it is."""
+        """Add entries to the history; arrays that are its only part are not copied."""
         if len(self.items) == 0:
             self.items, self.weights, self.kinds = items, weights, kinds
         elif len(items):

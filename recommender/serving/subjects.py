@@ -1,8 +1,8 @@
 """From requests to arrays: whose history, which session, which tags, and what is never shown.
 
 A subject's history is the sum of what a request gives. When a session runs beside a history,
-the session gets `SESSION_SHARE` of the weight: what a person looks for now outweighs what the
-person liked for years. A mix gives each part the share that its weight says.
+the session gets `SESSION_SHARE` of the weight: what somebody looks for now counts more than what
+they liked for years. In a mix each part gets a share in proportion to its weight.
 """
 
 from collections.abc import Sequence, Sized
@@ -168,7 +168,7 @@ class SubjectReader:
             draft.served_by = "mix"
 
     def _new_item(self, draft: Draft, item: NewItem) -> None:
-        """Its place stands for a history; items it is related to are known, and not shown."""
+        """Its vectors stand for a history; items it is related to are known, and not shown."""
         placed = self._new_items.locate(item)
         draft.placed, draft.tags = placed, placed.tags
         draft.blocked.append(placed.related)
@@ -183,7 +183,7 @@ class SubjectReader:
             draft.notes.append("nothing is known of the new item that tells where it belongs")
 
     def _circle(self, draft: Draft, user: str) -> None:
-        """What users like one share becomes the history; what the one knows is not shown."""
+        """Similar users' common items are the history; what the user knows is not shown."""
         try:
             circle = self._circles.of(user, self._overlay)
         except (NotFound, InputError) as error:
@@ -269,7 +269,7 @@ class SubjectReader:
         return subjects, self.tags([subject.tags for subject in known])
 
     def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, npt.NDArray[Any]]:
-        """What new items ask of each source, (b, …); nothing where there is no new item."""
+        """The query vectors of new items for each source, (b, …); empty when there is no new item."""
         queries: dict[str, npt.NDArray[Any]] = {}
         for row, item in enumerate(placed):
             if item is None:
@@ -337,7 +337,7 @@ def _interests(known: Sequence[Subject]) -> I32 | None:
 
 
 def _all(parts: list[Any]) -> Any:
-    """One after the other; of compiled code one type alone is made, so none may be written to."""
+    """Arrays joined; read-only, so that compiled code always gets the same type."""
     together = parts[0] if len(parts) == 1 else np.concatenate(parts)
     together.flags.writeable = False
     return together

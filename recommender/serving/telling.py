@@ -49,7 +49,7 @@ class ReasonText(NamedTuple):
 
     @classmethod
     def of(cls, reason: Reason) -> "ReasonText":
-        """The same, of a value."""
+        """Make one from a `Reason`."""
         text = json.dumps(
             {"text": reason.text, "path": reason.path, "share": reason.share},
             separators=(",", ":"),
@@ -58,7 +58,7 @@ class ReasonText(NamedTuple):
         return cls(text, because, reason.through, reason.tag)
 
     def reason(self) -> Reason:
-        """As a value."""
+        """The same as a `Reason`."""
         read = json.loads(self.json)
         return Reason(
             text=read["text"],
@@ -71,7 +71,7 @@ class ReasonText(NamedTuple):
 
 
 class Teller:
-    """Tells why items are shown to one subject, in the words of its history."""
+    """Writes the reasons of one subject's list."""
 
     def __init__(self, release: Release, subject: Subject, shown: Sequence[int]) -> None:
         """Find what speaks for the rows of the items shown, all at once."""
@@ -119,7 +119,7 @@ class Teller:
         return reasons
 
     def _start(self, kind: str, piece: Piece) -> tuple[str, str, str]:
-        """From who asked to a history entry: its item's id, half a sentence, the path."""
+        """The first half, from the user to a history entry: the item's id, words, the path."""
         request = self._subject.request
         name, there = piece.title[1:-1], node(piece)
         subject_name = "one of you" if request.household or request.mix else "you"
@@ -138,7 +138,7 @@ class Teller:
     def _goes_on(
         self, relation: int, tag: int, tagged: bool, people: int
     ) -> tuple[str, str, str, str | None]:
-        """From a history entry to the item: through what, words, the path, a tag."""
+        """The second half, from a history entry to the item: the kind, words, the path, a tag."""
         if relation >= 0:
             kind = inside(self._release.relation_kind(relation))
             way = f"{edge('RELATED', 'both', kind)},"

@@ -1,4 +1,4 @@
-"""When an answer may have become another, and when somebody was last there."""
+"""When an answer may have changed, and when a user was last seen."""
 
 from graph.model import NO_ROW, NO_TIME
 from recommender.ranking.request import Request
@@ -6,10 +6,11 @@ from recommender.serving.recommend import Recommender
 
 
 def version_of(recommender: Recommender, request: Request, now: int) -> str | None:
-    """What, beside the request, its answer is made of; None: also of what others do.
+    """A text that changes when the answer to a request may change; None: that cannot be told.
 
-    While it stays the same the answer does, too, but for the ages of items, which `freshness`
-    looks at. Where rules, contexts or a filter ask for the time it changes every minute.
+    It cannot be told when the answer depends on what other users do. The ages of items, which
+    `freshness` looks at, do not count. If rules, contexts or a filter depend on the time, the text
+    changes every minute.
     """
     if request.similar_to is not None:
         return None
@@ -24,9 +25,9 @@ def version_of(recommender: Recommender, request: Request, now: int) -> str | No
 
 
 def last_seen(recommender: Recommender, request: Request, now: int) -> int | None:
-    """When the user of a request was last seen; now where something was done since the refresh.
+    """When the user of a request was last seen; `now` if they did something since the refresh.
 
-    None: there is no user, or nobody knows.
+    None: there is no user, or the time is not known.
     """
     if request.user is None:
         return None
