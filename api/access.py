@@ -1,7 +1,7 @@
 """Who may use a route: scopes, signed subjects, limits on work. The same check for every route.
 
-Without keys the server answers whoever reaches it, which is this machine alone. With the first key
-every route but those of `OPEN` asks for one.
+Without keys the server answers everybody who reaches it, which is this machine alone. With the
+first key every route but those of `OPEN` asks for one.
 """
 
 import threading
@@ -64,7 +64,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
 
 
 def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
-    """Look at every request before its view does."""
+    """Check every request before its view is called."""
     limiter = _Limiter(settings)
     places = threading.BoundedSemaphore(settings.max_in_flight)
 

@@ -1,4 +1,4 @@
-"""What is answered over HTTP, as the OpenAPI document shows it."""
+"""The answers of the HTTP API, as the OpenAPI document shows them."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What is asked over HTTP, as the OpenAPI document shows it."""
+"""The inputs of the HTTP API, as the OpenAPI document shows them."""
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""Scores added up row by row, and the n best of them, for compiled code; ties go to the lower row.
+"""Add up scores row by row, and keep the n best, in compiled code; ties go to the lower row.
 
 A heap is two arrays of n rows and scores whose first entry is the worst of those kept.
 """

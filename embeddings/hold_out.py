@@ -14,7 +14,7 @@ from graph.arrays import I64, Flags
 def places(users: I64, *keys: npt.NDArray[np.generic]) -> tuple[I64, I64]:
     """The place of each entry among its user's, and how many these have: both i64 (p,).
 
-    Lowest first by the first key; where it is equal by the next; at last as they stand.
+    Ordered by the first key, lowest first, then by the next; equal entries keep their order.
     """
     order = np.lexsort((*reversed(keys), users))
     sizes = np.bincount(users) if len(users) else np.zeros(0, np.int64)

@@ -22,7 +22,7 @@ def as_kind(text: str) -> str:
 
 
 def as_word(text: str) -> str:
-    """What names of tags are compared by: case is none of it."""
+    """The form in which names of tags are compared: without case."""
     return as_id(text).casefold()
 
 

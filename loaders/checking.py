@@ -10,7 +10,7 @@ from loaders.records import Chunk, Rejected, explain, validate
 def checked(chunk: Chunk, now: int) -> Iterator[tuple[str, pa.Table, list[Rejected], int]]:
     """Table, good rows, rejects and dropped self-relations of a chunk, derived rows included.
 
-    What derives from a rejected row goes with it, without being rejected again.
+    Rows derived from a rejected row are dropped with it, and not counted as rejected again.
     """
     main = validate(chunk.table, chunk.columns, len(chunk.lines), now, chunk.forms)
     yield chunk.table, main.good, explain(chunk, main.codes), main.loops

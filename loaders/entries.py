@@ -1,8 +1,8 @@
 """Events and items in requests, checked by the rules for files, entry by entry.
 
 The fields are those of `load`: columns of `graph.model.SCHEMAS`, and for items `tags`,
-`tags:CATEGORY` and `domains`, lists of names or of objects that also say a weight. Nothing is taken
-of an entry in which anything is wrong.
+`tags:CATEGORY` and `domains`, lists of names or of objects that also say a weight. An entry with
+anything wrong is refused as a whole.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Load files into a store: read, check, stage, and at the end of each file apply.
 
 Nothing of a file reaches the store before the whole file was read and its share of rejected
-rows was found bearable. Applying is in transactions of 100,000 upserts, so a load that is
+rows was found acceptable. Applying is in transactions of 100,000 upserts, so a load that is
 killed at any moment and run again gives the same graph, and so does the same file twice.
 """
 
@@ -66,10 +66,10 @@ def load(
         rejects_file: CSV of what was rejected; written only when there is something.
         now: seconds since 1970; times more than a day later are rejected.
         options: what else is known about the files.
-        max_rejects: bearable share of rejected rows of a file, from 0 to 1.
+        max_rejects: acceptable share of rejected rows of a file, from 0 to 1.
         max_rejects_kept: rows that the file of rejects holds at most.
         max_unpacked_bytes: that may come out of one file.
-        max_hidden: bearable share of the items shown now that a replacing load hides.
+        max_hidden: acceptable share of the items shown now that a replacing load hides.
         replace: what these files say of an item, a user or a relation's source replaces what was
             stored in the tables they fill, see `loaders.replacing`.
         dry_run: the files are read and checked, and nothing is loaded.

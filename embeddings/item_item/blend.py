@@ -1,10 +1,10 @@
 """A single item table from several item-item scores, chosen per data set on held-back parts.
 
-`build_item_table` is the entry: cut parts off, fit every scorer on the rest, take up what raises
-NDCG@20 + Recall@20 on those parts (features' weights first, then scorers one by one, see
-`candidates`, then the powers of popularity, then what the order of a history weighs), and fit what
-was chosen again on everything. Few numbers are chosen, each from a short list, so that a small data
-set is not learned by heart.
+`build_item_table` is the entry. It holds parts back, fits every scorer on the rest, and keeps what
+raises NDCG@20 + Recall@20 on those parts. First the weights of features are chosen, then scorers
+one by one (see `candidates`), then the powers of popularity, then how much the order of a history
+counts. What was chosen is fitted again on all data. Only a few numbers are chosen, each from a
+short list, so that a small data set is not overfitted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -238,7 +238,7 @@ def fit_blend(
         exponent = recipe.recency_exponent
 
         def gain(judges: Sequence[RecencyJudge]) -> float:
-            """How many times better histories are by the chosen exponent than plain."""
+            """How many times better histories are with the chosen exponent than without."""
             plain, weighed = (
                 sum(
                     mean_quality(
@@ -267,7 +267,7 @@ def _with_best_weight(
     quality: Callable[[Recipe], Quality],
     tried: dict[str, Quality],
 ) -> Recipe:
-    """The recipe with the weight of one feature that does best, as far as one climbs from 1."""
+    """The recipe with the best weight of one feature, found by climbing from 1."""
 
     def at(factor: float) -> tuple[Recipe, float]:
         weights = list(recipe.feature_weights)
@@ -344,9 +344,9 @@ def _take_up(
 ) -> dict[Scorer, float]:
     """Start from the best scorer, then add the best of each other kind that raises quality.
 
-    A part held back at random understates what is popular in the future that is served, where a
-    spectrum is strong: so its weight is drawn to `SPECTRUM_WEIGHT`, near which it does best on
-    data that drifts and on data that does not.
+    A part held back at random understates what will be popular later, which a spectrum is good at.
+    So its weight is drawn towards `SPECTRUM_WEIGHT`, which is near the best value both for data
+    that drifts and for data that does not.
     """
     alone = {}
     for scorer, scores in parts.items():

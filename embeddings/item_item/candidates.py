@@ -1,8 +1,8 @@
 """Which scorers are tried for one data set: every baseline in its own form, and what can beat them.
 
 Ridges on raw counts (EASE) and on the normalised graph with penalties over three powers of ten,
-item kNN, the linear part of GF-CF and popularity. Each is judged alone by what it ranks, a
-penalty from coarse to fine; the best of each kind goes on into the blend, beside spectra.
+item kNN, the linear part of GF-CF and popularity. Each is judged by its own ranking,
+penalties from coarse to fine; the best of each kind is blended, together with spectra.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def candidates(
     """
 
     def of_form(a: float, b: float, penalties: Sequence[float]) -> tuple[float, Scorer]:
-        """The best ridge of one form, whose table is kept where there is one trial."""
+        """The best ridge of one form; its table is kept when there is only one trial."""
         family = [Scorer("ridge", a, b, penalty) for penalty in penalties]
         best: tuple[float, Scorer | None] = (-1.0, None)
         made = [model.ridges(family) for model in fitted]

@@ -1,10 +1,9 @@
 """Items without events, put into the item table by the items they are similar to.
 
-A history speaks for a cold item as it speaks for the items whose tags and title words are like
-it: content chooses the neighbours, and what people did tells how much each is worth to whom. That
-is more than likeness alone, which ranks by content what people choose by taste. Where many items
-are equally like, vectors tell them apart: those of the history's items, and that which the cold
-item's features place it at.
+A cold item gets the scores of items with similar tags and title words: content decides which items
+are neighbours, and people's choices decide what each neighbour is worth to whom. Likeness alone
+would rank by content what people choose by taste. When many items are equally like, vectors decide:
+those of the history's items, and the one that the cold item's features give it.
 """
 
 from collections.abc import Iterable
@@ -99,7 +98,7 @@ def _padded(parts: Iterable[ItemTable]) -> ItemTable:
 
 
 def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:
-    """What some rows of the table say of cold items by likeness: (b, WIDTH).
+    """Scores of cold items in some rows of the table, by likeness: (b, WIDTH).
 
     `known` (i, k) are the entries that tell of warm items, `back` (i, i) what each of those is
     worth for each cold one.
@@ -121,7 +120,7 @@ def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix)
 def _beside_products(
     by_likeness: ItemTable, histories: F32, cold: I64, placed: F32, threads: int
 ) -> ItemTable:
-    """The weighted mean of what likeness and products say, at likeness's level; the largest kept.
+    """The weighted mean of scores by likeness and by products, scaled alike; the largest are kept.
 
     `said` is by likeness; the products are of the histories (i, d) and of `cold` items, `placed`
     (c, d).

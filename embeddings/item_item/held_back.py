@@ -1,8 +1,8 @@
 """The parts of the data by which a recipe is chosen, and from which it does not learn.
 
-Three of them resemble what will be asked: entries drawn at random, the end of each history where
-there is an order, and people of whom nothing was learned. Among the first two what is rare is
-looked at once more. `Trial` fits on the rest and judges all of them together.
+Three of them resemble what will be asked later: entries drawn at random, the end of each history
+if there is an order, and users of whom nothing was learned. Rare items among the first two count
+once more. `Trial` fits on the rest and judges all parts together.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ FEWEST_NEWCOMERS = 50
 
 @dataclass(frozen=True)
 class HeldBack:
-    """What a recipe is chosen by, beside what is learned from."""
+    """The parts by which a recipe is chosen, and from which nothing is learned."""
 
     select: sparse.csr_matrix
     """(u, i) the entries of the likes that are held back and to be found."""
@@ -87,7 +87,7 @@ class Trial:
         self._order = held.order
 
     def by_chance(self, draw: int) -> RecencyJudge:
-        """`by_order` by an order in which nothing comes before anything for a reason."""
+        """`by_order` with a shuffled order, to see what is gained by chance."""
         assert self._order is not None
         return self._by(shuffled(self._order, draw))
 
@@ -152,7 +152,7 @@ def _halves(
     order: sparse.csr_matrix | None,
     seed: int,
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """What is known of the chosen users, and what is wanted: both (u, i)."""
+    """The known entries of the chosen users, and those to be found: both (u, i)."""
     rows = rows_of(users)
     drawn = np.random.default_rng(seed).random(users.nnz)
     when = np.zeros(users.nnz) if order is None else order[rows, users.indices].A1

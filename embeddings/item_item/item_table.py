@@ -22,8 +22,8 @@ from graph.arrays import F32, I32, I64
 class ItemTable:
     """The strongest targets of each item, strongest first; -1 with score 0 pads short rows.
 
-    Strong is what is far from 0: a negative score tells that who has the one rarely wants the
-    other, and is worth its place (a table of positive ones alone ranks up to 4 % worse).
+    Strong means far from 0: a negative score says that people who have one item rarely want the
+    other, and is worth its place (a table of positive scores alone ranks up to 4 % worse).
     """
 
     neighbours: I32  # (i, k)

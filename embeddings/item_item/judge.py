@@ -13,8 +13,8 @@ TOP = 20
 class Judge:
     """NDCG@20 and Recall@20 of blended scores for a fixed sample of users.
 
-    `fit` (u, i) is what they are known by, `select` (u, i) what is to be found; what they have
-    `seen` (u, i) without liking it is never ranked, as in serving.
+    `fit` (u, i) holds their known entries, `select` (u, i) those to be found. Items that they have
+    `seen` (u, i) are never ranked, as in serving.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Judge:
 def _with_silent(
     histories: sparse.csr_matrix, shut: sparse.csr_matrix, wanted: sparse.csr_matrix
 ) -> sparse.csr_matrix:
-    """`histories` (b, i) with zeros stored for what is `shut`: it says nothing and is not ranked.
+    """`histories` (b, i) with zeros stored for `shut` items: they add nothing and are not ranked.
 
     All three have non-negative weights; what is `wanted` is left out.
     """

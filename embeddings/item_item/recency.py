@@ -1,7 +1,7 @@
 """Recent events say more about what comes next: histories weighed by their order.
 
-Only the order of a user's own entries counts, never how long ago they were: a session of an
-afternoon and a life of ten years are told apart by themselves. Entries of one moment count alike.
+Only the order of a user's own entries counts, never how long ago they were, so that a session of an
+afternoon and a history of ten years are treated alike. Entries of the same moment weigh the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def weighed(
 ) -> sparse.csr_matrix:
     """(u, i) each entry times (1 + how many of the user's came later) to the power -`exponent`.
 
-    `order` (u, i) tells of every entry of `user_items` when it came, and may tell of more.
+    `order` (u, i) says when each entry of `user_items` came; it may hold more entries.
     """
     own = sparse.csr_matrix(user_items.sign().multiply(order))
     own.sort_indices()
@@ -58,9 +58,9 @@ def recency_judge(
 ) -> RecencyJudge:
     """(NDCG@20, Recall@20) of scores, given their supports and an exponent.
 
-    At each of `CUTS` what `fit` (u, i) has of a user's entries so far, weighed by the exponent, is
-    to find what `select` (u, i) has of the next ones; `order` (u, i) tells when the entries of both
-    came. Nothing else of either, and nothing that was `seen`, is ranked.
+    At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by the
+    exponent, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
+    entries of both came. Other entries of either, and items that were `seen`, are not ranked.
     """
     users = np.flatnonzero(np.diff(select.indptr) > 0)
     most = len(CUTS) * sample  # few have something to be found at every cut
@@ -104,7 +104,7 @@ def order_tells(gain: float, by_chance: Sequence[float]) -> bool:
 def _part(
     entries: sparse.csr_matrix, order: sparse.csr_matrix, begin: float, end: float
 ) -> sparse.csr_matrix:
-    """(u, i) the entries that lie between two shares of their user's all; `end` belongs to it."""
+    """(u, i) the entries between two shares of a user's history; `end` is included."""
     counts = np.diff(order.indptr)
     age_rank = order.data / np.repeat(counts, counts)
     inside = order.copy()

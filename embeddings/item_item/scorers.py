@@ -83,7 +83,7 @@ class Scorer:
     model: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields: `Scorer(**fields)` is the same scorer."""
+        """The fields as JSON; `Scorer(**fields)` makes the same scorer."""
         return asdict(self)
 
     @property
@@ -161,7 +161,7 @@ class Fitted:
         return self._supports
 
     def settle(self, scorers: Sequence[Scorer]) -> None:
-        """These are the scorers from now on; what was made for them stays, all else goes."""
+        """Use these scorers from now on; drop what was computed only for others."""
         self._scorers = scorers
         self._tables = {scorer: made for scorer, made in self._tables.items() if scorer in scorers}
         self._supports = None
@@ -193,7 +193,7 @@ class Fitted:
         return supports
 
     def table(self, scorer: Scorer) -> ItemTable:
-        """What one scorer ranks by where it is alone, by history item, normalisation undone."""
+        """The table of one scorer alone, by history item, normalisation undone."""
         if scorer not in self._tables:
             if scorer.kind == "ridge":
                 made = next(self.ridges([scorer]))
@@ -233,7 +233,7 @@ class Fitted:
     def graph(
         self, row_exponent: float, item_exponent: float, *, spectral: bool = False
     ) -> NormalisedGraph:
-        """The normalised graph; with less of the features where a spectrum is made of it."""
+        """The normalised graph; features weigh less when a spectrum is made of it."""
         key = (row_exponent, item_exponent, spectral)
         if self._graph is None or self._graph[0] != key:
             rows = self._spectral_rows if spectral else self._rows
@@ -260,10 +260,10 @@ class Fitted:
         return Spectral(widest.item_vectors[:, :dimensions], widest.values[:dimensions])
 
     def settled_spectrum(self) -> Spectral:
-        """The leading part of the widest spectrum, searched on until it stays where it is.
+        """The leading part of the widest spectrum, iterated until it no longer changes.
 
-        A table sums up hundreds of vectors and does not mind how they are mixed; the few that are
-        served as vectors must be the same ones at the next refresh.
+        For a table of hundreds of vectors it does not matter how they are mixed. The few that are
+        served as vectors must be the same again at the next refresh.
         """
         key, widest = (0.5, 0.5), self.spectrum(0.5, 0.5, SETTLED_DIMENSIONS)
         for exponents, spectral in self._spectra.items():
@@ -317,7 +317,7 @@ def nearest(
 ) -> I32:
     """(i, width) the largest products with others, by FAISS where the catalogue is large.
 
-    `among` are the rows of the others that are asked about; None: all of them.
+    `among` are the rows of the others that may be neighbours; None: all of them.
     """
     if len(vectors) > QUADRATIC_ITEMS:
         return likely_neighbours(vectors, targets, width, threads, among)

@@ -1,4 +1,4 @@
-"""Where a training run is, kept in a file so that a killed one goes on."""
+"""The state of a training run, kept in a file so that a killed run can go on."""
 
 import hashlib
 import os
@@ -17,10 +17,10 @@ from graph.arrays import F32
 
 
 class TrainingRun:
-    """Where a training run is: its epoch, its best vectors so far; kept in the checkpoint."""
+    """The state of a training run: its epoch and its best vectors so far."""
 
     def __init__(self, file: Path | None, patience: int, fingerprint: str) -> None:
-        """Begin anew; `fingerprint` is of all that training starts from, see `fingerprint_of`."""
+        """Begin at epoch 0; `fingerprint` names graph, settings and seed, see `fingerprint_of`."""
         self.file = file
         self.patience = patience
         self.fingerprint = fingerprint
@@ -32,7 +32,7 @@ class TrainingRun:
 
     @property
     def stale(self) -> bool:
-        """Whether the last looks brought nothing better."""
+        """Whether the last `patience` epochs brought nothing better."""
         return bool(self.recalls) and self.epoch - self.best_epoch >= self.patience
 
     def look(
@@ -42,7 +42,7 @@ class TrainingRun:
         graph: EmbeddingGraph,
         validation: sparse.csr_matrix | None,
     ) -> None:
-        """Keep these vectors when the validation part likes them best so far, or there is none."""
+        """Keep these vectors if they do best so far on the validation part, or there is none."""
         vectors = network.export(edges)
         if validation is not None:
             recall = recall_at_20(vectors[0], vectors[3], graph.user_items, validation)
@@ -75,7 +75,7 @@ class TrainingRun:
         aside.replace(self.file)
 
     def resume(self, network: Network, optimizer: torch.optim.Optimizer) -> bool:
-        """Take up a checkpoint of the same graph, config and seed; leave any other alone."""
+        """Go on from a checkpoint of the same graph, config and seed; ignore any other."""
         if self.file is None or not self.file.exists():
             return False
         try:
@@ -111,7 +111,7 @@ def recall_at_20(users: F32, items: F32, seen: sparse.csr_matrix, held: sparse.c
 
 
 def fingerprint_of(settings: object, matrices: Sequence[sparse.csr_matrix | None]) -> str:
-    """Another text for other settings or another entry of a matrix."""
+    """A text that differs when the settings or any entry of a matrix differ."""
     digest = hashlib.sha256(repr(settings).encode())
     for matrix in matrices:
         if matrix is not None:

@@ -1,6 +1,6 @@
 """What differs between two releases: counts, configuration, the gates' figures, drift, lists.
 
-Nothing here names a person: sample users are told by how much they have chosen.
+Nothing here names a person: sample users are described by how many items they chose.
 """
 
 from collections.abc import Mapping
@@ -97,7 +97,7 @@ def _gates(old: Release, new: Release) -> list[dict[str, Any]]:
 def _lists(
     new: Release, old: Release, users: int, seed: int, overlay: Overlay | None
 ) -> list[dict[str, Any]]:
-    """For sample users of both, what came into their lists, went from them and moved in them."""
+    """For sample users of both releases: items that are new, gone or moved in their lists."""
     own, theirs = common_rows(new.users, old.users)
     sizes = np.diff(new.histories.indptr)[own]
     able = np.flatnonzero(sizes > 0)

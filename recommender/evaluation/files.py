@@ -50,7 +50,7 @@ def evaluate_files(
         folder: an empty one, for stores and a release; the caller removes it.
         now: seconds since 1970, of the events that name no time.
         baselines: whether simple rankers are tuned and measured, too.
-        steps: hears of each step.
+        steps: called at each step; it measures them.
     """
 
     def snapshot_of(part: str, sources: Sequence[tuple[Sequence[Path], Options]]) -> GraphSnapshot:

@@ -76,9 +76,9 @@ def errors(
 def chosen_damping(train: Ratings, shape: tuple[int, int], similar: csr_array) -> float:
     """The damping of the neighbourhood that guesses a held-back part of `train` best.
 
-    What comes next is to be guessed, and there a neighbourhood helps less than in between: where
-    ratings have times each user's last are held back. The biases speak alone unless the gain is
-    greater than its standard error.
+    A neighbourhood helps less for later ratings than for ones in between, and later ones are what
+    is asked. So if ratings have times, each user's last ones are held back. The biases speak alone
+    unless the gain is greater than its standard error.
     """
     drawn = np.random.default_rng(0).permutation(len(train.values))
     count = min(HELD_MOST, int(HELD_SHARE * len(drawn)))

@@ -38,13 +38,13 @@ def report(
     loads: Sequence[Mapping[str, Any]] = (),
     overlay: Overlay | None = None,
 ) -> dict[str, Any]:
-    """Everything that is told of a release, or of a candidate that was refused.
+    """The report of a release, or of a candidate that was refused.
 
     Args:
         release: what was made.
         parent: what was served when it was made; None before the first.
         steps: of the refresh, in their order.
-        loads: what loads since then said of themselves.
+        loads: reports of the loads since then.
         overlay: over `release`, so that nobody who was erased is drawn as a sample user.
     """
     manifest = release.manifest

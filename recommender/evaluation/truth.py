@@ -1,4 +1,4 @@
-"""What is to be found: test pairs cut off or given, in the rows of a release."""
+"""The test pairs to be found: held out or given, in the rows of a release."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,8 +34,8 @@ def cut(
 ) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from, and the relevant pairs that were held out of it.
 
-    Which pairs are held out is drawn by all ratings; which of them are good, and to be found, the
-    scale of the part to learn from tells, as it would of ratings that come later.
+    Which pairs are held out is drawn among all ratings. Which of them are good, and so to be found,
+    is decided by the rating scale of the part to learn from, as for ratings that come later.
     """
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
@@ -63,7 +63,7 @@ def given_part(
 ) -> HeldOut:
     """Test data given from outside, read into a snapshot of its own.
 
-    What a good rating is the scale of the `train` part tells.
+    Which ratings are good is decided by the rating scale of the `train` part.
     """
     scale = scale_of(train, config.weighting)
     graph = weigh(snapshot, replace(config.weighting, rating_scale=scale), now)

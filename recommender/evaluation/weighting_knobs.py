@@ -43,7 +43,7 @@ Values = Mapping[Knob, Value]  # what is not named is neutral
 
 
 def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], list[str]]:
-    """The knobs of a snapshot, and notes on what has none and why.
+    """The knobs of a snapshot, and notes on weights without one, and why.
 
     `domains_from` tells where the snapshot's domains come from, see `derive_domains`.
     """

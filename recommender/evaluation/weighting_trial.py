@@ -3,9 +3,9 @@
 What is served blends scorers, chosen anew at each refresh. To compare weightings the one that does
 most of the work is enough: a ridge, in a narrow table made by the code that a refresh uses.
 
-How much all tags weigh beside what people chose a refresh finds by itself. So that weights tell
-what one tag is worth beside another, all tags together weigh the same here under every weighting:
-what is best under the neutral one.
+A refresh finds by itself how much all tags together weigh compared with what people chose. Here the
+weights are to show what one tag is worth compared with another, so all tags together weigh the same
+under every weighting: what is best under the neutral one.
 """
 
 from dataclasses import dataclass, replace

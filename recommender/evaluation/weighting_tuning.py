@@ -2,9 +2,9 @@
 
 `tune_weighting` tells the story. Optuna proposes; a small item table judges (`weighting_trial`)
 by the select part of the data; the gate part and test data are never looked at. Half of the asked
-users judge during the search, which finds the luckiest of many weightings; so whatever it found
-is then put back to neutral one by one before the other half, and stays only where the 95 %
-interval of its gain lies above nothing.
+users judge during the search, which finds the luckiest of many weightings; so each weight that
+it found is then put back to neutral, one by one, and judged by the other half; it stays only if the
+95 % interval of its gain lies above 0.
 """
 
 import time
@@ -30,7 +30,7 @@ KEPT, NOTHING = "kept", "brings nothing"
 
 @dataclass(frozen=True)
 class Gain:
-    """What a change is worth on the users that confirm."""
+    """The gain of a change, measured on the users that confirm."""
 
     mean: float  # of NDCG@20, user by user
     low: float  # of its 95 % interval

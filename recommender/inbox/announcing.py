@@ -23,9 +23,9 @@ TOGETHER = 5_000  # facts of one transaction, so that the server's own writes ne
 
 @contextmanager
 def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[GraphStore]:
-    """The store that a load writes into; a server that runs on this home hears of it.
+    """The store that a load writes into; a server that runs on this home learns of the load.
 
-    Without a server what waits in the journal goes into the store first, since it came before.
+    Without a server, facts that wait in the journal are written first, since they came before.
     """
     with lease(journal.path) as alone:
         if not alone:
@@ -41,7 +41,7 @@ def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[Grap
 
 
 def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> dict[str, int]:
-    """Take a load back, see `GraphStore.undo_load`; a server that runs on this home hears of it.
+    """Take a load back, see `GraphStore.undo_load`; a server that runs on this home learns of it.
 
     The server must have carried into the store what it had acknowledged (`caught_up`): an event
     of the load that still waits there would come back.

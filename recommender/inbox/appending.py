@@ -89,7 +89,7 @@ def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int)
 
 
 def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
-    """The number of the fact that says the same and holds still."""
+    """The number of an earlier fact that says the same and is still in force."""
     if fact.key is not None:
         column, value = "key", fact.key
     elif fact.subject:
@@ -106,6 +106,6 @@ def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
 
 
 def last_load(db: sqlite3.Connection) -> int:
-    """The number of the last load that wrote past the journal: what was said before may be gone."""
+    """The number of the last load that bypassed the journal: earlier facts may be overwritten."""
     newest = db.execute("SELECT max(seq) FROM facts WHERE kind = ?", (LOAD,)).fetchone()
     return int(newest[0] or 0)

@@ -1,7 +1,7 @@
 """Facts as a batch for the store: what they amount to together.
 
-A batch writes all its tables at once, so what happened to one thing in the middle must not show:
-the facts about an item are followed in order, and the batch holds where they end.
+A batch writes all its tables at once. So the facts about an item are applied in order first, and
+the batch contains only the result.
 """
 
 import json
@@ -20,7 +20,7 @@ _LISTS = {"tags": ("item_tags", ("category", "tag")), "domains": ("item_domains"
 
 @dataclass
 class Folded:
-    """Facts, taken together."""
+    """The result of applying facts in order."""
 
     batch: dict[str, pa.Table]
     clear: dict[str, list[str]]  # a name of `graph.model.ITEM_PARTS` -> items, see `GraphStore`
@@ -28,7 +28,7 @@ class Folded:
 
 @dataclass
 class _Item:
-    """What facts about one item come to: parts that go, and what is written after that."""
+    """The result for one item: parts to be removed, and what is written after that."""
 
     gone: set[str] = field(default_factory=set)
     values: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class _Item:
 
 
 def fold(facts: Sequence[Row]) -> Folded:
-    """What facts come to, in order; erasures and loads are left out."""
+    """Apply facts in order; erasures and loads are left out."""
     rows: dict[str, list[dict[str, Any]]] = {}
     items: dict[str, _Item] = {}
     users: dict[str, dict[str, Any]] = {}

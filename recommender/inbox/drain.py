@@ -1,9 +1,9 @@
 """Carry facts from the journal into the store, each exactly once, in order.
 
-The store itself counts up to which fact it was written, in the transaction that writes them. So a
-drain that is killed at any moment, or paused while another one goes on, neither loses nor doubles:
-the next one begins where the store stands. A fact that the store refuses for itself goes to the
-quarantine, and those behind it go on.
+The store keeps the number of the last fact written into it, and changes it in the same transaction
+as the facts. So a drain that is killed at any moment, or paused while another one goes on, loses
+and repeats nothing: the next one begins after that number. A fact that the store refuses by itself
+goes into quarantine, and those after it are written.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def _carry(journal: Journal, store: GraphStore, now: Callable[[], int]) -> Carry
 
 
 def caught_up(journal: Journal, store: GraphStore) -> tuple[int, int]:
-    """Up to which fact the store has been written, and its watermark at that moment."""
+    """Number of the last fact written into the store, and its watermark at that moment."""
     name = source(journal)
     while True:
         position, watermark = store.position(name), store.watermark()

@@ -23,7 +23,7 @@ _NAMES = {  # kind of fact -> the fields that name a user
 
 
 def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
-    """Why a fact about a person is not taken; None: it is taken. Asked before it is written."""
+    """Why a fact about a person is refused; None: it is accepted. Called before it is written."""
     names = _NAMES.get(fact.kind, ())
     payload = orjson.loads(fact.payload) if names else {}
     for name in names:

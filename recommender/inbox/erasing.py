@@ -1,9 +1,9 @@
 """Erasures in the journal: what was said about a person is removed, and does not come back.
 
-An erasure is *asked* for (what the journal holds of the person goes at once, nothing more is taken
-about them), *carried* into the store by the drain, and then *done*: the id itself goes. What stays
-is a pseudonym under a key of the journal, so that events from before the erasure, sent once more,
-are refused; and the receipt: what went from where, and when.
+An erasure is first *asked* for: the journal's facts about the person are removed at once, and no
+new ones are accepted. Then the drain *carries* it into the store. At last it is *done*, and the id
+itself is removed. A pseudonym under a key of the journal stays, so that events from before the
+erasure are refused when they are sent again; and a receipt of what was removed where, and when.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Erasure:
 
 
 def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
-    """Remove what the journal holds of a user and say that they go; the number of that fact.
+    """Remove a user's facts from the journal and append the erasure; the number of that fact.
 
     Args:
         journal: of the home.
@@ -86,7 +86,7 @@ def reached(journal: Journal, sequence: int, location: str, *, at: int, count: i
 
 
 def close(journal: Journal, sequence: int) -> None:
-    """The id itself goes, out of the write-ahead file, too."""
+    """Remove the id itself, also from the write-ahead file."""
     with journal.transaction() as db:
         db.execute("UPDATE erasures SET user = NULL WHERE seq = ?", (sequence,))
     journal.shorten()

@@ -1,7 +1,7 @@
 """The journal: a SQLite file in the home, where a fact is stored before it is acknowledged.
 
-Every process of a host may write and read it. Requests of the same moment share a commit: whoever
-comes first writes what all the others of its process have waiting. A commit is on the disk
+Every process of a host may write and read it. Requests of the same moment share a commit: the first
+one also writes the facts of all others that wait in its process. A commit is on the disk
 (`synchronous=FULL`) before anybody reads it, so what was read or acknowledged is never taken back.
 """
 
@@ -121,7 +121,7 @@ class Journal:
     def trim(self, upto: int) -> int:
         """Remove at most `TRIMMED` facts up to a number, but for standing ones; how many went.
 
-        For those that every release has heard of and the store has: nobody asks for them again.
+        For facts that the store and every release contain: nobody needs them again.
         """
         with self.transaction() as db:
             gone = db.execute(
@@ -146,7 +146,7 @@ class Journal:
             return [row(*columns) for columns in rows]
 
     def identity(self) -> str:
-        """What tells this journal from every other; "" while nobody wrote into it."""
+        """The identity of this journal, unlike any other's; "" while nothing was written."""
         with self._read() as db:
             if db is None:
                 return ""
@@ -239,7 +239,7 @@ class Journal:
             raise InboxFull(self._full)
 
     def why_closed(self) -> str | None:
-        """Why writes are answered by `InboxFull` now; None: they are taken."""
+        """Why writes are refused with `InboxFull` now; None: they are accepted."""
         with self._answers():
             return self._why_full() if self.path.exists() else None
 

@@ -1,7 +1,7 @@
 """What is known about an item or a user after each fact about it.
 
-The same rules as those by which the drain writes into a store, so that a `GET` tells before the
-store has them what it will hold.
+The rules are those of the drain, so that a `GET` answers what the store will contain, even before
+it does.
 """
 
 from collections.abc import Iterable

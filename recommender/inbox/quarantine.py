@@ -1,6 +1,6 @@
 """Facts that the store refused: kept aside with the reason until somebody decides.
 
-They stay in the journal too and count in what is served, as they were acknowledged.
+They also stay in the journal and count in lists, because they were acknowledged.
 """
 
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen on held-back data, before anything is fitted on everything."""
+    """What was chosen on held-back data, before anything is fitted on all data."""
 
     recipe: Recipe
     report: dict[str, Any] = field(default_factory=dict)  # what was tried, for the manifest
@@ -81,15 +81,15 @@ def choose(
     last: Last | None = None,
     steps: Steps | None = None,
 ) -> Choice:
-    """Train the networks of the preset graph, and choose what the item table is made by.
+    """Train the networks of the preset graph, and choose the recipe of the item table.
 
     Args:
         snapshot: ids and times.
         graph: its edges after weighting.
         config: preset, seed, threads.
-        say: hears of each step.
+        say: called with the name of each step.
         last: what networks learned for the last release, see `networks_of`.
-        steps: where what is finished is kept; None: nowhere.
+        steps: keeps finished steps for a refresh that goes on later; None: nothing is kept.
     """
     ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
     networks: dict[str, Trained] = {}
@@ -135,8 +135,8 @@ def build(
         snapshot: ids, titles, times.
         graph: its edges after weighting; what is learned from.
         config: preset, seed, threads.
-        say: hears of each step.
-        choice: what the table is made by; None: it is chosen here.
+        say: called with the name of each step.
+        choice: the recipe of the table; None: it is chosen here.
         start: (i, d) the last release's spectral vectors, from which the search for those of the
             whole graph begins; nothing is chosen by them.
     """
@@ -226,7 +226,7 @@ def _counts(snapshot: GraphSnapshot, graph: WeightedGraph) -> dict[str, int]:
 
 
 def _at_least_one_column(vectors: F32) -> F32:
-    """FAISS and products need a width, also of an empty catalogue."""
+    """FAISS and products need at least one column, even for an empty catalogue."""
     if vectors.shape[1] == 0:
         vectors = np.zeros((len(vectors), 1), np.float32)
     return np.ascontiguousarray(vectors, np.float32)

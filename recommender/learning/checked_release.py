@@ -20,7 +20,7 @@ FORCE = "if that is meant, publish with --force"
 
 @dataclass(frozen=True)
 class Seen:
-    """What is checked."""
+    """The release that is checked, and what it is compared with."""
 
     new: Release
     old: Release | None  # that is served

@@ -1,4 +1,4 @@
-"""What data no release may be made of: old, emptied, half loaded."""
+"""Checks of the data behind a release: that it is not older, emptied or half loaded."""
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def kind_gone(seen: Seen) -> Text:
 
 
 def turned_back(seen: Seen) -> Text:
-    """Events lie earlier than they did: times are reversed, or of another unit."""
+    """Events have earlier times than before: times are reversed, or in another unit."""
     if seen.old is None:
         return None
     there, rows = _matched(seen.new, seen.old)
@@ -177,7 +177,7 @@ def column_emptied(seen: Seen) -> Text:
 
 
 def twins(seen: Seen) -> Text:
-    """Many items, or users, are the doubles of others."""
+    """Many items, or users, have exactly the events of another."""
     for noun, rows in (("item", seen.new.item_users), ("user", seen.new.histories)):
         share = _twins(rows)
         before = 0.0
@@ -192,7 +192,7 @@ def twins(seen: Seen) -> Text:
 
 
 def _matched(new: Release, old: Release) -> tuple[I64, I64]:
-    """Places in the old histories of pairs that both have, and their places in the new ones."""
+    """Positions of pairs that both releases have, in the old histories and in the new ones."""
     users, items = new.users.rows(old.users), new.items.rows(old.items)
     owners = np.repeat(np.arange(len(old.users)), np.diff(old.histories.indptr))
     rows, columns = users[owners], items[old.histories.indices]

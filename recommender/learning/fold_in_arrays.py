@@ -9,7 +9,7 @@ fold.<source>.tags          (k, d) what each adds to an item's vector, see `Indu
 fold.<source>.domains       (domains, d)
 fold.<source>.words         (words, d)
 
-`new_items` reads them. Vectors are float16: d · 2 bytes a feature, of which there are
+`recommender.serving.new_items` reads them. Vectors are float16: d · 2 bytes a feature; there are
 at most twice as many as items, and domains. For `spectral` that is about 126 bytes an item on
 citeulike-a, 24 on ml-latest-small.
 """
@@ -38,7 +38,7 @@ FEWEST_ITEMS = 3  # with events, of a tag or word that something is learned of
 def with_new_items(
     built: Built, snapshot: GraphSnapshot, graph: WeightedGraph, say: Say, threads: int = 1
 ) -> Built:
-    """What was built, with cold items in its table, and a map for each of `PLACING` there."""
+    """What was built, with cold items added to its table and a map for each source of `PLACING`."""
     say("learning where new items belong")
     known = known_features(snapshot, graph)
     warm = {kind: part[known.items] for kind, part in known.features.items()}
@@ -80,7 +80,7 @@ def map_arrays(source: str, learned: InductiveMap) -> Arrays:
 
 @dataclass(frozen=True)
 class KnownFeatures:
-    """What a map is learned from: the items that somebody chose, and what they have."""
+    """What a map is learned from: the items that somebody chose, and their features."""
 
     items: I64  # (n,) rows of the items, ascending
     features: Features  # (i, …) 1 where an item has a tag of `tag_rows`, a domain, one of `words`
@@ -116,7 +116,7 @@ def _known(features: sparse.csr_matrix, most: int) -> I64:
 
 
 def _there(features: sparse.csr_matrix) -> sparse.csr_matrix:
-    """1 wherever an item has a feature: what a new item has is not weighed either."""
+    """1 wherever an item has a feature; features of new items have no weights either."""
     there = sparse.csr_matrix(features, copy=True)
     there.data = np.ones_like(there.data)
     return there

@@ -1,8 +1,8 @@
 """What gates compare: how well the candidate and its rivals find what none of them saw.
 
-All are fitted on the same *fit* part and looked for in the same *gate* part: the candidate, the
-release that is served, made again by its own recipe and weighting, and simple recommenders. What
-ranks answers over the path that serves.
+The candidate is compared with the release that is served, which is made again by its own recipe
+and weighting, and with simple recommenders. All are fitted on the same *fit* part and judged by
+the same *gate* part. The candidate and the served one rank by the code that serves.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,12 @@
-"""Whether a candidate may be published: a pure function of figures and of what was seen.
+"""Whether a candidate may be published: a pure function of figures and of the checks' reasons.
 
 Three kinds of reasons refuse it:
 
-- a **comparison**: it finds surely less than the release that is served, or than the best simple
-  recommender where the served one does not, over everybody or in one part (a segment, the long
-  tail, cold items);
+- a **comparison**: it surely finds less than the release that is served, or than a simple
+  recommender that is better than the served one, over everybody or in one part (a segment, the
+  long tail, cold items);
 - a **fall**: it finds far less than the served release did when that was judged;
-- a **check** without statistics: something of the data or of the result is not as it can be.
+- a **check** without statistics: something about the data or the result cannot be right.
 
 "Surely" holds for all comparisons of a refresh together: one refresh in a hundred, at most, is
 refused by chance alone. Small losses are let through: `MARGIN` and `PART_MARGIN`.
@@ -66,7 +66,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Nothing speaks against it."""
+        """Whether there is no reason against the candidate."""
         return not self.reasons
 
     def to_json(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _text(figure: Figure, rival: float, whom: str) -> str:
 
 
 def fallen(figures: Sequence[Figure], before: Sequence[Mapping[str, Any]]) -> list[Reason]:
-    """Whether far less is found than the served release found when it was judged.
+    """A reason when the candidate finds far less than the served release did when it was judged.
 
     `before` are the figures in its manifest. Both were judged on their own gate part.
     """

@@ -46,7 +46,7 @@ def group_users(
 
 
 def groups_in(trial: Trial, built: Built, graph: WeightedGraph, groups: Found) -> I16:
-    """(u,) each user's group by what the trial knows, not by what is to be found."""
+    """(u,) each user's group, from what the trial knows; held-back pairs are not used."""
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
     )
@@ -54,7 +54,7 @@ def groups_in(trial: Trial, built: Built, graph: WeightedGraph, groups: Found) -
 
 
 def learn_profiles(trial: Trial, own: I16, groups: Found, *, now: int) -> dict[str, Any]:
-    """What each group's lists are made for, by the trial; nothing where too few can tell.
+    """The profile of each group, learned by the trial; empty when there are too few users.
 
     As the manifest holds it. `own` (u,) is each user's group, see `groups_in`.
     """

@@ -1,8 +1,8 @@
 """What a refresh holds back to choose its recipe by; drawn from ids, never from the gate's pairs.
 
-A random tenth of each user's pairs (*select*), the last pairs of each user where most have a time,
-and some users altogether. Where that is little, chance would choose: then a second tenth is drawn
-beside the first, and a small catalogue holds back in several ways.
+Held back are a random tenth of each user's pairs (*select*), the last pairs of each user if most
+pairs have a time, and all pairs of some users. When that is too little to choose by, a second tenth
+is drawn beside the first, and for a small catalogue several such draws are averaged.
 """
 
 from dataclasses import replace
@@ -45,9 +45,9 @@ def held_parts(
     weighting: Weighting,
     seed: int,
 ) -> tuple[list[HeldBack], sparse.csr_matrix]:
-    """The ways to hold back, the first as *select* is for everything else that is chosen.
+    """The ways to hold back; the first has the *select* part that all other choices use, too.
 
-    Beside them (u, i) the pairs of the gate, which no choice may even learn from.
+    Also (u, i) the pairs of the gate, which may not be learned from when anything is chosen.
     """
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()

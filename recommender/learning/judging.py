@@ -34,14 +34,14 @@ def judge(
     """What speaks against a candidate that is written, verified and not yet published.
 
     Args:
-        trained: what it was learned by.
+        trained: the candidate before it was written, and its trial.
         candidate: as it was written.
         served: the release that is served now; None before the first.
         domains: of the items.
         config: of the refresh.
         steps: where the trial of the served release's recipe is kept.
         now: seconds since 1970.
-        say: hears of each step.
+        say: called with the name of each step.
     """
     say("judging by what was held back")
     seen = trained.trial.graph.user_seen
@@ -71,7 +71,7 @@ def _served_trial(
     *,
     now: int,
 ) -> tuple[Trial | None, list[str]]:
-    """What the served release's recipe makes of the fit part; the candidate's where it is one."""
+    """The served release's recipe fitted on the fit part; the candidate's trial if both agree."""
     made = None if served is None else made_of(served.manifest)
     if made is None:
         return None, [] if served is None else [OTHER_VERSION]

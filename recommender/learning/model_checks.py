@@ -1,4 +1,4 @@
-"""What no release may have become: leaky, blank, not to be searched, with nothing to show."""
+"""Checks of what was learned: no leak, no empty vectors, an index that finds, lists to show."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ LOOKED = 20  # users of each segment whose lists are looked at
 
 
 def leaked(seen: Seen) -> Text:
-    """What should be found was learned from."""
+    """Pairs that were held back were learned from all the same."""
     if seen.fitted is None:
         return None
     out = seen.parts.part != FIT
@@ -61,7 +61,7 @@ def not_numbers(seen: Seen) -> Text:
 
 
 def no_vectors(seen: Seen) -> Text:
-    """Items with events lie nowhere, or most at the same place."""
+    """Items with events have no vector, or most of them the same one."""
     known = np.diff(seen.new.item_users.indptr) > 0
     vectors = seen.new.vectors[SPECTRAL][known]
     if len(vectors) < FEWEST_ENTRIES:
@@ -92,7 +92,7 @@ def moved(seen: Seen) -> Text:
 
 
 def index_recall(seen: Seen) -> Text:
-    """The index finds what an exact search finds."""
+    """The index misses too much of what an exact search finds."""
     for name, vectors in seen.new.vectors.items():
         if len(vectors) < FEWEST_ITEMS:
             continue

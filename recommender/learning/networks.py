@@ -27,7 +27,7 @@ TYPES = {"user": 0, "item": 1, "tag": 2}  # of nodes, as walks count them
 
 @dataclass(frozen=True)
 class Networks:
-    """What can be set of them.
+    """The settings of the networks.
 
     `node2vec_engine` "package" runs the node2vec package, for small graphs; `node2vec_metapath`
     names the types of nodes that walks go round by, empty: any edge. node2vec begins with its last
@@ -66,11 +66,11 @@ def graph_vectors(
     Args:
         graph: its edges after weighting.
         held: pairs that are held back, and the features without what would tell them.
-        networks: what is set of them.
+        networks: their settings.
         seed: of walks and of training.
         threads: one gives the same bytes for the same seed.
-        say: hears of each step.
-        unseen: pairs that nothing may be chosen by, and so the first never see.
+        say: called with the name of each step.
+        unseen: pairs by which nothing may be chosen; the first vectors never see them.
         last: of the last release; what is learned without the held pairs never begins from it.
         training: a folder for checkpoints of the GNN; None: there are none.
     """

@@ -1,7 +1,7 @@
 """Which pairs a refresh learns from, which it chooses by, and which judge it.
 
-Pairs are relevant by the *default* weights, whatever the weighting in force: a wrong weighting
-file must not decide what counts as found.
+Which pairs are relevant is decided by the *default* weights, whatever weighting is in force: a
+wrong weighting file must not decide which items count as hits.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Parts:
         return self.pairs.users[chosen], self.pairs.items[chosen]
 
     def fit(self, snapshot: GraphSnapshot) -> GraphSnapshot:
-        """The snapshot without anything of what is held back to choose and to judge by."""
+        """The snapshot without the pairs that are held back for choosing and judging."""
         out = self.part != FIT
         return drop_pairs(snapshot, self.pairs.users[out], self.pairs.items[out])
 

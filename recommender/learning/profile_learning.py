@@ -8,7 +8,7 @@ segments say is drawn towards what all users say (empirical Bayes), and so are t
 and DPP are tried after that, and taken where they surely gain. Each segment keeps its trade-off
 curve, and a request's `long_tail` from 0 to 1 moves along it.
 
-Exploration is an editor's alone: on what is held back it can only lose.
+Exploration is never learned, only set by an editor: on held-back pairs it can only lose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -213,7 +213,7 @@ class Trials:
 
 
 def _leaning(values: F64, groups: Mapping[str, I64], *, grows: bool) -> F64:
-    """(s, g) each group's mean, in steps from its neutral one that lean on all users' steps.
+    """(s, g) each group's mean; its distance from neutral is drawn towards that of all users.
 
     `grows`: steps are taken in proportion to the group's own level.
     """

@@ -2,9 +2,9 @@
 
 snapshot ─▶ weigh ─▶ train ─▶ write ─▶ judge ─▶ verify ─▶ publish
 
-What training is made of stands in `train.py`, what a candidate is judged by in `judging.py`. A
-release is written aside and becomes visible at the very end; whatever fails before, or is
-refused, the old one is served on.
+The steps of training are in `train.py`, those of judging a candidate in `judging.py`. A release is
+written aside and becomes visible at the very end. If anything fails before, or the candidate is
+refused, the old release stays in service.
 """
 
 import shutil
@@ -65,15 +65,15 @@ def refresh(
         home: where releases lie.
         config: what to compute.
         now: seconds since 1970, for the age of events and the manifest.
-        say: hears of each step.
+        say: called with the name of each step.
         force: publish what the gates refuse, too; the manifest says so for good.
-        full: choose everything anew; else what was chosen last is kept while it may be, see
+        full: choose everything anew; otherwise the last choices are kept if they still fit, see
             `kept_from`.
         fence: see `publish`.
 
     Raises:
-        GateRefused: it is worse than what is served, or not as a release can be; it is kept
-            aside with its report.
+        GateRefused: it is worse than what is served, or failed a check; it is kept aside with
+            its report.
         ReleaseError: another refresh has meanwhile published a newer snapshot.
     """
     collect_leftovers(home)

@@ -1,7 +1,7 @@
 """What no release may look like: checks without statistics, compared with the served release.
 
-Each is one small function that gives a `Reason` or None; a reason names what was seen and what to
-do. Those that compare with the served release know both by ids, never by rows.
+Each check is a small function without statistics. It gives None, or a sentence that says what was
+seen and what to do. Items and users of two releases are matched by ids, never by rows.
 """
 
 from collections.abc import Callable

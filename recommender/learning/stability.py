@@ -2,8 +2,8 @@
 
 A refresh starts its search for singular vectors from the last release's, turns what it found onto
 them (`align.py`), and notes in the manifest which release that was: so the same data,
-seed and last release give the same bytes on one thread. What is chosen on held-back data, and
-whatever is tried, never starts from the last release: that has learned from all of it.
+seed and last release give the same bytes on one thread. Choosing on held-back
+data never starts from the last release, because that has learned from all of the data.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def start_of(parent: Release | None, items: Vocabulary) -> F32 | None:
 
 
 def networks_of(parent: Release | None, items: Vocabulary) -> Last:
-    """What networks learned for the parent, in the rows of `items`, 0 for new ones."""
+    """The parent's network vectors, in the rows of `items`; 0 for new ones."""
     if parent is None:
         return {}
     rows = parent.items.rows(items)

@@ -39,7 +39,7 @@ RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found)
 
 @dataclass(frozen=True)
 class Trained:
-    """What a release holds, and what judging it needs."""
+    """A release that is not written yet, and what is needed to judge it."""
 
     built: Built
     groups: Found
@@ -70,11 +70,11 @@ def train(
         domains: of its items.
         config: what to compute; the preset "fast" learns no profiles.
         settings: how users are grouped.
-        steps: which of its steps are finished.
+        steps: the finished steps of a refresh that was killed are taken up from here.
         parent: the release before, onto which vectors are turned and whose groups pass on names.
-        kept: what is not chosen anew, see `kept_from`.
+        kept: choices taken over from the last release, see `kept_from`.
         now: seconds since 1970.
-        say: hears of each step.
+        say: called with the name of each step.
     """
     items = snapshot.items
     last = networks_of(parent, items)

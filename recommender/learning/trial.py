@@ -1,8 +1,8 @@
 """The trial: a model of this refresh, fitted without the parts that are held back.
 
-Profiles are learned by what it finds of the *select* part, gates judge by what it finds of the
-*gate* part: what either is told was never seen in fitting. It is fitted once, by the recipe that
-was chosen, and served by the code that serves.
+Profiles are learned by how well it finds the *select* part, and gates judge by how well it finds
+the *gate* part; it has seen neither. It is fitted once, by the recipe that was chosen, and ranks
+by the same code as a release.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ MOST_USERS = 3_000  # whose lists are looked at
 
 @dataclass(frozen=True)
 class Made:
-    """How a release ranks: enough to make the same from other data."""
+    """How a release ranks: enough to fit the same on other data."""
 
     recipe: Recipe
     weighting: Weighting
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Trial:
-    """A model and what it has to find."""
+    """A model and the held-back pairs that it has to find."""
 
     made: Made
     snapshot: GraphSnapshot  # without the parts held back
@@ -72,7 +72,7 @@ def fit_trial(
     now: int,
     say: Say,
 ) -> Trial:
-    """Fit what was made of everything on the fit part alone.
+    """Fit a recipe that was chosen for the whole data on the fit part alone.
 
     Args:
         fit: what may be learned from, see `Parts.fit`.
@@ -83,7 +83,7 @@ def fit_trial(
         steps: of the refresh, where the trial's release is kept.
         name: of this step.
         now: seconds since 1970.
-        say: hears of each step.
+        say: called with the name of each step.
     """
     graph = weigh(fit, made.weighting, now, domains)
     say("fitting the trial: the same without what is held back")
@@ -109,7 +109,7 @@ def fit_trial(
 
 
 def made_of(manifest: Mapping[str, Any]) -> Made | None:
-    """How a published release ranks; None when this version cannot make the same again."""
+    """The recipe of a published release; None when this version cannot fit it again."""
     try:
         stored = manifest["recipe"]
         weights = tuple((Scorer(**scorer), float(weight)) for scorer, weight in stored["weights"])
@@ -148,4 +148,4 @@ def _wanted(truth: csr_array, known: Any, seed: int) -> Wanted:
 
 
 def _quiet(_: str) -> None:
-    """The steps of a trial are not shown."""
+    """Show nothing: the steps of a trial are not reported."""

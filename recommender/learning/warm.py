@@ -72,7 +72,7 @@ def kept_from(
 
 
 def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
-    """What of preset, seed and weighting is not as it was for a release."""
+    """Which of preset, seed and weighting differ from those of a release."""
     before, now = parent.manifest["config"], config.to_json()
     same = ("preset", "seed", "weighting")
     return [key for key in same if _plain(before.get(key)) != _plain(now[key])]
@@ -84,12 +84,12 @@ def facts_of(snapshot: GraphSnapshot, now: int) -> dict[str, Any]:
 
 
 def counts_of(snapshot: GraphSnapshot) -> dict[str, int]:
-    """What is compared to tell whether the data has moved."""
+    """The counts by which it is decided whether the data has changed."""
     return {"events": len(snapshot.events.user), "items": len(snapshot.items)}
 
 
 def found_by(gates: Mapping[str, Any]) -> float | None:
-    """NDCG@20 of a judged release over everybody; None where too few could tell."""
+    """NDCG@20 of a judged release over everybody; None when there were too few users."""
     for figure in gates.get("figures", []):
         if figure["part"] == EVERYBODY:
             return float(figure["candidate"])
@@ -97,7 +97,7 @@ def found_by(gates: Mapping[str, Any]) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as JSON gives them back."""
+    """The value as it comes back from JSON: tuples as lists."""
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -31,7 +31,8 @@ def write(
 ) -> None:
     """Write arrays, indexes and the manifest.
 
-    `parent` is what the vectors were turned onto, `inbox` tells which facts the snapshot has heard.
+    `parent` is the release the vectors were turned onto; `inbox` says which facts the
+    snapshot contains.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder, built.arrays)
@@ -69,7 +70,7 @@ def fingerprint(
 
 
 def _simple(recipe: Recipe) -> dict[str, str]:
-    """Says so where a simple recommender is all that ranks."""
+    """Name the simple recommender, if the release ranks by nothing else."""
     kinds = {scorer.kind for scorer, _ in recipe.weights}
     named = {"popularity": "popularity", "cosine": "item kNN"}
     only = kinds.pop() if len(kinds) == 1 else ""

@@ -1,7 +1,7 @@
 """A release with newer items appended: the same names, slightly longer arrays.
 
-Whatever reads a release reads this one the same way. The item table and the vectors stay as they
-are, and have no rows of the items behind; what holds for those is in `arrivals.py`.
+It is read in the same way as a release. The item table and the vectors stay as they are and have no
+rows for the newer items; `arrivals.py` holds the rows of those.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ UNKNOWN_RARITY = 1.0  # of an item that nobody chose yet
 
 @dataclass(frozen=True)
 class LiveItem:
-    """What is known of an item that was said after the release, or changed after it."""
+    """What is known of an item that came, or changed, after the release was made."""
 
     id: str
     title: str | None = None
@@ -69,7 +69,7 @@ class Appended(Vocabulary):
 
 @dataclass(frozen=True)
 class AppendedRelease(Release):
-    """A release and the items that were said or changed after it."""
+    """A release and the items that came or changed after it was made."""
 
     base: Release | None = None
     live: Mapping[int, LiveItem] = field(default_factory=dict)  # row -> what is known now

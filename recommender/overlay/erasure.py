@@ -1,4 +1,4 @@
-"""Forgetting a person: what serves first, then the journal, the store, and every copy."""
+"""Forget a person: first in what is served, then in the journal, the store, and every copy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +30,10 @@ from recommender.releases.steps import drop_unfinished
 
 
 def erase(store: GraphStore, home: Home, user: str) -> int:
-    """Forget a user where no journal is; how many events went.
+    """Forget a user of a home without a journal; how many events were removed.
 
-    The running servers come first, then the store: a kill in between leaves nothing served, and
-    saying it again completes it.
+    Running servers forget first, then the store. After a kill in between the user is not served any
+    more, and a second call completes the erasure.
     """
     begin_erasure(home, user)
     events = store.erase_user(user)
@@ -44,7 +44,7 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
 
 
 def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
-    """Forget a user: nothing is served of them from now on; the number of the erasure.
+    """Ask for an erasure: the user is not served from now on; the number of the erasure.
 
     What the journal holds is gone when this returns. The drain carries it into the store and the
     copies; `erasing.receipt` tells how far it has come.
@@ -85,8 +85,8 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
 def scrub_releases(home: Home) -> list[str]:
     """Take erased persons out of the releases that are kept beside the served one; their names.
 
-    After a refresh, which made a release that does not know them. What gates refused goes as a
-    whole: nobody serves it.
+    To be called after a refresh, whose release does not know them. Candidates that gates refused
+    are removed as a whole, since nobody serves them.
     """
     state, served, done = read_state(home), current(home), []
     for refused in list_refused(home):

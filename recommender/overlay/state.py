@@ -1,7 +1,7 @@
-"""What outlives every release, in one file of the home: hidden items, erased persons.
+"""What holds whichever release is served, in one file of the home: hidden items, erased persons.
 
 A release holds the flags of its own snapshot. Going back to an older one must not bring back what
-was hidden or erased since, so the newest word on both stands here, and every worker reads it.
+was hidden or erased since, so the newest state of both is here, and every worker reads it.
 
 Erased ids are kept as keyed digests. An erasure ends with what it erased: it holds for releases
 whose snapshot is not younger, so that a person who comes back later is a new person.
@@ -32,20 +32,20 @@ class Erasure:
 
 @dataclass(frozen=True)
 class State:
-    """The newest word on what no list may show and whom nobody knows any more."""
+    """The newest state: items that no list may show, and users who were erased."""
 
     salt: str = ""
     erased: tuple[Erasure, ...] = ()
     hidden: tuple[str, ...] | None = None  # item ids; None: each release's own flags hold
 
     def digest(self, user: str) -> str:
-        """What an id is kept as."""
+        """The keyed digest under which an id is kept."""
         key = bytes.fromhex(self.salt)
         return hashlib.blake2b(user.encode(), key=key, digest_size=DIGEST_BYTES).hexdigest()
 
     @cached_property
     def name(self) -> str:
-        """Another text for another state."""
+        """A text that differs when the state differs."""
         return hashlib.blake2b(repr(self).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
     def gone(self, watermark: int) -> frozenset[str]:

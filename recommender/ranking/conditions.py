@@ -2,12 +2,13 @@
 
     {FIELD: what it must be, …, "and": [{…}, {…}], "or": [{…}, {…}], "not": {…}}
 
-A number lies within bounds that it may reach, {"from": 1990, "to": 2000}, or may not,
-{"above": 0.3, "below": 0.5}; a date lies between days, months or years, {"to": "2024-06"}; a word
-or a number is one of several, {"in": ["de", "fr"]}.
+A number lies within bounds: {"from": 1990, "to": 2000} includes them, {"above": 0.3, "below": 0.5}
+excludes them. A date lies between days, months or years, {"to": "2024-06"}. A word or a number is
+one of several, {"in": ["de", "fr"]}.
 `ranking/filter_language.py` has the fields of items, `segments/rules.py` those of subjects.
 
-What is not known or does not fit is an `InputError` that names its key, as in `or.1.tags_any`.
+Unknown fields and values that do not fit raise an `InputError` that names the key, such as
+`or.1.tags_any`.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Language(Generic[T]):
-    """Which fields there are, and what is made of them.
+    """The fields that there are, and how their values are read.
 
     `make` is called with the value of each field that stands there, and with the parts of `and`,
     `or` and `not` as `all_of`, `any_of` and `none_of`.
@@ -174,7 +175,7 @@ def bounds(content: object, where: str, name: str = "", *, values: bool = True) 
 def _bound(
     content: Mapping[str, Any], keys: Mapping[str, float | None], where: str, *, dates: bool
 ) -> Bound:
-    """The bound that stands there; one that is not to be reached becomes the next number."""
+    """The bound that is given; one that is excluded becomes the next number."""
     there = [key for key in keys if key in content]
     if len(there) > 1:
         raise InputError(f"{where}: say {' or '.join(there)}, not both")

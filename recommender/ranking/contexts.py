@@ -1,10 +1,10 @@
 """How the context of a request changes its list: device, place, time, first visit.
 
-Declared in `segments.toml`, and nothing holds that is not declared there:
+Contexts are declared in `segments.toml`:
 
     [[context]]
     name = "short breaks"
-    when = { device = ["phone"], time = ["morning"] }  # every one of them must be said
+    when = { device = ["phone"], time = ["morning"] }  # all of these must be given
     profile = { diversity = 2.0, long_tail = 0.5 }     # factors of the weights of the profile
     session_share = 0.9                                # of a running session, beside a history
     enabled = true
@@ -31,7 +31,7 @@ FACTORS = ("relevance", "diversity", "long_tail", "freshness", "balance", "explo
 
 @dataclass(frozen=True)
 class Context:
-    """What holds when a request's context says so."""
+    """Changes to a list that are made when a request's context matches."""
 
     name: str
     when: Mapping[str, tuple[str, ...]]
@@ -51,7 +51,7 @@ def holds(when: Mapping[str, tuple[str, ...]], present: Features) -> bool:
 def features(
     named: Mapping[str, str] | None, now: int, *, known: bool, attributes: Mapping[str, Any]
 ) -> Features:
-    """What is known of the moment; what the caller says stands. None: nothing may be used."""
+    """What is known of the moment; the caller's values come first. None: nothing may be used."""
     if named is None:
         return {}
     own = {"time": (TIMES[now % DAY // (DAY // 4)],), "first_visit": ("no" if known else "yes",)}
@@ -68,6 +68,6 @@ def fitted(profile: Profile, contexts: Sequence[Context]) -> Profile:
 
 
 def session_share(contexts: Sequence[Context]) -> float | None:
-    """The share of the last context that says one; None: as it is."""
+    """The share of the last context that sets one; None: none does."""
     shares = [context.session_share for context in contexts if context.session_share is not None]
     return shares[-1] if shares else None

@@ -12,11 +12,12 @@
      "exclude": ["bwv-1004"],                   only at the top: none of these
      "seen": "include"}                         only at the top: "exclude", "include" or "only"
 
-`subject`, in requests alone, compares an attribute of items with one of the user who asks: it is
-among what the user calls `languages`, and at most the user's `age`. What the user does not say
-holds for no item.
+`subject`, only in requests, compares an attribute of items with one of the user who asks: here the
+item's language must be one of the user's `languages`, and its `min_age` at most the user's `age`.
+If the user lacks the attribute, no item passes.
 
-What is not known or does not fit is an `InputError` that names its key, as in `or.1.tags_any`.
+Unknown fields and values that do not fit raise an `InputError` that names the key, such as
+`or.1.tags_any`.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ LARGEST_TIME = 2**62
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a filter says: about items, and about the one who asks."""
+    """What a filter asks for: conditions on items, and what is excluded or seen."""
 
     filter: Filter
     exclude: tuple[str, ...] = ()

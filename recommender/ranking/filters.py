@@ -25,7 +25,7 @@ class Filters:
     def __init__(self, release: Release, hidden: Flags | None = None) -> None:
         """Hold the release; masks are made when they are asked for.
 
-        `hidden` (i,) are the items that nothing shows; None: those that the release calls so.
+        `hidden` (i,) are the items that are never shown; None: those hidden in the release.
         """
         self._release = release
         self._hidden = np.asarray(release.hidden) if hidden is None else hidden
@@ -44,7 +44,7 @@ class Filters:
         return rows
 
     def _named(self, name: str) -> I64:
-        """The tags of a name, ascending, found without looking at every tag."""
+        """Rows of the tags of a name, ascending, found without looking at every tag."""
         row = self._release.tag_name_row(name)
         if row == NO_ROW:
             return np.zeros(0, np.int64)

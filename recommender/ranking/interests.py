@@ -3,8 +3,8 @@
 A history is halved along the direction in which its items differ most (Boley 1998,
 doi:10.1023/A:1009740529316), the halves are settled by spherical 2-means (Dhillon & Modha 2001,
 doi:10.1023/A:1007612920971), and kept apart when their middles are unlike enough and both are
-large enough; then the heaviest group is tried next. No randomness. A history of one piece stays
-one group, and nothing of its list changes.
+large enough; then the heaviest group is tried next. No randomness. A history that
+is not split stays one group, and its list does not change.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
 """The next page without repeats, what was shown already, and a little variety.
 
-A cursor holds a 32-bit sum of each id that the pages before it showed, and one of the request:
-so it works in every worker and over a new release, and no state lies on the server. Of a million
-items that may follow, one in four thousand shares a sum with one of a thousand shown, and waits.
+A cursor holds a 32-bit checksum of each id that earlier pages showed, and one of the request. So it
+works in every worker and over a new release, and the server keeps no state. After a thousand items
+were shown, one in four thousand others has the same checksum as one of them, and is not shown.
 """
 
 import base64
@@ -51,7 +51,7 @@ def shown_before(request: Request, sums: U32) -> list[int]:
 
 
 def item_sums(items: Vocabulary) -> U32:
-    """(i,) a sum of each id: a third of a second for a million."""
+    """(i,) a checksum of each id; a million take a third of a second."""
     raw = memoryview(items.data.tobytes())
     edges = items.offsets.tolist()
     pairs = itertools.pairwise(edges)
@@ -59,7 +59,7 @@ def item_sums(items: Vocabulary) -> U32:
 
 
 def rotation(request: Request, items: Vocabulary, rows: I32) -> F32:
-    """(c,) factors that let what was shown and not clicked make room."""
+    """(c,) factors that lower items which were shown and not clicked."""
     times = {items.row(item): count for item, count in request.shown.items()}
     counts = np.array([times.get(row, 0) for row in rows.tolist()], np.float32)
     result: F32 = np.power(np.float32(ROTATION), counts)

@@ -37,7 +37,7 @@ Defect = Callable[[str, int], None]  # what is wrong, and with how many items
 
 
 def refuse(broken: str, items: int) -> None:
-    """A defect ends the request: where nobody counts and logs it, it must not go unseen."""
+    """Raise: unless somebody counts and logs a defect, it must end the request."""
     raise AssertionError(f"{broken} ({items})")
 
 
@@ -137,7 +137,7 @@ class Ranker:
         fused: Mapping[str, float],
         defect: Defect = refuse,
     ) -> None:
-        """Rank by the weighted sum of the sources named in `fused`; `defect` hears of mistakes."""
+        """Rank by the weighted sum of the sources in `fused`; `defect` is called on mistakes."""
         self._defect = defect
         self._release = release
         self._sources = sources
@@ -267,7 +267,7 @@ class Ranker:
         return np.zeros(len(self._release.items), np.float32)
 
     def _traits_of(self, part: Subjects, weights: F32, now: int, seeds: Sequence[int]) -> Traits:
-        """With what these subjects' weights ask for: ages, their own mix, seeds of draws."""
+        """The traits that these subjects' weights need: ages, their own mix, seeds of draws."""
         if not weights[:, [FRESHNESS, BALANCE, EXPLORATION]].any():
             return self._traits  # nothing is asked of ages, mixes and draws
         fresh, mix = self._unknown_age, np.zeros((len(part), 0), np.float32)
@@ -353,7 +353,7 @@ def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:
 
 
 def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
-    """The last check on every path: what must not be shown is dropped, and is a defect of ours."""
+    """The last check: items that must not be shown are dropped, and reported as a defect."""
     rows, places = np.nonzero(lists.items >= 0)
     shown = lists.items[rows, places]
     wrong = ~subjects.masks[subjects.mask[rows], shown]

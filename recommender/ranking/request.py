@@ -27,7 +27,7 @@ Bounds = tuple[str, Bound, Bound, tuple[str, ...]]  # name, lowest, highest, all
 
 @dataclass(frozen=True)
 class Own:
-    """A condition on an attribute of items by one of the subject: at least, at most, one of it."""
+    """A condition that compares an item's attribute with one of the subject's."""
 
     name: str  # of the items' attribute
     how: str  # "from", "to" or "in"
@@ -70,7 +70,7 @@ class Filter:
     none_of: tuple["Filter", ...] = ()
 
     def of(self, attributes: Mapping[str, Any]) -> "Filter":
-        """The same filter with what the subject says of themselves in it, unknown: for no item."""
+        """The same with the subject's attributes filled in; if one is missing, no item passes."""
         parts = (self.all_of, self.any_of, self.none_of)
         if not self.subject and not any(parts):
             return self
@@ -126,9 +126,9 @@ class Part:
 class NewItem:
     """An item that the catalogue does not have, by what is known of it.
 
-    The answer is what lies near it: `served_by` is "new item", and the items' `source` tells in
-    whose vectors. What nobody knows is left out and noted; where nothing has a place the answer
-    is what is popular, in the item's domains if these are known.
+    The answer are items near it: `served_by` is "new item", and the items' `source` says whose
+    vectors were compared. Unknown tags and items are left out and noted. If nothing about the item
+    is known, the answer is what is popular, in the item's domains if these are known.
     """
 
     title: str = ""
@@ -175,7 +175,7 @@ class Request:
     new_item: NewItem | None = None
 
     def differing(self, without: Collection[str] = ()) -> str:
-        """All that differs from a request for nothing in particular, as text; `without` these."""
+        """All fields that differ from their defaults, as text, but for those in `without`."""
         return "\x1f".join(
             [
                 f"{name}={value!r}"

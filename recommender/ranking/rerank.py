@@ -261,7 +261,7 @@ def _worths(own, shown, length, worth):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _nearer(item, indptr, domains, shares, own, worth):  # type: ignore[no-untyped-def]
-    """By how much an item brings the list nearer to the own mix, in nats.
+    """By how much an item brings the list nearer to the subject's mix, in nats.
 
     Of the divergence sum p log(p / q) only the parts of the item's domains change, but for the
     length of the list, which changes for all candidates alike.

@@ -29,7 +29,7 @@ def notes_on(wanted: Filter, release: Release, filters: Filters) -> list[str]:
 
 
 def unknown(noun: str, name: str, known: Vocabulary) -> str:
-    """That nobody knows a name, and which names are near it."""
+    """A note that a name is not known, and which names are near it."""
     near = near_names(name, known)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"nobody knows the {noun} {name!r}{hint}"

@@ -1,8 +1,8 @@
 """The item table's scores for items that came after it.
 
-A new item lies near the items that it is like; what those speak for, it speaks for, and whoever
-chose what it is near is shown it. Its row is read in both directions, as scores of the table are
-nearly the same both ways.
+A new item gets the scores of the items most like it. Its row is read in both directions, because
+scores of the table are nearly symmetric: it proposes items, and is proposed to people who chose
+items like it.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Arrivals:
         )
 
     def of_item(self, row: int) -> tuple[I32, F32]:
-        """What an item of the table, or one behind it, says of items on the other side."""
+        """The scores between an item, in the table or behind it, and those on the other side."""
         if row >= self.first:
             return self.neighbours[row - self.first], self.scores[row - self.first]
         at = int(np.searchsorted(self.sources, row))
@@ -89,7 +89,7 @@ def placed_row(table: ItemTable, near: I32, likeness: F32, people: int = 0) -> t
         table: of the release.
         near: (n,) items of the table, the most like first; -1 where there are fewer.
         likeness: (n,) cosines.
-        people: who chose it so far; each brings it nearer to what a chosen item is worth.
+        people: how many chose it so far; each raises its scores towards those of a chosen item.
     """
     good = (near >= 0) & (likeness > 0)
     near = near[good][:NEAREST]
@@ -110,5 +110,5 @@ def placed_row(table: ItemTable, near: I32, likeness: F32, people: int = 0) -> t
 
 
 def grown(people: int) -> float:
-    """What a new item's scores are multiplied by: `WORTH` at first, 1 in the end."""
+    """The factor on a new item's scores: `WORTH` at first, 1 when enough people chose it."""
     return 1 - (1 - WORTH) * HALF / (HALF + people)

@@ -4,9 +4,9 @@
      ├──────── said ──────────────────────────────────────────────────────────────────────┤
      "attributes":{"year":1741},"carried":["keyboard"],"named":true}
 
-An answer takes the first part as it is; the rest is read where somebody asks what is known of the
-item. An item without a title is called by its id, and not `named`. Letters beyond ASCII are
-escaped in what is said: a byte is a letter there, and pieces are put together fastest.
+An answer contains the first part as it is; the rest is read when somebody asks for all that is
+known of the item. An item without a title is shown by its id, and `named` is false. Letters beyond
+ASCII are escaped in the first part, so that each byte is a letter and pieces are joined fast.
 """
 
 import json

@@ -248,6 +248,6 @@ def _check_values(
 
 
 def _run_of(key: str) -> str:
-    """The letter of what an indptr or offsets array cuts into runs."""
+    """The size that an indptr or offsets array divides into runs."""
     base, _, part = key.rpartition(".")
     return f"n:{base}" if part == "indptr" else f"bytes:{base}"

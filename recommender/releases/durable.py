@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 
 def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Give a file a new content; whoever reads it meets the old one or the new one, whole.
+    """Replace a file's content; readers see the old content or the new one, never a mixture.
 
     `mode` is what a new file may be read and written by, less what the system takes away.
     """

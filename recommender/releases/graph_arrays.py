@@ -1,6 +1,6 @@
 """What a release stores of the graph itself: ids, cards, histories, tags, domains, times.
 
-All that filters, reasons and fallbacks need, as plain named arrays; nothing here is learned.
+These arrays are what filters, reasons and fallbacks need; nothing here is learned.
 """
 
 import json
@@ -111,7 +111,7 @@ def rarity(popularity: F32) -> F32:
 def _events(snapshot: GraphSnapshot) -> Arrays:
     """What users did, event by event, so that more can be weighed together with it.
 
-    Of who does not agree to be learned from nothing but what they hid.
+    Of users who do not agree to be learned from, only what they hid.
     """
     events = snapshot.events
     hides = np.array([kind.lower() == HIDE for kind in snapshot.kinds], np.bool_)
@@ -126,7 +126,7 @@ def _events(snapshot: GraphSnapshot) -> Arrays:
 
 
 def _history_kinds(snapshot: GraphSnapshot, user_items: csr_array) -> I32:
-    """What each entry of the histories tells the user did: the first kind of the pair."""
+    """The kind of event of each entry of the histories: the first kind of the pair."""
     count = len(snapshot.items)
     events = snapshot.events
     keys = events.user.astype(np.int64) * count + events.item

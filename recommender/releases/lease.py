@@ -1,8 +1,8 @@
 """One refresh at a time: a lease that is renewed while it is held, with a number that fences.
 
-Who takes the lease gets the next number. It ends with the block; when its process is gone; or when
-it was not renewed for `EXPIRY` seconds, as when the process was stopped. A refresh that was
-overtaken so learns of it before it publishes: `fence` compares its number with the lease's.
+Each lease has the next number. It ends with the block, when its process is gone, or when it was not
+renewed for `EXPIRY` seconds, for example because the process was stopped. Another refresh may then
+take it; the first one notices before it publishes, because `fence` compares the numbers.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """What a release holds of people beside what they did: who may be learned from, what they say of
 themselves, who their friends are.
 
-Of who does not agree to be learned from it holds that, and what they never want to see again.
+Of users who do not agree to be learned from it holds only this, and what they never want to see.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Take users out of a release that is kept: their rows stay, and nobody knows whose.
+"""Take users out of a release that is kept: their rows stay, but without ids.
 
-With the ids go what they said of themselves, their features and their friends.
+Their attributes, features and friends are removed, too.
 """
 
 import os

@@ -7,9 +7,8 @@ unfinished/
     ├── trial/           a step that made a release
     └── .aside-choice/   a step that was not finished; it is made again
 
-The digest holds the snapshot, the configuration, the release before and the code itself, so what is
-taken up is what the same refresh would compute again. A result that is not as it was written is
-computed again.
+The digest covers the snapshot, the configuration, the release before and the code itself, so a step
+is only reused where the same refresh would compute the same. A damaged result is computed again.
 """
 
 import contextlib

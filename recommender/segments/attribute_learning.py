@@ -1,10 +1,10 @@
 """Turning what users say about themselves into numbers, learned at a refresh. Needs scikit-learn.
 
-A number stays one. Of a few words each is a column; of many words each is told by what those who
-say it choose (target encoding: the chance of each domain to be the largest of a history), by the
-others' histories and never by one's own. What somebody does not say is the median, the most
-frequent word, or what those nearest in behaviour say. No word stands in a release that fewer than
-`FEWEST` users say.
+A number stays as it is. If an attribute has few words, each becomes a column. If it has many, a
+word is replaced by what users who say it choose (target encoding: for each domain, the chance that
+it is the largest of a history), learned from the histories of others and never from the user's own.
+Missing values become the median, the most frequent word, or the value of users nearest in
+behaviour. A word that fewer than `FEWEST` users say is in no release.
 """
 
 from collections import Counter
@@ -122,7 +122,7 @@ def _many_words(
     name: str, values: Sequence[object], active: Flags, chosen: I64,
     domains: Sequence[str], seed: int,
 ) -> tuple[Encoded, F64] | None:  # fmt: skip
-    """What those who say a word choose, told out of fold to those it was learned from."""
+    """What users who say a word choose; for the users it is learned from, out of fold."""
     texts = np.array([(as_texts(value) or ("",))[0] for value in values], object)
     counts = Counter(texts[active].tolist())
     kept = {word for word, count in counts.items() if word and count >= FEWEST}
@@ -160,7 +160,7 @@ def _many_words(
 
 
 def _by_the_nearest(columns: F64, behaviour: F64, active: Flags, seed: int) -> F64:
-    """What is missing as those say it who are nearest in all that is known of both."""
+    """Missing values filled with those of the users nearest in what is known of both."""
     scaler = StandardScaler().fit(columns[active])
     both = np.concatenate([behaviour, scaler.transform(columns)], axis=1)
     known = np.flatnonzero(active & ~np.isnan(columns).all(axis=1))

@@ -1,7 +1,7 @@
 """What users say about themselves as features: numbers, a column for each word, means of words.
 
 An `Encoding` was learned at a refresh (`attribute_learning.py`) and is applied with numpy alone, so
-that a worker reads a user who came since as the refresh read the others.
+that a worker encodes a user who came later just as the refresh did the others.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Groups found in users' features: how many, how stable, what marks them. Needs scikit-learn.
 
-Only a refresh imports this module: what comes out are centroids and words, which serve without
+Only a refresh imports this module: its results are centroids and words, which need no
 scikit-learn. Each method clusters a sample; the means of its groups are the centroids, and every
 user belongs to the nearest one, online and offline alike.
 """
@@ -33,7 +33,7 @@ PICTURED = 1_500  # users in the picture
 
 @dataclass(frozen=True)
 class Tried:
-    """How one number of groups did."""
+    """One number of groups that was tried, and its scores."""
 
     groups: int
     silhouette: float  # -1 … 1, higher is better

@@ -40,7 +40,7 @@ GROUPS = (*PLAIN, "kinds", "domains", "vectors", "attributes")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What features ask about items."""
+    """What features need to know about items."""
 
     item_domains: csr_array  # (i, d)
     item_tags: csr_array  # (i, t)
@@ -79,7 +79,7 @@ class Layout:
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any], kinds: Sequence[str]) -> "Layout":
-        """That of a release's segments, by its manifest."""
+        """The layout of a release's segments, from its manifest."""
         by_group = list(zip(manifest["features"], manifest["groups"], strict=True))
         return cls(
             tuple(manifest["domains"]),
@@ -259,7 +259,7 @@ def _visits(owners: I32, at: I64, users: int, moment: int) -> list[F64]:
 
 
 def _orders(history: History, users: int) -> F64:
-    """(u,) what an order comes to, as a logarithm; what was paid at one time is one order."""
+    """(u,) the value of an order, as a logarithm; events of one second are one order."""
     paid = np.flatnonzero(history.values_of(MONEY))
     user, at = history.user[paid].astype(np.int64), history.at[paid]
     own = np.where(at == NO_TIME, np.arange(len(at)), -1)

@@ -1,8 +1,8 @@
 """Which users are similar: users grouped at a refresh, and each subject's segments found online.
 
-`find_segments` groups the users of a snapshot and says in words what marks each group. `Segments`
-reads what it left in a release and needs nothing but numpy. Users with too little history are in
-the honest segment "new"; without scikit-learn, or with too few users, all others are "everyone".
+`membership.Segments` reads the result from a release and needs nothing but numpy. Users with too
+little history are in the segment "new"; without scikit-learn, or with too few users, all others
+are in one segment, "everyone".
 """
 
 import json
@@ -165,8 +165,8 @@ def assigned_in(
 ) -> I16:
     """(u,) the number of each user's segment, found from a part of what the users did.
 
-    What profiles are chosen by must not be known to the segments they are chosen for: who was
-    to find rare items would else be in the segment of those who like them.
+    Profiles are chosen by held-back pairs, so these must not decide who is in which segment: a user
+    whose held-back items are rare would otherwise be put among those who like rare items.
 
     Args:
         learned: of all that the users did.
@@ -191,9 +191,9 @@ def _forecasts(
     meanings: Sequence[str], scale: Scale, centroids: F64, assigned: I16,
     raw: F64, minimum: int, seed: int, learned: bool,
 ) -> tuple[dict[str, F32], dict[str, Any]]:  # fmt: skip
-    """Chances that users move to another segment or come back, and how they did on the past.
+    """Chances that users move to another segment or come back, and how good they were on the past.
 
-    The moment to tell from is the time before which `PAST` of all dated events lie.
+    The past ends at the moment before which the share `PAST` of all dated events lies.
     """
     dated = events.at != NO_TIME
     if not learned or not dated.any():

@@ -1,4 +1,4 @@
-"""In which segments a subject is, told online over one release."""
+"""In which segments a subject is, decided for each request over one release."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ CHANGED = 0.25  # growth of a known user's history from which the user is assign
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A subject as segments see it; `user_row` is -1 for who is not in the release."""
+    """What segments need to know of a subject; `user_row` is -1 if it is not in the release."""
 
     user_row: int
     items: Sequence[int] | I32  # everything in the history, session included
@@ -44,7 +44,7 @@ class Behaviour:
 
 
 class Segments:
-    """Tells the segments of subjects over one release."""
+    """Decides which segments subjects are in, over one release."""
 
     def __init__(self, release: Release, rules: Sequence[tuple[str, Rule]] = ()) -> None:
         """Hold a release, which may have been made without segments, and rules beside it."""
@@ -75,9 +75,9 @@ class Segments:
         return (*by_rule, self.learned(subject))
 
     def learned(self, subject: Behaviour) -> str:
-        """The learned segment; a known user whose history grew by `CHANGED` is assigned again.
+        """The learned segment of a subject.
 
-        So is who said something new of themselves.
+        A known user is assigned again when the history grew by `CHANGED` or the attributes changed.
         """
         if not self._learned:
             return EVERYONE
@@ -107,7 +107,7 @@ class Segments:
         return np.asarray(self._assigned)
 
     def chance(self, name: str, user_row: int) -> float | None:
-        """The chance that a user "moves" to another segment or "returns"; None: not foretold."""
+        """The chance that a user "moves" to another segment or "returns"; None: not predicted."""
         chances = self._release.segment_arrays.get(name)
         if chances is None or user_row < 0 or np.isnan(chances[user_row]):
             return None
@@ -115,7 +115,7 @@ class Segments:
 
     @property
     def _from_events(self) -> Flags:
-        """(f,) features of events rather than of what was chosen: live histories lack them."""
+        """(f,) which features need events with kinds and times; live histories lack them."""
         groups = self._layout.groups
         return np.array([group in FROM_EVENTS for group in groups])
 
@@ -149,7 +149,7 @@ class Segments:
     def measured(
         self, field: str, name: str, subject: Behaviour, now: int
     ) -> Value | tuple[Value, ...]:
-        """What a rule asks of a subject; NaN, or nothing, where it is not known."""
+        """The value of a rule's field for a subject; NaN, or nothing, when it is not known."""
         if field == "attributes":
             return as_values(subject.described.get(name))
         if field == "items":
@@ -171,7 +171,7 @@ class Segments:
         return self._remembered(field, name, subject.user_row)
 
     def _remembered(self, field: str, name: str, row: int) -> float:
-        """What the refresh kept of a known user."""
+        """A value that the refresh stored for a known user."""
         features = {"night_share": "night", "weekend_share": "weekend", "events": "events"}
         wanted = features.get(field, f"kind {name}")
         if wanted not in self._layout.names:

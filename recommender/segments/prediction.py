@@ -78,7 +78,7 @@ def forecast(past: F64, happened: Flags, today: F64, *, seed: int) -> Forecast:
 
 
 def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
-    """Both with a number below all others where nothing is known.
+    """Both arrays with NaN replaced by a number below all others.
 
     scikit-learn takes NaN, but fails on a feature that is unknown of everybody it learns from.
     """

@@ -153,7 +153,7 @@ def parse_segment_settings(content: Mapping[str, Any], where: str = "segments") 
 
 
 def _check(file: _File, where: str) -> None:
-    """What no value is wrong about alone."""
+    """Check what is only wrong about several values together."""
     fewest, most = file.learned.fewest, file.learned.most
     if not 2 <= fewest <= most <= MOST_GROUPS:
         raise SettingError(

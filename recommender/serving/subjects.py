@@ -183,7 +183,7 @@ class SubjectReader:
             draft.notes.append("nothing is known of the new item that tells where it belongs")
 
     def _circle(self, draft: Draft, user: str) -> None:
-        """Similar users' common items are the history; what the user knows is not shown."""
+        """The history is what similar users share; items that the user knows are not shown."""
         try:
             circle = self._circles.of(user, self._overlay)
         except (NotFound, InputError) as error:
@@ -269,7 +269,7 @@ class SubjectReader:
         return subjects, self.tags([subject.tags for subject in known])
 
     def _wanted(self, placed: Sequence[Placed | None]) -> dict[str, npt.NDArray[Any]]:
-        """The query vectors of new items for each source, (b, …); empty when there is no new item."""
+        """The query vectors of new items for each source, (b, …); empty without new items."""
         queries: dict[str, npt.NDArray[Any]] = {}
         for row, item in enumerate(placed):
             if item is None:
