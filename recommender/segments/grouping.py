@@ -1,4 +1,4 @@
-"""Which users are similar: users grouped at a refresh, and each subject's segments found online.
+"""Which users are similar: users grouped at a refresh, and what marks each group, in words.
 
 `membership.Segments` reads the result from a release and needs nothing but numpy. Users with too
 little history are in the segment "new"; without scikit-learn, or with too few users, all others

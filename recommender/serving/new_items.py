@@ -1,8 +1,8 @@
 """Where an item that the catalogue does not have would be, from what is known about it.
 
 Its tags, domains, title words and related items are folded into a vector of each source that has
-a map (`fold_in_arrays`), within milliseconds and without a refresh. Items
-near that vector are like the new one; reasons say which of its features put it there.
+a map (`fold_in_arrays`), within milliseconds and without a refresh. Items near that vector are like
+the new one; reasons say which of its features put it there.
 """
 
 from collections.abc import Sequence
