@@ -4,9 +4,8 @@ A report outlives its release. The newest `MOST` are kept.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,19 +95,15 @@ def last_refresh(home: Home) -> dict[str, Any] | None:
 
 def _load_facts(load: "Load") -> dict[str, Any]:
     """What a report says of a load."""
-    about: Mapping[str, Any] = asdict(load)["about"]
-    rejected = about.get("rejected", {})
-    reasons = rejected if isinstance(rejected, Mapping) else {}
-    remarks = [f"{count:,} {reason}" for reason, count in reasons.items()]
-    outliers = len(about.get("outliers", []))
-    remarks += [f"{outliers:,} users with a thousand times the usual number of events"] * bool(
-        outliers
-    )
+    files, outliers = load.about.get("files", []), load.about.get("outliers", 0)
+    remarks = [f"{count:,} {reason}" for reason, count in load.about.get("rejected", {}).items()]
+    if outliers:
+        remarks.append(f"{outliers:,} users with a thousand times the usual number of events")
     return {
         "load": load.load,
         "at": load.at,
-        "files": [Path(str(file.get("file", ""))).name for file in about.get("files", [])],
-        "rows": int(about.get("rows", 0)),
-        "rejected": sum(reasons.values()) if reasons else 0,
+        "files": [Path(file["file"]).name for file in files],
+        "rows": sum(file["rows"] for file in files),
+        "rejected": sum(file.get("rejected", 0) for file in files),
         "remarks": remarks,
     }

@@ -130,6 +130,8 @@ def load(
     if store is not None:
         report.outliers = users.outliers()
         report.totals = store.counts()
+        if report.load is not None:
+            store.note_load(report.load, report.about())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -230,7 +232,7 @@ def _naming_users(shown: list[str], store: GraphStore | None) -> list[str]:
 def _begin(report: LoadReport, store: GraphStore, named: Named | None, now: int) -> None:
     """Give the load its number, and make room for what it replaces."""
     if report.load is None:
-        report.load = store.begin_load(now, {"format": report.format})
+        report.load = store.begin_load(now, report.about())
         if named is not None:
             named.make_room(store, report.load)
 
@@ -254,8 +256,7 @@ def _apply(
         if table == "events":
             users.add(batch.column("user"))
         meter.applying(done / rows, size)
-    files = [{"file": file.file, "rows": file.rows} for file in report.files]
-    store.note_load(load, {"format": report.format, "files": files})
+    store.note_load(load, report.about())
 
 
 class _Meter:

@@ -67,6 +67,18 @@ class LoadReport:
         """Rows read, checked and applied in a second."""
         return self.rows / self.seconds if self.seconds else 0.0
 
+    def about(self) -> dict[str, Any]:
+        """What the store keeps of the load, as JSON values: nobody is named."""
+        return {
+            "format": self.format,
+            "files": [
+                {"file": file.file, "rows": file.rows, "rejected": file.rejected}
+                for file in self.files
+            ],
+            "rejected": dict(self.rejected),
+            "outliers": len(self.outliers),
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return {

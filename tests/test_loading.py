@@ -515,7 +515,9 @@ def test_a_load_is_listed_and_taken_back(home):
     report = home.load(home.write("user,item\na,x\na,y\nb,y\n", "more.csv"))
     _, second = home.store.loads()
     assert second.load == report.load == report.as_dict()["load"]
-    assert second.about["files"] == [{"file": str(home.folder / "more.csv"), "rows": 3}]
+    assert second.about["files"] == [
+        {"file": str(home.folder / "more.csv"), "rows": 3, "rejected": 0}
+    ]
     assert home.store.undo_load(report.load)["events"] == 2
     assert events(home) == [("a", "x", "view", None, None, None, None)]
     assert set(items(home)) == {"x"}

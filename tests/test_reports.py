@@ -85,6 +85,21 @@ def test_it_says_what_was_measured_and_what_changed(home):
     assert curve[-1] == 1.0
 
 
+def test_loads_since_stand_in_it_with_what_they_rejected(home, tmp_path):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    plays = tmp_path / "plays.csv"
+    plays.write_text("user,item,at\n" + "ann,b,2026-01-02\n" * 40 + "ann,b,some day\n")
+    assert run(["--home", str(other.folder), "load", str(plays)]) == 0
+    assert refreshed(other, "--force") == 0
+    report = json.loads((other.reports / f"{current(other)}.json").read_text())
+    assert [(load["files"], load["rows"], load["rejected"]) for load in report["loads"]] == [
+        (["plays.csv"], 41, 1)
+    ]
+    assert len(report["loads"][0]["remarks"]) == 1
+    page = (other.reports / f"{current(other)}.html").read_text()
+    assert report["loads"][0]["remarks"][0] in page
+
+
 def test_a_hostile_title_is_text(home):
     from api.report_page import page
 
