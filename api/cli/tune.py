@@ -92,7 +92,7 @@ def _show(tuned: "Tuned", path: Path) -> None:
         ]
         for weight in tuned.weights
     ]
-    show_table("", ["weight", "neutral", "learned", "NDCG@20 it brings, 95 %", ""], rows)
+    show_table("", ["weight", "neutral", "learned", "NDCG@20 it brings, 95%", ""], rows)
     for note in tuned.notes:
         say(f"note: {note}")
     kept = sum(weight.verdict == "kept" for weight in tuned.weights)

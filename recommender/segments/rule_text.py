@@ -195,7 +195,7 @@ class _Reader:
             self._index += 1
             value *= UNITS[unit.text.lower().removesuffix("s")]
         if measure in (*NAMED, *SHARES) and value > 1:
-            raise self._error(number.at, f"{measure} is at most 1, or 100 %; did you forget the %?")
+            raise self._error(number.at, f"{measure} is at most 1, or 100%; did you forget the %?")
         return value
 
     def _takes(self, text: str) -> bool:

@@ -91,7 +91,7 @@ def _shares(content: object, where: str) -> tuple[Bounds, ...]:
 def _share_of(content: object, where: str, name: str) -> Bounds:
     made = bounds(content, where, name, values=False)
     if isinstance(content, Mapping) and not all(0 <= bound <= 1 for bound in content.values()):
-        raise InputError(f"{where}: is a share, between 0 and 1; 0.3 stands for 30 %")
+        raise InputError(f"{where}: is a share, between 0 and 1; 0.3 means 30%")
     return made
 
 
