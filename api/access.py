@@ -15,6 +15,7 @@ from limits.strategies import MovingWindowRateLimiter
 from api.bootstrap import now
 from api.errors import Problem, problem
 from api.keys import Key, KeyFile, subject_of
+from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
 from graph.errors import SettingError
@@ -60,6 +61,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("POST", "/v1/rules/check"): ("admin",),
     ("GET", "/v1/segments"): ("explore", "admin"),
     ("GET", "/v1/releases"): ("admin", "explore"),
+    ("GET", "/metrics"): ("admin",),
 }
 
 
@@ -74,6 +76,7 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
         if request.url_rule is None:
             return None  # no such route: the answer is a 404, key or not
         if not places.acquire(blocking=False):
+            count_refused("in_flight")
             return problem(503, f"{settings.max_in_flight} requests are under way; try again")
         request.environ[PLACE] = True
         rule, method = request.url_rule.rule, _method()
@@ -197,10 +200,10 @@ class _Limiter:
     def count(self, key: Key | None) -> None:
         """Count a request; a 429 when its key or address has had its share."""
         caller = key.id if key is not None else request.remote_addr or ""
-        self._hit(self._requests, caller, 1)
-        g.charger = lambda work: self._hit(self._work, caller, work)
+        self._hit(self._requests, caller, 1, "requests")
+        g.charger = lambda work: self._hit(self._work, caller, work, "items")
 
-    def _hit(self, limit: RateLimitItem | None, caller: str, cost: int) -> None:
+    def _hit(self, limit: RateLimitItem | None, caller: str, cost: int, what: str) -> None:
         if limit is None or cost <= 0:
             return
         cost = min(cost, limit.amount)
@@ -210,6 +213,7 @@ class _Limiter:
             log("limits counted alone", problem=error)
             good = self._alone.hit(limit, caller, cost=cost)
         if not good:
+            count_refused(what)
             raise TooMany(limit)
 
 

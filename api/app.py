@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
-from api import access, errors, health
+from api import access, errors, health, metrics
 from api.answer_schemas import ProblemAnswer
 from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import finish, operation_name
@@ -32,6 +32,7 @@ from api.routes import (
     segments,
     users,
 )
+from api.routes import metrics as tell_metrics
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
 from recommender.ranking.request import Request
@@ -103,12 +104,14 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False  # an id may begin with a slash
     app.url_map.strict_slashes = True
+    results = app.extensions["results"] = open_results(settings)
     errors.register(app)
+    metrics.register(app, results)
     _check_hosts(app, settings)
     access.register(app, settings, KeyFile(live.home.keys))
     journal = open_journal(settings)
     health.register(app, live, journal)
-    results = app.extensions["results"] = open_results(settings)
+    tell_metrics.register(app, live, journal)
     items.register(app, live, results, settings)
     explore.register(app, live)
     rules.register(app, live)

@@ -94,7 +94,8 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
             pause = min(2 * pause, LONGEST_PAUSE)
             before = read_state(home.inbox)
             position = before.position if before else 0
-            tell_state(home.inbox, DrainState(position, now(), problem))
+            resting = store is not None and store.resting
+            tell_state(home.inbox, DrainState(position, now(), problem, resting))
             if store is not None and not isinstance(error, StoreError):
                 store.close()
                 store = None

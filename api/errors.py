@@ -14,8 +14,10 @@ from flask import Flask, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from api.metrics import count_refused
 from api.observability import log, log_failure
 from graph.errors import (
+    InboxFull,
     InputError,
     MissingExtra,
     NichegraphError,
@@ -96,6 +98,8 @@ def register(app: Flask) -> None:
     def _ours(error: NichegraphError) -> Response:
         for note in getattr(error, "__notes__", ()):
             log("failure", error=str(error), wrote=note)
+        if isinstance(error, InboxFull):
+            count_refused("inbox")
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
         return problem(status, str(error))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from api.errors import Problem
+from api.metrics import count_refused
 from api.settings import Settings
 from recommender.ranking.filters import passes
 from recommender.ranking.request import Request
@@ -38,6 +39,7 @@ class LongRequests:
         if len(pieces) <= 1:
             return recommend(requests)
         if not self._seats.acquire(blocking=False):
+            count_refused("large")
             raise Problem(
                 503, "this worker is busy with other requests for many subjects; try again soon"
             )

@@ -1,9 +1,13 @@
 """Run the HTTP application on granian: several processes, no fork of a process with threads."""
 
+import contextlib
 import ipaddress
 import multiprocessing
 import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -13,7 +17,8 @@ from api.access import check_loopback
 from api.bootstrap import open_console
 from api.drainer import watched
 from api.keys import KeyFile
-from api.observability import server_lines, set_format
+from api.metrics import FOLDER
+from api.observability import log, server_lines, set_format
 from api.settings import Settings, environment
 from graph.errors import SettingError
 from recommender.releases.home import Home
@@ -55,8 +60,25 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )
-    with watched():
+    with _counted_together(), watched():
         server.serve()
+
+
+@contextlib.contextmanager
+def _counted_together() -> Iterator[None]:
+    """Name the workers a folder where they count for `/metrics`; it goes when the server ends."""
+    os.environ.pop(FOLDER, None)
+    try:
+        folder = tempfile.mkdtemp(prefix="nichegraph-metrics-")
+    except OSError as error:
+        log("each worker counts alone for /metrics", problem=error)
+        yield
+        return
+    os.environ[FOLDER] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_address(settings: Settings) -> None:

@@ -24,6 +24,11 @@ class GraphStore(Protocol):
 
     uri: str
 
+    @property
+    def resting(self) -> bool:
+        """Whether calls are refused for a moment, because the last ones were not answered."""
+        ...
+
     def apply(
         self,
         batch: Batch,

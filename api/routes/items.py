@@ -9,6 +9,7 @@ from flask_openapi3 import OpenAPI, Tag
 from api.answer_schemas import ListAnswer
 from api.bootstrap import now
 from api.inputs import JSON, checked
+from api.metrics import count_answers
 from api.new_item import NewItemBody
 from api.schemas import ItemPath, ListQuery, PagedQuery, TagQuery
 from api.settings import Settings
@@ -46,7 +47,9 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def similar_to_new_item(body: NewItemBody) -> bytes:
-        return live.recommender().recommend_json([body.request()], now=now())[0]
+        answers = live.recommender().recommend_json([body.request()], now=now())
+        count_answers(answers)
+        return answers[0]
 
     @app.get(
         "/v1/tags/items", tags=[TAG], summary="Items that carry a tag", responses={200: ListAnswer}
@@ -73,6 +76,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
 
 def public(content: bytes, settings: Settings) -> Response:
     """A list about no person: others may keep it a while, then ask whether it still holds."""
+    count_answers([content])
     response = Response(content, content_type=JSON)
     response.headers["Cache-Control"] = f"public, max-age={settings.public_seconds}"
     response.set_etag(hashlib.blake2b(content, digest_size=16).hexdigest())

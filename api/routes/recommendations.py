@@ -9,6 +9,7 @@ from api.answer_schemas import ListAnswer, ManyAnswer, WhyAnswer
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
 from api.long_requests import LongRequests
+from api.metrics import count_answers
 from api.schemas import NoQuery, RecommendationsBody, UserPath, UserQuery, WhyPath
 from api.settings import Settings
 from graph.explore.copies import local_secret, pseudonym
@@ -33,7 +34,9 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     def recommend(path: UserPath, query: UserQuery) -> bytes:
         request = query.request(path.user)
         charge(request.n)
-        return results.answers(live.recommender(), [request], now=now())[0]
+        answers = results.answers(live.recommender(), [request], now=now())
+        count_answers(answers)
+        return answers[0]
 
     @app.get(
         "/v1/users/<id:user>/recommendations/<id:item>/why",
@@ -63,6 +66,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         answers = long_requests.answers(
             lambda some: results.answers(recommender, some, now=moment), requests
         )
+        count_answers(answers)
         return b'{"answers":[%b]}' % b",".join(answers)
 
 

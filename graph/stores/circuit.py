@@ -21,6 +21,12 @@ class CircuitBreaker:
         self._failed = 0
         self._closed_until_asked = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls wait for a pause."""
+        with self._lock:
+            return self._failed >= self._limit
+
     def wait(self) -> float:
         """0 when a call may be made now, else the seconds until one may."""
         with self._lock:

@@ -115,6 +115,11 @@ class EmbeddedStore:
                 self.close()
                 raise
 
+    @property
+    def resting(self) -> bool:
+        """Never: a file is asked each time."""
+        return False
+
     def apply(
         self,
         batch: Batch,

@@ -81,6 +81,11 @@ class Neo4jStore:
 
     # What a store does
 
+    @property
+    def resting(self) -> bool:
+        """Whether the server is left alone for a moment."""
+        return self._breaker.is_open
+
     def apply(
         self,
         batch: Batch,

@@ -17,6 +17,7 @@ class DrainState:
     position: int  # up to which fact the store has been written
     at: int  # seconds since 1970, when it was last tried
     problem: str | None  # why the store takes nothing
+    breaker_open: bool = False  # a server that fails is left alone for moments
 
 
 @dataclass(frozen=True)

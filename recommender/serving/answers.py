@@ -16,6 +16,8 @@ from recommender.serving.rules import Entry
 from recommender.serving.subject import Subject
 from recommender.serving.telling import ReasonText, Teller, inside
 
+SERVED_BY = b'"served_by":"'
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -83,6 +85,13 @@ def answer_json(release: Release, listed: Listed) -> bytes:
         f'"profile":{_text(listed.profile)},"segment":{_text(listed.segment)},'
         f'"notes":[{notes}],"next":{_text(listed.next)}}}'
     ).encode()
+
+
+def origin(made: bytes) -> tuple[str, bool]:
+    """What an answer, as JSON without spaces, was made from, and whether a fallback helped."""
+    begin = made.rindex(SERVED_BY) + len(SERVED_BY)  # no text holds it: a quote in it is escaped
+    end = made.index(b'"', begin)
+    return made[begin:end].decode(), not made.startswith(b',"fallback":null', end + 1)
 
 
 def _reasons(

@@ -1,0 +1,268 @@
+"""Metrics at `/metrics`: each that is declared is told, right over workers and their restarts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import orjson
+import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.app import create_app
+from api.observability import count_defect, defects
+from api.routes.metrics import declared
+from api.settings import load_settings
+from recommender.inbox.erasing import ask
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
+from recommender.inbox.lag import DrainState, tell_state
+from recommender.inbox.quarantine import put_aside
+from recommender.releases.home import Home
+from recommender.serving.answers import origin
+from tests.test_api_worker import get, served, until
+
+NOW = 1_760_000_000
+LISTS = "/v1/users/{user}/recommendations"
+
+
+def samples(text):
+    """(name, labels) -> value of a text that Prometheus reads."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(text, name, **labels):
+    return samples(text).get((name, tuple(sorted(labels.items()))), 0)
+
+
+def scraped(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        return answer.read().decode()
+
+
+# ── a real server with two workers ───────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def server(planted_home, tmp_path_factory):
+    """Its port, and the folder in which its workers count."""
+    home = shutil.copytree(planted_home.folder, tmp_path_factory.mktemp("home") / "home")
+    temporary = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", "/of/somebody/else")
+        with served(home, "--workers", "2") as port:
+            (folder,) = temporary.glob("nichegraph-metrics-*")
+            yield port, folder
+    assert not folder.exists()
+
+
+def lists_of(file):
+    """How many lists of users the worker of one file has counted."""
+    metrics = MultiProcessCollector.merge([str(file)])
+    return sum(
+        sample.value
+        for metric in metrics
+        for sample in metric.samples
+        if sample.name == "nichegraph_requests_total" and sample.labels["route"] == LISTS
+    )
+
+
+def test_counts_are_those_of_all_workers_and_stay_when_one_is_killed(server):
+    port, folder = server
+    asked = 0
+
+    def ask_some():
+        nonlocal asked
+        for _ in range(5):
+            get(port, "/v1/users/reader-1/recommendations?n=3")
+            asked += 1
+        return [file for file in folder.glob("counter_*.db") if lists_of(file)]
+
+    def told(name, **labels):
+        return {value(scraped(port), name, **labels) for _ in range(6)}
+
+    labels = {"method": "GET", "route": LISTS}
+    until(lambda: len(ask_some()) == 2)  # both workers have answered
+    assert told("nichegraph_requests_total", **labels, status="200") == {asked}
+    assert told("nichegraph_request_seconds_count", **labels) == {asked}
+    assert told("nichegraph_answers_total", served_by="history") == {asked}
+    outcomes = ("hits", "misses")
+    cache = [value(scraped(port), "nichegraph_cache_total", outcome=name) for name in outcomes]
+    assert sum(cache) == asked and 1 <= cache[1] <= 2  # each worker made the list once
+    assert told("nichegraph_requests_in_flight") == {1}
+
+    (killed, *_) = folder.glob("counter_*.db")
+    os.kill(int(killed.stem.rpartition("_")[2]), signal.SIGKILL)
+    until(lambda: len(list(folder.glob("counter_*.db"))) == 3)
+    until(lambda: len(ask_some()) == 3)  # the new worker has answered, too
+    assert told("nichegraph_requests_total", **labels, status="200") == {asked}
+    assert told("nichegraph_requests_in_flight") == {1}
+
+
+def test_each_metric_that_is_declared_is_told(server):
+    port, _ = server
+    get(port, "/v1/users/nobody-knows/recommendations?n=3")
+    post = {"events": [{"user": "ann", "item": "x"}]}
+    get(port, "/v1/events", post)
+    some = get(port, "/v1/popular?n=2")["items"]
+    only = quote(json.dumps({"items": [entry["item"] for entry in some]}))
+    assert get(port, f"/v1/popular?n=5&filter={only}")["fallback"] is not None
+    text = scraped(port)
+    names = {name.removesuffix("_count") for name, _ in samples(text)}
+    assert declared() <= names
+    assert value(text, "nichegraph_release_info", release=get(port, "/ready")["release"]) == 1
+    assert value(text, "nichegraph_drainer_up") == 1
+    assert value(text, "nichegraph_inbox_open") == 1
+    assert value(text, "nichegraph_fallbacks_total", served_by="popular") >= 1
+    assert "nobody-knows" not in text and "ann" not in text
+
+
+# ── one application ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    home = Home(tmp_path / "home").create()
+    home.releases.rmdir()
+    home.releases.symlink_to(planted_home.releases)
+    return home
+
+
+def client_of(home, **settings):
+    return create_app(load_settings(home.folder, **settings)).test_client()
+
+
+def told_by(client):
+    return client.get("/metrics").get_data(as_text=True)
+
+
+def grown(client, name, act, **labels):
+    before = value(told_by(client), name, **labels)
+    act()
+    return value(told_by(client), name, **labels) - before
+
+
+def test_what_limits_refuse_is_counted_by_why(home):
+    many = client_of(home, requests_per_second=1, workers=1)
+    work = client_of(home, items_per_second=20, workers=1)
+    full = client_of(home)
+    full.post("/v1/events", json={"user": "ann", "item": "x"})
+
+    def too_often():
+        assert [many.get("/v1/popular?n=1").status_code for _ in range(3)].count(429) >= 1
+
+    def too_much():
+        codes = [work.get("/v1/users/a/recommendations?n=20").status_code for _ in range(3)]
+        assert codes.count(429) >= 1
+
+    def too_full():
+        closed = client_of(home, inbox_free_bytes=1 << 60)
+        assert closed.post("/v1/events", json={"user": "ann", "item": "y"}).status_code == 503
+        assert value(told_by(closed), "nichegraph_inbox_open") == 0
+
+    assert grown(full, "nichegraph_refused_total", too_often, why="requests") >= 1
+    assert grown(full, "nichegraph_refused_total", too_much, why="items") >= 1
+    assert grown(full, "nichegraph_refused_total", too_full, why="inbox") == 1
+    assert value(told_by(full), "nichegraph_inbox_open") == 1
+
+
+def test_routes_are_named_by_their_templates_and_what_strangers_make_up_is_not(home):
+    client = client_of(home)
+    client.get("/v1/items/a-secret-item")
+    client.get("/no/such/secret")
+    client.open("/v1/popular", method="SECRET")
+    text = told_by(client)
+    labels = {"method": "GET", "route": "/v1/items/{item}", "status": "404"}
+    assert value(text, "nichegraph_requests_total", **labels) >= 1
+    labels = {"method": "GET", "route": "none", "status": "404"}
+    assert value(text, "nichegraph_requests_total", **labels) >= 1
+    assert "secret" not in text.lower()
+
+
+def test_items_that_a_mistake_of_ours_would_have_shown_are_counted(home):
+    client = client_of(home)
+
+    def mistake():
+        count_defect("made up for this test", 3)
+        client.get("/live")
+
+    assert grown(client, "nichegraph_defects_total", mistake) == 3
+    del defects["made up for this test"]
+
+
+def test_how_the_inbox_stands_is_told(home):
+    journal = Journal(home.inbox)
+    facts = [fact("events", {"user": "ann", "item": f"i{k}", "kind": "view"}) for k in range(4)]
+    journal.append(facts, now=NOW)
+    put_aside(journal, journal.facts_after(0)[0], "made up", now=NOW)
+    ask(journal, "bob", "b" * 16, now=NOW)
+    tell_state(home.inbox, DrainState(2, NOW, "no answer", breaker_open=True))
+    text = told_by(client_of(home))
+    assert value(text, "nichegraph_inbox_waiting") == 3  # two events and the erasure
+    assert value(text, "nichegraph_quarantine_facts") == 1
+    assert value(text, "nichegraph_erasures_pending") == 1
+    assert value(text, "nichegraph_drainer_problem") == 1
+    assert value(text, "nichegraph_store_breaker_open") == 1
+    assert value(text, "nichegraph_drainer_up") == 0  # it was last heard of long ago
+    assert value(text, "nichegraph_inbox_oldest_seconds") > 1_000_000
+    journal.close()
+
+
+def test_without_a_release_the_rest_is_told(tmp_path):
+    text = told_by(client_of(Home(tmp_path).create()))
+    assert "nichegraph_release_info{" not in text
+    assert value(text, "nichegraph_inbox_open") == 1
+
+
+def test_what_an_answer_was_made_from_is_read_from_its_json(recommender, planted):
+    from recommender.ranking.request import Request
+
+    requests = [
+        Request(user=planted.answers.users[0], n=3),
+        Request(user="nobody", n=1000),
+        Request(items={planted.answers.items[0]: 1.0}, n=3),
+    ]
+    for made in recommender.recommend_json(requests, now=NOW):
+        content = orjson.loads(made)
+        assert origin(made) == (content["served_by"], content["fallback"] is not None)
+    hostile = {"title": '"served_by":"x"', "served_by": "y", "fallback": None, "next": None}
+    assert origin(orjson.dumps(hostile)) == ("y", False)
+
+
+def test_nobody_else_reads_them_without_a_key(home):
+    client = client_of(home)
+    assert client.get("/metrics").status_code == 200
+    elsewhere = {"REMOTE_ADDR": "203.0.113.5"}
+    assert client.get("/metrics", environ_base=elsewhere).status_code == 403
+    assert client.get("/metrics?name=x").status_code == 400
+
+
+def test_the_folder_of_a_worker_that_was_killed_tells_of_none_of_its_requests(tmp_path):
+    """A worker dies in the middle of a request: nothing is under way there any more."""
+    code = """
+import os, sys
+from api import metrics
+metrics.in_flight.inc(5)
+if sys.argv[1:]:
+    print(metrics.text().decode())
+os.kill(os.getpid(), 9)
+"""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path.cwd())
+    assert list(tmp_path.glob("gauge_live*.db"))
+    output = subprocess.run(
+        [sys.executable, "-u", "-c", code, "tell"], env=environment, capture_output=True, text=True
+    ).stdout
+    assert value(output, "nichegraph_requests_in_flight") == 5
