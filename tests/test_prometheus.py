@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 import pytest
+import yaml
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -266,3 +268,37 @@ os.kill(os.getpid(), 9)
         [sys.executable, "-u", "-c", code, "tell"], env=environment, capture_output=True, text=True
     ).stdout
     assert value(output, "nichegraph_requests_in_flight") == 5
+
+
+# ── what operators are given ─────────────────────────────────────────────────────────────
+
+
+OPERATING = Path(__file__).parents[1] / "docs" / "operating"
+
+
+def queries():
+    """Every query of the dashboard and the alert rules."""
+    dashboard = json.loads((OPERATING / "dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+    for group in yaml.safe_load((OPERATING / "alerts.yml").read_text())["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_exist_and_leave_none_out():
+    asked = {name for query in queries() for name in re.findall(r"nichegraph_\w+", query)}
+    assert {re.sub("_(bucket|count|sum)$", "", name) for name in asked} == declared()
+
+
+def test_the_labels_that_are_asked_for_exist():
+    known = {"status", "route", "method", "served_by", "why", "outcome", "le", "instance", "job"}
+    for query in queries():
+        grouped = re.findall(r"by \(([^)]*)\)", query)
+        chosen = re.findall(r"[{,]\s*(\w+)\s*[=!]", query)
+        assert {name.strip() for names in grouped for name in names.split(",")} <= known, query
+        assert set(chosen) <= known, query
+
+
+def test_every_metric_stands_in_the_docs():
+    text = (OPERATING.parent / "service.md").read_text()
+    assert declared() == set(re.findall(r"`(nichegraph_\w+)`", text))
