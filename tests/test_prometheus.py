@@ -120,7 +120,10 @@ def test_each_metric_that_is_declared_is_told(server):
     get(port, "/v1/events", post)
     some = get(port, "/v1/popular?n=2")["items"]
     only = quote(json.dumps({"items": [entry["item"] for entry in some]}))
-    assert get(port, f"/v1/popular?n=5&filter={only}")["fallback"] is not None
+    assert (
+        get(port, f"/v1/users/nobody-knows/recommendations?n=5&filter={only}")["fallback"]
+        is not None
+    )
     text = scraped(port)
     names = {name.removesuffix("_count") for name, _ in samples(text)}
     assert declared() <= names
