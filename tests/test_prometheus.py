@@ -83,34 +83,34 @@ def lists_of(file):
 
 def test_counts_are_those_of_all_workers_and_stay_when_one_is_killed(server):
     port, folder = server
-    asked = 0
+    sent = 0
 
     def ask_some():
-        nonlocal asked
+        nonlocal sent
         for _ in range(5):
             get(port, "/v1/users/reader-1/recommendations?n=3")
-            asked += 1
+            sent += 1
         return [file for file in folder.glob("counter_*.db") if lists_of(file)]
 
-    def told(name, **labels):
+    def values(name, **labels):
         return {value(scraped(port), name, **labels) for _ in range(6)}
 
     labels = {"method": "GET", "route": LISTS}
     until(lambda: len(ask_some()) == 2)  # both workers have answered
-    assert told("nichegraph_requests_total", **labels, status="200") == {asked}
-    assert told("nichegraph_request_seconds_count", **labels) == {asked}
-    assert told("nichegraph_answers_total", served_by="history") == {asked}
+    assert values("nichegraph_requests_total", **labels, status="200") == {sent}
+    assert values("nichegraph_request_seconds_count", **labels) == {sent}
+    assert values("nichegraph_answers_total", served_by="history") == {sent}
     outcomes = ("hits", "misses")
     cache = [value(scraped(port), "nichegraph_cache_total", outcome=name) for name in outcomes]
-    assert sum(cache) == asked and 1 <= cache[1] <= 2  # each worker made the list once
-    assert told("nichegraph_requests_in_flight") == {1}
+    assert sum(cache) == sent and 1 <= cache[1] <= 2  # each worker made the list once
+    assert values("nichegraph_requests_in_flight") == {1}
 
     (killed, *_) = folder.glob("counter_*.db")
     os.kill(int(killed.stem.rpartition("_")[2]), signal.SIGKILL)
     until(lambda: len(list(folder.glob("counter_*.db"))) == 3)
     until(lambda: len(ask_some()) == 3)  # the new worker has answered, too
-    assert told("nichegraph_requests_total", **labels, status="200") == {asked}
-    assert told("nichegraph_requests_in_flight") == {1}
+    assert values("nichegraph_requests_total", **labels, status="200") == {sent}
+    assert values("nichegraph_requests_in_flight") == {1}
 
 
 def test_each_metric_that_is_declared_is_told(server):
@@ -289,8 +289,8 @@ def queries():
 
 
 def test_dashboard_and_alerts_ask_for_metrics_that_exist_and_leave_none_out():
-    asked = {name for query in queries() for name in re.findall(r"nichegraph_\w+", query)}
-    assert {re.sub("_(bucket|count|sum)$", "", name) for name in asked} == declared()
+    used = {name for query in queries() for name in re.findall(r"nichegraph_\w+", query)}
+    assert {re.sub("_(bucket|count|sum)$", "", name) for name in used} == declared()
 
 
 def test_the_labels_that_are_asked_for_exist():
