@@ -1,8 +1,8 @@
 """What one user did, weighed as a refresh weighs it: the release's events and those after it.
 
-The release keeps the events of each user as columns, so that one more is weighed together with
-those before it by the very rule that made the histories of the release: a list over release and
-overlay is the list of a release that held the same events, its table unchanged.
+The release keeps the events of each user as columns, so that a new event is weighed together with
+the earlier ones by the same rule that made the release's histories. So a list over release and
+overlay is the list that a release with the same events and the same table would give.
 """
 
 from collections.abc import Sequence
@@ -44,13 +44,13 @@ class History:
 
 @dataclass(frozen=True)
 class LiveUser:
-    """What one user did that the release has not heard of."""
+    """What one user did after the release was made."""
 
     events: Events
     undone: Events = field(default_factory=lambda: np.zeros(0, EVENT))  # events of the release
 
     def with_(self, events: Events) -> "LiveUser":
-        """The same and more."""
+        """The same with more events."""
         return replace(self, events=np.concatenate([self.events, events]))
 
     def without(self, events: Events) -> "LiveUser":
@@ -71,7 +71,7 @@ class Weigher:
     """Weighs histories as a release was made."""
 
     def __init__(self, release: Release) -> None:
-        """Read the rule that the release was made by."""
+        """Read from the release the rule by which its histories were weighed."""
         self._release = release
         rule: dict[str, Any] = dict(release.manifest["config"]["weighting"])
         rule["rating_scale"] = release.manifest.get("rating_scale") or rule["rating_scale"]
@@ -89,7 +89,7 @@ class Weigher:
         return domain_factors(release.item_domains.matrix, list(release.domains), self._weighting)
 
     def history(self, user_row: int, live: LiveUser | None, kinds: Sequence[str]) -> History:
-        """Of a user of the release (or `NO_ROW`) and what came after it.
+        """The history of a user of the release (or `NO_ROW`), with newer events.
 
         Args:
             user_row: whose events in the release count; `NO_ROW`: none do.
@@ -166,7 +166,7 @@ def _less(events: Events, undone: Events) -> Events:
 
 
 def _once(events: Events) -> Events:
-    """The same event said twice is one event, and its newer value holds; in a snapshot's order."""
+    """Repeated events count once, with the newer value; sorted as in a snapshot."""
     number = np.where(events["named"], np.arange(len(events)), -1)
     keys = (events["item"], events["kind"], events["at"], number)
     order = np.lexsort((np.arange(len(events)), *reversed(keys)))

@@ -1,7 +1,7 @@
 """What applies on top of a release: an immutable value, replaced by a newer one.
 
-The ranker asks it beside the release: who is gone, what is hidden, what was done since, which
-items came since. Rows are those of `release`, which has the newer items behind the older ones.
+It answers what a release cannot: who was erased, what is hidden, what users did since, and which
+items came since. Rows are those of `release`, where newer items are appended to the older ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from recommender.releases.release import Release
 
 @dataclass(frozen=True)
 class Overlay:
-    """What stands over one release."""
+    """What applies on top of one release."""
 
     release: Release  # with the items that came since
     state: State
@@ -69,9 +69,9 @@ class Overlay:
         return replace(self, state=state, hidden=hidden_items(self.release, state), sequence=-1)
 
     def version(self, users: Iterable[str]) -> str:
-        """Tells apart what holds for these users: another text where any of it is another.
+        """A text that differs when anything differs that applies to these users.
 
-        Two workers that have heard the same of the catalogue and these users say the same.
+        Two workers that know the same facts of the catalogue and these users give the same text.
         """
         heard = [str(self.touched.get(user, 0)) for user in users]
         of_all = (self.release.name, self.state.name, self.journal, str(self.changed))
@@ -96,7 +96,7 @@ class Overlay:
         return self.weigher.history(self.user_row(user), live, self.kinds)
 
     def why_impersonal(self, user: str) -> str | None:
-        """Why what a user did and says of themselves may make no list; None: it may."""
+        """Why a user's history and attributes may not be used for lists; None: they may."""
         if not self.agrees(user, "personalise"):
             return f"the user {user!r} does not agree to lists of their own"
         row, now_agrees = self.user_row(user), self.consent.get(user, {}).get("train", False)
@@ -108,12 +108,12 @@ class Overlay:
         )
 
     def said_since(self, user: str) -> Mapping[str, Any] | None:
-        """What a user says of themselves since the release; None: nothing, or it may not count."""
+        """Attributes that a user gave since the release; None: none, or they may not be used."""
         attributes = self.attributes.get(user)
         return attributes if attributes is None or self.why_impersonal(user) is None else None
 
     def attributes_of(self, user: str) -> Mapping[str, Any]:
-        """What a user says of themselves, as far as lists may be made of it."""
+        """The attributes of a user, as far as they may be used for lists."""
         if self.why_impersonal(user) is not None:
             return {}
         since = self.said_since(user)
@@ -123,7 +123,7 @@ class Overlay:
         return {} if row == NO_ROW else self.release.user_attributes(row)
 
     def agrees(self, user: str, purpose: str) -> bool:
-        """Whether a user agrees to a purpose, as far as that was said since the release."""
+        """Whether a user agrees to a purpose, as far as they said so since the release."""
         return self.consent.get(user, {}).get(purpose, True)
 
     @cached_property
@@ -142,7 +142,7 @@ class Overlay:
 
 
 def base_of(release: Release) -> Release:
-    """The release as it lies on the disk, under the items that came since."""
+    """The release as it was written, without the items that came since."""
     return release.base if isinstance(release, AppendedRelease) and release.base else release
 
 

@@ -26,7 +26,7 @@ class Profiles:
     """The profiles of a release, and those an editor wrote over them."""
 
     def __init__(self, release: Release, edited: Mapping[str, Profile] | None = None) -> None:
-        """Read what was learned; `edited` stands over it."""
+        """Read the learned profiles; those in `edited` replace them."""
         learned_profiles = (release.segments or {}).get("profiles", {})
         self.named = {NEUTRAL: NEUTRAL_PROFILE, DEFAULT: DEFAULT_PROFILE}
         self._curves: dict[str, tuple[F64, F64]] = {DEFAULT: _path(PLAIN_CURVE)}
@@ -64,7 +64,7 @@ class Profiles:
 def _path(profiles: Sequence[Profile], shares: Sequence[float] | None = None) -> tuple[F64, F64]:
     """Places 0 … 1 (m,) and weights (m, 7) of the points of a curve.
 
-    Weights of the long tail grow along it, so that more asked for is never less given.
+    Weights of the long tail grow along it, so asking for more long tail never gives less.
     """
     weights = np.array([profile.weights() for profile in profiles], np.float64)
     weights[:, LONG_TAIL] = np.maximum.accumulate(weights[:, LONG_TAIL])
