@@ -40,6 +40,7 @@ def catalogue_row(number):
         "released": f"{2000 + number % 20}-{1 + number % 12:02}-05" if number % 9 else None,
         "created_at": NOW - number * DAY if number % 13 else None,
         "hidden": number % 17 == 0,
+        "signed": number % 3 == 0,
     }
 
 
@@ -58,7 +59,7 @@ def wide(tmp_path_factory) -> Recommender:
             "created_at": item["created_at"],
             "hidden": item["hidden"],
             "attributes": json.dumps(
-                {"language": item["language"]}
+                {"language": item["language"], "signed": item["signed"]}
                 | {key: item[key] for key in ("year", "released") if item[key]}
             ),
         }
@@ -275,6 +276,10 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"year": {"in": [[]]}}}, "filter.attributes.year.in: values are"),
         ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is no date"),
         (
+            {"attributes": {"d": {"below": "2024"}}},
+            "filter.attributes.d.below: must be a number; dates are bound by from and to",
+        ),
+        (
             {"attributes": {"d": {"to": True}}},
             "filter.attributes.d.to: must be a number, or a date",
         ),
@@ -317,6 +322,15 @@ def test_unknown_attributes_are_named(wide):
     ):
         with pytest.raises(InputError, match="attribute"):
             wide.filters.mask(parse_filter({"attributes": content}))
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_flags_are_asked_for_as_flags_or_as_json_writes_them(wide, flag):
+    shown = [item for item in CATALOGUE if not item["hidden"]]
+    rows = wide.release.items.rows([item["id"] for item in shown])
+    for value in (flag, json.dumps(flag)):
+        mask = wide.filters.mask(parse_filter({"attributes": {"signed": {"in": [value]}}}))
+        assert mask[rows].tolist() == [item["signed"] == flag for item in shown]
 
 
 def test_masks_of_ages_are_shared_within_a_minute(wide):

@@ -19,6 +19,7 @@ from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.cards import Piece, make_card
+from recommender.releases.graph_arrays import attribute_word
 from recommender.releases.release import Attribute, Release
 from recommender.releases.rows import Rows
 
@@ -292,7 +293,7 @@ def _longer_attribute(
         for row, value in named.items():
             values[row] = value if isinstance(value, int | float) else np.nan
         return Attribute(True, values, None)
-    texts = {row: None if value is None else str(value) for row, value in named.items()}
+    texts = {row: None if value is None else attribute_word(value) for row, value in named.items()}
     new = sorted({t for t in texts.values() if t is not None and base.words.row(t) == NO_ROW})
     words = Appended(base.words, new) if new else base.words
     for row, text in texts.items():

@@ -29,8 +29,6 @@ def as_values(value: object) -> tuple[float | str, ...]:
     """A value as bounds and allowed values are compared with: numbers, texts, each of a list."""
     if isinstance(value, list):
         return tuple(each for entry in value for each in as_values(entry))
-    if isinstance(value, bool):
-        return (str(value).lower(), str(value))  # as JSON writes it, and as filters keep it
     number = as_number(value)
     return as_texts(value) if number != number else (number,)  # noqa: PLR0124 - NaN
 

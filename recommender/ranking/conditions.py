@@ -183,6 +183,8 @@ def _bound(
         return None
     value, inside, towards = content[there[0]], f"{where}.{there[0]}", keys[there[0]]
     if towards is not None:
+        if isinstance(value, str | dt.date):
+            raise InputError(f"{inside}: must be a number; dates are bound by from and to")
         return math.nextafter(number(value, inside), towards)
     return _number_or_date(value, inside) if dates else number(value, inside)
 
@@ -220,7 +222,7 @@ def _values(content: object, where: str) -> tuple[str, ...]:
         raise InputError(f"{where}: must be a list of 1 to {MOST_LISTED} values")
     if not all(isinstance(value, str | int | float) for value in content):
         raise InputError(f"{where}: values are texts, numbers, true or false")
-    return tuple(map(str, content))
+    return tuple(str(value).lower() if isinstance(value, bool) else str(value) for value in content)
 
 
 def within(value: Value, bound: Bounds) -> bool:

@@ -195,7 +195,7 @@ def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
             numbers = [np.nan if value is None else float(value) for value in values]
             arrays[f"attribute{number}.values"] = np.array(numbers, np.float64)
             continue
-        words = [None if value is None else str(value) for value in values]
+        words = [None if value is None else attribute_word(value) for value in values]
         vocabulary = Vocabulary.of(word for word in words if word is not None)
         arrays |= vocabulary_arrays(f"attribute{number}.words", vocabulary)
         codes = [-1 if word is None else vocabulary.row(word) for word in words]
@@ -205,6 +205,11 @@ def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
             seconds = [np.nan if word is None else seconds_of(word) for word in words]
             arrays[f"attribute{number}.seconds"] = np.array(seconds, np.float64)
     return arrays, manifest
+
+
+def attribute_word(value: object) -> str:
+    """A value of an attribute as the text that filters name; flags as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_number(value: object) -> bool:
