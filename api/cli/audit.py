@@ -30,7 +30,9 @@ def show(
     last: Annotated[int, typer.Option(min=1, help="How many of the newest entries.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """What was done, oldest first: writes, loads, erasures, exports, rollbacks, queries.
+    """Show what was done, oldest first.
+
+    Writes, loads, erasures, exports, rollbacks, queries.
 
     \b
     nichegraph audit show --last 10
@@ -60,7 +62,9 @@ def verify(
         Path | None, typer.Option(help="A copy of audit/head.json that you kept elsewhere.")
     ] = None,
 ) -> None:
-    """Check the log: finds changed, removed and swapped lines, and a missing end.
+    """Check that the log is intact.
+
+    Finds changed, removed and swapped lines, and a missing end.
 
     \b
     nichegraph audit verify

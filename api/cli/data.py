@@ -18,8 +18,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def data(ctx: typer.Context, user: Annotated[str, typer.Argument(help="Id of the user.")]) -> None:
-    """Print everything that is known about a user as one JSON object, for the person on request.
+    """Print everything that is known about a user as JSON.
 
+    For the person, on request.
     Attributes, consent, events, relations, what waits in the inbox, and the list that they are
     shown with its reasons.
 

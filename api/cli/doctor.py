@@ -48,7 +48,9 @@ def doctor(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check Python, packages, disk, memory, store, keys, release and clock; say what to do.
+    """Check what the program needs, and say what to do.
+
+    Looks at Python, packages, disk, memory, store, keys, release and clock.
 
     Exit code 1 if something is wrong. Nothing is changed.
 

@@ -37,8 +37,9 @@ def erase(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Forget a user: no list uses the history any more, and no store keeps any of it.
+    """Forget a user, everywhere in the home.
 
+    No list uses the history any more, and no store keeps any of it.
     The running servers, the inbox, the store, the copies for exploring, rejects and reports forget
     them at once; releases at the next refresh. An id that nobody has is an error that names those
     like it. Looking for a short id finds other things that are written alike, too.

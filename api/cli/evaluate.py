@@ -75,7 +75,9 @@ def evaluate(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Hold back a part of the data, learn from the rest, and count how much of the part is found.
+    """Measure how good the recommendations are.
+
+    Holds back a part of the data, learns from the rest, and counts how much of it is found.
 
     \b
     On the store:  nichegraph evaluate --split random

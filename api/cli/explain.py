@@ -28,7 +28,9 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Why an item is, or would be, shown: sentences, paths, and Cypher that shows the same.
+    """Say why an item is, or would be, shown to a user.
+
+    Prints sentences, paths, and Cypher that shows the same.
 
     \b
     nichegraph explain alice goldberg

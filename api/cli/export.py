@@ -29,7 +29,9 @@ def export(
         int, typer.Option(min=1, max=5, help="How many steps the neighbourhood reaches.")
     ] = 1,
 ) -> None:
-    """Write users, items, tags and their weighted edges as GraphML (Gephi, yEd, networkx).
+    """Write the graph as GraphML (Gephi, yEd, networkx).
+
+    Users, items, tags and their weighted edges.
 
     \b
     nichegraph export all.graphml

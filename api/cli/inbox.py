@@ -26,7 +26,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def list_facts(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """How far the store is behind, and which facts it refused.
+    """Show what waits for the store, and what it refused.
 
     \b
     nichegraph inbox list
@@ -53,7 +53,7 @@ def list_facts(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def show(ctx: typer.Context, number: Number, as_json: AsJson = False) -> None:
-    """A refused fact with all its fields.
+    """Show a refused fact with all its fields.
 
     \b
     nichegraph inbox show 1234
@@ -69,7 +69,9 @@ def show(ctx: typer.Context, number: Number, as_json: AsJson = False) -> None:
 
 
 def retry(ctx: typer.Context, number: Number) -> None:
-    """Let the store try a refused fact again, as if it had just been sent.
+    """Let the store try a refused fact again.
+
+    As if it had just been sent.
 
     \b
     nichegraph inbox retry 1234
@@ -80,7 +82,9 @@ def retry(ctx: typer.Context, number: Number) -> None:
 
 
 def drop(ctx: typer.Context, number: Number) -> None:
-    """Forget a refused fact for good; what is served forgets it when the server starts again.
+    """Forget a refused fact for good.
+
+    What is served forgets it when the server starts again.
 
     \b
     nichegraph inbox drop 1234

@@ -80,8 +80,9 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take every proposal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Begin a catalogue: look at the columns of files, propose how to read them, write settings.
+    """Begin a catalogue from files.
 
+    Looks at their columns, proposes how to read them, and writes settings.
     Asks for the columns of user, item and time, what people did, and where the graph is to live;
     what is given as an option, or with --yes, is not asked. Loads nothing.
 

@@ -209,7 +209,7 @@ def _load(
 
 
 def list_loads(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """What was loaded, oldest first, with the number that `loads undo` takes."""
+    """List the loads, each with its number."""
     store = open_store(load_settings(ctx.obj))
     try:
         known = store.loads()
@@ -255,7 +255,9 @@ def undo(
     load: Annotated[int, typer.Argument(help="Number of the load, see `loads list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Take back a load; a running server stops using it at once, and the next refresh too.
+    """Take back a load.
+
+    A running server stops using it at once; the next refresh learns without it.
 
     \b
     nichegraph loads undo 3

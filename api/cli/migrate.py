@@ -28,8 +28,9 @@ def migrate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Copy all facts of one store into an empty one; both then give the same release.
+    """Copy all facts of a store into an empty one.
 
+    Both then give the same release.
     The user, password and database of a server come from the settings.
 
     \b

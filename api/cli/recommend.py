@@ -88,7 +88,9 @@ def recommend(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend items to a user, with reasons; or write lists for all users to a file.
+    """Recommend items to a user, with reasons.
+
+    With --all, write lists for all users to a file.
 
     \b
     nichegraph recommend alice
@@ -152,7 +154,9 @@ def similar(
     cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find items similar to an item, or to one that the catalogue does not have yet.
+    """Find items similar to an item.
+
+    With --new, to one that the catalogue does not have yet.
 
     \b
     nichegraph similar bwv-1004 -n 10

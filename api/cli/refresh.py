@@ -74,8 +74,9 @@ def refresh(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
-    """Learn from the store and publish a release; running servers switch to it.
+    """Learn from the store and publish a release.
 
+    Running servers switch to it.
     A release that is worse than the served one is not published: exit code 3.
 
     \b

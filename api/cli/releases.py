@@ -35,7 +35,9 @@ def _home(ctx: typer.Context) -> Home:
 
 
 def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the releases, oldest first, and then the refused ones.
+    """List the releases, and then the refused ones.
+
+    Oldest first.
 
     \b
     nichegraph releases list
@@ -65,7 +67,9 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
 def show_one(
     ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name or number.")]
 ) -> None:
-    """Print the manifest of a release: counts, configuration, report, drift, files.
+    """Print the manifest of a release.
+
+    Counts, configuration, report, drift, files.
 
     \b
     nichegraph releases show 3
@@ -90,7 +94,9 @@ def compare(
     ] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two releases: counts, settings, gates, vectors, some users' lists.
+    """Say what changed between two releases.
+
+    Counts, settings, gates, vectors, some users' lists.
 
     \b
     nichegraph releases compare
@@ -159,7 +165,9 @@ def rollback(
         str | None, typer.Argument(help="Name or number; default: the one before the current.")
     ] = None,
 ) -> None:
-    """Serve another release; what was hidden or erased since then stays so.
+    """Serve another release.
+
+    What was hidden or erased since then stays so.
 
     \b
     nichegraph releases rollback
@@ -195,7 +203,9 @@ def prune(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest to keep.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old releases and what killed refreshes left; the current and pinned ones stay.
+    """Remove old releases.
+
+    Also what killed refreshes left. The current release and pinned ones stay.
 
     \b
     nichegraph releases prune --keep 3

@@ -78,7 +78,9 @@ def curve(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What long tail costs: NDCG, coverage and diversity, with the chosen point marked.
+    """Show what long tail costs each segment.
+
+    NDCG, coverage and diversity, with the chosen point marked.
 
     \b
     nichegraph segments curve

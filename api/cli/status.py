@@ -34,8 +34,9 @@ def status(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the store, the served release, how the last refresh ended, and what is wrong.
+    """Show the state of a catalogue on one screen.
 
+    The store, the served release, how the last refresh ended, and what is wrong.
     Each problem stands with what mends it. Exit code 1 where the store does not answer or the
     release is damaged.
 

@@ -42,8 +42,9 @@ def weighting(
     seed: Annotated[int, typer.Option(help="The same data and seed give the same weights.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report.")] = False,
 ) -> None:
-    """Learn the weights of kinds of events, tags, domains, relations and age.
+    """Learn the weights for `weighting.toml`.
 
+    Those of kinds of events, tags, domains, relations and age.
     Each weight that is kept earned it on users who took no part in the search; the others stay
     neutral. The next `nichegraph refresh` reads the file.
 
