@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
-from api import access, errors, health, metrics
+from api import access, errors, headers, health, metrics
 from api.answer_schemas import ProblemAnswer
 from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import finish, operation_name
@@ -108,6 +108,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     errors.register(app)
     metrics.register(app, results)
     _check_hosts(app, settings)
+    headers.register(app, settings)
     access.register(app, settings, KeyFile(live.home.keys))
     journal = open_journal(settings)
     health.register(app, live, journal)

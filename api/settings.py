@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         description="names, separated by commas, that a request's Host header may have "
         "besides localhost and loopback addresses",
     )
+    cors_origins: str = Field(
+        "",
+        description="origins such as `https://shop.example`, separated by commas, whose scripts "
+        "may read answers in a browser; empty: none",
+    )
     redis_url: str = Field(
         "",
         description="`redis://…` of a Redis where workers count limits together and "

@@ -1,0 +1,73 @@
+"""Headers of every answer: what a browser may do with it, and which other sites may ask.
+
+Pages bring their own policy. Scripts of other sites get an answer only where the setting
+`cors_origins` names the site; a browser asks for that first, without a key.
+"""
+
+import re
+
+from flask import Flask, Response, request
+
+from api.settings import Settings
+from graph.errors import SettingError
+
+EVERY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+DATA = "default-src 'none'; frame-ancestors 'none'"  # policy of an answer that is no page
+DATA_TYPES = ("application/json", "application/problem+json", "text/plain")
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
+ASKED = "Access-Control-Request-Method"
+MAY_SEND = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-API-Key, X-Subject"
+MAY_READ = "ETag, Retry-After"
+PREFLIGHT_SECONDS = 600
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Put them on every answer; to be asked before keys are.
+
+    Raises:
+        SettingError: what `cors_origins` names is no origin.
+    """
+    allowed = origins(settings.cors_origins)
+
+    @app.before_request
+    def _preflight() -> Response | None:
+        if request.method != "OPTIONS" or ASKED not in request.headers or not _named(allowed):
+            return None
+        response = Response(status=204)
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
+        response.headers["Access-Control-Allow-Headers"] = MAY_SEND
+        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+        return response
+
+    @app.after_request
+    def _add(response: Response) -> Response:
+        for name, value in EVERY.items():
+            response.headers.setdefault(name, value)
+        if response.mimetype in DATA_TYPES:
+            response.headers.setdefault("Content-Security-Policy", DATA)
+        if allowed:
+            response.vary.add("Origin")
+        if _named(allowed):
+            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            response.headers["Access-Control-Expose-Headers"] = MAY_READ
+        return response
+
+
+def origins(setting: str) -> frozenset[str]:
+    """The origins that the setting `cors_origins` names, separated by commas."""
+    named = [part.strip() for part in setting.split(",") if part.strip()]
+    for origin in named:
+        if not ORIGIN.fullmatch(origin):
+            raise SettingError(
+                f"setting 'cors_origins': {origin!r} is not an origin; write it as a browser "
+                "does, such as https://shop.example, without a path or a star"
+            )
+    return frozenset(named)
+
+
+def _named(allowed: frozenset[str]) -> bool:
+    return request.headers.get("Origin") in allowed
