@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import hold_back
-from embeddings.item_item.candidates import Preset, Quality, Say, candidates, mean_quality
+from embeddings.item_item.candidates import Preset, Quality, Say, candidates
 from embeddings.item_item.held_back import HeldBack, Trial, without
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
@@ -29,8 +29,9 @@ from embeddings.item_item.scorers import (
     Recipe,
     Scorer,
 )
+from embeddings.item_item.worth import Findings, together, worthiest
 from embeddings.singular import Spectral
-from graph.arrays import F32
+from graph.arrays import F32, I32
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ class BlendReport:
 
 FEATURE_FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Of a feature's weights: searched from 1 upwards, else downwards, as long as quality rises."""
-WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
-SPECTRUM_WEIGHT, SPECTRUM_COST = 0.4, 0.012
+WEIGHTS = (0.15, 0.3, 0.5)
+"""Of simple scorers beside a ridge: never so much that they could lead where it is right."""
+ANY_WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
+SPECTRUM_EXPECTED, SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.4, 0.012
 """What a spectrum weighs beside a ridge, as far as is known beforehand; another weight w must
 raise quality by cost x log(w / .4)^2, and none at all counts as .1."""
 HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
@@ -179,14 +182,12 @@ def fit_blend(
             for trial in trials
         ]
 
-    def by_ridge(recipe: Recipe) -> Quality:
-        tables = [model.table(RIDGE) for model in fitted_under(recipe)]
-        return mean_quality(
-            [
-                trial.quick(table.neighbours, table.scores)
-                for trial, table in zip(trials, tables, strict=True)
-            ]
-        )
+    def by_ridge(recipe: Recipe) -> Findings:
+        findings = []
+        for trial, model in zip(trials, fitted_under(recipe), strict=True):
+            (table,) = model.ridges([RIDGE], trial.searched)
+            findings.append(trial.quick(table.neighbours, table.scores))
+        return together(findings)
 
     for number in range(len(features)):
         recipe = _with_best_weight(recipe, features[number], number, by_ridge, tried)
@@ -198,73 +199,90 @@ def fit_blend(
     for model in fitted:
         model.settle(scorers)
 
-    def judged(scores: Sequence[F32]) -> Quality:
-        return mean_quality(
+    parts = {scorer: [model.scores(scorer) for model in fitted] for scorer in scorers}
+    mixtures = [
+        trial.mixtures(model.supports, [parts[scorer][way] for scorer in scorers])
+        for way, (trial, model) in enumerate(zip(trials, fitted, strict=True))
+    ]
+
+    def mixed(weights: Mapping[Scorer, float], exponent: float = 0.0) -> Findings:
+        amounts = np.array([weights.get(scorer, 0.0) for scorer in scorers], np.float32)
+        return together(
             [
-                trial(model.supports, own)
-                for trial, model, own in zip(trials, fitted, scores, strict=True)
+                of_way(amounts, (model.popularity**exponent).astype(np.float32))
+                for of_way, model in zip(mixtures, fitted, strict=True)
             ]
         )
 
-    parts = {scorer: [model.scores(scorer) for model in fitted] for scorer in scorers}
-    weights = _take_up(parts, judged, tried, say)
+    weights = _take_up(scorers, mixed, tried, say)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
-
     blended = sum_scores(parts, weights)
     del parts
 
-    def calibrated(recipe: Recipe) -> list[F32]:
-        return [
-            model.calibrated(scores, recipe) for model, scores in zip(fitted, blended, strict=True)
-        ]
-
-    recipe = _with_best_exponents(recipe, lambda variant: judged(calibrated(variant)), tried)
+    targets = {e: mixed(weights, e) for e in POPULARITY}
+    exponent = _noted("popularity", targets, 0.0, POPULARITY_COST, tried)
+    recipe = replace(recipe, popularity_exponent=exponent)
+    scores = [model.calibrated(own, recipe) for model, own in zip(fitted, blended, strict=True)]
+    histories = [
+        trial.by_popularity(model.supports, own, model.popularity, HISTORY)
+        for trial, model, own in zip(trials, fitted, scores, strict=True)
+    ]
+    of_history = dict(zip(HISTORY, map(together, zip(*histories, strict=True)), strict=True))
+    exponent = _noted("history", of_history, 0.0, HISTORY_COST, tried)
+    recipe = replace(recipe, history_exponent=exponent)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     if all(trial.by_order for trial in trials):
-        scores = calibrated(recipe)
-        recipe = _with_best_recency(
-            recipe,
-            lambda recipe: mean_quality(
-                [
-                    trial.by_order(model.supports, own, recipe.recency_exponent)
-                    for trial, model, own in zip(trials, fitted, scores, strict=True)
-                    if trial.by_order
-                ]
-            ),
-            tried,
-        )
-        by_order = [trial.by_order for trial in trials if trial.by_order]
-        exponent = recipe.recency_exponent
-
-        def gain(judges: Sequence[RecencyJudge]) -> float:
-            """How many times better histories are with the chosen exponent than without."""
-            plain, weighed = (
-                sum(
-                    mean_quality(
-                        [
-                            judge(model.supports, own, e)
-                            for judge, model, own in zip(judges, fitted, scores, strict=True)
-                        ]
-                    )
-                )
-                for e in (0.0, exponent)
-            )
-            return weighed / plain if plain else 0.0
-
-        by_chance = [gain([trial.by_chance(draw) for trial in trials]) for draw in range(DRAWS)]
-        if not order_tells(gain(by_order), by_chance):
-            say("recency: the same histories shuffled do as well, so their order tells nothing")
-            recipe = replace(recipe, recency_exponent=0.0)
-        say(f"recency: exponent {recipe.recency_exponent:g}")
+        scores = [model.calibrated(own, recipe) for model, own in zip(fitted, blended, strict=True)]
+        supports = [model.supports for model in fitted]
+        recipe = replace(recipe, recency_exponent=_recency(trials, supports, scores, tried, say))
     return BlendReport(recipe, judges, tried, scorers)
+
+
+def _recency(
+    trials: Sequence[Trial],
+    supports: Sequence[I32],
+    scores: Sequence[F32],
+    tried: dict[str, Quality],
+    say: Say,
+) -> float:
+    """What a history's order weighs; 0 where the same histories shuffled do as well."""
+
+    def judged(judges: Sequence[RecencyJudge], exponents: Sequence[float]) -> list[Findings]:
+        ways = [
+            judge(own, values, exponents)
+            for judge, own, values in zip(judges, supports, scores, strict=True)
+        ]
+        count = sum(len(way[0]) for way in ways if way)
+        return [
+            Findings(tuple((1 / count, model) for way in ways if way for model in way[number]))
+            for number in range(len(exponents))
+        ]
+
+    by_order = judged([trial.by_order for trial in trials if trial.by_order], RECENCY)
+    findings = dict(zip(RECENCY, by_order, strict=True))
+    exponent = _noted("recency", findings, RECENCY_EXPONENT, RECENCY_COST, tried)
+
+    def gain(plain: Findings, weighed: Findings) -> float:
+        """How many times better histories are by the chosen exponent than plain."""
+        return sum(weighed.quality) / (sum(plain.quality) or 1.0)
+
+    by_chance = [
+        gain(*judged([trial.by_chance(draw) for trial in trials], (0.0, exponent)))
+        for draw in range(DRAWS if exponent else 0)
+    ]
+    if exponent and not order_tells(gain(findings[0.0], findings[exponent]), by_chance):
+        say("recency: the same histories shuffled do as well, so their order tells nothing")
+        exponent = 0.0
+    say(f"recency: exponent {exponent:g}")
+    return exponent
 
 
 def _with_best_weight(
     recipe: Recipe,
     feature: Feature,
     number: int,
-    quality: Callable[[Recipe], Quality],
+    judged: Callable[[Recipe], Findings],
     tried: dict[str, Quality],
 ) -> Recipe:
     """The recipe with the best weight of one feature, found by climbing from 1."""
@@ -273,8 +291,8 @@ def _with_best_weight(
         weights = list(recipe.feature_weights)
         weights[number] = factor * feature.weight
         variant = replace(recipe, feature_weights=tuple(weights))
-        result = tried[f"{feature.name} x {weights[number]:g}"] = quality(variant)
-        return variant, sum(result)
+        tried[f"{feature.name} x {weights[number]:g}"] = quality = judged(variant).quality
+        return variant, sum(quality)
 
     middle = FEATURE_FACTORS.index(1.0)
     start = best = at(1.0)
@@ -289,42 +307,16 @@ def _with_best_weight(
     return best[0]
 
 
-def _with_best_exponents(
-    recipe: Recipe,
-    quality: Callable[[Recipe], Quality],
-    tried: dict[str, Quality],
-) -> Recipe:
-    """The recipe with the powers of popularity that do best, first the history's, then the
-    target's; dearer the farther from 0.
-    """
-    history = {e: replace(recipe, history_exponent=e) for e in HISTORY}
-    recipe = _worthiest(history, "history", HISTORY_COST, quality, tried)
-    target = {e: replace(recipe, popularity_exponent=e) for e in POPULARITY}
-    return _worthiest(target, "popularity", POPULARITY_COST, quality, tried)
-
-
-def _with_best_recency(
-    recipe: Recipe,
-    quality: Callable[[Recipe], Quality],
-    tried: dict[str, Quality],
-) -> Recipe:
-    recent = {e: replace(recipe, recency_exponent=e) for e in RECENCY}
-    return _worthiest(recent, "recency", RECENCY_COST, quality, tried, RECENCY_EXPONENT)
-
-
-def _worthiest(
-    variants: dict[float, Recipe],
+def _noted(
     name: str,
+    findings: Mapping[float, Findings],
+    expected: float,
     cost: float,
-    quality: Callable[[Recipe], Quality],
     tried: dict[str, Quality],
-    expected: float = 0.0,
-) -> Recipe:
-    worth = {}
-    for exponent, variant in variants.items():
-        tried[f"{name} {exponent:+g}"] = result = quality(variant)
-        worth[exponent] = sum(result) * (1 - cost * (exponent - expected) ** 2)
-    return variants[max(worth, key=lambda exponent: worth[exponent])]
+) -> float:
+    """The worthiest exponent, each the dearer the farther it is from what is expected."""
+    tried |= {f"{name} {exponent:+g}": model.quality for exponent, model in findings.items()}
+    return worthiest(findings, expected, lambda exponent: cost * (exponent - expected) ** 2)
 
 
 def sum_scores(parts: Mapping[Scorer, Sequence[F32]], weights: Mapping[Scorer, float]) -> list[F32]:
@@ -337,8 +329,8 @@ def sum_scores(parts: Mapping[Scorer, Sequence[F32]], weights: Mapping[Scorer, f
 
 
 def _take_up(
-    parts: Mapping[Scorer, Sequence[F32]],
-    judged: Callable[[Sequence[F32]], Quality],
+    scorers: Sequence[Scorer],
+    mixed: Callable[[Mapping[Scorer, float]], Findings],
     tried: dict[str, Quality],
     say: Say,
 ) -> dict[Scorer, float]:
@@ -348,33 +340,35 @@ def _take_up(
     So its weight is drawn towards `SPECTRUM_WEIGHT`, which is near the best value both for data
     that drifts and for data that does not.
     """
-    alone = {}
-    for scorer, scores in parts.items():
-        tried[scorer.name] = judged(scores)
-        alone[scorer] = sum(tried[scorer.name])
+    alone = {scorer: mixed({scorer: 1.0}) for scorer in scorers}
+    for scorer, findings in alone.items():
+        tried[scorer.name] = findings.quality
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    first = max(alone, key=lambda scorer: alone[scorer])
-    chosen, best = {first: 1.0}, alone[first]
+    first = worthiest(alone, scorers[0])
+    chosen = {first: 1.0}
     kinds = {scorer: ("ridge" if scorer.kind == "exact" else scorer.kind, scorer.model)
-             for scorer in parts}  # fmt: skip
-    for kind in dict.fromkeys(kind for kind in kinds.values() if kind != kinds[first]):
-        scorer = max(
-            (scorer for scorer in parts if kinds[scorer] == kind), key=lambda scorer: alone[scorer]
-        )
-        results = {0.0: best}
-        for weight in WEIGHTS:
-            result = judged(sum_scores(parts, chosen | {scorer: weight}))
-            tried[f"+ {scorer.name} x {weight:g}"] = result
-            results[weight] = sum(result)
-        cost = SPECTRUM_COST if scorer.kind == "spectral" else 0.0
-        worth = {
-            weight: value * (1 - cost * np.log(max(weight, 0.1) / SPECTRUM_WEIGHT) ** 2)
-            for weight, value in results.items()
+             for scorer in scorers}  # fmt: skip
+    for kind in dict.fromkeys(model for model in kinds.values() if model != kinds[first]):
+        own = [scorer for scorer in scorers if kinds[scorer] == kind]
+        scorer = max(own, key=lambda model: sum(alone[model].quality))
+        spectral = scorer.kind == "spectral"
+        simple = scorer.kind in ("cosine", "popularity")
+        results = {
+            weight: mixed(chosen | {scorer: weight})
+            for weight in (0.0, *(WEIGHTS if simple else ANY_WEIGHTS))
         }
-        weight = max(worth, key=lambda weight: worth[weight])
+        tried |= {
+            f"+ {scorer.name} x {weight:g}": model.quality for weight, model in results.items()
+        }
+        weight = worthiest(results, SPECTRUM_EXPECTED if spectral else 0.0,
+                           _price_of_spectrum if spectral else lambda _: 0.0)  # fmt: skip
         if weight:
-            chosen[scorer], best = weight, results[weight]
+            chosen[scorer] = weight
     return chosen
+
+
+def _price_of_spectrum(weight: float) -> float:
+    return SPECTRUM_COST * float(np.log(max(weight, 0.1) / SPECTRUM_WEIGHT)) ** 2
 
 
 def _neutral(features: Sequence[Feature], preset: Preset, items: int) -> Recipe:

@@ -13,9 +13,10 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import part, places, rows_of
-from embeddings.item_item.judge import Judge
+from embeddings.item_item.judge import TOP, Judge, PerUser
 from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
+from embeddings.item_item.worth import Findings
 from graph.arrays import F32, I32, Flags
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
@@ -26,6 +27,14 @@ HEAD = 0.5
 KNOWN = 0.5
 """The share of a newcomer's entries that is known, the oldest first; the rest is to be found."""
 FEWEST_NEWCOMERS = 50
+
+
+SEARCHED, SEARCHED_SHARE = 12_000, 0.25
+"""Of a large catalogue only so many items are ranked while the form of a ridge is sought: each
+target is a regression of its own, and few of them tell which penalty suits all."""
+
+
+Mixtures = Callable[[F32, F32], Findings]
 
 
 @dataclass(frozen=True)
@@ -64,20 +73,27 @@ class Trial:
         new, gone = held.newcomers, _withheld(held)
         seen = users if held.seen is None else held.seen
         settings = seed, threads, seen
-        share = sample // 2 if held.later is None else sample // 3
-        wanted = [(RANDOM, held.select, share)]
+        large = [(RANDOM, held.select)]
         if held.later is not None:
-            wanted.append((LATER, held.later, share))
+            large.append((LATER, held.later))
+        share = sample // (1 + len(large))
         rare = sparse.csr_matrix(gone @ sparse.diags(_rare(fit)))
         rare.eliminate_zeros()
-        wanted.append((RARE, rare, sample // 6))
-        parts = [(weight, Judge(fit, entries, most, *settings)) for weight, entries, most in wanted]
+        parts = [(weight, Judge(fit, entries, share, *settings)) for weight, entries in large]
+        parts.append((RARE, Judge(fit, rare, sample // 6, *settings)))
         if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
             known, wanted_entries = _halves(users, new, held.order, seed)
             parts.append((NEWCOMERS, Judge(known, wanted_entries, sample // 6, *settings)))
         self._parts = [(weight, judge) for weight, judge in parts if judge.users.size]
-        self._large = sum(judge.users.size > 0 for _, judge in parts[: len(wanted) - 1])
         self.users = int(parts[0][1].users.size)
+        self.searched = _drawn_items(fit.shape[1], seed)
+        among = sparse.diags(self.searched.astype(np.float32))
+        self._quick = []
+        for weight, entries in large:
+            wanted = sparse.csr_matrix(entries @ among)
+            wanted.eliminate_zeros()
+            judge = Judge(fit, wanted, share, *settings)
+            self._quick += [(weight, judge)] if judge.users.size else []
         self.by_order = None
         if held.order is not None:
             self.by_order = recency_judge(fit, gone, held.order, sample, *settings)
@@ -93,21 +109,59 @@ class Trial:
 
     def __call__(self, supports: I32, scores: F32) -> tuple[float, float]:
         """The weighted mean of NDCG@20 and of Recall@20 over the parts."""
-        return self._mean(supports, scores, self._parts)
+        return self.findings(supports, scores).quality
 
-    def quick(self, supports: I32, scores: F32) -> tuple[float, float]:
-        """The same over the random and the later part alone, in half the time."""
-        return self._mean(supports, scores, self._parts[: self._large])
+    def findings(self, supports: I32, scores: F32) -> Findings:
+        """What is found of every part."""
+        return _findings(
+            self._parts, [judge.per_user(supports, scores) for _, judge in self._parts]
+        )
 
-    @staticmethod
-    def _mean(
-        supports: I32, scores: F32, parts: Sequence[tuple[float, Judge]]
-    ) -> tuple[float, float]:
-        if not parts:
-            return 0.0, 0.0
-        qualities = [judge(supports, scores) for _, judge in parts]
-        ndcg, recall = np.average(qualities, axis=0, weights=[weight for weight, _ in parts])
-        return float(ndcg), float(recall)
+    def quick(self, supports: I32, scores: F32) -> Findings:
+        """What is found of the random and the later part, among the items `searched`."""
+        return _findings(
+            self._quick, [judge.per_user(supports, scores) for _, judge in self._quick]
+        )
+
+    def by_popularity(
+        self, supports: I32, scores: F32, popularity: F32, exponents: Sequence[float]
+    ) -> list[Findings]:
+        """What is found with history items times each power of their popularity (i,)."""
+        by_part = []
+        for _, judge in self._parts:
+            of_items = popularity[judge.histories.indices]
+            weights = np.column_stack([judge.histories.data * of_items**e for e in exponents])
+            by_part.append(judge.by_weightings(supports, scores, weights))
+        return [_findings(self._parts, findings) for findings in zip(*by_part, strict=True)]
+
+    def mixtures(self, supports: I32, scores: Sequence[F32]) -> Mixtures:
+        """What mixtures of scores (i, c) find: of weights (s,) and factors (i,) of targets."""
+        lists = [judge.short_lists(supports, scores) for _, judge in self._parts]
+
+        def mixed(weights: F32, factors: F32) -> Findings:
+            return _findings(
+                self._parts,
+                [lists_of_part.per_user(weights, factors, TOP) for lists_of_part in lists],
+            )
+
+        return mixed
+
+
+def _findings(parts: Sequence[tuple[float, Judge]], findings: Sequence[PerUser]) -> Findings:
+    total = sum(weight for weight, _ in parts)
+    return Findings(
+        tuple(
+            (weight / total, figures) for (weight, _), figures in zip(parts, findings, strict=True)
+        )
+    )
+
+
+def _drawn_items(items: int, seed: int) -> Flags:
+    """(i,) the items among which is searched: all, or of a large catalogue some that are drawn."""
+    count = max(SEARCHED, int(SEARCHED_SHARE * items))
+    drawn = np.zeros(items, np.bool_)
+    drawn[np.random.default_rng(seed).permutation(items)[:count]] = True
+    return drawn
 
 
 def learned_from(users: sparse.csr_matrix, held: HeldBack) -> sparse.csr_matrix:

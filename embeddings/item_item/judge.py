@@ -1,13 +1,18 @@
 """How good blended scores are: NDCG@20 and Recall@20 on a held-back part."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings import metrics
 from embeddings.item_item.item_table import ItemTable, history_of, score_history
+from embeddings.item_item.side_by_side import ShortLists, score_weightings, short_lists
 from graph.arrays import F32, I32
 
 TOP = 20
+PerUser = NDArray[np.float64]  # (b, 2) NDCG@20 and Recall@20
 
 
 class Judge:
@@ -31,14 +36,19 @@ class Judge:
             usable = np.sort(np.random.default_rng(seed).choice(usable, sample, replace=False))
         self.users = usable
         self._wanted = history_of(select, usable)
-        self._histories = history_of(fit, usable)
+        self.histories = history_of(fit, usable)
         if seen is not None:
             shut = sparse.csr_matrix(seen[usable], dtype=np.float32)
-            self._histories = _with_silent(self._histories, shut, self._wanted)
+            self.histories = _with_silent(self.histories, shut, self._wanted)
         self._threads = threads
 
     def __call__(self, supports: I32, blended: F32) -> tuple[float, float]:
-        history = self._histories
+        ndcg, recall = self.per_user(supports, blended).mean(axis=0)
+        return float(ndcg), float(recall)
+
+    def per_user(self, supports: I32, blended: F32) -> PerUser:
+        """NDCG@20 and Recall@20 of each user: (b, 2)."""
+        history = self.histories
         top, _ = score_history(
             ItemTable(supports, blended),
             history.indptr,
@@ -47,7 +57,22 @@ class Judge:
             TOP,
             threads=self._threads,
         )
-        return top_quality(top, self._wanted)
+        return top_per_user(top, self._wanted)
+
+    def by_weightings(self, supports: I32, blended: F32, weights: F32) -> list[PerUser]:
+        """The same for each of k weightings (nnz, k) of what stands in `histories`."""
+        tops = score_weightings(supports, blended, self.histories, weights, TOP, self._threads)
+        return [top_per_user(top, self._wanted) for top in tops]
+
+    def short_lists(self, supports: I32, scores: Sequence[F32]) -> ShortLists:
+        """What may come first under any mixture of these scores (i, c)."""
+        return short_lists(supports, scores, self.histories, self._wanted, self._threads)
+
+    def values_of(self, values: sparse.csr_matrix) -> F32:
+        """(nnz,) what `values` (u, i) holds of each entry of `histories`."""
+        own = sparse.csr_matrix(values[self.users])
+        rows = np.repeat(np.arange(len(self.users)), np.diff(self.histories.indptr))
+        return np.asarray(own[rows, self.histories.indices], np.float32).ravel()
 
 
 def _with_silent(
@@ -70,7 +95,12 @@ def _with_silent(
 
 def top_quality(top: I32, wanted: sparse.csr_matrix) -> tuple[float, float]:
     """Mean NDCG and Recall of ranked item rows (b, n) against the wanted entries (b, i)."""
+    ndcg, recall = top_per_user(top, wanted).mean(axis=0)
+    return float(ndcg), float(recall)
+
+
+def top_per_user(top: I32, wanted: sparse.csr_matrix) -> PerUser:
+    """NDCG and Recall of each row of ranked items (b, n) against the wanted entries: (b, 2)."""
     counts, depth = np.diff(wanted.indptr), top.shape[1]
     hits = metrics.hits(top, wanted)
-    ndcg, recall = metrics.ndcg(hits, counts, depth), metrics.recall(hits, counts, depth)
-    return float(ndcg.mean()), float(recall.mean())
+    return np.column_stack([metrics.ndcg(hits, counts, depth), metrics.recall(hits, counts, depth)])

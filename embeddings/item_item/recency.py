@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from embeddings.item_item.judge import Judge
+from embeddings.item_item.judge import Judge, PerUser
 from graph.arrays import F32, I32, I64
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
 """Recency is judged by what of the next fifth of a user's entries is found by those before."""
-RecencyJudge = Callable[[I32, F32, float], tuple[float, float]]
+RecencyJudge = Callable[[I32, F32, Sequence[float]], list[list[PerUser]]]
 CLEARLY, DRAWS = 0.01, 2
 """By how much more an order must gain than its shuffles do on average."""
 
@@ -38,12 +38,9 @@ def weighed(
 
     `order` (u, i) says when each entry of `user_items` came; it may hold more entries.
     """
-    own = sparse.csr_matrix(user_items.sign().multiply(order))
-    own.sort_indices()
     made = sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
     made.sort_indices()
-    later = _before(own.indptr, -own.data)
-    made.data *= ((1.0 + later) ** -exponent).astype(np.float32)
+    made.data *= _ranks(user_items, order).data ** np.float32(-exponent)
     return made
 
 
@@ -56,7 +53,7 @@ def recency_judge(
     threads: int,
     seen: sparse.csr_matrix | None = None,
 ) -> RecencyJudge:
-    """(NDCG@20, Recall@20) of scores, given their supports and an exponent.
+    """What scores find, given their supports and exponents: for each exponent (b, 2) at each cut.
 
     At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by the
     exponent, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
@@ -68,20 +65,22 @@ def recency_judge(
         users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
     fit, select, order = fit[users], select[users], order[users]
     met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[users].sign())
-    windows = [(_part(fit, order, 0, cut), _part(select, order, cut, cut + AHEAD)) for cut in CUTS]
+    windows = []
+    for cut in CUTS:
+        known = _part(fit, order, 0, cut)
+        wanted = _part(select, order, cut, cut + AHEAD)
+        judge = Judge(known, wanted, sample, seed, threads, met)
+        if judge.users.size:
+            windows.append((judge, np.maximum(judge.values_of(_ranks(known, order)), 1)))
 
-    def judge(supports: I32, scores: F32, exponent: float) -> tuple[float, float]:
-        qualities = [(0.0, 0.0)]
-        for known, wanted in windows:
-            judge_of_cut = Judge(
-                weighed(known, order, exponent), wanted, sample, seed, threads, met
-            )
-            if judge_of_cut.users.size:
-                qualities.append(judge_of_cut(supports, scores))
-        ndcg, recall = np.sum(qualities, axis=0) / len(CUTS)
-        return float(ndcg), float(recall)
+    def judged(supports: I32, scores: F32, exponents: Sequence[float]) -> list[list[PerUser]]:
+        by_cut = []
+        for judge, ranks in windows:
+            weights = np.column_stack([judge.histories.data * ranks**-e for e in exponents])
+            by_cut.append(judge.by_weightings(supports, scores, weights))
+        return [list(of_exponent) for of_exponent in zip(*by_cut, strict=True)]
 
-    return judge
+    return judged
 
 
 def shuffled(order: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
@@ -99,6 +98,14 @@ def order_tells(gain: float, by_chance: Sequence[float]) -> bool:
     A gain is how many times better weighed histories are than plain ones.
     """
     return gain > float(np.mean(by_chance)) + CLEARLY
+
+
+def _ranks(user_items: sparse.csr_matrix, order: sparse.csr_matrix) -> sparse.csr_matrix:
+    """(u, i) float32: 1 + how many of the user's entries came later, for each of `user_items`."""
+    own = sparse.csr_matrix(user_items.sign().multiply(order))
+    own.sort_indices()
+    own.data = (1 + _before(own.indptr, -own.data)).astype(np.float32)
+    return own
 
 
 def _part(

@@ -15,7 +15,7 @@ from embeddings.item_item.item_table import ItemTable, look_up, transpose, trunc
 from embeddings.item_item.local_ridge import local_ridge
 from embeddings.item_item.spectrum import spectral_scores, spectrum
 from embeddings.singular import Spectral
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, I32, I64, Flags
 
 RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
@@ -37,7 +37,7 @@ SPECTRUM_CELLS = 128_000_000
 
 @dataclass(frozen=True)
 class Feature:
-    """Rows (f, i) that items share, such as tags, and the weight the data's owner gives them."""
+    """I32 (f, i) that items share, such as tags, and the weight the data's owner gives them."""
 
     name: str
     rows: sparse.csr_matrix
@@ -145,7 +145,7 @@ class Fitted:
             self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
         self._seed, self._threads = seed, threads
         self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
-        self._popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
+        self.popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
         self._counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
@@ -166,11 +166,9 @@ class Fitted:
         self._tables = {scorer: made for scorer, made in self._tables.items() if scorer in scorers}
         self._supports = None
 
-    def keep(self, scorer: Scorer, table: ItemTable, in_place_of: Scorer | None = None) -> None:
-        """Hold a table of `ridges` ready, and let go of another one."""
+    def keep(self, scorer: Scorer, table: ItemTable) -> None:
+        """Hold a table of `ridges` ready."""
         self._tables[scorer] = table
-        if in_place_of is not None:
-            self._tables.pop(in_place_of, None)
 
     def _make_supports(self, recipe: Recipe) -> I32:
         width = recipe.support_width // 2
@@ -209,14 +207,17 @@ class Fitted:
             self._tables[scorer] = made
         return self._tables[scorer]
 
-    def ridges(self, scorers: Sequence[Scorer]) -> Iterator[ItemTable]:
+    def ridges(self, scorers: Sequence[Scorer], among: Flags | None = None) -> Iterator[ItemTable]:
         """The tables of ridges on one graph that differ in strength: one pass over the data.
 
-        A ridge is fitted target by target; its strongest weights are kept by history item.
+        A ridge is fitted target by target, only those `among` (i,) where it is given; its strongest
+        weights are kept by history item.
         """
         a, b = scorers[0].row_exponent, scorers[0].item_exponent
         graph = self.graph(a, b)
         supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
+        if among is not None:
+            supports[~among] = -1
         turned = transpose(supports)
         powers = graph.item_degrees**b
         strengths = [scorer.strength for scorer in scorers]
@@ -282,7 +283,7 @@ class Fitted:
     def calibrated(self, blended: F32, recipe: Recipe) -> F32:
         """(i, c) scores times the recipe's powers of both items' popularity."""
         of_target, of_history = (
-            np.asarray(self._popularity**exponent, np.float32)
+            np.asarray(self.popularity**exponent, np.float32)
             for exponent in (recipe.popularity_exponent, recipe.history_exponent)
         )
         return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding

@@ -8,6 +8,7 @@ is drawn beside the first, and for a small catalogue several such draws are aver
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.held_back import HeldBack
@@ -35,7 +36,9 @@ LATER_SHARE = 0.1  # of each user's pairs
 ENOUGH = 5_000  # random pairs to choose by, all ways of holding back together
 MOST_WAYS, SMALL = 3, 3_000  # more than one only where there are at most so many items
 NEWCOMERS = 0.05  # share of the users
-MOST_NEWCOMERS = 2_000
+MOST_NEWCOMERS = 700
+MOST_JUDGES = 4_000  # users of whom pairs are held back: of all others everything is learned
+ENOUGH_JUDGES = 2_000  # from so many on, of one user a random tenth is held back or the end
 FEWEST_USERS = 1_000  # below, no user can be spared
 
 
@@ -65,6 +68,7 @@ def held_parts(
         keys = pair_keys(snapshot.users, snapshot.items, pairs.users, pairs.items, seed + number)
         return replace(pairs, keys=keys)
 
+    at_random, by_end = judges_of(pairs, user_items.shape[0], order is not None)
     ways: list[HeldBack] = []
     count = 0
     while not ways or (count < ENOUGH and len(ways) < most):
@@ -72,10 +76,11 @@ def held_parts(
         select = (pair_parts(drawn) == SELECT) & ~gate
         if select.sum() < ENOUGH:
             select |= (pair_parts(draw(2 * len(ways) + 1)) == SELECT) & ~gate
+        select &= at_random[pairs.users]
         count += int(select.sum())
         later = np.zeros(len(select), bool)
         if order is not None:
-            later = held_out(drawn, "time", share=LATER_SHARE) & ~gate
+            later = held_out(drawn, "time", share=LATER_SHARE) & ~gate & by_end[pairs.users]
             select &= ~later
         new = newcomers(drawn, user_items.shape[0])
         if new is not None:
@@ -99,17 +104,37 @@ def held_parts(
     return ways, _matrix(pairs, gate, user_items)
 
 
+def judges_of(pairs: Pairs, users: int, ordered: bool) -> tuple[Flags, Flags]:
+    """(u,) of whom a random tenth may be held back, and of whom the end: never more than needed.
+
+    The more is held back, the less what is chosen suits all of the data.
+    """
+    sizes = np.bincount(pairs.users, minlength=users)
+    count = min(int(np.count_nonzero(sizes >= MINIMUM_HISTORY)), MOST_JUDGES)
+    judges = _drawn(pairs, sizes, count, last=True)
+    if not ordered or count < ENOUGH_JUDGES:
+        return judges, judges
+    by_end = _drawn(pairs, sizes, count // 2, last=True)
+    return judges & ~by_end, by_end
+
+
 def newcomers(pairs: Pairs, users: int) -> Flags | None:
     """(u,) users of whom nothing is learned, by the sum of their keys; None: nobody is spared."""
     sizes = np.bincount(pairs.users, minlength=users)
-    able = np.flatnonzero(sizes >= MINIMUM_HISTORY)
-    if len(able) < FEWEST_USERS:
+    able = np.count_nonzero(sizes >= MINIMUM_HISTORY)
+    if able < FEWEST_USERS:
         return None
-    sums = np.zeros(users, np.uint64)  # modulo 2^64, so however many pairs there are, all alike
+    return _drawn(pairs, sizes, min(int(NEWCOMERS * able), MOST_NEWCOMERS))
+
+
+def _drawn(pairs: Pairs, sizes: npt.NDArray[np.int64], count: int, *, last: bool = False) -> Flags:
+    """(u,) `count` users with a history, by the sum of their keys: the first or the last ones."""
+    able = np.flatnonzero(sizes >= MINIMUM_HISTORY)
+    sums = np.zeros(len(sizes), np.uint64)  # modulo 2^64: all alike, however many pairs there are
     np.add.at(sums, pairs.users, pairs.keys)
-    count = min(int(NEWCOMERS * len(able)), MOST_NEWCOMERS)
-    flags = np.zeros(users, np.bool_)
-    flags[able[np.argsort(sums[able], kind="stable")[:count]]] = True
+    order = able[np.argsort(sums[able], kind="stable")]
+    flags = np.zeros(len(sizes), np.bool_)
+    flags[order[len(order) - count :] if last else order[:count]] = True
     return flags
 
 

@@ -1,0 +1,61 @@
+"""The rule by which everything is chosen: what is expected stays unless something is clearly ahead.
+
+The best of many things tried is partly the luckiest. So another one must do better by more than
+the standard error of the difference over the very users who judge, beside what its price asks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from embeddings.item_item.judge import PerUser
+
+Key = TypeVar("Key")
+CAUTION = 1.0
+"""So many standard errors another one must be ahead."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a ranker found of each part: its weight (their sum is 1), each user's figures (b, 2)."""
+
+    parts: tuple[tuple[float, PerUser], ...]
+
+    @property
+    def quality(self) -> tuple[float, float]:
+        """The weighted mean of NDCG@20 and of Recall@20."""
+        if not self.parts:
+            return 0.0, 0.0
+        ndcg, recall = np.sum(
+            [weight * figures.mean(axis=0) for weight, figures in self.parts], axis=0
+        )
+        return float(ndcg), float(recall)
+
+    def error(self, other: "Findings") -> float:
+        """The standard error of the difference to what another one found for the same users."""
+        square = 0.0
+        for (weight, own), (_, its) in zip(self.parts, other.parts, strict=True):
+            differences = (own - its).sum(axis=1)
+            square += weight**2 * float(differences.var()) / len(differences)
+        return float(np.sqrt(square))
+
+
+def together(findings: Sequence[Findings]) -> Findings:
+    """What was found of the parts of all ways to hold back."""
+    return Findings(
+        tuple(
+            (weight / len(findings), figures) for way in findings for weight, figures in way.parts
+        )
+    )
+
+
+def worthiest(
+    findings: Mapping[Key, Findings], expected: Key, price: Callable[[Key], float] = lambda _: 0.0
+) -> Key:
+    """The one of the highest quality less its price, a share of it; see above."""
+    worth = {key: sum(figures.quality) * (1 - price(key)) for key, figures in findings.items()}
+    best = max(worth, key=lambda key: worth[key])
+    ahead = worth[best] - worth[expected]
+    return best if ahead > CAUTION * findings[best].error(findings[expected]) else expected
