@@ -72,20 +72,20 @@ def test_what_is_expected_stays_unless_another_is_clearly_ahead():
     luck = findings(1, 0, 0, 1.2)  # .05 ahead; the differences 1, -1, 0, .2 have an error of .35
     better = findings(0.1, 1.1, 0.2, 1.2)  # .15 ahead with an error of .025
     assert worthiest({"base": base, "luck": luck}, "base") == "base"
-    found = {"base": base, "luck": luck, "better": better}
-    assert worthiest(found, "base") == "better"
+    choices = {"base": base, "luck": luck, "better": better}
+    assert worthiest(choices, "base") == "better"
     price = {"base": 0.0, "luck": 0.0, "better": 0.3}
-    assert worthiest(found, "base", price.__getitem__) == "base"
+    assert worthiest(choices, "base", price.__getitem__) == "base"
 
 
 def test_the_error_of_a_difference_is_that_of_its_mean_over_parts():
     """Part one weighs .75: differences 1 and 3, variance 1 over 2 users; part two has none."""
     zero = np.zeros((2, 2))
-    one = Findings(((0.75, np.array([[1.0, 0.0], [2.0, 1.0]])), (0.25, zero + 1)))
-    other = Findings(((0.75, zero), (0.25, zero)))
-    assert one.error(other) == pytest.approx(0.75 * np.sqrt(1 / 2))
-    assert sum(one.quality) == pytest.approx(0.75 * 2 + 0.25 * 2)
-    both = together([one, other])
+    first = Findings(((0.75, np.array([[1.0, 0.0], [2.0, 1.0]])), (0.25, zero + 1)))
+    second = Findings(((0.75, zero), (0.25, zero)))
+    assert first.error(second) == pytest.approx(0.75 * np.sqrt(1 / 2))
+    assert sum(first.quality) == pytest.approx(0.75 * 2 + 0.25 * 2)
+    both = together([first, second])
     assert sum(both.quality) == pytest.approx(1.0)
 
 
