@@ -207,6 +207,20 @@ def anchors(page):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_results_begin_with_ten_figures_each_with_a_baseline_and_a_command():
+    """The long tables stand behind."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    first = re.search(r"^\|.*\n(?:\|.*\n)+", text, re.MULTILINE)
+    assert first is not None
+    head, _, *rows = [line.strip("| ").split(" | ") for line in first[0].splitlines()]
+    assert head == ["what was measured", "ours", "baseline", "better", "command"]
+    assert len(rows) == 10
+    for _, ours, baseline, better, command in rows:
+        assert re.search(r"\d", ours) and re.search(r"\d", baseline)
+        assert better in ("bigger", "smaller")
+        assert command.startswith("`./run bench ")
+
+
 def test_no_page_holds_two_versions_of_itself():
     """As a merge that was not finished leaves them."""
     files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
