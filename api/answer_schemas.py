@@ -132,6 +132,10 @@ class ReadyAnswer(BaseModel):
     notes: list[str] = Field(
         description="Why segments.toml or rules.toml does not hold as it stands"
     )
+    writes: Literal["carried", "wait", "refused"] = Field(
+        description="Whether writes reach the store, wait in the inbox until it takes them, or "
+        "are answered with 503"
+    )
     inbox: InboxAnswer
 
 

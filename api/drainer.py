@@ -5,6 +5,7 @@ one has the lease and drains; the drainers of others wait for it. A drainer ends
 """
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -50,14 +51,23 @@ def main() -> None:
     threading.Thread(target=_wait_for_the_end, args=(stop,), daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(5)  # answers come first
-    home = open_home(settings)
+    home, problem = open_home(settings), None
     while not stop.is_set():
-        with lease(home.inbox) as mine:
-            if mine:
-                _drain_on(settings, home, stop)
-            else:
-                _beat()
-        stop.wait(PAUSE)
+        try:
+            with lease(home.inbox) as mine:
+                if mine:
+                    _drain_on(settings, home, stop)
+                else:
+                    _beat()
+            problem, pause = None, PAUSE
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            if str(error) != problem:
+                log("the home cannot be written to", problem=error)
+            problem, pause = str(error), LONGEST_PAUSE
+            _beat()
+        stop.wait(pause)
 
 
 def _wait_for_the_end(stop: threading.Event) -> None:

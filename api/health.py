@@ -30,14 +30,22 @@ def register(app: OpenAPI, live: Live, journal: Journal) -> None:
     def is_ready(query: NoQuery) -> dict[str, Any]:
         del query
         release = live.recommender().release.name
+        inbox = _inbox(journal)
         notes = [note for note in (live.segments_problem, live.rules_problem) if note is not None]
         return {
             "status": "ready",
             "release": release,
             "problem": live.problem,
             "notes": notes,
-            "inbox": _inbox(journal),
+            "writes": _writes(inbox),
+            "inbox": inbox,
         }
+
+
+def _writes(inbox: dict[str, Any]) -> str:
+    if inbox["closed"] is not None:
+        return "refused"
+    return "wait" if inbox.get("problem") is not None else "carried"
 
 
 def _inbox(journal: Journal) -> dict[str, Any]:

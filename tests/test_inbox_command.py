@@ -94,11 +94,12 @@ def test_ready_tells_how_writes_stand_and_is_ready_all_the_same(planted_home, tm
 
     home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
     client = create_app(load_settings(home.folder)).test_client()
-    assert client.get("/ready").json["inbox"]["closed"] is None
+    first = client.get("/ready").json
+    assert (first["writes"], first["inbox"]["closed"]) == ("carried", None)
     client.post("/v1/events", json={"user": "ann", "item": "x"})
     tell_state(home.inbox, DrainState(0, NOW, "Neo4j does not answer"))
     answer = client.get("/ready").json
-    assert answer["status"] == "ready"
+    assert (answer["status"], answer["writes"]) == ("ready", "wait")
     assert (answer["inbox"]["waiting"], answer["inbox"]["problem"]) == (1, "Neo4j does not answer")
     store = EmbeddedStore(home.store)
     journal = Journal(home.inbox)
@@ -108,7 +109,9 @@ def test_ready_tells_how_writes_stand_and_is_ready_all_the_same(planted_home, tm
     store.close()
     journal.close()
     full = create_app(load_settings(home.folder, inbox_free_bytes=10**18)).test_client()
-    assert "inbox_free_bytes" in full.get("/ready").json["inbox"]["closed"]
+    closed = full.get("/ready").json
+    assert closed["writes"] == "refused"
+    assert "inbox_free_bytes" in closed["inbox"]["closed"]
     home.inbox.write_bytes(b"no journal of ours" * 1000)
     for left in home.inbox.parent.glob("journal.sqlite-*"):
         left.unlink()

@@ -241,6 +241,9 @@ class Journal:
     def why_closed(self) -> str | None:
         """Why writes are refused with `InboxFull` now; None: they are accepted."""
         with self._answers():
+            folder = next(each for each in self.path.parents if each.exists())
+            if not os.access(folder, os.W_OK):
+                return f"{self.path}: {folder} cannot be written to"
             return self._why_full() if self.path.exists() else None
 
     def _why_full(self) -> str | None:

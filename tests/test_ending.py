@@ -1,0 +1,80 @@
+"""A real server ends with its requests answered, and serves a home that it cannot write."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+from tests.test_api_worker import PATIENCE, free_port, get, until
+from tests.test_compose import in_read_only_root, namespaces  # noqa: F401
+from tests.test_prometheus import scraped, value
+
+SUBJECTS = 1000  # of a request that takes a while
+
+
+def start(home, port, environment, wrapped=lambda words: words):
+    words = [sys.executable, "-m", "api.cli.main", "--home", str(home), "serve"]
+    return subprocess.Popen(
+        wrapped([*words, "--port", str(port), "--workers", "1"]),
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def home(planted_home, tmp_path):
+    return shutil.copytree(planted_home.folder, tmp_path / "home")
+
+
+def test_a_request_under_way_is_answered_before_the_server_ends(home):
+    port, answers = free_port(), []
+    server = start(home, port, {"NICHEGRAPH_REQUEST_SECONDS": "100"})
+    body = {"subjects": [{"user": f"reader-{k}", "n": 20} for k in range(SUBJECTS)]}
+    asking = threading.Thread(target=lambda: answers.append(get(port, "/v1/recommendations", body)))
+    try:
+        until(lambda: get(port, "/ready"))
+        asking.start()
+        until(lambda: value(scraped(port), "nichegraph_requests_in_flight") == 2)
+        assert not answers
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(PATIENCE) == 0
+        asking.join(PATIENCE)
+        assert len(answers[0]["answers"]) == SUBJECTS
+        with pytest.raises(OSError):  # noqa: PT011
+            get(port, "/live")
+    finally:
+        server.kill()
+        server.wait(PATIENCE)
+
+
+def test_a_home_that_cannot_be_written_is_served_and_takes_no_writes(home, tmp_path, namespaces):
+    port = free_port()
+    writable = [tmp_path / "temporary", tmp_path / "compiled"]
+    for folder in writable:
+        folder.mkdir()
+    environment = {"TMPDIR": str(writable[0]), "NUMBA_CACHE_DIR": str(writable[1])}
+    server = start(
+        home, port, environment, lambda words: in_read_only_root(tmp_path, writable, words)
+    )
+    try:
+        until(lambda: get(port, "/ready"))
+        assert len(get(port, "/v1/users/reader-1/recommendations?n=3")["items"]) == 3
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(port, "/v1/events", {"user": "ann", "item": "x"})
+        assert refused.value.code == 503
+        assert "Read-only file system" in json.load(refused.value)["detail"]
+        ready = get(port, "/ready")
+        assert (ready["status"], ready["writes"]) == ("ready", "refused")
+        assert "cannot be written to" in ready["inbox"]["closed"]
+        assert value(scraped(port), "nichegraph_inbox_open") == 0
+        assert server.poll() is None
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE)
