@@ -305,3 +305,16 @@ def test_the_labels_that_are_asked_for_exist():
 def test_every_metric_stands_in_the_docs():
     text = (OPERATING.parent / "service.md").read_text()
     assert declared() == set(re.findall(r"`(nichegraph_\w+)`", text))
+
+
+def test_compose_scrapes_when_the_marks_are_taken_away():
+    lines = (OPERATING.parents[1] / "docker-compose.yml").read_text().splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.endswith("# prometheus:"))
+    kept = [*lines[:begin], *(line.replace("# ", "", 1) for line in lines[begin:])]
+    compose = yaml.safe_load("\n".join(kept))
+    prometheus = compose["services"]["prometheus"]
+    assert [part["source"] for part in prometheus["configs"]] == list(compose["configs"])
+    assert set(prometheus["secrets"]) <= set(compose["secrets"])
+    scrape = yaml.safe_load(compose["configs"]["prometheus"]["content"])["scrape_configs"][0]
+    assert scrape["static_configs"] == [{"targets": ["api:8000"]}]
+    assert scrape["job_name"] in (OPERATING / "alerts.yml").read_text()
