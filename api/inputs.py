@@ -82,12 +82,20 @@ def has_key(scope: str | None = None) -> bool:
     return key is not None and (scope is None or scope in key.scopes)
 
 
+def from_here_or_with(scope: str) -> None:
+    """A 403 unless this machine asks, or a key with a scope lets the request in."""
+    if asked_from_here() or has_key(scope):
+        return
+    if has_key():
+        raise Problem(403, f"this API key has not the scope {scope}")
+    raise Problem(403, f"without an API key of the scope {scope} this answers this machine only")
+
+
 def about_similar_users(settings: Settings) -> None:
-    """A 403 unless the setting allows it and this machine asks."""
+    """A 403 unless the setting allows it, and this machine asks or a key for privacy."""
     if not settings.similar_users_enabled:
         raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
-    if not (asked_from_here() or has_key()):
-        raise Problem(403, "this answers this machine only, as there are no API keys")
+    from_here_or_with("privacy")
 
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:

@@ -217,6 +217,28 @@ def test_no_visitor_reads_or_writes_for_another(home, planted):
     assert client.post("/v1/events", headers=mine, json=event | {"user": me}).status_code == 202
 
 
+def test_what_tells_of_persons_asks_for_the_scope_privacy_from_elsewhere(home, planted):
+    """Also where it is one field of a request that any reading key may send."""
+    user = planted.answers.users[0]
+    reads, private = create(home, "recommend"), create(home, "recommend", "privacy")
+    client = client_of(home, similar_users_enabled=True)
+    far = {"environ_overrides": {"REMOTE_ADDR": "203.0.113.9"}}
+    body = {"subjects": [{"similar_to": user, "n": 3}]}
+
+    def answers(made):
+        headers = bearer(made)
+        return [
+            client.post("/v1/recommendations", json=body, headers=headers, **far),
+            client.get(f"/v1/users/{user}/similar", headers=headers, **far),
+            client.get(f"/v1/users/{user}/data", headers=headers, **far),
+        ]
+
+    assert [answer.status_code for answer in answers(private)] == [200, 200, 200]
+    refused = answers(reads)
+    assert [answer.status_code for answer in refused] == [403, 403, 403]
+    assert all("has not the scope privacy" in answer.json["detail"] for answer in refused)
+
+
 # ── limits ───────────────────────────────────────────────────────────────────────────────
 
 

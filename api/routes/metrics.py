@@ -8,8 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from api import metrics
 from api.bootstrap import now
-from api.errors import Problem
-from api.inputs import asked_from_here, checked, has_key
+from api.inputs import checked, from_here_or_with
 from api.schemas import NoQuery
 from graph.errors import NichegraphError
 from recommender.inbox.erasing import open_erasures
@@ -41,8 +40,7 @@ def register(app: Flask, live: Live, journal: Journal) -> None:
     @checked
     def tell_metrics(query: NoQuery) -> Response:
         del query
-        if not (asked_from_here() or has_key()):
-            raise Problem(403, "this answers this machine only, as there are no API keys")
+        from_here_or_with("admin")
         content = metrics.text() + prometheus.generate_latest(home)
         response = Response(content, content_type=prometheus.CONTENT_TYPE_LATEST)
         response.headers["Cache-Control"] = "private, no-store"

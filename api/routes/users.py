@@ -11,7 +11,7 @@ from flask_openapi3 import OpenAPI
 
 from api.bootstrap import now
 from api.errors import Problem
-from api.inputs import asked_from_here, checked
+from api.inputs import checked, from_here_or_with
 from api.routes.events import TAG
 from api.schemas import UserPath
 from api.write_schemas import (
@@ -92,8 +92,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_data(path: UserPath) -> dict[str, Any]:
-        if not asked_from_here():
-            raise Problem(403, "this answers this machine only, as there are no API keys")
+        from_here_or_with("privacy")
         return _data(live.home.folder, path.user)
 
     @app.delete(
