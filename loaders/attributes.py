@@ -103,7 +103,7 @@ def attributes_of(columns: dict[str, Any], types: dict[str, str], rows: int) -> 
                 named |= value
             elif value is not None:
                 named[name] = value
-        objects.append(_json(named) if named else None)
+        objects.append(as_json(named) if named else None)
     return objects
 
 
@@ -127,7 +127,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
+    """Attributes as the stores keep them: the same ones give the same bytes."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     try:
         return text.encode("utf-8", "surrogateescape")

@@ -22,6 +22,7 @@ from loaders.checking import checked
 from loaders.duplicates import UserCounts
 from loaders.format import Format, Options
 from loaders.lines import MOST_UNPACKED
+from loaders.merging import KnownAttributes
 from loaders.reasons import HINTS
 from loaders.records import Chunk
 from loaders.registry import FORMATS
@@ -93,6 +94,7 @@ def load(
     meter = _Meter(sum(sizes), progress)
     report = LoadReport(chosen.name, dry_run=dry_run)
     users = UserCounts()
+    known: KnownAttributes | None = None
     named = None
     if replace:
         named = everything_named(chosen, sources, options, now)
@@ -118,7 +120,11 @@ def load(
                 report.shown.clear()
                 if store is not None and file.stored and not dry_run:
                     _begin(report, store, named, now)
-                    _apply(stage, store, report, meter, users=users, named=named, size=size)
+                    known = known or KnownAttributes(store)
+                    _apply(
+                        stage, store, report, meter,
+                        users=users, named=named, known=known, size=size,
+                    )  # fmt: skip
             meter.finished(size, file.rows)
         if not report.rows:
             raise InputError(
@@ -245,12 +251,14 @@ def _apply(
     *,
     users: UserCounts,
     named: Named | None,
+    known: KnownAttributes,
     size: int,
 ) -> None:
     rows = sum(stage.rows.values())
     done = 0
     load = report.load or 0
-    for table, batch in stage.batches():
+    for table, rows_of_it in stage.batches():
+        batch = rows_of_it if named else known.with_known(table, rows_of_it)
         store.apply({table: batch}, clear=named.gone(table, batch) if named else None, load=load)
         done += batch.num_rows
         if table == "events":

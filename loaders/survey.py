@@ -124,7 +124,9 @@ class Survey:
         )
         text = text.filter(pc.greater(pc.utf8_length(text), 0)).drop_null()
         if self._dotted.get(name, 0) >= 0 and len(text):
-            dotted = pc.sum(pc.match_substring_regex(text, r"^\s*-?[0-9]+\.0+\s*$")).as_py() or 0
+            # A column of fractions loses its `.0` on the way to text, see `records`.
+            form = r"-?[0-9]+" if pa.types.is_floating(column.type) else r"-?[0-9]+\.0+"
+            dotted = pc.sum(pc.match_substring_regex(text, rf"^\s*{form}\s*$")).as_py() or 0
             self._dotted[name] = self._dotted.get(name, 0) + dotted if dotted == len(text) else -1
         if name == "id" and numbered and self._numbered:
             numbers = [int(value) if value.isdecimal() else -1 for value in text.to_pylist()]

@@ -521,3 +521,48 @@ def test_a_load_is_listed_and_taken_back(home):
     assert home.store.undo_load(report.load)["events"] == 2
     assert events(home) == [("a", "x", "view", None, None, None, None)]
     assert set(items(home)) == {"x"}
+
+
+# ── attributes of several files ──────────────────────────────────────────────────────────
+
+
+def attributes_of(home, table="items"):
+    rows = home.store.read(table).to_pylist()
+    return {row["id"]: json.loads(row["attributes"]) for row in rows if row["attributes"]}
+
+
+def test_attributes_of_a_second_file_are_added(home):
+    """They took the place of all that the item had, without a word."""
+    kept = {"table": "items", "attributes": "all"}
+    home.load(home.write("id,price,size\nx,5,3\ny,7,4\n"), **kept)
+    second = home.write("id,colour,size\nx,red,9\nz,blue,1\n")
+    merged = {
+        "x": {"colour": "red", "price": 5, "size": 9},
+        "y": {"price": 7, "size": 4},
+        "z": {"colour": "blue", "size": 1},
+    }
+    for _ in range(2):  # the second time changes nothing
+        home.load(second, **kept)
+        assert attributes_of(home) == merged
+    home.load(home.write("id,colour\nx,green\ny,grey\nz,blue\n"), replace=True, **kept)
+    left = {"x": {"colour": "green"}, "y": {"colour": "grey"}, "z": {"colour": "blue"}}
+    assert attributes_of(home) == left
+
+
+def test_users_keep_what_they_had_said(home):
+    kept = {"table": "users", "attributes": "all"}
+    home.load(home.write("id,country\nann,DE\n"), **kept)
+    home.load(home.write("id,age\nann,40\n"), **kept)
+    assert attributes_of(home, "users") == {"ann": {"age": 40, "country": "DE"}}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_ids_that_became_fractions_are_mended_and_that_is_said(home, suffix):
+    file = home.folder / f"events.{suffix}"
+    if suffix == "csv":
+        file.write_text("user,item\n1.0,x\n2.0,y\n")
+    else:
+        parquet.write_table(pa.table({"user": [1.0, 2.0], "item": ["x", "y"]}), file)
+    report = home.load(file)
+    assert "'.0' at the end is taken away" in understood(report)["taken"]["user"]
+    assert pairs(home) == {("1", "x"), ("2", "y")}
