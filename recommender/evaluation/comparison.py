@@ -1,4 +1,4 @@
-"""What differs between two releases: counts, configuration, the gates' figures, drift, lists.
+"""How two releases differ: counts, configuration, the gates' figures, drift, lists.
 
 Nothing here names a person: sample users are described by how many items they chose.
 """
@@ -15,9 +15,9 @@ from recommender.overlay.overlay import Overlay
 from recommender.releases.release import Release
 from recommender.serving.recommend import Recommender
 
-SHOWN = 10  # items of a list
-MOST_ITEMS = 1_000  # whose neighbours are compared, those with most users
-MOST_MOVED = 10  # named
+SHOWN = 10  # items in each list
+MOST_ITEMS = 1_000  # items whose neighbours are compared: those with the most users
+MOST_MOVED = 10  # items named in the report
 
 
 def compare(
@@ -29,8 +29,8 @@ def compare(
         new: a release.
         old: the one it is compared with.
         users: how many users' lists are compared.
-        seed: draws them.
-        overlay: over `new`, so that nobody who was erased is among them; None: as it was made.
+        seed: of the random choice of these users.
+        overlay: over `new`, so that no erased user is among them; None: `new` as it was made.
     """
     counts = [release.manifest["counts"] for release in (old, new)]
     return {
@@ -46,7 +46,7 @@ def compare(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Settings that differ: their names, with dots, and both values."""
+    """The settings that differ, with both values; nested names are joined by dots."""
     both = [_flat(old), _flat(new)]
     names = sorted(set(both[0]) | set(both[1]))
     pairs = {name: [part.get(name) for part in both] for name in names}
@@ -81,7 +81,7 @@ def title(release: Release, row: int) -> str:
 
 
 def _gates(old: Release, new: Release) -> list[dict[str, Any]]:
-    """NDCG@20 of each part, of both where both were judged on it; each on its own gate part."""
+    """NDCG@20 by part, each release on its own gate part; `old` is None where it was not judged."""
     before = {part["part"]: part for part in old.manifest.get("gates", {}).get("figures", [])}
     return [
         {
@@ -97,7 +97,7 @@ def _gates(old: Release, new: Release) -> list[dict[str, Any]]:
 def _lists(
     new: Release, old: Release, users: int, seed: int, overlay: Overlay | None
 ) -> list[dict[str, Any]]:
-    """For sample users of both releases: items that are new, gone or moved in their lists."""
+    """For some users whom both releases know: which items in their lists are new, gone or moved."""
     own, theirs = common_rows(new.users, old.users)
     sizes = np.diff(new.histories.indptr)[own]
     able = np.flatnonzero(sizes > 0)
@@ -137,7 +137,7 @@ def _change(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, An
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by names with dots."""
+    """Nested settings as one level; names are joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):

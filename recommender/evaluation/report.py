@@ -1,7 +1,7 @@
-"""What a refresh reports: a document of figures, from which pages and tables are made.
+"""The report of a refresh: figures, as JSON, from which pages and tables are made.
 
-Nothing in it names a person. It is kept beside the releases, `reports/<release>.json`, and outlives
-them.
+No person is named in it. It lies in `reports/<release>.json`, not in the release, and is still
+there when the release is gone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,9 @@ def report(
     Args:
         release: what was made.
         parent: what was served when it was made; None before the first.
-        steps: of the refresh, in their order.
-        loads: reports of the loads since then.
-        overlay: over `release`, so that nobody who was erased is drawn as a sample user.
+        steps: of the refresh, in the order they ran.
+        loads: reports of the loads since `parent` was made.
+        overlay: over `release`, so that no erased user is drawn as a sample.
     """
     manifest = release.manifest
     gates = manifest.get("gates", {})
@@ -82,7 +82,7 @@ def report(
 
 
 def _long_tail(release: Release) -> list[dict[str, float]]:
-    """Which share of all choices the most popular items have, for some shares of the items."""
+    """The share of all choices that fall on the most popular 1%, 2%, 5% … of the items."""
     chosen = np.sort(np.diff(release.item_users.indptr))[::-1].astype(np.float64)
     total, sums = chosen.sum(), np.cumsum(chosen)
     if not total:

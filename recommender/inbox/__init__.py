@@ -1,1 +1,1 @@
-"""What was acknowledged and is on its way: a durable journal, carried into the store."""
+"""What was acknowledged and is on its way into the store: a durable journal, and its drain."""

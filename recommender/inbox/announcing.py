@@ -1,4 +1,4 @@
-"""A load while a server runs: what goes into the store is announced to the server, too.
+"""A load while a server runs: the server learns what the load writes into the store.
 
 The store is written first, with the number of the load; then the same rows are appended to the
 journal, where every worker sees them. The drain writes them once more, which changes nothing.
@@ -17,13 +17,13 @@ from recommender.inbox.drain import drain, lease
 from recommender.inbox.facts import LOAD, PATCH, USER_PUT, Fact, fact
 from recommender.inbox.journal import Journal
 
-MOST_ANNOUNCED = 1_000_000  # facts: what an overlay holds; a refresh is for more
+MOST_ANNOUNCED = 1_000_000  # facts that an overlay can hold; with more, servers wait for a refresh
 TOGETHER = 5_000  # facts of one transaction, so that the server's own writes need not wait long
 
 
 @contextmanager
 def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[GraphStore]:
-    """The store that a load writes into; a server that runs on this home learns of the load.
+    """The store that a load writes into. A server that runs on this home learns of the load.
 
     Without a server, facts that wait in the journal are written first, since they came before.
     """
@@ -58,7 +58,7 @@ def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> di
             facts = undone.facts(before, {name: store.read(name) for name in undone.TABLES})
         while some := list(islice(facts, TOGETHER)):
             journal.append(some, now=now)
-        if journal.last_sequence():  # what is said again from now on is no repetition
+        if journal.last_sequence():  # the same fact sent again from now on counts as new
             journal.append([fact(LOAD, {"at": now})], now=now)
     return gone
 

@@ -12,14 +12,14 @@ from recommender.inbox.consent import any_consent, why_untracked
 from recommender.inbox.erased import any_erasure, why_refused
 from recommender.inbox.facts import CONSENT, LOAD, Fact
 
-REPLY_SECONDS = 86_400  # how long a named request is answered as it was the first time
+REPLY_SECONDS = 86_400  # how long a repeated request gets its first answer again
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a fact."""
 
-    sequence: int  # its number; of a repeated one that of the fact that said it before; 0: refused
+    sequence: int  # number of the fact; of the earlier fact if repeated; 0: refused
     repeated: bool  # it changes nothing, and was not written again
     refused: str | None = None  # why it was not written: its person is erased, or not tracked
 
@@ -37,7 +37,7 @@ class Waiting:
 
 
 def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Receipt]:
-    """Write the facts of a request, unless it was answered before."""
+    """Write the facts of a request; one that was answered before gets the same answer."""
     if entry.request is None:
         return _write(db, entry.facts, entry.now, loaded)
     name = hashlib.sha256(entry.request.encode()).digest()
@@ -89,7 +89,7 @@ def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int)
 
 
 def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
-    """The number of an earlier fact that says the same and is still in force."""
+    """The number of an earlier fact that says the same and still holds."""
     if fact.key is not None:
         column, value = "key", fact.key
     elif fact.subject:
@@ -106,6 +106,6 @@ def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
 
 
 def last_load(db: sqlite3.Connection) -> int:
-    """The number of the last load that bypassed the journal: earlier facts may be overwritten."""
+    """The number of the last load past the journal, which may have overwritten earlier facts."""
     newest = db.execute("SELECT max(seq) FROM facts WHERE kind = ?", (LOAD,)).fetchone()
     return int(newest[0] or 0)

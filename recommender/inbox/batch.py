@@ -1,4 +1,4 @@
-"""Facts as a batch for the store: what they amount to together.
+"""Turns facts into a batch for the store: the state that they lead to together.
 
 A batch writes all its tables at once. So the facts about an item are applied in order first, and
 the batch contains only the result.

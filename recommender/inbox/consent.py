@@ -1,4 +1,4 @@
-"""Whether a user agrees to be tracked, as the journal's file knows it: inside a transaction."""
+"""Whether a user agrees to be tracked, read from the journal's file inside a transaction."""
 
 import sqlite3
 
@@ -10,13 +10,13 @@ NOT_TRACKED = "this user does not agree to be tracked"
 
 
 def any_consent(db: sqlite3.Connection) -> bool:
-    """Whether anybody ever said what they agree to: else facts need no check."""
+    """Whether anybody ever gave or withdrew a consent; if not, facts need no check."""
     query = "SELECT 1 FROM facts WHERE kind = 'consent' LIMIT 1"
     return db.execute(query).fetchone() is not None
 
 
 def why_untracked(db: sqlite3.Connection, fact: Fact) -> str | None:
-    """Why an event is not taken: its user withdrew `track`; None: it is taken."""
+    """Why an event is refused: its user withdrew `track`. None: it is accepted."""
     if fact.kind != "events":
         return None
     tracked = True

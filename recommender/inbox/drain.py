@@ -1,9 +1,9 @@
 """Carry facts from the journal into the store, each exactly once, in order.
 
 The store keeps the number of the last fact written into it, and changes it in the same transaction
-as the facts. So a drain that is killed at any moment, or paused while another one goes on, loses
-and repeats nothing: the next one begins after that number. A fact that the store refuses by itself
-goes into quarantine, and those after it are written.
+as the facts. So nothing is lost or repeated if a drain is killed at any moment, or paused while
+another one goes on: the next one begins after that number. A fact that the store refuses even when
+it is written alone goes into quarantine, and those after it are written.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ from recommender.inbox.quarantine import put_aside
 
 Carry = Callable[[int, str], None]  # the number of an erasure, and whom it is about
 
-BATCH_FACTS = 10_000  # of one transaction
+BATCH_FACTS = 10_000  # facts in one transaction
 
 
 @dataclass(frozen=True)
 class Drained:
     """What one call of `drain` did."""
 
-    facts: int  # that are behind us now; 0: nothing was waiting
-    refused: int  # of them, now in the quarantine
-    position: int  # up to which number the store has them
+    facts: int  # facts that are done with; 0: none was waiting
+    refused: int  # of these, how many are now in quarantine
+    position: int  # the store has the facts up to this number
 
 
 def source(journal: Journal) -> str:
@@ -49,8 +49,8 @@ def drain(
 ) -> Drained:
     """Write the next facts into the store, at most `limit`.
 
-    `carry` brings an erasure to the store and wherever else the person is known, and closes it;
-    killed, it is called again. Default: the store alone.
+    `carry` takes an erasure to the store and wherever else the person is known, and closes it.
+    If it is killed, it is called again. Default: the store alone.
 
     Raises:
         StoreError: the store or the journal does not answer; nothing is lost, call it again.
@@ -58,8 +58,8 @@ def drain(
     name = source(journal)
     begin = store.position(name)
     if begin > journal.last_sequence():
-        # The journal is older than the store, out of a backup: it gives numbers out again. Under a
-        # new name the store takes all it holds; what the store has already stays as it is.
+        # The journal comes from a backup older than the store, so it gives numbers out again.
+        # Under a new name the store takes all facts; those that it has already change nothing.
         journal.rename(begin)
         return Drained(0, 0, begin)
     facts = journal.facts_after(begin, limit)
@@ -99,9 +99,9 @@ def caught_up(journal: Journal, store: GraphStore) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def lease(journal_file: Path) -> Iterator[bool]:
-    """Whether this process is the one that may write the journal's facts into the store.
+    """True if this process is now the only one that may write the journal's facts into the store.
 
-    The lease ends with the block or the process, however it ends.
+    The lease ends when the block or the process ends, in whatever way.
     """
     journal_file.parent.mkdir(parents=True, exist_ok=True)
     with (journal_file.parent / "drainer.lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""Who was erased, as the journal's file knows it: inside a transaction, and by pseudonym."""
+"""Who was erased, by pseudonym, read from the journal's file inside a transaction."""
 
 import hashlib
 import sqlite3
@@ -41,7 +41,7 @@ def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
 
 
 def any_erasure(db: sqlite3.Connection) -> bool:
-    """Whether anybody was ever erased: else facts need no check."""
+    """Whether anybody was ever erased; if not, facts need no check."""
     return db.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
 
 

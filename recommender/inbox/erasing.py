@@ -2,8 +2,9 @@
 
 An erasure is first *asked* for: the journal's facts about the person are removed at once, and no
 new ones are accepted. Then the drain *carries* it into the store. At last it is *done*, and the id
-itself is removed. A pseudonym under a key of the journal stays, so that events from before the
-erasure are refused when they are sent again; and a receipt of what was removed where, and when.
+itself is removed. Two things stay: a pseudonym, made with a key of the journal, so that events from
+before the erasure are refused when they are sent again; and a receipt of what was removed where,
+and when.
 """
 
 from dataclasses import dataclass
@@ -17,16 +18,16 @@ from recommender.inbox.journal import Journal
 
 @dataclass(frozen=True)
 class Step:
-    """Where an erasure has arrived, and when."""
+    """One place that an erasure has reached, and when."""
 
     location: str  # "inbox", "store" …
     at: int  # seconds since 1970
-    count: int  # of what went
+    count: int  # of what was removed there
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """An erasure as it stands in the receipt."""
+    """The receipt of an erasure."""
 
     sequence: int  # of the fact that asks for it
     asked_at: int  # seconds since 1970
@@ -51,7 +52,7 @@ def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
     Args:
         journal: of the home.
         user: the id, in NFC; it is kept until the store has forgotten it.
-        person: the pseudonym that the fact carries instead.
+        person: the pseudonym, which the fact holds in place of the id.
         now: seconds since 1970.
     """
     deletion = fact(USER_DELETE, {"person": person})
@@ -86,7 +87,7 @@ def reached(journal: Journal, sequence: int, location: str, *, at: int, count: i
 
 
 def close(journal: Journal, sequence: int) -> None:
-    """Remove the id itself, also from the write-ahead file."""
+    """End an erasure: remove the id itself, from the write-ahead file, too."""
     with journal.transaction() as db:
         db.execute("UPDATE erasures SET user = NULL WHERE seq = ?", (sequence,))
     journal.shorten()
@@ -114,7 +115,7 @@ def receipt(journal: Journal, sequence: int) -> Erasure:
 
 
 def open_erasures(journal: Journal) -> int:
-    """How many erasures are asked for and not done."""
+    """How many erasures were asked for and are not done yet."""
     with journal.reading() as db:
         if db is None:
             return 0

@@ -1,28 +1,28 @@
 """What a journal holds: facts, each a kind and a JSON object in the field names of `load`.
 
-A kind that is the name of a table of `graph.model.SCHEMAS` is one row of it, upserted: what the row
-does not name is left as it is. The others:
+A kind named like a table of `graph.model.SCHEMAS` is one row of that table. It is upserted: fields
+that the row does not name stay as they are. The other kinds:
 
-item_put      an item as it is from now on: `id`, and where given `title`, `created_at`, `hidden`,
+item_put      an item as it is from now on: `id`, and where known `title`, `created_at`, `hidden`,
               `attributes` (object), `tags` (list of {category, tag, weight}), `domains` (list of
-              {domain, weight}). What is not named is gone; an item that is not hidden is shown
-item_patch    the same fields, but for `id` only those that change; null takes a value away, and
+              {domain, weight}). Fields that are left out are emptied; without `hidden` it is shown
+item_patch    `id` and those of the same fields that change; null removes a value, and
               `tags`, `domains` and `attributes` are replaced as a whole
-item_delete   `id`: the item is gone, with all that was known of it, until an `item_put`
+item_delete   `id`: the item and all that was known of it are gone, until an `item_put`
 user_put      a user as she is from now on: `id`, and where given `attributes` (object)
-consent       `id` and `consent`: one of `PURPOSES` -> true or false, for those that change
-user_delete   `person`: nothing is known of this person that was said before this fact. The value
+consent       `id` and `consent`: true or false for each of `PURPOSES` that changes
+user_delete   `person`: everything said about this person before this fact is forgotten. The value
               is the person's pseudonym (`recommender.inbox.persons`), never the id
-load          `at`: a load wrote into the store without the journal; the number tells when
-event_undone  a row of `events` that the store no longer has, as its load was taken back
-item_undone   `id` and, where the store still has it, `now`: the item as an `item_put` would say it,
-              after a load was taken back
-user_undone   the same of a user, as a `user_put` would say it. These three are for who follows:
-              the store has them already
+load          `at`: a load wrote into the store without the journal; this fact's number tells when
+event_undone  a row of `events` that is no longer in the store, since its load was taken back
+item_undone   after a load was taken back: `id` and, if the store still has the item, `now`: the
+              item in the form of an `item_put`
+user_undone   the same for a user, in the form of a `user_put`. These three are for processes that
+              follow the journal: the store has them already
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
-was acknowledged; one that has neither is one event without a time, however often it is said.
+was acknowledged; one that has neither is a single event without a time, however often it is sent.
 """
 
 import hashlib
@@ -54,18 +54,18 @@ class Fact:
     """A fact that is ready to be written; made by `fact`."""
 
     kind: str
-    key: int | None  # 64 bits: says which row of a table it is; None for what is no row
-    subject: int  # 64 bits: the user or the item that it is about, see `subject_of`
+    key: int | None  # 64 bits, the same for the same row of a table; None: it is no row
+    subject: int  # 64 bits: stands for the user or item that it is about, see `subject_of`
     payload: bytes  # JSON
 
 
 class Row(NamedTuple):
     """A fact as the journal holds it."""
 
-    sequence: int  # from 1, rising in the order of acknowledgement, with gaps, never given twice
+    sequence: int  # from 1, in the order of acknowledgement, with gaps, never twice
     kind: str
     payload: dict[str, Any]
-    acknowledged: int  # seconds since 1970, by the clock of whoever took it
+    acknowledged: int  # seconds since 1970, by the clock of the process that took it
 
 
 def fact(kind: str, payload: dict[str, Any]) -> Fact:
@@ -77,7 +77,7 @@ def fact(kind: str, payload: dict[str, Any]) -> Fact:
 
 
 def subject(kind: str, payload: dict[str, Any]) -> int:
-    """The subject of a fact: its user, or else its item."""
+    """The subject of a fact: the user it names, or else the item."""
     if kind in _USERS:
         return user_subject(payload[_USERS[kind]])
     if kind in _ITEMS:
@@ -95,12 +95,12 @@ def user_subject(user: str) -> int:
 
 
 def item_subject(item: str) -> int:
-    """What `Fact.subject` is for facts about an item; events are about their user."""
+    """What `Fact.subject` is for facts about an item; an event is about its user instead."""
     return _hash(f"item{_SEPARATOR}{item}")
 
 
 def row(sequence: int, kind: str, payload: bytes, acknowledged: int) -> Row:
-    """A row out of its columns; the time of an event is filled in where it is known."""
+    """A row made of its columns; an event's time is filled in where it is known."""
     fields = orjson.loads(payload)
     if kind == "events" and "event_id" in fields:
         fields.setdefault("at", acknowledged)
@@ -121,4 +121,4 @@ def _hash(text: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-_SAME = orjson.OPT_SORT_KEYS  # the same fields are the same bytes
+_SAME = orjson.OPT_SORT_KEYS  # the same fields give the same bytes

@@ -1,4 +1,4 @@
-"""What a store no longer has after a load was taken back, as facts for followers of the journal."""
+"""What went from a store when a load was taken back, as facts for those who follow the journal."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,17 +11,17 @@ from recommender.inbox.facts import EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE, Fact
 
 ITEM_TABLES = ("items", "item_tags", "item_domains")
 TABLES = ("events", *ITEM_TABLES, "users")
-MOST_ANNOUNCED = 1_000_000  # events: what an overlay holds; a refresh is for more
+MOST_ANNOUNCED = 1_000_000  # events that an overlay can hold; with more, servers wait for a refresh
 NOTHING = -(2**53)  # no time and no weight
 _EVENT = ("user", "item", "kind", "tag", "at", "event_id")
 
 
 def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iterator[Fact]:
-    """The differences between two states of a store, where the later one has less.
+    """The differences between two states of a store, of which the later one holds less.
 
     `before` and `after` hold each of TABLES as `GraphStore.read` gives them. Items come first:
-    of an item that is gone the events are gone, too. Relations count from a refresh on, and until
-    one; nothing is said of them.
+    when an item is gone, so are its events. Relations are left out: one that comes or goes
+    counts only from the next refresh on.
     """
     touched = {
         str(row["id" if name == "items" else "item"])
@@ -51,7 +51,7 @@ def facts(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> Iter
 
 
 def _values(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """What a row says, by some columns or by all; attributes as an object."""
+    """The values of a row in some columns, or in all; attributes as an object."""
     values = {name: row[name] for name in names or row if row[name] is not None}
     if "attributes" in values:
         values["attributes"] = json.loads(values["attributes"])
@@ -59,7 +59,7 @@ def _values(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _without(rows: pa.Table, others: pa.Table, names: tuple[str, ...] | None = None) -> pa.Table:
-    """The rows that are not among the others, by some columns or by all."""
+    """The rows that are not among the others; compared by some columns, or by all."""
     if not rows.num_rows or not others.num_rows:
         return rows
     keys = list(names or rows.column_names)
@@ -69,7 +69,7 @@ def _without(rows: pa.Table, others: pa.Table, names: tuple[str, ...] | None = N
 
 
 def _plain(rows: pa.Table, keys: list[str]) -> pa.Table:
-    """The key columns, nulls as a text or number that no row has: a join takes none for equal."""
+    """The key columns, each null as a value that no row has: a join never takes nulls for equal."""
     columns = {}
     for name in keys:
         column = rows[name].combine_chunks()

@@ -26,9 +26,9 @@ Say = Callable[[str], None]
 Preset = Literal["default", "fast", "graph"]
 
 SPECTRAL = "spectral"
-VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose
+VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose items
 LIKENESS_DIMENSIONS = 32  # of the vectors that tell how alike two items of a list are
-GRAPH_FUSION = 0.05  # of a graph preset's vector source, before its weight is fitted
+GRAPH_FUSION = 0.05  # weight of a vector source of the preset graph, before it is fitted
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def choose(
         config: preset, seed, threads.
         say: called with the name of each step.
         last: what networks learned for the last release, see `networks_of`.
-        steps: keeps finished steps for a refresh that goes on later; None: nothing is kept.
+        steps: keeps finished steps, in case the refresh is killed; None: nothing is kept.
     """
     ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
     networks: dict[str, Trained] = {}
@@ -129,7 +129,7 @@ def build(
     choice: Choice | None = None,
     start: F32 | None = None,
 ) -> Built:
-    """Compute table, vectors and all that filters, reasons and fallbacks need.
+    """Compute the table, the vectors, and all that filters, reasons and fallbacks need.
 
     Args:
         snapshot: ids, titles, times.
@@ -137,8 +137,8 @@ def build(
         config: preset, seed, threads.
         say: called with the name of each step.
         choice: the recipe of the table; None: it is chosen here.
-        start: (i, d) the last release's spectral vectors, from which the search for those of the
-            whole graph begins; nothing is chosen by them.
+        start: (i, d) the last release's spectral vectors. The search for those of the whole graph
+            begins there; they have no say in what is chosen.
     """
     choice = choice or choose(snapshot, graph, config, say)
     user_items = sparse.csr_matrix(graph.user_items)
@@ -197,7 +197,7 @@ def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:
 
 
 def _learned(networks: Mapping[str, Trained]) -> list[LearnedVectors]:
-    """Vectors of networks as scorers of the item table."""
+    """The networks' vectors, in the form that scorers of the item table take."""
     return [
         LearnedVectors(name, *(Pair(vectors.items, _ranked(vectors)) for vectors in both))
         for name, both in networks.items()
@@ -226,7 +226,7 @@ def _counts(snapshot: GraphSnapshot, graph: WeightedGraph) -> dict[str, int]:
 
 
 def _at_least_one_column(vectors: F32) -> F32:
-    """FAISS and products need at least one column, even for an empty catalogue."""
+    """Vectors with at least one column: FAISS and products need it, even without any items."""
     if vectors.shape[1] == 0:
         vectors = np.zeros((len(vectors), 1), np.float32)
     return np.ascontiguousarray(vectors, np.float32)

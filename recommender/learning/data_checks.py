@@ -1,4 +1,4 @@
-"""Checks of the data behind a release: that it is not older, emptied or half loaded."""
+"""Checks of the data behind a release: is it older than before, emptied or half loaded?"""
 
 import numpy as np
 
@@ -19,16 +19,16 @@ from recommender.releases.rows import Rows
 KEPT = 2 / 3  # share of the served release's items, or of its pairs, that must still be there
 
 
-LEFT = 0.1  # share of a domain's pairs, a kind's entries, a column's values: below, it is gone
+LEFT = 0.1  # share of a domain's pairs, a kind's entries, a column's values; less: gone
 
 
-TAGS_KEPT = 0.5  # share of the tags of items that both know
+TAGS_KEPT = 0.5  # share of the tags of items in both releases that must still be there
 
 
-EARLIER = 0.1  # share of pairs whose last event may lie before where it lay
+EARLIER = 0.1  # share of pairs whose last event may have an earlier time than before
 
 
-TWINS = 0.2  # share of items (or users) that may have the very users (items) of another
+TWINS = 0.2  # share of items (users) that may have exactly the users (items) of another
 
 
 TWIN_EVENTS = 5  # an item or user of fewer events may well have a twin
@@ -38,7 +38,7 @@ SAMPLED = 2_000  # items whose cards are read
 
 
 def older(seen: Seen) -> Text:
-    """A snapshot from before the served one: a wrong store, or one that was restored."""
+    """The snapshot is older than the served release's: the store is a wrong or restored one."""
     if seen.old is None or seen.new.watermark >= seen.old.watermark:
         return None
     return (
@@ -76,7 +76,7 @@ def events_gone(seen: Seen) -> Text:
 
 
 def domain_gone(seen: Seen) -> Text:
-    """What users did in one domain is gone."""
+    """In one domain, nearly all that users did is gone."""
     old = seen.old
     if old is None or not len(old.domains) or not len(old.histories.indices):
         return None
@@ -155,7 +155,7 @@ def tags_changed(seen: Seen) -> Text:
 
 
 def column_emptied(seen: Seen) -> Text:
-    """Titles, or an attribute, are gone."""
+    """Most titles, or the values of an attribute, are gone."""
     if seen.old is None:
         return None
     own, theirs = common_rows(seen.new.items, seen.old.items)

@@ -1,17 +1,17 @@
-"""Placing items that nobody chose: those of the catalogue, and those it does not have yet.
+"""Places items that nobody chose: those in the catalogue, and those that it does not have yet.
 
 A map from tags, domains and title words to vectors puts the former into the item table, see
 `embeddings.item_item.cold_items`, and is kept in the release for the latter:
 
-fold.tag_rows               (k,) rows of the tags that something was learned of
+fold.tag_rows               (k,) rows of the tags about which something was learned
 fold.words.data, .offsets   the vocabulary of title words
-fold.<source>.tags          (k, d) what each adds to an item's vector, see `InductiveMap`
+fold.<source>.tags          (k, d) what each tag adds to an item's vector, see `InductiveMap`
 fold.<source>.domains       (domains, d)
 fold.<source>.words         (words, d)
 
-`recommender.serving.new_items` reads them. Vectors are float16: d · 2 bytes a feature; there are
-at most twice as many as items, and domains. For `spectral` that is about 126 bytes an item on
-citeulike-a, 24 on ml-latest-small.
+`recommender.serving.new_items` reads them. Vectors are float16: d · 2 bytes a feature. There are
+at most twice as many tags and words as items, and the domains. For `spectral` that is about 126
+bytes an item on citeulike-a, 24 on ml-latest-small.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ from recommender.releases.graph_arrays import Arrays, vocabulary_arrays
 from recommender.releases.title_words import title_words
 from recommender.serving.new_items import PLACING
 
-FEWEST_ITEMS = 3  # with events, of a tag or word that something is learned of
+FEWEST_ITEMS = 3  # with events that a tag or word needs to be learned about
 
 
 def with_new_items(
@@ -90,7 +90,7 @@ class KnownFeatures:
 
 
 def known_features(snapshot: GraphSnapshot, graph: WeightedGraph) -> KnownFeatures:
-    """Tags and words of at least `FEWEST_ITEMS` such items; of each at most as many as items."""
+    """Tags and words of at least `FEWEST_ITEMS` such items; no more of either than items."""
     items = np.flatnonzero(np.asarray(graph.user_items.sum(axis=0)).ravel() > 0)
     titled, names = title_words(snapshot.item_titles.to_pylist())
     order = np.argsort(np.array(names, object), kind="stable").astype(np.int64)
@@ -116,7 +116,7 @@ def _known(features: sparse.csr_matrix, most: int) -> I64:
 
 
 def _there(features: sparse.csr_matrix) -> sparse.csr_matrix:
-    """1 wherever an item has a feature; features of new items have no weights either."""
+    """1 wherever an item has a feature: no weights, as features of new items have none."""
     there = sparse.csr_matrix(features, copy=True)
     there.data = np.ones_like(there.data)
     return there

@@ -1,4 +1,4 @@
-"""What gates compare: how well the candidate and its rivals find what none of them saw.
+"""What gates compare: how well the candidate and its rivals find pairs that none of them saw.
 
 The candidate is compared with the release that is served, which is made again by its own recipe
 and weighting, and with simple recommenders. All are fitted on the same *fit* part and judged by
@@ -24,9 +24,9 @@ from recommender.measures.baselines import Baseline, binary, ease, item_knn, pop
 
 SHOWN = 20
 ROUNDS = 4000  # of the bootstrap: enough for a bound at one in thousands
-EASE_ITEMS = 3_000  # affordable beside a refresh: its inverse is dense
+EASE_ITEMS = 3_000  # with more, its dense inverse would slow a refresh down
 EASE_PENALTY = 100.0
-COLD_USERS = 2  # who have chosen an item at most, for it to count as cold
+COLD_USERS = 2  # an item counts as cold if at most so many have chosen it
 TAIL, COLD, SEGMENT = "long tail", "cold items", "segment "
 EASE, ITEM_KNN, POPULARITY = "EASE", "item kNN", "popularity"
 KNN = {"k": 100.0, "shrink": 0.0, "damping": 0.5}  # does on most data: nothing is tuned
@@ -92,7 +92,7 @@ def baselines(trial: Trial) -> dict[str, Baseline]:
 
 
 def simple_lists(trial: Trial, baseline: Baseline, users: I64) -> metrics.Ranked:
-    """(b, SHOWN) what a baseline shows, what users have met left out."""
+    """(b, SHOWN) the lists of a baseline, without items that the users have met."""
     met = trial.graph.user_seen + trial.graph.user_hides
     return rank_all(baseline.score_block, users, met, SHOWN)
 
@@ -103,7 +103,7 @@ def _lists(trial: Trial, users: I64) -> metrics.Ranked:
 
 
 def _parts(trial: Trial, segments: I16, names: list[str]) -> dict[str, tuple[Flags, Flags | None]]:
-    """Part -> which users it is of (b,), and which items (i,); None: all."""
+    """Part -> its users (b,) and its items (i,); None: all of them."""
     counts = np.bincount(trial.graph.user_items.indices, minlength=trial.gate.truth.shape[1])
     everybody = np.ones(len(segments), np.bool_)
     parts: dict[str, tuple[Flags, Flags | None]] = {

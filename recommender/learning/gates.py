@@ -1,38 +1,37 @@
-"""Whether a candidate may be published: a pure function of figures and of the checks' reasons.
+"""Whether a candidate may be published, decided from figures and the checks' reasons alone.
 
 Three kinds of reasons refuse it:
 
-- a **comparison**: it surely finds less than the release that is served, or than a simple
-  recommender that is better than the served one, over everybody or in one part (a segment, the
-  long tail, cold items);
+- a **comparison**: over everybody or in one part (a segment, the long tail, cold items) it surely
+  finds less than the served release, or less than a simple recommender that beats the served one;
 - a **fall**: it finds far less than the served release did when that was judged;
 - a **check** without statistics: something about the data or the result cannot be right.
 
-"Surely" holds for all comparisons of a refresh together: one refresh in a hundred, at most, is
-refused by chance alone. Small losses are let through: `MARGIN` and `PART_MARGIN`.
+"Surely" holds for all comparisons of a refresh together: at most one refresh in a
+hundred is refused by chance alone. Small losses are let through: `MARGIN` and `PART_MARGIN`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-CONFIDENCE = 0.99  # of all comparisons of one refresh together
-MARGIN = 0.01  # of a rival's NDCG@20 over everybody that may be lost
+CONFIDENCE = 0.99  # for all comparisons of one refresh together
+MARGIN = 0.01  # share of a rival's NDCG@20 over everybody that may be lost
 PART_MARGIN = 0.05  # of the same in one part
-FEWEST_JUDGED = 30  # users of a part that can tell
-FALL, SURE = 0.25, 3.0  # share of the served release's NDCG@20, and standard errors beyond it
+FEWEST_JUDGED = 30  # users in a part; with fewer it is not judged
+FALL, SURE = 0.25, 3.0  # of the served NDCG@20 that may be lost; standard errors on top
 EVERYBODY, SERVED = "everybody", "served"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A rival in one part, and how much more the candidate finds, by paired bootstrap."""
+    """A rival in one part, and by how much the candidate beats it, by paired bootstrap."""
 
     mean: float  # the rival's NDCG@20
-    difference: float  # the candidate's less the rival's
-    low: float  # of 95 %
+    difference: float  # the candidate's NDCG@20 minus the rival's
+    low: float  # of a 95 % interval
     high: float
-    bound: float  # above which the difference does not lie, surely
+    bound: float  # the difference surely lies below it
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Verdict:
     figures: Sequence[Figure] = ()
     reasons: Sequence[Reason] = ()
     checks: Sequence[str] = field(default=())  # names of all checks that were made
-    forced: bool = False  # published in spite of the reasons
+    forced: bool = False  # published although there are reasons
     notes: Sequence[str] = ()
 
     @property
@@ -88,9 +87,9 @@ class Verdict:
 def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], list[str]]:
     """Where a candidate finds surely less than what is served or than the best simple one.
 
-    A loss against a simple recommender refuses it only where refusing leaves something better:
-    not before the `first` release, nor where the served one finds no more than the candidate.
-    Then it is a note.
+    A loss against a simple recommender refuses the candidate only if something better stays in
+    service: not if it would be the `first` release, nor if the served one finds no more than the
+    candidate. Then the loss is only noted.
     """
     reasons, notes = [], []
     for figure in figures:
@@ -127,7 +126,7 @@ def _text(figure: Figure, rival: float, whom: str) -> str:
 
 
 def fallen(figures: Sequence[Figure], before: Sequence[Mapping[str, Any]]) -> list[Reason]:
-    """A reason when the candidate finds far less than the served release did when it was judged.
+    """A reason if the candidate finds far less than the served release found when it was judged.
 
     `before` are the figures in its manifest. Both were judged on their own gate part.
     """

@@ -31,7 +31,7 @@ def group_users(
     last: Release | None,
     now: int,
 ) -> Found:
-    """The groups of users; `last` is the release before, whose groups pass their names on."""
+    """The groups of users; those like a group of the release before, `last`, take over its name."""
     return find_segments(
         snapshot,
         graph,
@@ -46,7 +46,7 @@ def group_users(
 
 
 def groups_in(trial: Trial, built: Built, graph: WeightedGraph, groups: Found) -> I16:
-    """(u,) each user's group, from what the trial knows; held-back pairs are not used."""
+    """(u,) each user's group, found from what the trial knows, without the held-back pairs."""
     catalogue = Catalogue(
         graph.item_domains, graph.item_tags, built.arrays["rarity"], built.vectors[SPECTRAL]
     )
@@ -76,7 +76,7 @@ def learn_profiles(trial: Trial, own: I16, groups: Found, *, now: int) -> dict[s
 def with_groups(
     built: Built, groups: Found, profiles: dict[str, Any] | None
 ) -> tuple[Built, Found]:
-    """What was built with groups and profiles in it, and the groups with their profiles named.
+    """`built` with groups and profiles added, and the groups with the profiles in their report.
 
     `profiles` is None where none were to be learned.
     """

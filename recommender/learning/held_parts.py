@@ -1,8 +1,8 @@
 """What a refresh holds back to choose its recipe by; drawn from ids, never from the gate's pairs.
 
 Held back are a random tenth of each user's pairs (*select*), the last pairs of each user if most
-pairs have a time, and all pairs of some users. When that is too little to choose by, a second tenth
-is drawn beside the first, and for a small catalogue several such draws are averaged.
+pairs have a time, and all pairs of some users. If that is too little to choose by, a
+second tenth is added to the first, and for a small catalogue several such draws are averaged.
 """
 
 from dataclasses import replace
@@ -31,15 +31,15 @@ from recommender.measures.split import (
     relevant_pairs,
 )
 
-DATED = 0.9  # share of the pairs that must have a time before their order means something
-LATER_SHARE = 0.1  # of each user's pairs
-ENOUGH = 5_000  # random pairs to choose by, all ways of holding back together
+DATED = 0.9  # share of the pairs that must have a time, or their order is not used
+LATER_SHARE = 0.1  # share of each user's pairs
+ENOUGH = 5_000  # random pairs to choose by, over all draws together
 MOST_WAYS, SMALL = 3, 3_000  # more than one only where there are at most so many items
 NEWCOMERS = 0.05  # share of the users
 MOST_NEWCOMERS = 700
 MOST_JUDGES = 4_000  # users of whom pairs are held back: of all others everything is learned
-ENOUGH_JUDGES = 2_000  # from so many on, of one user a random tenth is held back or the end
-FEWEST_USERS = 1_000  # below, no user can be spared
+ENOUGH_JUDGES = 2_000  # with so many, each user gives either a random tenth or the end, not both
+FEWEST_USERS = 1_000  # with fewer, no user is held back as a whole
 
 
 def held_parts(
@@ -48,9 +48,9 @@ def held_parts(
     weighting: Weighting,
     seed: int,
 ) -> tuple[list[HeldBack], sparse.csr_matrix]:
-    """The ways to hold back; the first has the *select* part that all other choices use, too.
+    """The ways to hold back. The first has the *select* part that all other choices use, too.
 
-    Also (u, i) the pairs of the gate, which may not be learned from when anything is chosen.
+    Beside them the pairs of the gate (u, i): nothing may learn from these while choosing.
     """
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
@@ -105,9 +105,9 @@ def held_parts(
 
 
 def judges_of(pairs: Pairs, users: int, ordered: bool) -> tuple[Flags, Flags]:
-    """(u,) of whom a random tenth may be held back, and of whom the end: never more than needed.
+    """Two flags (u,): may a random tenth of the user be held back, and may the end?
 
-    The more is held back, the less what is chosen suits all of the data.
+    No more users than needed: the more is held back, the worse the choice suits all of the data.
     """
     sizes = np.bincount(pairs.users, minlength=users)
     count = min(int(np.count_nonzero(sizes >= MINIMUM_HISTORY)), MOST_JUDGES)
@@ -119,7 +119,7 @@ def judges_of(pairs: Pairs, users: int, ordered: bool) -> tuple[Flags, Flags]:
 
 
 def newcomers(pairs: Pairs, users: int) -> Flags | None:
-    """(u,) users of whom nothing is learned, by the sum of their keys; None: nobody is spared."""
+    """(u,) users held back as a whole, chosen by the sum of their keys; None: there are too few."""
     sizes = np.bincount(pairs.users, minlength=users)
     able = np.count_nonzero(sizes >= MINIMUM_HISTORY)
     if able < FEWEST_USERS:
@@ -130,7 +130,7 @@ def newcomers(pairs: Pairs, users: int) -> Flags | None:
 def _drawn(pairs: Pairs, sizes: npt.NDArray[np.int64], count: int, *, last: bool = False) -> Flags:
     """(u,) `count` users with a history, by the sum of their keys: the first or the last ones."""
     able = np.flatnonzero(sizes >= MINIMUM_HISTORY)
-    sums = np.zeros(len(sizes), np.uint64)  # modulo 2^64: all alike, however many pairs there are
+    sums = np.zeros(len(sizes), np.uint64)  # modulo 2^64: uniform for any number of pairs
     np.add.at(sums, pairs.users, pairs.keys)
     order = able[np.argsort(sums[able], kind="stable")]
     flags = np.zeros(len(sizes), np.bool_)
@@ -139,7 +139,7 @@ def _drawn(pairs: Pairs, sizes: npt.NDArray[np.int64], count: int, *, last: bool
 
 
 def order_of_pairs(pairs: Pairs, user_items: sparse.csr_matrix) -> sparse.csr_matrix | None:
-    """(u, i) when each pair came, see `order_of`; None where too few have a time to tell."""
+    """(u, i) the order in which pairs came, see `order_of`; None: too few have a time."""
     dated = np.count_nonzero(pairs.at != NO_TIME)
     return order_of(user_items, pairs.at) if dated >= DATED * max(len(pairs.at), 1) else None
 
@@ -151,10 +151,10 @@ def without_written_tags(
     gone: Flags,
     weighting: Weighting,
 ) -> WeightedGraph:
-    """The graph without what the users of the pairs that are gone wrote on their items as tags.
+    """The graph without the tags that users wrote on the items of the pairs that are gone.
 
-    The pairs themselves stay, and tags keep their columns. Without it, tags that people write
-    would tell the very pairs that choosing looks for.
+    The pairs themselves stay, and tags keep their columns. Such tags would
+    give away the very pairs that are to be found.
     """
     if not (snapshot.events.tag >= 0).any() or not graph.item_tags.nnz:
         return graph
@@ -163,7 +163,7 @@ def without_written_tags(
 
 
 def features_of(graph: WeightedGraph) -> list[Feature]:
-    """What items share beside users, as rows over items: tags, then relations."""
+    """What items share besides users, one row each over the items: tags, then relations."""
     features = []
     if graph.item_tags.nnz:
         features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))

@@ -31,11 +31,11 @@ def judge(
     now: int,
     say: Say,
 ) -> Verdict:
-    """What speaks against a candidate that is written, verified and not yet published.
+    """The verdict on a candidate that is written and verified, but not yet published.
 
     Args:
-        trained: the candidate before it was written, and its trial.
-        candidate: as it was written.
+        trained: what the candidate was written from, and its trial.
+        candidate: the release as it was written.
         served: the release that is served now; None before the first.
         domains: of the items.
         config: of the refresh.
@@ -71,7 +71,7 @@ def _served_trial(
     *,
     now: int,
 ) -> tuple[Trial | None, list[str]]:
-    """The served release's recipe fitted on the fit part; the candidate's trial if both agree."""
+    """A trial of the served release's recipe; the candidate's own trial if both recipes agree."""
     made = None if served is None else made_of(served.manifest)
     if made is None:
         return None, [] if served is None else [OTHER_VERSION]
@@ -97,4 +97,4 @@ def _served_trial(
 
 
 def _quiet(_: str) -> None:
-    """The rival's steps are not shown."""
+    """Show nothing: the steps of the served release's trial are not reported."""

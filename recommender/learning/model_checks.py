@@ -19,23 +19,23 @@ from recommender.serving.recommend import Recommender
 BLANK = 0.05  # share of the items with events that may have no vector
 
 
-SAME = 0.5  # distinct vectors must be this many per distinct set of users
+SAME = 0.5  # fewest different vectors for each different set of users
 
 
-MOVED = 0.05  # overlap of the ten nearest items below which vectors are no longer the same
+MOVED = 0.05  # overlap of the ten nearest items; with less, the vectors are other ones
 
 
-FEWEST_ITEMS = 100  # to speak of overlap and recall
+FEWEST_ITEMS = 100  # below, overlap and recall say nothing
 
 
-RECALL, ASKED, NEAREST = 0.98, 200, 10  # of the index, for some queries
+RECALL, ASKED, NEAREST = 0.98, 200, 10  # recall of the index, queries tried, items sought for each
 
 
 LOOKED = 20  # users of each segment whose lists are looked at
 
 
 def leaked(seen: Seen) -> Text:
-    """Pairs that were held back were learned from all the same."""
+    """Pairs that were held back were learned from nevertheless."""
     if seen.fitted is None:
         return None
     out = seen.parts.part != FIT
@@ -61,7 +61,7 @@ def not_numbers(seen: Seen) -> Text:
 
 
 def no_vectors(seen: Seen) -> Text:
-    """Items with events have no vector, or most of them the same one."""
+    """Many items with events have no vector, or the same vector though their users differ."""
     known = np.diff(seen.new.item_users.indptr) > 0
     vectors = seen.new.vectors[SPECTRAL][known]
     if len(vectors) < FEWEST_ENTRIES:
@@ -80,7 +80,7 @@ def no_vectors(seen: Seen) -> Text:
 
 
 def moved(seen: Seen) -> Text:
-    """Vectors have nothing to do with those of the served release."""
+    """Hardly any item has the neighbours that it has in the served release."""
     drift = (seen.new.manifest.get("drift") or {}).get("vectors", {}).get(SPECTRAL)
     if not drift or (drift["sample"] or 0) < FEWEST_ITEMS or drift["jaccard@10"] >= MOVED:
         return None

@@ -1,7 +1,7 @@
 """The networks of the preset graph, node2vec and a GNN, and their settings.
 
-node2vec begins where it ended for the last release; a training of the GNN that was killed goes on
-where it was.
+node2vec begins with the vectors of the last release; a killed training of the GNN goes on where it
+stopped.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ from graph.errors import InputError, SettingError
 from graph.weighted import WeightedGraph
 
 Say = Callable[[str], None]
-Trained = tuple[Embeddings, Embeddings]  # without the select pairs, and from everything
-Last = Mapping[str, tuple[F32, F32]]  # network -> items as histories read them, and as ranked
+Trained = tuple[Embeddings, Embeddings]  # learned without the select pairs, and from everything
+Last = Mapping[str, tuple[F32, F32]]  # network -> items' input and output vectors
 
 NODE2VEC, GNN = "node2vec", "gnn"
 TYPES = {"user": 0, "item": 1, "tag": 2}  # of nodes, as walks count them
@@ -30,9 +30,9 @@ class Networks:
     """The settings of the networks.
 
     `node2vec_engine` "package" runs the node2vec package, for small graphs; `node2vec_metapath`
-    names the types of nodes that walks go round by, empty: any edge. node2vec begins with its last
-    vectors wherever there are some, so that they stay near; the GNN begins with the singular
-    vectors of the graph, which do so anyway.
+    names the types of nodes that walks pass in a cycle; empty: walks take any edge. node2vec begins
+    with its last vectors wherever there are some, so that new ones stay near; the GNN begins with
+    the singular vectors of the graph, which stay near anyway.
     """
 
     node2vec_engine: Literal["fast", "package"] = "fast"
@@ -60,18 +60,18 @@ def graph_vectors(
 ) -> dict[str, Trained]:
     """node2vec and GNN vectors, learned without what is held back and from everything.
 
-    The first tell how long to train and how much the vectors are worth in the blend; where there
-    are no such pairs, both are the same. An `InputError` when the extra `train` is not installed.
+    The first tell how long to train and how much the vectors are worth in the blend; if no pairs
+    are held back, both are the same. An `InputError` if the extra `train` is not installed.
 
     Args:
         graph: its edges after weighting.
-        held: pairs that are held back, and the features without what would tell them.
+        held: pairs that are held back, and features that do not give these away.
         networks: their settings.
         seed: of walks and of training.
         threads: one gives the same bytes for the same seed.
         say: called with the name of each step.
-        unseen: pairs by which nothing may be chosen; the first vectors never see them.
-        last: of the last release; what is learned without the held pairs never begins from it.
+        unseen: pairs that must not influence any choice; the first vectors never see them.
+        last: of the last release; vectors learned without the held pairs never begin from it.
         training: a folder for checkpoints of the GNN; None: there are none.
     """
     try:

@@ -1,7 +1,7 @@
-"""Which pairs a refresh learns from, which it chooses by, and which judge it.
+"""Which pairs a refresh learns from, which it chooses by, and by which it is judged.
 
-Which pairs are relevant is decided by the *default* weights, whatever weighting is in force: a
-wrong weighting file must not decide which items count as hits.
+The *default* weights decide which pairs are relevant, whatever weighting is in force: a wrong
+weighting file must not decide which items count as hits.
 """
 
 from dataclasses import dataclass

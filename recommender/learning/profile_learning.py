@@ -1,12 +1,12 @@
 """The profile of each segment, learned on the select part with a trade-off curve.
 
 `learn` reranks each user's candidates with every weight of a small grid and chooses for all
-segments together: the long-tail share is made as large as possible while NDCG@20 over all users
-falls by `BUDGET` at most. The best shares of such a budget have one slope in common (Everett
-1963, doi:10.1287/opre.11.3.399), so one number is searched, not one per segment. What small
-segments say is drawn towards what all users say (empirical Bayes), and so are the curves. Balance
-and DPP are tried after that, and taken where they surely gain. Each segment keeps its trade-off
-curve, and a request's `long_tail` from 0 to 1 moves along it.
+segments together: the long-tail share becomes as large as possible while NDCG@20 over all users
+falls by `BUDGET` at most. When such a budget is shared out best, all segments have one slope in
+common (Everett 1963, doi:10.1287/opre.11.3.399), so one number is searched, not one per segment.
+The figures of small segments, and their curves, are drawn towards those of all users (empirical
+Bayes). Balance and DPP are tried after that, and taken where they surely gain. Each segment keeps
+its trade-off curve, and a request's `long_tail` from 0 to 1 moves along it.
 
 Exploration is never learned, only set by an editor: on held-back pairs it can only lose.
 """
@@ -31,15 +31,15 @@ from recommender.releases.release import Release
 from recommender.segments.settings import EVERYONE, NEW
 
 SHOWN = 20
-BUDGET = 0.02  # of NDCG@20 over all users: what a default may lose
-DRAWN = 200.0  # users' worth of what all say that every segment starts with
-FEWEST_USERS = 30  # of a segment with something to find, for a profile of its own
+BUDGET = 0.02  # share of NDCG@20 over all users that a default may lose
+DRAWN = 200.0  # each segment's mean counts this many average users beside its own
+FEWEST_USERS = 30  # users with something to find that a profile of its own takes
 DIVERSITIES = (0.0, 0.05, 0.1, 0.2)
 LONG_TAILS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 FRESHNESSES = (0.0, 0.1)  # tried where items have times
 BALANCES = (0.05, 0.1, 0.2, 0.5)
-SURE = 2.5  # standard errors of a gain that is believed, as several variants are tried
-SLOPES = np.geomspace(1e-3, 1e2, 200)  # NDCG given for one more of long-tail share
+SURE = 2.5  # standard errors from which a gain is believed: several variants are tried
+SLOPES = np.geomspace(1e-3, 1e2, 200)  # NDCG that a unit of long-tail share is worth
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Point:
     """A profile and what it does to one segment's lists."""
 
     profile: Profile
-    ndcg: float  # of a small segment, as of the long tail: leaning on what all users say
+    ndcg: float  # in a small segment drawn towards all users; the long tail, too
     long_tail_share: float
     coverage: float
     diversity: float  # mean of 1 - cosine over all pairs of a list
 
     def to_json(self) -> dict[str, Any]:
-        """Flat, as reports and manifests hold it; `shown_` marks what was measured."""
+        """One flat object, as in reports and manifests; measured values begin with `shown_`."""
         return {
             **asdict(self.profile),
             **{
@@ -65,7 +65,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Learned:
-    """Of one segment: its trade-off curve, from the least long tail to the most."""
+    """What was learned of a segment: its trade-off curve, from the least long tail to the most."""
 
     users: int
     neutral: Point  # no reranking, to compare with
@@ -98,7 +98,7 @@ def learn(
 
     Args:
         pool: (b, c) candidates of b users, best first, by a model that has not seen `truth`.
-        truth: (b, i) what is to be found; rows without anything are left out.
+        truth: (b, i) what is to be found; users with nothing to find are left out.
         segments: (b,) place of each user's segment in `names`, -1 for "new".
         release: that the candidates come from.
         names: of the segments.
@@ -146,7 +146,7 @@ class Trials:
     groups: Mapping[str, I64]  # rows of users; `default` is everybody
     lists: list[metrics.Ranked]
     spread: F64  # (g, b)
-    ndcg: F64  # (s, g) of each group, leaning on all users
+    ndcg: F64  # (s, g) of each group, drawn towards all users
     tail: F64  # (s, g)
 
     @classmethod
@@ -168,7 +168,7 @@ class Trials:
         )
 
     def allocated(self, budget: float) -> dict[str, int]:
-        """A profile's place for each group: the most long tail, all segments within one budget."""
+        """The profile for each group (its place): the most long tail, all within one budget."""
         everyone = list(self.groups).index(DEFAULT)
         kept = self.ndcg[everyone] >= (1 - budget) * self.ndcg[everyone, 0]
         result = {DEFAULT: int(np.argmax(np.where(kept, self.tail[everyone], -1.0)))}
@@ -187,7 +187,7 @@ class Trials:
         return result | dict(zip(names, best.tolist(), strict=True))
 
     def curve(self, name: str, chosen: int) -> list[int]:
-        """Places that no other beats in both NDCG and long-tail share, and the chosen one."""
+        """The profiles that none beats in both NDCG and long-tail share, and the chosen one."""
         row = list(self.groups).index(name)
         ndcg, tail = self.ndcg[row], self.tail[row]
         kept: list[int] = []
@@ -215,7 +215,7 @@ class Trials:
 def _leaning(values: F64, groups: Mapping[str, I64], *, grows: bool) -> F64:
     """(s, g) each group's mean; its distance from neutral is drawn towards that of all users.
 
-    `grows`: steps are taken in proportion to the group's own level.
+    `grows`: the distance is taken in proportion to the group's own level.
     """
     steps = (values - values[:1]).mean(axis=1)  # (g,) over all users
     level = max(float(values[0].mean()), 1e-12)
@@ -230,7 +230,7 @@ def _leaning(values: F64, groups: Mapping[str, I64], *, grows: bool) -> F64:
 
 
 def _variant(look: "Look", rows: I64, profile: Profile, *, balanced: bool) -> dict[str, Any]:
-    """What of balance and DPP surely helps a group: NDCG up by `SURE` errors, no tail lost."""
+    """Which of balance and DPP surely help a group: NDCG up by `SURE` errors, no long tail lost."""
     variants: list[dict[str, Any]] = [{"balance": b} for b in BALANCES if balanced]
     if profile.diversity > 0:
         variants.append({"method": DPP})

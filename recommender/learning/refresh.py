@@ -58,15 +58,15 @@ def refresh(
     full: bool = False,
     fence: Fence | None = None,
 ) -> Release:
-    """Make a release from the store and serve it; whatever fails, the old one stays.
+    """Make a release from the store and serve it; if anything fails, the old one stays.
 
     Args:
-        store: read once, at its present watermark.
+        store: it is read once, at its present watermark.
         home: where releases lie.
         config: what to compute.
         now: seconds since 1970, for the age of events and the manifest.
         say: called with the name of each step.
-        force: publish what the gates refuse, too; the manifest says so for good.
+        force: publish even what the gates refuse; the manifest keeps saying so.
         full: choose everything anew; otherwise the last choices are kept if they still fit, see
             `kept_from`.
         fence: see `publish`.

@@ -1,9 +1,9 @@
 """New vectors stay comparable with the last release's, and a report says how much they moved.
 
 A refresh starts its search for singular vectors from the last release's, turns what it found onto
-them (`align.py`), and notes in the manifest which release that was: so the same data,
-seed and last release give the same bytes on one thread. Choosing on held-back
-data never starts from the last release, because that has learned from all of the data.
+them (`align.py`), and notes in the manifest which release that was. On one thread the same data,
+seed and last release give the same bytes. Choosing on held-back data never starts from the last
+release, because that has learned from all of the data.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def parent_of(home: Home) -> Release | None:
 
 
 def start_of(parent: Release | None, items: Vocabulary) -> F32 | None:
-    """The parent's spectral vectors in the rows of `items` (i, d), 0 for new ones; None without."""
+    """The parent's spectral vectors by rows of `items` (i, d), 0 for new ones; None: no parent."""
     vectors = _vectors(parent).get(SPECTRAL) if parent is not None else None
     if parent is None or vectors is None:
         return None
@@ -60,7 +60,7 @@ def networks_of(parent: Release | None, items: Vocabulary) -> Last:
 
 
 def turned(built: Built, parent: Release | None, items: Vocabulary) -> Built:
-    """What was built with every set of vectors turned onto the parent's; distances stay.
+    """The same with each set of vectors turned onto the parent's; distances do not change.
 
     Vectors that are searched with others (`queries.…`) are turned by the same matrix, so products
     stay too. Vectors of another width than the parent's stay as they are.
@@ -92,11 +92,12 @@ def drift_between(new: Release, old: Release) -> dict[str, Any]:
 def drift_of(
     new: Mapping[str, F32], new_items: Vocabulary, old: Mapping[str, F32], old_items: Vocabulary
 ) -> dict[str, Any]:
-    """How far vectors moved: by name, for those that both have in one width.
+    """How far each set of vectors moved, by name; only sets that both have with the same width.
 
-    `jaccard@10` is the mean overlap of the ten nearest items by cosine, among the items that both
-    know, of at most `SAMPLE` items that have a vector in both; `cosine` the mean between an item's
-    two vectors, after turning. Both are None where no item can be compared.
+    `jaccard@10` is the mean overlap of an item's ten nearest, by cosine, before and after: over at
+    most `SAMPLE` items that have a vector in both, searched among the items that both know.
+    `cosine` is the mean cosine of an item's two vectors after turning. Both are None if no item
+    can be compared.
     """
     own, theirs = common_rows(new_items, old_items)
     moved: dict[str, dict[str, float | int | None]] = {}
@@ -123,7 +124,7 @@ def drift_of(
 
 
 def changes(new: Vocabulary, old: Vocabulary) -> dict[str, int]:
-    """How many ids are in both, new and gone."""
+    """How many ids are in both releases, new, and gone."""
     common = len(common_rows(new, old)[0])
     return {"common": common, "new": len(new) - common, "gone": len(old) - common}
 

@@ -1,4 +1,4 @@
-"""How a release is learned from a snapshot, up to where it is written.
+"""How a release is learned from a snapshot: everything before it is written.
 
 choose ─▶ fit the table, place new items ─▶ trial ─▶ group the users ─▶ profiles
 """
@@ -34,7 +34,7 @@ from recommender.segments.grouping import Found
 from recommender.segments.settings import SegmentSettings
 
 RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found)
-"""What steps give, and what that holds, see `Steps`."""
+"""The dataclasses in the results of steps, see `Steps`."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ def train(
     now: int,
     say: Say,
 ) -> Trained:
-    """Learn from a snapshot, and once more from the part that is not held back.
+    """Learn from a whole snapshot, and again from it without the pairs held back.
 
     Args:
-        snapshot: what is learned from.
+        snapshot: the data to learn from.
         graph: the same, weighted.
         domains: of its items.
         config: what to compute; the preset "fast" learns no profiles.
         settings: how users are grouped.
-        steps: the finished steps of a refresh that was killed are taken up from here.
-        parent: the release before, onto which vectors are turned and whose groups pass on names.
+        steps: keeps finished steps, so that a killed refresh can go on after them.
+        parent: the release before; vectors are turned onto its, and groups take over its names.
         kept: choices taken over from the last release, see `kept_from`.
         now: seconds since 1970.
         say: called with the name of each step.
@@ -133,7 +133,7 @@ def build_release(
     settings: SegmentSettings | None = None,
     domains: Domains | None = None,
 ) -> Release:
-    """A release outside of any home, for evaluation: the same code, never published.
+    """A release for evaluation, made by the same code, but outside any home and never published.
 
     `settings` and `domains` are those of `train`; without them nobody is grouped.
     """

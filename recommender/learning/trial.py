@@ -1,8 +1,8 @@
 """The trial: a model of this refresh, fitted without the parts that are held back.
 
-Profiles are learned by how well it finds the *select* part, and gates judge by how well it finds
-the *gate* part; it has seen neither. It is fitted once, by the recipe that was chosen, and ranks
-by the same code as a release.
+It has seen neither the *select* part nor the *gate* part. Profiles are learned by how well it finds
+the first, and gates judge by how well it finds the second. It is fitted once, with the recipe that
+was chosen, and ranks with the same code as a release.
 """
 
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ from recommender.measures.split import GATE, SELECT
 from recommender.releases.steps import Steps
 from recommender.serving.recommend import Recommender
 
-MOST_USERS = 3_000  # whose lists are looked at
+MOST_USERS = 3_000  # users whose lists are judged
 
 
 @dataclass(frozen=True)
 class Made:
-    """How a release ranks: enough to fit the same on other data."""
+    """How a release ranks: all that is needed to fit the same model to other data."""
 
     recipe: Recipe
     weighting: Weighting
@@ -42,9 +42,9 @@ class Made:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A part to be found."""
+    """The pairs of one part, which the model has to find."""
 
-    users: I64  # (b,) rows of users with something to find and something to be known by
+    users: I64  # (b,) rows of users with a pair to find and with a history to rank by
     truth: csr_array  # (u, i) 1 for each pair held back
 
 
@@ -72,12 +72,12 @@ def fit_trial(
     now: int,
     say: Say,
 ) -> Trial:
-    """Fit a recipe that was chosen for the whole data on the fit part alone.
+    """Fit the recipe that was chosen for all of the data to the fit part alone.
 
     Args:
         fit: what may be learned from, see `Parts.fit`.
-        parts: of the whole snapshot.
-        domains: of its items, which hold for the trial, too.
+        parts: those of the whole snapshot.
+        domains: those of the whole snapshot; the trial uses them, too.
         config: of the refresh; a trial never trains networks.
         made: the recipe and the weighting.
         steps: of the refresh, where the trial's release is kept.
@@ -125,13 +125,13 @@ def made_of(manifest: Mapping[str, Any]) -> Made | None:
 
 
 def without_networks(recipe: Recipe) -> Recipe:
-    """A recipe without what trained networks add to it: a trial cannot pay for training."""
+    """The recipe without trained networks: training them again would cost a trial too much."""
     kept = tuple((scorer, w) for scorer, w in recipe.weights if scorer.kind != "learned")
     return replace(recipe, weights=kept or ((RIDGE, 1.0),))
 
 
 def _fitting(recipe: Recipe, features: int) -> Recipe:
-    """The recipe for as many features as there are now: a new one weighs what it weighs at first.
+    """The recipe with a weight for each of today's features; a new feature gets the weight 1.
 
     The last release may have been made before the catalogue had tags.
     """

@@ -1,10 +1,10 @@
-"""A warm refresh: what the last one chose is kept while the data hardly changes.
+"""A warm refresh: it keeps what the last one chose, as long as the data hardly changes.
 
-What is kept is the recipe with its exponents and the profiles of the segments; the table is fitted,
-groups are found and gates judge as in any refresh. It is chosen anew
+What is kept is the recipe with its exponents, and the profiles of the segments. The table is
+fitted, users are grouped and gates judge as in any refresh. Recipe and profiles are chosen anew
 
-- when events or items are more than `MOVED` more or fewer than when it was chosen;
-- when the release before finds more than `DRIFTED` less of its gate part than was found then;
+- when the number of events or of items has changed by more than `MOVED` since they were chosen;
+- when, up to the release before, NDCG@20 on the gate part has fallen by more than `DRIFTED`;
 - when there is nothing to keep: another preset, weighting or seed, other features of items, another
   version, a preset that trains networks; or when it is asked for.
 """
@@ -22,8 +22,8 @@ from recommender.learning.held_parts import features_of
 from recommender.learning.trial import made_of
 from recommender.releases.release import Release
 
-MOVED = 0.05  # share of the events, and of the items, that may have come or gone
-DRIFTED = 0.03  # share of the gate's NDCG@20 that may be lost
+MOVED = 0.05  # share by which the number of events, and of items, may change
+DRIFTED = 0.03  # share of NDCG@20 on the gate part that may be lost
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def kept_from(
     graph: WeightedGraph,
     config: RefreshConfig,
 ) -> tuple[Kept | None, str]:
-    """What can be kept of the release before, or None; and why, in words."""
+    """What can be kept of the release before, or None; and a sentence that says why."""
     if parent is None:
         return None, "there is no release to keep anything of"
     made, facts = made_of(parent.manifest), parent.manifest.get("chosen")
@@ -79,12 +79,12 @@ def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
 
 
 def facts_of(snapshot: GraphSnapshot, now: int) -> dict[str, Any]:
-    """When and on what a choice was made; `found` is known after judging."""
+    """When a choice was made, and on how much data; `found` is filled in after judging."""
     return {"at": now, **counts_of(snapshot), "found": None}
 
 
 def counts_of(snapshot: GraphSnapshot) -> dict[str, int]:
-    """The counts by which it is decided whether the data has changed."""
+    """The counts that tell whether the data has changed."""
     return {"events": len(snapshot.events.user), "items": len(snapshot.items)}
 
 

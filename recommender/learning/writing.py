@@ -31,8 +31,8 @@ def write(
 ) -> None:
     """Write arrays, indexes and the manifest.
 
-    `parent` is the release the vectors were turned onto; `inbox` says which facts the
-    snapshot contains.
+    `parent` is the release onto which the vectors were turned; `inbox` says which facts of the
+    journal the snapshot contains.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder, built.arrays)
@@ -61,7 +61,7 @@ def write(
 def fingerprint(
     snapshot: GraphSnapshot, config: RefreshConfig, parent: Release | None = None
 ) -> str:
-    """Names what went into a release: the graph's facts, the configuration, the release before."""
+    """A digest of what went into a release: graph's facts, configuration, the release before."""
     parts: list[Any] = [snapshot.fingerprint, config.to_json()]
     if parent is not None:
         parts.append(parent.manifest.get("fingerprint"))
@@ -70,7 +70,7 @@ def fingerprint(
 
 
 def _simple(recipe: Recipe) -> dict[str, str]:
-    """Name the simple recommender, if the release ranks by nothing else."""
+    """The name of a simple recommender if the release ranks by it alone."""
     kinds = {scorer.kind for scorer, _ in recipe.weights}
     named = {"popularity": "popularity", "cosine": "item kNN"}
     only = kinds.pop() if len(kinds) == 1 else ""

@@ -1,7 +1,7 @@
 """A release with newer items appended: the same names, slightly longer arrays.
 
-It is read in the same way as a release. The item table and the vectors stay as they are and have no
-rows for the newer items; `arrivals.py` holds the rows of those.
+It is read in the same way as a release. The item table and the vectors are not touched and have no
+rows for the newer items; `arrivals.py` holds those rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,12 +37,12 @@ class LiveItem:
     tags: tuple[tuple[str, str, float], ...] = ()  # category, name, weight
     domains: tuple[tuple[str, float], ...] = ()  # name, weight
     related: tuple[tuple[str, str], ...] = ()  # kind, id of the other item
-    likeness: F32 | None = None  # (l,) of length 1: where it was placed
+    likeness: F32 | None = None  # (l,) a unit vector: where it was placed
     people: int = 0  # who chose it since
 
 
 class Appended(Vocabulary):
-    """A vocabulary with more ids behind its own; those are in the order they came."""
+    """A vocabulary with more ids after its own, in the order they came."""
 
     def __init__(self, base: Vocabulary, more: Sequence[str]) -> None:
         """Put `more`, names that `base` does not have, behind it."""
@@ -117,12 +117,12 @@ class AppendedRelease(Release):
 def appended(
     base: Release, changed: Mapping[str, LiveItem], rows: Mapping[str, tuple[I32, F32]]
 ) -> Release:
-    """The release with items added and changed; itself where nothing is.
+    """The release with items added and changed; the release itself if there are none.
 
     Args:
-        base: as it lies on the disk.
+        base: the release as it lies on the disk.
         changed: id -> all that is known of an item now.
-        rows: id of a new item -> what it speaks for, see `arrivals.placed_row`.
+        rows: id of a new item -> its row, see `arrivals.placed_row`.
     """
     if not changed:
         return base
@@ -195,7 +195,7 @@ def appended(
 
 
 def _tags(base: Release, items: Iterable[LiveItem]) -> tuple[Vocabulary, Vocabulary, I32]:
-    """Keys of tags, names of tags, and the name of each: with those that only live items carry."""
+    """Keys of tags, names of tags, each key's name; with the tags that only live items carry."""
     keys = {tag_key(category, name) for item in items for category, name, _ in item.tags}
     new = sorted(key for key in keys if base.tags.row(key) == NO_ROW)
     if not new:
@@ -216,7 +216,7 @@ def _domains(base: Release, items: Iterable[LiveItem]) -> Vocabulary:
 
 
 def _links(vocabulary: Vocabulary, named: Sequence[tuple[str, float]]) -> tuple[I32, F32]:
-    """Rows, ascending, and weights; of a name in two spellings the greater weight counts."""
+    """Rows, ascending, and weights; if a name comes in two spellings, the greater weight counts."""
     rows = vocabulary.rows([name for name, _ in named])
     weights = np.array([weight for _, weight in named], np.float32)
     order = np.lexsort((-weights, rows))
@@ -271,7 +271,7 @@ def _by_column(rows: Rows) -> Rows:
 def _carriers(
     base: Release, item_tags: Rows, live: Mapping[int, LiveItem], tags: int, items: int
 ) -> Rows:
-    """The items of every tag: those of the release that did not change, and the live ones."""
+    """The items of every tag: unchanged ones from the release, and the live ones."""
     owner = np.repeat(np.arange(len(base.carriers)), np.diff(base.carriers.indptr))
     kept = ~np.isin(base.carriers.indices, list(live))
     spans = [item_tags.of(row) for row in live]

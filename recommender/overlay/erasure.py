@@ -32,8 +32,8 @@ from recommender.releases.steps import drop_unfinished
 def erase(store: GraphStore, home: Home, user: str) -> int:
     """Forget a user of a home without a journal; how many events were removed.
 
-    Running servers forget first, then the store. After a kill in between the user is not served any
-    more, and a second call completes the erasure.
+    Running servers forget first, then the store. If it is killed in between, the user is no longer
+    served, and a second call completes the erasure.
     """
     begin_erasure(home, user)
     events = store.erase_user(user)
@@ -44,7 +44,7 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
 
 
 def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
-    """Ask for an erasure: the user is not served from now on; the number of the erasure.
+    """Ask for an erasure, and return its number; the user is not served from now on.
 
     What the journal holds is gone when this returns. The drain carries it into the store and the
     copies; `erasing.receipt` tells how far it has come.
@@ -60,7 +60,7 @@ def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
 
 
 def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], int]) -> Carry:
-    """What brings an erasure from the journal to every other place, see `drain`."""
+    """A function that takes an erasure from the journal to every other place, see `drain`."""
 
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
@@ -83,7 +83,7 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
 
 
 def scrub_releases(home: Home) -> list[str]:
-    """Take erased persons out of the releases that are kept beside the served one; their names.
+    """Take erased persons out of the releases kept beside the served one; the releases' names.
 
     To be called after a refresh, whose release does not know them. Candidates that gates refused
     are removed as a whole, since nobody serves them.
@@ -119,6 +119,6 @@ def _scrub(folder: Path, user: str) -> int:
         gone += len(lines) - len(kept)
         try:
             replace_file(path, b"".join(kept).decode("utf-8"))
-        except UnicodeDecodeError:  # no text: nothing of it can be kept
+        except UnicodeDecodeError:  # not text: the whole file goes, as no line can be told apart
             path.unlink()
     return gone

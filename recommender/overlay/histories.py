@@ -1,8 +1,8 @@
-"""What one user did, weighed as a refresh weighs it: the release's events and those after it.
+"""What one user did, in the release and after it, weighed as a refresh would weigh it.
 
 The release keeps the events of each user as columns, so that a new event is weighed together with
-the earlier ones by the same rule that made the release's histories. So a list over release and
-overlay is the list that a release with the same events and the same table would give.
+the earlier ones, by the rule that made the release's histories. A list from release and overlay is
+therefore the list that a release with all these events and the same table would give.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ EVENT = np.dtype(
         ("kind", np.int16),
         ("value", np.float32),
         ("at", np.int64),
-        ("named", np.bool_),  # it has an id or a tag of its own: no other event is the same
+        ("named", np.bool_),  # has an id or a tag of its own, so that no other event equals it
     ]
 )
 Events = npt.NDArray[np.void]  # of dtype EVENT, in any order
@@ -37,7 +37,7 @@ class History:
 
     items: I32  # (h,) that the user chose
     weights: F32  # (h,)
-    kinds: tuple[str, ...]  # (h,) what was done to each first, by the order of the kinds' names
+    kinds: tuple[str, ...]  # (h,) the kind of event of each; of several, the first by name
     seen: I32  # items that the user did anything to
     hidden: I32  # items that the user never wants to see again
 
@@ -54,21 +54,21 @@ class LiveUser:
         return replace(self, events=np.concatenate([self.events, events]))
 
     def without(self, events: Events) -> "LiveUser":
-        """The same after some events were taken back; what is done again later counts."""
+        """The same after some events were taken back; if they happen again later, they count."""
         undone = np.concatenate([self.undone, events])
         return replace(self, events=_less(self.events, events), undone=undone)
 
 
 @dataclass(frozen=True)
 class _Happened:
-    """Events and their kinds, as weighting asks for them."""
+    """Events and their kinds, with the fields that weighting reads."""
 
     events: EventColumns
     kinds: tuple[str, ...]
 
 
 class Weigher:
-    """Weighs histories as a release was made."""
+    """Weighs histories by the rule of a release."""
 
     def __init__(self, release: Release) -> None:
         """Read from the release the rule by which its histories were weighed."""
@@ -92,8 +92,8 @@ class Weigher:
         """The history of a user of the release (or `NO_ROW`), with newer events.
 
         Args:
-            user_row: whose events in the release count; `NO_ROW`: none do.
-            live: further events.
+            user_row: of the user whose events in the release count; `NO_ROW`: none.
+            live: events since the release.
             kinds: names of the kinds of those.
         """
         events = np.zeros(0, EVENT) if live is None else live.events
@@ -126,7 +126,7 @@ class Weigher:
         )
         happened = cast(
             "GraphSnapshot", _Happened(columns, tuple(kinds))
-        )  # all that is asked of it
+        )  # all that weighting reads of a snapshot
         worth = event_weights(happened, self._weighting, self._made)
         items, pair = np.unique(columns.item, return_inverse=True)
         weights = np.log2(1 + np.bincount(pair, worth, len(items))).astype(np.float32)
@@ -159,7 +159,7 @@ class Weigher:
 
 
 def _less(events: Events, undone: Events) -> Events:
-    """The events without those of the same item, kind and time as one that was taken back."""
+    """The events, less those with the item, kind and time of one that was taken back."""
     gone = {(event["item"], event["kind"], event["at"]) for event in undone}
     kept = [(event["item"], event["kind"], event["at"]) not in gone for event in events]
     return events[np.array(kept, np.bool_)]

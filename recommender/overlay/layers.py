@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
-SHARE = 8  # the newer layer is poured into the older one when it has this part of its entries
+SHARE = 8  # share of the older layer's entries at which the newer is merged into it
 LEAST = 1_000
 
 
@@ -23,7 +23,7 @@ class Layers(Mapping[str, Value]):
         return Layers(self._old, {**self._new, **entries})
 
     def settled(self) -> "Layers[Value]":
-        """The same in one layer, when the newer one has grown."""
+        """The same mapping, merged into one layer if the newer one has grown large enough."""
         if len(self._new) < max(LEAST, len(self._old) // SHARE):
             return self
         return Layers({**self._old, **self._new}, {})

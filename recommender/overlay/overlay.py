@@ -1,6 +1,6 @@
 """What applies on top of a release: an immutable value, replaced by a newer one.
 
-It answers what a release cannot: who was erased, what is hidden, what users did since, and which
+It knows what a release cannot: who was erased, what is hidden, what users did since, and which
 items came since. Rows are those of `release`, where newer items are appended to the older ones.
 """
 
@@ -31,16 +31,16 @@ class Overlay:
     kinds: tuple[str, ...] = ()  # of events: those of the release first
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
-    sequence: int = 0  # up to which fact of the journal it has heard
-    journal: str = ""  # its identity
-    changed: int = 0  # the last fact of it that changed anything but one user's history
+    sequence: int = 0  # number of the last fact of the journal that it contains
+    journal: str = ""  # the journal's identity
+    changed: int = 0  # the last fact that changed more than one user's history
     touched: Mapping[str, int] = field(default_factory=dict)  # user -> the last fact about them
 
     @classmethod
     def over(
         cls, release: Release, state: State | None = None, last: "Overlay | None" = None
     ) -> "Overlay":
-        """The overlay of a release without live facts; `last` lends its flags when they hold."""
+        """A release's overlay without live facts; flags of `last` are reused if they still hold."""
         state = state or State()
         if last is not None and last.release is release and last.state.hidden == state.hidden:
             hidden = last.hidden
@@ -69,7 +69,7 @@ class Overlay:
         return replace(self, state=state, hidden=hidden_items(self.release, state), sequence=-1)
 
     def version(self, users: Iterable[str]) -> str:
-        """A text that differs when anything differs that applies to these users.
+        """A text that changes whenever anything changes that applies to these users.
 
         Two workers that know the same facts of the catalogue and these users give the same text.
         """
@@ -78,7 +78,7 @@ class Overlay:
         return " ".join((*of_all, *heard))
 
     def user_row(self, user: str) -> int:
-        """The row of a user, `NO_ROW` when nobody knows them, or when they are erased."""
+        """The row of a user; `NO_ROW` if the user is unknown or erased."""
         row = int(self.release.users.row(user))
         if row != NO_ROW and self._gone and self.state.digest(user) in self._gone:
             return NO_ROW
@@ -123,7 +123,7 @@ class Overlay:
         return {} if row == NO_ROW else self.release.user_attributes(row)
 
     def agrees(self, user: str, purpose: str) -> bool:
-        """Whether a user agrees to a purpose, as far as they said so since the release."""
+        """Whether a user agrees to a purpose, by what they said since the release."""
         return self.consent.get(user, {}).get(purpose, True)
 
     @cached_property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-BLOCK = 1 << 20  # bytes looked at at once
+BLOCK = 1 << 20  # bytes searched at a time
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Found:
 
 
 def spellings(user: str) -> re.Pattern[bytes]:
-    """What an id matches as: letter by letter UTF-8 in either Unicode form, escaped as in JSON or
-    percent-encoded; or all of it as UTF-16.
+    """A pattern for an id in any spelling: each letter as UTF-8 in either Unicode form, escaped as
+    in JSON, or percent-encoded; or the whole id as UTF-16.
     """
     letters = unicodedata.normalize("NFC", user)
     mixed = b"".join(b"(?:%s)" % b"|".join(map(re.escape, _written(letter))) for letter in letters)
@@ -36,7 +36,7 @@ def spellings(user: str) -> re.Pattern[bytes]:
 def search(folder: Path, user: str) -> Iterator[Found]:
     """Every file below a folder that holds an id in any spelling, free pages of databases too.
 
-    A short id may also be found where other things happen to be written alike.
+    A short id may also match bytes that mean something else.
     """
     sought = spellings(user)
     longest = sum(max(map(len, _written(letter))) for letter in unicodedata.normalize("NFC", user))
@@ -52,7 +52,7 @@ def search(folder: Path, user: str) -> Iterator[Found]:
 
 
 def _written(letter: str) -> list[bytes]:
-    """One letter, in all the ways."""
+    """One letter in all its spellings."""
     written = set()
     for form in ("NFC", "NFD"):
         text = unicodedata.normalize(form, letter)

@@ -1,10 +1,10 @@
-"""What holds whichever release is served, in one file of the home: hidden items, erased persons.
+"""What holds for every release, in one file of the home: hidden items and erased persons.
 
 A release holds the flags of its own snapshot. Going back to an older one must not bring back what
 was hidden or erased since, so the newest state of both is here, and every worker reads it.
 
-Erased ids are kept as keyed digests. An erasure ends with what it erased: it holds for releases
-whose snapshot is not younger, so that a person who comes back later is a new person.
+Erased ids are kept as keyed digests. An erasure covers only what was there: it holds for
+releases whose snapshot is not younger, so that a person who comes back later is a new person.
 """
 
 import hashlib
@@ -58,10 +58,10 @@ class State:
 
 
 def read_state(home: Home) -> State:
-    """The state of a home, empty where nothing was said yet.
+    """The state of a home; empty if nothing was hidden or erased yet.
 
     Raises:
-        InputError: the file is not what was written; nothing is served on a guess.
+        InputError: the file is damaged; rather than guess, nothing is served.
     """
     try:
         content: dict[str, Any] = json.loads(home.state.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def read_state(home: Home) -> State:
 
 
 def was_erased(home: Home, user: str) -> bool:
-    """Whether a person is among the erased of whom a release may still know."""
+    """Whether a person was erased, and a release may still know of them."""
     state = read_state(home)
     return bool(state.salt) and state.digest(user) in {erasure.digest for erasure in state.erased}
 

@@ -1,14 +1,14 @@
-"""Finished steps of a refresh, kept until it is published: a killed refresh continues from there.
+"""Finished steps of a refresh, kept until it is published: a killed refresh goes on after them.
 
 unfinished/
 └── 3f9c…/               digest of all that goes into the refresh
-    ├── began.json       the moment that this refresh takes for now
+    ├── began.json       the time that this refresh treats as the present
     ├── choice/          a step's result: value.json, its arrays as .npy, sums.json
     ├── trial/           a step that made a release
-    └── .aside-choice/   a step that was not finished; it is made again
+    └── .aside-choice/   a step that was not finished; it is computed again
 
 The digest covers the snapshot, the configuration, the release before and the code itself, so a step
-is only reused where the same refresh would compute the same. A damaged result is computed again.
+is reused only if computing it again would give the same result. A damaged result is computed again.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from recommender.releases.release import Release
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-OLDEST = 86_400  # seconds after which a refresh begins anew: its now is over
+OLDEST = 86_400  # seconds; an older refresh begins anew, with a new present time
 BEGAN, LOCK, VALUE, SUMS, ASIDE = "began.json", ".lock", "value.json", "sums.json", ".aside-"
 PACKAGES = ("graph", "embeddings", "recommender")  # whose code can change a result
 
@@ -83,7 +83,7 @@ class Steps:
 
     @contextlib.contextmanager
     def _aside(self, name: str) -> Iterator[Path]:
-        """A folder that takes the step's name when it is filled, whole or not at all."""
+        """A folder to fill; it gets the step's name afterwards: whole or not at all."""
         path, aside = self.folder / name, self.folder / f"{ASIDE}{name}"
         for leftover in (path, aside):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -96,7 +96,7 @@ class Steps:
         sync(self.folder)
 
     def _read(self, path: Path) -> tuple[Any] | None:
-        """The value of a step in a tuple; None where it is not as it was written."""
+        """A tuple with the value of a step; None if a file is missing or damaged."""
         try:
             sums = json.loads((path / SUMS).read_text(encoding="utf-8"))
             if any(_sum(path / name) != expected for name, expected in sums.items()):
@@ -115,11 +115,11 @@ class Steps:
 def taken_up(
     home: Home, digest: str, types: Sequence[type], *, now: int, say: Say
 ) -> Iterator[Steps]:
-    """The steps of the refresh with this digest, those that are finished and those to come.
+    """The steps of the refresh with this digest: finished ones, and those still to come.
 
-    What other refreshes left is removed at the beginning, all of it at the end; a block that
-    raises leaves what is finished. Where another process works on the same refresh, as one that
-    was stopped past its lease, this one begins anew beside it.
+    At the beginning, what other refreshes left is removed; at the end, the steps of this one
+    are removed, too, unless the block raises: then they stay. If another process still works on
+    the same refresh (it was paused until its lease ran out), this one begins anew beside it.
     """
     drop_unfinished(home, but=digest)
     folder = home.unfinished / digest
@@ -134,7 +134,7 @@ def taken_up(
 
 
 def drop_unfinished(home: Home, *, but: str = "") -> list[str]:
-    """Remove what stopped refreshes left, except one by its digest; a running one's stays."""
+    """Remove what stopped refreshes left, but for the digest `but`; running ones keep theirs."""
     gone = []
     for folder in home.unfinished.glob("*"):
         if folder.name == but:
@@ -150,7 +150,7 @@ def drop_unfinished(home: Home, *, but: str = "") -> list[str]:
 
 
 def digest_of(facts: Any) -> str:
-    """Names what goes into a refresh, this code included."""
+    """A digest of all that goes into a refresh, this code included."""
     content = json.dumps([facts, _code()], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
@@ -166,7 +166,7 @@ def _code() -> str:
 
 
 def _began(folder: Path, now: int) -> int:
-    """When the refresh of a folder began; one older than a day is removed, and begins now."""
+    """When the refresh in a folder began; after a day its steps are removed, and it begins now."""
     path = folder / BEGAN
     try:
         began = int(json.loads(path.read_text(encoding="utf-8"))["now"])
@@ -182,7 +182,7 @@ def _began(folder: Path, now: int) -> int:
 
 
 def _locked(file: Any) -> bool:
-    """Whether nobody else holds the lock of a file; it is held then until the file is closed."""
+    """Take the lock of a file until it is closed; False: somebody else holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -196,7 +196,7 @@ def _sum(path: Path) -> str:
 
 
 def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A value as JSON; arrays are collected and stand in it by their numbers."""
+    """A value as JSON; arrays go into `arrays`, and their numbers stand in the JSON."""
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return {"array": len(arrays) - 1}

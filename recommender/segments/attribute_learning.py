@@ -2,9 +2,9 @@
 
 A number stays as it is. If an attribute has few words, each becomes a column. If it has many, a
 word is replaced by what users who say it choose (target encoding: for each domain, the chance that
-it is the largest of a history), learned from the histories of others and never from the user's own.
-Missing values become the median, the most frequent word, or the value of users nearest in
-behaviour. A word that fewer than `FEWEST` users say is in no release.
+it is the largest in a user's history). That is learned from other users' histories, never from the
+user's own. Missing values become the median, the most frequent word, or the value of users nearest
+in behaviour. A word that fewer than `FEWEST` users say is in no release.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ from graph.arrays import F64, I64, Flags
 from recommender.ranking.attributes import as_number, as_texts
 from recommender.segments.attributes import MEANS, NUMBER, WORDS, Attributes, Encoded, Encoding
 
-FEWEST = 5  # users who say a word, or it is no feature
-LEAST_SHARE = 0.05  # of the users who say anything for an attribute, or it is no feature
+FEWEST = 5  # users who must say a word for it to be a feature
+LEAST_SHARE = 0.05  # share of the users who must give an attribute for it to be a feature
 MOST_WORDS = 12  # with a column each; of more, those who say them tell what they mean
 MOST_ATTRIBUTES = 32
 FOLDS = 5
 NEIGHBOURS = 5
-SAMPLE = 2_000  # users among whom the nearest are looked for
+SAMPLE = 2_000  # users among whom the nearest are sought
 NEAREST = "nearest"
 
 
@@ -37,11 +37,11 @@ def learn(
     """How attributes become columns, and the columns of the users (u, p) it was learned from.
 
     Args:
-        users: (u) what each says of themselves; empty of who may not be learned from.
+        users: (u) what each says of themselves; empty for users who may not be learned from.
         active: (u,) whom to learn from.
-        chosen: (u,) the place of the largest domain of each history; -1: none.
+        chosen: (u,) the place in `domains` of the largest domain of each history; -1: none.
         domains: names of the domains.
-        behaviour: (u, f) comparable features, by which users are near; no NaN.
+        behaviour: (u, f) comparable features that tell which users are near; no NaN.
         filling: `typical` or `nearest`.
         seed: of folds and samples.
     """
@@ -87,7 +87,7 @@ def _number(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded
 
 
 def _few_words(name: str, values: Sequence[object], active: Flags) -> tuple[Encoded, F64] | None:
-    """A column for each word; of lists, which may be long, for the words of the most users."""
+    """A column for each word; if values are lists, only for the words that most users say."""
     texts = [as_texts(value) for value in values]
     counts = Counter(word for row in np.flatnonzero(active) for word in set(texts[row]))
     words = [word for word, count in counts.most_common() if count >= FEWEST]
@@ -122,7 +122,7 @@ def _many_words(
     name: str, values: Sequence[object], active: Flags, chosen: I64,
     domains: Sequence[str], seed: int,
 ) -> tuple[Encoded, F64] | None:  # fmt: skip
-    """What users who say a word choose; for the users it is learned from, out of fold."""
+    """What users who say a word choose; for the users that this is learned from, out of fold."""
     texts = np.array([(as_texts(value) or ("",))[0] for value in values], object)
     counts = Counter(texts[active].tolist())
     kept = {word for word, count in counts.items() if word and count >= FEWEST}

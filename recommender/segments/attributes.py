@@ -24,7 +24,7 @@ class Encoded:
     name: str
     kind: str  # NUMBER: itself; WORDS: 1 where the user says the word; MEANS: what the word means
     columns: tuple[str, ...]
-    missing: tuple[float, ...]  # of who does not say it
+    missing: tuple[float, ...]  # for users who do not give it
     words: tuple[str, ...] = ()  # of WORDS, one for each column; of MEANS, those known
     means: tuple[tuple[float, ...], ...] = ()  # of MEANS, for each word its columns
     other: tuple[float, ...] = ()  # of MEANS, of a word that is not known
@@ -54,7 +54,7 @@ class Encoding:
         return tuple(column for attribute in self.attributes for column in attribute.columns)
 
     def __call__(self, users: Sequence[Attributes]) -> F64:
-        """(u, p) columns of users; what somebody does not say is filled with what is typical."""
+        """(u, p) columns of users; an attribute that a user does not give has its typical value."""
         rows = [
             [
                 number

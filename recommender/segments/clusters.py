@@ -24,9 +24,9 @@ from recommender.segments.features import nearest
 SAMPLE = {"kmeans": 20_000, "gaussian": 10_000, "hdbscan": 5_000, "dbscan": 5_000}  # users
 SMALL_SAMPLE = 1_500  # spectral and agglomerative: their cost is quadratic and worse
 SCORED = 2_000  # users that silhouettes are measured on
-REACHES = (50, 60, 70, 80, 90, 95)  # dbscan: percent of the points that are in the midst of a group
+REACHES = (50, 60, 70, 80, 90, 95)  # dbscan: percent of the points that are core points
 ROUNDS = 4  # half samples that must agree
-STABLE = 0.6  # adjusted Rand index between half samples, from which a number of groups counts
+STABLE = 0.6  # adjusted Rand index between half samples; below, a number is not stable
 TREE_DEPTH = 3
 PICTURED = 1_500  # users in the picture
 
@@ -53,10 +53,10 @@ class Clustering:
 def cluster(points: F64, method: str, fewest: int, most: int, seed: int) -> Clustering:
     """Group points (u, f); the number of groups by silhouette, Davies–Bouldin and resampling.
 
-    Of the numbers that half samples agree on (stability ≥ `STABLE`) the one with the best mean
-    of both scores, each scaled over the candidates, is taken; if none is stable, the most stable
-    one, and `stable` is false. hdbscan finds its own number; dbscan, too, for each of `REACHES`,
-    and how far a group reaches is chosen in place of a number. The same seed, the same groups.
+    Of the numbers on which half samples agree (stability ≥ `STABLE`), the one with the best mean
+    of both scores is taken, each score scaled over the candidates. If none is stable, the most
+    stable one is taken, and `stable` is false. hdbscan finds its own number. So does dbscan for
+    each of `REACHES`: there the reach is chosen in place of a number. Same seed, same groups.
     """
     rng = np.random.default_rng(seed)
     size = min(len(points), SAMPLE.get(method, SMALL_SAMPLE))
@@ -102,7 +102,7 @@ def _centroids(points: F64, method: str, number: int, seed: int) -> F64:
 
 
 def _reach(points: F64, neighbours: int, percent: int) -> float:
-    """The distance within which so many percent of the points have so many neighbours."""
+    """The distance within which `percent` of the points have so many `neighbours`."""
     near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
     return max(float(np.percentile(near.kneighbors()[0][:, -1], percent)), 1e-9)
 
@@ -139,8 +139,8 @@ def _scaled(values: list[float]) -> F64:
 def marks(raw: F64, labels: I64, names: list[str], groups: int) -> list[dict[str, Any]]:
     """What marks each group, by a shallow decision tree over raw features for each.
 
-    Of the leaf that tells a group best from the rest (by F1): `conditions` (feature, "above" or
-    "below", threshold) of the way to it, `covers` (share of the group that lies there) and
+    The leaf that best tells a group from the rest (by F1) gives `conditions` (feature, "above" or
+    "below", threshold) on the way to it, `covers` (share of the group that lies in it) and
     `pure` (share of the leaf that belongs to the group).
     """
     filled = np.where(np.isnan(raw), np.nanmedian(np.where(np.isnan(raw), 0, raw), axis=0), raw)
@@ -172,7 +172,7 @@ def marks(raw: F64, labels: I64, names: list[str], groups: int) -> list[dict[str
 
 
 def _ways(tree: Any, names: list[str]) -> dict[int, list[dict[str, Any]]]:
-    """The conditions from the root to each leaf; of one feature and side only the closest."""
+    """The conditions from the root to each leaf; per feature and side only the strictest."""
     ways: dict[int, list[dict[str, Any]]] = {}
     waiting: list[tuple[int, list[dict[str, Any]]]] = [(0, [])]
     while waiting:
@@ -192,7 +192,7 @@ def _ways(tree: Any, names: list[str]) -> dict[int, list[dict[str, Any]]]:
 
 
 def tsne(points: F64, seed: int) -> F32:
-    """(u, 2) a picture's places that keep neighbours together (van der Maaten & Hinton 2008)."""
+    """(u, 2) places in a picture, neighbours close together (van der Maaten & Hinton 2008)."""
     perplexity = max(2.0, min(30.0, (len(points) - 1) / 4))
     model = TSNE(2, perplexity=perplexity, init="pca", max_iter=400, random_state=seed)
     places: F32 = model.fit_transform(points).astype(np.float32)

@@ -20,11 +20,11 @@ DAY = 86_400
 MOST_DOMAINS = 8  # domains whose share is a feature of its own
 MOST_KINDS = 6
 VECTOR_WIDTH = 8  # first dimensions of the users' vectors
-PAUSE = 30 * 60  # seconds without an event, after which another visit begins
+PAUSE = 30 * 60  # seconds without an event after which a new visit begins
 LATELY = 30 * DAY
-CLIPPED = (1.0, 99.0)  # percentiles between which a feature is kept
+CLIPPED = (1.0, 99.0)  # percentiles at which features are clipped
 
-# group of features -> names; a group's weight (segments.toml) is that of each of its features
+# group of features -> names; its weight (segments.toml) holds for each of its features
 PLAIN = {
     "recency": ("days since last seen",),
     "frequency": ("events", "days known"),
@@ -57,7 +57,7 @@ class History:
     kind: I32  # (e,) place in the names of kinds
     value: F32  # (e,) NaN where none
     at: I64  # (e,) seconds since 1970, NO_TIME where none
-    meanings: Sequence[str] = ()  # of each kind, what its values are (`graph.values`); else counts
+    meanings: Sequence[str] = ()  # of each kind, what its values mean (`graph.values`); else counts
 
     def values_of(self, *meanings: str) -> Flags:
         """(e,) events with a value of one of these meanings."""
@@ -75,7 +75,7 @@ class Layout:
     domain_names: tuple[str, ...]
     kinds: tuple[str, ...]
     vectors: int
-    attributes: tuple[str, ...] = ()  # names of features made of what users say of themselves
+    attributes: tuple[str, ...] = ()  # names of features made from what users say of themselves
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any], kinds: Sequence[str]) -> "Layout":
@@ -174,7 +174,7 @@ class Scale:
 
     @classmethod
     def of(cls, raw: F64, groups: Sequence[str], weights: Mapping[str, float]) -> "Scale":
-        """Learned from rows; a feature that is constant or unknown counts nothing."""
+        """Learn the scale from rows; a feature that is constant or unknown gets the weight 0."""
         if len(raw) == 0:
             raw = np.zeros((1, raw.shape[1]))
         known = np.where(np.isnan(raw).all(axis=0), 0.0, raw)

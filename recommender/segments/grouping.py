@@ -36,9 +36,9 @@ from recommender.segments.features import (
 from recommender.segments.settings import EVERYONE, NEW, SegmentSettings
 from recommender.segments.words import persona, title
 
-FEWEST_USERS = 40  # with enough history, to be grouped at all
-SAME = 0.5  # of the middle distance between groups: nearer to an old group than this is the same
-PAST = 0.8  # of the dated events lie before the moment that forecasts are tried from
+FEWEST_USERS = 40  # users with enough history that grouping needs
+SAME = 0.5  # of the groups' median distance; an old group nearer than that is the same
+PAST = 0.8  # share of dated events before the moment from which forecasts are tried
 NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -73,7 +73,7 @@ def find_segments(
         vectors: (i, v) of items; a user's vector is the weighted sum over the history.
         rarity: (i,) 0 … 1.
         settings: method, numbers of groups to try, weights of features.
-        last: the release before, whose groups pass their names on.
+        last: the release before; groups like its groups take over their names.
         seed: same data and seed, same groups.
         now: seconds since 1970.
         meanings: of kinds, what their values are.
@@ -165,14 +165,14 @@ def assigned_in(
 ) -> I16:
     """(u,) the number of each user's segment, found from a part of what the users did.
 
-    Profiles are chosen by held-back pairs, so these must not decide who is in which segment: a user
-    whose held-back items are rare would otherwise be put among those who like rare items.
+    Profiles are chosen by held-back pairs, so these must not decide who is in which segment.
+    Otherwise a user whose held-back items are rare would be put among those who like rare items.
 
     Args:
-        learned: of all that the users did.
+        learned: what was found from all that the users did.
         snapshot: the part.
         graph: the part, weighted.
-        catalogue: what features asked about items when the segments were found.
+        catalogue: what features knew about items when the segments were found.
     """
     manifest, events = learned.manifest, snapshot.events
     wanted = Layout.read(manifest, snapshot.kinds)
@@ -193,7 +193,7 @@ def _forecasts(
 ) -> tuple[dict[str, F32], dict[str, Any]]:  # fmt: skip
     """Chances that users move to another segment or come back, and how good they were on the past.
 
-    The past ends at the moment before which the share `PAST` of all dated events lies.
+    The past ends when the share `PAST` of all dated events has happened.
     """
     dated = events.at != NO_TIME
     if not learned or not dated.any():
@@ -281,7 +281,7 @@ def _clustered(points: F64, settings: SegmentSettings, seed: int) -> tuple[Any, 
 
 
 def _names(deviations: F64, features: Sequence[str], kept: Mapping[int, str]) -> list[str]:
-    """A name for each group: the last release's, else what it differs in most; all distinct."""
+    """A name for each group, all distinct: the last release's, else what sets it apart most."""
     names: list[str] = []
     for number, row in enumerate(deviations):
         name = kept.get(number) or title(row, features, {*names, *kept.values()})
@@ -292,7 +292,7 @@ def _names(deviations: F64, features: Sequence[str], kept: Mapping[int, str]) ->
 def _kept_names(
     last: Release | None, centroids: F64, wanted: Layout, scale: Scale
 ) -> dict[int, str]:
-    """Names that pass on: groups matched so that the distances sum to the least (Kuhn 1955).
+    """Names taken over: groups are matched so that distances have the least sum (Kuhn 1955).
 
     Only features of behaviour that both releases have are compared: vectors turn from one
     release to the next.

@@ -29,7 +29,7 @@ from recommender.segments.settings import EVERYONE, NEW
 FROM_EVENTS = ("recency", "frequency", "value", "time", "kinds", "visits", "money")
 
 
-CHANGED = 0.25  # growth of a known user's history from which the user is assigned again
+CHANGED = 0.25  # growth of a known user's history at which the user is assigned again
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Behaviour:
     user_row: int
     items: Sequence[int] | I32  # everything in the history, session included
     weights: Sequence[float] | F32
-    attributes: Mapping[str, Any] | None = None  # since the refresh; None: those it knows hold
+    attributes: Mapping[str, Any] | None = None  # since the refresh; None: no new ones
     described: Mapping[str, Any] = field(default_factory=dict)  # the attributes that hold now
 
 
@@ -47,7 +47,7 @@ class Segments:
     """Decides which segments subjects are in, over one release."""
 
     def __init__(self, release: Release, rules: Sequence[tuple[str, Rule]] = ()) -> None:
-        """Hold a release, which may have been made without segments, and rules beside it."""
+        """Hold a release, which may have no segments, and the editors' rules."""
         self._release = release
         self.rules = tuple(rules)
         report = release.segments
@@ -70,7 +70,7 @@ class Segments:
         )
 
     def of(self, subject: Behaviour, now: int) -> tuple[str, ...]:
-        """Every segment of a subject: those of rules in their order, then the learned one."""
+        """Every segment of a subject: those of rules, in the rules' order, then the learned one."""
         by_rule = [name for name, rule in self.rules if self._holds(rule, subject, now)]
         return (*by_rule, self.learned(subject))
 
@@ -115,7 +115,7 @@ class Segments:
 
     @property
     def _from_events(self) -> Flags:
-        """(f,) which features need events with kinds and times; live histories lack them."""
+        """(f,) which features need the kinds and times of events: live histories lack these."""
         groups = self._layout.groups
         return np.array([group in FROM_EVENTS for group in groups])
 

@@ -33,11 +33,11 @@ class Forecast:
 
 
 def forecast(past: F64, happened: Flags, today: F64, *, seed: int) -> Forecast:
-    """Chances that what happened to some users will happen.
+    """The chance that users of today will do what some users of the past did.
 
     Args:
         past: (p, f) features of users at a moment of the past, NaN where unknown.
-        happened: (p,) whether it did until now.
+        happened: (p,) whether it has happened to them since.
         today: (u, f) the same features now.
         seed: same data, same seed, same chances.
     """
@@ -80,7 +80,7 @@ def forecast(past: F64, happened: Flags, today: F64, *, seed: int) -> Forecast:
 def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
     """Both arrays with NaN replaced by a number below all others.
 
-    scikit-learn takes NaN, but fails on a feature that is unknown of everybody it learns from.
+    scikit-learn takes NaN, but fails on a feature that is unknown for all users it learns from.
     """
     known = np.where(np.isnan(past), np.inf, past).min(axis=0, initial=np.inf)
     below = np.where(np.isinf(known), 0.0, known) - 1.0
@@ -88,7 +88,7 @@ def _told_apart(past: F64, today: F64) -> tuple[F64, F64]:
 
 
 def calibration(predicted: F64, happened: Flags) -> list[dict[str, float]]:
-    """Users in tenths by predicted chance: its mean, and the share to whom it happened."""
+    """Users in tenths by predicted chance: the mean chance, and the share to whom it happened."""
     order = np.argsort(predicted, kind="stable")
     return [
         {

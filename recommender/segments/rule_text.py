@@ -50,7 +50,7 @@ class _Token:
 
 
 def as_object(text: str, where: str = "rule") -> Object:
-    """The conditions of a text; a `SettingError` says at which character what was expected."""
+    """The conditions in a text; a `SettingError` says what was expected, and at which character."""
     return _Reader(text, where).rule()
 
 

@@ -7,7 +7,7 @@
     attributes    {"country": {"in": ["DE"]}, "age": {"below": 30}}    what users say of themselves
     and, or, not                           as in every filter
 
-A condition on what is not known of a subject does not hold, and `not` turns that round.
+A condition on something unknown does not hold, and `not` turns that round, too.
 The older form, a text, is read as well: see `rule_text`.
 """
 
@@ -26,7 +26,7 @@ from recommender.ranking.conditions import (
 from recommender.ranking.request import Bounds
 from recommender.segments.rule_text import DEEPEST, as_object
 
-# Field and name ("" where it has none) -> value, or several of which one must fit.
+# Field and name ("" where it has none) -> a value, or several, one of which must fit.
 Measure = Callable[[str, str], Value | tuple[Value, ...]]
 
 
@@ -40,7 +40,7 @@ class Rule:
     none_of: tuple["Rule", ...] = ()
 
     def holds(self, measure: Measure) -> bool:
-        """Whether it holds for the subject whose fields `measure` tells."""
+        """Whether it holds for a subject; `measure` gives the values of the subject's fields."""
         return (
             all(_fits(measure(field, bound[0]), bound) for field, bound in self.tests)
             and all(part.holds(measure) for part in self.all_of)

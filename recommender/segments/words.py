@@ -7,7 +7,7 @@ import numpy as np
 
 from graph.arrays import F64
 
-# feature -> what is said of much and of little of it
+# feature -> words for much and for little of it
 WORDS = {
     "days since last seen": ("long unseen", "just seen"),
     "events": ("busy", "occasional"),
@@ -65,7 +65,7 @@ def title(deviations: F64, features: Sequence[str], taken: set[str]) -> str:
 
 
 def persona(conditions: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The way through the tree as a clause per condition; without any, the name itself."""
+    """A clause for each condition on the way through the tree; without conditions, the name."""
     return "; ".join(_clause(condition) for condition in conditions) or name
 
 
@@ -85,7 +85,7 @@ def _attribute_word(feature: str, deviation: float) -> str | None:
     if word:
         return f"{name} {word}" if deviation > 0 else None
     if " ~ " in feature:
-        return None  # what a word means says nothing of which word it is
+        return None  # the encoded value does not tell which word it was
     return f"{'high' if deviation > 0 else 'low'} {name}"
 
 

@@ -25,7 +25,7 @@ class Listed:
 
     request: Request
     entries: Sequence[Entry]
-    speaker: Callable[[int], Subject]  # whose history speaks for a row
+    speaker: Callable[[int], Subject]  # the subject whose history explains a row
     served_by: str
     fallback: str | None
     release: str

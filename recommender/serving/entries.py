@@ -31,7 +31,7 @@ def _named(names: Sequence[str], parts: Sequence[float]) -> dict[str, float]:
 
 
 def merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> Lists:
-    """One list of these rows; sources and parts are those of the member who likes each most."""
+    """One list of these rows; sources and parts come from the member who likes each row most."""
     members = np.array([closest[row] for row in rows.tolist()], np.int64)
     at = [int(np.flatnonzero(lists.items[m] == r)[0]) for m, r in zip(members, rows, strict=True)]
     parts = lists.parts[members, at]  # in the member's units: brought to those of the scores

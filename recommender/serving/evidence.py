@@ -23,11 +23,11 @@ class Evidence:
     """For each of k items up to three history entries, strongest first; -1 after the last."""
 
     entries: I64  # (k, 3) places in the history
-    shares: F64  # (k, 3) of all that speaks for the item
+    shares: F64  # (k, 3) share of all that speaks for the item
     relations: I64  # (k, 3) places in `Release.relations`; -1: none
-    tags: I32  # (k, 3) rows of tags; -1: none, or a relation goes first
-    tagged: Flags  # (k, 3) the tag is one that both carry; else people wrote it
-    people: I32  # (k, 3) who chose both, the asker left out; 0 where a relation or tag goes first
+    tags: I32  # (k, 3) rows of tags; -1: none, or a relation is told instead
+    tagged: Flags  # (k, 3) whether both items carry the tag; else people wrote it
+    people: I32  # (k, 3) how many others chose both; 0 where a relation or tag is told instead
 
 
 def evidence(release: Release, shown: I32, items: I32, weights: F32, user_row: int) -> Evidence:
@@ -131,7 +131,7 @@ def _evidence(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _strongest(parts, items, entries):  # type: ignore[no-untyped-def]
-    """The places of the largest positive parts, the first of equal ones first; how many items.
+    """The places of the largest positive parts, earlier ones first among equals; how many items.
 
     An item that is in the history twice counts once, with the larger of its parts.
     """
@@ -165,7 +165,7 @@ def _strongest(parts, items, entries):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _relation(indptr, targets, item, other_item):  # type: ignore[no-untyped-def]
-    """Where the first relation between two items stands, from the first or to it; -1: none."""
+    """Where the first relation between two items stands, in either direction; -1: none."""
     for at in range(indptr[item], indptr[item + 1]):
         if targets[at] == other_item:
             return at
@@ -177,7 +177,7 @@ def _relation(indptr, targets, item, other_item):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _rarest_tag(indptr, tags, tagged, carriers_indptr, item, other_item):  # type: ignore[no-untyped-def]
-    """The tag that two items share: one that both carry before others, the rarest of these.
+    """The rarest tag that both items carry; if there is none, the rarest that they share otherwise.
 
     The rows are sorted and merged; of equally rare tags the first is taken.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from graph.arrays import F32, I32, I64
 
-OTHERS = 0.5  # weight of the mean member beside the least satisfied one
+OTHERS = 0.5  # weight of the members' mean beside the least satisfied member
 
 
 def relevance(items: I32, scores: F32) -> tuple[I32, F32]:

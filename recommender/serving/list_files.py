@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
 def write_lists(
     recommender: Recommender, out: Path, form: str, *, n: int, profile: str | None = None, now: int
 ) -> int:
-    """Write the list of every user, aside first; how many lists.
+    """Write every user's list into a file, aside first; how many lists.
 
     Args:
         recommender: erased users are left out.
@@ -37,7 +37,7 @@ def write_lists(
         form: "parquet" or "jsonl".
         n: length of the lists.
         profile: of reranking; None: that of each user's segment.
-        now: seconds since 1970, for freshness, and the times of rules.
+        now: seconds since 1970, for freshness and for rules that hold at certain times.
     """
     release, lists, aside = recommender.release, 0, out.with_name(f"{out.name}.part")
     opened = _parquet if form == "parquet" else _json_lines

@@ -13,11 +13,11 @@ import numpy as np
 from graph.arrays import F32, I32
 from graph.mixing import GAMMA
 
-NEIGHBOURS = 8  # of each item, that pull
+NEIGHBOURS = 8  # neighbours that pull each item
 ROUNDS = 80
-PUSHES = 4  # for each pull
+PUSHES = 4  # pushes for each pull
 WIDTH = 10.0  # of the start, in units of the forces' reach
-BLOCK = 50_000  # items whose vectors are read at once
+BLOCK = 50_000  # items whose vectors are read at a time
 
 
 def layout(vectors: F32, neighbours: I32) -> F32:
@@ -61,7 +61,7 @@ def _principal(vectors: F32) -> F32:
 def _settle(places: Any, neighbours: Any) -> None:
     count = len(places)
     state = GAMMA
-    for row in range(count):  # twins do not start on one point
+    for row in range(count):  # so that twins do not start at the same point
         places[row, 0] += 1e-3 * ((row * 7919) % 1009) / 1009
         places[row, 1] += 1e-3 * ((row * 104729) % 1013) / 1013
     for number in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Where an item that the catalogue does not have would be, from what is known about it.
+"""Where an item that is not in the catalogue would lie, by what is known about it.
 
 Its tags, domains, title words and related items are folded into a vector of each source that has
 a map (`fold_in_arrays`), within milliseconds and without a refresh. Items near that vector are like
@@ -34,13 +34,13 @@ class Placed:
     fields, "words" for its title.
     """
 
-    source: str | None = None  # the best that knows it; None: nothing is known that has a place
+    source: str | None = None  # the best source that can place it; None: none can
     names: list[tuple[str, str]] = field(default_factory=list)
     parts: dict[str, F32] = field(default_factory=dict)  # source -> (k, d)
     tags: list[int] = field(default_factory=list)  # rows
     domains: list[int] = field(default_factory=list)
     related: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what nobody knows
+    notes: list[str] = field(default_factory=list)  # on what nobody knows
 
     def vector(self, source: str) -> F32:
         """(d,) of length one, or zeros."""
@@ -128,7 +128,7 @@ class NewItems:
         return np.array(list(known.values()), np.int64)
 
     def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
-        count = len(self._release.table.neighbours)  # what came after the table has no place
+        count = len(self._release.table.neighbours)  # items after the table have no vector
         known = {n: row for n, row in _known(self._release.items, ids).items() if row < count}
         placed.names += [("related", name) for name in known]
         _tell(placed, "nobody knows the related items", [i for i in ids if i not in known])

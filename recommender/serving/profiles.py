@@ -13,7 +13,7 @@ from recommender.releases.release import Release
 
 SEGMENTS = "segments"  # stands for the profile of each user's own segment
 
-# Moves along these where nothing was learned.
+# Requests for more long tail move along these where no curve was learned.
 PLAIN_CURVE = (
     NEUTRAL_PROFILE,
     DEFAULT_PROFILE,
@@ -23,7 +23,7 @@ PLAIN_CURVE = (
 
 
 class Profiles:
-    """The profiles of a release, and those an editor wrote over them."""
+    """The profiles of a release, some of them replaced by an editor's."""
 
     def __init__(self, release: Release, edited: Mapping[str, Profile] | None = None) -> None:
         """Read the learned profiles; those in `edited` replace them."""
@@ -40,7 +40,7 @@ class Profiles:
     def choose(
         self, requested: str | None, segments: Sequence[str], long_tail: float | None
     ) -> tuple[str, Profile]:
-        """The name and the profile for a request: as asked, else of the first segment with one.
+        """A request's profile and its name: as asked, else of the first segment that has one.
 
         Args:
             requested: a name in `named`, or None.

@@ -1,4 +1,4 @@
-"""What editorial rules would change, before anybody sees them: a dry run over a sample of users."""
+"""What editorial rules would change: a dry run over a sample of users, before anybody sees them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,10 +25,10 @@ def check_rules(
 ) -> list[dict[str, Any]]:
     """One row for each rule alone and one for all, against the lists without rules.
 
-    If contexts are declared, a last row compares the lists under this context with those without.
+    If contexts are declared, a last row compares lists in this context with those outside it.
 
     `changed` is the share of lists that change, `new` the mean share of items that are new in a
-    list, and `cost` what the lists lose of NDCG when the scores without rules are taken for the
+    list, and `cost` the share of NDCG that the lists lose, with the scores without rules as
     relevance: 0 is nothing, 1 is all. Items that no source proposed count as not relevant.
     """
     count = len(recommender.release.users)

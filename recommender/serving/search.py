@@ -22,15 +22,15 @@ KINDS = (ITEM, USER, TAG)
 GROUPS = 1 << 18  # groups of letters are hashed into so many lists
 CANDIDATES = 400  # names compared word by word
 LONGEST_NAME = 120  # letters of a name that are looked at
-ONE_ERROR, TWO_ERRORS = 4, 8  # letters of a word from which so many errors are forgiven
-EXACT, BEGINS, WITHIN, MISTYPED = 1.0, 0.9, 0.7, 0.5  # what a word of the query is worth
+ONE_ERROR, TWO_ERRORS = 4, 8  # letters that a word needs for so many errors to be forgiven
+EXACT, BEGINS, WITHIN, MISTYPED = 1.0, 0.9, 0.7, 0.5  # what a matched word of the query is worth
 
 
 @dataclass(frozen=True)
 class Names:
     """The names of one kind, ready to be searched."""
 
-    texts: Sequence[str]  # (r,) folded: small letters without accents, words parted by blanks
+    texts: Sequence[str]  # (r,) folded: small letters without accents, words separated by blanks
     rows: I32  # (m,) the rows that hold each group, list after list
     starts: I64  # (GROUPS + 1,)
     weight: F32  # (r,) breaks ties: what more people chose comes first
@@ -74,7 +74,7 @@ class Search:
     """
 
     def __init__(self, release: Release, last: "Search | None" = None) -> None:
-        """Read nothing yet; names already read are taken over from `last`, of the same folder."""
+        """Read nothing yet; names that `last`, over the same folder, has read are reused."""
         self.release = release
         base = base_of(release)
         lent = None if last is None or last.base.release is not base else last.base
@@ -137,9 +137,9 @@ class Search:
 
 
 def folded(name: str) -> str:
-    """Small letters and digits without accents, words parted by one blank.
+    """Small letters and digits without accents, words separated by one blank.
 
-    Of Chinese and Japanese, which part no words, each letter is a word.
+    Chinese and Japanese do not separate words, so each of their letters is a word.
     """
     plain = unicodedata.normalize("NFKD", name.casefold())
     letters = (
@@ -158,7 +158,7 @@ def _groups(text: str) -> I64:
 
 
 def _likeness(words: Sequence[str], text: str, worth_of: Callable[[str, str], float]) -> float:
-    """The mean worth of the query's words in a name; 0 when one of them is not in it at all."""
+    """The mean worth of the query's words in a name; 0 if one of them is missing."""
     there = text.split()
     total = 0.0
     for word in words:
@@ -201,4 +201,4 @@ def _errors(word: str, own: str, most: int) -> int:
         if min(row) > most:
             return most + 1
         before, last = last, row
-    return min(last)  # of any beginning of `own`: the word may go on
+    return min(last)  # the least over all beginnings of `own`: the word may go on

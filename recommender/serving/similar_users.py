@@ -1,4 +1,4 @@
-"""What similar users have in common, shown only for many together; for operators.
+"""What similar users have in common, told only of many users together; for operators.
 
 Who these users are, and how many there must be, is decided in `recommender.serving.circles`.
 """
@@ -20,12 +20,12 @@ def similar_users(recommender: Recommender, user: str, n: int) -> dict[str, Any]
     Args:
         recommender: erased users are not among them.
         user: id of a known user.
-        n: most items, and domains, to tell of.
+        n: how many items, and how many domains, are named at most.
 
     Returns:
-        `users` (how many stand behind it), their `segments`, `domains` and `items`, each with
-        `users`, how many of them share it, never below `FEWEST`; `items` are those that the user
-        does not know, most shared first.
+        `users` (how many they are), their `segments`, `domains` and `items`. Each of these has
+        `users`, how many of them share it, never below `FEWEST`. `items` are those that the user
+        does not know, the most shared first.
 
     Raises:
         NotFound: nobody knows the user, or the user is erased.

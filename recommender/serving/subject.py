@@ -1,4 +1,4 @@
-"""Whose list it is: a subject while it is put together, and finished."""
+"""Whose list it is: a subject while it is being put together, and when it is finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,7 +44,7 @@ class Subject:
 
 
 class Kinds(Sequence[str]):
-    """What was done to each item of a history, as a release holds it: named when it is asked."""
+    """What was done to each item of a history, as a release's codes; named only when asked."""
 
     def __init__(self, codes: I32, names: Sequence[str]) -> None:
         """`codes` (h,) are places in `names`."""
@@ -73,7 +73,7 @@ class Draft:
     blocked: list[Sequence[int] | I32] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
     seen: Sequence[int] | I32 | None = None
-    known: Sequence[int] = ()  # what a user with newer events did anything to
+    known: Sequence[int] = ()  # items that a user with newer events did anything to
     served_by: str = "popular"
     notes: list[str] = field(default_factory=list)
     placed: Placed | None = None
@@ -82,7 +82,7 @@ class Draft:
     def add(
         self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
     ) -> None:
-        """Add entries to the history; arrays that are its only part are not copied."""
+        """Add entries to the history; if they stay its only part, they are not copied."""
         if len(self.items) == 0:
             self.items, self.weights, self.kinds = items, weights, kinds
         elif len(items):
@@ -122,7 +122,7 @@ def _listed(values: Any) -> Any:
 
 
 def _joined(parts: Sequence[Sequence[int] | I32]) -> I32:
-    """All rows as one array; the only part that holds any, as it is."""
+    """All rows as one array; if only one part has any, that part itself."""
     some = [part for part in parts if len(part)]
     if len(some) == 1:
         return np.asarray(some[0], np.int32)

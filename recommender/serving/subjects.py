@@ -27,10 +27,10 @@ from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
 from recommender.serving.subject import Draft, Kinds, Subject
 
-TAG_ITEMS = 50  # best known items of a tag that stand for it in a mix
+TAG_ITEMS = 50  # best known items with a tag, which stand for it in a mix
 MOST_FRIENDS = 1_000  # of one newcomer
 MOST_MEMBERS = 10  # of a household
-ASKED = "asked:"  # kind of a history entry that stands for a tag of a mix
+ASKED = "asked:"  # kind of history entries that stand for a tag of a mix
 SHARED = "shared:"  # … that so many users like the one named chose
 
 
@@ -75,7 +75,7 @@ class SubjectReader:
         return draft.finished(request.filter.of(own).at(now))
 
     def check(self, request: Request) -> None:
-        """An `InputError` when what is asked for does not go together."""
+        """An `InputError` when parts of the request do not go together."""
         alone = bool(request.user or request.items or request.tags)
         circle, new = request.similar_to is not None, request.new_item is not None
         if sum(map(bool, (alone, request.mix, request.household, circle, new))) > 1:
@@ -123,7 +123,7 @@ class SubjectReader:
             self._ask_friends(draft)
 
     def _ask_friends(self, draft: Draft) -> None:
-        """The friends of somebody without a history: those who are there and may be asked."""
+        """Ask the friends of somebody without a history: those who are known and may be asked."""
         overlay, users = self._overlay, self._release.users
         known = self._release.friends.of(draft.user_row)
         agreeing = [
@@ -168,7 +168,7 @@ class SubjectReader:
             draft.served_by = "mix"
 
     def _new_item(self, draft: Draft, item: NewItem) -> None:
-        """Its vectors stand for a history; items it is related to are known, and not shown."""
+        """Use its vectors in place of a history; the items it is related to are not shown."""
         placed = self._new_items.locate(item)
         draft.placed, draft.tags = placed, placed.tags
         draft.blocked.append(placed.related)
@@ -183,7 +183,7 @@ class SubjectReader:
             draft.notes.append("nothing is known of the new item that tells where it belongs")
 
     def _circle(self, draft: Draft, user: str) -> None:
-        """The history is what similar users share; items that the user knows are not shown."""
+        """Use what similar users share as the history; items that the user knows are not shown."""
         try:
             circle = self._circles.of(user, self._overlay)
         except (NotFound, InputError) as error:
@@ -296,7 +296,7 @@ class SubjectReader:
         return AskedTags(tuple(wanted), len(self._release.tags))
 
     def users(self, rows: I64) -> Subjects:
-        """Known users with their histories, shown what they have not seen."""
+        """Known users as subjects: their histories, and what they have seen blocked."""
         histories, blocked = self._release.histories, self._release.blocked
         starts, at = histories.take(rows)
         shut_starts, shut = blocked.take(rows)
@@ -328,7 +328,7 @@ def _friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _interests(known: Sequence[Subject]) -> I32 | None:
-    """Of each history entry; None where nobody has more than one."""
+    """The interest of each history entry; None where nobody has more than one."""
     if all(subject.interests is None for subject in known):
         return None
     none = [np.zeros(len(subject.items), np.int32) for subject in known]

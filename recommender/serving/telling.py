@@ -19,7 +19,7 @@ from recommender.serving.evidence import evidence
 from recommender.serving.subject import Subject
 from recommender.serving.subjects import ASKED, SHARED
 
-FEWEST_PEOPLE = 3  # a smaller count is not told: it could point at somebody
+FEWEST_PEOPLE = 3  # a smaller count is not shown: it could point at somebody
 VERBS = {
     "view": "viewed",
     "like": "liked",
@@ -74,7 +74,7 @@ class Teller:
     """Writes the reasons of one subject's list."""
 
     def __init__(self, release: Release, subject: Subject, shown: Sequence[int]) -> None:
-        """Find what speaks for the rows of the items shown, all at once."""
+        """Find the evidence for all rows of items shown at once."""
         self._release = release
         self._subject = subject
         self._ways: dict[tuple[int, int, bool, int], tuple[str, str, str, str | None]] = {}
@@ -97,7 +97,7 @@ class Teller:
         }
 
     def reasons(self, item: int, piece: Piece) -> list[ReasonText]:
-        """At most three reasons for an item, strongest first; none where no history speaks."""
+        """At most three reasons for an item, strongest first; none without a history."""
         reasons = []
         for entry, share, relation, shared, tagged, people in self._evidence.get(item, ()):
             if entry < 0:
@@ -157,7 +157,7 @@ class Teller:
             many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
             by = edge("INTERACTED", "both", f"by {many}")
             return "people", f", which {many} choose as well", f"{by},", None
-        # Near over people of like taste, or by features, with nobody who chose both.
+        # Near through people of similar taste, or by features; nobody chose both.
         return "vectors", ", which lies near it in the graph", f"{NEAR},", None
 
 

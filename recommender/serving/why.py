@@ -12,11 +12,11 @@ from recommender.serving.recommend import Recommender
 def why(recommender: Recommender, user: str, item: str, *, now: int) -> dict[str, Any]:
     """Why an item is, or would be, shown to a user, with Cypher that shows the same paths.
 
-    The item is described as in an answer, also when the user has seen it already: `item`,
-    `title`, `score`, its `parts`, `source`, `reasons`; beside them `drawing` (a line of
-    text per path) and `cypher` (`query` and `parameters` of the strongest reason; each
-    reason has its own; None where there is no reason). `NotFound` when nobody knows the
-    item, or it is hidden, also by a rule.
+    The item is described as in an answer, even if the user has seen it already: `item`,
+    `title`, `score`, its `parts`, `source`, `reasons`. Added are `drawing` (a line of text per
+    path) and `cypher`: the `query` and `parameters` of the strongest reason, None where there is
+    no reason; each reason has its own, too. `NotFound` when nobody knows the item, or when it is
+    hidden, by a rule or otherwise.
     """
     request = Request(user=user, n=1, include_seen=True, profile=NEUTRAL, rules=False)
     segments = recommender.segments_of(request, now=now) if recommender.rulebook.rules else ()
