@@ -18,6 +18,6 @@ Flags = npt.NDArray[np.bool_]
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> F32:
-    """(n, d) the same directions, of length 1; rows of zeros stay."""
+    """(n, d) each row scaled to length 1; rows of zeros stay as they are."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

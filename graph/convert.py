@@ -17,8 +17,8 @@ from graph.model import EVENT_TAG_CATEGORY, NO_ROW, tag_key, tag_parts
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 
-MOST_NODES = 2_000  # of an ego network, beyond which nobody reads a picture
-MOST_EDGES = 2_000_000  # of a network; networkx takes about half a kilobyte for each
+MOST_NODES = 2_000  # in an ego network; nobody can read a larger picture
+MOST_EDGES = 2_000_000  # in a network; networkx takes about half a kilobyte for each
 EDGE_KINDS = {
     ("user", "user"): "knows",
     ("user", "item"): "interacted",
@@ -32,7 +32,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def all_nodes_csr(weighted: WeightedGraph) -> csr_array:
     """Every edge in both directions: (n, n) with n = users + items + tags, float32.
 
-    Relations given in both directions add up; nothing points to itself.
+    Weights of relations given in both directions add up; no node points to itself.
     """
     users, items = (int(size) for size in weighted.user_items.shape)
     count = users + items + int(weighted.item_tags.shape[1])
@@ -67,14 +67,14 @@ def ego_network(
     hops: int = 1,
     most_nodes: int = MOST_NODES,
 ) -> nx.Graph:
-    """What lies within some hops of a user, item or tag: see `network` for nodes and edges.
+    """The part of the graph within some hops of a user, item or tag, as `network` describes it.
 
-    A tag is named as `category:name`, or by its name alone when the category is `tag`. When
-    there is more than `most_nodes`, the last hop keeps the nodes with the strongest ties to what
-    was reached before.
+    A tag is named as `category:name`, or by its name alone when the category is `tag`. If a hop
+    would bring the network above `most_nodes` nodes, it keeps only those with the strongest ties
+    to the nodes reached before it.
 
     Raises:
-        NotFound: no such node.
+        NotFound: there is no such node.
         InputError: `kind` is none of "user", "item" and "tag", or `hops` is negative.
     """
     if kind not in ("user", "item", "tag") or hops < 0:
@@ -117,8 +117,8 @@ def network(
 ) -> nx.Graph:
     """Some nodes (default: all) and the edges among them.
 
-    Nodes are numbered as in `all_nodes_csr` and carry `kind`, `id` and `title` (of a tag:
-    category as `id`'s first part). Edges carry `kind` and `weight`.
+    Nodes are numbered as in `all_nodes_csr` and carry `kind`, `id` and `title`. A tag has
+    `category:name` as its id and its name as its title. Edges carry `kind` and `weight`.
 
     Raises:
         InputError: it would have more than `MOST_EDGES` edges.

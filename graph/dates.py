@@ -1,4 +1,4 @@
-"""From dates and times as text in ISO 8601 to seconds since 1970."""
+"""Turns dates and times written in ISO 8601 into seconds since 1970."""
 
 import calendar
 import datetime as dt
@@ -9,9 +9,9 @@ A_DAY = 86_400
 
 
 def seconds_of(text: str) -> int | None:
-    """The first second that a date or time means, in UTC unless it says otherwise.
+    """The first second of a date or time, in UTC unless the text names another zone.
 
-    `2024-12-01`, `2024-12-01T18:30`, `2024-12-01 18:30:00+01:00`; also `2024-12` and `2024`.
+    It reads `2024-12-01`, `2024-12-01T18:30`, `2024-12-01 18:30:00+01:00`, `2024-12` and `2024`.
     None for any other text.
     """
     text = text.strip()
@@ -31,7 +31,7 @@ def seconds_of(text: str) -> int | None:
 
 
 def last_second_of(text: str) -> int | None:
-    """The last second that a date means: of that day, that month, that year; a time is itself."""
+    """The last second of a day, a month or a year; a text with a time means just that second."""
     text = text.strip()
     first = seconds_of(text)
     if first is None:
@@ -48,5 +48,5 @@ def last_second_of(text: str) -> int | None:
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is a whole date, with or without a time: years and months alone are not."""
+    """Whether a text is a date down to the day, with or without a time."""
     return re.match(_DAY, text.strip()) is not None and seconds_of(text) is not None

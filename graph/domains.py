@@ -1,4 +1,4 @@
-"""Named parts of the catalogue: as the data gives them, else genres, else communities of tags."""
+"""Domains, the named parts of a catalogue: given, else genres, else communities of tags."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from graph.model import GENRE_CATEGORY, tag_parts
 from graph.snapshot import GraphSnapshot, Links
 from graph.vocabulary import Vocabulary
 
-MOST_TAGS = 1500  # the most used tags whose communities are sought
-MOST_ITEM_TAGS = 40  # per item, that make edges between tags
-STRONGEST_TIES = 20  # per tag: keeps the search at seconds
-FEWEST_ITEMS = 5  # of a tag that takes part
-FEWEST_TAGS = 3  # of a community that becomes a domain
-NAMING_TAGS = 2  # most used tags of a community, which name it
+MOST_TAGS = 1500  # communities are sought among this many of the most used tags
+MOST_ITEM_TAGS = 40  # tags of one item that make edges between tags
+STRONGEST_TIES = 20  # kept per tag, so that the search takes only seconds
+FEWEST_ITEMS = 5  # a tag on fewer items takes no part
+FEWEST_TAGS = 3  # a smaller community does not become a domain
+NAMING_TAGS = 2  # a community is named by this many of its most used tags
 
 
 class Domains(NamedTuple):
@@ -30,9 +30,9 @@ class Domains(NamedTuple):
 def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> Domains:
     """The domains that the data gives, else genres, else communities of tags.
 
-    Communities are found by the
-    method of Blondel et al. 2008 (doi:10.1088/1742-5468/2008/10/P10008) on the graph of tags
-    that occur together; an item belongs to each by the share of its tags.
+    Communities are found by the method of Blondel et al. 2008
+    (doi:10.1088/1742-5468/2008/10/P10008) on the graph of tags that occur together. An item
+    belongs to each community in proportion to the share of its tags that lie in it.
     """
     if len(snapshot.domains):
         return Domains(snapshot.item_domains, snapshot.domains, "given")
@@ -50,7 +50,7 @@ def derive_domains(snapshot: GraphSnapshot, seed: int = 0) -> Domains:
 
 
 def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:
-    """(i, t) 1 where an item has a tag, given or by an event of a user who consents."""
+    """(i, t) 1 where an item has a tag: given, or from an event of a user who consents."""
     events, item_tags = snapshot.events, snapshot.item_tags
     tagged = (events.tag >= 0) & snapshot.user_consents[events.user]
     rows = np.concatenate([item_tags.source, events.item[tagged]])
@@ -63,7 +63,7 @@ def _tags_of_items(snapshot: GraphSnapshot) -> csr_array:
 
 
 def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int, str]:
-    """Tag row -> the name of its community; tags outside any are left out."""
+    """Tag row -> the name of its community; tags in no community are left out."""
     spread = np.bincount(item_tags.indices, minlength=item_tags.shape[1])
     used = np.argsort(-spread, kind="stable")[:MOST_TAGS]
     used = np.sort(used[spread[used] >= FEWEST_ITEMS])
@@ -83,11 +83,11 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
 
 
 def _ties(together: csr_array, spread: I64) -> nx.Graph:
-    """A graph of tags 0 … t - 1, each tied to the tags it occurs with relatively most often.
+    """A graph of tags 0 … t - 1, each tied to the tags it occurs with most often for their sizes.
 
     Args:
-        together: (t, t) items that have both tags.
-        spread: (t,) items that have the tag.
+        together: (t, t) number of items that have both tags.
+        spread: (t,) number of items that have the tag.
     """
     source, target = (ends.astype(np.int64) for ends in together.tocoo().coords)
     # The cosine of two tags' items, squared: weak ties between large tags bind nothing.
@@ -105,7 +105,7 @@ def _ties(together: csr_array, spread: I64) -> nx.Graph:
 
 
 def _linked(item_tags: csr_array, named: dict[int, str]) -> tuple[Links, Vocabulary]:
-    """Items to domains by the share of their tags that lie in each."""
+    """Links from items to domains, weighted by the share of an item's tags in each domain."""
     domains = Vocabulary.of(named.values())
     tags = np.array(sorted(named), np.int64)
     places = domains.rows(named[tag] for tag in tags.tolist())

@@ -1,4 +1,4 @@
-"""Every error this program raises on purpose, as one tree.
+"""All errors that this program raises on purpose, as one tree.
 
 NichegraphError
 ├── InputError          outside data is wrong: names the file, row, field or key, and the remedy
@@ -19,7 +19,7 @@ NichegraphError
 
 
 class NichegraphError(Exception):
-    """What the caller can act on: the message is shown to people as it is."""
+    """An error that the caller can act on; its message is shown to people as it is."""
 
 
 class InputError(NichegraphError, ValueError):

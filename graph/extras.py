@@ -1,4 +1,4 @@
-"""Which extra provides a package that a base installation does not have."""
+"""Which extra installs a package that is missing from a base installation."""
 
 from graph.errors import MissingExtra
 
@@ -18,7 +18,7 @@ EXTRA = {  # package -> extra
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
-    """The sentence that says what to install; None when no extra brings what is missing."""
+    """An error that says what to install; None when no extra brings the missing package."""
     package = (error.name or "").partition(".")[0]
     if package not in EXTRA:
         return None

@@ -1,4 +1,4 @@
-"""What models found, for exploring together with the facts: segments of users and nearest items.
+"""Segments of users and nearest items, as models found them, to be explored beside the facts.
 
 Findings are never part of a snapshot, a fingerprint or a migration (`docs/neo4j.md`).
 """
@@ -16,7 +16,7 @@ NEAR = pa.schema([("source", pa.string()), ("target", pa.string()), ("score", pa
 
 @dataclass(frozen=True)
 class Findings:
-    """Two tables of ids; a user or item that the graph no longer has is passed over."""
+    """Two tables of ids; users and items that the graph no longer has are passed over."""
 
     segments: pa.Table  # columns of SEGMENTS: one row per user in a segment
     near: pa.Table  # columns of NEAR: one row per item and near item
@@ -43,7 +43,7 @@ def save_findings(findings: Findings, folder: Path) -> None:
 
 
 def load_findings(folder: Path) -> Findings | None:
-    """What `save_findings` kept, or None when there is nothing."""
+    """The findings that `save_findings` kept, or None when there are none."""
     source = folder / "findings"
     try:
         return Findings(

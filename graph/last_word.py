@@ -1,4 +1,4 @@
-"""A user's last word on an item counts: which events a later event takes back."""
+"""A user's last word on an item counts: finds the events that a later one takes back."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ from graph.model import NO_TIME
 from graph.snapshot import EventColumns
 
 AGAINST = ("dislike", "unlike", "downvote", "thumbs_down", "thumbsdown", "not_interested")
-"""Kinds of events that speak against an item: never an edge; they take back what came before."""
+"""Kinds of events against an item: they make no edge and take back the events before them."""
 
 
 def taken_back(events: EventColumns, ratings: Flags, against: Flags) -> Flags:
     """(e,) events that a later event of the same pair takes back.
 
-    Of the ratings of a pair only the latest count, where they have times. An event against an item
-    takes back whatever came before; without a time of its own all there is.
+    Of a pair's ratings only the latest count, if they have times. An event against an item takes
+    back every event of the pair before it, or all of them if it has no time of its own.
 
     Args:
         events: sorted by user, item.
-        ratings: (e,) which are ratings.
-        against: (e,) which speak against their item.
+        ratings: (e,) True for ratings.
+        against: (e,) True for events that speak against their item.
     """
     if not len(events.user):
         return np.zeros(0, np.bool_)
@@ -37,6 +37,6 @@ def taken_back(events: EventColumns, ratings: Flags, against: Flags) -> Flags:
 
 
 def chosen(kinds: tuple[str, ...], places: I32, names: tuple[str, ...]) -> Flags:
-    """(e,) which events are of one of the kinds `names`; `places` (e,) of each in `kinds`."""
+    """(e,) True for events of the kinds `names`; `places` (e,) are their kinds in `kinds`."""
     own = [number for number, kind in enumerate(kinds) if kind.lower() in names]
     return np.isin(places, own)

@@ -1,4 +1,4 @@
-"""How random bits are made from a number: the same on every machine, with any number of threads.
+"""Makes random bits from a number: the same on every machine and for any number of threads.
 
 The finaliser of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195).
 """
@@ -22,10 +22,10 @@ def _finalised(z: Any) -> Any:
 
 
 def mixed(values: U64) -> U64:
-    """64 well mixed bits of each value."""
+    """64 well mixed bits for each value."""
     result: U64 = _finalised(values)
     return result
 
 
 mixed_bits = njit(cache=True, nogil=True)(_finalised)
-"""The same of one value, for compiled code."""
+"""The same for one value, in compiled code."""

@@ -2,20 +2,20 @@
 
 Everything that enters or leaves a store is a *batch*: a mapping from table name to a
 `pyarrow.Table` with the columns below. String columns may be dictionary-encoded.
-Writing is always an upsert; users, items and tags that a row names and the store does not
-know yet are created bare.
+Writing is always an upsert. If a row names a user, item or tag that the store does not know yet,
+it is created with nothing but its id or name.
 
 users           id · consent (default true) · attributes (JSON object as text)
 items           id · title · created_at · hidden (default false) · attributes (JSON object as text)
 item_tags       item · category · tag · weight > 0        key: item, category, tag
 item_domains    item · domain · weight > 0                key: item, domain
 events          user · item · kind · value · tag · at · event_id
-                key: event_id where given, else user, item, kind, tag or nothing, at or none
+                key: event_id if given, else user, item, kind, and tag and at if any
 item_relations  source · target · kind · weight > 0       directed; key: source, target, kind
 user_relations  source · target · kind · weight > 0       directed; key: source, target, kind
 
-Ids are NFC strings. Times are whole seconds since 1970 (UTC). A tag is named by category and
-name together; the tag of an event has the category `tag`.
+Ids are NFC strings. Times are whole seconds since 1970 (UTC). Category and name together identify
+a tag; the tag of an event has the category `tag`.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "item_relations": ("source", "target", "kind"),
     "user_relations": ("source", "target", "kind"),
 }
-"""The columns of each table that say which row it is; an event's own id goes before them."""
+"""The columns that identify a row of each table; an event's own id takes precedence."""
 
 TAG_SEPARATOR = "\x1f"  # between category and name in the key of a tag's vocabulary
 
@@ -82,9 +82,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 ITEM_PARTS = ("title", "created_at", "attributes", "tags", "domains")
-"""What is known of an item and can be taken away; hiding is a decision of its own."""
+"""The parts of an item that can be taken away; hiding it is a separate matter."""
 PARTS = (*ITEM_PARTS, "relations", "user_attributes", "user_relations")
-"""These, and more that can be taken away: relations that begin at an item; of users likewise."""
+"""All parts that can be taken away: these, relations that begin at an item, and those of users."""
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
@@ -93,7 +93,7 @@ def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def owners_of(part: str) -> str:
-    """Whose part of `PARTS` it is: `items` or `users`."""
+    """Whether a part of `PARTS` belongs to `items` or `users`."""
     return "users" if part.startswith("user_") else "items"
 
 
@@ -103,6 +103,6 @@ def tag_key(category: str, name: str) -> str:
 
 
 def tag_parts(key: str) -> tuple[str, str]:
-    """Category and name of a tag's key."""
+    """The category and the name in a tag's key."""
     category, _, name = key.partition(TAG_SEPARATOR)
     return category, name

@@ -1,7 +1,7 @@
-"""The scale of ratings: as given, or else as the values show it in spite of a few slips.
+"""Finds the scale of ratings from their values, in spite of a few slips.
 
-A single 55 among one to five stars is a slip, and a catalogue in which everybody is content still
-rates from one to five.
+A single 55 among ratings of one to five stars is a slip. And where everybody is content, the scale
+still goes from one to five.
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ USUAL_SCALES: tuple[Scale, ...] = (
     (0, 1), (-1, 1), (1, 5), (0.5, 5), (0, 5), (1, 6), (0, 6), (1, 7), (1, 10), (0.5, 10), (0, 10),
     (-10, 10), (1, 20), (0, 20), (1, 100), (0, 100),
 )  # fmt: skip
-"""From which the smallest that holds the ratings is taken."""
-OFF_SHARE = 0.01  # of the ratings may lie off the scale (one of a few always may)
-OFF_BY = 2.0  # times the highest: what lies nearer speaks for a larger scale
-MOST_VALUES = 10_000  # different ones, beyond which numbers are no ratings
-GOOD = 0.6  # of the way up the scale
-ENOUGH = 3  # ratings on the scale for each one off it
+"""The smallest of these that holds the ratings is taken."""
+OFF_SHARE = 0.01  # share of ratings that may lie off the scale; a single one always may
+OFF_BY = 2.0  # times the highest rating: values off the scale but nearer suggest a larger one
+MOST_VALUES = 10_000  # numbers with more different values are not ratings
+GOOD = 0.6  # a rating this far up the scale is good
+ENOUGH = 3  # ratings on the scale are needed for each one off it
 
 
 class Tally:
@@ -30,24 +30,24 @@ class Tally:
         self._counts: Counter[float] = Counter()
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
-        """Count some ratings; NaN is none."""
+        """Count some ratings; NaN is not counted."""
         different, counts = np.unique(values[np.isfinite(values)], return_counts=True)
         self._counts.update(dict(zip(different.tolist(), counts.tolist(), strict=True)))
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many ratings were counted."""
         return self._counts.total()
 
     def off(self, low: float, high: float) -> int:
-        """How many lie off a scale."""
+        """How many ratings lie off a scale."""
         return sum(count for value, count in self._counts.items() if not low <= value <= high)
 
     def scale(self) -> Scale | None:
-        """The smallest usual scale that holds all but slips, else from the lowest to the highest.
+        """The smallest usual scale that holds all but slips, else the lowest and highest rating.
 
-        A usual scale on which no rating is good, or whose lower end nothing hints at, is none.
-        None without ratings.
+        A usual scale is passed over if no rating would be good on it, or if no rating suggests its
+        lower end. None without ratings.
         """
         if not self._counts:
             return None

@@ -1,7 +1,7 @@
-"""The graph frozen into arrays at one moment: the input of a refresh.
+"""The graph at one moment, frozen into arrays: the input of a refresh.
 
-Rows are numbered by the sorted ids, columns are sorted by their keys: two stores with the same
-facts give the same snapshot, byte for byte, whatever the order in which they learned them.
+Rows are numbered in the order of their ids, and columns are sorted by their keys. So two stores
+with the same facts give the same snapshot, byte for byte, in whatever order the facts arrived.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class GraphSnapshot:
     fingerprint: str  # hex SHA-256 of all of the above but the watermark
 
 
-# Events first and names last: what is written meanwhile is never named without being known.
+# Events are read first and names last, so that every name in a row read before is known.
 _READ_AFTER_EVENTS = (
     "item_tags",
     "item_domains",
@@ -164,8 +164,8 @@ def drop_pairs(
 ) -> GraphSnapshot:
     """The snapshot without any event of the pairs (user_rows[k], item_rows[k]).
 
-    Vocabularies, tags, relations and the watermark stay; the fingerprint is made anew. The
-    share of an item's tags that a dropped pair's tag events gave goes with them.
+    Vocabularies, tags, relations and the watermark stay; the fingerprint is made anew. What
+    the tag events of a dropped pair gave to an item's tags is lost with them.
     """
     width = max(len(snapshot.items), 1)
     gone = np.asarray(user_rows, np.int64) * width + np.asarray(item_rows, np.int64)
@@ -210,8 +210,8 @@ def _parts(snapshot: GraphSnapshot) -> Iterator[tuple[str, npt.NDArray[Any]]]:
 
 
 def _text_arrays(column: Any) -> dict[str, npt.NDArray[Any]]:
-    """A text column without nulls as its bytes u8 and where each begins i64 (n + 1,)."""
-    column = pa.concat_arrays([column.cast(pa.large_string())])  # drops what a slice hides
+    """A text column without nulls as bytes (u8) and the places where texts begin (i64, n + 1)."""
+    column = pa.concat_arrays([column.cast(pa.large_string())])  # drops what lies outside a slice
     if not len(column):
         return {"data": np.empty(0, np.uint8), "offsets": np.zeros(1, np.int64)}
     _, offsets, data = column.buffers()
@@ -228,7 +228,7 @@ def _vocabulary(columns: list[Any]) -> tuple[Vocabulary, Any]:
 
 
 def _distinct(column: Any) -> Any:
-    """The names a column uses; of a dictionary only those that a row points to."""
+    """The names in a column; from a dictionary only those that a row uses."""
     column = _joined(column)
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary.take(column.indices.unique())
@@ -274,7 +274,7 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
     tied = np.zeros(len(order) + 1, np.bool_)
     np.equal(ordered[1:], ordered[:-1], out=tied[1:-1])
     tied = tied[1:] | tied[:-1]
-    several = order[tied]  # of one user and item: they are ordered by all the rest
+    several = order[tied]  # events of one user and item: all other columns order them
     later_keys = (_ranks(table["event_id"].take(pa.array(several))), at[several], means[several])
     order[tied] = several[np.lexsort((*later_keys, pairs[several]))]
     value = pc.fill_null(table["value"], float("nan")).to_numpy().astype(np.float32)
@@ -290,7 +290,7 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
 
 
 def _ranks(event_ids: Any) -> I64:
-    """What orders events that differ in nothing but their ids: (e,)."""
+    """(e,) ranks that order events which differ only in their ids."""
     column = _joined(event_ids)
     if column.null_count == len(column):
         return np.zeros(len(column), np.int64)
@@ -301,7 +301,7 @@ def _ranks(event_ids: Any) -> I64:
 
 
 def _links(source: I32, target: I32, weights: Any) -> Links:
-    """Links once each: of a tag or domain in two spellings the greater weight counts."""
+    """Each link once; of two spellings of a tag or domain the greater weight counts."""
     weight = weights.to_numpy().astype(np.float32)
     order = np.lexsort((-weight, target, source))
     source, target, weight = source[order], target[order], weight[order]
@@ -339,7 +339,7 @@ def _scatter(rows: I32, column: Any, count: int, default: Any) -> npt.NDArray[An
 
 
 def _spread(rows: I32, column: Any, count: int, default: str) -> Any:
-    """The same for text: an Arrow array (count,)."""
+    """`_scatter` for text: an Arrow array (count,)."""
     places = np.full(count, NO_ROW, np.int32)
     places[rows] = np.arange(len(rows), dtype=np.int32)
     taken = _joined(column).cast(pa.string()).take(pa.array(places, mask=places == NO_ROW))

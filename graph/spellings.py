@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 
 def folded(columns: Sequence[Any]) -> list[Any]:
-    """The same columns of keys, each key in the spelling most used in all of them.
+    """The same columns, with each key in the spelling used most in all of them together.
 
-    Columns are dictionary-encoded; of spellings used equally often the first by code points stays.
+    Columns are dictionary-encoded. Of spellings used equally often the first by code points wins.
     A column's dictionary may then hold a key twice.
     """
     counts: dict[str, int] = {}

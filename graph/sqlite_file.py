@@ -1,4 +1,4 @@
-"""What the SQLite files of the store and of the journal have in common."""
+"""Transactions and versions, for the SQLite files of the store and of the journal."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def committed(db: sqlite3.Connection) -> Iterator[None]:
-    """End a transaction that has begun: committed, or rolled back when the block raises."""
+    """Commit a transaction that has begun, or roll it back when the block raises."""
     try:
         yield
         db.execute("COMMIT")
     except BaseException:
-        if db.in_transaction:  # a full disk has rolled back already
+        if db.in_transaction:  # when the disk was full, SQLite has rolled back already
             db.execute("ROLLBACK")
         raise
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[str], application_id: int) -> None:
-    """Bring a file to version `len(migrations)`, inside a transaction that has begun.
+    """Bring a file to version `len(migrations)`, inside a transaction that is already open.
 
-    Its version is read here: another process may have done the same before the transaction began.
+    The version is read inside it, as another process may have migrated the file just before.
     """
     version = db.execute("PRAGMA user_version").fetchone()[0]
     for migration in migrations[version:]:

@@ -9,13 +9,13 @@ from graph.arrays import I64
 from graph.snapshot import GraphSnapshot
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
-HUB_TIMES_MEDIAN = 1_000  # a user with this many times the median events is no person
+HUB_TIMES_MEDIAN = 1_000  # a user with so many times the median of events is no person
 MOST_HUBS = 20
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """One look at a snapshot; quantiles are at `QUANTILES`, over those with any event."""
+    """Counts of a snapshot; quantiles are at `QUANTILES`, over users or items with any event."""
 
     users: int
     items: int
@@ -27,15 +27,15 @@ class Statistics:
     density: float  # pairs over users × items; 0 when there are none
     events_per_user: tuple[float, ...]
     events_per_item: tuple[float, ...]
-    popularity_gini: float  # of events over all items: 0 all alike, near 1 a few have all
+    popularity_gini: float  # of events over items: 0 if all have as many, near 1 if a few have all
     users_without_events: int
     items_without_events: int
     items_without_anything: int  # neither events nor tags, domains or relations
-    hubs: Mapping[str, int]  # users with >= 1,000 × the median events, most first
+    hubs: Mapping[str, int]  # user -> events, where >= 1,000 × the median; most first
 
 
 def statistics(snapshot: GraphSnapshot) -> Statistics:
-    """Count; an empty graph gives zeros."""
+    """The statistics of a snapshot; an empty graph gives zeros."""
     events = snapshot.events
     users, items = len(snapshot.users), len(snapshot.items)
     by_user = np.bincount(events.user, minlength=users)

@@ -1,4 +1,4 @@
-"""Where users, items, tags and events live: the small protocol of every back end."""
+"""Where users, items, tags and events live: the protocol that every back end follows."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from graph.model import Batch
 
 @dataclass(frozen=True)
 class Load:
-    """One load: its number, when it began (seconds since 1970), and what it said of itself."""
+    """One load: its number, when it began (seconds since 1970), and what was noted about it."""
 
     load: int
     at: int
@@ -26,7 +26,7 @@ class GraphStore(Protocol):
 
     @property
     def resting(self) -> bool:
-        """Whether calls are refused for a moment, because the last ones were not answered."""
+        """Whether calls are refused for a moment, because the latest ones got no answer."""
         ...
 
     def apply(
@@ -44,17 +44,17 @@ class GraphStore(Protocol):
         Args:
             batch: table name -> pyarrow table; missing tables are left as they are. Null
                 titles, times, flags and attributes leave what is stored; null weights are 1.
-            name: recorded in the same transaction; a batch whose name is recorded already is
-                not applied again and the answer is False.
-            span: the batch is what the source `name` says after number span[0] and up to span[1].
-                It is written only when the source stands at span[0], and then it stands at
-                span[1]: whoever counts like that writes everything once, in order, also when two
-                do by mistake. The answer is False when it stands elsewhere, see `position`.
-            replace: for the items listed in `items`, what is stored of title, times,
-                attributes, tags and domains is replaced by what this batch says.
-            clear: a name of `graph.model.PARTS` -> items, or users, of which that part is taken
-                away before the batch is written.
-            load: the number of the load that new and changed facts come from; 0: of none.
+            name: recorded in the same transaction; a batch whose name is already recorded is
+                not applied again, and the answer is False.
+            span: the batch holds what the source `name` wrote after number span[0] and up to
+                span[1]. It is written only if the source's `position` is span[0], which then
+                becomes span[1]; otherwise the answer is False. So everything is written once and
+                in order, even when two processes write for one source by mistake.
+            replace: for the items listed in `items`, this batch replaces the stored title, times,
+                attributes, tags and domains.
+            clear: a name of `graph.model.PARTS` -> the items, or users, that lose this part
+                before the batch is written.
+            load: the number of the load that new and changed facts come from; 0: of no load.
 
         An event seen before (same key) is the same event; a new value replaces the old one
         and counts as a new fact (it gets a new sequence number).
@@ -62,7 +62,7 @@ class GraphStore(Protocol):
         ...
 
     def position(self, name: str) -> int:
-        """Up to which number a source that counts was written (see `apply`); 0: nothing of it."""
+        """The number up to which a source was written (see `span` in `apply`); 0: not at all."""
         ...
 
     def read(self, table: str, *, until: int | None = None) -> pa.Table:
@@ -86,15 +86,15 @@ class GraphStore(Protocol):
         ...
 
     def erase_user(self, user: str) -> int:
-        """Remove a user with all events and relations; how many events went. Unknown: 0."""
+        """Remove a user with all events and relations; gives the number of events, 0 if unknown."""
         ...
 
     def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
-        """A number for a load that begins at `at`; `about` is JSON, kept beside it."""
+        """A number for a load that begins at `at`; `about`, plain JSON values, is kept with it."""
         ...
 
     def note_load(self, load: int, about: Mapping[str, Any]) -> None:
-        """Say anew what a load is about."""
+        """Replace what is noted about a load."""
         ...
 
     def loads(self) -> list[Load]:
@@ -105,8 +105,8 @@ class GraphStore(Protocol):
         """Take away, in one transaction, the facts that come from a load; table -> how many.
 
         A fact comes from the load that said it first, or gave it another value: `changed` counts
-        the latter, whose earlier values are gone. Titles, times and attributes that the load gave
-        go, items it hid are shown, users and items of whom nothing is left go.
+        the latter, whose earlier values are lost. Titles, times and attributes that the load gave
+        are removed, items that it hid are shown, and users and items with nothing left go.
 
         Raises:
             NotFound: there is no such load, or it was undone already.
@@ -118,5 +118,5 @@ class GraphStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back connections; calling it twice is fine."""
+        """Close all connections; calling it twice is fine."""
         ...

@@ -1,7 +1,7 @@
-"""Settings files as models: errors name the key, the value and the remedy.
+"""Reads settings files into models; errors name the key, the value and the remedy.
 
-A file's tables are `Table`s, read by `read_tables`; every value that somebody writes has a `must`,
-the words of its remedy. Keys that are not known are told with the nearest one that is.
+A file's tables are `Table`s, read by `read_tables`. Every value that people write has a `must`,
+which words its remedy. For an unknown key the error suggests the nearest known one.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from pydantic import (
 from graph.errors import InputError, SettingError
 
 
-class _UnknownKey(ValueError):  # noqa: N818 - pydantic hears of no other than ValueError
+class _UnknownKey(ValueError):  # noqa: N818 - pydantic reports only a ValueError
     def __init__(self, key: str, known: Collection[str]) -> None:
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
@@ -39,7 +39,7 @@ class Table(BaseModel):
     @classmethod
     def _known_keys(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
-            return content  # which is no table: pydantic says so
+            return content  # not a table: pydantic reports that
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in content:
             if key not in known:
@@ -51,7 +51,7 @@ T = TypeVar("T", bound=Table)
 
 
 def known(names: Collection[str]) -> AfterValidator:
-    """For the keys of a table that are no fields: one of these names."""
+    """A check that a free key of a table is one of these names."""
 
     def check(key: str) -> str:
         if key not in names:
@@ -62,7 +62,7 @@ def known(names: Collection[str]) -> AfterValidator:
 
 
 def must(words: str) -> WrapValidator:
-    """Whatever is wrong with a value, these words are its remedy, as in "it must be a text"."""
+    """Gives these words as the remedy for any wrong value, as in "it must be a text"."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -82,7 +82,7 @@ When = Mapping[str, Texts]  # feature of a request's context -> its values
 
 
 def read_tables(model: type[T], content: Mapping[str, Any], where: str) -> T:
-    """A file's tables; the first thing that is wrong is a `SettingError`, after `where`."""
+    """A file's tables; the first fault raises a `SettingError` that begins with `where`."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def _sentence(error: Mapping[str, Any], content: Mapping[str, Any]) -> str:
 
 
 def _tables(path: Sequence[str | int], content: Any) -> tuple[str, list[str]]:
-    """Which of several tables a path leads into, as in "rule 2 (spring): ", and the keys in it."""
+    """The table that a path leads into, as in "rule 2 (spring): ", and the keys inside it."""
     if len(path) < 2 or not isinstance(path[1], int):
         return "", [str(key) for key in path]
     table = content[path[0]][path[1]]

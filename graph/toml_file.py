@@ -1,7 +1,7 @@
-"""TOML files that people write for a catalogue; errors say what to do.
+"""Reads the TOML files that people write for a catalogue; errors say what to do.
 
-A folder, a loop of links, a pipe, a megabyte, bytes that are no text, nesting without end and
-numbers without end are all `SettingError`s that name the file.
+A folder, a loop of links, a pipe, a file of a megabyte, bytes that are not text, endless nesting
+and endless numbers all raise a `SettingError` that names the file.
 """
 
 import math
@@ -18,7 +18,7 @@ _64_BITS = range(-(2**63), 2**63)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a file; empty where there is none. A `SettingError` says what is wrong."""
+    """The tables of a file; empty if there is no file. A `SettingError` says what is wrong."""
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
@@ -45,7 +45,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check_values(content: dict[str, Any], path: Path) -> None:
-    """Walk over the document level by level: no recursion that a document could exhaust."""
+    """Check level by level: without recursion, which a document could exhaust."""
     level: list[tuple[str, Any]] = list(content.items())
     for _ in range(MOST_DEPTH):
         inside: list[tuple[str, Any]] = []

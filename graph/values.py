@@ -1,13 +1,13 @@
-"""What the value of an event means: a rating, a count, seconds or money; and what each is worth.
+"""What an event's value means (a rating, a count, seconds or money) and what it is worth.
 
-A rating counts by its place on the scale, see `graph.weighting`. Of the others v is worth
+A rating counts by its place on the scale, see `graph.weighting`. Any other value v is worth
 
     count      log2(1 + v): the first counts 1, the hundredth little more
     seconds    2 v / (v + t): 1 at the typical t, and never more than 2, however long
     money      log2(1 + v / t): 1 at the typical t, whatever the currency
 
-where t is the median of the values of the kind that are above 0. No value is worth 1; 0 and less
-is worth nothing.
+where the typical value t is given, or else the median of the kind's values above 0. An event
+without a value is worth 1; a value of 0 or less is worth nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def typical_values(
     kinds: Sequence[str], kind: I32, value: F32, meanings: Mapping[str, str],
     named: Mapping[str, float],
 ) -> dict[str, float]:  # fmt: skip
-    """Name of a kind whose values are seconds or money -> what is typical: given, or the median."""
+    """Each kind with values in seconds or money -> its typical value: given, or the median."""
     typical = dict(named)
     for number, name in enumerate(kinds):
         if meanings.get(name.lower()) in (SECONDS, MONEY) and name.lower() not in typical:

@@ -1,7 +1,8 @@
-"""Ids to rows and back: the only place that converts them.
+"""Turns ids into rows and back; nothing else does.
 
 A vocabulary is two flat arrays, so that it can be memory-mapped and shared between processes:
-the sorted ids as one run of UTF-8 bytes, and where each begins. A look-up is a binary search.
+the sorted ids as one run of UTF-8 bytes, and the place where each begins. A look-up is a binary
+search.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ SEARCHES = 200  # looked up one by one in the time that one pass over as many id
 
 
 class Vocabulary:
-    """Sorted distinct ids (n of them); the row of an id is its place in that order."""
+    """Sorted distinct ids (n of them); the row of an id is its place in that order, from 0."""
 
     def __init__(self, data: U8, offsets: I64) -> None:
         """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order."""
@@ -50,7 +51,7 @@ class Vocabulary:
         return self.encoded(row).decode()
 
     def encoded(self, row: int) -> bytes:
-        """The same in UTF-8."""
+        """The id at a row, in UTF-8."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside 0 … {len(self) - 1}")
         start, stop = self.offsets.item(row), self.offsets.item(row + 1)
@@ -80,7 +81,7 @@ class Vocabulary:
         return NO_ROW
 
     def position(self, name: str) -> int:
-        """How many ids come before this one, known or not."""
+        """How many ids come before this one, which need not be known."""
         return self._lower_bound(name.encode(errors="replace"))
 
     def _lower_bound(self, wanted: bytes) -> int:
@@ -113,18 +114,18 @@ class Vocabulary:
         return pa.LargeStringArray.from_buffers(len(self), offsets, data)
 
     def caseless(self) -> "CaselessVocabulary":
-        """The same names in the same rows, found in upper or lower case alike."""
+        """The same names in the same rows, but found regardless of case."""
         return CaselessVocabulary(self.data, self.offsets)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What `__init__` takes, to be saved."""
+        """The arrays that `__init__` takes, to be saved."""
         return {"data": self.data, "offsets": self.offsets}
 
 
 class CaselessVocabulary(Vocabulary):
-    """Names of a few thousand things at most, in any order, found whatever their case.
+    """A few thousand names at most, in any order, found regardless of case.
 
-    A name as it stands goes before one that differs by case; of several of these the first does.
+    An exact match comes before one that differs in case; of several such the first is taken.
     """
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The weighted graph: what weighting makes of a snapshot and embedders learn from."""
+"""The weighted graph: weighting makes it from a snapshot, and embedders learn from it."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ class WeightedGraph:
     Users are rows of `user_items` (u, i); every other shape follows from its name.
     """
 
-    user_items: csr_array  # (u, i) what speaks for the item: positive weights only
-    user_seen: csr_array  # (u, i) 1 where the user did anything at all to the item
+    user_items: csr_array  # (u, i) events that speak for the item: positive weights only
+    user_seen: csr_array  # (u, i) 1 where the user has any event with the item
     user_hides: csr_array  # (u, i) 1 where the user never wants to see the item again
-    item_tags: csr_array  # (i, t) given tags and those of tag events, rarity applied
+    item_tags: csr_array  # (i, t) given tags and those of tag events, weighted by rarity
     item_domains: csr_array  # (i, d)
     item_items: csr_array  # (i, i) relations, directed as given
     user_users: csr_array  # (u, u) relations, directed as given

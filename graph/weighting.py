@@ -1,21 +1,21 @@
-"""From what happened to edge weights: kind × domain × tag category × tag rarity × age.
+"""Turns events and tags into edge weights: kind × domain × tag category × tag rarity × age.
 
-Everything is declared in one TOML file (read by `graph.weighting_file`); what it does not say has
-a default:
+All of it is declared in one TOML file (read by `graph.weighting_file`); whatever the file leaves
+out has a default:
 
     [kinds]                  # what one event of a kind is worth; kinds not named are worth 1
     view = 0.5
     hide = 0                 # never an edge, whatever is written here
-    [values]                 # what the values of a kind are; not named: count, see `graph.values`
+    [values]                 # what a kind's values are; not named: count, see `graph.values`
     watch = "seconds"        # rating, count, seconds or money
-    [typical]                # seconds or money that count 1; not named: the median
+    [typical]                # seconds or money worth 1; not named: the median
     watch = 240
     [categories]             # what a tag of a category is worth; not named: 1
     genre = 0.5
     [domains]                # factor on every edge of a domain's items; not named: 1
     baroque = 1.5
     [relations]              # what a relation between items is worth; not named: 0, unused.
-                             # Between users: 0 calls nobody a friend; not named: 1
+                             # Between users: not named: 1; with 0 nobody is a friend
     cites = 0.5
     [age]
     half_life_days = 365     # of events that have a time; left out: age does not matter
@@ -26,12 +26,12 @@ a default:
     [against]
     kinds = ["dislike"]      # take back what came before; left out: see `graph.last_word`
     [minimum]
-    user_events = 1          # pairs a user must have to be learned from
-    item_events = 1          # pairs an item must have
+    user_events = 1          # fewest pairs of a user whom models learn from
+    item_events = 1          # fewest pairs of an item that models learn from
     [ratings]
     kinds = ["rating"]       # events whose value is a rating
-    relevant_from = 0.6      # of the scale; lower ratings are no edges
-    scale = [1, 5]           # lowest and highest; left out: seen from the ratings
+    relevant_from = 0.6      # this far up the scale; lower ratings make no edges
+    scale = [1, 5]           # lowest and highest; left out: found from the ratings
 """
 
 import difflib
@@ -79,7 +79,7 @@ class Weighting:
     rating_scale: Scale | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest holds it."""
+        """The weighting as a manifest keeps it."""
         return {
             name: _plain(value)
             for name, value in ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -87,7 +87,7 @@ class Weighting:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Weighting":
-        """The weighting that `to_json` wrote; what this version does not know is left out."""
+        """The weighting that `to_json` wrote; keys that this version does not know are left out."""
         known = {setting.name for setting in fields(cls)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -110,16 +110,16 @@ def weigh(
     now: int,
     domains: Domains | None = None,
 ) -> WeightedGraph:
-    """Edges with weights from a snapshot; pure: the same input gives the same arrays.
+    """Weighted edges from a snapshot; the same input always gives the same arrays.
 
     Args:
         snapshot: events, tags, relations.
         weighting: the rule.
-        now: seconds since 1970, from which the age of events counts; used with a half-life.
-        domains: of the items; None: `derive_domains`, which may take seconds.
+        now: seconds since 1970; with a half-life, the age of events is counted back from here.
+        domains: the items' domains; None: from `derive_domains`, which may take seconds.
 
     A pair's weight is log2(1 + sum of its events' weights), so that the first event counts 1
-    and the hundredth little more. What values are worth: `graph.values`.
+    and the hundredth adds little. `graph.values` says what values are worth.
     """
     shape = (len(snapshot.users), len(snapshot.items))
     events = snapshot.events
@@ -186,7 +186,7 @@ def typical_of(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float
 
 
 def speaking(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float | None]:
-    """Which kinds of events speak for an item, and from which value on; None: any value."""
+    """Kind of event that speaks for an item -> the least value that does; None: any value."""
     low, high = weighting.rating_scale or scale_of(snapshot, weighting) or (0.0, 0.0)
     made: dict[str, float | None] = {}
     for kind in snapshot.kinds:
@@ -199,7 +199,7 @@ def speaking(snapshot: GraphSnapshot, weighting: Weighting) -> dict[str, float |
 
 
 def scale_of(snapshot: GraphSnapshot, weighting: Weighting) -> Scale | None:
-    """The scale of ratings that is given, else the one that the ratings of a snapshot show."""
+    """The given scale of ratings, else the one found from the ratings of a snapshot."""
     if weighting.rating_scale is not None:
         return weighting.rating_scale
     tally = Tally()
@@ -209,7 +209,7 @@ def scale_of(snapshot: GraphSnapshot, weighting: Weighting) -> Scale | None:
 
 
 def _rating_worth(values: F32, relevant_from: float, scale: Scale | None) -> F64:
-    """0 off the scale and below its relevant part, else 0.5 … 1 rising; 1 without a value."""
+    """0 off the scale or below its relevant part, else rising from 0.5 to 1; 1 without a value."""
     low, high = scale or (0.0, 0.0)
     if low == high:
         return np.ones(len(values))
@@ -219,9 +219,9 @@ def _rating_worth(values: F32, relevant_from: float, scale: Scale | None) -> F64
 
 
 def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:
-    """(i, t) given tags, and those of tag events: users who gave the tag / √ taggers of the item.
+    """(i, t) given tags and those of tag events: users who gave the tag / √(taggers of the item).
 
-    A tag on n items counts (1 / log2(1 + n)) ^ (2 · rarity) of that.
+    The weight of a tag on n items is multiplied by (1 / log2(1 + n)) ^ (2 · rarity).
     """
     shape = (len(snapshot.items), len(snapshot.tags))
     item_tags = snapshot.item_tags
@@ -249,7 +249,7 @@ def weigh_tags(snapshot: GraphSnapshot, weighting: Weighting) -> csr_array:
 
 
 def _among(relations: Relations, consents: Flags) -> Relations:
-    """The relations between two users who both consent."""
+    """The relations in which both users consent."""
     kept = consents[relations.source] & consents[relations.target]
     return Relations(
         source=relations.source[kept],
@@ -290,7 +290,7 @@ def domain_factors(item_domains: csr_array, names: list[str], weighting: Weighti
 
 
 def _with_minimum(matrix: csr_array, weighting: Weighting) -> csr_array:
-    """Without the rows of users and columns of items that have too few pairs."""
+    """The matrix without the rows of users and columns of items that have too few pairs."""
     users = np.diff(matrix.indptr) >= weighting.user_events
     items = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= weighting.item_events
     kept = matrix * users.astype(np.float32)[:, None] * items.astype(np.float32)[None, :]

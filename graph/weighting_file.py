@@ -1,4 +1,4 @@
-"""A weighting as a TOML file: reading it, and writing it with a remark for each weight."""
+"""Reads a weighting from a TOML file, and writes one with a remark beside each weight."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from graph.toml_file import read_toml
 from graph.values import MEANINGS, MONEY, RATING, SECONDS
 from graph.weighting import Weighting
 
-PLAIN = Weighting()  # what a file that says nothing means
+PLAIN = Weighting()  # what an empty file means
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -98,7 +98,7 @@ class _Ratings(Table):
 
 
 class _File(Table):
-    """The file's tables; the names of their fields, aliases aside, are those of `Weighting`."""
+    """The file's tables; apart from aliases, their fields are named as in `Weighting`."""
 
     kinds: Mapping[Kind, Number] = PLAIN.kinds
     values: Mapping[Kind, Meaning] = Field(default_factory=dict)
@@ -114,7 +114,7 @@ class _File(Table):
 
 
 def load_weighting(path: Path) -> Weighting:
-    """Read a TOML file; a missing file gives the defaults, a wrong key a `SettingError`."""
+    """Read a TOML file; a missing file gives the defaults, a wrong key raises `SettingError`."""
     return parse_weighting(read_toml(path), str(path))
 
 
@@ -127,7 +127,7 @@ def parse_weighting(document: Mapping[str, Any], where: str = "weighting") -> We
 
 
 def _with_ratings(weighting: Weighting, named: bool, where: str) -> Weighting:
-    """What [values] calls a rating is one; what it calls something else is none."""
+    """Add the kinds that [values] calls ratings, and drop those that it calls something else."""
     other = [kind for kind, meaning in weighting.values.items() if meaning != RATING]
     both = [kind for kind in other if kind in weighting.rating_kinds]
     if named and both:
@@ -152,12 +152,12 @@ def _with_ratings(weighting: Weighting, named: bool, where: str) -> Weighting:
 def weighting_toml(
     weighting: Weighting, remarks: Mapping[tuple[str, str], str], head: str = ""
 ) -> str:
-    """The whole weighting as TOML; what is not said in the file would have its default.
+    """The whole weighting as TOML, as anything left out would have its default.
 
     Args:
         weighting: what to write; reading the text gives it back.
         remarks: (table, key) -> a remark beside that weight, for instance ("kinds", "view").
-            A remark of a key that has no line, such as an age that does not matter, gets its own.
+            A remark on a key that has no line, such as an age that does not matter, gets its own.
         head: lines of a comment at the top.
     """
     age = {} if weighting.half_life_days is None else {"half_life_days": weighting.half_life_days}
@@ -185,7 +185,7 @@ def weighting_toml(
     lines = [_comment(line) for line in head.splitlines()]
     for table, content in tables.items():
         only_said = [key for name, key in remarks if name == table and key not in content]
-        # An empty table of kinds is said too: without it views would have their default.
+        # An empty table of kinds is written too: without it views would have their default.
         if not content and not only_said and table != "kinds":
             continue
         lines += ["", f"[{table}]"]
@@ -207,5 +207,5 @@ def _key(key: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    """JSON writes numbers, strings and lists of strings as TOML does, but for DEL."""
+    """A value in JSON, which writes numbers, texts and lists of texts as TOML does, except DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

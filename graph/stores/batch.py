@@ -1,4 +1,4 @@
-"""A batch made ready to be written: checked and normalised, the same for every store."""
+"""Makes a batch ready to be written: checked and normalised, the same for every store."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,12 +23,12 @@ _PLAIN_TEXT = {"title", "attributes", "event_id"}  # mostly distinct: not worth 
 
 
 def prepared(batch: Batch) -> dict[str, pa.Table]:
-    """The tables of a batch that have rows, in the order and columns of `SCHEMAS`.
+    """The tables of a batch that have rows, in the order of `SCHEMAS` and with its columns.
 
-    Ids and names are what `graph.ids` makes of them and dictionary-encoded in one chunk (a
-    dictionary may name the same id twice, when the input had two spellings of it). A value that
-    is not finite is null, a weight that is null or not finite is 1, an event's empty tag or event
-    id is null.
+    Ids and names are normalised by `graph.ids` and dictionary-encoded in one chunk; the
+    dictionary may hold an id twice when the input had two spellings of it. A value that is not
+    finite becomes null, a weight that is null or not finite becomes 1, and an event's empty tag
+    or event id becomes null.
 
     Raises:
         InputError: an unknown table, a column of another type, a required id that is missing or
@@ -47,7 +47,7 @@ def prepared(batch: Batch) -> dict[str, pa.Table]:
 def cleared(
     tables: dict[str, pa.Table], clear: Mapping[str, Collection[str]] | None, *, replace: bool
 ) -> dict[str, list[str]]:
-    """Which parts of whom go before a prepared batch is written: part -> ids.
+    """The parts to take away before a prepared batch is written: part -> ids that lose it.
 
     Raises:
         InputError: there is no such part.

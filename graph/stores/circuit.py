@@ -1,4 +1,4 @@
-"""Stops asking a server that does not answer, and asks again after a pause."""
+"""Stops asking a server that does not answer, and tries again after a pause."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable
 class CircuitBreaker:
     """Opens after `failures` in a row; then one call per `pause` seconds may try.
 
-    Threads share it. `clock` gives seconds that only grow.
+    Threads may share it. `clock` gives seconds and never goes back.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls wait for a pause."""
+        """Whether calls are refused until the pause is over."""
         with self._lock:
             return self._failed >= self._limit
 
@@ -39,7 +39,7 @@ class CircuitBreaker:
             return 0.0
 
     def succeeded(self) -> None:
-        """An answer came: everything may pass again."""
+        """An answer came: all calls may pass again."""
         with self._lock:
             self._failed = 0
 

@@ -1,4 +1,4 @@
-"""Every statement that the Neo4j store sends, and the schema.
+"""The schema of the Neo4j store, and every statement that it sends.
 
 Nodes are found by their ids once per batch; after that, inside the same transaction, by the
 server's own numbers, which saves an index search per event. `id()` belongs to Cypher 5, so every
@@ -24,13 +24,13 @@ CONSTRAINTS = (
 
 
 def drop_index(constraint: str) -> str:
-    """The statement that drops an index of the name of a statement of `CONSTRAINTS`."""
+    """The statement that drops the index named like the constraint of this statement."""
     return f"DROP INDEX {constraint.split()[2]} IF EXISTS"
 
 
 AWAIT_INDEXES = "CALL db.awaitIndexes(60)"
 
-# The counter: one node that every writer locks first, so there is one writer at a time.
+# The counter is a node that every writer locks first, so there is one writer at a time.
 LOCK_COUNTER = """
 MERGE (c:Counter {name: 'events'})
 ON CREATE SET c.watermark = 0, c.kinds = [], c.columns = [], c.schema = $schema
@@ -65,16 +65,16 @@ _BORN_WITH = {
 
 
 def _changed(column: str) -> str:
-    """What the load of a fact becomes that load $load gives another value.
+    """What a fact's load becomes when load $load gives the fact another value.
 
-    The number stands with a minus where another load, or none, had said the fact before. $by is
-    $load, or null where it is 0.
+    The number has a minus if the fact came from another load before, or from none. $by is $load,
+    or null where that is 0.
     """
     return f"CASE WHEN abs(coalesce({column}, 0)) = $load THEN {column} ELSE -$load END"
 
 
 def find_nodes(label: str) -> str:
-    """Places in `$keys` of the nodes that are there, and their numbers."""
+    """For the nodes that exist: their places in `$keys`, and their numbers."""
     return (
         f"CYPHER 5 UNWIND range(0, size($keys) - 1) AS k MATCH (n:{KEYS[label]}) "
         "RETURN k, id(n) AS node"
@@ -89,7 +89,7 @@ def make_nodes(label: str) -> str:
     )
 
 
-# $rows: node, and what is not null replaces what is stored
+# $rows: node, and the new values; those that are not null replace the stored ones
 SET_USERS = f"""CYPHER 5
 UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
 SET n.told = CASE WHEN row.attributes IS NULL OR row.attributes = n.attributes THEN n.told
@@ -124,8 +124,8 @@ CLEAR = {  # part -> what takes it away from $nodes
     }.items()
 }
 
-# $rows, one per user: user, seq of the first, and lists of the same length: items, kinds (places
-# in $kinds), and where the batch has any: values, tags, times, ids. A null list gives nulls.
+# $rows, one per user: user, the first event's seq, and lists of one length: items, kinds (places in
+# $kinds) and, if the batch has any, values, tags, times, ids. A null list gives nulls.
 _EACH_EVENT = """CYPHER 5
 UNWIND $rows AS row MATCH (u) WHERE id(u) = row.user
 UNWIND range(0, size(row.items) - 1) AS k
@@ -147,7 +147,7 @@ FOREACH (_ IN CASE WHEN r IS NOT NULL
     THEN [1] ELSE [] END | SET r.value = row.values[k], r.seq = row.seq + k,
         r.load = {_changed("r.load")})
 """
-# An event that is known by its id and was something else: what it was goes.
+# When a known event id comes with another user, item, kind, tag or time, the old event is removed.
 REMOVE_MOVED = """CYPHER 5
 UNWIND $rows AS row MATCH (u)-[r:INTERACTED {event_id: row.id}]->(i)
 WHERE id(u) <> row.user OR id(i) <> row.item OR r.kind <> row.kind
@@ -187,7 +187,7 @@ SET r.weight = row.weights[k]
 """
 
 
-# Loads. What is taken back is sought among the nodes whose numbers lie from $begin to $end.
+# Loads. Facts to take back are sought at the nodes with numbers from $begin to $end.
 BEGIN_LOAD = """
 OPTIONAL MATCH (l:Load) WITH coalesce(max(l.number), 0) + 1 AS number
 CREATE (:Load {number: number, at: $at, about: $about, undone: false}) RETURN number
@@ -199,7 +199,7 @@ END_LOAD = "MATCH (l:Load {number: $load}) SET l.undone = true"
 
 
 def undo_links(label: str, relationship: str) -> str:
-    """How many went, how many of them were changed by the load, and who had given a tag."""
+    """How many links were removed, how many of them the load had changed, and who gave a tag."""
     return f"""CYPHER 5
 UNWIND range($begin, $end) AS number MATCH (n:{label}) WHERE id(n) = number
 MATCH (n)-[r:{relationship}]->() WHERE r.load IN [$load, -$load]
@@ -231,13 +231,13 @@ DETACH DELETE n RETURN count(*) AS gone""",
 }
 
 
-# Reading: nodes of one label in order of their numbers, many to a record, since a record costs as
-# much as about a hundred numbers in it. $first and $last are what `read_span` gives, $width is how
-# many numbers make a record.
+# Reading: nodes of one label in order of their numbers, many to a record, since a record itself
+# costs as much as about a hundred numbers in it. $first and $last come from `read_span`; $width is
+# how many numbers make a record.
 
 
 def read_span(label: str) -> str:
-    """The lowest and the highest number of a label's nodes, null without any."""
+    """The lowest and the highest number of a label's nodes, null if there are none."""
     return f"CYPHER 5 MATCH (n:{label}) RETURN min(id(n)) AS first, max(id(n)) AS last"
 
 
@@ -255,7 +255,7 @@ WITH rows WHERE size(rows) > 0 RETURN rows
 
 
 def read_links(table: str) -> str:
-    """Rows of one source each: id, and lists of targets, weights, kinds (empty without kinds)."""
+    """One row per source: id, and lists of targets, weights, kinds (empty without kinds)."""
     label, relationship, _ = LINKS[table]
     kinds = "collect(r.kind)" if table.endswith("relations") else "[]"
     between = f"""CALL (n) {{
@@ -267,12 +267,12 @@ def read_links(table: str) -> str:
 
 
 def read_names(label: str) -> str:
-    """Rows of number and key, one for every node of a label."""
+    """One row per node of a label: number and key."""
     keys = {"Tag": "n.category, n.name", "Domain": "n.name"}
     return _in_parts(label, f"number, {keys.get(label, 'n.id')}")
 
 
-EVENT_COLUMNS = {  # column -> property, and the parameter that stands for null
+EVENT_COLUMNS = {  # column -> how its property is read, with the parameter that stands for null
     "value": "collect(coalesce(r.value, $no_value)) AS value",
     "tag": "collect(coalesce(r.tag, '')) AS tag",
     "at": "collect(coalesce(r.at, $no_time)) AS at",
@@ -281,7 +281,7 @@ EVENT_COLUMNS = {  # column -> property, and the parameter that stands for null
 
 
 def read_events(columns: list[str], several_kinds: bool, until: bool) -> str:
-    """Rows of one user each, with lists of only those columns that any event ever had."""
+    """One row per user, with lists for only those columns that any event ever had."""
     lists = ["collect(id(i)) AS item"]
     if several_kinds:
         lists.append("collect($kinds[r.kind]) AS kind")
@@ -325,7 +325,7 @@ DETACH DELETE u
 RETURN events
 """
 
-# What models found. $rows, one per source node; old ones carry another release.
+# Findings of models. $rows: one per source node; old findings carry another release.
 WRITE_SEGMENTS = """CYPHER 5
 UNWIND $rows AS row MATCH (u) WHERE id(u) = row.source
 UNWIND row.targets AS target MATCH (s) WHERE id(s) = target

@@ -1,4 +1,4 @@
-"""Ends a call that makes no progress, whatever the library below it waits for."""
+"""Ends a call that makes no progress, whatever the library underneath is waiting for."""
 
 import threading
 import time
@@ -10,11 +10,11 @@ Tick = Callable[[], None]
 
 
 def within(seconds: float, work: Callable[[Tick], Answer], give_up: Callable[[], None]) -> Answer:
-    """What `work` returns or raises; it calls its argument whenever it got on.
+    """What `work` returns or raises; it must call its argument each time it made progress.
 
-    The work runs in a thread of its own. When it neither ends nor gets on for `seconds`, or the
-    caller is interrupted, `give_up` is called (it should make the work fail soon, and is not
-    waited for) and the thread is left to itself.
+    The work runs in a thread of its own. If it makes no progress for `seconds`, or the caller is
+    interrupted, `give_up` is called, which should make the work fail soon. Neither `give_up` nor
+    the thread is waited for.
 
     Raises:
         TimeoutError: no progress for `seconds`.

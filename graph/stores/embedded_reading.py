@@ -1,4 +1,4 @@
-"""Reading rows of the embedded store: columns of `graph.model.SCHEMAS`, names as dictionaries."""
+"""Reads rows of the embedded store as columns of `graph.model.SCHEMAS`, names as dictionaries."""
 
 import sqlite3
 from itertools import chain
@@ -13,7 +13,7 @@ from graph.model import NO_TIME, SCHEMAS, tag_parts
 
 
 def _names(db: sqlite3.Connection, table: str) -> tuple[Any, I64]:
-    """All names of a table (n,), and key -> place in them (largest key + 1,)."""
+    """All names of a table (n,), and for each key the place of its name (largest key + 1,)."""
     rows = db.execute(f"SELECT key, name FROM {table} ORDER BY key").fetchall()
     keys = np.fromiter((key for key, _ in rows), np.int64, len(rows))
     places = np.full(int(keys[-1]) + 1 if len(keys) else 1, -1, np.int64)
@@ -43,8 +43,8 @@ def read_events(db: sqlite3.Connection, until: int | None) -> pa.Table:
     limit = np.iinfo(np.int64).max if until is None else until
 
     def column(names: str, kind: type) -> npt.NDArray[Any]:
-        # Flat numbers are read several times faster than rows; the order is the key's, so that
-        # what is read column by column belongs together.
+        # Flat numbers are read several times faster than rows. The order is that of the key, so
+        # that columns read one after the other match.
         rows = db.execute(
             f"SELECT {names} FROM events WHERE seq <= ? ORDER BY user, item, kind, tag, at, "
             "event_id",
@@ -61,7 +61,7 @@ def read_events(db: sqlite3.Connection, until: int | None) -> pa.Table:
     values, event_ids = pa.nulls(len(user), pa.float64()), pa.nulls(len(user), pa.string())
     if any_event(
         "value IS NOT NULL"
-    ):  # 9e999 is infinity: no stored value is, so it stands for none
+    ):  # 9e999 is infinity, which no stored value is, so it stands for null
         column_of_values = column("ifnull(value, 9e999)", np.float64)
         values = pa.array(column_of_values, mask=np.isinf(column_of_values))
     if any_event("event_id <> ''"):

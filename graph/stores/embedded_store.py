@@ -1,6 +1,6 @@
 """The graph in one SQLite file: no server, several processes, every write a transaction.
 
-Names are interned to integer keys, and an event's key is the table itself (WITHOUT ROWID), so a
+Names become integer keys, and the table of events is sorted by its own key (WITHOUT ROWID), so a
 million events are one sorted tree of integers. 0 stands for "no tag", '' for "no event id" and
 `NO_TIME` for "no time", because NULLs would let duplicates through a UNIQUE.
 """
@@ -84,13 +84,13 @@ MIGRATIONS = [
     ALTER TABLE user_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
     """,
 ]
-"""What takes a file from version n to n + 1; append, never change."""
+"""Statement n takes a file from version n to n + 1; append to them, never change them."""
 
 
 class EmbeddedStore:
-    """A `GraphStore` in the SQLite file at `path`, made when it is not there.
+    """A `GraphStore` in the SQLite file at `path`, which is made when it is missing.
 
-    Threads of one process take turns. Processes read beside each other and beside one writer.
+    Threads of one process take turns. Several processes may read while one of them writes.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -117,7 +117,7 @@ class EmbeddedStore:
 
     @property
     def resting(self) -> bool:
-        """Never: a file is asked each time."""
+        """Always false: a file is asked each time."""
         return False
 
     def apply(
@@ -199,7 +199,7 @@ class EmbeddedStore:
         return int(self._rows("SELECT watermark FROM counter")[0][0])
 
     def erase_user(self, user: str) -> int:
-        """See `GraphStore.erase_user`; what was on the disk is overwritten too."""
+        """See `GraphStore.erase_user`; the erased bytes on the disk are overwritten too."""
         with self._turn:
             self._open().execute("PRAGMA secure_delete = ON")
             with self._transaction("IMMEDIATE") as db:
@@ -213,7 +213,7 @@ class EmbeddedStore:
                 gone = db.execute("DELETE FROM events WHERE user = ?", person).rowcount
                 db.execute("DELETE FROM user_relations WHERE ? IN (source, target)", person)
                 db.execute("DELETE FROM users WHERE key = ?", person)
-                if tags:  # words that nobody else used may say who this was
+                if tags:  # tags that nobody else used may say who this was
                     forget_tags(db, [tag for (tag,) in tags])
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
@@ -271,7 +271,7 @@ class EmbeddedStore:
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
-        """Say in our words what SQLite or the file system refuses."""
+        """Turn errors of SQLite and of the file system into ours."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -288,7 +288,7 @@ class EmbeddedStore:
 
 
 def _is_next(db: sqlite3.Connection, name: str, span: tuple[int, int] | None) -> bool:
-    """Record a named batch; whether it is one that comes now."""
+    """Record a named batch, unless it is written already or its turn has not come (then False)."""
     known = db.execute("SELECT position FROM applied WHERE name = ?", (name,)).fetchone()
     if span is None:
         if known is None:
@@ -306,7 +306,7 @@ def _is_next(db: sqlite3.Connection, name: str, span: tuple[int, int] | None) ->
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """Check whose file this is, bring it to our version, set up the connection."""
-    # Tables first: another process may be making the file now, in one transaction.
+    # Tables are counted first, as another process may just be making the file in one transaction.
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     owner = db.execute("PRAGMA application_id").fetchone()[0]
     if owner != APPLICATION_ID and (owner or tables):
@@ -314,7 +314,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{path}: an SQLite file of another program; move it away or choose another home"
         )
     _write_ahead(db)
-    db.execute("PRAGMA synchronous = FULL")  # one fsync a batch; an applied name is a promise
+    db.execute("PRAGMA synchronous = FULL")  # one fsync a batch: a recorded name is a promise
     db.execute("PRAGMA cache_size = -65536")
     db.execute("PRAGMA temp_store = MEMORY")
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -331,7 +331,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _write_ahead(db: sqlite3.Connection) -> None:
-    """Turn on WAL; SQLite does not wait by itself when two processes do so at once."""
+    """Turn on WAL, waiting ourselves: SQLite does not when two processes do so at once."""
     for _ in range(int(LOCK_SECONDS * 20)):
         try:
             db.execute("PRAGMA journal_mode = WAL").fetchone()

@@ -1,4 +1,4 @@
-"""Take back what a load brought into the embedded store."""
+"""Takes back what a load brought into the embedded store."""
 
 import sqlite3
 
@@ -11,7 +11,7 @@ _USED_USERS = """SELECT user FROM events UNION SELECT source FROM user_relations
 
 
 def take_back(db: sqlite3.Connection, load: int) -> dict[str, int]:
-    """See `GraphStore.undo_load`; inside the caller's transaction."""
+    """See `GraphStore.undo_load`; runs inside the caller's transaction."""
     gone, changed = {}, 0
     for table in LINKS:
         changed += db.execute(f"SELECT count(*) FROM {table} WHERE load = ?", (-load,)).fetchone()[

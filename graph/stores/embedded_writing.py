@@ -1,7 +1,7 @@
-"""Writing rows of the embedded store: prepared tables in, upserts out.
+"""Writes rows into the embedded store: upserts prepared tables.
 
-Every function runs inside the caller's transaction and takes tables as `batch.prepared`
-makes them. `temp.names` is a table of the connection: many names are looked up in one statement.
+Every function runs inside the caller's transaction and takes tables that `batch.prepared` made.
+The connection's table `temp.names` serves to look up many names in one statement.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from graph.arrays import I64, Flags
 from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of, tag_key
 
 NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
-"""What a connection needs before the first call."""
+"""A connection must run this before the first call."""
 
 UPSERT_EVENT = """
     INSERT INTO events (user, item, kind, tag, at, event_id, value, seq, load)
@@ -33,15 +33,15 @@ SAME_EVENT_ID = """
 
 
 def changed_by(load: int, column: str = "load") -> str:
-    """SQL: what the load of a fact becomes that `load` gives another value.
+    """SQL: what a fact's load becomes when `load` gives the fact another value.
 
-    The number stands with a minus where another load, or none, had said the fact before.
+    The number has a minus if the fact came from another load before, or from none.
     """
     return f"CASE WHEN abs({column}) = {load} THEN {column} ELSE {-load} END"
 
 
 def _keys(db: sqlite3.Connection, table: str, names: list[str], load: int = 0) -> I64:
-    """The key of each name in a table of names, made (by that load) when it is new: (n,)."""
+    """(n,) the key of each name in a table of names; new names are added as made by `load`."""
     db.execute("DELETE FROM temp.names")
     db.executemany("INSERT INTO temp.names VALUES (?, ?)", enumerate(names))
     known = f"SELECT t.key FROM temp.names n LEFT JOIN {table} t ON t.name = n.name ORDER BY place"
@@ -92,7 +92,7 @@ def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     )
 
 
-CLEAR = {  # part of `graph.model.PARTS` -> what takes it away from one item or user
+CLEAR = {  # part of `graph.model.PARTS` -> the statement that takes it from one item or user
     "title": "UPDATE items SET title = NULL WHERE key = ?",
     "created_at": "UPDATE items SET created_at = NULL WHERE key = ?",
     "attributes": "UPDATE items SET attributes = NULL WHERE key = ?",
@@ -105,7 +105,7 @@ CLEAR = {  # part of `graph.model.PARTS` -> what takes it away from one item or 
 
 
 def clear_parts(db: sqlite3.Connection, parts: dict[str, list[str]], load: int) -> None:
-    """Take parts of items and users away: part -> ids; who is not known is made."""
+    """Take parts (part -> ids) away from items and users; unknown ones are created."""
     for part, names in parts.items():
         keys = _keys(db, owners_of(part), names, load).tolist()
         db.executemany(CLEAR[part], [(key,) for key in keys])
@@ -168,7 +168,7 @@ def _upsert(
     weights: Any,
     load: int,
 ) -> None:
-    order = np.lexsort(keys[::-1])  # stable: of two rows with one key the later one stays last
+    order = np.lexsort(keys[::-1])  # stable: of two rows with the same key the later one stays last
     columns = [column[order].tolist() for column in keys]
     marks = ", ".join("?" * (len(keys) + 1))
     db.executemany(
@@ -188,13 +188,13 @@ def write_events(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
         _event_tag_keys(db, table["tag"]),
         _joined(table["at"].fill_null(NO_TIME)).to_numpy(),
     )
-    order = np.lexsort(keys[::-1])  # stable, and near neighbours in the tree
+    order = np.lexsort(keys[::-1])  # stable; successive rows are near each other in the tree
     has_ids = table["event_id"].null_count < len(table)
     if has_ids:
         order = order[_last_of_each_id(table["event_id"])[order]]
     (watermark,) = db.execute("SELECT watermark FROM counter").fetchone()
     users, items, kinds, tags, times = (column[order].tolist() for column in keys)
-    # What no row has is written into the statement: binding it would cost a third more.
+    # Columns that no row has are constants of the statement: binding them would cost a third more.
     literals = {"tag": "0", "event_id": "''", "value": "NULL"}
     literals |= {"load": str(load), "changed": changed_by(load)}
     bound = [users, items, kinds]
@@ -217,7 +217,7 @@ def write_events(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
 
 
 def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
-    """Remove the names of those tags that no event and no item has any more."""
+    """Remove the names of those of these tags that no event and no item has any more."""
     db.execute("DELETE FROM temp.names")
     db.executemany("INSERT INTO temp.names (place) VALUES (?)", [(key,) for key in keys])
     db.execute(
@@ -227,7 +227,7 @@ def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:
 
 
 def _last_of_each_id(event_ids: Any) -> Flags:
-    """Which rows to keep: those without an id, and the last of those with the same one."""
+    """True for rows to keep: those without an id, and the last row of each id."""
     codes = _joined(event_ids.dictionary_encode()).indices.fill_null(-1).to_numpy()
     _, from_the_end = np.unique(codes[::-1], return_index=True)
     keep = codes == -1

@@ -18,22 +18,23 @@ def migrate(
 ) -> dict[str, int]:
     """Copy all facts; both stores then give the same snapshot and the same fingerprint.
 
-    What models found is not copied: the next refresh writes it. Names of applied batches are not
-    either: applied again, they change nothing. Nothing may write to the source meanwhile.
+    Findings of models are not copied: the next refresh writes them. Nor are names of applied
+    batches: such a batch changes nothing when it is applied again. Nothing may write to the source
+    meanwhile.
 
     Args:
         source: what is copied.
         target: an empty store.
-        into_filled: copy although the target has facts already, to go on with a copy that was
+        into_filled: copy even if the target has facts already, to complete a copy that was
             interrupted; other facts in it stay.
-        progress: called with a table's name, its rows written so far, and all its rows.
+        progress: called with a table's name, how many of its rows are written, and how many it has.
 
     Returns:
         Rows of each table that were copied.
 
     Raises:
         InputError: the target is not empty.
-        StoreError: a store does not answer, or the copy has not as many rows as the source.
+        StoreError: a store does not answer, or the copy has fewer or more rows than the source.
     """
     if not into_filled and any(target.counts().values()):
         raise InputError(

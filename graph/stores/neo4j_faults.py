@@ -1,4 +1,4 @@
-"""What went wrong with a Neo4j server, in one sentence that says what to check."""
+"""Says what went wrong with a Neo4j server, in one sentence that tells what to check."""
 
 import re
 
@@ -100,5 +100,5 @@ def unsupported(uri: str, agent: str) -> str | None:
 
 
 def version(parts: tuple[int, ...]) -> str:
-    """5.26 of (5, 26)."""
+    """A version as text: (5, 26) gives 5.26."""
     return ".".join(map(str, parts))

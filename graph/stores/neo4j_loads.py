@@ -1,4 +1,4 @@
-"""Loads on a Neo4j server: numbered, listed, taken back. Sessions are those of the driver."""
+"""Numbers, lists and takes back loads on a Neo4j server, in sessions of the driver."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from graph.stores import cypher
 from graph.stores.batch import no_such_load
 from graph.stores.deadline import Tick
 
-NODES_AT_ONCE = 1_000  # whose links are looked at in one transaction
+NODES_AT_ONCE = 1_000  # nodes whose links are looked at in one transaction
 
 Session = Any  # neo4j.Session
 Transaction = Any  # neo4j.Transaction
@@ -31,7 +31,7 @@ def read_loads(tx: Transaction) -> list[Load]:
 
 
 def undo_load(session: Session, tick: Tick, load: int) -> dict[str, int]:
-    """See `GraphStore.undo_load`; in many transactions: called again, a killed one completes."""
+    """See `GraphStore.undo_load`; takes many transactions; if killed, call it again to complete."""
     with session.begin_transaction() as tx:
         known = {each.load: each for each in read_loads(tx)}
     if load not in known or known[load].undone:

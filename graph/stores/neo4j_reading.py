@@ -1,7 +1,7 @@
-"""Gets tables out of Neo4j: what `Neo4jStore` does inside a reading transaction.
+"""Gets tables out of Neo4j, for `Neo4jStore`, inside its reading transactions.
 
-One user (or source) a row with lists, not one relationship a row; many rows a record; numbers
-instead of names; and the lists become arrays as they come, so that memory is bounded by the arrays.
+A row is one user (or source) with lists, not one relationship; a record holds many rows; nodes are
+numbers, not names. The lists become arrays as they arrive, so that the arrays bound the memory.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def read_counter(tx: Transaction) -> dict[str, Any]:
 
 
 def count_tags(tx: Transaction, tick: Tick) -> int:
-    """How many tags an item or an event has; asked in parts, so that each ends soon."""
+    """How many tags are in use by an item or an event; asked in parts, so that each ends soon."""
     span = tx.run(cypher.read_span("Tag")).single(strict=True)
     if span["first"] is None:
         return 0
@@ -52,7 +52,7 @@ def count_tags(tx: Transaction, tick: Tick) -> int:
 
 def read_events(tx: Transaction, tick: Tick, until: int | None, half: int) -> pa.Table:
     """The events of one half (0 or 1) of the users up to the watermark `until`, in the columns of
-    the schema; an item is the server's number until `name_items`.
+    the schema. Items are numbers of the server, until `name_items` puts in their ids.
     """
     counter = read_counter(tx)
     kinds, columns = counter["kinds"], counter["columns"]
@@ -90,7 +90,7 @@ def read_events(tx: Transaction, tick: Tick, until: int | None, half: int) -> pa
 
 
 def name_items(tx: Transaction, tick: Tick, events: pa.Table) -> pa.Table:
-    """What `read_events` gave, with the ids of its items."""
+    """The table from `read_events`, with the ids of its items."""
     items = _read_names(tx, tick, "Item")
     named = items.column(items.places(events["item"].to_numpy()))
     return events.set_column(events.schema.names.index("item"), "item", named)
@@ -104,8 +104,8 @@ def _rows(
     half: int | None = None,
     **parameters: Any,
 ) -> Iterator[list[Any]]:
-    """The rows of a statement that `cypher` made to answer in parts: all, or of one half
-    of the nodes.
+    """The rows of a statement of `cypher` that answers in parts: for all nodes, or for one half
+    of them.
     """
     span = tx.run(cypher.read_span(label)).single(strict=True)
     if span["first"] is None:

@@ -1,4 +1,4 @@
-"""Batches as grouped rows for Cypher, and grouped rows as columns: no server in sight."""
+"""Turns batches into grouped rows for Cypher, and grouped rows into columns; asks no server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from graph.arrays import I32, I64, Flags
 from graph.model import NO_TIME, SCHEMAS
 
 EVENT_LISTS = {"value": "values", "tag": "tags", "at": "times", "event_id": "ids"}
-FLUSH = 200_000  # entries gathered as Python objects before they become an array
+FLUSH = 200_000  # so many entries are gathered as Python objects, then they become an array
 
 
 def coded(column: Any) -> tuple[I64, list[str]]:
@@ -28,10 +28,10 @@ def coded(column: Any) -> tuple[I64, list[str]]:
 
 
 class EventGroups:
-    """The events of a batch, one of each key, sorted by user: what the store writes."""
+    """The events of a batch as the store writes them: one for each key, sorted by user."""
 
     def __init__(self, table: pa.Table) -> None:
-        """Sort and drop what a later row of the same key replaces."""
+        """Sort the events and drop those that a later row of the same key replaces."""
         user, self.users = coded(table["user"])
         item, self.items = coded(table["item"])
         kind, self.kinds = coded(table["kind"])
@@ -66,13 +66,13 @@ class EventGroups:
     def rows(
         self, user_nodes: I64, item_nodes: I64, first: int, size: int
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Number of events and rows for `CREATE_EVENTS`, about `size` events at a time.
+        """How many events, and their rows for `CREATE_EVENTS`: about `size` events at a time.
 
         Args:
             user_nodes: the server's number of each of `users`.
             item_nodes: the server's number of each of `items`.
             first: the sequence number of the first event.
-            size: where to cut; a user with more events is cut too.
+            size: events in one part; the events of a user with more are split, too.
         """
         used = self.used_columns()
         starts = np.flatnonzero(np.diff(self.user, prepend=-1))
@@ -129,7 +129,7 @@ class EventGroups:
 def link_rows(
     sources: I64, targets: I64, weights: Any, kinds: list[str] | None, size: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """Links grouped by source, about `size` at a time; of equal links the last row stays last."""
+    """Links grouped by source, about `size` at a time; of equal links the last row comes last."""
     order = np.argsort(sources, kind="stable")
     ordered = sources[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1)) if len(ordered) else np.array([], int)
@@ -154,7 +154,7 @@ def link_rows(
 
 
 class Gathered:
-    """Lists from many rows as one column, kept as arrays so that Python objects stay few."""
+    """Joins lists from many rows into one column, as arrays, so that Python objects stay few."""
 
     def __init__(self, kind: Any) -> None:
         """`kind` is the numpy type of the entries, or `str`."""
@@ -186,7 +186,7 @@ class Gathered:
 
 
 class NamedNodes:
-    """Which names the server's numbers stand for: numbers sorted (n,), names in that order."""
+    """The names that the server's numbers stand for: sorted numbers (n,), names in that order."""
 
     def __init__(self, numbers: list[int], *names: list[str]) -> None:
         order = np.argsort(np.array(numbers, np.int64))
@@ -202,7 +202,7 @@ class NamedNodes:
 
     def column(self, places: I32, part: int = 0) -> Any:
         """Names as a dictionary-encoded column."""
-        names = self.names[part].dictionary_encode()  # a category stands for many tags
+        names = self.names[part].dictionary_encode()  # many tags share a category
         return pa.DictionaryArray.from_arrays(
             names.indices.take(pa.array(places)).cast(pa.int32()), names.dictionary
         )
@@ -215,7 +215,7 @@ def repeated(names: list[str], counts: list[int]) -> Any:
 
 
 def events_table(columns: dict[str, Any]) -> pa.Table:
-    """The events table of the columns that were read; the others are null throughout."""
+    """The events table with the columns that were read; the others are all null."""
     length = len(columns["user"])
     arrays = []
     for field in SCHEMAS["events"]:
@@ -243,7 +243,7 @@ def _without_empty(column: Any) -> Any:
 
 
 def _last_of_each(event_id: I64) -> Flags:
-    """Which rows to keep: those without an id, and the last of those with the same one."""
+    """True for rows to keep: those without an id, and the last row of each id."""
     _, from_the_end = np.unique(event_id[::-1], return_index=True)
     keep = event_id == -1
     keep[len(event_id) - 1 - from_the_end] = True

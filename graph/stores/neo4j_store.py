@@ -1,8 +1,8 @@
 """The graph on a Neo4j server (Community 5.26 or newer), through the official driver.
 
-Every call ends: with an answer, or with a `StoreAway` that says what to check. A call that makes
-no progress for its deadline is given up and its connections are dropped; after some failures in
-a row the server is left alone for a moment (`graph.stores.circuit`).
+Every call ends with an answer, or with a `StoreAway` that says what to check. A call that makes no
+progress within its deadline is given up and its connections are dropped. After some failures in a
+row the server is left alone for a moment (`graph.stores.circuit`).
 
 The model is drawn in `docs/neo4j.md`; the statements are in `graph.stores.cypher`. The driver's own
 retries are off: every write is an upsert, so the caller may simply send it again.
@@ -42,7 +42,7 @@ from graph.stores.neo4j_rows import EventGroups
 from graph.stores.neo4j_writing import STATEMENT_ROWS, apply, write_back
 
 Answer = TypeVar("Answer")
-ALL_AT_ONCE = -1  # the server goes on while we read; how full the socket is holds it back
+ALL_AT_ONCE = -1  # the server sends on while we read; only a full socket holds it back
 
 
 class Neo4jStore:
@@ -98,10 +98,10 @@ class Neo4jStore:
     ) -> bool:
         """See `GraphStore.apply`.
 
-        More than `TRANSACTION_EVENTS` events of `neo4j_writing` go in several transactions,
-        so that the server's heap holds them. The watermark moves in the last one, together with
-        the name: what a killed load left is in no snapshot until a watermark, and sending the
-        batch again completes it.
+        More events than `neo4j_writing.TRANSACTION_EVENTS` are written in several transactions,
+        so that they fit into the server's heap. The last one moves the watermark and records the
+        name. So a snapshot up to a watermark holds nothing of a load that was killed on the way,
+        and sending the batch again completes it.
         """
         tables = prepared(batch)
         parts = cleared(tables, clear, replace=replace)
@@ -212,16 +212,16 @@ class Neo4jStore:
 
     def write_back(self, findings: Findings, release: str) -> None:
         """Make segments and nearest items explorable as (:User)-[:IN_SEGMENT]->(:Segment) and
-        (:Item)-[:NEAR {score}]->(:Item); those of other releases go in the same pass.
+        (:Item)-[:NEAR {score}]->(:Item), and remove those of other releases.
 
-        Users and items that the store does not know are left out. Killed and called again, it
-        completes.
+        Users and items that the store does not know are left out. If it is killed, call it again
+        to complete it.
         """
         self._prepare_schema()
         self._call(lambda session, tick: write_back(session, tick, findings, release), None)
 
     def _read_events(self, session: neo4j.Session, tick: Tick, until: int | None) -> pa.Table:
-        """Each half of the users over a connection of its own: the server gives each a thread."""
+        """Each half of the users over its own connection: the server gives each a thread."""
 
         def read(half: int, over: neo4j.Session) -> pa.Table:
             with over.begin_transaction() as tx:
@@ -258,7 +258,7 @@ class Neo4jStore:
         *,
         writes: bool = True,
     ) -> Answer:
-        """Run in a session within the deadline; errors in our words, counted by the breaker."""
+        """Run in a session within the deadline; errors are put in our words and counted."""
         pause = self._breaker.wait()
         if pause:
             raise StoreAway(
@@ -286,7 +286,7 @@ class Neo4jStore:
             if sentence is None:
                 raise
             self._breaker.failed()
-            self._drop()  # what the pool holds may be dead too
+            self._drop()  # other connections of the pool may be dead too
             raise StoreAway(sentence) from error
         self._breaker.succeeded()
         return answer
@@ -323,7 +323,7 @@ class Neo4jStore:
             return self._driver
 
     def _drop(self) -> None:
-        """Forget the driver and close its sockets, which ends whoever waits on one."""
+        """Forget the driver and close its sockets; calls that wait on one then end."""
         driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
@@ -344,7 +344,7 @@ class Neo4jStore:
         )
 
     def _prepare_schema(self) -> None:
-        """Constraints before data; once per store object."""
+        """Make the constraints before any data is written; once per store object."""
         if self._has_schema:
             return
 
@@ -360,7 +360,7 @@ class Neo4jStore:
 
 @contextmanager
 def _closed_in_the_end(session: neo4j.Session) -> Iterator[None]:
-    """On a dead connection each attempt to close gets rid of one layer only, and raises."""
+    """Close until it succeeds: on a dead connection each attempt frees one layer and raises."""
     try:
         yield
     finally:
@@ -372,8 +372,8 @@ def _closed_in_the_end(session: neo4j.Session) -> Iterator[None]:
 
 
 def _make_constraint(session: neo4j.Session, statement: str) -> None:
-    """A client that was killed while it made one may have left the index without the constraint;
-    who makes one holds a lock, so such an index is nobody's and goes.
+    """Make a constraint. A client that was killed while it made one may have left the index without
+    the constraint. Whoever makes one holds a lock, so such an index is nobody's and is dropped.
     """
     try:
         session.run(statement).consume()

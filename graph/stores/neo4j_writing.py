@@ -1,6 +1,6 @@
-"""Puts a batch, and what models found, into Neo4j: what `Neo4jStore` does inside a transaction.
+"""Writes batches and findings of models into Neo4j, for `Neo4jStore`, inside its transactions.
 
-Sessions and transactions are those of the driver, handed in: only the store imports it.
+Sessions and transactions of the driver are handed in, as only the store imports the driver.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from graph.stores.deadline import Tick
 from graph.stores.neo4j_reading import check_schema
 from graph.stores.neo4j_rows import EventGroups, coded, link_rows
 
-STATEMENT_ROWS = 10_000  # entries per statement: what a server with a small heap plans well
-TRANSACTION_EVENTS = 100_000  # about 1.1 kB of the server's heap each until they are committed
+STATEMENT_ROWS = 10_000  # entries per statement: a server with a small heap can plan these well
+TRANSACTION_EVENTS = 100_000  # each takes about 1.1 kB of the server's heap until the commit
 
 Session = Any  # neo4j.Session
 Transaction = Any  # neo4j.Transaction
@@ -39,7 +39,7 @@ def apply(
     parts: dict[str, list[str]],
     load: int,
 ) -> bool:
-    """See `Neo4jStore.apply`: whether the batch was new; ends with its transaction committed."""
+    """See `Neo4jStore.apply`; commits its transaction, and tells whether the batch was new."""
     tx = session.begin_transaction()
     try:
         counter = dict(tx.run(cypher.LOCK_COUNTER, schema=cypher.SCHEMA_VERSION).single(True))
@@ -104,7 +104,7 @@ def _named_nodes(tx: Transaction, tick: Tick, label: str, column: Any, by: By = 
 
 
 def _is_next(tx: Transaction, name: str, span: tuple[int, int] | None) -> bool:
-    """Whether a named batch is one that comes now; the counter is locked."""
+    """Whether it is the turn of a named batch; the counter must be locked."""
     if span is None:
         return not tx.run(cypher.IS_APPLIED, name=name).single(True)["found"]
     return bool(tx.run(cypher.POSITION, name=name).single(True)["position"] == span[0])
@@ -120,7 +120,7 @@ def _clear(tx: Transaction, tick: Tick, part: str, names: list[str], by: By) -> 
 
 
 def _write_described(tx: Transaction, tick: Tick, label: str, table: pa.Table, by: By) -> None:
-    """Users or items, with what is said of them."""
+    """Write users or items, with their attributes and the like."""
     nodes = _named_nodes(tx, tick, label, table["id"], by)
     statement = cypher.SET_USERS if label == "User" else cypher.SET_ITEMS
     rows = table.drop_columns("id").to_pylist()
@@ -165,7 +165,7 @@ def _write_events(
     counter: dict[str, Any],
     by: By,
 ) -> Transaction:
-    """Write in order of users; gives the transaction that is still open."""
+    """Write events in order of users; gives the transaction that is still open."""
     users, fresh = _nodes(tx, tick, "User", [(name,) for name in events.users], by=by)
     items, _ = _nodes(tx, tick, "Item", [(name,) for name in events.items], by=by)
     tagged = np.unique(events.user[events.tag >= 0])
@@ -180,9 +180,9 @@ def _write_events(
         moved = tx.run(cypher.REMOVE_MOVED, rows=part, no_time=NO_TIME)
         touched.update(moved.value())
         tick()
-    underway: list[Any] = []  # the server works on one statement while the next is made ready
+    underway: list[Any] = []  # the server works on one statement while the next is prepared
     for count, rows in events.rows(users, items, counter["watermark"] + 1, STATEMENT_ROWS):
-        # Of a user made in this batch nothing is known yet: what is written need not be sought.
+        # A user made in this batch has no events yet, so none need be looked for.
         new = [row for row in rows if row["user"] in fresh]
         known = [row for row in rows if row["user"] not in fresh]
         for statement, part in ((cypher.CREATE_EVENTS, new), (cypher.UPSERT_EVENTS, known)):
@@ -212,7 +212,7 @@ def _write_events(
 
 
 def _consume(underway: list[Any], tick: Tick) -> bool:
-    """Wait for the statements sent; whether one of them changed anything."""
+    """Wait for the statements that were sent; tells whether any of them changed anything."""
     changed = False
     while underway:
         changed = underway.pop().consume().counters.contains_updates or changed
@@ -221,7 +221,7 @@ def _consume(underway: list[Any], tick: Tick) -> bool:
 
 
 def _known_facts(counter: dict[str, Any], events: EventGroups) -> dict[str, list[str]]:
-    """Which kinds and optional columns events have, with this batch: what a read must ask for."""
+    """The kinds and optional columns that events have, this batch included, for later reads."""
     return {
         "kinds": sorted({*counter["kinds"], *events.kinds}),
         "columns": sorted({*counter["columns"], *events.used_columns()}),
