@@ -1,1 +1,1 @@
-"""From outside data to checked users, items, tags and events; rejects are explained."""
+"""Turns outside data into checked users, items, tags and events, and explains rejected rows."""

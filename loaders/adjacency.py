@@ -1,4 +1,4 @@
-"""Read files in which a line lists the neighbours of one node: `node other other …`."""
+"""Reads files in which a line lists the neighbours of one node: `node other other …`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from loaders.records import Rejected, shortened
 
 @dataclass(frozen=True)
 class Pairs:
-    """Node and neighbour, one pair a row."""
+    """Pairs of a node and a neighbour, one a row."""
 
     first: pa.Array  # binary (n,)
     second: pa.Array  # binary (n,)
-    places: I64  # (n,) of the neighbour in its line, from 1
+    places: I64  # (n,) place of the neighbour in its line, from 1
     lines: I64  # (n,)
     rejected: tuple[Rejected, ...]
     done: int
@@ -30,9 +30,9 @@ def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator
 
     Args:
         source: the file.
-        counted: the first number of a line is not a node but how many ids follow, and the
-            node is the line's own number, from 0; a line whose count is wrong is rejected.
-        encoding: of the file.
+        counted: a line begins not with its node but with the number of ids that follow, and
+            the node is the line's own number, from 0. A line whose count is wrong is rejected.
+        encoding: the file's encoding.
     """
     for block in blocks(source.path, encoding, most=source.most_bytes):
         first: list[bytes] = []

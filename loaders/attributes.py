@@ -1,4 +1,4 @@
-"""Columns that become attributes: numbers, yes or no, dates and texts, alike from every format."""
+"""Turns columns into attributes: numbers, yes or no, dates and texts, alike for every format."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from loaders.lists import pieces
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
 FLAGS = {"true": True, "yes": True, "false": False, "no": False}
-EXACT = 2**53  # whole numbers up to here are the same everywhere
+EXACT = 2**53  # whole numbers up to here are exact everywhere
 
 
 class Values:
@@ -20,10 +20,10 @@ class Values:
     def __init__(self) -> None:
         self._texts = 0
         self._fits = {"number": 0, "flag": 0, "date": 0}
-        self._odd: dict[str, str] = {}  # type -> the first text that is none of it
+        self._odd: dict[str, str] = {}  # type -> the first text that is not of it
 
     def add(self, column: Any) -> None:
-        """Look at some more values; those that are no text have a type already."""
+        """Look at some more values; only texts are counted, as other values have a type already."""
         texts = Counter(value for value in plain_values(column) if isinstance(value, str))
         self._texts += texts.total()
         for kind in self._fits:
@@ -35,12 +35,12 @@ class Values:
 
     @property
     def type(self) -> str:
-        """What all texts are, `text` where they differ; empty where no value is text."""
+        """The type that all texts have, `text` if they differ, empty if no value is a text."""
         fits = (kind for kind, count in self._fits.items() if count == self._texts)
         return next(fits, "text") if self._texts else ""
 
     def doubts(self, name: str, kind: str, column: str) -> list[str]:
-        """What is nearly of a type, or not of the type that was said."""
+        """Warnings that values are nearly all of a type, or not all of the type that was given."""
         if kind not in ("", "text", "list") and self._texts > self._fits[kind]:
             count = self._texts - self._fits[kind]
             some = f"such as {self._odd[kind]!r}"
@@ -54,11 +54,11 @@ class Values:
 
 
 def converted(value: str, kind: str) -> Any:
-    """A text as a value of a type; None where it is none.
+    """A text as a value of a type; None if it is not of that type.
 
     A list stands in brackets, as JSON or Python writes it, or has `|` between its words. Digits
-    with a leading zero are a code and no number. Dates become ISO 8601, in UTC and to
-    the second where they have a time.
+    with a leading zero are a code, not a number. Dates become ISO 8601; those with a time are in
+    UTC and exact to the second.
     """
     if kind == "number":
         if not value or NUMBER.fullmatch(value) is None or not any(map(str.isdigit, value)):
@@ -86,7 +86,7 @@ def converted(value: str, kind: str) -> Any:
 
 
 def plain_values(column: Any) -> list[Any]:
-    """The values of a column as Python ones; texts without blanks around, empty ones None."""
+    """A column's values in Python; blanks around texts are removed, and empty texts become None."""
     values = column if isinstance(column, list) else column.to_pylist()
     return [_plain(value) for value in values]
 
@@ -111,7 +111,7 @@ def _typed(column: Any, kind: str) -> list[Any]:
     values = plain_values(column)
     texts = {value for value in values if isinstance(value, str)}
     meant: dict[Any, Any] = {value: converted(value, kind) for value in texts}
-    if kind == "text":  # what has another type in this format is text in others
+    if kind == "text":  # a value of another type here would be text in other formats
         meant |= {value: str(value) for value in values if isinstance(value, int | float)}
     return [
         meant.get(value, value) if isinstance(value, str | int | float) else value
@@ -128,9 +128,9 @@ def _plain(value: Any) -> Any:
 
 
 def as_json(value: dict[str, Any]) -> bytes:
-    """Attributes as the stores keep them: the same ones give the same bytes."""
+    """Attributes as the stores keep them; equal attributes give equal bytes."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair out of JSON: rejected as no UTF-8
+    except UnicodeEncodeError:  # half a surrogate pair from JSON: rejected, as it is not UTF-8
         return text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""A chunk checked, with the rows of other tables that its rows imply."""
+"""Checks a chunk, together with the rows of other tables that its rows imply."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from loaders.records import Chunk, Rejected, explain, validate
 
 
 def checked(chunk: Chunk, now: int) -> Iterator[tuple[str, pa.Table, list[Rejected], int]]:
-    """Table, good rows, rejects and dropped self-relations of a chunk, derived rows included.
+    """For the chunk and its derived rows: table, good rows, rejects, dropped self-relations.
 
-    Rows derived from a rejected row are dropped with it, and not counted as rejected again.
+    Rows derived from a rejected row are dropped with it, but not counted as rejected again.
     """
     main = validate(chunk.table, chunk.columns, len(chunk.lines), now, chunk.forms)
     yield chunk.table, main.good, explain(chunk, main.codes), main.loops

@@ -3,10 +3,10 @@
 Source: Wang, Chen and Li, Collaborative Topic Regression with Social Regularization for Tag
 Recommendation, IJCAI 2013; https://github.com/js05212/citeulike-a. Licence: none is stated.
 
-Users, items and tags are named by their line, from 0. The first number of a line is a count.
-A citation stands in the lines of both papers and its direction is not known: it is stored once,
-from the paper with the lower number, so that each second mention counts as a duplicate.
-Tags carry no user and nothing carries a time.
+The id of a user, item or tag is the number of its line, from 0. A line begins with a count. A
+citation stands in the lines of both papers, and its direction is not known. So it is stored once,
+from the paper with the lower number, and the second mention counts as a duplicate. Tags have no
+user, and nothing has a time.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,8 @@ def _citations(block: Pairs) -> Chunk:
     a, b = (pc.cast(side, pa.string()) for side in (block.first, block.second))
     longer = pc.greater(pc.binary_length(a), pc.binary_length(b))
     same = pc.equal(pc.binary_length(a), pc.binary_length(b))
-    swap = pc.or_(longer, pc.and_(same, pc.greater(a, b)))  # as numbers, without making them
+    # This compares the numbers without parsing them.
+    swap = pc.or_(longer, pc.and_(same, pc.greater(a, b)))
     columns = {
         "source": pc.if_else(swap, b, a),
         "target": pc.if_else(swap, a, b),
@@ -81,7 +82,7 @@ def _citations(block: Pairs) -> Chunk:
 
 
 def _tags(block: Pairs, names: Any) -> Chunk:
-    """Tags by their names; without a `tags.dat` beside the file, by their numbers."""
+    """Tags with their names, or with their numbers if no `tags.dat` lies beside the file."""
     tags, items, lines, rejected = block.second, block.first, block.lines, block.rejected
     if names is not None:
         rows = pc.index_in(tags, pa.array([b"%d" % row for row in range(len(names))]))

@@ -1,7 +1,8 @@
-"""Which column of a file means what: as given, or else by how well its name fits.
+"""Finds out which column of a file means what: as given, else by how well its name fits.
 
-The best fit is taken: in an events table `book_id` is an item sooner than `id` is. Two names that
-fit equally well are refused with both named; so is a numbering of rows beside a real id.
+The best fit is taken: in a table of events `book_id` is a better name for an item than `id`. If two
+names fit equally well, the file is refused and both are named. It is also refused if a column that
+only numbers the rows stands beside one that may be the real id.
 """
 
 import difflib
@@ -32,7 +33,7 @@ OTHER_IDS = (
     "tag", "genre", "category", "domain", "app", "tenant", "shop", "store",
 )  # fmt: skip
 RATING_NAMES = ("rating", "ratings", "stars", "userrating", "overall")
-"""What a column of ratings is called, as `plain` writes it."""
+"""Names of columns with ratings, as `plain` writes them."""
 
 
 def _ids(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -62,28 +63,28 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "tags": (("keywords",), ("tag",)),
     "tags:genre": (("genres",), ("genre",)),
 }  # fmt: skip
-"""Column -> names that mean it too, the best first, as `plain` writes them; `()`: see `_rank`."""
+"""Column -> other names for it, as `plain` writes them, the best first; `()`: see `_rank`."""
 IDS_OF = {"items": ("item", ITEM_WORDS), "users": ("user", USER_WORDS)}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of a file say what; places count from 0."""
+    """What the columns of a file mean; places count from 0."""
 
     table: str
     columns: Mapping[str, int]  # column of SCHEMAS -> place
     lists: Mapping[str, int]  # "domains", "tags" or "tags:CATEGORY" -> place
     attributes: Mapping[str, int]  # name -> place
-    types: Mapping[str, str]  # name of an attribute -> one of TYPES, where it is said
-    ignored: tuple[str, ...] = ()  # names of columns that nothing is made of
-    numbering: str | None = None  # a column that may be the real id if `id` only numbers rows
+    types: Mapping[str, str]  # attribute -> one of TYPES, if given
+    ignored: tuple[str, ...] = ()  # names of columns that are not used
+    numbering: str | None = None  # may be the real id if `id` only numbers the rows
 
 
 def resolve(names: list[str], options: Options, file: Path, *, strict: bool = True) -> Layout:
-    """Find the columns of a file by their names, or say which cannot be found.
+    """Find the columns of a file by their names; errors say which cannot be found.
 
-    Without a header the names are the positions, "1", "2", …; then the required columns are
-    the first ones unless some are mapped.
+    Without a header the names are the positions, "1", "2", …, and the required columns are the
+    first ones, unless some columns are mapped.
 
     Raises:
         InputError: an unknown table or column; if `strict`, a required column is missing, or
@@ -150,13 +151,13 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
 
 
 def plain(name: str) -> str:
-    """A name in lower case without anything but letters and digits; a category stays."""
+    """A name in lower case with only its letters and digits; a category stays as it is."""
     head, colon, tail = name.lower().partition(":")
     return "".join(filter(str.isalnum, head)) + colon + tail
 
 
 def listed(names: list[str]) -> str:
-    """The first names of columns, for a message."""
+    """The first few names of columns, for a message."""
     shown = ", ".join(repr(name) for name in names[:20])
     return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
@@ -196,7 +197,7 @@ def _rank(column: str, name: str, table: str) -> int | None:
         if name in tier:
             return rank
     if column == "item" and name != "id" and re.fullmatch(r"[a-z]+id", name):
-        word = name.removesuffix("id")  # an id of something we have no word for
+        word = name.removesuffix("id")  # the id of something that is not in our lists
         return None if word in (*USER_WORDS, *OTHER_IDS, "u") else 8
     if column == "item" and name == "id":
         return 9
@@ -208,7 +209,7 @@ def _rank(column: str, name: str, table: str) -> int | None:
 def _real_id(
     table: str, columns: Mapping[str, int], names: list[str], left: Collection[str]
 ) -> str | None:
-    """A column that looks like the real id beside one that is named `id` alone."""
+    """A column that looks like the real id, if the one taken is just named `id`."""
     if table not in IDS_OF or "id" not in columns or plain(names[columns["id"]]) != "id":
         return None
     own, words = IDS_OF[table]
@@ -231,7 +232,7 @@ def _kept(column: str, names: list[str], options: Options, table: str) -> set[in
 def _asked_for(
     left: Mapping[str, int], options: Options, file: Path, strict: bool
 ) -> Iterator[tuple[str, int]] | dict[str, int]:
-    """The left-over columns that are to become attributes; an object of that name always is."""
+    """The unused columns that become attributes; an object named `attributes` always does."""
     if options.attributes == "all":
         return {name: position for name, position in left.items() if name}
     missing = [name for name in options.attributes if name not in left]
@@ -243,7 +244,7 @@ def _asked_for(
 
 
 def _like_data(names: list[str]) -> bool:
-    """Whether what should be names are numbers for the greater part."""
+    """Whether most of what should be names are numbers."""
     numbers = [name for name in names if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", name)]
     return 2 * len(numbers) > len(names)
 

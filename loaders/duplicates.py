@@ -1,7 +1,7 @@
-"""Count facts that a file repeats, and events per user, without keeping the facts.
+"""Counts the facts that a file repeats, and events per user, without keeping the facts.
 
 Each fact's key becomes a 64-bit hash in a file on disk; distinct hashes are counted in passes
-over parts of them, so memory stays within `MOST_KEYS` hashes whatever the file's size.
+over parts of them, so memory holds at most `MOST_KEYS` hashes, however large the file.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from graph.model import KEYS
 MOST_KEYS = 1 << 20  # hashes in memory at once: 8 MiB, and as much again to sort them
 
 _NO_NUMBER = -1  # no event has this time
-# Odd: multiplying by it loses nothing. That of `graph.mixing`, which brings a compiler with it.
+# Odd, so multiplying by it loses nothing. The same as in `graph.mixing`, which imports a compiler.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -38,7 +38,7 @@ def key_hashes(table: str, rows: Any) -> U64:
 def parts_of_events(rows: Any, parts: int) -> npt.NDArray[np.intp]:
     """Which of `parts` (a power of two) each event belongs to, (n,): by its user.
 
-    Events with an id of their own go by that, so that equal keys always share a part.
+    Events with their own id go by the id instead, so that equal keys always share a part.
     """
     hashes = _column(rows.column("user"))
     ids = rows.column("event_id")
@@ -54,7 +54,7 @@ def _column(values: Any) -> U64:
         return values.fill_null(_NO_NUMBER).to_numpy().astype(np.int64).view(np.uint64) * _SPREAD
     encoded = values.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_numpy(zero_copy_only=False)
-    hashes = np.append(_distinct(names), np.uint64(0))  # the last place is for null
+    hashes = np.append(_distinct(names), np.uint64(0))  # the last one is for null
     places = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     return hashes[places]
 
@@ -82,7 +82,7 @@ def _stored(path: Path) -> list[U64]:
 
 
 class UserCounts:
-    """Events per user over a whole load: 16 bytes a user, names only of the busiest."""
+    """Counts events per user over a load: 16 bytes a user, and names of only the busiest."""
 
     def __init__(self) -> None:
         self._hashes: U64 = np.zeros(0, np.uint64)
@@ -103,7 +103,7 @@ class UserCounts:
             self._names[int(hashes[row])] = names[int(row)].as_py()
 
     def outliers(self, times: int = 1000) -> list[tuple[str, int]]:
-        """Users with at least `times` (from 1000) the median number of events, busiest first."""
+        """Users with at least `times` (1000 or more) the median of events, busiest first."""
         if not len(self._counts):
             return []
         rows = np.flatnonzero(self._counts >= times * np.median(self._counts))

@@ -1,8 +1,8 @@
-"""Events and items in requests, checked by the rules for files, entry by entry.
+"""Checks events and items in requests, entry by entry, by the same rules as files.
 
-The fields are those of `load`: columns of `graph.model.SCHEMAS`, and for items `tags`,
-`tags:CATEGORY` and `domains`, lists of names or of objects that also say a weight. An entry with
-anything wrong is refused as a whole.
+The fields are those of `load`: the columns of `graph.model.SCHEMAS`, and for items also `tags`,
+`tags:CATEGORY` and `domains`, which are lists of names, or of objects that also hold a weight. If
+anything in an entry is wrong, the whole entry is refused.
 """
 
 import difflib
@@ -29,12 +29,12 @@ Entry = dict[str, Any]
 class Refused:
     """An entry that was not taken: the first field that is wrong, and why."""
 
-    field: str  # as the caller wrote it, with places: `tags[2].weight`; "" for the entry itself
+    field: str  # as written, with places: `tags[2].weight`; "": the entry itself
     reason: str
 
 
 def check_rows(table: str, entries: Sequence[Any], now: int) -> list[Entry | Refused]:
-    """Each entry as a row of a table, typed, without fields that are null; or why it is not.
+    """Each entry as a typed row of a table without its null fields, or why it is refused.
 
     `now` is in seconds since 1970.
     """
@@ -45,10 +45,10 @@ def check_rows(table: str, entries: Sequence[Any], now: int) -> list[Entry | Ref
 
 
 def check_items(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
-    """Each entry as an item with its `tags` and `domains` as lists of objects, or why it is not.
+    """Each entry as an item, `tags` and `domains` as lists of objects; or why it is refused.
 
-    A field that an entry names is in the result, null or an empty list where it says so; others are
-    not. Lists of tags become `tags`, each tag with its category.
+    The result has just the fields that the entry names, also if they are null or empty lists. All
+    lists of tags become `tags`, each tag with its category.
     """
     known = [*SCHEMAS["items"].names, *LISTS]
     results: list[Entry | Refused] = [_shape(entry, known, lists=True) for entry in entries]
@@ -64,7 +64,7 @@ def check_items(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
 
 
 def _shape(entry: Any, known: Iterable[str], *, lists: bool = False) -> Entry | Refused:
-    """A copy of an entry whose fields are known and hold what such a field can."""
+    """A copy of an entry if its fields are known and their values of a possible type."""
     if not isinstance(entry, Mapping):
         return Refused("", NOT_AN_OBJECT)
     for field, value in entry.items():
@@ -85,7 +85,7 @@ def _shape(entry: Any, known: Iterable[str], *, lists: bool = False) -> Entry | 
 
 
 def _check_columns(table: str, results: list[Any], now: int) -> None:
-    """Put what `validate` says of those entries that have the right shape in their place."""
+    """Validate the entries of the right shape, and put the results in their place."""
     places = [number for number, result in enumerate(results) if isinstance(result, dict)]
     if not places:
         return
@@ -115,7 +115,7 @@ def _check_lists(name: str, table: str, named: list[Entry], results: list[Any], 
     """Check the tags or domains of all entries at once, and put them into the results."""
     column = LISTS[name][1]
     rows: list[Any] = []
-    written: list[tuple[int, str]] = []  # of each row: the entry, and the field as it was written
+    written: list[tuple[int, str]] = []  # for each row: the entry, and the field as it was written
     for number, entry in enumerate(named):
         if not isinstance(results[number], dict):
             continue
@@ -151,4 +151,5 @@ def _bytes(value: Any) -> bytes | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")  # half a pair is found to be no UTF-8
+    # Half a surrogate pair is rejected later, as it is not UTF-8.
+    return text.encode("utf-8", "surrogatepass")

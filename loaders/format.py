@@ -1,4 +1,4 @@
-"""What a format is: which files of a data set it reads, and how it makes chunks of them."""
+"""Defines a format: which files of a data set it reads, and how it makes chunks of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,27 +14,27 @@ Part = Literal["all", "events", "items"]
 
 @dataclass(frozen=True)
 class Options:
-    """What can be said about files beside their format; the data sets use only `part`.
+    """What can be given about files besides their format; data sets use only `part`.
 
     Columns of the `table` format are named as in `graph.model.SCHEMAS`, with two shorthands:
     `tags` and `domains` of an item file hold lists, and `tags:CATEGORY` holds tags of a category.
-    `attr:NAME` or `attr:NAME:TYPE` makes an attribute of it; a type is one of `columns.TYPES`.
+    `attr:NAME` or `attr:NAME:TYPE` makes a column an attribute; types are in `columns.TYPES`.
     A column is given by its name in the header, or by its position from 1.
     """
 
     table: str = "events"  # what the rows of a `table` file are: a name of SCHEMAS
     columns: Mapping[str, str | int] = field(default_factory=dict)
-    separator: str | None = None  # None: by the file's name, else seen from its first line
+    separator: str | None = None  # None: by the file's name, else by its first line
     header: bool = True
     encoding: str = "utf-8"
-    kind: str | None = None  # of events and relations that name none
-    list_separator: str | None = None  # inside a cell of several tags; None: seen from the column
-    separators: Mapping[str, str] = field(default_factory=dict)  # the same, of one list
-    attributes: tuple[str, ...] | Literal["all"] = ()  # left-over columns that become attributes
-    quotes: bool = True  # whether a quote may hold a cell together
-    ordered: bool = False  # whether the order of rows, or of a list, is that of time
-    scale: tuple[float, float] | None = None  # of ratings; None: seen from the file
-    part: Part = "all"  # of a data set: only its events, or only what is said about items
+    kind: str | None = None  # for events and relations that name none
+    list_separator: str | None = None  # inside a cell of several tags; None: found from the column
+    separators: Mapping[str, str] = field(default_factory=dict)  # the same, for single lists
+    attributes: tuple[str, ...] | Literal["all"] = ()  # unused columns that become attributes
+    quotes: bool = True  # whether quotes may hold a cell together
+    ordered: bool = False  # whether rows, or a list, are in order of time
+    scale: tuple[float, float] | None = None  # of ratings; None: found from the file
+    part: Part = "all"  # of a data set: only events, or only facts about items
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Source:
 
     path: Path
     role: str
-    most_bytes: int = MOST_UNPACKED  # that may come out of it
+    most_bytes: int = MOST_UNPACKED  # that may come out when it is unpacked
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Format:
 
     name: str
     about: str  # one sentence, with source and licence
-    sources: Callable[[Path, Options], list[Source]]  # of one path given, in reading order
+    sources: Callable[[Path, Options], list[Source]]  # the files of a given path, in reading order
     read: Callable[[Source, Options], Iterator[Chunk]]
-    looks_like: Callable[[Path], bool]  # cheap; for a helpful message, never for a decision
+    looks_like: Callable[[Path], bool]  # cheap; only for hints in messages, never for decisions
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def members(
 ) -> list[Source]:
     """The files of a data set's folder, or the one file given, in the order of `known`.
 
-    A single file with another name is read as interactions, or as items when `part` says so.
+    A single file with an unknown name is read as interactions, or as items if `part` is so set.
 
     Raises:
         InputError: the path is not there, or nothing in the folder belongs to the data set.

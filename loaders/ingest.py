@@ -1,8 +1,8 @@
-"""Load files into a store: read, check, stage, and at the end of each file apply.
+"""Loads files into a store: reads, checks and stages each, and applies it at its end.
 
-Nothing of a file reaches the store before the whole file was read and its share of rejected
-rows was found acceptable. Applying is in transactions of 100,000 upserts, so a load that is
-killed at any moment and run again gives the same graph, and so does the same file twice.
+Nothing of a file reaches the store before the whole file has been read and its share of rejected
+rows is acceptable. It is applied in transactions of 100,000 upserts. So a load that is killed at
+any moment and run again gives the same graph, and so does loading the same file twice.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ from loaders.replacing import Named, everything_named
 from loaders.report import MOST_EXAMPLES, FileReport, LoadReport
 from loaders.staging import Stage, staging
 
-CHECKED_AFTER = 10_000  # rows: from then on the share of rejects is watched
-SHOWN_ITEMS = 2_000  # of a file, whose attributes are compared with the ids of users
+CHECKED_AFTER = 10_000  # after so many rows the share of rejects is watched
+SHOWN_ITEMS = 2_000  # items of a file whose attributes are compared with ids of users
 NAMING_SHARE = 0.5
-READING_SHARE = 0.2  # of the work of a file; the rest is applying it
+READING_SHARE = 0.2  # share of the work on a file that is reading; the rest is applying
 
 Progress = Callable[[int, int, int], None]
-"""Called with bytes done, bytes in all, rows done; the last call has done == all."""
+"""Called with bytes done, bytes in all and rows done; in the last call all bytes are done."""
 
 
 def load(
@@ -57,22 +57,22 @@ def load(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> LoadReport:
-    """Load files, file by file, and say what became of every row.
+    """Load files one by one, and report what became of every row.
 
     Args:
         paths: files or folders.
         format_name: a name of `loaders.registry.FORMATS`.
         store: takes the rows; a dry run can do without.
-        staging_folder: is made; a load keeps one file's checked rows there, about 30 bytes each.
-        rejects_file: CSV of what was rejected; written only when there is something.
+        staging_folder: made if missing; holds one file's checked rows, about 30 bytes each.
+        rejects_file: CSV of the rejected rows; written only if there are any.
         now: seconds since 1970; times more than a day later are rejected.
-        options: what else is known about the files.
+        options: what else is given about the files.
         max_rejects: acceptable share of rejected rows of a file, from 0 to 1.
-        max_rejects_kept: rows that the file of rejects holds at most.
-        max_unpacked_bytes: that may come out of one file.
-        max_hidden: acceptable share of the items shown now that a replacing load hides.
-        replace: what these files say of an item, a user or a relation's source replaces what was
-            stored in the tables they fill, see `loaders.replacing`.
+        max_rejects_kept: most rows in the file of rejects.
+        max_unpacked_bytes: most bytes that may come out of one file when it is unpacked.
+        max_hidden: acceptable share of the items now shown that a replacing load may hide.
+        replace: in the tables that these files fill, the stored facts of each item, user or
+            relation's source that they name are replaced, see `loaders.replacing`.
         dry_run: the files are read and checked, and nothing is loaded.
         progress: called with the bytes done, the bytes in all and the rows done.
 
@@ -147,7 +147,7 @@ def read_tables(
 ) -> tuple[dict[str, pa.Table], Counter[str]]:
     """All checked rows of files as one table each, in memory, and the rejects by reason.
 
-    For parts of an evaluation; tables that the files do not have are missing.
+    For parts of an evaluation. Tables that the files do not fill are missing.
     """
     chosen = format_named(format_name)
     options = options or Options()
@@ -191,7 +191,7 @@ def _take(
         file.warn(warning)
     rejected = list(chunk.rejected)
     for table, good, wrong, loops in checked(chunk, now):
-        if replace and table == "items":  # what a replacing load names is shown again
+        if replace and table == "items":  # items that a replacing load names are shown again
             shown = good.column("hidden").fill_null(False)
             good = good.set_column(good.column_names.index("hidden"), "hidden", shown)  # noqa: PLW2901
         stage.add(table, good)
@@ -219,7 +219,7 @@ def _bear(file: FileReport, report: LoadReport, rejects: RejectsFile, max_reject
 
 
 def _naming_users(shown: list[str], store: GraphStore | None) -> list[str]:
-    """Attributes most of whose texts are ids of users; small numbers would be so by chance."""
+    """Attributes whose texts are mostly ids of users; small numbers could be that by chance."""
     values: dict[str, set[str]] = {}
     for attributes in shown:
         for name, value in json.loads(attributes).items():
@@ -268,11 +268,11 @@ def _apply(
 
 
 class _Meter:
-    """Turns what reading and applying have done into one steady progress."""
+    """Joins the progress of reading and of applying into one steady progress."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total, self._progress = total, progress
-        self._bytes = 0  # of finished files
+        self._bytes = 0  # bytes of finished files
         self._rows = 0
         self._file_rows = 0
 

@@ -4,9 +4,9 @@ Source: Cantador, Brusilovsky and Kuflik, HetRec workshop at RecSys 2011;
 https://grouplens.org/datasets/hetrec-2011. Licence: non-commercial.
 
 A play's value is its count. Five tag dates lie before 1990, before there were such services, and
-are rejected. 1,538 tag assignments name artists that `artists.dat` leaves out: the ids are good
-and the tags tell something, so they are kept, and the artists exist without a title.
-Friends stand in the file once in each direction, and are stored so.
+are rejected. 1,538 tag assignments name artists that `artists.dat` leaves out. Their ids are good
+and the tags tell something, so they are kept, and these artists have no title. The file has each
+friendship once in each direction, and so it is stored.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _read(source: Source, _options: Options) -> Iterator[Chunk]:
 
 
 def _dates(day: Any, month: Any, year: Any) -> Any:
-    """ISO 8601 out of columns of numbers."""
+    """Dates in ISO 8601 from columns of numbers."""
     day, month = (pc.utf8_lpad(part.cast(pa.string()), 2, "0") for part in (day, month))
     return pc.binary_join_element_wise(year.cast(pa.string()), month, day, "-")
 
@@ -83,7 +83,7 @@ def _with_tag_names(chunk: Chunk, tags: tuple[Any, Any]) -> Chunk:
 
 
 def _tag_names(path: Path) -> tuple[Any, Any] | None:
-    """Ids and names of tags; None without the file: tags are then named by their ids."""
+    """Ids and names of tags; None if the file is missing, and then tags are named by their ids."""
     if not path.is_file():
         return None
     parts = list(cells(path, replace(_TABS, encoding="latin-1"), 2))

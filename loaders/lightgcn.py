@@ -4,14 +4,15 @@ Source: He et al., LightGCN, SIGIR 2020; https://github.com/gusye1234/LightGCN-P
 none is stated there; the Gowalla check-ins behind it come from SNAP
 (https://snap.stanford.edu/data/loc-gowalla.html).
 
-A folder is read with `train.txt` and `test.txt`; a single file of any name is one list. Ids are
-those of the files (`remap_id`); what they were before stands in the attribute `org_id` where
-`item_list.txt` and `user_list.txt` lie in the folder.
+Of a folder `train.txt` and `test.txt` are read; a single file of any name is one list. Ids are
+those of the files (`remap_id`). If `item_list.txt` and `user_list.txt` lie in the folder, the
+attribute `org_id` holds the original ids.
 
-Lists tell no times. Where their order is that of time, as `--ordered` says, the k-th of a list gets
-k seconds after 1990-01-01 as its time, in `test.txt` a month later: only their order means
-something. On Gowalla it is that of the visits: what users visit in the test part is by a third
-nearer to the last sixth of their train lists than to the first. Lists sorted by id are refused.
+Lists hold no times. `--ordered` says that they are in order of time: then the k-th entry of a list
+gets the time k seconds after 1990-01-01, in `test.txt` a month later. Only the order of these times
+means something. On Gowalla the lists are in order of the visits: the places that users visit in the
+test part are by a third nearer to the last sixth of their train lists than to the first. Lists
+sorted by id are refused.
 """
 
 from collections.abc import Iterator

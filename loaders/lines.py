@@ -1,7 +1,7 @@
-"""Read a text file in blocks of whole lines, gzipped or not, in bounded memory.
+"""Reads a text file in blocks of whole lines, gzipped or not, in bounded memory.
 
-Blocks are UTF-8 whatever the file's encoding was; wrong bytes of a UTF-8 file stay as they
-are, so that the row they stand in can be rejected by its line.
+Blocks are UTF-8, whatever the file's encoding. Wrong bytes in a UTF-8 file stay as they are, so
+that their row can be rejected with its line.
 """
 
 import codecs
@@ -15,16 +15,16 @@ from typing import IO
 
 from graph.errors import InputError
 
-FIRST_BLOCK = 1 << 16  # bytes; blocks double from here, so that a hopeless file is left early
-BLOCK = 1 << 22  # bytes read at a time in the end
-LONGEST_LINE = 1 << 24  # bytes; what is longer is skipped and rejected
+FIRST_BLOCK = 1 << 16  # bytes; blocks double from here, so that a hopeless file is soon refused
+BLOCK = 1 << 22  # bytes; the largest block
+LONGEST_LINE = 1 << 24  # bytes; a longer line is skipped and rejected
 PACKED = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"BZh": "packed by bzip2",
     b"\xfd7zXZ\x00": "packed by xz",
     b"\x28\xb5\x2f\xfd": "packed by zstd",
-}  # by their first bytes, what is not read
-MOST_UNPACKED = 1 << 36  # bytes of one file, unless another limit is given
+}  # first bytes of files that are not read
+MOST_UNPACKED = 1 << 36  # bytes of one file when unpacked, unless another limit is given
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Block:
     data: bytes
     first_line: int  # from 1
     lines: int
-    done: int  # bytes of the file read so far, compressed where it is
-    too_long: bool = False  # one line past LONGEST_LINE; `data` is only its beginning
+    done: int  # bytes of the file read so far, compressed if the file is
+    too_long: bool = False  # a line beyond LONGEST_LINE; `data` is its beginning
 
 
 def blocks(
@@ -47,7 +47,7 @@ def blocks(
 
     Raises:
         InputError: the file cannot be opened or decoded, its compressed data ends early, or it
-            has more than `most` bytes when it is unpacked.
+            has more than `most` bytes when unpacked.
     """
     line = 1
     carry = b""
@@ -93,7 +93,7 @@ def first_lines(path: Path, encoding: str, most: int, most_bytes: int) -> list[b
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The file's bytes, unzipped, and the file itself (its position tells the progress)."""
+    """The file's bytes, unzipped, and the file itself, whose position tells the progress."""
     try:
         with path.open("rb") as raw:
             start = raw.read(8)
@@ -118,7 +118,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def _with_line_feeds(pieces: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-    """The same; carriage returns become line feeds where the first piece has only these."""
+    """The pieces; carriage returns become line feeds if the first piece has no line feeds."""
     old_mac = None
     for piece, done in pieces:
         if old_mac is None:
@@ -154,7 +154,7 @@ def _pieces(path: Path, encoding: str, size: int, most: int) -> Iterator[tuple[b
 
 
 def too_large(path: Path, most: int) -> InputError:
-    """Of a file that unpacks to more than `most` bytes."""
+    """The error for a file that unpacks to more than `most` bytes."""
     return InputError(
         f"{path}: has more than {most:,} bytes when it is unpacked; if it is what you "
         "mean to load, raise the setting max_unpacked_bytes"

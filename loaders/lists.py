@@ -1,4 +1,4 @@
-"""Cells that hold several tags or domains: how a column writes them, and the values in them."""
+"""Finds out how a column writes several tags or domains in a cell, and splits its cells."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from loaders.records import as_text
 SEPARATORS = ("|", ";", ",")  # the surest first
 USUAL = "|"
 PATH = ">"  # between the steps of a path of domains
-MOST_PIECES = 100_000  # that are counted to see whether a separator is one
+MOST_PIECES = 100_000  # so many are counted to see whether a sign separates
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ListForm:
     path: bool = False  # a > b > c: in a, in a > b, and in a > b > c
 
     def __str__(self) -> str:
-        """In words."""
+        """The form in words."""
         if self.brackets:
             return "lists in brackets"
         steps = f", each a path with {PATH!r} between its steps" if self.path else ""
@@ -46,7 +46,7 @@ class Cells:
         self._pieces = {separator: Counter[str]() for separator in SEPARATORS}
 
     def add(self, column: Any) -> None:
-        """Look at some more cells; lists that are lists already tell nothing."""
+        """Look at some more cells; columns of lists are passed over, as they need no splitting."""
         if is_list(column.type):
             return
         text = pc.utf8_trim_whitespace(as_text(column)[0])
@@ -62,7 +62,7 @@ class Cells:
                 pieces.update(part.strip() for part in _flat(pc.split_pattern(text, separator)))
 
     def form(self, *, paths: bool) -> ListForm:
-        """The form that fits; `paths` where a path means something."""
+        """The form that fits; with `paths` a cell may also hold paths."""
         if self.filled and self._brackets == self.filled:
             return ListForm(brackets=True)
         path = paths and 2 * self._paths >= max(self.filled, 1)
@@ -74,7 +74,7 @@ class Cells:
         return ListForm(path=path)
 
     def doubt(self, form: ListForm) -> str | None:
-        """A separator that a good part of the cells hold and that was not taken for one."""
+        """Another separator that a good part of the cells hold, though it was not chosen."""
         if form.brackets or form.path:
             return None
         return next(
@@ -88,7 +88,7 @@ class Cells:
         )
 
     def _repeats(self, separator: str) -> bool:
-        """Whether a fifth of the cells have it, and what lies between comes again and again."""
+        """Whether a fifth of the cells have it, and the pieces between come again and again."""
         pieces = self._pieces[separator]
         return (
             5 * self._with[separator] >= max(self.filled, 1)
@@ -98,14 +98,14 @@ class Cells:
 
 
 def is_list(kind: Any) -> bool:
-    """Whether a type of Arrow is one of lists."""
+    """Whether a type of Arrow is a list."""
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
 def exploded(column: Any, form: ListForm) -> tuple[Any, I64]:
-    """The values in cells that hold several, and the row each comes from; empty ones are left."""
+    """The single values of cells, and the row each comes from; empty values are left out."""
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
     if not is_list(column.type):
@@ -126,7 +126,7 @@ def exploded(column: Any, form: ListForm) -> tuple[Any, I64]:
 
 
 def _steps(values: Any, rows: I64) -> tuple[Any, I64]:
-    """Each path as all its beginnings: `a > b` as `a` and `a > b`."""
+    """Each path replaced by all its beginnings: `a > b` gives `a` and `a > b`."""
     made: list[bytes] = []
     of: list[int] = []
     for value, row in zip(values.to_pylist(), rows.tolist(), strict=True):
@@ -139,7 +139,7 @@ def _steps(values: Any, rows: I64) -> tuple[Any, I64]:
 
 
 def pieces(cell: str) -> list[str]:
-    """The words of one cell: a list in brackets, else with the usual separator between."""
+    """The words of one cell: a list in brackets, or words with the usual separator between."""
     if cell.startswith("[") and cell.endswith("]"):
         words = [word.decode("utf-8", "surrogateescape") for word in _in_brackets(cell)]
     else:

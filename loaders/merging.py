@@ -1,7 +1,7 @@
-"""Attributes of items and users that a load adds to those that there are, and does not replace.
+"""Adds the attributes that a load brings to those that items and users already have.
 
-One file has prices, another has colours: an item keeps both. A later value of the same attribute
-counts. A load that replaces (`--replace`) does not come here.
+If one file has prices and another has colours, an item keeps both. Of one attribute the latest
+value counts. A load that replaces (`--replace`) does not use this.
 """
 
 import json
@@ -16,16 +16,16 @@ TABLES = ("items", "users")
 
 
 class KnownAttributes:
-    """What the store has of them, read once for each table, and what this load made of it."""
+    """The stored attributes, read once for each table, with the changes by this load."""
 
     def __init__(self, store: GraphStore) -> None:
-        """Nothing is read yet."""
+        """Remember the store; nothing is read yet."""
         self._store = store
         self._known: dict[str, pa.Table] = {}
         self._merged: dict[tuple[str, str], str] = {}
 
     def with_known(self, table: str, batch: pa.Table) -> pa.Table:
-        """The batch with attributes that its items, or users, have already; others as they are."""
+        """The batch, its attributes joined with stored ones; other tables are left as they are."""
         if table not in TABLES or batch["attributes"].null_count == len(batch):
             return batch
         if table not in self._known:

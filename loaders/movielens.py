@@ -4,7 +4,8 @@ Source: Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015, doi 10.
 https://grouplens.org/datasets/movielens. Licence: research use, redistribution under the same
 terms (see the README.txt of the data set).
 
-`links.csv` (ids of other sites) is not read. A single file is known by its header.
+`links.csv` (ids on other sites) is not read. A single file of another name is recognised by its
+header.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def _sources(path: Path, options: Options) -> list[Source]:
 
 
 def _by_header(source: Source) -> Source:
-    """Another name than those of the data set: what the header says it is."""
+    """A file with a name that the data set does not have, recognised by its header."""
     header = first_line(source.path, most_bytes=source.most_bytes).split(b",")
     for role, column in (("movies", b"genres"), ("ratings", b"rating"), ("tags", b"tag")):
         if column in header:

@@ -1,4 +1,4 @@
-"""MovieTweetings: film ratings out of tweets, from 0 to 10, with times, titles and genres.
+"""MovieTweetings: film ratings from tweets, from 0 to 10, with times, titles and genres.
 
 Source: Dooms, De Pessemier and Martens, MovieTweetings: a movie rating dataset collected from
 Twitter, CrowdRec at RecSys 2013; https://github.com/sidooms/MovieTweetings. Licence: MIT.

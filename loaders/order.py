@@ -1,4 +1,4 @@
-"""Order as time: only where the user says so, and never the order of ids."""
+"""Takes order for time only where the user says so, and never if it is the order of ids."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from graph.errors import InputError
 from loaders.records import as_text
 
 FEWEST = 20  # neighbours in lists; fewer tell nothing
-SORTED_SHARE = 0.95  # of neighbours that rise: half do by chance
+SORTED_SHARE = 0.95  # share of neighbours with a rising id; by chance half are
 
 
 def check_order(path: Path, users: Any, items: Any) -> None:
-    """Refuse to take the order of rows (n,) for that of time where each user's items are sorted.
+    """Refuse to take the order of rows (n,) for time if each user's items are sorted by id.
 
     Raises:
-        InputError: nearly every item has a greater id than the one before it of the same user.
+        InputError: nearly every item has a greater id than the same user's item before it.
     """
     users, items = (as_text(column)[0] for column in (users, items))
     numeric = pc.match_substring_regex(items, r"^\s*[0-9]{1,18}\s*$").fill_null(False)

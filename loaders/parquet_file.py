@@ -1,7 +1,7 @@
-"""Read a Parquet file batch by batch, in bounded memory.
+"""Reads a Parquet file batch by batch, in bounded memory.
 
-A few kilobytes can stand for billions of rows, or for one long text said a million times. So what
-comes out is counted as it comes, and texts that the file keeps once stay so until they are counted.
+A few kilobytes can hold billions of rows, or one long text a million times. So the bytes that come
+out are counted as they come, and a text that the file keeps once is not repeated until then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,20 @@ from graph.arrays import I64
 from graph.errors import InputError
 from loaders.lines import too_large
 
-FIRST_ROWS = 4_096  # of the first batch; later ones are larger where rows are small
+FIRST_ROWS = 4_096  # in the first batch; later ones are larger if rows are small
 MOST_ROWS = 100_000
-BATCH_BYTES = 1 << 26  # about so much comes out at once
+BATCH_BYTES = 1 << 26  # about so many come out at once
 
 
 def batches(
     path: Path, nested: Sequence[str], most: int
 ) -> Iterator[tuple[list[str], list[Any], I64, int]]:
-    """Names of columns, columns (n,), rows from 1 (n,), and how much of the file that was.
+    """Names of columns, columns (n,), numbers of rows from 1 (n,), and bytes of the file so far.
 
     Args:
-        path: of the file.
-        nested: names such as `user.id`, of what lies inside objects; each becomes a column.
-        most: bytes that may come out of the file.
+        path: the file.
+        nested: names such as `user.id` of values inside objects; each becomes a column.
+        most: how many bytes may come out of the file.
 
     Raises:
         InputError: the file is damaged, or has more than `most` bytes.
@@ -78,7 +78,7 @@ def _counted(
 
 
 def _small_batches(file: parquet.ParquetFile) -> Iterator[Any]:
-    """Batches of about BATCH_BYTES, as far as the rows before tell."""
+    """Batches of about BATCH_BYTES, judged by the first rows."""
     for batch in file.iter_batches(FIRST_ROWS, use_threads=False):
         rows = max(FIRST_ROWS, BATCH_BYTES * batch.num_rows // max(1, batch.nbytes))
         break
@@ -103,7 +103,7 @@ def _repeated_texts(file: parquet.ParquetFile) -> list[str]:
 
 
 def _bytes_of(column: Any) -> int:
-    """Bytes of a column with each text written out."""
+    """Bytes of a column when each text is written out."""
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary).to_numpy(zero_copy_only=False)

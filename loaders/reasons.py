@@ -1,4 +1,4 @@
-"""Why a row is rejected, and what helps."""
+"""The reasons why rows are rejected, and what helps against each."""
 
 from loaders import times
 
@@ -22,7 +22,7 @@ REASONS = (
     OBJECT,
     "rating off the scale",
 )
-"""Why a row is rejected after it was split into cells; a row's code is the place in here."""
+"""Reasons to reject a row that was split into cells; a row's code is a place in this list."""
 
 HINTS = {
     "not a time": f"read are {times.READ}",
@@ -35,7 +35,7 @@ HINTS = {
     "missing id": "is it the right column? --column user=NAME",
     "not UTF-8": "say which encoding it is: --encoding latin-1",
 }
-"""What helps against a reason."""
+"""Reason -> what helps against it."""
 
 TOO_SHORT = "row too short"
 TOO_LONG = "row too long"

@@ -1,7 +1,7 @@
-"""Decide which rows of a file become facts, whole columns at a time.
+"""Decides which rows of a file become facts, whole columns at a time.
 
-`validate` looks at columns, never at single rows: 100,000 rows cost a few milliseconds. Only
-what is rejected is looked at again, to say why. What a row must fulfil:
+`validate` looks at columns, never at single rows, so 100,000 rows cost a few milliseconds. Only
+rejected rows are looked at again, to say why. The values of a row must be:
 
 ids         text or numbers, not empty, at most 512 characters, no control characters, UTF-8;
             `graph.ids` makes them. They stay text: `0104257` keeps its zero
@@ -29,13 +29,13 @@ from loaders.reasons import OBJECT, REASONS
 from loaders.understood import Understood
 
 LONGEST_ID = 512  # characters
-EARLIEST_EVENT = 631_152_000  # 1990-01-01, older clicks are wrong clocks
+EARLIEST_EVENT = 631_152_000  # 1990-01-01; older events come from wrong clocks
 RATING = "rating"  # the kind of event whose value lies on a scale
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One row that was not taken: where it stands, why, and its text (shortened)."""
+    """One row that was rejected: where it stands, why, and its text (shortened)."""
 
     line: int
     reason: str
@@ -44,7 +44,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Derived:
-    """Rows of another table that rows of a chunk imply, such as the tags in an item's list."""
+    """Rows of another table that a chunk's rows imply, such as the tags in an item's list."""
 
     table: str
     columns: Mapping[str, Any]  # raw columns of r rows, as in `Chunk.columns`
@@ -62,8 +62,8 @@ class Chunk:
     derived: tuple[Derived, ...] = ()
     rejected: tuple[Rejected, ...] = ()  # rows that could not be split into columns
     forms: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # see `validate`
-    understood: Understood | None = None  # what the file was taken for; in its first chunk
-    warnings: tuple[str, ...] = ()  # what may not be as it was meant in these rows
+    understood: Understood | None = None  # how the file was understood; only in its first chunk
+    warnings: tuple[str, ...] = ()  # about rows that may not be as they were meant
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Checked:
     good: Any  # pyarrow.Table in the schema of its table: the rows that are kept, in order
     kept: Flags  # (n,)
     codes: I8  # (n,) place in REASONS; 0 where nothing is wrong
-    fields: I8  # (n,) place of the column that is wrong, in the schema of the table
+    fields: I8  # (n,) place of the wrong column in the schema of the table
     loops: int  # relations of something with itself: dropped, not rejected
 
 
@@ -84,11 +84,11 @@ def validate(
     now: int,
     forms: Mapping[str, Any] | None = None,
 ) -> Checked:
-    """Check n = `rows` rows by column; what is good comes back typed, ids in NFC.
+    """Check n = `rows` rows by column; good rows come back typed, with ids in NFC.
 
-    Columns that are missing are null. `now` is in seconds since 1970. `forms` tells what is known
-    of whole columns: of a time its name in `times.FORMS`, of an id `WHOLE` where it lost its type
-    and gained a `.0`, of `value` the scale of ratings (lowest, highest).
+    Missing columns are null. `now` is in seconds since 1970. `forms` tells what is known about
+    whole columns: for a time its name in `times.FORMS`; for ids that lost their type and gained a
+    `.0`, `WHOLE`; for `value`, the scale of ratings (lowest, highest).
     """
     forms = forms or {}
     codes: I8 = np.zeros(rows, np.int8)
@@ -124,7 +124,7 @@ def validate(
 
 
 def explain(chunk: Chunk, codes: I8) -> list[Rejected]:
-    """Say of each row with a code where it stands, why it was rejected and what it said."""
+    """For each row with a code: where it stands, why it was rejected, and its text."""
     return [
         Rejected(int(chunk.lines[row]), REASONS[codes[row]], row_text(chunk.columns, int(row)))
         for row in np.flatnonzero(codes)
@@ -135,7 +135,7 @@ def row_text(columns: Mapping[str, Any], row: int) -> str:
     """The cells of one row as `name=value`, for people; wrong bytes become hex escapes."""
     cells = []
     for name, column in columns.items():
-        if isinstance(column, str):  # does not stand in the file
+        if isinstance(column, str):  # not from the file
             continue
         value = column[row].as_py()
         if isinstance(value, bytes):
@@ -163,7 +163,7 @@ def as_text(column: Any) -> tuple[Any, I8 | None]:
             return column.cast(pa.string()), None
         except pa.ArrowInvalid:
             return _decoded(column)
-    if pa.types.is_floating(kind):  # ids that went through pandas: 12.0 is 12
+    if pa.types.is_floating(kind):  # ids that went through pandas: 12.0 means 12
         is_integer = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
         as_integers = column.cast(pa.int64(), safe=False).cast(pa.string())
         return pc.if_else(is_integer, as_integers, column.cast(pa.string())), None
@@ -242,7 +242,7 @@ def _json_text(raw: Any, _now: int, _form: Any) -> tuple[Any, I8 | None]:
 
 
 def numbers_of(raw: Any) -> tuple[F64, Flags, I8, Any]:
-    """Values (NaN where none), where one is given, codes, and the text where it was text."""
+    """Values (NaN if none), which rows have one, codes, and the text of values that were text."""
     if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
         values = raw.cast(pa.float64(), safe=False)
         present = raw.is_valid().to_numpy(False)
@@ -301,7 +301,7 @@ def _time(earliest: int, too_early: str) -> _Rule:
 
 
 def _seconds(raw: Any, form: str | None) -> tuple[F64, Flags, I8, Flags]:
-    """Seconds since 1970, where one is given, codes, and which were numbers."""
+    """Seconds since 1970, which rows have a time, codes, and which times were numbers."""
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         microseconds = raw.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         present = raw.is_valid().to_numpy(False)

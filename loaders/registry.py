@@ -12,7 +12,7 @@ FORMATS: dict[str, Format] = {
 
 
 def sniff(path: Path) -> str | None:
-    """The format a path looks like, for a hint; data sets before tables; None: like none."""
+    """The format that a path looks like, or None, for a hint; data sets come before tables."""
     for form in reversed(FORMATS.values()):
         if form.looks_like(path):
             return form.name

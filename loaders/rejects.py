@@ -1,4 +1,4 @@
-"""Write what was rejected to a CSV file that is safe to open in a spreadsheet."""
+"""Writes rejected rows to a CSV file that is safe to open in a spreadsheet."""
 
 import csv
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RejectsFile:
-    """File, line, reason and text of each rejected row; made with the first one.
+    """A CSV file with the file, line, reason and text of rejected rows; the first one makes it.
 
-    What an earlier load left at the same place is removed. At most `most` rows are written; that
-    there were more stands in the last line.
+    A file that an earlier load left at the same path is removed. At most `most` rows are written;
+    if there were more, the last line says so.
     """
 
     def __init__(self, path: Path, most: int = 100_000) -> None:
@@ -53,11 +53,11 @@ class RejectsFile:
         )
         if room and len(rejected) > room:
             self._writer.writerow(["", "", "there are more, not written here", ""])
-        self._file.flush()  # whoever reads why a load stopped finds all of it
+        self._file.flush()  # so that all of it is there when somebody looks why a load stopped
         self.rows += len(rejected)
 
 
 def harmless(text: str) -> str:
-    """Text that neither starts a spreadsheet formula nor steers a terminal."""
+    """The text, changed so that it neither starts a spreadsheet formula nor steers a terminal."""
     visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f"'{visible}" if visible.startswith(FORMULA_STARTS) else visible

@@ -1,9 +1,9 @@
-"""A load that replaces: which tables it fills, what it names, and what it would hide.
+"""Loads that replace: finds which tables one fills, what it names, and what it would hide.
 
-`--replace` works table by table. A file of items replaces what is stored of each item it names,
-its tags and domains where the file has such columns, and hides the items that it does not name.
-Tags, domains and relations given as tables of their own are replaced for each item, or user, that
-the file names; attributes of users likewise. Events are only ever added.
+`--replace` works table by table. A file of items replaces the stored facts of each item it names
+(tags and domains only if the file has such columns) and hides the items that it does not name.
+Tags, domains and relations in files of their own are replaced for each item, or user, that the
+file names. So are attributes of users. Events are only ever added.
 """
 
 from collections.abc import Sequence
@@ -28,25 +28,25 @@ OWNERS = {
     "users": "id",
     "user_relations": "source",
 }
-"""Table -> the column that names whose rows of it are replaced."""
+"""Table -> the column with the items or users whose rows are replaced."""
 PARTS_OF = {
     "item_tags": "tags",
     "item_domains": "domains",
     "item_relations": "relations",
     "user_relations": "user_relations",
 }
-"""Table of links -> what it is called among `graph.model.PARTS`."""
+"""Table of links -> its name in `graph.model.PARTS`."""
 
 
 @dataclass
 class Named:
-    """What the files of a load name, by table."""
+    """The items and users that the files of a load name, by table."""
 
     _ids: dict[str, list[Any]] = field(default_factory=dict)  # table -> arrays of owners
-    _used: list[Any] = field(default_factory=list)  # items of events
+    _used: list[Any] = field(default_factory=list)  # items that events name
 
     def add(self, table: str, rows: pa.Table) -> None:
-        """Remember whose rows these are."""
+        """Remember the items or users of these rows."""
         if not rows.num_rows:
             return
         if table == "events":
@@ -58,7 +58,7 @@ class Named:
         """Refuse to hide more than the share `most` of the items that are shown now.
 
         Raises:
-            InputError: the files are events alone, of which nothing can be replaced.
+            InputError: the files hold only events, which cannot be replaced.
             LoadRefused: too many would be hidden.
         """
         if not self._ids and not self._used:
@@ -84,7 +84,7 @@ class Named:
         return {part: rows.column("id").to_pylist() for part in parts.get(table, ())}
 
     def make_room(self, store: GraphStore, load: int) -> None:
-        """Take away the links that the files say anew."""
+        """Take away the links that the files bring anew."""
         for table, part in PARTS_OF.items():
             ids = pa.concat_arrays(self._ids.get(table, []) or [pa.array([], pa.string())]).unique()
             for start in range(0, len(ids), BATCH_ROWS):
@@ -92,7 +92,7 @@ class Named:
                 store.apply({}, clear={part: names}, load=load)
 
     def hide_missing(self, store: GraphStore, load: int) -> int:
-        """Hide the items of the store that are not named; how many were shown until now."""
+        """Hide the stored items that are not named; gives how many of them were shown before."""
         _, ids = self._missing(store)
         for start in range(0, len(ids), BATCH_ROWS):
             part = ids.slice(start, BATCH_ROWS)
@@ -105,8 +105,8 @@ class Named:
     def _missing(self, store: GraphStore) -> tuple[int, Any]:
         """How many items are shown now, and those of them that no file names.
 
-        Files without a table of items name items by their events; where they have neither, none
-        is missing.
+        Without a table of items, those that events name count as named; without events too, none is
+        missing.
         """
         parts = self._ids.get("items") or ([] if self._ids else self._used)
         items = store.read("items").select(["id", "hidden"])
@@ -120,7 +120,7 @@ class Named:
 
 
 def everything_named(form: Format, sources: Sequence[Source], options: Options, now: int) -> Named:
-    """Read files once, only for what they name."""
+    """Read files once, only to find the items and users that they name."""
     named = Named()
     for source in sources:
         for chunk in form.read(source, options):
@@ -129,12 +129,12 @@ def everything_named(form: Format, sources: Sequence[Source], options: Options, 
                 if table == chunk.table:
                     ids = good
                     named.add(table, good)
-                else:  # an item whose list is empty now loses what it had
+                else:  # so an item whose list is now empty loses its old one
                     named.add(table, ids.select(["id"]).rename_columns([OWNERS[table]]))
     return named
 
 
 def _bare(table: str, ids: Any) -> pa.Table:
-    """Rows of a table of nodes that say nothing but their ids."""
+    """Rows of a table of nodes with nothing but their ids."""
     columns = {field.name: pa.nulls(len(ids), field.type) for field in SCHEMAS[table]}
     return pa.table(columns | {"id": ids}, schema=SCHEMAS[table])

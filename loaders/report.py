@@ -1,4 +1,4 @@
-"""What a load did, file by file."""
+"""Reports what a load did, file by file."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class FileReport:
     rejected: int = 0
     understood: dict[str, Any] = field(default_factory=dict)  # see `loaders.understood`
     stored: dict[str, int] = field(default_factory=dict)  # table -> rows, duplicates included
-    duplicates: dict[str, int] = field(default_factory=dict)  # table -> rows that say it again
+    duplicates: dict[str, int] = field(default_factory=dict)  # table -> rows that repeat a fact
 
     def warn(self, text: str) -> None:
         """Add something that may not be as it was meant; a few of a kind are enough."""
@@ -35,7 +35,7 @@ class LoadReport:
 
     format: str
     dry_run: bool = False  # nothing was loaded
-    load: int | None = None  # the number by which `loads undo` knows it
+    load: int | None = None  # its number, as `loads undo` takes it
     files: list[FileReport] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows
     self_relations: int = 0  # relations of something with itself, dropped
@@ -49,26 +49,26 @@ class LoadReport:
 
     @property
     def rows(self) -> int:
-        """Rows read."""
+        """How many rows were read."""
         return sum(file.rows for file in self.files)
 
     @property
     def stored(self) -> dict[str, int]:
-        """Table -> rows taken, duplicates included."""
+        """Table -> rows accepted, duplicates included."""
         return _sums(file.stored for file in self.files)
 
     @property
     def duplicates(self) -> dict[str, int]:
-        """Table -> rows that say again what their file said already."""
+        """Table -> rows that repeat a fact of the same file."""
         return _sums(file.duplicates for file in self.files)
 
     @property
     def rows_per_second(self) -> float:
-        """Rows read, checked and applied in a second."""
+        """How many rows were read, checked and applied in a second."""
         return self.rows / self.seconds if self.seconds else 0.0
 
     def about(self) -> dict[str, Any]:
-        """What the store keeps of the load, as JSON values: nobody is named."""
+        """What the store keeps about the load, as JSON values; it names nobody."""
         return {
             "format": self.format,
             "files": [

@@ -1,11 +1,11 @@
-"""Split separated text (CSV, TSV, any separator) into columns of cells, wrong rows set aside.
+"""Splits separated text (CSV, TSV, any separator) into columns of cells, wrong rows set aside.
 
-A block goes through Arrow's parser. Where that finds a row of another width, a blank line or a
-line break inside quotes, the block is split line by line instead, so that each wrong row is
-rejected with its line and the others are kept.
+A block goes through Arrow's parser. If that finds a row of another width, a blank line or a line
+break inside quotes, the block is split line by line instead, so that each wrong row is rejected
+with its line and the others are kept.
 
-Between tabs quotes are text, unless they stand around a whole cell, or a row has the right number
-of cells only with them: `12" Vinyl` and `"Heroes` are words.
+In text separated by tabs, quotes are part of the text (`12" Vinyl`, `"Heroes`), unless they stand
+around a whole cell, or a row has the right number of cells only if they are real quotes.
 """
 
 import csv
@@ -25,7 +25,7 @@ from loaders.lines import MOST_UNPACKED, Block, blocks, first_line
 from loaders.reasons import LINE_TOO_LONG, OPEN_QUOTE, TOO_LONG, TOO_SHORT
 from loaders.records import Rejected, shortened
 
-LONGEST_RECORD = 1 << 20  # bytes between quotes; past that a quote was not closed
+LONGEST_RECORD = 1 << 20  # bytes between quotes; beyond that, the quote was not closed
 csv.field_size_limit(1 << 24)  # characters of a cell; the default of 131,072 ends a load
 MOST_LINES = 10_000  # of one record
 _STAND_IN = b"\x1f"  # for separators of several characters
@@ -39,7 +39,7 @@ class Cells:
     lines: I64  # (n,)
     rejected: tuple[Rejected, ...]
     done: int  # bytes of the file read
-    swallowed: tuple[tuple[int, int], ...] = ()  # first and last line of rows made one by quotes
+    swallowed: tuple[tuple[int, int], ...] = ()  # first and last lines of rows joined by quotes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Dialect:
     """How a separated file is written."""
 
     separator: str = ","
-    quotes: bool = True  # that hold cells together; see above for those between tabs
+    quotes: bool = True  # hold cells together; between tabs: see above
     header: bool = True
     encoding: str = "utf-8"
 
@@ -75,7 +75,7 @@ def first_row(path: Path, dialect: Dialect, most: int = MOST_UNPACKED) -> list[s
 
 
 def cells(path: Path, dialect: Dialect, width: int, most: int = MOST_UNPACKED) -> Iterator[Cells]:
-    """The rows after the header, in columns; rows that have not `width` cells are rejected.
+    """The rows after the header, in columns; rows without `width` cells are rejected.
 
     Blank lines are skipped. An empty file gives nothing. More than `most` bytes are refused.
     """
@@ -127,7 +127,7 @@ def _split(
 
 
 def _by_block(data: bytes, separator: bytes, quotes: bool, width: int) -> list[Any] | None:
-    """The columns of a block without surprises, else None."""
+    """The columns of a block, or None if it needs to be split line by line."""
     names = [str(number) for number in range(width)]
     try:
         table = arrow_csv.read_csv(
@@ -201,7 +201,7 @@ def _by_line(
 
 
 def _bare(cell: bytes) -> bytes:
-    """A cell between tabs without the quotes that stand around all of it."""
+    """A cell between tabs, without quotes around the whole of it."""
     if len(cell) > 1 and cell.startswith(b'"') and cell.endswith(b'"'):
         return cell[1:-1].replace(b'""', b'"')
     return cell
@@ -220,9 +220,9 @@ def _wrong(row: list[bytes] | None, width: int) -> str:
 
 
 def _quoted(lines: list[bytes], number: int, separator: bytes) -> tuple[list[bytes] | None, int]:
-    """The record that begins at a line and how many lines it takes.
+    """The record that begins at a line, and how many lines it takes.
 
-    None with the lines that are left when it does not end, None with 1 when it is no record.
+    None and 2 if its quotes are never closed; None and 1 if it is not a valid record.
     """
     texts = (
         line.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"

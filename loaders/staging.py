@@ -1,10 +1,10 @@
-"""Keep a file's checked rows on disk until the whole file is known to be good.
+"""Keeps a file's checked rows on disk until the whole file is known to be good.
 
-Each load has its own folder, held by a lock that dies with its process: folders that nobody
-holds are leftovers of killed loads and are removed by the next one.
+Each load has its own folder and holds a lock on it that ends with the process. Folders without a
+lock are leftovers of killed loads, and the next load removes them.
 
-Events are staged in parts by their user: applied part by part, the events of a user reach the
-store together and extend its sorted tree at one place, whatever the order of the file.
+Events are staged in parts by their user. So, whatever the order of the file, the events of a user
+reach the store together and extend its sorted tree at one place.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ import pyarrow as pa
 from graph.model import SCHEMAS
 from loaders.duplicates import count_distinct, key_hashes, parts_of_events
 
-BATCH_ROWS = 100_000  # of one transaction
+BATCH_ROWS = 100_000  # in one transaction
 EVENT_PARTS = 16
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -41,7 +41,7 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def collect_leftovers(folder: Path) -> int:
-    """Remove what killed loads left in `folder`; how many there were."""
+    """Remove what killed loads left in `folder`; gives the number of such loads."""
     collected = 0
     for left in folder.glob("load-*"):
         try:
@@ -52,7 +52,7 @@ def collect_leftovers(folder: Path) -> int:
         except BlockingIOError:
             continue  # that load is still at work
         except FileNotFoundError:
-            continue  # it is being made this moment, or was killed then: empty, harmless
+            continue  # being made just now, or killed then: empty, harmless
     return collected
 
 
@@ -87,7 +87,7 @@ class Stage:
                 start += count
 
     def duplicates(self) -> dict[str, int]:
-        """Per table, how many rows state what another row of the file states."""
+        """Table -> how many rows repeat a fact of the same file."""
         self._open.close()
         doubled = {}
         for table in self._keys:

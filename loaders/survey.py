@@ -1,8 +1,8 @@
-"""Look over a file before it is loaded: only a whole column shows what it is.
+"""Looks over a file before it is loaded, as only a whole column shows what it is.
 
-A number is a year or a second, a rating good or bad, a comma a part of a word, by what else stands
-in its column. Files of items and users, and of ratings, are looked over from end to end; of other
-files the first rows tell.
+Only the rest of its column shows whether a number is a year or a second, a rating is good or bad,
+or a comma is part of a word. Files of items, users and ratings are looked over from end to end; of
+other files only the first rows.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from loaders.records import RATING, WHOLE, as_text, numbers_of
 from loaders.times import Forms
 from loaders.understood import Understood
 
-SURVEYED_ROWS = 200_000  # of files whose first rows tell
-LATEST = 4_102_444_800  # the year 2100: no time of anything, whatever the form of a number
+SURVEYED_ROWS = 200_000  # of files of which only the first rows are looked over
+LATEST = 4_102_444_800  # the year 2100: no form of numbers may give later times
 IDS = ("user", "item", "id", "source", "target")
 PERSONAL = ("email", "mail", "phone", "ip", "ipaddress", "address", "firstname", "lastname")
 
@@ -29,11 +29,11 @@ class Survey:
     """What the columns of one file look like, part by part."""
 
     def __init__(self, options: Options) -> None:
-        """`options` say what need not be seen."""
+        """`options` says what need not be found out."""
         self._options = options
         self.rows = 0
         self._dotted: dict[str, int] = {}  # id column -> ids that end in .0, -1 when one does not
-        self._numbered = True  # whether the ids so far are the numbers of their rows
+        self._numbered = True  # whether all ids so far are the numbers of their rows
         self._times: dict[str, Forms] = {}
         self._ratings = Tally()
         self._lists: dict[str, Cells] = {}
@@ -55,7 +55,7 @@ class Survey:
         self.rows += rows
 
     def forms(self) -> dict[str, Any]:
-        """What `records.validate` is to know of whole columns."""
+        """What `records.validate` must know about whole columns."""
         forms: dict[str, Any] = {name: WHOLE for name, count in self._dotted.items() if count > 0}
         forms |= {
             name: forms_seen.best for name, forms_seen in self._times.items() if forms_seen.best
@@ -64,11 +64,11 @@ class Survey:
         return forms | ({"value": scale} if scale is not None and self._ratings.count else {})
 
     def lists(self) -> dict[str, ListForm]:
-        """How each list column is split, as said or as seen."""
+        """How each list column is split: as given, or as found."""
         return {name: self._list_form(name, cells) for name, cells in self._lists.items()}
 
     def types(self, layout: Layout) -> dict[str, str]:
-        """The type of each attribute, as said or as seen."""
+        """The type of each attribute: as given, or as found."""
         return {
             name: layout.types.get(name, values_seen.type)
             for name, values_seen in self._values.items()
@@ -79,7 +79,7 @@ class Survey:
         return self._numbered and self.rows > 1
 
     def understood(self, layout: Layout, names: list[str]) -> Understood:
-        """The same in words."""
+        """How the file was understood, in words."""
         understood = Understood()
         for name, position in {**layout.columns, **layout.lists}.items():
             understood.columns[name] = names[position]
@@ -168,7 +168,7 @@ class Survey:
 
 
 def with_kind(options: Options, layout: Layout, names: list[str]) -> str | None:
-    """The kind of events that name none: as said, or what the name of the value column tells."""
+    """The kind of events that name none: as given, or as the value column's name tells."""
     if options.kind is not None or layout.table != "events" or "value" not in layout.columns:
         return options.kind
     return RATING if plain(names[layout.columns["value"]]) in RATING_NAMES else None

@@ -1,9 +1,9 @@
-"""A made-up catalogue whose right answers are known: planted niches, readable, of any size.
+"""Makes up a catalogue of any size whose right answers are known: planted niches, readable.
 
-Each item but the popular head belongs to one niche and carries its domain and tags. Each user
-has a home niche and a second one, and spends 65 % of the events at home, 20 % in the second and
-15 % on the head, which everyone knows and which tells nothing. So a good recommender stays in
-the user's niches, while one that counts clicks offers the head.
+Each item, except those of the popular head, belongs to one niche and has its domain and tags. Each
+user has a home niche and a second one, with 65 % of the events at home, 20 % in the second and 15 %
+in the head, which everyone knows and which tells nothing. So a good recommender stays in the user's
+niches, while one that counts clicks offers the head.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Answers:
 
     users: tuple[str, ...]  # ids, row order of `user_niches`
     items: tuple[str, ...]  # ids, row order of `item_niches`
-    niches: tuple[str, ...]  # names, which are the domains too
+    niches: tuple[str, ...]  # names, also of the domains
     item_niches: I32  # (i,) place in `niches`, HEAD for popular items
     user_niches: I32  # (u, 2) home and second niche, different where there are two
 
@@ -69,7 +69,7 @@ class Synthetic:
     answers: Answers
 
     def batches(self) -> Iterator[dict[str, pa.Table]]:
-        """Users and items first, then the events in the order of time; the same each time."""
+        """Users and items, then events in order of time; the same whenever it is called."""
         yield from self._catalogue()
         yield from self._events()
 
@@ -135,10 +135,10 @@ class Synthetic:
 def generate(
     events: int, seed: int, niches: int | None = None, *, items: int | None = None
 ) -> Synthetic:
-    """Plan a catalogue with this many events, all different; nothing is drawn yet but the plan.
+    """Plan a catalogue with this many events, all different; only the plan is drawn now.
 
     Args:
-        events: 200 to 10,000,000 and more; there are about 25 a user.
+        events: 200 to 10,000,000 and more; a user has about 25.
         seed: the same seed gives the same catalogue.
         niches: how many; by default about one per 30 items, at most 2,000.
         items: how many, at least 40; by default one per 20 events.

@@ -1,8 +1,8 @@
-"""Tables of any kind: CSV, TSV, other separators, JSON and Parquet; gzipped or not.
+"""Reads tables of any kind: CSV, TSV, other separators, JSON and Parquet; gzipped or not.
 
-What a file is is seen from its beginning, not from its name. `loaders.columns` finds out which
-column says what, `loaders.survey` what the columns hold; cells with several tags or domains are
-split, and columns that are asked for become attributes.
+The beginning of a file shows its kind, not its name. `loaders.columns` finds out what each column
+means, and `loaders.survey` what it holds. Cells with several tags or domains are split, and columns
+that are asked for become attributes.
 """
 
 import json
@@ -31,7 +31,7 @@ from loaders.separated import Dialect, cells, first_row
 from loaders.survey import IDS, SURVEYED_ROWS, Survey, with_kind
 from loaders.understood import Understood
 
-MOST_ARRAY = 1 << 28  # bytes of a JSON array, which is read in one piece
+MOST_ARRAY = 1 << 28  # bytes of a JSON array, as it is read in one piece
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".jsonl", ".ndjson", ".json", ".parquet")
 SEPARATORS = ("::", "\t", ";", "|", ",")
 SNIFFED_LINES = 20
@@ -42,7 +42,7 @@ class Part:
     """Some rows of a file as columns of cells."""
 
     names: list[str]  # of the columns
-    columns: list[Any]  # pyarrow arrays (n,), or lists where nobody but attributes can want them
+    columns: list[Any]  # pyarrow arrays (n,), or lists if only attributes need them
     lines: I64  # (n,)
     done: int  # bytes of the file read
     rejected: tuple[Rejected, ...] = ()
@@ -53,7 +53,7 @@ class Part:
 class File:
     """A file of a known kind."""
 
-    about: str  # what it was taken for, in words
+    about: str  # how it was understood, in words
     parts: Callable[[], Iterator[Part]]
 
 
@@ -74,7 +74,7 @@ def read(source: Source, options: Options) -> Iterator[Chunk]:
 
     survey, first_part = Survey(options), None
     for part in file.parts():
-        if not part.names:  # nothing but blank or wrong lines so far
+        if not part.names:  # only blank or wrong lines so far
             continue
         layout = layout_of(part)
         kind = with_kind(options, layout, part.names)
@@ -253,7 +253,7 @@ def _json_part(
 
 
 def _flat(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
-    """The row, with what lies at paths such as `user.id` under these names."""
+    """The row, with the values at paths such as `user.id` under these names."""
     flat = dict(row)
     for path in paths:
         value: Any = row
@@ -294,7 +294,8 @@ def _bytes(value: Any) -> bytes | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode("utf-8", "surrogatepass")  # half a pair is found to be no UTF-8
+    # Half a surrogate pair is rejected later, as it is not UTF-8.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _chunk(
@@ -339,7 +340,7 @@ def _derived(name: str, ids: Any, column: Any, form: ListForm) -> Derived:
 
 
 def _guessed(lines: list[bytes]) -> str:
-    """The separator that the most lines have equally often; of equals that with more cells."""
+    """The separator that most lines have the same number of; of equals, that with more cells."""
 
     def fit(separator: str) -> tuple[int, int]:
         counts = Counter(line.count(separator.encode()) for line in lines)

@@ -1,7 +1,7 @@
-"""Read times: numbers by the form of their column, and dates written as text.
+"""Reads times: numbers by the form of their column, and dates written as text.
 
-A number alone does not tell what it is: 2001 is a year or half an hour of 1970. So the form of a
-column is chosen from all its numbers (`Forms`); one number without a column goes by its size.
+A number alone does not tell what it is: 2001 can be a year, or half an hour into 1970. So all the
+numbers of a column decide its form (`Forms`); a single number without a column goes by its size.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ READ = (
     "2020-01-31, 2020-01-31T12:00:00Z, 2020-01, 20200131, 2020, and seconds, milliseconds, "
     "microseconds or nanoseconds since 1970"
 )
-"""What can be read, in words."""
+"""The times that can be read, in words."""
 
 
 def _years(values: F64) -> F64:
@@ -51,14 +51,14 @@ FORMS: dict[str, Callable[[F64], F64]] = {
     "microseconds": _units(1e6),
     "nanoseconds": _units(1e9),
 }
-"""Name -> what makes seconds since 1970 of numbers; NaN where one is no such number."""
+"""Name -> a function from numbers to seconds since 1970; NaN for numbers not of that form."""
 
 
 class Forms:
-    """Counts which form the numbers of a column make sense in."""
+    """Counts how many numbers of a column make sense in each form."""
 
     def __init__(self, latest: int) -> None:
-        """`latest`: seconds since 1970; what lies later makes no sense."""
+        """`latest`: seconds since 1970; later times make no sense."""
         self._latest = latest
         self._fits = dict.fromkeys(FORMS, 0)
 
@@ -74,25 +74,25 @@ class Forms:
 
     @property
     def best(self) -> str | None:
-        """The form in which the most make sense, the first of equals; None without numbers."""
+        """The form in which most numbers make sense, the first of equals; None without numbers."""
         best = max(FORMS, key=lambda name: self._fits[name])
         return best if self._fits[best] else None
 
 
 def around_1970(seconds: F64) -> Flags:
-    """Times within a year of 1970: of a number more likely something else than a time."""
+    """(n,) True for times within a year of 1970, where a number is hardly meant as a time."""
     return np.abs(seconds) < A_YEAR
 
 
 def by_size(times: F64) -> F64:
-    """Seconds out of milliseconds (from 1e11 on: 1973), microseconds and nanoseconds."""
+    """Seconds from milliseconds (1e11, in 1973, and more), microseconds or nanoseconds."""
     for smallest, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
         times = np.where((times >= smallest) & np.isfinite(times), times / unit, times)
     return times
 
 
 def dates(texts: list[Any]) -> tuple[F64, Flags]:
-    """(n,) seconds of ISO 8601 texts, UTC where no zone is named, and which could be read."""
+    """(n,) seconds of ISO 8601 texts, in UTC if they name no zone, and which could be read."""
     import pandas as pd  # a server that takes events starts without it
 
     stamped = pd.to_datetime(

@@ -1,4 +1,4 @@
-"""Years in titles such as `The Bank (1915)`."""
+"""Finds the years in titles such as `The Bank (1915)`."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from loaders.records import Chunk
 
 
 def with_years(chunk: Chunk) -> Chunk:
-    """Items with the year at the end of their title as the attribute `year`."""
+    """The items, with the year at the end of a title as the attribute `year`."""
     matches = pc.extract_regex(chunk.columns["title"], r"\((?P<year>[0-9]{4})\)\s*$")
     years = pc.struct_field(matches, "year")
     attributes = pc.binary_join_element_wise(
