@@ -8,7 +8,10 @@ import numpy as np
 
 
 def in_blocks(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call `work(low, high)` over 0..count, on at most `threads` threads; results must not meet."""
+    """Call `work(low, high)` over 0..count, on at most `threads` threads.
+
+    The calls may run at once, so no two of them may write to the same place.
+    """
     if count == 0:
         return
     if threads <= 1:

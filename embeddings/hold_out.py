@@ -1,7 +1,7 @@
 """What it means to hold out a share: which of a user's entries, and how many.
 
 Of each user's n entries, in some order, the first `taken(n, share)` are held out. The split that
-judges a release and the parts by which its recipe is chosen are both drawn so.
+judges a release and the parts by which its recipe is chosen are both drawn in this way.
 """
 
 import numpy as np

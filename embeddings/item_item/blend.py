@@ -62,23 +62,23 @@ class BlendReport:
 
 
 FEATURE_FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of a feature's weights: searched from 1 upwards, else downwards, as long as quality rises."""
+"""Factors of a feature's weight: tried from 1 upwards, else downwards, while quality rises."""
 WEIGHTS = (0.15, 0.3, 0.5)
-"""Of simple scorers beside a ridge: never so much that they could lead where it is right."""
+"""Weights of simple scorers beside a ridge: too small to outvote the ridge where it is right."""
 ANY_WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 SPECTRUM_EXPECTED, SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.4, 0.012
-"""What a spectrum weighs beside a ridge, as far as is known beforehand; another weight w must
-raise quality by cost x log(w / .4)^2, and none at all counts as .1."""
+"""The weight that a spectrum is expected to have beside a ridge. Another weight w must raise
+quality by cost x log(w / .4)^2; no spectrum at all counts as w = .1."""
 HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
 POPULARITY = (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)
 HISTORY_COST, POPULARITY_COST = 0.3, 2.0
-"""An exponent e must raise quality by cost e^2: popularity is what changes with time."""
+"""An exponent e must raise quality by cost x e^2, because popularity changes with time."""
 RECENCY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 RECENCY_EXPONENT, RECENCY_COST = 0.3, 0.05
-"""Of a history's order, see `recency.weighed`; as far as is known beforehand it is .3, and another
-exponent e must raise quality by cost x (e - .3)^2."""
+"""The exponent expected for a history's order, see `recency.weighed`. Another exponent e must raise
+quality by cost x (e - .3)^2."""
 FEWEST_USERS = 50
-"""Below this many users to judge by, the first scorer and neutral weights stand."""
+"""With fewer users to judge by, the first scorer and neutral weights are kept."""
 
 
 def build_item_table(
@@ -98,12 +98,12 @@ def build_item_table(
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
     `user_items` (u, i) is all that may be learned from. `held` is what is held back while choosing,
-    in one way or in several that are averaged (only the first where there are `learned` vectors);
-    without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing. `start`
-    (i, d) is where the search for singular vectors begins in the last fit, see `spectrum.spectrum`;
-    choosing never sees it, nor the entries that `unseen` (u, i) has. `learned` vectors are further
-    scorers. Memory grows with items x (support + table width) and the widest spectrum. An empty
-    matrix gives a table of padding.
+    in one way, or in several that are averaged (if there are `learned` vectors only the first is
+    used); without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing.
+    `start` (i, d) is where the search for singular vectors begins in the last fit, see
+    `spectrum.spectrum`; choosing never sees it, nor the entries that `unseen` (u, i) has. `learned`
+    vectors are further scorers. Memory grows with items x (support + table width) and the widest
+    spectrum. An empty matrix gives a table of padding.
     Raises ValueError when shapes do not fit.
     """
     say = progress or (lambda _step: None)
@@ -246,7 +246,7 @@ def _recency(
     tried: dict[str, Quality],
     say: Say,
 ) -> float:
-    """What a history's order weighs; 0 where the same histories shuffled do as well."""
+    """The exponent for a history's order; 0 if the same histories, shuffled, do as well."""
 
     def judged(judges: Sequence[RecencyJudge], exponents: Sequence[float]) -> list[Findings]:
         ways = [
@@ -264,7 +264,7 @@ def _recency(
     exponent = _noted("recency", findings, RECENCY_EXPONENT, RECENCY_COST, tried)
 
     def gain(plain: Findings, weighed: Findings) -> float:
-        """How many times better histories are by the chosen exponent than plain."""
+        """By what factor histories weighed with the chosen exponent are better than plain ones."""
         return sum(weighed.quality) / (sum(plain.quality) or 1.0)
 
     by_chance = [
@@ -285,7 +285,7 @@ def _with_best_weight(
     judged: Callable[[Recipe], Findings],
     tried: dict[str, Quality],
 ) -> Recipe:
-    """The recipe with the best weight of one feature, found by climbing from 1."""
+    """The recipe with the best weight of a feature, found by climbing from 1."""
 
     def at(factor: float) -> tuple[Recipe, float]:
         weights = list(recipe.feature_weights)
@@ -314,13 +314,13 @@ def _noted(
     cost: float,
     tried: dict[str, Quality],
 ) -> float:
-    """The worthiest exponent, each the dearer the farther it is from what is expected."""
+    """The worthiest exponent; the farther from the expected one, the more it must gain."""
     tried |= {f"{name} {exponent:+g}": model.quality for exponent, model in findings.items()}
     return worthiest(findings, expected, lambda exponent: cost * (exponent - expected) ** 2)
 
 
 def sum_scores(parts: Mapping[Scorer, Sequence[F32]], weights: Mapping[Scorer, float]) -> list[F32]:
-    """For each way of holding back the weighted sum of (i, c) scores divided by their spread."""
+    """For each way to hold back, the weighted sum of (i, c) scores, each divided by its spread."""
     totals = [np.zeros_like(scores) for scores in next(iter(parts.values()))]
     for scorer, weight in weights.items():
         for way, scores in enumerate(parts[scorer]):

@@ -23,20 +23,20 @@ FORMS = {
     "default": ((RIDGE.row_exponent, RIDGE.item_exponent), (0.2, 0.2), (0.0, 0.0)),
     "fast": ((RIDGE.row_exponent, RIDGE.item_exponent), (0.0, 0.0)),
 }
-"""Powers of the degrees that a ridge's rows and items are divided by; none: EASE."""
+"""A ridge's rows and items are divided by these powers of their degrees; 0 and 0: EASE."""
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""All of them are tried on the first form, on the others the best one and its neighbours."""
+"""All are tried on the first form; on the others only the best of them and its neighbours."""
 PENALTY_COST = 0.02
-"""A penalty p must raise quality by cost x log10(p / 10)^2: parts of the data want a stronger one
-than all of it, the more is held back."""
+"""A penalty p must raise quality by cost x log10(p / 10)^2: the more is held back, the more
+what is left prefers a stronger penalty than all of the data would."""
 COSINES = (0.0, 0.25, 0.5)
-"""Powers of the degrees of users, whose squares damp what they say in X'X; items have .5."""
+"""Exponents of users' degrees; doubled, they damp what users add to X'X. Items have .5."""
 SPECTRA = {
     "default": (Scorer("spectral", 0.5, 0.5, 0.5, 768),),
     "fast": (Scorer("spectral", 0.5, 0.5, 0.5, 256),),
 }
 WORTH_BLENDING = 0.3
-"""What has less than this share of the best scorer's quality is no part of a blend."""
+"""A scorer with less than this share of the best one's quality is not blended."""
 
 
 def candidates(
@@ -46,9 +46,9 @@ def candidates(
     tried: dict[str, Quality],
     say: Say,
 ) -> tuple[Scorer, ...]:
-    """The scorers to blend, the first of them the ridge to begin with, spectra last.
+    """The scorers to blend: first the ridge that the blend begins with, last the spectra.
 
-    `fitted` are without scorers of their own, one for each of `trials`.
+    `fitted` holds one for each of `trials`, each without any scorer yet.
     """
 
     def judged(scorer: Scorer, tables: Sequence[ItemTable]) -> Findings:
@@ -121,7 +121,7 @@ def _exact(
         return sum(tried[scorer].quality)
 
     best = at(start)
-    if worthiest(tried, local) == local:  # the penalty that suits it lies near, and so its gain
+    if worthiest(tried, local) == local:  # its best penalty is near, and so is its gain
         return None
     for step in (1, -1):
         index = start + step

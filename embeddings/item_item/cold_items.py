@@ -18,23 +18,24 @@ from embeddings.item_item.scorers import nearest
 from graph.arrays import F32, I64, Flags
 
 NEIGHBOURS = 100
-"""Warm items that stand for a cold one."""
+"""How many warm items stand for a cold one."""
 WIDTH = 100
-"""Cold items that each history item speaks for."""
+"""How many cold items each history item may propose."""
 OWN = 2.0
 """How much an item speaks for itself, in units of its strongest entry."""
 SHARPNESS, DAMPING = 2.0, 0.8
-"""Cosines to a power; their sum is divided out to a power: below 1, many like items are worth
-more than few. Chosen by hand on a draw of cold items of citeulike-a and ml-latest-small."""
+"""The power of the cosines, and the power of their sum by which scores are divided: below 1, many
+like items are worth more than few. Chosen by hand on a draw of cold items of citeulike-a and
+ml-latest-small."""
 WORD_WEIGHT = 0.6
 WORTH = 0.25
-"""Of a cold item beside one that people have chosen and that is as like the history. On parts of
-train held back, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little."""
+"""Factor on a cold item's score, compared with an equally like item that people have chosen. On
+held-back parts of train, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little."""
 PRODUCTS = 0.5
-"""What products of vectors weigh beside likeness, see `with_cold_items`. 1 is better still on
+"""Weight of products of vectors beside likeness, see `with_cold_items`. 1 is even better on
 ml-latest-small, where an item has few tags, and costs 5 % on citeulike-a, where it has many."""
 MOST_CARRIERS = 5000
-"""Of one tag or word that are looked at, evenly drawn: what more items carry tells little."""
+"""Items looked at for one tag or word, evenly drawn: what more items carry tells little."""
 _ROWS_AT_ONCE = 500
 
 

@@ -1,8 +1,9 @@
 """The parts of the data by which a recipe is chosen, and from which it does not learn.
 
 Three of them resemble what will be asked later: entries drawn at random, the end of each history
-if there is an order, and users of whom nothing was learned. Rare items among the first two count
-once more. `Trial` fits on the rest and judges all parts together.
+if there is an order, and users of whom nothing was learned. Rare items of the first two are
+counted a second time, as a part of their own. `Trial` fits on the rest and judges all parts
+together.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +21,18 @@ from embeddings.item_item.worth import Findings
 from graph.arrays import F32, I32, Flags
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
-"""What NDCG@20 and Recall@20 of each part weigh: the end of a history is about half as easily
-found as a random part, and is what will be asked."""
+"""Weights of the parts' NDCG@20 and Recall@20. The end of a history is found about half as easily
+as a random part, and is what will be asked for."""
 HEAD = 0.5
-"""The fewest items that hold this share of all entries are no rare ones."""
+"""The fewest items that hold this share of all entries are the head; all others are rare."""
 KNOWN = 0.5
 """The share of a newcomer's entries that is known, the oldest first; the rest is to be found."""
 FEWEST_NEWCOMERS = 50
 
 
 SEARCHED, SEARCHED_SHARE = 12_000, 0.25
-"""Of a large catalogue only so many items are ranked while the form of a ridge is sought: each
-target is a regression of its own, and few of them tell which penalty suits all."""
+"""While the form of a ridge is chosen, only so many items of a large catalogue are ranked. Each
+target is a regression of its own, and a few of them tell which penalty suits all."""
 
 
 Mixtures = Callable[[F32, F32], Findings]
@@ -44,13 +45,13 @@ class HeldBack:
     select: sparse.csr_matrix
     """(u, i) the entries of the likes that are held back and to be found."""
     seen: sparse.csr_matrix | None = None
-    """(u, i) what users have seen beside what they like: masked, as it is in serving."""
+    """(u, i) what users have seen besides what they like: never ranked, as in serving."""
     features: Sequence[Feature] | None = None
-    """These stand for the others, as many and in the same order: without what is given away."""
+    """Used in place of the features, as many, in the same order; they give no held entry away."""
     order: sparse.csr_matrix | None = None
-    """(u, i) when each like came, see `recency.order_of`; None: nobody knows."""
+    """(u, i) the order in which likes came, see `recency.order_of`; None: unknown."""
     later: sparse.csr_matrix | None = None
-    """(u, i) the last entries of each history, held back as well; none of them in `select`."""
+    """(u, i) the last entries of each history, held back, too; none of them is in `select`."""
     newcomers: Flags | None = None
     """(u,) users of whom nothing at all is learned."""
 
@@ -103,7 +104,7 @@ class Trial:
         self._order = held.order
 
     def by_chance(self, draw: int) -> RecencyJudge:
-        """`by_order` with a shuffled order, to see what is gained by chance."""
+        """`by_order` with the order shuffled, to see what is gained by chance."""
         assert self._order is not None
         return self._by(shuffled(self._order, draw))
 
@@ -157,7 +158,7 @@ def _findings(parts: Sequence[tuple[float, Judge]], findings: Sequence[PerUser])
 
 
 def _drawn_items(items: int, seed: int) -> Flags:
-    """(i,) the items among which is searched: all, or of a large catalogue some that are drawn."""
+    """(i,) the items that are ranked: all of them, or a random part of a large catalogue."""
     count = max(SEARCHED, int(SEARCHED_SHARE * items))
     drawn = np.zeros(items, np.bool_)
     drawn[np.random.default_rng(seed).permutation(items)[:count]] = True

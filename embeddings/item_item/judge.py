@@ -65,7 +65,7 @@ class Judge:
         return [top_per_user(top, self._wanted) for top in tops]
 
     def short_lists(self, supports: I32, scores: Sequence[F32]) -> ShortLists:
-        """What may come first under any mixture of these scores (i, c)."""
+        """The short lists: what may come first under any mixture of these scores (i, c)."""
         return short_lists(supports, scores, self.histories, self._wanted, self._threads)
 
     def values_of(self, values: sparse.csr_matrix) -> F32:

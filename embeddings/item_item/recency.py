@@ -14,10 +14,10 @@ from embeddings.item_item.judge import Judge, PerUser
 from graph.arrays import F32, I32, I64
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
-"""Recency is judged by what of the next fifth of a user's entries is found by those before."""
+"""A history is cut here: the entries before are to find those in the next fifth."""
 RecencyJudge = Callable[[I32, F32, Sequence[float]], list[list[PerUser]]]
 CLEARLY, DRAWS = 0.01, 2
-"""By how much more an order must gain than its shuffles do on average."""
+"""An order must gain more than its shuffles do on average, by at least this much."""
 
 
 def order_of(user_items: sparse.csr_matrix, at: I64) -> sparse.csr_matrix:
@@ -53,14 +53,14 @@ def recency_judge(
     threads: int,
     seen: sparse.csr_matrix | None = None,
 ) -> RecencyJudge:
-    """What scores find, given their supports and exponents: for each exponent (b, 2) at each cut.
+    """What scores find at their supports: (b, 2) for each exponent at each cut.
 
     At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by the
     exponent, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
     entries of both came. Other entries of either, and items that were `seen`, are not ranked.
     """
     users = np.flatnonzero(np.diff(select.indptr) > 0)
-    most = len(CUTS) * sample  # few have something to be found at every cut
+    most = len(CUTS) * sample  # few users have something to find at every cut
     if len(users) > most:
         users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
     fit, select, order = fit[users], select[users], order[users]
@@ -84,7 +84,7 @@ def recency_judge(
 
 
 def shuffled(order: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
-    """(u, i) the same entries, each user's in an order that is drawn."""
+    """(u, i) the same entries, each user's in random order."""
     users = np.repeat(np.arange(order.shape[0]), np.diff(order.indptr))
     drawn = np.random.default_rng(seed).random(order.nnz)
     made = order.copy()
@@ -95,7 +95,7 @@ def shuffled(order: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
 def order_tells(gain: float, by_chance: Sequence[float]) -> bool:
     """Whether recency gains clearly more by the order of histories than by the same shuffled.
 
-    A gain is how many times better weighed histories are than plain ones.
+    A gain is the factor by which weighed histories are better than plain ones.
     """
     return gain > float(np.mean(by_chance)) + CLEARLY
 

@@ -21,18 +21,18 @@ RIDGE_WIDTH = 200
 """Support of each target's regression: its strongest co-occurring items; never more than the
 support of the table. As many weights are kept for each history item."""
 SPECTRUM_FEATURES = 0.3
-"""What features weigh in a spectrum, times their own weight, where they weigh anything at all. A
-ridge likes tags at several times that; singular vectors that must tell of tags as well have less
-room for what people chose, and would turn whenever a refresh chose another weight."""
+"""Factor on the features' weights in a spectrum, unless a weight is 0. A ridge likes tags at
+several times that; singular vectors that must describe tags as well have less room for what people
+chose, and would turn whenever a refresh chose another weight."""
 POPULAR = 100
-"""Of the most popular items every history item speaks for, where popularity is among the scorers:
-a list of 20 needs as many that the user does not have yet."""
+"""If popularity is among the scorers, every history item proposes this many of the most popular
+items: a list of 20 needs 20 that the user does not have yet."""
 SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
 """Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
 SPECTRUM_CELLS = 128_000_000
-"""Items x singular vectors: beyond, there are fewer than a scorer asks for, 128 for a million."""
+"""Most items x singular vectors; beyond, a scorer gets fewer vectors: 128 for a million items."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class LearnedVectors:
-    """One model twice: learned without the part held back, for choosing, and from everything."""
+    """One model, learned twice: without the part held back, for choosing; and from everything."""
 
     name: str
     without_select: Pair
@@ -100,7 +100,7 @@ class Scorer:
 
 
 RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
-"""What stands where there is too little to choose by, and what weighs features."""
+"""Used where there is too little to choose by, and to choose the weights of features."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ class Recipe:
     proposal_dimensions: int = 64
     """Of the singular vectors that propose pairs; 0: none do."""
     history_exponent: float = 0.0
-    """The same of the history item: below 0, what few have chosen says more about who did."""
+    """The same for the history item: below 0, an item that few have chosen says more about them."""
     recency_exponent: float = 0.0
     """See `recency.weighed`; it changes histories, not the table."""
 
 
 class Fitted:
-    """Graphs, spectra and supports of one data set under one recipe, each made once when asked."""
+    """Graphs, spectra and supports of a data set under a recipe; each is made once, on demand."""
 
     def __init__(
         self,
@@ -242,7 +242,7 @@ class Fitted:
         return self._graph[1]
 
     def spectrum(self, row_exponent: float, item_exponent: float, dimensions: int) -> Spectral:
-        """The leading `dimensions`, of the widest that the scorers ask for."""
+        """The leading `dimensions` of the widest spectrum that a scorer asks for."""
         key = (row_exponent, item_exponent)
         if key not in self._spectra:
             wanted = [s.dimensions for s in self._scorers if s.kind == "spectral"

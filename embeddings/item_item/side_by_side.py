@@ -17,8 +17,8 @@ from embeddings.blocks import in_blocks
 from graph.arrays import F32, I32
 
 SHORT = 60
-"""Of each scorer, and of their sum, so many targets are on a user's short list: mixtures rank
-little else among their first twenty."""
+"""A user's short list holds so many targets of each scorer, and of their sum: mixtures rank little
+else among their first twenty."""
 
 
 def score_weightings(
@@ -100,7 +100,7 @@ def _weightings(  # type: ignore[no-untyped-def]
 ):
     """Fill top (k, b, n) i32 of histories low … high - 1; weights (nnz, k) f32.
 
-    One sum for each weighting stands beside the others, so that a target's are met together.
+    The sums of a target under all weightings lie side by side in memory.
     """
     kinds, _, width = top.shape
     sums = np.zeros((len(supports), kinds), np.float32)
@@ -142,8 +142,8 @@ def _lists(  # type: ignore[no-untyped-def]
 ):
     """Fill rows (b, n) i32 and values (b, n, s) f32 of histories low … high - 1; scores (i, c, s).
 
-    Column s of the sums is one scorer's; what is among the best of any, or of all together, is
-    written once.
+    Column s of the sums belongs to scorer s. A target that is among the best of any scorer, or of
+    all together, is written once.
     """
     kinds = scores.shape[2]
     width = rows.shape[1] // (kinds + 1)

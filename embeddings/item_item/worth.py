@@ -1,7 +1,8 @@
-"""The rule by which everything is chosen: what is expected stays unless something is clearly ahead.
+"""How everything is chosen: what is expected stays unless something else is clearly better.
 
-The best of many things tried is partly the luckiest. So another one must do better by more than
-the standard error of the difference over the very users who judge, beside what its price asks.
+The best of many things tried is partly the luckiest. So another one must be better by its
+price, and on top of that by more than the standard error of the difference over the users who
+judge.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,12 @@ from embeddings.item_item.judge import PerUser
 
 Key = TypeVar("Key")
 CAUTION = 1.0
-"""So many standard errors another one must be ahead."""
+"""By so many standard errors another one must be better."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a ranker found of each part: its weight (their sum is 1), each user's figures (b, 2)."""
+    """What a ranker found of each part: the part's weight (sum 1), each user's figures (b, 2)."""
 
     parts: tuple[tuple[float, PerUser], ...]
 
@@ -34,7 +35,7 @@ class Findings:
         return float(ndcg), float(recall)
 
     def error(self, other: "Findings") -> float:
-        """The standard error of the difference to what another one found for the same users."""
+        """The standard error of the difference from another ranker's figures for the same users."""
         square = 0.0
         for (weight, own), (_, its) in zip(self.parts, other.parts, strict=True):
             differences = (own - its).sum(axis=1)
@@ -43,7 +44,7 @@ class Findings:
 
 
 def together(findings: Sequence[Findings]) -> Findings:
-    """What was found of the parts of all ways to hold back."""
+    """What was found of all parts, over all ways to hold back."""
     return Findings(
         tuple(
             (weight / len(findings), figures) for way in findings for weight, figures in way.parts
@@ -54,7 +55,7 @@ def together(findings: Sequence[Findings]) -> Findings:
 def worthiest(
     findings: Mapping[Key, Findings], expected: Key, price: Callable[[Key], float] = lambda _: 0.0
 ) -> Key:
-    """The one of the highest quality less its price, a share of it; see above."""
+    """The one of the highest quality after its price, a share of quality, is taken off."""
     worth = {key: sum(figures.quality) * (1 - price(key)) for key, figures in findings.items()}
     best = max(worth, key=lambda key: worth[key])
     ahead = worth[best] - worth[expected]

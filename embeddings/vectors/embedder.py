@@ -10,7 +10,7 @@ from scipy import sparse
 from graph.arrays import F32
 
 Progress = Callable[[str, float], None]
-"""Called with the name of a step and the part of it that is done, 0 to 1."""
+"""Called with the name of a step and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)

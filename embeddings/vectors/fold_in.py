@@ -67,7 +67,7 @@ def fold_in_users(vectors: F32, histories: csr_array) -> F32:
 
 
 def _scaled(parts: dict[str, F32]) -> dict[str, F32]:
-    """The same rows, all times the factor that makes their sum as long as one."""
+    """The rows, all multiplied by the factor that gives their sum the length 1."""
     summed = sum((part.sum(axis=0) for part in parts.values()), np.zeros(1, np.float32))
     length = float(np.linalg.norm(summed))
     return {kind: part / length if length > 0 else part for kind, part in parts.items()}

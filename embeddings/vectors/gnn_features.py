@@ -46,7 +46,7 @@ def fit_inductive(
     )
     relations = {(kind, "of", "item"): normalised(part) for kind, part in features.items()}
     with warnings.catch_warnings():
-        # Features are only ever read: that nothing flows back into them is meant.
+        # Features are only read: on purpose, no gradient flows back into them.
         warnings.filterwarnings("ignore", "There exist node types", UserWarning)
         conv = HeteroConv({kind: SimpleConv(aggr="sum") for kind in relations}, aggr="sum")
     optimizer = torch.optim.Adam(list(tables.parameters()), lr=learning_rate)

@@ -15,7 +15,7 @@ from graph.arrays import F32, F64, I64
 from graph.errors import SettingError
 
 TAG_WEIGHT, RELATION_WEIGHT = 0.3, 0.1
-"""Of normalised edges between items and tags, and between items, beside those of users."""
+"""Weight of normalised edges between items and tags, and between items, beside users' edges."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How well a release answers: every item ranked, train masked, by the code that serves.
 
-`evaluate_snapshot` tells the story for given test data, `evaluate_store` cuts the test part off
-first. Figures are of the neutral profile; those of the default one stand beside them. Nothing
+`evaluate_snapshot` measures on given test data; `evaluate_store` cuts a test part off first.
+Figures are those of the neutral profile, with those of the default one beside them. Nothing
 is learned from the test part: it is used once, after everything is fitted.
 """
 
@@ -33,7 +33,7 @@ from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
 
 RANK_BLOCK = 4096  # users ranked in one call
-SAMPLED_USERS = 6_000  # asked of single sources and baselines at most: what is served gets all
+SAMPLED_USERS = 6_000  # users asked of single sources and baselines; what is served is asked of all
 OF_ALL_LISTS = ("coverage", "gini")  # grow with the number of lists
 
 
@@ -69,11 +69,11 @@ def evaluate_store(
     settings: SegmentSettings | None = None,
     say: Say = lambda _: None,
 ) -> dict[str, Any]:
-    """Hold a part of the store's interactions back, learn from the rest, look for the part.
+    """Hold back a part of the store's interactions, learn from the rest, and look for that part.
 
     Args:
         store: where the events lie.
-        config: as of a refresh; its seed draws the parts, too.
+        config: as for a refresh; its seed draws the parts, too.
         folder: empty; the release on trial is built here.
         method: see `split.held_out`; None: by time where times exist, else at random.
         now: seconds since 1970.
@@ -179,13 +179,13 @@ def evaluate(
         recommender: ranks users by rows; masks what they have seen.
         truth: (u, i) what is to be found, in the rows of the release; users without any are
             left out of all averages.
-        graph: what was learned from: popularity, what is masked for the baselines, and by tags
-            (else by common users) how alike items are.
+        graph: what was learned from. It gives popularity, what is masked for the baselines, and how
+            alike items are (by tags, or else by common users).
         baselines: name -> fitted baseline.
         seed: of the bootstrap, and of the draw of users.
         now: seconds since 1970, for the freshness of what visitors get.
-        sampled_users: so many users are drawn when there are more; single sources and baselines
-            answer for them only, what is served is compared on the same ones. None: all.
+        sampled_users: if there are more users, so many are drawn. Single sources and baselines
+            answer for these only, and what is served is compared on the same ones. None: all.
         steps: called at each step; it measures them.
     """
     steps = steps or Steps()

@@ -19,7 +19,7 @@ CUTS = (10, 20)
 COMPARED = ("recall@20", "ndcg@20")
 
 
-DIVERSITY_LISTS = 500  # at most are compared item by item, evenly drawn: it is the dearest
+DIVERSITY_LISTS = 500  # most lists compared item by item, evenly drawn: that takes longest
 
 
 @dataclass

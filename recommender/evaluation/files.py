@@ -42,13 +42,13 @@ def evaluate_files(
     baselines: bool,
     steps: Steps,
 ) -> dict[str, Any]:
-    """Learn from train, look for what stands in test; the result is that of `evaluate_snapshot`.
+    """Learn from train and look for the pairs in test; gives the result of `evaluate_snapshot`.
 
     Args:
         files: of the split.
         config: what to learn.
         folder: an empty one, for stores and a release; the caller removes it.
-        now: seconds since 1970, of the events that name no time.
+        now: seconds since 1970, for the events that name no time.
         baselines: whether simple rankers are tuned and measured, too.
         steps: called at each step; it measures them.
     """

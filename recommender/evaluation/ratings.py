@@ -16,12 +16,12 @@ from graph.model import NO_TIME
 from graph.snapshot import GraphSnapshot
 
 RATING = "rating"
-DAMPING = 5.0  # ratings at the mean that every user and item is taken to have besides
+DAMPING = 5.0  # every user and item counts as having so many more ratings, at the mean
 # Of the summed similarities, in units of the mean similarity; inf listens to the biases alone.
 NEIGHBOUR_DAMPINGS = (1.0, 3.0, 10.0, 30.0, np.inf)
-HELD_SHARE = 0.1  # of each user's train ratings, on which the damping is chosen
+HELD_SHARE = 0.1  # share of each user's train ratings on which the damping is chosen
 HELD_MOST = 20_000
-_CELLS = 20_000_000  # users × items predicted at once
+_CELLS = 20_000_000  # users × items predicted at a time
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def errors(
 def chosen_damping(train: Ratings, shape: tuple[int, int], similar: csr_array) -> float:
     """The damping of the neighbourhood that guesses a held-back part of `train` best.
 
-    A neighbourhood helps less for later ratings than for ones in between, and later ones are what
-    is asked. So if ratings have times, each user's last ones are held back. The biases speak alone
-    unless the gain is greater than its standard error.
+    A neighbourhood helps less with later ratings than with ones in between, and later ones are what
+    is asked for. So if ratings have times, each user's last ones are held back. Biases are used
+    alone unless the gain is greater than its standard error.
     """
     drawn = np.random.default_rng(0).permutation(len(train.values))
     count = min(HELD_MOST, int(HELD_SHARE * len(drawn)))

@@ -34,8 +34,8 @@ def cut(
 ) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from, and the relevant pairs that were held out of it.
 
-    Which pairs are held out is drawn among all ratings. Which of them are good, and so to be found,
-    is decided by the rating scale of the part to learn from, as for ratings that come later.
+    The pairs to hold out are drawn among all ratings. Which of them are good, and so to be found,
+    the rating scale of the part to learn from decides, as it does for ratings that come later.
     """
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)

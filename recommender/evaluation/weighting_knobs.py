@@ -16,8 +16,8 @@ from graph.weighting import HIDE, Weighting
 FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 HALF_LIVES = (None, 3650.0, 1825.0, 730.0, 365.0, 180.0, 90.0, 30.0)  # days; None: age is nothing
 RARITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
-MOST_OF_A_TABLE = 20  # the most used kinds, categories, domains, relations
-FEWEST_USES = 20  # of a kind, category, domain or relation that gets a knob
+MOST_OF_A_TABLE = 20  # only the most used kinds, categories, domains and relations get a knob
+FEWEST_USES = 20  # uses that a kind, category, domain or relation needs for a knob
 STABLE_DOMAINS = ("given", "genres")  # other names change with the data
 
 Value = float | None
@@ -30,7 +30,7 @@ class Knob:
     table: str
     key: str
     neutral: Value
-    ladder: tuple[Value, ...]  # rising strength, holds the neutral value
+    ladder: tuple[Value, ...]  # in rising strength, the neutral value among them
     probes: tuple[Value, ...]  # tried first, alone
 
     @property
@@ -90,7 +90,7 @@ def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], li
 def weighting_with(base: Weighting, knobs: list[Knob], values: Values) -> Weighting:
     """`base` with every knob at its value, or neutral where none is given.
 
-    What `base` says of weights that have no knob stays.
+    Weights that have no knob stay as in `base`.
     """
     at = {knob: values.get(knob, knob.neutral) for knob in knobs}
     changed: dict[str, Any] = {}
@@ -110,7 +110,7 @@ def weighting_with(base: Weighting, knobs: list[Knob], values: Values) -> Weight
 def _factor(table: str, key: str, neutral: float) -> Knob:
     probes: tuple[float, ...] = (0.5, 2.0) if neutral == 0 else (neutral / 4, neutral * 2)
     if neutral and table != "domains":
-        probes = (0.0, *probes)  # nothing at all is not the limit of little: it proposes nothing
+        probes = (0.0, *probes)  # 0 is not the limit of small weights: it proposes nothing at all
     ladder = tuple(sorted({*FACTORS, neutral, *probes}))
     return Knob(table, key, neutral, ladder, probes)
 

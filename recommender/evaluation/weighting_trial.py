@@ -1,11 +1,11 @@
 """How well a weighting ranks, in a few seconds: a small item table on a held-back part.
 
-What is served blends scorers, chosen anew at each refresh. To compare weightings the one that does
-most of the work is enough: a ridge, in a narrow table made by the code that a refresh uses.
+What is served blends several scorers, chosen anew at each refresh. To compare weightings, the
+scorer that does most of the work is enough: a ridge, in a narrow table made by a refresh's code.
 
 A refresh finds by itself how much all tags together weigh compared with what people chose. Here the
-weights are to show what one tag is worth compared with another, so all tags together weigh the same
-under every weighting: what is best under the neutral one.
+weights are to show what one tag is worth compared with another. So all tags together weigh the same
+under every weighting, namely what is best under the neutral one.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
 SHOWN = 20
 WIDTH = 100  # of supports and of the table
 TAG_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)  # times the neutral weight of all tags together
-MOST_PAIRS = 500_000  # learned from; of larger catalogues whole users are drawn
+MOST_PAIRS = 500_000  # pairs learned from; of more, a random part of the users is taken
 MOST_USERS = 4_000  # asked
 
 
@@ -40,7 +40,7 @@ class Trial:
     fit: GraphSnapshot  # without the pairs held back; its domains are those derived
     domains_from: str
     users: I64  # (s,) asked
-    wanted: csr_array  # (s, i) what they chose and `fit` does not tell
+    wanted: csr_array  # (s, i) what they chose that is not in `fit`
     now: int
     seed: int
     threads: int
@@ -80,9 +80,9 @@ class Trial:
 def trial_of(
     snapshot: GraphSnapshot, neutral: Weighting, *, now: int, seed: int, threads: int
 ) -> Trial:
-    """Hold back: the select part is asked about, the gate part is in nothing.
+    """A trial: users are asked about the select part; the gate part is not used at all.
 
-    Whether a pair is relevant is decided by `neutral`, so every weighting has the same to find.
+    `neutral` decides which pairs are relevant, so every weighting has the same pairs to find.
     """
     pairs = relevant_pairs(snapshot, weigh(snapshot, neutral, now).user_items, seed)
     parts = pair_parts(pairs)
@@ -124,7 +124,7 @@ def trial_of(
 
 
 def _enough_users(users: I64, parts: I8, rng: np.random.Generator) -> Flags:
-    """(u,) all users, or so many drawn that at most `MOST_PAIRS` of their pairs are in fit."""
+    """(u,) all users, or a random part of them with at most `MOST_PAIRS` pairs in fit."""
     counts = np.bincount(users[parts == FIT], minlength=int(users.max(initial=-1)) + 1)
     order = rng.permutation(len(counts))
     drawn = np.zeros(len(counts), np.bool_)
@@ -143,7 +143,7 @@ def _of_users(snapshot: GraphSnapshot, drawn: Flags) -> GraphSnapshot:
 
 
 def _histories(graph: WeightedGraph, users: I64) -> sparse.csr_matrix:
-    """Weights of what each user has seen, 0 where it speaks for nothing: that is masked too."""
+    """Weights of what each user has seen, 0 where it is only masked and says nothing."""
     both = sparse.csr_matrix(graph.user_seen + graph.user_items)  # seen is 1 wherever items are
     both.data = np.maximum(both.data - 1, 0).astype(np.float32)
     return history_of(both, users)

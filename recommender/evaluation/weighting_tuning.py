@@ -1,10 +1,10 @@
 """Weights that earn their place: searched on half of the users, confirmed on the other half.
 
-`tune_weighting` tells the story. Optuna proposes; a small item table judges (`weighting_trial`)
-by the select part of the data; the gate part and test data are never looked at. Half of the asked
-users judge during the search, which finds the luckiest of many weightings; so each weight that
-it found is then put back to neutral, one by one, and judged by the other half; it stays only if the
-95 % interval of its gain lies above 0.
+Begin with `tune_weighting`. Optuna proposes weightings, and a small item table (`weighting_trial`)
+judges them on the select part of the data; the gate part and test data are never looked at. Half of
+the asked users judge during the search. As that finds the luckiest of many weightings, the other
+half then judges each weight: it is put back to neutral, one at a time, and stays only if the 95 %
+interval of its gain lies above 0.
 """
 
 import time
@@ -24,7 +24,7 @@ from recommender.evaluation.weighting_knobs import Knob, Value, Values, knobs_of
 from recommender.evaluation.weighting_trial import Trial, trial_of
 
 Say = Callable[[str], None]
-FEWEST_USERS = 40  # asked in all: with fewer nothing can be confirmed
+FEWEST_USERS = 40  # users asked in all; with fewer nothing can be confirmed
 KEPT, NOTHING = "kept", "brings nothing"
 
 
@@ -49,8 +49,8 @@ class Gain:
 class Found:
     """One weight: what was tried, what is kept, and what it is worth beside the others kept.
 
-    For a kept weight the gain is lost when it alone is put back to neutral; for another it is
-    what `tried` would add.
+    The gain of a kept weight is what is lost when it alone is put back to neutral; that of another
+    is what `tried` would add.
     """
 
     knob: Knob
@@ -66,9 +66,9 @@ class Tuned:
 
     weighting: Weighting
     weights: tuple[Found, ...]
-    gain: Gain  # of all kept weights together over the neutral weighting
+    gain: Gain  # gain of all kept weights together over the neutral weighting
     neutral_ndcg: float  # on the users that confirm
-    users: tuple[int, int]  # that searched, that confirmed
+    users: tuple[int, int]  # how many searched, how many confirmed
     trials: int
     seconds: float
     stopped_by_time: bool
@@ -125,12 +125,12 @@ def tune_weighting(
 
     Args:
         snapshot: may hold everything that a refresh may learn from; its gate part is left out.
-        base: where what is not tuned comes from: minimum, ratings, how rare tags may be.
+        base: gives what is not tuned: minimum, ratings, how rare tags may be.
         now: seconds since 1970, for the age of events.
         seed: of the parts, the search and the intervals. The same seed finds the same, as long
             as trials end the search and not time.
         trials: weightings tried at most while searching.
-        seconds: after which the search ends, at least one trial made.
+        seconds: after which the search ends, once at least one trial was made.
         threads: of each trial.
         say: called with a sentence at each step.
 
@@ -182,10 +182,10 @@ def tune_weighting(
 def _search(
     judge: "_Judge", trials: int, deadline: float, say: Say
 ) -> tuple[dict[Knob, Value], dict[Knob, Value], int, bool]:
-    """The best values found, the best value of each knob alone, trials made, whether time ended it.
+    """Best values found, best value of each knob alone, number of trials, whether time ran out.
 
-    First each knob alone at two values, then what helped together, then what a tree-structured
-    Parzen estimator proposes (Bergstra et al. 2011).
+    First it tries each knob alone at two values, then those that helped together, then what a
+    tree-structured Parzen estimator proposes (Bergstra et al. 2011).
     """
     optuna = _optuna()
     sampler = optuna.samplers.TPESampler(seed=judge.seed)
@@ -255,7 +255,7 @@ class _Judge:
         return Gain(float(difference.mean()), float(low), float(high))
 
     def alone(self) -> dict[Knob, Value]:
-        """For each knob that was tried alone the best value but the neutral one."""
+        """The best value, other than the neutral one, of each knob that was tried alone."""
         best: dict[Knob, Value] = {}
         neutral = tuple(knob.neutral for knob in self.knobs)
         for key in self._made:
@@ -275,7 +275,7 @@ class _Judge:
         return {knob: alone[knob] for knob in order if score[knob] > self.search_score({})}
 
     def without_ballast(self, values: Values) -> dict[Knob, Value]:
-        """Without what does not even help the users that searched, the least helpful first."""
+        """Drops values, the least helpful first, that do not even help the users that searched."""
         left = dict(values)
         while left:
             full = self.search_score(left)
@@ -288,11 +288,11 @@ class _Judge:
         return left
 
     def confirmed(self, values: Values) -> dict[Knob, Value]:
-        """Only what is worth something for sure to users that did not search, beside the others.
+        """Only values that surely help users who did not search, given the other values.
 
-        From all that the search found, the weakest go; then what helped alone may come back, the
-        surest first, and may push others out. As many are asked at once, each must hold at a
-        level divided by their number (Bonferroni).
+        Of all that the search found, the weakest are dropped. Then values that helped alone may
+        come back, the surest first, and may push others out. As many are tested at once, each is
+        tested at a level divided by their number (Bonferroni).
         """
         helping = self.helping()
         comparisons = len({*values, *helping})
@@ -329,7 +329,7 @@ class _Judge:
 
 
 def _neutral(base: Weighting) -> Weighting:
-    """`base` with all that can be tuned as it is without a file."""
+    """`base` with everything that can be tuned as it would be without a file."""
     default = Weighting()
     return replace(
         base,

@@ -4,8 +4,8 @@ Choices (blend, profiles, early stopping, tuning) look at *select* only, *gate* 
 release is published, and test data from outside is touched once.
 
 Everything rests on one number per (user, item, seed), `pair_keys`: 64 bits from the ids, never
-from rows, so that any process, on any machine, with any other users beside, draws the same. A
-new user or item moves nobody else's pairs.
+from rows. So any process on any machine draws the same, whichever other users there are: a new
+user or item moves nobody else's pairs.
 """
 
 import hashlib

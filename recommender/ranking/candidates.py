@@ -33,7 +33,7 @@ class Subjects:
     masks: Flags  # (m, i) allowed items of each distinct filter
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
-    # Source -> (b, …) what is asked of it beside the history: vectors, weights of domains, rows of
+    # Source -> (b, …) its input besides the history: vectors, weights of domains, rows of
     # friends (-1 pads).
     queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
@@ -117,7 +117,7 @@ def _in_blocks(
     return np.concatenate([rows for rows, _ in done]), np.concatenate([s for _, s in done])
 
 
-MANY_ENTRIES = 4  # times the entries of the rows: more than the items, and all are looked at
+MANY_ENTRIES = 4  # if so many times the entries exceed the items, all items are looked at
 
 
 class _Scratch(threading.local):
@@ -195,7 +195,7 @@ def top_of_table(  # type: ignore[no-untyped-def]
                     scores[targets[k]] += weight * gains[k]
             for item in shut:
                 scores[item] = 0.0
-            least = np.float32(0)  # what an item must be above, to be kept
+            least = np.float32(0)  # an item must score above this to be kept
             for item in range(catalogue):
                 score = scores[item]
                 if score > least and allowed[item]:

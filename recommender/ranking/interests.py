@@ -1,9 +1,9 @@
 """Several interests of one subject: the groups a history falls into, and candidates from each.
 
-A history is halved along the direction in which its items differ most (Boley 1998,
-doi:10.1023/A:1009740529316), the halves are settled by spherical 2-means (Dhillon & Modha 2001,
-doi:10.1023/A:1007612920971), and kept apart when their middles are unlike enough and both are
-large enough; then the heaviest group is tried next. No randomness. A history that
+A history is halved along the direction in which its items vary most (Boley 1998,
+doi:10.1023/A:1009740529316), the halves are refined by spherical 2-means (Dhillon & Modha 2001,
+doi:10.1023/A:1007612920971). They stay two groups if their middles are unlike enough and both are
+large enough. Then the heaviest group is tried next. Nothing is random. A history that
 is not split stays one group, and its list does not change.
 """
 
@@ -98,10 +98,10 @@ def voices(table: ItemTable, subject: Subjects, pool: I32, arrivals: Arrivals | 
 
 
 def shown_first(labels: I32, shares: F32, n: int) -> I64:
-    """(c,) an order of a pool whose first n hold each interest in proportion to its share.
+    """(c,) an order of a pool; its first n hold each interest in proportion to its share.
 
-    Both the first n and what follows keep the order they came in. What belongs to no interest,
-    label -1, stays where it is when it is among the first n, and counts for none.
+    Both the first n and the rest keep their old order among themselves. An item of no interest,
+    label -1, keeps its place if it was among the first n, and counts for no interest.
     """
     free = np.flatnonzero(labels[:n] < 0)
     belonging = np.flatnonzero(labels >= 0)
@@ -112,7 +112,7 @@ def shown_first(labels: I32, shares: F32, n: int) -> I64:
 
 
 def _turns(labels: npt.NDArray[np.integer], shares: F32) -> I64:
-    """The order in which places are taken when each interest has its share of every beginning.
+    """The order in which items take places, so that any first places are shared in proportion.
 
     The r-th of an interest with share s has its turn at (r - 1/2) / s: the method of Webster.
     """

@@ -20,8 +20,8 @@ from graph.vocabulary import Vocabulary
 from recommender.ranking.request import Request
 
 MOST_PAGED = 1000  # items on all pages together
-ROTATION = 0.7  # what a score is multiplied by for each time an item was shown, not clicked
-VARIETY = 0.1  # how far a seed moves a score, up or down, of its size
+ROTATION = 0.7  # factor on a score for each time an item was shown and not clicked
+VARIETY = 0.1  # share of a score by which a seed moves it up or down
 _NOT_COMPARED = {"n", "cursor", "reasons"}  # what may differ from page to page
 
 

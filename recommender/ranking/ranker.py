@@ -37,7 +37,7 @@ Defect = Callable[[str, int], None]  # what is wrong, and with how many items
 
 
 def refuse(broken: str, items: int) -> None:
-    """Raise: unless somebody counts and logs a defect, it must end the request."""
+    """Raise the defect: it must end the request, unless somebody counts and logs it instead."""
     raise AssertionError(f"{broken} ({items})")
 
 
@@ -54,7 +54,7 @@ class Order:
     sources: tuple[str, ...]  # that are fused
     weights: tuple[float, ...]  # of reranking, see `Profile.weights`
     adjust: Adjust | None = None  # what rules, rotation and variety make of the scores
-    whole_pool: bool = False  # the whole pool is asked for, of which the first n are the list
+    whole_pool: bool = False  # return the whole pool; its first n are the list
     seed: int = 0  # of exploration
 
     @cached_property
@@ -190,7 +190,7 @@ class Ranker:
         parts[:, :, number] = np.where(there, scores, 0)
         origins = np.where(there, number, -1).astype(np.int8)
         lists = Lists(items=items, scores=scores, origins=origins, parts=parts)
-        if short.any():  # what other sources fill up is chosen from together with the rest
+        if short.any():  # filled-up items are chosen from together with the rest
             short_rows = np.flatnonzero(short)
             some = [orders[row] for row in short_rows.tolist()]
             more = self._from_sources(take(subjects, short_rows), tags[short_rows], some, now)
@@ -236,7 +236,7 @@ class Ranker:
         return lists
 
     def _fill(self, subjects: Subjects, tags: AskedTags, n: int, lists: Lists) -> None:
-        """Complete lists shorter than n in place, source after source, below what is there."""
+        """Fill lists shorter than n in place, source after source, below what is there."""
         names = self._sources.names
         for name in (*self._sources.vectors, TAGS, IN_DOMAIN, POPULAR):
             short = np.flatnonzero(lists.items[:, n - 1] < 0)
@@ -257,7 +257,7 @@ class Ranker:
 
     @cached_property
     def _traits(self) -> Traits:
-        """What reranking asks of the items; nothing of a subject."""
+        """What reranking needs to know about items, and nothing of any subject."""
         release = self._release
         plain = Traits.plain(release.likeness, release.rarity, self._unknown_age, 0)
         return replace(plain, **shares_of(release.item_domains.matrix))
@@ -276,7 +276,7 @@ class Ranker:
         if weights[:, BALANCE].any():
             mix = self.mixes(part)
         draws = np.array([seed % 2**64 for seed in seeds], np.uint64)
-        if weights[:, EXPLORATION].any():  # by the history, so that not all are shown the same
+        if weights[:, EXPLORATION].any():  # by history: users see different items
             owners = np.repeat(np.arange(len(part)), np.diff(part.indptr))
             np.add.at(draws, owners, (part.items.astype(np.uint64) + np.uint64(1)) ** np.uint64(3))
         return replace(self._traits, fresh=fresh, mix=mix, draws=draws)
@@ -371,7 +371,7 @@ def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
         return lists
     good = lists.items >= 0
     good[rows[wrong], places[wrong]] = False
-    kept = lists.taken(np.argsort(~good, axis=1, kind="stable"))  # the good ones move up
+    kept = lists.taken(np.argsort(~good, axis=1, kind="stable"))  # allowed items move up
     gone = np.arange(good.shape[1]) >= good.sum(axis=1)[:, None]
     kept.items[gone], kept.scores[gone], kept.origins[gone], kept.parts[gone] = -1, -np.inf, -1, 0
     return kept

@@ -11,8 +11,8 @@ from recommender.ranking.attributes import as_number
 NEUTRAL = "neutral"
 DEFAULT = "default"
 SECONDS_A_DAY = 86_400
-SESSION_SHARE = 0.7  # of a subject's weight lies on the running session, when there is one
-SESSION_DECAY = 0.9  # what an item of a session counts, of what the one after it counts
+SESSION_SHARE = 0.7  # share of a subject's weight on the running session, if there is one
+SESSION_DECAY = 0.9  # weight of a session's item, as a share of the next one's weight
 
 
 def session(items: Sequence[str]) -> dict[str, float]:
@@ -70,7 +70,7 @@ class Filter:
     none_of: tuple["Filter", ...] = ()
 
     def of(self, attributes: Mapping[str, Any]) -> "Filter":
-        """The same with the subject's attributes filled in; if one is missing, no item passes."""
+        """The filter with the subject's attributes filled in; if one is missing, no item passes."""
         parts = (self.all_of, self.any_of, self.none_of)
         if not self.subject and not any(parts):
             return self
@@ -163,9 +163,9 @@ class Request:
     mix: tuple[Part, ...] = ()
     household: tuple[str, ...] = ()  # user ids
     similar_to: str | None = None  # a user; of those most like them, 20 together at least
-    session_share: float | None = None  # of the weight, on `items`; None: SESSION_SHARE
-    only_seen: bool = False  # nothing but what the user knows
-    # What rules and contexts can ask: device=phone; None: not even what is known without saying.
+    session_share: float | None = None  # share of the weight on `items`; None: SESSION_SHARE
+    only_seen: bool = False  # only items that the user knows
+    # What rules and contexts may use: device=phone; None: nothing at all.
     context: Mapping[str, str] | None = field(default_factory=dict)
     rules: bool = True  # whether editorial rules hold
     shown: Mapping[str, int] = field(default_factory=dict)  # item id -> times shown, not clicked

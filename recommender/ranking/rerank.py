@@ -91,8 +91,8 @@ class Traits:
 
 
 FRESH_DAYS = 30.0
-BLUR = 0.05  # of the own mix that counts as shown already, so that nothing is infinitely short
-OWN = np.float32(0.1)  # of likeness that an item shares with none: lists may outgrow the vectors
+BLUR = 0.05  # share of the own mix that counts as shown: no domain is infinitely short
+OWN = np.float32(0.1)  # part of an item like no other: lists may be longer than vectors
 NEUTRAL_PROFILE = Profile()
 DEFAULT_PROFILE = Profile(diversity=0.02, long_tail=0.15)  # where none was learned
 
@@ -227,7 +227,7 @@ def choose(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _project(like, steps, left, nearest, step, best, count):  # type: ignore[no-untyped-def]
-    """Take what the chosen item holds of each candidate off it: one row of the factor."""
+    """Project the chosen item out of each candidate: one row of the factor."""
     row = steps[step]
     for c in range(count):
         row[c] = (1 - OWN) * like[c]
@@ -247,10 +247,10 @@ def _project(like, steps, left, nearest, step, best, count):  # type: ignore[no-
 
 @njit(cache=True, nogil=True)
 def _worths(own, shown, length, worth):  # type: ignore[no-untyped-def]
-    """What more of each domain is worth to a list of this length; 0 to who cares for none of it.
+    """What more of each domain is worth to a list of this length; 0 if it is not in the mix.
 
-    Neither a longer list nor one that shows more of a domain makes it worth more, so what an item
-    gained at an earlier place bounds what it gains now: few need to be asked again (the lazy
+    A domain is never worth more in a longer list, or in one that shows more of it. So an item's
+    gain at an earlier place bounds its gain now, and few need to be computed again (the lazy
     greedy choice of Minoux 1978, doi:10.1007/BFb0006528).
     """
     for d in range(len(own)):
@@ -263,8 +263,8 @@ def _worths(own, shown, length, worth):  # type: ignore[no-untyped-def]
 def _nearer(item, indptr, domains, shares, own, worth):  # type: ignore[no-untyped-def]
     """By how much an item brings the list nearer to the subject's mix, in nats.
 
-    Of the divergence sum p log(p / q) only the parts of the item's domains change, but for the
-    length of the list, which changes for all candidates alike.
+    In the divergence sum p log(p / q) only the terms of the item's domains change. The length of
+    the list changes, too, but for all candidates alike.
     """
     total = np.float32(0.0)
     for at in range(indptr[item], indptr[item + 1]):
@@ -294,9 +294,9 @@ def _logarithms(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _race(items, scores, scale, seed, arrivals):  # type: ignore[no-untyped-def]
-    """When each candidate arrives, by chance, sooner the more relevant it is (exponential).
+    """A random time at which each candidate arrives: the more relevant, the sooner (exponential).
 
-    Who arrives first of those that are free is drawn in proportion to relevance.
+    So the first of the free candidates to arrive is drawn in proportion to relevance.
     """
     for c in range(len(items)):
         z = mixed_bits(seed + np.uint64(items[c] + 1) * GAMMA)

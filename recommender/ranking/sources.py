@@ -26,8 +26,8 @@ from recommender.releases.release import Release
 
 ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"
 FRIENDS = "friends"
-FEWEST_FRIENDS = 3  # who chose an item, before it is shown that they did: fewer could be guessed
-_DENSE_CELLS = 20_000_000  # subjects × items scored densely at once
+FEWEST_FRIENDS = 3  # friends who must have chosen an item for that to show: fewer could be guessed
+_DENSE_CELLS = 20_000_000  # subjects × items scored densely at a time
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Sources:
     """The sources of one release."""
 
     def __init__(self, release: Release, threads: int = 1, last: "Sources | None" = None) -> None:
-        """Open the indexes; nothing is searched. `last`, of the same folder, lends them."""
+        """Open the indexes, or use those of `last`, of the same folder; nothing is searched."""
         self._release = release
         self._threads = threads
         self.indexes: dict[str, VectorIndex] = (

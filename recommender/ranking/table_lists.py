@@ -1,7 +1,7 @@
 """Lists that the item table alone makes: from histories to ranked rows in one compiled call.
 
-The same functions that rank several sources stand behind it, one after the other, without the
-arrays and calls between them: a single request costs what its history and its pool cost.
+It runs the functions that rank several sources one after the other, without the arrays and calls
+between them. So the cost of a single request is that of its history and its pool.
 """
 
 import numpy as np
@@ -109,7 +109,7 @@ def _over_the_best(rows, scores):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _wrong(rows, masks, mask, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
-    """Looked at anew, whatever the lists came from."""
+    """Checks the lists anew, wherever they came from."""
     wrong = 0
     for s in range(len(rows)):
         shut = blocked[blocked_indptr[s] : blocked_indptr[s + 1]]

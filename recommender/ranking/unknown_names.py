@@ -36,8 +36,8 @@ def unknown(noun: str, name: str, known: Vocabulary) -> str:
 
 
 def near_names(name: str, known: Vocabulary) -> list[str]:
-    """The names most like one, the same but for case first; of very many only those that begin
-    alike are compared.
+    """The names most like this one, first those that differ only in case. If there are very many,
+    only names that begin alike are compared.
     """
     wanted = as_word(name)
     names = list(known) if len(known) <= MOST_COMPARED else _beginning_like(wanted, known)

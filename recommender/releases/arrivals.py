@@ -16,7 +16,7 @@ from graph.arrays import F32, I32, I64
 
 NEAREST = 100  # items of the release that stand for a new one
 WIDTH = 200  # items that a new one speaks for
-HALF = 8.0  # people who choose a new item bring it half of the way to what others are worth
+HALF = 8.0  # this many people bring a new item half of the way to a chosen one's worth
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Arrivals:
     first: int  # the row of the first of them
     neighbours: I32  # (l, k) items of the table, strongest first, -1 pads
     scores: F32  # (l, k)
-    sources: I32  # (s,) items of the table that speak for any of them, ascending
+    sources: I32  # (s,) items of the table that propose any of them, ascending
     indptr: I64  # (s + 1,)
     targets: I32  # rows of the items behind
     strengths: F32

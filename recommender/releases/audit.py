@@ -1,4 +1,4 @@
-"""What was done to a catalogue, in a log that only grows: each line has the hash of the last.
+"""A log of what was done to a catalogue; it only grows: each line has the hash of the last.
 
 `audit/log.jsonl` holds the lines, `audit/head.json` the number, hash and end of the last one. Who
 keeps a copy of the head elsewhere finds every edit, deletion, swap and truncation, also by somebody
@@ -15,7 +15,7 @@ from typing import Any
 from graph.errors import InputError
 from recommender.releases.durable import locked, replace_file
 
-START = "0" * 64  # what the first line holds for a hash
+START = "0" * 64  # what stands in the first line in place of a hash
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_head(folder: Path) -> Head:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """What was done, oldest first; lines that are no JSON are left out."""
+    """What was done, oldest first; lines that are not JSON are left out."""
     records = []
     for line in _read(folder).splitlines():
         try:
@@ -113,7 +113,7 @@ def verify(folder: Path, head: Head | None = None) -> list[str]:
 
 
 def _after_a_kill(folder: Path, head: Head) -> Head:
-    """The head with a whole line that was written just before a kill; half of one goes."""
+    """The head after a kill: a whole line written just before it counts; half a line is removed."""
     log = _log(folder)
     if not log.exists() or log.stat().st_size <= head.bytes:
         return head

@@ -15,7 +15,7 @@ import numpy.typing as npt
 def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Replace a file's content; readers see the old content or the new one, never a mixture.
 
-    `mode` is what a new file may be read and written by, less what the system takes away.
+    `mode` holds the permissions of a new file, less those that the system's umask removes.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -36,7 +36,7 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
-            # numpy tells how much it wrote, not why it stopped: that a full disk does.
+            # numpy says how much it wrote, not why it stopped: a full disk does that.
             number = error.errno or errno.ENOSPC
             raise OSError(number, os.strerror(number), str(path)) from error
 

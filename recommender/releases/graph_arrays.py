@@ -109,9 +109,9 @@ def rarity(popularity: F32) -> F32:
 
 
 def _events(snapshot: GraphSnapshot) -> Arrays:
-    """What users did, event by event, so that more can be weighed together with it.
+    """What users did, event by event, so that later events can be weighed together with it.
 
-    Of users who do not agree to be learned from, only what they hid.
+    For users who do not agree to be learned from, only what they hid.
     """
     events = snapshot.events
     hides = np.array([kind.lower() == HIDE for kind in snapshot.kinds], np.bool_)
@@ -175,7 +175,7 @@ def _given_tags(snapshot: GraphSnapshot, item_tags: csr_array) -> Flags:
 
 
 def attribute_columns(snapshot: GraphSnapshot) -> tuple[Arrays, dict[str, Any]]:
-    """Columns of the attributes that most items have: numbers, or words as codes.
+    """Columns of the attributes that the most items have: numbers, or words as codes.
 
     Where all words are dates their first seconds stand beside them.
     """

@@ -36,7 +36,7 @@ def leased(
     Args:
         home: of the catalogue.
         clock: seconds since 1970.
-        wait: for another holder to end; else that is an error.
+        wait: until another holder ends; otherwise another holder is an error.
         expiry: seconds without renewal after which others may take it.
 
     Raises:
@@ -65,7 +65,7 @@ def holder(home: Home, *, clock: Callable[[], float], expiry: float = EXPIRY) ->
         return None
     if lease["host"] == platform.node() and not is_running(int(lease["process"])):
         return None
-    if abs(clock() - float(lease["renewed"])) > expiry:  # either way: clocks jump
+    if abs(clock() - float(lease["renewed"])) > expiry:  # in either direction: clocks jump
         return None
     since = datetime.fromtimestamp(float(lease["since"]), UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"process {lease['process']} on {lease['host']} since {since} UTC"

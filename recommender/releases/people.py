@@ -36,7 +36,7 @@ def people_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
 
 
 def _hidden_for_themselves(snapshot: GraphSnapshot) -> csr_array:
-    """(u, i) 1 where a user hid an item who may not be learned from: it holds for them alone."""
+    """(u, i) 1 where a user who may not be learned from hid an item: it holds for them alone."""
     events = snapshot.events
     hides = np.array([kind.lower() == HIDE for kind in snapshot.kinds], np.bool_)
     own = np.flatnonzero(~snapshot.user_consents[events.user] & hides[events.kind])
@@ -62,7 +62,7 @@ def attribute_names(texts: Iterable[str]) -> list[str]:
 def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
     """The arrays of `people_arrays` and of segments, emptied for some users.
 
-    Their attributes are gone, their features, and they are nobody's friends.
+    Their attributes and features are gone, and they are nobody's friends.
     """
     gone = np.zeros(len(arrays["consents"]), np.bool_)
     gone[list(rows)] = True

@@ -88,7 +88,7 @@ def note(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def set_aside(home: Home, folder: Path, fingerprint: str) -> str:
-    """Keep a candidate that was refused, to be looked at; its name. It is never served."""
+    """Keep a refused candidate for inspection, never to be served; its name."""
     with locked(home.releases / LOCK):
         aside = home.releases / REFUSED
         aside.mkdir(exist_ok=True)
@@ -250,7 +250,7 @@ def oldest_watermark(home: Home) -> int | None:
 
 
 def oldest_heard(home: Home, journal: str) -> int:
-    """Up to which fact of a journal every release knows all; 0 where there is no release."""
+    """Every release knows all facts of a journal up to this number; 0 if there is no release."""
     return min((heard(row, journal) for row in list_releases(home)), default=0)
 
 

@@ -56,7 +56,7 @@ class Release:
         return int(self.manifest["watermark"])
 
     def heard(self, journal: str) -> int:
-        """Up to which fact of the journal of this identity the release knows all; 0: of none."""
+        """The release knows all facts of this journal up to this number; 0: it knows none."""
         return heard(self.manifest, journal)
 
     # ── ids ──────────────────────────────────────────────────────────────────────────────
@@ -141,7 +141,7 @@ class Release:
 
     @cached_property
     def friends(self) -> Rows:
-        """Users' friends: of both it is known that they agree to be learned from."""
+        """Users' friends; both sides agree to be learned from."""
         return self._rows("friends", self.users)
 
     def may_learn_from(self, row: int) -> bool:

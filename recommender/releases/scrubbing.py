@@ -59,8 +59,8 @@ def scrub(home: Home, name: str, rows: Iterable[int]) -> bool:
 def nameless(ids: list[str], rows: set[int]) -> list[str]:
     """The ids, those at some rows replaced by names that tell nothing and sort at the same place.
 
-    A name is made of the id before it, so names of earlier calls are made anew, too: the id they
-    were made of may be the one that goes.
+    A name is made from the id before it. Names of earlier calls are made anew, too, because the id
+    they were made from may be the one that is removed now.
     """
     names, before, count = list(ids), "", 0
     for row, name in enumerate(ids):

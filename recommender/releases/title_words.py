@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 LONGEST_SHARE = 0.1
-"""A word that more than this part of the items has tells nothing of an item."""
+"""A word in the titles of more than this share of the items tells nothing about an item."""
 MOST_ITEMS = 2000
 _WORD = re.compile(r"\w{3,}")
 

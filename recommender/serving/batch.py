@@ -11,7 +11,7 @@ from recommender.ranking.request import Request
 from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
 
-BLOCK = 512  # users ranked in one go: what they need stays in the processor's cache
+BLOCK = 512  # users ranked at a time: their data stays in the processor's cache
 
 
 def all_lists(
@@ -26,7 +26,7 @@ def all_lists(
         recommender: erased users are left out.
         n: length of the lists.
         profile: of reranking; None: that of each user's segment.
-        now: seconds since 1970, for freshness, and the times of rules.
+        now: seconds since 1970, for freshness and for rules that hold at certain times.
         threads: blocks ranked side by side; at most twice as many are held at once.
     """
     rows = np.flatnonzero(~recommender.overlay.gone)

@@ -24,7 +24,7 @@ class CatalogueMap:
     """
 
     release: Release
-    base: "CatalogueMap | None" = None  # of what lies on the disk, where something came since
+    base: "CatalogueMap | None" = None  # the map without the items that came since
 
     @classmethod
     def over(cls, release: Release, last: "CatalogueMap | None" = None) -> "CatalogueMap":

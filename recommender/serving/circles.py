@@ -15,7 +15,7 @@ from graph.model import NO_ROW
 from recommender.overlay.overlay import Overlay
 from recommender.releases.release import Release
 
-FEWEST = 20  # users behind everything that is told
+FEWEST = 20  # users who must share whatever is told
 CIRCLE = 200  # nearest users that are looked at
 SPECTRAL = "spectral"
 

@@ -66,7 +66,7 @@ def reason_texts(
 def _without_history(
     release: Release, subject: Subject, item: int, source: str
 ) -> tuple[Reason, ...]:
-    """Reasons for an item that no entry of the history speaks for."""
+    """Reasons for an item that no entry of the history explains."""
     pulled = _from_new_item(release, subject, item, source)
     if pulled:
         return pulled
@@ -187,7 +187,7 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
     ):
         return ()
     target, queries = release.vectors[source][item], release.queries[source]
-    old = subject.items[subject.items < len(queries)]  # what came since has no vector
+    old = subject.items[subject.items < len(queries)]  # items that came since have no vector
     weights = subject.weights[subject.items < len(queries)]
     pull = (queries[old] @ target) * weights  # (h, d) @ (d,) -> (h,)
     if len(old) == 0:

@@ -41,7 +41,7 @@ from recommender.releases.release import Release
 from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
 
-CHUNK = 100_000  # facts read at once
+CHUNK = 100_000  # facts read at a time
 ITEM_KINDS = frozenset(
     {"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE, ITEM_UNDONE}
 )
@@ -81,7 +81,7 @@ class Follower:
         )
 
     def overlay(self, state: State, last: Overlay | None) -> Overlay:
-        """The newest overlay; `last` itself when there is no newer fact and the same state.
+        """The newest overlay; `last` itself if there is no newer fact and the state is the same.
 
         Raises:
             StoreError: the journal does not answer; the last overlay still holds.
@@ -110,7 +110,7 @@ class Follower:
         )
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
-        """Apply facts in order; `again`: the journal is read once more after an erasure."""
+        """Apply facts in order; `again`: the journal is being read anew after an erasure."""
         events: list[Row] = []
         touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
@@ -161,11 +161,11 @@ class Follower:
             if fact.kind == "events":
                 about_users[str(fact.payload["user"])] = fact.sequence
                 if str(fact.payload["item"]) not in self.names:
-                    continue  # what one user did changes the lists of nobody else
+                    continue  # what one user did changes nobody else's lists
             if fact.kind in (USER_PUT, USER_UNDONE):
                 about_users[str(fact.payload["id"])] = fact.sequence
                 continue
-            # Consent, too: of what a friend chose others may be told.
+            # Consent, too: others may see what a friend chose.
             self.changed = max(self.changed, fact.sequence)
         self.touched = self.touched.with_(about_users).settled()
 
@@ -185,7 +185,7 @@ class Follower:
             self.attributes = self.attributes.with_({user: attributes})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
-        """Lengthen the histories of users by their events, or shorten them by events undone."""
+        """Add events to the histories of their users, or take undone events out of them."""
         if not events:
             return
         names = [str(fact.payload["item"]) for fact in events]
@@ -298,7 +298,7 @@ def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
 
 
 def _placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, tuple[I32, F32]]:
-    """A new item's vectors, from what is known of it, and the items it then speaks for."""
+    """A new item's vectors, from what is known of it, and its row: the items that it proposes."""
     nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
     known = NewItem(
         title=item.title or "",

@@ -16,8 +16,8 @@ from recommender.serving.rules import Entry
 from recommender.serving.subject import Subject
 
 MOST_WORDS = 2  # in a label
-CARRIED = 0.3  # share of an interest's weight that carries a word which stands for it …
-MORE = 0.2  # … and by how much that is more than in any other interest
+CARRIED = 0.3  # a word stands for an interest if so much of its weight carries the word …
+MORE = 0.2  # … and by so much more than in any other interest
 
 
 def found_interests(release: Release, subject: Subject) -> I32 | None:
@@ -74,7 +74,7 @@ def interest_names(release: Release, subject: Subject) -> list[str]:
 
 
 def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I32:
-    """(c,) the interest that speaks most for each entry, by the table or else by vectors; or -1."""
+    """(c,) the interest that explains each entry best, by the table or else by vectors; or -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
     scores = voices(release.table, _alone(subject), pool, release.arrivals)  # (c, g)
     labels = scores.argmax(axis=1).astype(np.int32)

@@ -20,7 +20,7 @@ from recommender.serving.recommend import Recommender
 from recommender.serving.rules_file import Rule, load_rules
 
 Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
-CHECK_SECONDS = 0.5  # how long a moved CURRENT may go unnoticed
+CHECK_SECONDS = 0.5  # seconds that a changed CURRENT may go unnoticed
 FOLLOW_SECONDS = 0.05  # … and a fact of the journal, where a thread watches
 
 
@@ -47,7 +47,7 @@ class Live:
         Args:
             home: of the catalogue.
             journal: holds the facts that came after the release; None: only the release is served.
-            tell: called when something newer is served, or refused.
+            tell: called when something newer is served or refused.
             defect: see `Recommender`.
             clock: seconds, for how often files are looked at.
         """
@@ -102,7 +102,7 @@ class Live:
             time.sleep(FOLLOW_SECONDS)
 
     def _look(self) -> None:
-        """Serve what is newer: the journal is looked at every time, files only now and then."""
+        """Serve newer parts: look at the journal every time, at files only now and then."""
         with self._lock:
             if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
                 self._checked = self._clock()
@@ -111,7 +111,7 @@ class Live:
                 self._recommender = self._with_facts(self._recommender)
 
     def _with_facts(self, made: Recommender) -> Recommender:
-        """With what the journal holds beyond the release, and the newest state."""
+        """The recommender with the journal's facts beyond the release, and the newest state."""
         if self._journal is None:
             return made
         base = base_of(made.release)
@@ -130,7 +130,7 @@ class Live:
     def _newest(self) -> Recommender | None:
         """What is to be served from now on: the same value where nothing is newer."""
         state = self._newest_state()
-        if state is None:  # nothing is served on a guess of who was erased
+        if state is None:  # who was erased is never guessed
             return self._recommender
         made = self._over_newest_release(state)
         if made is None:
@@ -221,7 +221,7 @@ class Live:
             stamp = file.stat().st_mtime_ns
         except FileNotFoundError:
             stamp = 0
-        except OSError:  # a loop of links, say: reading tells
+        except OSError:  # a loop of links, for example: reading it will tell
             stamp = -1
         read = (release, stamp)
         newer = self._read.get(file) != read

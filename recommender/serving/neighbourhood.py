@@ -19,7 +19,7 @@ from recommender.serving.explain import domains_of, title
 from recommender.serving.recommend import Recommender
 
 MOST_TAGS, MOST_DOMAINS = 8, 3  # of one item
-FEWEST_PEOPLE = 20  # behind each span of a popularity curve
+FEWEST_PEOPLE = 20  # people on average in each span of a popularity curve
 MOST_SPANS = 24
 
 
@@ -60,10 +60,10 @@ def around(recommender: Recommender, kind: str, name: str, n: int) -> Part:
 
 
 def spans(release: Release, item: int) -> list[dict[str, int]]:
-    """When people chose an item: spans of equal length with how many last did in each.
+    """When people chose an item: spans of equal length, and how many last did so in each.
 
-    There are as many spans as leave 20 people in each on average; none when there are fewer people,
-    or no times are known. A count below three is shown as 0: it could point at somebody.
+    There are as many spans as leave 20 people in each on average; none if there are fewer people,
+    or if no times are known. A count below three is shown as 0: it could point at somebody.
     """
     users = release.item_users.of(item)
     starts, at = release.histories.take(users.astype(np.int64))

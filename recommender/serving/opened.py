@@ -27,7 +27,7 @@ class Opened:
     def of(
         cls, release: Release, threads: int, defect: Defect, last: "Opened | None" = None
     ) -> "Opened":
-        """Open the indexes; nothing is searched. `last`, of the same folder, lends them."""
+        """Open the indexes, or use those of `last`, of the same folder; nothing is searched."""
         sources = Sources(release, threads, None if last is None else last.sources)
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
         ranker = Ranker(release, sources, fused, defect)

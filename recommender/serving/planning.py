@@ -26,7 +26,7 @@ from recommender.serving.subject import Subject
 from recommender.serving.subjects import SubjectReader
 
 MOST_ITEMS = 1000  # in one list
-ARRANGING = ("limit", *LABELS)  # rules that choose from more than is shown
+ARRANGING = ("limit", *LABELS)  # rules that need more items to choose from than are shown
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Plan:
         return any(rule.do in ARRANGING for rule in self.rules)
 
     def without(self, none_of: tuple[Filter, ...]) -> "Plan":
-        """The same under a filter that forbids just this beside what it asks for."""
+        """The same plan, with exactly this as what its filter forbids."""
         wanted = replace(self.subject.filter, none_of=none_of)
         return replace(self, subject=replace(self.subject, filter=wanted))
 
 
 class Planner:
-    """Reads requests over a release and what holds over it; nothing of it changes."""
+    """Reads requests, for a release and all that holds on top of it; it never changes."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Planner:
         return _product(steps) if steps else None
 
     def check(self, request: Request) -> None:
-        """Raise an `InputError` for a length, a source or a profile that there is not."""
+        """Raise an `InputError` for a length out of range, or an unknown source or profile."""
         if not 1 <= request.n <= MOST_ITEMS:
             raise InputError(f"n is {request.n}; ask for 1 to {MOST_ITEMS} items")
         if request.source is not None and request.source not in self._sources:

@@ -66,12 +66,12 @@ class Recommender:
         Args:
             release: what was learned.
             overlay: what changed since; None: nothing.
-            settings: an editor's segments, profiles and contexts, beside and over the learned ones.
+            settings: an editor's segments, profiles and contexts, beside or over learned ones.
             rules: editorial ones.
             threads: blocks of a batch that are ranked side by side.
             defect: called when an item had to be left out that should never have been proposed; by
                 default it raises, and ends the request.
-            last: a recommender over the same release, whose parts are used again where they fit.
+            last: a recommender over the same release; its parts are reused where they fit.
 
         Raises:
             InputError: a rule limits by an attribute that the release lacks.
@@ -115,7 +115,7 @@ class Recommender:
         settings: SegmentSettings | None = None,
         rules: Sequence[Rule] | None = None,
     ) -> "Recommender":
-        """The same with newer parts; those that are not given stay."""
+        """The same with newer parts; parts that are not given stay as they are."""
         overlay = overlay or self.overlay
         return Recommender(
             overlay.release,
@@ -136,8 +136,8 @@ class Recommender:
         """One answer per request, in order.
 
         Args:
-            requests: see `Request`; unknown users and items are no errors, the answer's notes
-                tell of them. Unknown profiles, sources and attributes are `InputError`s.
+            requests: see `Request`; unknown users and items are no errors, but named in the
+                answer's notes. Unknown profiles, sources and attributes are `InputError`s.
             now: seconds since 1970, for freshness, ages and the times of rules.
         """
         return [answer(self.release, listed) for listed in self._lists(requests, now)]
@@ -175,7 +175,7 @@ class Recommender:
         """What `recommend` would list, as arrays (b, n): for jobs that show no cards.
 
         Args:
-            requests: of single subjects, no households; each asks for `n` items.
+            requests: for single subjects, not households; each asks for `n` items.
             n: length of the lists.
             now: as in `recommend`.
         """
@@ -208,9 +208,9 @@ class Recommender:
         Args:
             user_rows: (b,) rows of the release's users.
             n: length of the lists.
-            profile: "neutral", "default", a profile's name, or "segments": for each user that
-                of the user's learned segment.
-            source: only this source, unfused and unfilled; None: all, as served.
+            profile: "neutral", "default", a profile's name, or "segments": each user gets the
+                profile of their learned segment.
+            source: the lists of this source alone, not filled up; None: all sources, as served.
             now: seconds since 1970, for freshness.
         """
         subjects = self._reader.users(user_rows)
@@ -346,7 +346,7 @@ class Recommender:
     def _listed(
         self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject]
     ) -> Listed:
-        """The list after rules; `speaker` gives the subject whose history speaks for an item."""
+        """The list after rules; `speaker` gives the subject whose history explains an item."""
         subject, request = plan.subject, plan.subject.request
         shown, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
         popular = (POPULAR,) if subject.served_by == "popular" else ()

@@ -1,9 +1,9 @@
-"""Answers kept for a while, to avoid making the same list twice.
+"""Keeps answers for a while, so that the same list is not made twice.
 
 The key of an answer is made of the request, the release, and the version of the overlay. This
 contains the number of the last fact about the catalogue and about each user of the request. So
 after an event, or after an item was hidden or a person erased, the key differs and the old answer
-is never used. It is dropped when its time is over or the memory is needed for others.
+is never used. It is dropped when its time is over, or when others need the memory.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from recommender.serving.recommend import Recommender
 from recommender.serving.versions import last_seen, version_of
 
 SHORTEST = 60.0  # seconds an answer is kept at least
-OF_THE_PAUSE = 24  # this part of the time since a user was last seen
-ENTRY = 200  # bytes that an answer takes beside its own
+OF_THE_PAUSE = 24  # share of the time since a user was last seen
+ENTRY = 200  # bytes that keeping an answer takes besides its own
 
 
 class Shared(Protocol):
@@ -44,10 +44,10 @@ class Results:
         """Keep nothing yet.
 
         Args:
-            most_bytes: of all answers kept here; 0: none is.
+            most_bytes: of all answers kept here; 0: none is kept.
             longest: seconds an answer is kept at most.
             clock: seconds, for how long answers are kept.
-            shared: asked where an answer is not here.
+            shared: asked for answers that are not here.
         """
         self.counts: Counter[str] = Counter()  # hits, shared hits, misses, dropped
         self.bytes = 0

@@ -22,7 +22,7 @@ from recommender.serving.rules_file import FACTORS, Rule
 
 PINNED, SPONSORED = "pinned", "sponsored"
 LABELS = {"pin": PINNED, "sponsor": SPONSORED}
-PRODUCT = (1e-6, 1e6)  # bounds of what all rules together make of a score
+PRODUCT = (1e-6, 1e6)  # bounds of the factor of all rules together on a score
 KEPT = 16  # sets of rules whose factors are kept, four bytes an item each
 
 
@@ -41,7 +41,7 @@ class Rulebook:
     """Rules over one release."""
 
     def __init__(self, rules: Sequence[Rule], release: Release, filters: Filters) -> None:
-        """Hold the rules; a limit by an attribute the release lacks is an `InputError`."""
+        """Hold the rules. An `InputError` if one limits by an attribute that the release lacks."""
         self.rules = tuple(rules)
         self._release = release
         self._filters = filters
@@ -72,7 +72,7 @@ class Rulebook:
         return product.astype(np.float32)
 
     def hidden(self, rules: Sequence[Rule], now: int) -> tuple[Filter, ...]:
-        """What these rules hide, as parts of a filter's `none_of`."""
+        """The conditions of what these rules hide, for a filter's `none_of`."""
         return tuple(_meant(rule).at(now) for rule in rules if rule.do == "hide")
 
     def arrange(
@@ -94,7 +94,7 @@ class Rulebook:
         for rank in range(1, n + 1):
             entry = placed.pop(rank, None) or next(rest, None)
             if entry is None and placed:
-                entry = placed.pop(min(placed))  # a short list: the pinned move up
+                entry = placed.pop(min(placed))  # the list is short, so pinned items move up
             if entry is None:
                 break
             shown.append(entry)

@@ -13,7 +13,7 @@ from recommender.segments.settings import EVERYONE
 from recommender.serving.recommend import Recommender
 
 MOST_POINTS = 1_000  # users in the picture
-FEWEST_POINTS = 20  # fewer would show persons, not groups
+FEWEST_POINTS = 20  # with fewer users it would show persons, not groups
 SAMPLE = 5  # ids shown of each segment
 
 
@@ -41,7 +41,7 @@ def overview(recommender: Recommender) -> dict[str, Any]:
 def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
     """The `segments` of a user, known or not, and the `profile` of the user's lists.
 
-    `moves` and `returns` are chances where the refresh could foretell them, else None.
+    `moves` and `returns` are chances if the refresh could predict them, else None.
     """
     user_row = recommender.overlay.user_row(user)
     segments = recommender.segments_of(Request(user=user, n=1), now=now)
@@ -59,8 +59,8 @@ def of_user(recommender: Recommender, user: str, *, now: int) -> dict[str, Any]:
 def picture(recommender: Recommender, *, named: bool) -> dict[str, Any]:
     """A sample of the grouped users by PCA: `names` of segments, `points`, some `users` of each.
 
-    The same release gives the same sample. Ids are shown only where `named`, nobody erased among
-    them; a release without learned segments has no points.
+    The same release gives the same sample. Ids are shown only where `named`, never of erased
+    users; a release without learned segments has no points.
     """
     release, learned = recommender.release, recommender.release.segments
     empty: dict[str, Any] = {"names": [], "points": [], "users": {}, "release": release.name}

@@ -6,11 +6,11 @@ from recommender.serving.recommend import Recommender
 
 
 def version_of(recommender: Recommender, request: Request, now: int) -> str | None:
-    """A text that changes when the answer to a request may change; None: that cannot be told.
+    """A text that changes when the answer to a request may change; None: there is no such text.
 
-    It cannot be told when the answer depends on what other users do. The ages of items, which
-    `freshness` looks at, do not count. If rules, contexts or a filter depend on the time, the text
-    changes every minute.
+    There is none when the answer depends on what other users do. The ages of items, which
+    `freshness` looks at, do not change the text. If rules, contexts or a filter depend on the
+    time, the text changes every minute.
     """
     if request.similar_to is not None:
         return None
