@@ -78,7 +78,9 @@ def ego_network(
         InputError: `kind` is none of "user", "item" and "tag", or `hops` is negative.
     """
     if kind not in ("user", "item", "tag") or hops < 0:
-        raise InputError(f"an ego network is of a user, item or tag and 0 or more hops: {kind=}")
+        raise InputError(
+            f"an ego network starts at a user, item or tag, with 0 or more hops: {kind=}"
+        )
     edges = all_nodes_csr(weighted)
     reached = np.array([_node(snapshot, kind, name)], np.int64)
     for _ in range(hops):

@@ -25,8 +25,8 @@ REASONS = (
 """Reasons to reject a row that was split into cells; a row's code is a place in this list."""
 
 HINTS = {
-    "not a time": f"read are {times.READ}",
-    "time out of range": f"read are {times.READ}; from the year 1000 on",
+    "not a time": f"what can be read: {times.READ}",
+    "time out of range": f"what can be read: {times.READ}; from the year 1000 on",
     "time in 1970": "a small number is no time; leave such cells empty",
     OBJECT: "say which part is meant, such as --column user=user.id",
     "rating off the scale": "see the scale above, or say which it is: [ratings] scale = [1, 5] in "

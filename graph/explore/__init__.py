@@ -1,1 +1,1 @@
-"""Querying the graph in Cypher: copies made for that, the guarded console, ready-made questions."""
+"""Queries the graph in Cypher: copies to be queried, a guarded console, ready-made questions."""

@@ -1,11 +1,12 @@
-"""The guarded Cypher console: reads the graph, harms nothing, ends in time.
+"""The guarded Cypher console: it reads the graph, harms nothing and ends in time.
 
     query ─▶ guard (cypher_guard) ─▶ slot (two at once) ─▶ worker process ─▶ rows ─▶ audit log
 
-The worker (`console_worker`) is a process of its own that is killed at the limit; on the
-embedded engine it has no right to open, write or fork anything (resource limits), on Neo4j the
-plan is looked at before it runs. Without the privacy scope every query is answered from a copy in
-which users are pseudonyms; why, and what that means on Neo4j: `docs/decisions/cypher-privacy.md`.
+The worker (`console_worker`) is a process of its own that is killed at the time limit. With the
+embedded engine, resource limits keep it from opening, writing or forking anything; on Neo4j a
+query's plan is looked at before it runs. Without the privacy scope every query is answered from a
+copy in which users are pseudonyms; `docs/decisions/cypher-privacy.md` says why, and what that means
+on Neo4j.
 """
 
 import contextlib
@@ -24,8 +25,8 @@ from graph.explore.console_process import KINDS, Worker, built
 from graph.explore.copies import local_secret
 from graph.explore.cypher_guard import check, check_parameters
 
-GRACE = 0.5  # seconds after the limit at which a worker is killed
-MOST_QUERIES = 100  # of one worker, then it is replaced
+GRACE = 0.5  # a worker is killed this many seconds after the limit
+MOST_QUERIES = 100  # after so many queries a worker is replaced
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ class Target:
 
     @property
     def reader(self) -> dict[str, str]:
-        """What a process that runs queries on the server is started with."""
+        """How a process that runs queries connects to the server."""
         own = (self.asks_as, self.asks_with) if self.asks_as else (self.user, self.password)
         return {"uri": self.uri, "user": own[0], "password": own[1], "database": self.database}
 
     @property
     def absolute(self) -> "Target":
-        """The same store, also for a process that runs in another folder."""
+        """The same store with an absolute path, for processes that run in another folder."""
         if self.is_server:
             return self
         return replace(self, uri=str(Path(self.uri.removeprefix("embedded:")).absolute()))
@@ -96,9 +97,9 @@ class Console:
         note: Callable[[dict[str, Any]], None] | None = None,
         now: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Stand before `target`; `folder` (the home's `explore`) keeps copies, slots, the secret.
+        """Guard `target`; `folder` (`explore` in the home) keeps copies, slots and the secret.
 
-        `now` gives the seconds since 1970 that the audit log writes down.
+        `now` gives the seconds since 1970 for the audit log.
         """
         self.target, self.folder = target.absolute, folder.absolute()
         self.limits = limits or Limits()
@@ -113,10 +114,10 @@ class Console:
         Args:
             query: Cypher, see `graph.explore.cypher_guard` for what may stand in it.
             parameters: by name, without the $.
-            privacy: the asker may see users by name; otherwise they are pseudonyms.
+            privacy: whether the asker may see the names of users; otherwise they are pseudonyms.
 
         Raises:
-            QueryRefused: the guard or the engine will not run it, or it outran a limit.
+            QueryRefused: the guard or the engine will not run it, or it exceeded a limit.
             StoreAway: the store cannot be asked now.
         """
         began = time.perf_counter()
@@ -136,7 +137,7 @@ class Console:
             self._log(query, verdict, rows, (time.perf_counter() - began) * 1000, privacy)
 
     def renew(self) -> None:
-        """Forget the copy: the next query is answered from the graph as it is then."""
+        """Forget the copy, so that the next query is answered from the graph as it is then."""
         with self._lock:
             self._copies = {}
             idle, self._idle = self._idle, {}
@@ -159,7 +160,7 @@ class Console:
         message = {"query": checked.text, "parameters": parameters | checked.strings}
         with _slot(self.folder, self.limits.at_once):
             answer, before = self._ask(message, on_server, privacy)
-            if answer.get("starved") and before:  # by what it kept of queries before this one
+            if answer.get("starved") and before:  # its earlier queries left it too little memory
                 answer, _ = self._ask(message, on_server, privacy)
         if "error" in answer:
             kind = KINDS.get(str(answer["error"]), StoreError)
@@ -185,7 +186,7 @@ class Console:
             worker.kill()
             raise
         if answer.get("error") == "stopped" or "worn" in answer:
-            worker.kill()  # what it left behind would starve the next one
+            worker.kill()  # its leftovers would starve the next query
         else:
             self._give_back(worker)
         return answer, before
@@ -203,7 +204,7 @@ class Console:
         """The path of the embedded graph file, built in a process of its own when needed."""
         with self._lock:
             known = self._copies.get(privacy)
-            if known is None or not Path(known).exists():  # a newer copy replaces older ones
+            if known is None or not Path(known).exists():  # a newer copy has replaced it
                 order = {
                     "target": asdict(self.target),
                     "folder": str(self.folder),
@@ -259,7 +260,7 @@ def _is_there(graph: str) -> bool:
 
 
 def _with_strings(text: str, strings: dict[str, Any]) -> str:
-    """Put lifted strings back into what people read (names of columns, messages)."""
+    """Put lifted texts back into names of columns and messages, which people read."""
     for name, value in reversed(strings.items()):
         text = text.replace(f"${name}", repr(value))
     return text

@@ -1,4 +1,4 @@
-"""The process that makes a copy for exploring: opens the store, freezes it, copies it."""
+"""The process that makes a copy for exploring: it opens, freezes and copies the store."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 """The console's processes: one that makes the copies, and workers in which queries run.
 
-Both start in an empty folder with an environment that holds nothing. What they write to their
-error output is added to the error that is raised when they fail, where `--debug` shows it.
+Both start in an empty folder with an empty environment. When they fail, what they wrote to their
+error output is added to the error that is raised; `--debug` shows it.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from graph.errors import (
 )
 
 STARTING = 30.0  # seconds a worker may take to open its graph
-BUILDING = 900.0  # seconds the copy may take to be made
+BUILDING = 900.0  # seconds that making the copy may take
 MOST_WORDS = 1 << 16  # bytes of a process's error output that are kept
 HEADER = struct.Struct(">I")
 KINDS: dict[str, type[NichegraphError]] = {
@@ -36,7 +36,7 @@ KINDS: dict[str, type[NichegraphError]] = {
     "away": StoreAway,
     "missing": MissingExtra,
 }
-_LIMITS = {-signal.SIGKILL, -signal.SIGXCPU}  # how a process ends that outran one
+_LIMITS = {-signal.SIGKILL, -signal.SIGXCPU}  # how a process ends when it exceeds a limit
 
 
 class Worker:
@@ -84,7 +84,7 @@ class Worker:
         return answer
 
     def lives(self) -> bool:
-        """Whether the process can still be answered."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def kill(self) -> None:
@@ -113,7 +113,7 @@ class Worker:
         return b"".join(parts)
 
     def _died(self) -> QueryRefused:
-        """Why the process is gone: a limit, or a fault of its own."""
+        """The error for a process that ended: it exceeded a limit, or failed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         words = _what_it_wrote(self._process)
@@ -171,7 +171,7 @@ def _started(module: str, cwd: str) -> subprocess.Popen[bytes]:
 
 
 def _what_it_wrote(process: subprocess.Popen[bytes]) -> str:
-    """What stands in the error output of a process that ended; nothing is waited for."""
+    """What an ended process wrote to its error output; does not wait for more."""
     assert process.stderr is not None
     source = process.stderr.fileno()
     os.set_blocking(source, False)

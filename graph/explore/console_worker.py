@@ -1,7 +1,7 @@
-"""The process in which strangers' queries run: opens one graph, gives up its rights, answers.
+"""The process that runs strangers' queries: it opens a graph, gives up its rights, answers.
 
-It reads length-prefixed JSON from standard input: first an order that says which graph to open
-and under which limits, then one query after the other. It ends when the pipe does.
+It reads length-prefixed JSON from standard input: first an order with the graph to open and the
+limits, then one query after the other. It ends when the pipe is closed.
 """
 
 import json
@@ -17,7 +17,7 @@ from graph.errors import QueryRefused, QueryStopped, StoreError
 from graph.explore.console_process import HEADER
 from graph.extras import missing_extra
 
-POOL = 256 << 20  # bytes of buffer pool, out of the worker's memory
+POOL = 256 << 20  # bytes of buffer pool, part of the worker's memory
 _STATM = Path("/proc/self/statm").open()  # noqa: SIM115 - nothing can be opened later
 Rows = tuple[list[str], Iterator[list[Any]]]
 Ask = Callable[[str, dict[str, Any]], Rows]
@@ -46,7 +46,7 @@ def main() -> None:
     while (message := _read(source)) is not None:
         _limit_seconds(limits["seconds"])
         answer = _answer(ask, message, limits)
-        worn = _mapped() - mapped > limits["memory"] // 2  # the engine keeps some of what it took
+        worn = _mapped() - mapped > limits["memory"] // 2  # the engine keeps some of the memory
         _write(target, answer | ({"worn": True} if worn else {}))
 
 
@@ -76,13 +76,13 @@ def _give_up_rights(memory: int, files: int | None) -> None:
 
 
 def _mapped() -> int:
-    """Bytes of memory that this process has asked for, as the limit counts them."""
+    """Bytes of memory that this process has mapped, which is what the limit counts."""
     _STATM.seek(0)
     return int(_STATM.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _limit_seconds(seconds: float) -> None:
-    """Let the system end this process when the next query takes much more than its time."""
+    """Have the system end this process if the next query far exceeds its time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime + 2 * seconds + 2)  # two threads may work at once
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))

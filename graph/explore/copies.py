@@ -1,8 +1,9 @@
-"""The folder of copies for exploring: how a copy gets into it, and how all copies are forgotten.
+"""Puts copies for exploring into their folder, and deletes them all after an erasure.
 
-Nothing erased may come back through a copy, also when one is being made while somebody erases:
-whoever makes a copy notes the mark of the last erasure before reading the store, and the copy is
-put in its place only if that mark still stands. Both sides hold a lock for the moment it takes.
+Nothing erased may come back through a copy, not even through one that is being made during an
+erasure. So whoever makes a copy notes the mark of the last erasure before reading the store, and
+the copy is put in its place only if the mark is still the same. Both sides hold a lock for this
+moment.
 """
 
 import contextlib
@@ -20,11 +21,11 @@ _ASIDE = ".making-"
 
 
 class ErasedMeanwhile(Exception):  # noqa: N818 - not a failure: make the copy again
-    """Somebody was erased while this copy was made from what the store held before."""
+    """A user was erased while this copy was made from an earlier state of the store."""
 
 
 def mark_of_erasure(folder: Path) -> str:
-    """What the last erasure left behind; another one each time."""
+    """The mark of the last erasure; each erasure leaves a different one."""
     try:
         return (folder / "erasure").read_text()
     except FileNotFoundError:
@@ -33,14 +34,14 @@ def mark_of_erasure(folder: Path) -> str:
 
 @contextlib.contextmanager
 def made_aside(path: Path, mark: str) -> Iterator[Path]:
-    """A path to write a copy to, which is put at `path` in the end; nothing is left of a failure.
+    """A path to write a copy to, which is moved to `path` at the end; a failure leaves nothing.
 
     Args:
         path: `<folder>/<name>/<file>`.
         mark: `mark_of_erasure(folder)` as it was before the store was read.
 
     Raises:
-        ErasedMeanwhile: the mark is another one now; the copy is gone.
+        ErasedMeanwhile: the mark has changed; the copy is deleted.
     """
     folder = path.parent.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def made_aside(path: Path, mark: str) -> Iterator[Path]:
     try:
         try:
             yield aside
-        except BaseException as error:  # what is written to may have been deleted meanwhile
+        except BaseException as error:  # the copy may have been deleted while it was written
             if isinstance(error, Exception) and mark_of_erasure(folder) != mark:
                 raise ErasedMeanwhile from error
             raise
@@ -63,7 +64,7 @@ def made_aside(path: Path, mark: str) -> Iterator[Path]:
 
 
 def keep_only(folder: Path, name: str) -> None:
-    """Delete the copies of other snapshots, and what killed makers of copies left."""
+    """Delete the copies of other snapshots, and leftovers of processes killed while copying."""
     with _alone(folder):
         _delete(folder, {name, "findings"})
         for aside in folder.glob(f"{_ASIDE}*"):
@@ -72,7 +73,7 @@ def keep_only(folder: Path, name: str) -> None:
 
 
 def forget(folder: Path) -> None:
-    """After an erasure: delete all copies and findings, those in the making too."""
+    """After an erasure: delete all copies and findings, also those just being made."""
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         (folder / "erasure").write_text(secrets.token_hex(16))
@@ -88,7 +89,7 @@ def _delete(folder: Path, keep: set[str]) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of that number, whoever owns it."""
+    """Whether a process with that number is running, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -122,5 +123,5 @@ def local_secret(folder: Path) -> bytes:
 
 
 def pseudonym(secret: bytes, user: str) -> str:
-    """What strangers see in place of a user's id: the same for the same secret."""
+    """What strangers see instead of a user's id; the same for the same secret."""
     return "user-" + hmac.new(secret, user.encode(), hashlib.sha256).hexdigest()[:20]

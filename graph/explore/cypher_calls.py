@@ -1,4 +1,4 @@
-"""Functions, subqueries and loops over lists: which exist, and how each engine writes them."""
+"""Reads functions, subqueries and loops over lists, and writes them for each engine."""
 
 from graph.explore.cypher_cursor import Loop, Piece, written
 from graph.explore.cypher_dates import TEMPORAL, Dates
@@ -15,7 +15,7 @@ from graph.explore.cypher_words import (
 )
 
 LONGEST_RANGE = 10_000  # elements of range(…)
-LONGEST_IN_PLACE = 16  # letters that `replace` may put in place of others
+LONGEST_IN_PLACE = 16  # letters of a text that `replace` may put in
 QUANTIFIERS = ("any", "all", "none", "single")
 KEEP_TIME = ("min", "max", "coalesce", "head", "last", "collect")
 COUNTS = ("count", "size", "length", "char_length", "tointeger", "tofloat")
@@ -31,7 +31,7 @@ AGGREGATES = (
 
 
 class Calls(Dates):
-    """Reads what has brackets behind or around it."""
+    """Reads what has brackets after it or around it."""
 
     def call(self) -> Piece:
         """Read a function and its arguments."""
@@ -102,7 +102,7 @@ class Calls(Dates):
         return Piece(text, kind, aggregate=aggregate)
 
     def _in_the_file(self, name: str, low: str, distinct: str, arguments: list[Piece]) -> str:
-        """A call as the file says it; empty where both say the same."""
+        """A call as the file writes it; empty if both engines write it alike."""
         texts = [piece.text for piece in arguments]
         first = texts[0] if texts else ""
         if low == "tostring" and arguments[0].kind == "boolean":
@@ -165,7 +165,7 @@ class Calls(Dates):
             return Piece(f"CAST({inner.text} AS {kind})", aggregate=inner.aggregate)
         named = {"INT64": "toInteger", "STRING": "toString", "DOUBLE": "toFloat"}
         if kind not in named:
-            refuse("CAST is the file's; on a server write toInteger, toFloat, toString, date")
+            refuse("only the file has CAST; on a server write toInteger, toFloat, toString, date")
         return Piece(f"{named[kind]}({inner.text})", aggregate=inner.aggregate)
 
     # ── subqueries and patterns as values ────────────────────────────────────────────────
@@ -211,7 +211,7 @@ class Calls(Dates):
     # ── loops over lists ─────────────────────────────────────────────────────────────────
 
     def bracket(self) -> Piece:
-        """[a, b], [x IN list WHERE … | …]; of a pattern in it the error says how to write it."""
+        """[a, b], [x IN list WHERE … | …]; for a pattern inside, the error says how to write it."""
         self.expect_sign("[")
         with self.inside():
             pattern = self.is_sign("(") and self.is_pattern()
@@ -289,7 +289,7 @@ class Calls(Dates):
             own = f"{written(total)} = {start.text}, {written(name)} IN {source.text}"
             return Piece(f"reduce({own} | {body.text})")
         if not leads:
-            refuse(f"reduce adds up: reduce({total} = 0, x IN list | {total} + x)")
+            refuse(f"reduce can only add up: reduce({total} = 0, x IN list | {total} + x)")
         items = source.text
         if body.text != written(name):
             items = f"list_transform({items}, {written(name)} -> {body.text})"
@@ -313,7 +313,7 @@ class Calls(Dates):
 
 
 def _spread(text: str, distinct: str, *, sample: bool) -> str:
-    """The standard deviation, from sums; null of no values, as on a server 0 of a single one."""
+    """The standard deviation, from sums; null for no values, 0 for a single one, as on a server."""
     count, mean = f"count({distinct}{text})", f"avg({distinct}{text})"
     squares = f"sum({distinct}CAST({text} AS DOUBLE) * CAST({text} AS DOUBLE))"
     spread = f"({squares} - {count} * {mean} * {mean})"
@@ -325,7 +325,7 @@ def _spread(text: str, distinct: str, *, sample: bool) -> str:
 
 
 def _check_range(texts: list[str]) -> None:
-    """A range must be small, and be seen to be small: range(1, 100) or range(0, 100, 5)."""
+    """Refuse a range unless its numbers show that it is small, as in range(0, 100, 5)."""
     numbers = [text for text in texts if text.removeprefix("-").isdigit()]
     if len(numbers) != len(texts) or len(texts) not in (2, 3):
         refuse("range() needs plain whole numbers, such as range(1, 100)")

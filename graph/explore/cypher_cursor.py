@@ -1,6 +1,7 @@
-"""What the reader of a query knows while it goes from word to word, and what it writes.
+"""Holds what the reader of a query knows on its way from word to word, and what it writes.
 
-`Piece` is a part of the query as it will be run; `Cursor` holds what was read before it.
+`Piece` is a part of the query as it will be run; `Cursor` is a place in the query and what was read
+before it.
 """
 
 import json
@@ -14,10 +15,10 @@ from graph.explore.cypher_subqueries import rewritten
 from graph.explore.cypher_tokens import Token, refuse, tokens_of, unescaped
 from graph.explore.cypher_words import RESERVED
 
-MOST_BRACKETS = 24  # one inside the other: parsers are recursive
-MOST_LINKS = 12  # relationships in all patterns: planners are exponential in them
-MOST_SUMS = 12  # each + can double a text or list
-MOST_GROWTH = 1 << MOST_SUMS  # of a text, by all that makes it longer
+MOST_BRACKETS = 24  # inside each other, as parsers are recursive
+MOST_LINKS = 12  # relationships in all patterns; a planner's work grows exponentially in them
+MOST_SUMS = 12  # as each + can double a text or list
+MOST_GROWTH = 1 << MOST_SUMS  # how many times longer all of it together may make a text
 LONGEST_IN_LOOP = 1_000  # letters of a text that a loop over a list may repeat
 LIFTED = "_text"  # texts become the parameters $_text0, $_text1, …
 MOMENT = "_time"  # parameters that are dates become $_time0, …: seconds since 1970
@@ -31,13 +32,13 @@ class Piece:
 
     text: str
     kind: str = ""  # time (seconds), timestamp, date, span, number, text, labels
-    seconds: str | None = None  # of a moment or span that is written out, as text
+    seconds: str | None = None  # as text, of a moment or span that is written out
     string: str | None = None  # the text it is, if it is one
     parameter: str | None = None  # the parameter it is, if it is one
     variable: str | None = None  # the variable it is, or whose property it is
-    entries: "dict[str, Piece] | None" = None  # of a map that is written out
+    entries: "dict[str, Piece] | None" = None  # the entries of a map that is written out
     aggregate: bool = False
-    apart: Apart = frozenset()  # pairs of variables that it says differ
+    apart: Apart = frozenset()  # pairs of variables that must differ where this holds
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Loop:
     """A loop over a list that is being read."""
 
     total: str | None = None  # the running total of `reduce`
-    uses: int = 0  # of the total
+    uses: int = 0  # how often the total was used
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Cursor:
     names: set[str] = field(default_factory=set)  # that were declared
     kinds: dict[str, str] = field(default_factory=dict)  # of variables that are moments
     loops: list[Loop] = field(default_factory=list)
-    wheres: list[str] = field(default_factory=list)  # from inside nodes, for the next WHERE
+    wheres: list[str] = field(default_factory=list)  # conditions inside nodes, for the next WHERE
     at: int = 0
     depth: int = 0
     links: int = 0
@@ -68,7 +69,7 @@ class Cursor:
     growth: float = 1.0
     made: int = 0  # names given to relationships
     kept: list[str] = field(default_factory=list)  # names that the last WITH left
-    since: int = 0  # … which ended here
+    since: int = 0  # the place where that WITH ended
 
     def __post_init__(self) -> None:
         """Split the query."""
@@ -85,7 +86,7 @@ class Cursor:
     # ── reading ──────────────────────────────────────────────────────────────────────────
 
     def ahead(self, steps: int = 0) -> Token:
-        """The token so many steps ahead."""
+        """The token that is `steps` ahead."""
         return self.tokens[min(self.at + steps, len(self.tokens) - 1)]
 
     def next(self) -> Token:
@@ -123,7 +124,7 @@ class Cursor:
             self.unexpected(sign)
 
     def unexpected(self, due: str) -> NoReturn:
-        """Refuse what is ahead, where something else was due."""
+        """Refuse what is ahead, as something else was due."""
         token = self.ahead()
         if token.kind == "end":
             refuse(f"it ends where {due} was due")
@@ -136,7 +137,7 @@ class Cursor:
         return list(dict.fromkeys([*self.kept, *later]))
 
     def source(self, start: int) -> str:
-        """The text as it was written from a token on to where we are."""
+        """The text as it was written, from a token to the current place."""
         first, last = self.tokens[start], self.tokens[max(self.at - 1, start)]
         return " ".join(self.query[first.start : last.stop].split())
 
@@ -160,14 +161,14 @@ class Cursor:
         return token.text.strip("`")
 
     def declared(self, due: str = "a name") -> str:
-        """A name that stands for something from here on."""
+        """Read a name that stands for something from here on."""
         name = self.name(due)
         self.names.add(name)
         self.kinds.pop(name, None)
         return name
 
     def new_name(self, stem: str) -> str:
-        """A name for what has none."""
+        """A new name for something that has none."""
         self.made += 1
         while (name := f"{stem}{self.made}") in self.names:
             self.made += 1
@@ -187,15 +188,15 @@ class Cursor:
         return Piece(f"${name}", "text", string=value)
 
     def parameter(self, name: str) -> Piece:
-        """A parameter of the asker's."""
+        """A parameter that the asker gives."""
         self.parameters.add(name)
         own = self.in_loop(self.arguments.get(name)) if self.loops else None
         return Piece(own or f"${name}", parameter=name)
 
     def in_loop(self, value: Any) -> str | None:
-        """A value in a loop over a list: the file takes no parameters there, so it is written out.
+        """A value in a loop over a list, written out, as the file takes no parameters there.
 
-        None on a server, and for what is neither a text, a number nor true or false.
+        None on a server, and for anything but texts, numbers, true and false.
         """
         if isinstance(value, str) and len(value) > LONGEST_IN_LOOP:
             refuse(f"a text of more than {LONGEST_IN_LOOP:,} letters inside a loop over a list")
@@ -208,7 +209,7 @@ class Cursor:
         return str(value).upper() if isinstance(value, bool) else json.dumps(value)
 
     def moment_of(self, piece: Piece) -> str | None:
-        """The seconds of a text or parameter that is a date; None when it is neither of these."""
+        """The seconds of a text or parameter, which must be a date; None for any other piece."""
         value = (
             piece.string if piece.string is not None else self.arguments.get(piece.parameter or "")
         )
@@ -224,13 +225,13 @@ class Cursor:
         return f"${name}"
 
     def grows(self, times: float, cause: str) -> None:
-        """Count what makes texts and lists longer."""
+        """Count how much longer texts and lists can get, and refuse too much."""
         self.growth *= times
         if self.growth > MOST_GROWTH:
             refuse(f"texts and lists could grow too long by {cause}")
 
 
 def written(name: str) -> str:
-    """A name as both engines take it: in backticks where it could be taken for something else."""
+    """A name as both engines take it: in backticks if it could be mistaken for anything else."""
     plain = name.isascii() and name.isidentifier() and not name.startswith("_")
     return name if plain and name.upper() not in RESERVED else f"`{name}`"

@@ -1,4 +1,4 @@
-"""Dates and times in a query: stored are seconds since 1970, asked is as on Neo4j."""
+"""Reads dates and times in a query: written as on Neo4j, but stored as seconds since 1970."""
 
 from graph.dates import seconds_of
 from graph.explore.cypher_cursor import Piece
@@ -67,7 +67,7 @@ class Dates(Operands):
         return str(seconds)
 
     def _from_time(self, argument: Piece, kind: str) -> Piece:
-        """A moment of stored seconds, which may be null."""
+        """A moment from stored seconds, which may be null."""
         text = self._from_seconds(argument.text, kind)
         if not self.file:
             text = f"(CASE WHEN {argument.text} IS NULL THEN null ELSE {text} END)"

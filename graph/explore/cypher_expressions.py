@@ -1,7 +1,7 @@
-"""Expressions of a query, read as Neo4j reads them and written for the engine at hand.
+"""Reads expressions of a query as Neo4j does, and writes them for the engine at hand.
 
 From weakest to strongest: OR, XOR, AND, NOT, comparisons, + and ||, * / %, ^, signs, then what
-stands behind an operand (.property, [place], :Label). Operands are in `cypher_operands`.
+follows an operand (.property, [place], :Label). Operands are in `cypher_operands`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from graph.explore.cypher_tokens import refuse
 from graph.explore.cypher_words import BOOLEANS, TIMES
 
 MOMENTS = ("timestamp", "date")
-PARTS = {  # of a date, as Neo4j and as the file calls them
+PARTS = {  # parts of a date, as Neo4j and as the file call them
     "year": "year", "quarter": "quarter", "month": "month", "week": "week", "day": "day",
     "hour": "hour", "minute": "minute", "second": "second", "ordinalday": "doy",
     "dayofweek": "dow",
@@ -22,14 +22,14 @@ COMPARE = ("=", "<>", "!=", "<", ">", "<=", ">=", "<-", "=~")
 
 
 class Expressions(Patterns):
-    """Reads expressions; what stands between the signs is read by `operand`."""
+    """Reads expressions; `operand` reads what stands between the signs."""
 
     def operand(self) -> Piece:
-        """Read what stands alone: a value, a name, a call, something in brackets."""
+        """Read a single operand: a value, a name, a call, or something in brackets."""
         raise NotImplementedError
 
     def expression(self) -> Piece:
-        """The whole of an expression."""
+        """Read a whole expression."""
         return self._joined(("OR",), lambda: self._joined(("XOR",), self._and))
 
     def _joined(self, words: tuple[str, ...], lower: Callable[[], Piece]) -> Piece:
@@ -107,7 +107,7 @@ class Expressions(Patterns):
         )
 
     def _check_pattern(self, pattern: Piece) -> None:
-        """Regular expressions run for ever where something repeated is repeated."""
+        """Refuse a regular expression that may run for ever, as when a repetition is repeated."""
         text = pattern.string
         if text is None:
             refuse("=~ takes a pattern that is written out, as in name =~ '(?i)bach.*'")
@@ -247,7 +247,7 @@ class Expressions(Patterns):
         return Piece(f"(({text} + 6) % 7 + 1)" if part == "dayofweek" else text, "number")
 
     def as_moment(self, piece: Piece) -> str:
-        """Seconds since 1970 as a timestamp; other moments as they are."""
+        """Seconds since 1970 as a timestamp; other moments stay as they are."""
         if piece.kind != "time":
             return piece.text
         if self.file:

@@ -1,15 +1,15 @@
-"""Which Cypher a stranger may run: one that reads, understood as in Neo4j and written anew.
+"""Reads a stranger's query as Neo4j would, allows it if it only reads, and writes it anew.
 
     text ─▶ tokens ─▶ clauses, patterns, expressions ─▶ text for the engine at hand
 
-What an engine gets is written from what was understood, so there is nothing that this reads one
-way and the engine another: comments are gone, every text has become a parameter, every name that
-could be a word of the language stands in backticks, and only clauses that read and functions
-from a list can be written at all. One text means the same on Neo4j and on the embedded file:
-places in lists, dates, and that no relationship is walked twice in a pattern.
+The text for the engine is written from what was understood here, so the engine cannot read anything
+in another way. Comments are gone, every text has become a parameter, every name that could be a
+word of the language stands in backticks, and only clauses that read and functions from a list can
+be written at all. A query means the same on Neo4j and on the embedded file: this covers places in
+lists, dates, and that no relationship is walked twice in a pattern.
 
-The file's engine drops ORDER BY and takes any rows for LIMIT when the next clause counts; a
-clause between the two prevents that.
+If the next clause counts, the file's engine ignores ORDER BY and takes any rows for LIMIT; a clause
+in between prevents that.
 """
 
 import re
@@ -31,18 +31,18 @@ class Checked:
     """A query that may run: its text written anew, and its texts as parameters."""
 
     text: str
-    strings: dict[str, Any]  # further parameters: texts, and dates as seconds
-    parameters: frozenset[str]  # names of those the asker must give
-    columns: list[str] | None  # as they were written; None: as the engine names them
+    strings: dict[str, Any]  # more parameters: texts, and dates as seconds
+    parameters: frozenset[str]  # names of the parameters that the asker must give
+    columns: list[str] | None  # names as they were written; None: as the engine names them
     times: tuple[bool, ...]  # which columns are times
 
 
 def check(query: str, engine: str, arguments: dict[str, Any] | None = None) -> Checked:
-    """Give the query as it may run on `engine` ("ladybug" or "neo4j").
+    """The query as it may run on `engine` ("ladybug" or "neo4j").
 
     Args:
         query: what somebody wrote.
-        engine: for whom it is written anew.
+        engine: the engine for which it is written anew.
         arguments: the asker's parameters; a text that is compared with a time is read as a date.
 
     Raises:
@@ -111,7 +111,7 @@ class _Statement(Calls):
         if token.kind == "end":
             refuse(f"it ends without RETURN; {made_of}")
         if token.upper in SQL:
-            refuse(f"{token.upper} is of SQL: MATCH … RETURN a.x, count(*) groups by a.x by itself")
+            refuse(f"{token.upper} is SQL: MATCH … RETURN a.x, count(*) groups by a.x by itself")
         if token.upper in NEVER:
             refuse(f"{token.upper} is not allowed: a query can only read, from the graph alone")
         refuse(
@@ -123,7 +123,7 @@ class _Statement(Calls):
     def _projection_of(self, clause: str) -> str:
         distinct = "DISTINCT " if self.took_word("DISTINCT") else ""
         columns: list[str] | None = []
-        items: list[tuple[Piece, str]] = []  # what is given, and its name where it has one
+        items: list[tuple[Piece, str]] = []  # each value, and its name if it has one
         texts: list[str] = []
         if self.took_sign("*"):
             columns = None
@@ -161,7 +161,7 @@ class _Statement(Calls):
         if clause == "WITH" and self.took_word("WHERE"):
             tail += f" WHERE {self.expression().text}"
         if ordered and not self.returns_all:
-            tail += f" UNWIND [0] AS {self.new_name('row')}"  # else the order may be dropped
+            tail += f" UNWIND [0] AS {self.new_name('row')}"  # or else the order may be dropped
         return distinct + ", ".join(texts) + tail
 
     def _order(self, items: list[tuple[Piece, str]]) -> str:
@@ -219,7 +219,7 @@ class _Statement(Calls):
 
 
 def check_parameters(parameters: dict[str, Any], most_bytes: int = 100_000) -> None:
-    """Refuse parameters that are not plain JSON values or are too large together."""
+    """Refuse parameters that are not plain JSON values, or together are too large."""
 
     def weigh(value: Any, depth: int) -> int:
         if depth > 6:

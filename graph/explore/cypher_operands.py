@@ -1,4 +1,4 @@
-"""Operands of a query: values, names, brackets, maps, CASE. Calls are in `cypher_calls`."""
+"""Reads operands of a query: values, names, brackets, maps, CASE; calls: `cypher_calls`."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ class Operands(Expressions):
         raise NotImplementedError
 
     def operand(self) -> Piece:
-        """Read one."""
+        """Read one operand."""
         token = self.ahead()
         if token.kind == "text":
             return self.lifted(self.next().text)
@@ -87,7 +87,7 @@ class Operands(Expressions):
         return Piece(pattern if as_it_is else f"EXISTS {{ MATCH {pattern} }}")
 
     def map_of(self) -> Piece:
-        """{key: value, …}, remembered by its keys."""
+        """{key: value, …}; the piece remembers the value of each key."""
         self.expect_sign("{")
         entries: dict[str, Piece] = {}
         with self.inside():

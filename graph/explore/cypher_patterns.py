@@ -1,7 +1,7 @@
-"""Patterns of a query: nodes, relationships, paths, and what Neo4j means by them.
+"""Reads patterns of a query (nodes, relationships, paths) with the meaning they have in Neo4j.
 
-On Neo4j no relationship is walked twice in one pattern; the file would. So relationships of one
-type get names there, and a condition that they differ, unless the pattern shows it already.
+Neo4j walks no relationship twice in one pattern, but the file does. So for the file, relationships
+of one type get names, and a condition that they differ, unless the pattern shows that already.
 """
 
 import difflib
@@ -21,21 +21,21 @@ class Link:
     """A relationship of a pattern."""
 
     name: str
-    types: frozenset[str]  # none: of any type
-    ends: tuple[str, str]  # names of nodes, from and to; empty where a node has none
+    types: frozenset[str]  # empty: any type
+    ends: tuple[str, str]  # names of the nodes, from and to; empty if a node has none
     directed: bool
-    made: bool  # the name is ours
+    made: bool  # whether we made up the name
 
 
 class Patterns(Cursor):
-    """Reads patterns; what stands in their maps and conditions is read by `expression`."""
+    """Reads patterns; `expression` reads what stands in their maps and conditions."""
 
     def expression(self) -> Piece:
         """Read an expression."""
         raise NotImplementedError
 
     def match(self) -> str:
-        """Patterns and the condition behind them, as they stand after MATCH."""
+        """Patterns and the condition after them, as they follow MATCH."""
         outer, self.wheres = self.wheres, []
         links: list[Link] = []
         paths = [self.path(links)]
@@ -54,7 +54,7 @@ class Patterns(Cursor):
         return _finished(", ".join(paths), links, conditions, apart)
 
     def alone(self) -> str:
-        """One pattern without a name, with the conditions that stand in its nodes."""
+        """One pattern without a name, together with the conditions inside its nodes."""
         outer, self.wheres = self.wheres, []
         links: list[Link] = []
         chain = self.chain(links)
@@ -62,7 +62,7 @@ class Patterns(Cursor):
         return _finished(chain, links, [f"({text})" for text in inner], frozenset())
 
     def path(self, links: list[Link]) -> str:
-        """One pattern, with its name and `shortestPath` where it has them."""
+        """One pattern, with its name and `shortestPath` if it has them."""
         start = ""
         if self.ahead().kind in ("word", "name") and self.is_sign("=", steps=1):
             start = f"{written(self.declared())} = "
@@ -74,7 +74,7 @@ class Patterns(Cursor):
         return start + self.chain(links)
 
     def chain(self, links: list[Link], way: str = "") -> str:
-        """(a)-[r]->(b)…; `way` stands after the * of its relationship in the file."""
+        """(a)-[r]->(b)…; in the file `way` follows the * of its relationship."""
         text, left = self._node()
         while self.is_sign("-", "<-"):
             made = self.made
@@ -88,7 +88,7 @@ class Patterns(Cursor):
         return text
 
     def is_pattern(self) -> bool:
-        """Whether a ( ahead begins a pattern with a relationship, and no expression."""
+        """Whether the ( ahead begins a pattern with a relationship, not an expression."""
         depth = 0
         for steps in range(len(self.tokens) - self.at):
             if self.is_sign("(", steps=steps):
@@ -244,7 +244,7 @@ class Patterns(Cursor):
         return None
 
     def known(self, name: str, names: Sequence[str], kind: str) -> None:
-        """Refuse a label or type that the file does not have, with the nearest."""
+        """Refuse a label or type that the file does not have, and suggest the nearest."""
         if not self.file or name in names:
             return
         near = difflib.get_close_matches(
@@ -258,7 +258,7 @@ class Patterns(Cursor):
 
 
 def _finished(text: str, links: list[Link], conditions: list[str], apart: Apart) -> str:
-    """Patterns with their conditions, and that no relationship is walked twice."""
+    """Patterns with their conditions, and with one that no relationship is walked twice."""
     differing = _differing(links, apart)
     for link in links:
         if link.made and not any(f"({link.name})" in condition for condition in differing):
@@ -272,7 +272,7 @@ def _or(number: int | None) -> str:
 
 
 def _differing(links: list[Link], apart: Apart) -> list[str]:
-    """Conditions that no relationship is walked twice, where that is not plain already."""
+    """Conditions that no relationship is walked twice, if that is not clear already."""
     conditions = []
     for link, second in itertools.combinations(links, 2):
         if not link.name or not second.name or link.name == second.name:

@@ -1,7 +1,8 @@
-"""Queries inside queries: rewritten where that means the same, else shown another way.
+"""Rewrites queries inside queries if that means the same; else shows another way to write them.
 
-A leading `CALL { … RETURN n }` is what stands in it with WITH for RETURN; the size of a list of a
-pattern is a COUNT. Elsewhere rows that are equal would become one, so the way is only shown.
+A leading `CALL { … RETURN n }` becomes its content, with WITH in place of RETURN; the size of a
+list of a pattern becomes a COUNT. Elsewhere equal rows would become one, so the other way is only
+shown.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ OPEN, CLOSED = ("(", "[", "{"), (")", "]", "}")
 
 
 def rewritten(tokens: Sequence[Token]) -> list[Token]:
-    """The tokens of a query, without what can be said in another way."""
+    """The tokens of a query, with all that can be rewritten."""
     return _counted(_opened(list(tokens)))
 
 
 def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[str]) -> NoReturn:
-    """Tell how a `CALL { … }` whose CALL stands at `at` is written without it.
+    """Refuse a `CALL { … }` whose CALL stands at `at`, and tell how to write it without.
 
-    `names` are the variables that are there before it.
+    `names` are the variables that exist before it.
     """
     begin = next((k for k in range(at, len(tokens)) if tokens[k].text == "{"), len(tokens) - 1)
     end = _end(tokens, begin)
@@ -42,7 +43,7 @@ def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[st
 
 
 def refuse_pattern(query: str, tokens: Sequence[Token], at: int, names: Sequence[str]) -> NoReturn:
-    """Tell how a list of a pattern, whose bracket stands at `at`, is written without it."""
+    """Refuse a list of a pattern with its bracket at `at`, and tell how to write it without."""
     end = _end(tokens, at)
     inside = _unnamed(tokens[at + 1 : end])
     bar = _signs(inside, "|")
@@ -57,7 +58,7 @@ def refuse_pattern(query: str, tokens: Sequence[Token], at: int, names: Sequence
 
 
 def _opened(tokens: list[Token]) -> list[Token]:
-    """Without the braces of a CALL that a query begins with."""
+    """The tokens without the braces of a CALL at the beginning of the query."""
     if not (len(tokens) > 1 and tokens[0].upper == "CALL" and tokens[0].kind == "word"):
         return tokens
     begin = 1
@@ -73,7 +74,7 @@ def _opened(tokens: list[Token]) -> list[Token]:
 
 
 def _counted(tokens: list[Token]) -> list[Token]:
-    """With `COUNT { MATCH … }` for `size([(a)-->(b) WHERE … | …])`."""
+    """The tokens with `COUNT { MATCH … }` for `size([(a)-->(b) WHERE … | …])`."""
     made: list[Token] = []
     at = 0
     while at < len(tokens):
@@ -96,7 +97,7 @@ def _counted(tokens: list[Token]) -> list[Token]:
 
 
 def _unnamed(tokens: Sequence[Token]) -> list[Token]:
-    """Without the name of a path that a pattern begins with."""
+    """The tokens without the name of a path at the beginning of a pattern."""
     named = len(tokens) > 2 and tokens[1].text == "=" and tokens[2].text == "("
     return list(tokens[2:] if named else tokens)
 
@@ -109,7 +110,7 @@ def _is_pattern(tokens: Sequence[Token]) -> bool:
 
 
 def _end(tokens: Sequence[Token], begin: int) -> int:
-    """Where what opens at `begin` is closed; the last token where it never is."""
+    """Where the bracket that opens at `begin` is closed; the last token if it never is."""
     depth = 0
     for number in range(begin, len(tokens)):
         if tokens[number].kind == "symbol":
@@ -120,12 +121,12 @@ def _end(tokens: Sequence[Token], begin: int) -> int:
 
 
 def _words(tokens: Sequence[Token], *words: str) -> list[int]:
-    """Where these words stand, outside of every bracket."""
+    """The places of these words outside of all brackets."""
     return [k for k in _outside(tokens) if tokens[k].kind == "word" and tokens[k].upper in words]
 
 
 def _signs(tokens: Sequence[Token], sign: str) -> list[int]:
-    """Where this sign stands, outside of every bracket."""
+    """The places of this sign outside of all brackets."""
     return [k for k in _outside(tokens) if tokens[k].kind == "symbol" and tokens[k].text == sign]
 
 

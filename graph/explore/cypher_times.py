@@ -1,4 +1,4 @@
-"""Times in a readable form, and periods in words."""
+"""Writes times in a readable form, and reads spans in ISO 8601."""
 
 import datetime as dt
 import re
@@ -21,7 +21,7 @@ def shown(seconds: float) -> str:
 
 
 def span_of(text: str) -> dict[str, int] | None:
-    """A span in ISO 8601 (`P7D`, `PT12H`) as units and how many; None for any other text."""
+    """A span in ISO 8601 (`P7D`, `PT12H`) as unit -> number of them; None for any other text."""
     match = _SPAN.fullmatch(text.strip().upper())
     if match is None or text.strip().upper() in ("P", "PT"):
         return None

@@ -1,6 +1,6 @@
-"""The words and signs of a query, one after the other: comments gone, texts lifted out.
+"""Splits a query into its words and signs; comments are dropped.
 
-What may not be written at all is refused here; which word may stand where is decided by
+This refuses what may not be written at all. Which word may stand where is decided by
 `cypher_guard`, which writes the query anew.
 """
 
@@ -37,21 +37,21 @@ class Token:
 
     kind: str  # text, name, number, parameter, word, symbol; "end" after the last
     text: str
-    upper: str  # of a word in capitals, else as `text`
+    upper: str  # a word in capitals, anything else as `text`
     start: int
     stop: int
 
 
 def refuse(reason: str) -> NoReturn:
-    """Say that a query is not run, and why."""
+    """Raise `QueryRefused`: the query is not run, and why."""
     raise QueryRefused(f"This query was not run: {reason}.")
 
 
 def tokens_of(query: str) -> tuple[str, list[Token]]:
-    """The query without what surrounds it, and its tokens with an "end" behind the last.
+    """The query without what surrounds it, and its tokens with an "end" after the last.
 
     Raises:
-        QueryRefused: it is empty or too long, or holds what no query may.
+        QueryRefused: it is empty or too long, or holds something that no query may hold.
     """
     if len(query) > LONGEST_QUERY:
         refuse(f"it is longer than {LONGEST_QUERY:,} characters; pass data as parameters")

@@ -1,4 +1,4 @@
-"""The vocabulary of queries: what may be called, and what to write instead of what may not."""
+"""The vocabulary of queries: what may be called, and what to write instead of the rest."""
 
 LABELS = ("User", "Item", "Tag", "Domain", "Segment")
 TYPES = (
@@ -9,7 +9,7 @@ PROPERTIES = (
     "value", "tag", "at", "weight", "events", "score",
 )  # fmt: skip
 TIMES = frozenset({"at", "created_at"})
-"""Properties that are seconds since 1970."""
+"""Properties whose values are seconds since 1970."""
 BOOLEANS = frozenset({"hidden", "consent"})
 
 
@@ -31,7 +31,7 @@ RESERVED = _words(
     UNINSTALL UNION UNIQUE UNWIND UPDATE USE USING WHEN WHERE WITH WRITE WSHORTEST XOR YIELD
     """
 )
-"""Words of either engine's language: as names they are written in backticks."""
+"""Words of either engine's language; when they serve as names they are put in backticks."""
 
 NEVER = _words(
     "CREATE MERGE SET DELETE DETACH NODETACH REMOVE DROP ALTER LOAD CSV COPY EXPORT IMPORT "
@@ -39,23 +39,23 @@ NEVER = _words(
     "COMMENT BEGIN COMMIT ROLLBACK CHECKPOINT EXPLAIN PROFILE CYPHER PROJECT MACRO INSERT UPDATE "
     "FINISH ENABLE DRYRUN DEALLOCATE RENAME REALLOCATE"
 )
-"""Words that begin what does more than read."""
+"""Words that begin something that does more than read."""
 
 SAME = _words(
     "count collect sum avg min max size coalesce abs ceil floor sqrt exp log10 pi sin cos tan asin "
     "acos atan atan2 radians degrees tolower toupper lower upper trim ltrim rtrim left right nodes "
     "relationships length keys range properties id nullif percentilecont percentiledisc sign"
 )
-"""Functions that both engines have under one name, with one meaning."""
+"""Functions with the same name and the same meaning in both engines."""
 
 SERVER = SAME | _words(
     "type labels head last tail startnode endnode tostring tointeger tofloat toboolean isempty "
     "stdev stdevp e elementid char_length log split reverse substring round timestamp ln"
 )
-"""What is called on Neo4j as it is written; `log` is the natural one there."""
+"""Functions called on Neo4j as they are written; there `log` is the natural logarithm."""
 
 FILE = SAME | _words("label rels list_len list_contains list_sort list_distinct greatest least ln")
-"""What is called in the file as it is written."""
+"""Functions called in the file as they are written."""
 
 RENAMED = {
     "type": "label",
@@ -66,7 +66,7 @@ RENAMED = {
     "log": "ln",
     "elementid": "id",
 }
-"""Functions that the file has under another name."""
+"""Functions that have another name in the file."""
 
 CASTS = {"tostring": "STRING", "tofloat": "DOUBLE", "toboolean": "BOOL"}
 CAST_TYPES = _words("STRING INT64 DOUBLE BOOL DATE TIMESTAMP")
@@ -79,8 +79,8 @@ PROCEDURES = {
 """What is answered in place of a procedure: the column, and its values."""
 
 INSTEAD = {
-    "rand": "nothing here is drawn by lot: ORDER BY a property and LIMIT",
-    "randomuuid": "nothing here is drawn by lot",
+    "rand": "there are no random values here: ORDER BY a property and LIMIT",
+    "randomuuid": "there are no random values here",
     "stddev": "write stDev(x)",
     "stddev_samp": "write stDev(x)",
     "median": "write percentileCont(x, 0.5)",
@@ -101,7 +101,7 @@ INSTEAD = {
     "lpad": "texts do not grow here",
     "rpad": "texts do not grow here",
 }
-"""What to write in place of a function that is not there."""
+"""Function that does not exist here -> what to write instead."""
 
 
 def instead(function: str) -> str:

@@ -19,25 +19,25 @@ COLOURS = {
     "Domain": "#ccbb44",
     "Segment": "#aa3377",
 }
-MOST_NODES = 150  # more is no picture
-LABEL_WIDTH = 26.0  # of a label, in letters of a small x; broad letters count more
+MOST_NODES = 150  # a picture of more cannot be read
+LABEL_WIDTH = 26.0  # of a label, measured in letters x; broad letters count more
 FONTS = (
     "DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR",
     "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai",
     "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Unifont",
     "Arial Unicode MS", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "sans-serif",
 )  # fmt: skip
-"""Where the letters of a title are looked for, one font after the other."""
+"""The fonts in which the letters of a title are looked up, one after the other."""
 
 
 def draw(rows: list[list[Any]], path: Path, *, seed: int = 0) -> int:
-    """Draw what is in the rows into `path` (.svg or .png); how many nodes were drawn.
+    """Draw the graph in the rows into `path` (.svg or .png); gives how many nodes were drawn.
 
     Relationships whose ends are not in the result are left out. The same rows and seed give the
     same places.
 
     Raises:
-        InputError: the ending is another, or the rows hold no nodes, or more than can be seen.
+        InputError: the file has another ending, or the rows hold no nodes or too many to draw.
     """
     if path.suffix.lower() not in (".svg", ".png"):
         raise InputError(f"{path.name}: a picture ends in .svg or .png")
@@ -51,7 +51,7 @@ def draw(rows: list[list[Any]], path: Path, *, seed: int = 0) -> int:
 
 
 def parts(rows: list[list[Any]]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """The nodes by handle and the relationships between them that are anywhere in the rows."""
+    """All nodes in the rows, by handle, and the relationships between them."""
     nodes: dict[str, dict[str, Any]] = {}
     links: dict[str, dict[str, Any]] = {}
     for element in _walk(rows):
@@ -75,7 +75,7 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _bundled(links: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """From and to -> what the relationships between the two are called: `INTERACTED ×3`."""
+    """(from, to) -> the label for the relationships between the two, as `INTERACTED ×3`."""
     types: dict[tuple[str, str], Counter[str]] = {}
     for link in links:
         types.setdefault((link["from"], link["to"]), Counter())[str(link.get("type") or "")] += 1
@@ -96,7 +96,7 @@ def _draw(
     graph.add_nodes_from(nodes)
     graph.add_edges_from(links)
     side = max(6.0, min(16.0, 1.2 * len(nodes) ** 0.5 + 3))
-    # Whoever looks at an SVG has fonts of their own; in a PNG a letter is drawn now or never.
+    # An SVG is shown with the reader's fonts; in a PNG a letter must be drawn now.
     letters = None if path.suffix.lower() == ".svg" else _letters()
     style: Any = {
         "svg.hashsalt": "nichegraph", "svg.fonttype": "none", "font.family": known_fonts(),
@@ -146,7 +146,7 @@ def _draw(
 
 
 def _label(node: dict[str, Any], letters: frozenset[int] | None) -> str:
-    """What a person would call the node, short, printable, and in letters that can be drawn."""
+    """A readable name of the node: short, printable, and in letters that can be drawn."""
     properties = node["properties"]
     names = [str(properties[name]) for name in ("title", "name", "id") if properties.get(name)]
     names = [
@@ -160,9 +160,9 @@ def _label(node: dict[str, Any], letters: frozenset[int] | None) -> str:
 
 
 def cut(text: str, width: float) -> str:
-    """A text that is no broader than so many letters; an ellipsis stands for what is cut off.
+    """The text cut to a width in letters; an ellipsis stands for the rest.
 
-    Letters of East Asia are as broad as two, and marks that sit on others have no breadth.
+    Letters of East Asia count as two, and marks that sit on other letters count nothing.
     """
     used = 0.0
     for index, letter in enumerate(text):
@@ -191,14 +191,14 @@ def known_fonts() -> list[str]:
 
 @functools.cache
 def _read_new_fonts() -> None:
-    """Know the fonts that were installed after matplotlib made its list, which it keeps."""
+    """Add the fonts installed after matplotlib made its list, as it keeps an old list."""
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
     listed = {font.fname for font in manager.ttflist}
     for file in font_manager.findSystemFonts():
         if file not in listed:
-            with contextlib.suppress(OSError, RuntimeError):  # no font that FreeType reads
+            with contextlib.suppress(OSError, RuntimeError):  # not a font that FreeType can read
                 manager.addfont(file)
 
 
@@ -212,6 +212,6 @@ def _letters() -> frozenset[int]:
 
 
 def _slope(start: Any, end: Any) -> float:
-    """Degrees of a line, so that what is written along it stands upright."""
+    """The angle of a line in degrees, chosen so that text along it stands upright."""
     degrees = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     return degrees - 180 if degrees > 90 else degrees + 180 if degrees < -90 else degrees

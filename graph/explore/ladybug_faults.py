@@ -1,4 +1,4 @@
-"""The file engine's refusals of a query, in plain words."""
+"""Puts the file engine's errors about a query into plain words."""
 
 import re
 
@@ -23,18 +23,18 @@ _SAID = (
     ),
     (
         r"has data type (\w+) but expected (\w+)",
-        r"a \1 stands where a \2 is due; toString(x) and toInteger(x) make one of the other",
+        r"a \1 stands where a \2 is needed; convert it with toString(x) or toInteger(x)",
     ),
     (
         r"Cannot match a built-in function for given function ([^\s.(]+)\(([^)]*)\)",
-        r"\1 does not go with \2; toString(x) and toInteger(x) make one of the other",
+        r"\1 cannot be used with \2; toString(x) and toInteger(x) convert values",
     ),
     (r"Assertion failed|expected rule|mismatched input", "write it another way, in smaller steps"),
 )
 
 
 def in_words(error: BaseException) -> QueryRefused:
-    """What the engine said, in one sentence."""
+    """The engine's error in one sentence."""
     text = str(error).strip().split("\n")[0] or type(error).__name__
     if "bad_alloc" in text or isinstance(error, MemoryError) or "uffer pool is full" in text:
         return QueryStopped("The query needed more memory than it may use; it was stopped.")

@@ -1,7 +1,8 @@
-"""The graph as a read-only file that answers Cypher without a server (by ladybug).
+"""Keeps the graph in a read-only file that answers Cypher without a server (by ladybug).
 
-The file has the labels, relationships and property names of the model in Neo4j (`docs/neo4j.md`),
-so the same query text runs on both. It is bulk-copied once per snapshot, beside the releases:
+The file has the same labels, relationships and property names as the model in Neo4j
+(`docs/neo4j.md`), so the same query text runs on both. It is made once per snapshot by a bulk copy,
+beside the releases:
 
     explore/<fingerprint>/graph.lbug         everybody by name
     explore/<fingerprint>/pseudonyms.lbug    for strangers: see `docs/decisions/cypher-privacy.md`
@@ -21,7 +22,7 @@ from graph.errors import QueryRefused, StoreError
 from graph.explore.copies import made_aside, mark_of_erasure
 from graph.explore.ladybug_faults import in_words
 
-if TYPE_CHECKING:  # who only asks needs no arrays: a worker must start quickly
+if TYPE_CHECKING:  # queries need no arrays, and a worker must start quickly
     from graph.findings import Findings
     from graph.snapshot import GraphSnapshot
 
@@ -47,7 +48,13 @@ _LINKS = {
     "NEAR": "FROM Item TO Item, score DOUBLE",
 }
 
-_INNER = {"_ID", "_LABEL", "_SRC", "_DST", "key"}  # of results: how the engine keeps its rows
+_INNER = {
+    "_ID",
+    "_LABEL",
+    "_SRC",
+    "_DST",
+    "key",
+}  # in results: fields that serve only to store rows
 
 
 def graph_file(
@@ -58,17 +65,17 @@ def graph_file(
     findings: "Findings | None" = None,
     mark: str | None = None,
 ) -> Path:
-    """The file of this snapshot under `folder`; made now unless it is there already.
+    """The file of this snapshot under `folder`, which is made now if it is missing.
 
     Args:
-        snapshot: what is copied.
-        folder: the `explore` folder; other snapshots' files in it are left alone.
-        secret: given, users appear as pseudonyms keyed with it.
+        snapshot: the snapshot to copy.
+        folder: the `explore` folder; files of other snapshots in it are left alone.
+        secret: if given, users appear as pseudonyms keyed with it.
         findings: segments and nearest items of a release, or none.
-        mark: `mark_of_erasure(folder)` before the snapshot was taken; by default as it is now.
+        mark: `mark_of_erasure(folder)` from before the snapshot was taken; by default from now.
 
     Raises:
-        ErasedMeanwhile: the snapshot holds what was erased by now.
+        ErasedMeanwhile: the snapshot holds something that has since been erased.
     """
     name = snapshot.fingerprint + (f"-{findings.digest()[:16]}" if findings else "")
     path = folder / name / ("graph.lbug" if secret is None else "pseudonyms.lbug")
@@ -83,7 +90,7 @@ def graph_file(
 
 
 class GraphFile:
-    """One opened file: runs a query and gives rows of plain values."""
+    """An opened file; runs queries and gives rows of plain values."""
 
     def __init__(self, path: Path, *, seconds: float, memory: int) -> None:
         """Open read-only; `memory` is the buffer pool in bytes, `seconds` a query's limit."""
@@ -97,7 +104,7 @@ class GraphFile:
             self._connection = ladybug.Connection(self._database, num_threads=1)
             self._queries = 0
             self._connection.set_query_timeout(int(seconds * 1000))
-            # What is loaded late is loaded now: a worker can open nothing later.
+            # Load everything now that would be loaded late, as a worker can open nothing later.
             list(self.rows("RETURN $a AS a", {"a": [{"b": 1.5, "c": "x", "e": True}]})[1])
         except (RuntimeError, QueryRefused) as error:
             raise StoreError(f"{path.name} cannot be opened for exploring: {error}") from error
@@ -109,10 +116,10 @@ class GraphFile:
         properties}, a path {path: [node, relationship, node, …]}.
 
         Raises:
-            QueryRefused: the engine will not or cannot run it; its own words are given.
+            QueryRefused: the engine will not or cannot run it; the message gives its words.
         """
         try:
-            # The engine plans a text once, with the values it had then, such as those of LIMIT.
+            # The engine plans a text only once, with the first values, such as that of LIMIT.
             self._queries += 1
             result = self._connection.execute(f"{query} /* {self._queries} */", parameters)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
@@ -149,7 +156,7 @@ def _plain(value: Any) -> Any:
 def _plain_map(value: dict[Any, Any]) -> Any:
     if "_NODES" in value and "_RELS" in value:
         nodes, links = value["_NODES"] or [], value["_RELS"] or []
-        if not nodes:  # of an optional pattern that is not there
+        if not nodes:  # from an optional pattern without a match
             return None
         path = [_plain(nodes[0])] if nodes else []
         for index, link in enumerate(links):

@@ -1,7 +1,7 @@
-"""A snapshot as the tables that are copied into the read-only graph file.
+"""Turns a snapshot into the tables that are copied into the read-only graph file.
 
-For strangers users are pseudonyms, times are whole days, and what fewer than twenty people share
-(a tag that people wrote, a segment) is left out: `docs/decisions/cypher-privacy.md`.
+For strangers users are pseudonyms, times are whole days, and a tag that people wrote or a segment
+is left out if fewer than twenty people share it: `docs/decisions/cypher-privacy.md`.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from graph.snapshot import GraphSnapshot, Links, Relations
 from graph.vocabulary import Vocabulary
 
 DAY = 86_400
-FEWEST_PEOPLE = 20  # what fewer people share is left out of the file for strangers
+FEWEST_PEOPLE = 20  # tags and segments of fewer people are not shown to strangers
 _BY_USER = {
     "User": "id",
     "INTERACTED": "from",
@@ -31,7 +31,7 @@ _BY_USER = {
 def tables(
     snapshot: GraphSnapshot, findings: Findings | None, secret: bytes | None
 ) -> dict[str, pa.Table]:
-    """All tables in the order in which they are copied, keys before what refers to them."""
+    """All tables in the order in which they are copied: keys before the rows that refer to them."""
     items, tags, domains = (_texts(v) for v in (snapshot.items, snapshot.tags, snapshot.domains))
     users = _texts(snapshot.users)
     consents = pa.array(snapshot.user_consents)
@@ -67,7 +67,7 @@ def tables(
     }
     if findings is not None:
         made |= _findings_tables(findings, snapshot, users, 1 if secret is None else FEWEST_PEOPLE)
-    if secret is not None:  # rows in the order of the ids would tell something about the ids
+    if secret is not None:  # rows in the order of the ids would reveal something about the ids
         for name, column in _BY_USER.items():
             if name in made:
                 made[name] = made[name].sort_by(column)
@@ -85,7 +85,7 @@ def _texts(vocabulary: Vocabulary) -> Any:
 
 
 def _times(seconds: I64, step: int) -> Any:
-    """Times in whole steps, null where there is none."""
+    """Times rounded down to whole steps, null if there is no time."""
     return pa.array(seconds // step * step, pa.int64(), mask=seconds == NO_TIME)
 
 
@@ -114,7 +114,7 @@ def _events(
 
 
 def _used(snapshot: GraphSnapshot, users: Any, tags: Any, fewest: int) -> pa.Table:
-    """Who wrote which tag, and in how many events; tags of fewer than `fewest` people are not."""
+    """Who wrote which tag, and in how many events; without tags of fewer than `fewest` people."""
     events = snapshot.events
     written = events.tag != NO_ROW
     pairs, counts = np.unique(
@@ -154,7 +154,7 @@ def _relations(relations: Relations, ids: Any) -> pa.Table:
 def _findings_tables(
     findings: Findings, snapshot: GraphSnapshot, users: Any, fewest: int
 ) -> dict[str, Any]:
-    """Segments with at least `fewest` members, who is in them, and the nearest items."""
+    """Segments with at least `fewest` members, their members, and the nearest items."""
     ids = _texts(snapshot.users)
     places = pc.index_in(findings.segments["user"].combine_chunks(), ids)
     placed = pa.table({"from": users.take(places), "to": findings.segments["segment"]})

@@ -1,8 +1,8 @@
-"""How the guarded console asks a Neo4j server: EXPLAIN first, READ mode, a limit on time.
+"""Asks a Neo4j server for the guarded console: EXPLAIN first, READ mode, a time limit.
 
-Only `console_worker` uses this, in a process of its own. What may run is decided three
-times: by `cypher_guard` before the query gets here, by the operators of its plan, and by
-the server, which runs it in a transaction that may only read.
+Only `console_worker` uses this, in a process of its own. A query is checked three times: by
+`cypher_guard` before it gets here, by the operators of its plan, and by the server, which runs it
+in a transaction that may only read.
 """
 
 import math
@@ -42,8 +42,8 @@ READING_OPERATORS = frozenset(
     Eager TriadicSelection TriadicBuild TriadicFilter EmptyRow
     """.split()  # noqa: SIM905 - one operator a word
 )
-"""Plan operators that only read the graph; a plan with any other is refused. No procedure is on
-the list: `ProcedureCall` and `LoadCSV` are operators too."""
+"""Plan operators that only read the graph; a plan with any other is refused. `ProcedureCall` and
+`LoadCSV` are operators too and not on the list, so no procedure can run."""
 
 _NOT_THE_QUERY = ("Unauthorized", "AuthenticationRateLimit", "CredentialsExpired", ".Database.")
 _ITS_FAULT = ("Neo.DatabaseError.General.UnknownError", "Neo.DatabaseError.Statement.")
@@ -54,7 +54,7 @@ class Reader:
     """Runs reading queries for the console, each in a READ transaction with a time limit."""
 
     def __init__(self, uri: str, user: str, password: str, database: str, seconds: float) -> None:
-        """Connect at the first query; `seconds` is what one may take."""
+        """Connects at the first query; a query may take `seconds`."""
         self._driver = neo4j.GraphDatabase.driver(
             uri,
             auth=(user, password),
@@ -69,7 +69,7 @@ class Reader:
         self._uri, self._database, self._seconds = uri, database, seconds
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._driver.close()
 
     def explain(self, query: str, parameters: dict[str, Any]) -> tuple[str, set[str]]:
@@ -88,7 +88,7 @@ class Reader:
         return str(summary.query_type), operators
 
     def rows(self, query: str, parameters: dict[str, Any]) -> tuple[list[str], Iterator[list[Any]]]:
-        """See `ladybug_graph.GraphFile.rows`; the plan is looked at before it runs."""
+        """See `ladybug_graph.GraphFile.rows`; a query's plan is checked before it runs."""
         rows = self._rows(query, parameters)
         return next(rows), rows
 

@@ -1,4 +1,4 @@
-"""The ready-made questions about the graph: a title, a sentence, Cypher, and an example."""
+"""Ready-made questions about the graph: each has a title, a sentence, Cypher and an example."""
 
 import datetime as dt
 import tomllib
@@ -22,7 +22,7 @@ class Question:
     sentence: str
     query: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    times: frozenset[str] = frozenset()  # which of the parameters are times, in seconds since 1970
+    times: frozenset[str] = frozenset()  # parameters that are times, in seconds since 1970
     picture: bool = False  # answers with paths, worth drawing
 
 
@@ -41,7 +41,7 @@ def _question(name: str, facts: dict[str, Any]) -> Question:
 
 
 def question(name: str) -> Question:
-    """One question by name; `NotFound` says what there is."""
+    """One question by name; `NotFound` lists those that exist."""
     known = questions()
     if name not in known:
         raise NotFound(f"There is no question {name!r}; there are {', '.join(known)}.")
@@ -51,15 +51,15 @@ def question(name: str) -> Question:
 def filled(
     chosen: Question, named: Mapping[str, str], releases: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """The parameters of a question: what is given as text in the type of its example.
+    """The parameters of a question; given texts are converted to the types of the examples.
 
     Args:
         chosen: the question.
         named: values as people write them; times as dates, seconds, or names of releases.
-        releases: when each was made, in seconds since 1970, from the first to the last.
+        releases: when each release was made, in seconds since 1970, the oldest first.
 
     Raises:
-        InputError: a name the question does not have, or a text that does not fit.
+        InputError: the question has no parameter of that name, or a text does not fit.
     """
     made = dict(releases or {})
     parameters = dict(chosen.parameters)
@@ -82,7 +82,7 @@ def filled(
 
 
 def _moment(question: str, name: str, text: str, releases: Mapping[str, int]) -> int:
-    """A time as somebody wrote it: the name of a release or its beginning, a date, or seconds."""
+    """A time as people write it: the name of a release, or how it begins; a date; or seconds."""
     named = [when for release, when in releases.items() if release.startswith(text)]
     if len(named) == 1:
         return named[0]

@@ -1,8 +1,8 @@
-"""An explanation as Cypher: run as given, it returns the paths that were shown.
+"""Writes an explanation as Cypher that, run as it is, returns the paths that were shown.
 
-Each function gives a query and its parameters, for Neo4j and the embedded graph alike. `because`
-is the item of the subject's history; `user` is None for a session, whose items are in no graph:
-then the path begins at that item.
+Each function gives a query and its parameters, for Neo4j and the embedded graph alike. `because` is
+the item in the subject's history. For a session, which is not in the graph, `user` is None, and the
+path begins at that item.
 """
 
 import json
@@ -18,9 +18,9 @@ MOST_PATHS = 100
 
 @dataclass(frozen=True)
 class Choosing:
-    """Which events speak for an item: `kinds` -> the least value that does, None: any.
+    """Which events speak for an item: `kinds` gives the least value of each kind; None: any.
 
-    Who did something of `against` to an item did not choose it. `all`: every event speaks.
+    A user with an event of `against` on an item did not choose it. `all`: every event counts.
     """
 
     kinds: Mapping[str, float | None] = field(default_factory=dict)
@@ -36,7 +36,7 @@ ALL_CHOOSE = Choosing()
 
 
 def literal(query: str, parameters: Mapping[str, Any]) -> str:
-    """The same query with its parameters written out, to be pasted as it stands."""
+    """The same query with its parameters written out, ready to be pasted."""
 
     def value(match: re.Match[str]) -> str:
         return _written(parameters[match.group(1)])
@@ -61,7 +61,7 @@ def _code(letter: str) -> str:
 
 
 def through_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
-    """The paths over a tag that both items carry; one row, `p`, for each event and category."""
+    """The paths over a tag that both items have; one row, `p`, for each event and category."""
     query = (
         f"MATCH p = {_start(user)}(h:Item {{id: $because}})-[:HAS_TAG]->(t:Tag {{name: $tag}})"
         f"<-[:HAS_TAG]-(i:Item {{id: $item}}) RETURN p ORDER BY t.category LIMIT {MOST_PATHS}"
@@ -70,7 +70,7 @@ def through_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
 
 
 def through_written_tag(user: str | None, because: str, tag: str, item: str) -> Cypher:
-    """The items and how many people wrote the tag on each; 0 where strangers may not see it."""
+    """The items, and how many people wrote the tag on each; 0 if strangers may not see it."""
     query = (
         f"MATCH {_start(user)}(h:Item {{id: $because}}), (i:Item {{id: $item}}) "
         "WITH DISTINCT h, i "
@@ -111,7 +111,7 @@ def through_friends(user: str, item: str, choosing: Choosing = ALL_CHOOSE) -> Cy
 
 
 def _choosing(events: str, ends: str, choosing: Choosing) -> tuple[list[str], dict[str, Any]]:
-    """Conditions that events of `o` speak for their items, and the parameters of those."""
+    """Conditions that events of `o` speak for their items, and their parameters."""
     if choosing.all:
         return [], {}
     conditions: list[str] = []
@@ -146,7 +146,7 @@ def through_relation(user: str | None, because: str, item: str) -> Cypher:
 
 
 def through_vectors(because: str, item: str) -> Cypher:
-    """The two items, and how near the last refresh put them; null: not among the nearest."""
+    """The two items, and their nearness in the last refresh; null: not among the nearest."""
     query = (
         "MATCH (h:Item {id: $because}), (i:Item {id: $item}) OPTIONAL MATCH (h)-[n:NEAR]-(i) "
         f"RETURN h.id AS because, i.id AS item, n.score AS nearness LIMIT {MOST_PATHS}"
