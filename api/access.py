@@ -1,7 +1,7 @@
 """Who may use a route: scopes, signed subjects, limits on work. The same check for every route.
 
-Without keys the server answers everybody who reaches it, which is this machine alone. With the
-first key every route but those of `OPEN` asks for one.
+Without keys the server answers everybody who reaches it, and only this machine can reach it. Once
+there is a key, every route but those of `OPEN` asks for one.
 """
 
 import threading
@@ -20,12 +20,12 @@ from api.observability import log
 from api.settings import Settings
 from graph.errors import SettingError
 
-OPEN = {  # what needs no key: whether the server runs, the page, the document
+OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI document
     ("GET", "/"),
     ("GET", "/live"),
     ("GET", "/ready"),
 }
-PLACE = "nichegraph.place"  # this request has taken one of those under way
+PLACE = "nichegraph.place"  # this request counts as one of those under way
 OPEN_FOLDERS = ("/openapi/", "/assets/")
 NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of these scopes
     ("GET", "/v1/users/<id:user>/recommendations"): ("recommend",),
@@ -96,7 +96,7 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
 
 
 def check_loopback(settings: Settings, keys: KeyFile, *, loopback: bool) -> None:
-    """Without a key, a server that others can reach is refused; `SettingError` says what to do."""
+    """Refuse a server that others can reach without a key; `SettingError` says what to do."""
     if loopback or settings.bind_anywhere or keys.keys():
         return
     raise SettingError(
@@ -116,7 +116,7 @@ def _method() -> str:
 
 
 def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
-    """The key of the request, which has one of the route's scopes; None where there are no keys."""
+    """The request's key, which has one of the route's scopes; None if there are no keys at all."""
     try:
         known = keys.keys()
     except SettingError as error:
@@ -153,7 +153,7 @@ def _subject(key: Key) -> str:
 
 
 def _check_subject(subject: str) -> None:
-    """Nobody but the subject may be named: in the path, in a body, in an event."""
+    """A 403 if the path, the body or an event in it names a user other than the subject."""
     named = (request.view_args or {}).get("user")
     if named is not None and named != subject:
         raise Problem(403, "the signed subject is another user")
@@ -182,9 +182,9 @@ def _users(content: object) -> Iterator[str]:
 
 
 class _Limiter:
-    """Requests and work per key, else per address, by the moving window of `limits`.
+    """Limits requests and work per key, else per address, by the moving window of `limits`.
 
-    With Redis the workers count together. Without, each takes its share of the limit.
+    With Redis the workers count together. Without it each worker has its share of the limit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -198,7 +198,7 @@ class _Limiter:
         self._work = _limit(settings.items_per_second, share)
 
     def count(self, key: Key | None) -> None:
-        """Count a request; a 429 when its key or address has had its share."""
+        """Count a request; a 429 when its key or address has used up its limit."""
         caller = key.id if key is not None else request.remote_addr or ""
         self._hit(self._requests, caller, 1, "requests")
         g.charger = lambda work: self._hit(self._work, caller, work, "items")

@@ -20,8 +20,8 @@ class ItemAnswer(BaseModel):
     tags: list[str]
     domains: list[str]
     reasons: list[ReasonAnswer]
-    label: str | None = Field(description="sponsored or pinned, where a rule placed the item")
-    interest: str | None = Field(description="Which of several the item comes from, if asked.")
+    label: str | None = Field(description="sponsored or pinned, if a rule placed the item.")
+    interest: str | None = Field(description="Which interest the item comes from, if asked for.")
 
 
 class ListAnswer(BaseModel):
@@ -32,7 +32,7 @@ class ListAnswer(BaseModel):
     profile: str
     segment: str | None
     notes: list[str]
-    next: str | None = Field(description="The cursor of the next page; null: there is none.")
+    next: str | None = Field(description="Cursor of the next page; null if there is none.")
 
 
 class CypherAnswer(BaseModel):
@@ -43,13 +43,13 @@ class CypherAnswer(BaseModel):
 class RowsAnswer(BaseModel):
     columns: list[str]
     rows: list[list[Any]] = Field(description="Nodes, relationships and paths are objects.")
-    truncated: bool = Field(description="The limit of rows or bytes was reached.")
+    truncated: bool = Field(description="Whether the limit of rows or bytes was reached.")
     ms: float
-    times: list[bool] = Field(description="Which columns are seconds since 1970.")
+    times: list[bool] = Field(description="For each column: is it seconds since 1970?")
 
 
 class WhyReason(ReasonAnswer):
-    cypher: CypherAnswer = Field(description="What shows this path in the graph.")
+    cypher: CypherAnswer = Field(description="A query that shows this path in the graph.")
 
 
 class WhyAnswer(BaseModel):
@@ -66,7 +66,7 @@ class WhyAnswer(BaseModel):
     interest: str | None
     drawing: list[str] = Field(description="Each path as a line of text.")
     cypher: CypherAnswer | None = Field(
-        description="What shows the strongest path in the graph; null: no reason is known."
+        description="A query that shows the strongest path in the graph; null: no reason is known."
     )
     served_by: str
     release: str
@@ -83,10 +83,10 @@ class ReleasesAnswer(BaseModel):
 
 class SegmentAnswer(BaseModel):
     name: str
-    users: int | None = Field(description="None for a segment of a rule: only a request can tell")
+    users: int | None = Field(description="null for a segment that a rule defines")
     persona: str
     profile: str
-    weights: dict[str, float | str] = Field(description="And the method: mmr or dpp.")
+    weights: dict[str, float | str] = Field(description="And the `method`: mmr or dpp.")
 
 
 class SegmentsAnswer(BaseModel):
@@ -96,12 +96,12 @@ class SegmentsAnswer(BaseModel):
     segments: list[SegmentAnswer]
     user: str | None = None
     profile: str | None = None
-    moves: float | None = Field(None, description="Chance of another segment, where foretold.")
-    returns: float | None = Field(None, description="Chance of coming back, where foretold.")
+    moves: float | None = Field(None, description="Chance of changing segment, if predicted.")
+    returns: float | None = Field(None, description="Chance of coming back, if predicted.")
 
 
 class SimilarUsersAnswer(BaseModel):
-    users: int = Field(description="How many stand behind this, of those most like the user.")
+    users: int = Field(description="How many of the most similar users this is about.")
     segments: list[dict[str, Any]]
     domains: list[dict[str, Any]]
     items: list[dict[str, Any]]
@@ -115,14 +115,14 @@ class LiveAnswer(BaseModel):
 class InboxAnswer(BaseModel):
     """How far writes have got; what was acknowledged is safe in any case."""
 
-    closed: str | None = Field(description="Why writes are answered by 503; null: they are taken")
+    closed: str | None = Field(description="Why writes are answered with 503; null: they are taken")
     sequence: int | None = Field(None, description="Number of the newest fact")
-    drained: int | None = Field(None, description="Up to which fact the store has been written")
+    drained: int | None = Field(None, description="Number of the last fact that is in the store")
     waiting: int | None = Field(None, description="Facts between the two")
-    oldest_seconds: int | None = Field(None, description="How long the oldest of them waits")
+    oldest_seconds: int | None = Field(None, description="How long the oldest of them has waited")
     bytes: int | None = Field(None, description="Size of the journal")
-    aside: int | None = Field(None, description="Facts that the store refused for themselves")
-    problem: str | None = Field(None, description="Why the store takes nothing")
+    aside: int | None = Field(None, description="Facts set aside because the store refused them")
+    problem: str | None = Field(None, description="Why the store takes no facts at all")
 
 
 class ReadyAnswer(BaseModel):
@@ -130,7 +130,7 @@ class ReadyAnswer(BaseModel):
     release: str
     problem: str | None = Field(description="Why a newer release is not served, if one is refused")
     notes: list[str] = Field(
-        description="Why segments.toml or rules.toml does not hold as it stands"
+        description="Why segments.toml or rules.toml cannot be used as it stands"
     )
     writes: Literal["carried", "wait", "refused"] = Field(
         description="Whether writes reach the store, wait in the inbox until it takes them, or "

@@ -44,7 +44,7 @@ PROBLEMS = (400, 401, 403, 404, 405, 413, 415, 429, 500, 503)
 
 
 class IdConverter(BaseConverter):
-    """An id in a path: anything, `/` too, which arrives decoded."""
+    """An id in a path: any text, even with a `/`, which arrives decoded."""
 
     regex = ".+"
     part_isolating = False
@@ -63,8 +63,8 @@ def application() -> Flask:
 def leave_pandas_out() -> None:
     """Keep pyarrow from importing pandas, which it does at the first array: 0.3 s and 40 MB.
 
-    It looks for pandas once and believes what it finds; a worker has no use for it. Who imports
-    pandas by name, as reading dates written as text does, still gets it.
+    pyarrow looks for pandas once and remembers the answer; a worker has no use for it. Code that
+    imports pandas by name still gets it, such as the reading of dates written as text.
     """
     import pyarrow as pa
 
@@ -82,9 +82,9 @@ def leave_pandas_out() -> None:
 
 
 def create_app(settings: Settings, live: Live | None = None) -> Flask:
-    """The application over the home of these settings; it starts without a release, too.
+    """The application for the home of these settings; it starts even if there is no release.
 
-    `live` is what is served; None: opened here, and looked after when a request comes.
+    `live` is what is served; None: it is opened here, and checked for changes at each request.
     """
     live = live or open_live(settings, tell=log, defect=count_defect)
     app = OpenAPI(
@@ -143,7 +143,7 @@ def _some_item(recommender: Recommender) -> dict[str, float]:
 
 
 def _check_hosts(app: Flask, settings: Settings) -> None:
-    """Refuse requests whose Host is not ours: pages of strangers that point a name here."""
+    """Refuse requests for a Host that is not ours: another site may point a name to this server."""
     allowed = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
 
     @app.before_request

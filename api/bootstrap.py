@@ -28,10 +28,10 @@ def now() -> int:
 
 
 def open_home(settings: Settings, *, make: bool = False) -> Home:
-    """The home folder; made when it is not there, if that is asked for.
+    """The home folder; with `make` it is made if it is missing.
 
     Raises:
-        NotFound: it is not there: perhaps a slip in its name, so nothing is made.
+        NotFound: it is missing, perhaps because its name is mistyped, so nothing is made.
     """
     if not make and not settings.home.exists():
         raise NotFound(
@@ -43,7 +43,7 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
 
 @contextmanager
 def on_disk_of(home: Home) -> Iterator[None]:
-    """Name the home where its disk fails: `fsync` and numpy do not say which file it was."""
+    """Name the home in errors of its disk: `fsync` and numpy do not say which file failed."""
     try:
         yield
     except OSError as error:
@@ -55,7 +55,7 @@ def on_disk_of(home: Home) -> Iterator[None]:
 def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":
     """The store of these settings, ready to answer; the caller closes it.
 
-    `make`: the home of an embedded one is made when it is not there.
+    `make`: the home of an embedded store is made if it is missing.
 
     Raises:
         SettingError: `store` is neither `embedded` nor the URI of a Neo4j server.
@@ -79,7 +79,7 @@ def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":
 
 
 def check_store(store: str) -> None:
-    """Hold a store's setting to what it can be.
+    """Check that the setting `store` is one of the things it can be.
 
     Raises:
         SettingError: it is neither `embedded` nor the URI of a Neo4j server.
@@ -94,7 +94,7 @@ def check_store(store: str) -> None:
 def open_live(
     settings: Settings, *, tell: "Tell | None" = None, defect: "Defect | None" = None
 ) -> "Live":
-    """What is served from the home, to be asked for recommendations; see `Live` for the others."""
+    """What is served from the home, ready to recommend; see `Live` for `tell` and `defect`."""
     from recommender.ranking.ranker import refuse
     from recommender.serving.live import Live  # a load or a status needs none of it
 
@@ -116,7 +116,7 @@ def open_results(settings: Settings) -> "Results":
 
 
 def open_journal(settings: Settings) -> "Journal":
-    """The journal of the home, to be written and read; its file is made by the first write."""
+    """The journal of the home, for writing and reading; the first write makes its file."""
     from recommender.inbox.journal import Journal, Limits
 
     limits = Limits(settings.inbox_bytes, settings.inbox_free_bytes)
@@ -133,7 +133,7 @@ def note(home: Home, action: str, **about: object) -> None:
 def open_console(settings: Settings) -> "Console":
     """The guarded console over the store of these settings; the caller closes it.
 
-    Nothing is opened before its first query, and that happens in a process of its own.
+    Nothing is opened before the first query, which runs in a process of its own.
 
     Raises:
         SettingError: a Neo4j store without a password.

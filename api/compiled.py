@@ -1,8 +1,9 @@
-"""Where compiled code is kept: a writable folder, or numba fails at the first call.
+"""Where compiled code is kept: in a writable folder, or else numba fails at the first call.
 
-A container with a read-only root, or code installed by somebody else, may leave it none. Each
-version of the code has a folder of its own: numba looks whether a function's own file has changed,
-not whether one that it calls has, so after an update it would go on with what was compiled before.
+In a container with a read-only root, or with code installed by somebody else, there may be none.
+Each version of the code has a folder of its own: numba checks whether a function's own file has
+changed, but not the files of the functions it calls, so after an update it would go on using code
+that was compiled before.
 """
 
 import atexit
@@ -23,13 +24,13 @@ UNUSED = 7 * 86_400  # seconds after which the folder of another version is remo
 
 
 def choose_folder() -> None:
-    """Name numba a folder of this version of the code, a temporary one where none can be written.
+    """Give numba a folder for this version of the code, a temporary one if no other is writable.
 
-    For this process and those it starts; the temporary folder goes when this process ends, and
-    nobody else can write to it.
+    This holds for this process and those it starts. A temporary folder is removed when this process
+    ends, and nobody else can write to it.
 
     Raises:
-        SettingError: there is no folder that can be written to, not even a temporary one.
+        SettingError: no folder is writable, not even a temporary one.
     """
     for parent in folders():
         folder = of_this_code(parent)
@@ -49,14 +50,14 @@ def choose_folder() -> None:
 
 
 def of_this_code(parent: str | Path) -> Path:
-    """The folder for this version of the compiled code in another one, or that one if it is it."""
+    """The folder in `parent` for this version of the code; `parent` itself if it is that folder."""
     parent, name = Path(parent), f"code-{code_digest(Path(__file__).resolve().parents[1])}"
     return parent if parent.name == name else parent / name
 
 
 @cache
 def code_digest(top: Path) -> str:
-    """Names what the files with compiled functions hold, below a folder."""
+    """A digest of the files with compiled functions below a folder."""
     digest = hashlib.sha256()
     for package in COMPILED:
         for path in sorted((top / package).rglob("*.py")):
@@ -67,7 +68,7 @@ def code_digest(top: Path) -> str:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what other versions compiled and nobody has written to for a while."""
+    """Remove other versions' folders that nobody has written to for `UNUSED` seconds."""
     for other in folder.parent.glob("code-*"):
         try:
             if other != folder and time.time() - other.stat().st_mtime > UNUSED:
@@ -77,18 +78,18 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _of_the_user() -> Path:
-    """Where numba keeps compiled code of code that it cannot write beside."""
+    """Where numba keeps compiled code if it cannot write beside the source."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
 
 
 def folders() -> list[Path]:
-    """Where numba looks, the first one first."""
+    """The folders where numba looks, in its order."""
     named = os.environ.get(VARIABLE)
     return [Path(named)] if named else [BESIDE_THE_CODE, _of_the_user()]
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made where it is missing."""
+    """Whether files can be made in a folder; if the folder is missing, it is made."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

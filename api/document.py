@@ -16,7 +16,7 @@ def operation_name(*, name: str, **_: Any) -> str:
 
 
 def finish(app: OpenAPI) -> None:
-    """After all routes: serve the document, and let views check their input themselves."""
+    """To be called after all routes: serve the document, and let views check their own input."""
     document = app.api_doc
     components = document["components"]
     if not components.get("securitySchemes"):

@@ -1,7 +1,8 @@
-"""The process that carries what was acknowledged into the store: `serve` starts and watches it.
+"""The process that writes acknowledged facts into the store: `serve` starts and watches it.
 
-It is the only one that talks to the store while the service runs. Of several servers on one home
-one has the lease and drains; the drainers of others wait for it. A drainer ends with its server.
+It is the only one that talks to the store while the service runs. If several servers share a home,
+the drainer of one has the lease and drains; the others' drainers wait for the lease. A drainer
+ends with its server.
 """
 
 import contextlib
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from graph.store import GraphStore
     from recommender.inbox.journal import Journal
 
-PAUSE = 0.5  # seconds between looks; what comes meanwhile shares a transaction
-LONGEST_PAUSE = 5.0  # between attempts while the store is away
+PAUSE = 0.5  # seconds between looks; facts that come meanwhile share a transaction
+LONGEST_PAUSE = 5.0  # seconds between attempts while the store is away
 TIDY_SECONDS = 60.0
 BEAT = b"."
 STALLED = (
-    180.0  # seconds without a beat after which a drainer is killed; calls have deadlines below
+    180.0  # seconds without a beat after which a drainer is killed; calls have shorter deadlines
 )
 GRACE = 10.0  # seconds that it has to end by itself
 
@@ -74,7 +75,7 @@ def _wait_for_the_end(stop: threading.Event) -> None:
     sys.stdin.buffer.read()
     stop.set()
     time.sleep(GRACE)
-    os._exit(0)  # whatever it waits for; the next drainer begins where the store stands
+    os._exit(0)  # whatever it is waiting for; the next drainer begins where the store stands
 
 
 def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
@@ -116,7 +117,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
 
 
 def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event) -> int:
-    """Write all that waits; the position."""
+    """Write all facts that wait; gives the position that the store has reached."""
     while True:
         done = drain(journal, store, now=now, carry=carrier(journal, store, home, now))
         _beat()
@@ -129,7 +130,7 @@ def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threadi
 
 
 def _audit(home: Home, noted: int, position: int) -> int:
-    """Note which facts the store has taken since the last time; up to where it is noted now."""
+    """Note which facts the store has taken since the last time; gives the last position noted."""
     if position > noted:
         with contextlib.suppress(OSError):  # a full disk: it is noted later
             note(home, "write", after=noted, upto=position)
@@ -138,7 +139,7 @@ def _audit(home: Home, noted: int, position: int) -> int:
 
 
 def _tidy(home: Home, journal: "Journal", position: int) -> None:
-    """Remove what the store has and every release knows of."""
+    """Remove the facts that the store has and that every release knows of."""
     upto = min(position, oldest_heard(home, journal.identity()))
     while journal.trim(upto) == TRIMMED:
         _beat()
@@ -155,7 +156,7 @@ def _beat() -> None:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """A drainer runs while the block does: started again when it dies, killed when it stalls."""
+    """Keep a drainer running during the block: restart it when it dies, kill it when it stalls."""
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
     watcher.start()
@@ -190,7 +191,7 @@ def _run_once(stop: threading.Event) -> int:
                 log("drainer stalled", seconds=STALLED)
                 process.kill()
         if process.stdin is not None:
-            process.stdin.close()  # this is how it hears of the end, also when we are killed
+            process.stdin.close()  # this tells it that the server ends, even if we are killed
         try:
             return process.wait(GRACE)
         except subprocess.TimeoutExpired:

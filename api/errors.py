@@ -27,7 +27,7 @@ from graph.errors import (
 )
 from graph.extras import missing_extra
 
-MOST_ERRORS = 50  # that one answer names
+MOST_ERRORS = 50  # named in one answer
 PROBLEM = "application/problem+json"
 STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
     (InputError, 400),
@@ -39,7 +39,7 @@ STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
 
 
 class Problem(Exception):  # noqa: N818 - the word of the RFC
-    """A request that is answered by a problem; `errors` holds (field, message)."""
+    """A request that is answered with a problem; `errors` holds (field, message)."""
 
     def __init__(self, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
         """Say what is wrong, and where."""
@@ -73,14 +73,14 @@ def problem(
 
 
 def from_validation(error: ValidationError) -> Problem:
-    """What pydantic found, as a problem whose fields are named as the caller wrote them."""
+    """Pydantic's errors as a problem, with fields named as the caller wrote them."""
     errors = []
     all_errors = error.errors(include_url=False, include_context=False, include_input=False)
     for fault in all_errors[:MOST_ERRORS]:
         field = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         location, colon, reason = message.partition(": ")
-        if colon and location.startswith(f"{field.rpartition('.')[2]}."):  # it names a place inside
+        if colon and location.startswith(f"{field.rpartition('.')[2]}."):  # within the field
             field, message = field.rpartition(".")[0] + "." + location, reason
         errors.append((field.removeprefix("."), message))
     field, message = errors[0]
@@ -88,7 +88,7 @@ def from_validation(error: ValidationError) -> Problem:
 
 
 def register(app: Flask) -> None:
-    """Answer every error of this application by a problem."""
+    """Answer every error of this application with a problem."""
 
     @app.errorhandler(Problem)
     def _problem(error: Problem) -> Response:

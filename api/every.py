@@ -1,9 +1,9 @@
-"""Refreshes on a schedule: one after the other; missed ones are made up once."""
+"""Refreshes on a schedule, one after the other; however many were missed, one is made up."""
 
 from collections.abc import Callable
 
-JITTER = 0.05  # of the period at most, so that many machines do not begin at one moment
-LOOK = 30.0  # seconds between two looks at the clock, which may jump and machines may sleep
+JITTER = 0.05  # at most this share of the period, so that many machines do not all begin at once
+LOOK = 30.0  # seconds between two looks at the clock: it may jump, and the machine may sleep
 
 
 def run_every(
@@ -19,18 +19,19 @@ def run_every(
     """Run a job every `period` seconds, for ever.
 
     Args:
-        period: from the beginning of a run to that of the next.
+        period: seconds from the beginning of one run to the beginning of the next.
         last: when the last one began, seconds since 1970; None: never.
         run: the job. The next one begins when it has returned, never beside it.
         clock: seconds since 1970.
-        sleep: waits so many seconds.
+        sleep: waits for the given number of seconds.
         draw: 0 to 1, how much of the jitter to take.
-        say: hears when the next run is due, before it is waited for.
+        say: called before each wait with the time when the next run is due, seconds since 1970.
 
-    However many runs were missed, while the machine was off or a run took too long, one is made up.
+    However many runs were missed, because the machine was off or a run took too long, only one is
+    made up.
     """
     due = clock() if last is None else max(last + period, clock())
-    due = min(due, clock() + period)  # a clock that ran ahead when the last one began
+    due = min(due, clock() + period)  # the clock may have been ahead when the last run began
     while True:
         begin = due + JITTER * period * draw() if due > clock() else due
         if begin > clock():

@@ -11,7 +11,7 @@ Few = Annotated[int, Field(ge=1, le=50), BeforeValidator(_integer)]
 
 
 class SearchQuery(Strict):
-    q: str = Field(min_length=1, max_length=200, description="Words, or how they begin.")
+    q: str = Field(min_length=1, max_length=200, description="Words, or the beginnings of words.")
     kind: list[Kind] = Field(
         ["item", "tag", "user"], max_length=3, description="What to look for; may be repeated."
     )
@@ -20,10 +20,10 @@ class SearchQuery(Strict):
 
 class HitAnswer(BaseModel):
     kind: Kind
-    id: str = Field(description="Of an item or a user; of a tag its name.")
+    id: str = Field(description="Id of an item or a user; name of a tag.")
     title: str
-    note: str = Field(description="What tells namesakes apart.")
-    score: float = Field(description="1 where every word is there as it was typed.")
+    note: str = Field(description="Tells hits of the same name apart.")
+    score: float = Field(description="1 if every word is there as it was typed.")
 
 
 class SearchAnswer(BaseModel):
@@ -34,16 +34,16 @@ class SearchAnswer(BaseModel):
 
 class AroundQuery(Strict):
     kind: Literal["item", "tag", "domain", "user"]
-    id: Id = Field(description="Of an item or a user; of a tag or a domain its name.")
-    n: Few = Field(12, description="How many neighbours over each kind of edge.")
+    id: Id = Field(description="Id of an item or a user; name of a tag or a domain.")
+    n: Few = Field(12, description="How many neighbours along each kind of edge.")
 
 
 class NodeAnswer(BaseModel):
-    key: str = Field(description="Kind and id, as edges name it.")
+    key: str = Field(description="Kind and id, as edges refer to it.")
     kind: Literal["item", "tag", "domain", "user"]
     id: str
     text: str
-    weight: float = Field(description="0 … 1, how much chosen an item is.")
+    weight: float = Field(description="How popular an item is, 0 … 1.")
 
 
 class EdgeAnswer(BaseModel):
@@ -62,7 +62,7 @@ class GraphAnswer(BaseModel):
 class SpanAnswer(BaseModel):
     begins: int = Field(description="Seconds since 1970.")
     ends: int
-    people: int = Field(description="How many last chose the item then; 0 for fewer than three.")
+    people: int = Field(description="How many chose it last in this span; 0 for fewer than 3.")
 
 
 class PopularityAnswer(BaseModel):
@@ -72,7 +72,7 @@ class PopularityAnswer(BaseModel):
 
 class RegionAnswer(BaseModel):
     name: str
-    domain: int = Field(description="As the points name it.")
+    domain: int = Field(description="Its number, as in the points.")
     items: int
     x: float
     y: float
@@ -85,7 +85,7 @@ class MapAnswer(BaseModel):
 
 
 class MapQuery(Strict):
-    release: Id = Field(description="As `/v1/map` names it.")
+    release: Id = Field(description="The release's name, as in `/v1/map`.")
 
 
 Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_integer)]
@@ -94,7 +94,7 @@ Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_integer)]
 class MapItemsQuery(Strict):
     row: list[Row] = Field([], max_length=200, description="Rows of the map; may be repeated.")
     item: Ids = Field([], description="Ids of items; may be repeated.")
-    user: Id | None = Field(None, description="What this user chose; for this machine only.")
+    user: Id | None = Field(None, description="Items this user chose; for this machine only.")
 
 
 class MapItemAnswer(BaseModel):
@@ -113,7 +113,7 @@ class QuestionAnswer(BaseModel):
     title: str
     sentence: str
     query: str
-    parameters: dict[str, Any] = Field(description="An example for each.")
+    parameters: dict[str, Any] = Field(description="An example value of each.")
 
 
 class WordsAnswer(BaseModel):
@@ -130,19 +130,19 @@ class QuestionsAnswer(BaseModel):
 class PointAnswer(BaseModel):
     x: float
     y: float
-    segment: int = Field(description="A place in `names`.")
+    segment: int = Field(description="Index into `names`, from 0.")
 
 
 class SegmentPictureAnswer(BaseModel):
     names: list[str]
-    points: list[PointAnswer] = Field(description="A sample of users, near whom they are like.")
-    users: dict[str, list[str]] = Field(description="Some of each, for this machine only.")
+    points: list[PointAnswer] = Field(description="A sample of users; similar users lie close.")
+    users: dict[str, list[str]] = Field(description="Some of each segment; for this machine only.")
     release: str
 
 
 class RulesBody(Strict):
     rules: str = Field(max_length=100_000, description="As in `rules.toml`.")
-    users: int = Field(200, ge=1, le=1000, strict=True, description="On how many they are tried.")
+    users: int = Field(200, ge=1, le=1000, strict=True, description="How many users to try on.")
 
 
 class EffectAnswer(BaseModel):

@@ -1,7 +1,7 @@
 """Headers of every answer: what a browser may do with it, and which other sites may ask.
 
-Pages bring their own policy. Scripts of other sites get an answer only where the setting
-`cors_origins` names the site; a browser asks for that first, without a key.
+Pages set their own policy. Scripts of another site get an answer only if the setting
+`cors_origins` names that site; the browser first asks whether it does, without a key.
 """
 
 import re
@@ -26,10 +26,10 @@ PREFLIGHT_SECONDS = 600
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Put them on every answer; to be asked before keys are.
+    """Put the headers on every answer; to be registered before the check of keys.
 
     Raises:
-        SettingError: what `cors_origins` names is no origin.
+        SettingError: an entry of `cors_origins` is not an origin.
     """
     allowed = origins(settings.cors_origins)
 

@@ -49,7 +49,7 @@ def _writes(inbox: dict[str, Any]) -> str:
 
 
 def _inbox(journal: Journal) -> dict[str, Any]:
-    """How writes stand; a journal that takes none is no reason to serve no lists."""
+    """How writes stand; lists are served even if the journal takes no writes."""
     closed = None
     try:
         closed = journal.why_closed()

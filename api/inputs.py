@@ -1,4 +1,4 @@
-"""From a request to checked values: unknown or repeated parameters are errors, and not ignored."""
+"""From a request to checked values: unknown or repeated parameters are errors, not ignored."""
 
 import difflib
 import ipaddress
@@ -15,7 +15,7 @@ from api.errors import Problem, from_validation
 from api.settings import Settings
 
 JSON = "application/json"
-# What says that another machine asks.
+# Headers that show that the request comes from another machine.
 PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Real-IP")
 View = Callable[..., Any]
 CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
@@ -24,10 +24,10 @@ CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 def checked(view: View) -> View:
     """Give a view its `path`, `query` and `body`, checked against its annotations.
 
-    The view returns what is sent as JSON, or that and a status; bytes are JSON already; or a
-    response as it is.
-    flask-openapi3 documents the annotations; its own validation would ignore unknown parameters
-    and builds a schema for every request, so `api.document.finish` takes it away from these views.
+    The view returns what is to be sent as JSON, or that and a status (bytes are JSON already), or a
+    finished response.
+    flask-openapi3 documents the annotations. Its own validation would ignore unknown parameters and
+    build a schema for every request, so `api.document.finish` removes it from these views.
     """
     models: dict[str, type[BaseModel]] = get_type_hints(view)
     query_model = models.get("query")
@@ -62,7 +62,7 @@ def checked(view: View) -> View:
 
 @lru_cache(64)
 def is_loopback(address: str) -> bool:
-    """Whether this is an address of this machine alone; names are not."""
+    """Whether this is a loopback address; a host name is not one."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -70,20 +70,20 @@ def is_loopback(address: str) -> bool:
 
 
 def asked_from_here() -> bool:
-    """Whether the request comes from this machine, and no proxy says that another asks."""
+    """Whether the request comes from this machine, and no proxy says that another sent it."""
     return is_loopback(request.remote_addr or "") and not any(
         name in request.headers for name in PROXIES
     )
 
 
 def has_key(scope: str | None = None) -> bool:
-    """Whether the request was let in by an API key; with a scope: by one that has it too."""
+    """Whether an API key let the request in; with `scope`: a key that also has this scope."""
     key = g.get("key")
     return key is not None and (scope is None or scope in key.scopes)
 
 
 def from_here_or_with(scope: str) -> None:
-    """A 403 unless this machine asks, or a key with a scope lets the request in."""
+    """A 403 unless this machine asks, or a key with this scope lets the request in."""
     if asked_from_here() or has_key(scope):
         return
     if has_key():
@@ -92,7 +92,7 @@ def from_here_or_with(scope: str) -> None:
 
 
 def about_similar_users(settings: Settings) -> None:
-    """A 403 unless the setting allows it, and this machine asks or a key for privacy."""
+    """A 403 unless the setting allows it and either this machine or a key for privacy asks."""
     if not settings.similar_users_enabled:
         raise Problem(403, "this is off; the setting similar_users_enabled turns it on")
     from_here_or_with("privacy")

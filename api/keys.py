@@ -1,10 +1,10 @@
-"""API keys: who may do what. Stored in a file of the home as prefix and SHA-256, shown once.
+"""API keys: who may do what. A key is shown once; a file keeps only its prefix and SHA-256.
 
     ng_<8 letters>_<43 letters>      256 random bits; the eight letters are the key's id
 
-A key carries scopes. A key may ask for a signed subject: then every request about a person must
-bring a short-lived token for just that person, made by the application with the key's own secret,
-so that a key in a page lets no visitor read another's list.
+A key carries scopes. It may also require a signed subject: then every request about a person must
+bring a short-lived token for that person alone, which the application makes with the key's own
+secret. So no visitor can use the key of a page to read another's list.
 """
 
 import base64
@@ -45,10 +45,10 @@ class Key:
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
-    signing: str | None = None  # secret of the subject tokens that its requests must bring
+    signing: str | None = None  # signs the subject tokens that its requests must bring
 
     def holds(self, now: int) -> bool:
-        """Whether the key opens anything at this time."""
+        """Whether the key is valid at this time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def public(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Made:
-    """A new key and, shown this once, its secrets."""
+    """A new key and its secrets, which are shown only this once."""
 
     key: Key
     secret: str
@@ -68,7 +68,7 @@ class Made:
 
 
 class KeyFile:
-    """The keys of a home; a reader looks again when the file has changed."""
+    """The keys of a home; the file is read again when it has changed."""
 
     def __init__(self, path: Path) -> None:
         """Remember where the keys are; nothing is read."""
@@ -80,7 +80,7 @@ class KeyFile:
         """Id -> key; none where there is no file.
 
         Raises:
-            SettingError: the file is not what was written: nobody is let in on a guess.
+            SettingError: the file does not hold what was written; nobody is let in on a guess.
         """
         try:
             stat = self.path.stat()
@@ -93,7 +93,7 @@ class KeyFile:
         return self._keys
 
     def opened_by(self, secret: str, now: int) -> Key | None:
-        """The key that this is, if it holds; compared in constant time."""
+        """The key with this secret, if it is valid; compared in constant time."""
         parts = secret.split("_", 2)
         key = self.keys().get(parts[1]) if len(parts) == 3 and parts[0] == PREFIX else None
         digest = _digest(secret)
@@ -142,7 +142,7 @@ class KeyFile:
         return gone
 
     def rotate(self, number: str, *, now: int, overlap: int) -> Made:
-        """A new key with the same scopes; the old one holds `overlap` seconds longer."""
+        """A new key with the same scopes; the old one stays valid for `overlap` seconds."""
         old = self._known(number)
         if not old.holds(now):
             raise InputError(f"key {number} has ended already; create a new one")
@@ -166,13 +166,13 @@ class KeyFile:
 
 
 def subject_token(signing: str, user: str, expires_at: int) -> str:
-    """What an application gives a visitor's page: it speaks for one user, until it expires."""
+    """A token that an application gives a visitor's page: valid for one user, until it expires."""
     payload = json.dumps({"user": user, "exp": expires_at}, separators=(",", ":")).encode()
     return f"{_text(payload)}.{_text(_sign(signing, payload))}"
 
 
 def subject_of(token: str, signing: str, now: int) -> str | None:
-    """The user that a token speaks for; None when it is none of ours, or has expired."""
+    """The user that a token is for; None when we did not sign it, or it has expired."""
     content, _, signature = token[:LONGEST_TOKEN].partition(".")
     try:
         payload = _bytes(content)

@@ -1,6 +1,6 @@
 """Requests for many subjects: answered in pieces, within a time limit, never on all threads.
 
-One client with large requests so leaves a thread of each worker to everybody else.
+So a client with large requests leaves a thread of each worker to everybody else.
 """
 
 import threading
@@ -15,14 +15,14 @@ from recommender.ranking.filters import passes
 from recommender.ranking.request import Request
 
 A = TypeVar("A")  # an answer, in whatever form
-PIECE = 50  # subjects, or passes of their filters over the items, worked on between two looks
+PIECE = 50  # subjects, or passes of their filters over the items, between two looks at the clock
 
 
 class LongRequests:
-    """What lets large requests in, and stops them."""
+    """Lets large requests in, and stops those that take too long."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        """At most one thread fewer than a worker has works on large requests, at least one."""
+        """Large requests get all but one of a worker's threads, but at least one."""
         self._seconds = settings.request_seconds
         self._seats = threading.BoundedSemaphore(max(1, settings.threads - 1))
         self._clock = clock
@@ -33,7 +33,7 @@ class LongRequests:
         """One answer per request, in order.
 
         Raises:
-            Problem: 503 where others work on large requests already, 400 where the time is over.
+            Problem: 503 if other large requests hold all their threads, 400 if the time is up.
         """
         pieces = list(_pieces(requests))
         if len(pieces) <= 1:

@@ -1,8 +1,8 @@
-"""What is counted for Prometheus of requests and answers, in all workers of a server together.
+"""Counts of requests and answers for Prometheus, over all workers of a server together.
 
 Each worker counts in files of one folder, which `serve` makes and names in the environment before
-a worker starts; whoever is asked adds them up. What a worker counted stays when it ends. Without
-such a folder a process tells what it counted itself.
+a worker starts; the worker that is asked adds them up. A worker's counts stay when it ends.
+Without such a folder a process reports only what it counted itself.
 """
 
 import os
@@ -22,7 +22,7 @@ from recommender.serving.results import Results
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
 if not os.environ.get(FOLDER) or not Path(os.environ[FOLDER]).is_dir():
-    os.environ.pop(FOLDER, None)  # it would stop at the first metric
+    os.environ.pop(FOLDER, None)  # a missing folder would be an error at the first metric
 
 import prometheus_client as prometheus  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
@@ -73,7 +73,7 @@ fallbacks = prometheus.Counter(
 )
 results = prometheus.Counter(
     "nichegraph_cache",
-    "Answers looked for among those kept (hits, shared_hits, misses), and dropped for others.",
+    "Searches for a kept answer (hits, shared_hits, misses), and kept answers that were dropped.",
     ["outcome"],
     registry=counted,
 )
@@ -82,7 +82,7 @@ defective = prometheus.Counter(
     "Items left out of answers because of a mistake of this program; its log says which.",
     registry=counted,
 )
-in_flight.set(0)  # a process that had this number before may have ended in the middle
+in_flight.set(0)  # an earlier process with this id may have ended in the middle of a request
 for _why in REASONS:
     refused.labels(_why)
 for _outcome in OUTCOMES:
@@ -90,7 +90,7 @@ for _outcome in OUTCOMES:
 
 
 def register(app: Flask, kept: Results) -> None:
-    """Count every request of an application; to be the first that looks at it."""
+    """Count every request of an application; to be registered before all that may answer one."""
     carry_results = _Carried(kept.counts, lambda name: results.labels(name.replace(" ", "_")))
 
     @app.before_request
@@ -129,7 +129,7 @@ def count_refused(why: str) -> None:
 
 
 def text() -> bytes:
-    """Everything above in the text format of Prometheus, of all workers where they share."""
+    """All of these metrics in Prometheus's text format, of all workers if they share a folder."""
     folder = os.environ.get(FOLDER)
     if not folder:
         return prometheus.generate_latest(counted)
@@ -140,7 +140,7 @@ def text() -> bytes:
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """Requests that were under way in a worker that was killed are not any more."""
+    """Stop counting the requests that were under way in workers that were killed."""
     for file in folder.glob("gauge_live*.db"):
         try:
             os.kill(int(file.stem.rpartition("_")[2]), 0)
@@ -155,7 +155,7 @@ def _about(method: str, rule: str, status: int) -> tuple[prometheus.Counter, pro
 
 
 class _Carried:
-    """Adds to a metric what was counted elsewhere in this process since it last looked."""
+    """Adds to a metric what was counted elsewhere in this process since the last call."""
 
     def __init__(
         self, counts: Mapping[str, int], metric: Callable[[str], prometheus.Counter]

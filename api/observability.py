@@ -12,7 +12,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 Form = Literal["text", "json"]
 
-defects: Counter[str] = Counter()  # of this process: what was wrong, in how many items
+defects: Counter[str] = Counter()  # of this process: what was wrong -> in how many items
 _time = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 
@@ -31,19 +31,19 @@ def log(event: str, **fields: Any) -> None:
 
 
 def count_defect(defect: str, items: int) -> None:
-    """Count and log items that a mistake of ours would have shown: they are left out of answers."""
+    """Count and log items left out of answers, which a mistake of ours would have shown."""
     defects[defect] += items
     log("defect", what=defect, items=items)
 
 
 def log_failure(error: BaseException, **fields: Any) -> None:
-    """Write an error nobody expected, with where it came from."""
+    """Log an unexpected error, and where it came from."""
     where = "".join(traceback.format_exception(error))
     log("failure", error=type(error).__name__, **fields, trace=where)
 
 
 class ServerLines(logging.Formatter):
-    """The lines of granian in the form of ours: what it does, and each request if that is asked."""
+    """Granian's lines in the form of ours: what it does and, if asked for, each request."""
 
     def __init__(self, form: Form = "text") -> None:
         """Write lines as `text` or `json`."""
@@ -69,7 +69,7 @@ class ServerLines(logging.Formatter):
 
 
 def server_lines(form: Form) -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes, so that granian writes lines of this form."""
+    """A configuration for `logging.config.dictConfig`: granian then writes lines of this form."""
     handler = {
         "class": "logging.StreamHandler",
         "formatter": "ours",

@@ -1,4 +1,4 @@
-"""A proxy in front: the part of the path that it keeps to itself, where a trusted one says so.
+"""A proxy in front: the prefix that it strips from paths, if a trusted proxy names it.
 
 `https://shop.example/recommend/v1/popular` arrives as `/v1/popular` with the header
 `X-Forwarded-Prefix: /recommend`; links and redirects then begin with that.
@@ -32,14 +32,14 @@ def trusted_networks(setting: str) -> tuple[Network, ...]:
 
 
 def behind_prefix(app: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
-    """The application, which believes the prefix that a trusted proxy names; nobody else's."""
+    """The application, made to believe the prefix that a trusted proxy names, and no other."""
 
     def prefixed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         prefix = environ.get(HEADER, "").rstrip("/")
         if PREFIX.fullmatch(prefix) and _trusts(trusted, environ.get("REMOTE_ADDR", "")):
             environ["SCRIPT_NAME"] = prefix
             path = environ["PATH_INFO"]
-            if path.startswith(f"{prefix}/"):  # a proxy that does not take it away
+            if path.startswith(f"{prefix}/"):  # a proxy that does not strip it
                 environ["PATH_INFO"] = path.removeprefix(prefix)
         return app(environ, start_response)
 

@@ -14,20 +14,20 @@ STEPS = (
     "fitting the item table", "learning where new items belong", "fitting the trial",
     "grouping the users", "learning what each segment", "writing the release", "judging",
 )  # fmt: skip
-"""How the lines begin that begin a step; others tell more of the step that is under way."""
+"""How a line begins that starts a step; other lines say more about the step under way."""
 
 
 class Recording:
-    """Passes on what is said and keeps what each step took."""
+    """Passes on each line and keeps what each step took."""
 
     def __init__(self, tell: Callable[[str], None], before: Sequence[tuple[str, float]] = ()):
-        """`before` are the steps of the last refresh and their seconds, to foretell the rest by."""
+        """`before`: the steps of the last refresh and their seconds, to estimate the time left."""
         self._tell, self._before = tell, dict(before)
         self._name, self._began = "", (time.monotonic(), time.process_time())
         self._steps: list[Step] = []
 
     def __call__(self, text: str) -> None:
-        """Hear of a step, or of how it goes."""
+        """Take a line that starts a step, or one about the step under way."""
         name = next((step for step in STEPS if text.startswith(step)), None)
         if name:
             self._end()

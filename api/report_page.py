@@ -30,13 +30,13 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each judged part the bars of candidate and rivals, as shares of the longest one."""
+    """For each judged part the bars of the candidate and its rivals, in percent of the longest."""
     parts = []
     for figure in figures:
         rows = [{"who": "this release", "value": figure["candidate"], "interval": None}]
         for name, rival in figure["rivals"].items():
             ranker = "the served release" if name == "served" else name
-            # Of the difference, drawn where the candidate's own bar ends.
+            # The interval of the difference, drawn from the end of the candidate's own bar.
             interval = [figure["candidate"] - rival["high"], figure["candidate"] - rival["low"]]
             rows.append({"who": ranker, "value": rival["mean"], "interval": interval})
         ends = [row["interval"][1] for row in rows if row["interval"]]

@@ -30,7 +30,7 @@ def save_report(
     parent: "Release | None",
     recording: Recording,
 ) -> Path:
-    """Write the report of a release, or of a candidate that was refused; the page's path."""
+    """Write the report of a release, or of a refused candidate; gives the path of the page."""
     from api.report_page import page
     from recommender.evaluation.report import report
     from recommender.overlay.overlay import Overlay
@@ -81,7 +81,7 @@ def noted(home: Home) -> Iterator[dict[str, Any]]:
         raise
     finally:
         facts["ended"] = now()
-        with suppress(OSError):  # a full disk: what ended the refresh is what is to be told
+        with suppress(OSError):  # a full disk: the error to show is the one that ended the refresh
             replace_file(path, json.dumps(facts))
 
 

@@ -53,7 +53,7 @@ Count = Annotated[
     BeforeValidator(_integer),  # last, so that the schema keeps the bounds
 ]
 Profile = Annotated[
-    Id | None, Field(description="Of reranking: neutral, default, or one of your own.")
+    Id | None, Field(description="Profile of reranking: neutral, default, or one of your own.")
 ]
 
 
@@ -61,11 +61,11 @@ Cursor = Annotated[str | None, Field(max_length=12_000, description="`next` of t
 
 
 def for_generators(schema: dict[str, Any]) -> None:
-    """Say a model's schema in words that generators of clients read rightly, in place.
+    """Change a model's schema, in place, so that generators of clients read it correctly.
 
-    They take a field with a default for one that is always there, or make one up from it: so
-    defaults stand in the description. They know objects with any keys by
-    `additionalProperties` alone, so keys that follow a pattern are no pattern there.
+    They take a field with a default for one that is always there, or make up a value from the
+    default: so defaults go into the description. They recognise objects with arbitrary keys only
+    by `additionalProperties`, so patterns of keys are turned into that.
     """
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
@@ -79,7 +79,7 @@ def for_generators(schema: dict[str, Any]) -> None:
 
 
 class Strict(BaseModel):
-    """Nothing that is not named here."""
+    """Takes no field that it does not name."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=for_generators)
 
@@ -93,7 +93,7 @@ class ItemPath(Strict):
 
 
 def _conditions(filter_content: Any) -> Any:
-    parse_conditions(filter_content)  # an `InputError` is a ValueError: the field is named
+    parse_conditions(filter_content)  # an `InputError` is a ValueError, so pydantic names the field
     return filter_content
 
 
@@ -125,7 +125,7 @@ FilterQuery = Annotated[
 ]
 """The same, as text in a query."""
 
-INTERESTS = "Show each of several interests in proportion, and name it."
+INTERESTS = "Show each of several interests in proportion, with its name."
 
 LongTail = Annotated[
     float | None,
@@ -166,7 +166,7 @@ class TagQuery(PagedQuery):
 
 class UserQuery(ListQuery):
     filter: FilterQuery = Field(
-        {}, description="Conditions on items as JSON, beside the others; see docs/requests.md."
+        {}, description="More conditions on items, as JSON; see docs/requests.md."
     )
     exclude: Ids = Field([], description="Not this item; may be repeated.")
     include_seen: YesOrNo = Field(False, description="Also what the user knows already.")
@@ -206,7 +206,7 @@ class PartBody(Strict):
     kind: Literal["user", "item", "tag"]
     name: Id = Field(description="An id, or a tag's name.")
     weight: float = Field(
-        1.0, gt=0, le=1e6, description="Its share is this over the sum.", strict=True
+        1.0, gt=0, le=1e6, description="Its share is this over the sum of all.", strict=True
     )
 
     def part(self) -> Part:
@@ -225,7 +225,7 @@ class Subject(Strict):
     household: list[Id] = Field([], max_length=MOST_MEMBERS, description="Users, alone.")
     similar_to: Id | None = Field(
         None,
-        description="A user, alone: for what users like this one share, 20 together at least. "
+        description="A user, alone: asks for what at least 20 users like this one share. "
         "Only with `similar_users_enabled`, and for this machine.",
     )
     session_share: float | None = Field(
@@ -244,10 +244,10 @@ class Subject(Strict):
     diversity: Weight = None
     freshness: Weight = None
     context: Annotated[dict[Id, Id], Field(max_length=20)] | None = Field(
-        {}, description="What rules and contexts may ask: device, place …; null: nothing holds."
+        {}, description="What rules and contexts may look at: device, place …; null: none applies."
     )
     shown: dict[Id, Annotated[int, Field(ge=0, le=1000)]] = Field(
-        {}, max_length=MOST_LISTED, description="Items shown before and not clicked: how often."
+        {}, max_length=MOST_LISTED, description="How often each item was shown and not clicked."
     )
     seed: int | None = Field(
         None, ge=-(2**62), le=2**62, description="Varies the order a little; repeatable."

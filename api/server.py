@@ -66,7 +66,7 @@ def serve(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _counted_together() -> Iterator[None]:
-    """Name the workers a folder where they count for `/metrics`; it goes when the server ends."""
+    """Give the workers a folder to count in for `/metrics`; it is removed when the server ends."""
     os.environ.pop(FOLDER, None)
     try:
         folder = tempfile.mkdtemp(prefix="nichegraph-metrics-")

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(home: Path | None = None, **options: Any) -> Settings:
-    """Settings from what is given, the environment and the home's file; None is not given.
+    """Settings from `options`, the environment and the home's file; None counts as not given.
 
     Raises:
         SettingError: a value does not fit or a name is not known; the message names it.

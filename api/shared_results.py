@@ -9,14 +9,14 @@ from graph.extras import missing_extra
 
 PREFIX = "nichegraph:answer:"
 DEADLINE = 0.1  # seconds a call may take
-PAUSE = 5.0  # seconds in which a Redis that failed is not asked again
+PAUSE = 5.0  # seconds for which a Redis that failed is not asked again
 
 
 class RedisResults:
     """Keeps answers in a Redis; see `recommender.serving.results.Shared`."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Connect when it is first asked.
+        """Nothing is connected before the first call.
 
         Raises:
             MissingExtra: the package redis is not installed.
@@ -35,12 +35,12 @@ class RedisResults:
         self._again = 0.0
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What is kept; None where nothing is, or Redis is away."""
+        """The kept answers, in the order of `keys`; None where there is none, or Redis is away."""
         values = self._answered(lambda: self._redis.mget([PREFIX + key for key in keys]))
         return [None] * len(keys) if values is None else list(values)
 
     def put(self, key: str, answer: bytes, seconds: float) -> None:
-        """Keep an answer so long; not at all while Redis is away."""
+        """Keep an answer for so many seconds; while Redis is away, it is not kept."""
         self._answered(lambda: self._redis.set(PREFIX + key, answer, px=round(1000 * seconds)))
 
     def _answered(self, call: Callable[[], Any]) -> Any:

@@ -7,14 +7,14 @@ from typing import Any, NoReturn
 from graph.errors import InputError
 
 MOST_DEPTH = 20
-# Possessive, and taking a string without an end whole, so that no byte is looked at twice.
+# Possessive, and an unterminated string is taken whole, so that no byte is looked at twice.
 _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _64_BITS = range(-(2**63), 2**63)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse(body: bytes, name: str = "the body") -> Any:
-    """The value of a JSON document; `what` it is called in errors.
+    """The value of a JSON document; `name` is what errors call it.
 
     Raises:
         InputError: not UTF-8 or not JSON, nested deeper than `MOST_DEPTH`, NaN, infinite or

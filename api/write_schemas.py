@@ -1,7 +1,7 @@
 """What can be written over HTTP, and the answers, as the OpenAPI document shows it.
 
-Entries are not checked here but by the rules of files (`loaders.entries`): so one that is wrong
-leaves its neighbours alone, and what a file may say a request may.
+Entries are not checked here but by the rules for files (`loaders.entries`): so a wrong entry does
+not affect its neighbours, and a request may say whatever a file may say.
 """
 
 from typing import Annotated, Any, Literal
@@ -30,11 +30,11 @@ EVENT: Schema = {
     "properties": {
         "user": TEXT,
         "item": TEXT,
-        "kind": TEXT | {"description": "view where it is left out."},
+        "kind": TEXT | {"description": "view if it is left out."},
         "value": NUMBER,
         "tag": TEXT,
         "at": NUMBER | {"description": TIME},
-        "event_id": TEXT | {"description": "Two events with the same one are one event."},
+        "event_id": TEXT | {"description": "Events with the same event_id are one event."},
     },
 }
 TAG: Schema = {
@@ -57,7 +57,7 @@ ITEM: dict[str, Schema] = {
 ITEM_ENTRY: Schema = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **ITEM}}
 
 Atomic = Annotated[
-    bool, Field(description="Take all entries or none: one that is wrong refuses them all.")
+    bool, Field(description="Take all entries or none: if one is wrong, none is taken.")
 ]
 
 
@@ -66,7 +66,7 @@ class EventsBody(Strict):
 
     events: list[Any] | None = Field(
         None,
-        description="Up to 10,000 events; each is taken or refused for itself.",
+        description="Up to 10,000 events; each is taken or refused on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": EVENT},
@@ -74,18 +74,18 @@ class EventsBody(Strict):
     atomic: Atomic = False
     user: Any = _entry("Who did it.", TEXT)
     item: Any = _entry("What it was done to.", TEXT)
-    kind: Any = _entry("What was done; view where it is left out.", TEXT)
+    kind: Any = _entry("What was done; view if it is left out.", TEXT)
     value: Any = _entry("How much: a rating, a count.", NUMBER)
     tag: Any = _entry("The tag that was written.", TEXT)
     at: Any = _entry(TIME, NUMBER)
-    event_id: Any = _entry("Two events with the same one are one event.", TEXT)
+    event_id: Any = _entry("Events with the same event_id are one event.", TEXT)
 
 
 class ItemsBody(Strict):
     """Items as they are from now on."""
 
     items: list[Any] = Field(
-        description="Up to 10,000 items; each is taken or refused for itself.",
+        description="Up to 10,000 items; each is taken or refused on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": ITEM_ENTRY},
@@ -94,11 +94,11 @@ class ItemsBody(Strict):
 
 
 class ItemBody(Strict):
-    """What is said of an item; lists of tags of a category are named `tags:CATEGORY`."""
+    """What is known of an item; tags of a category are listed in a field `tags:CATEGORY`."""
 
-    model_config = ConfigDict(extra="allow")  # tags:CATEGORY; what else comes is refused by name
+    model_config = ConfigDict(extra="allow")  # tags:CATEGORY; any other field is refused by name
 
-    title: Any = _entry("How people call it.", ITEM["title"])
+    title: Any = _entry("What people call it.", ITEM["title"])
     created_at: Any = _entry(TIME, ITEM["created_at"])
     hidden: Any = _entry("Shown in no list.", ITEM["hidden"])
     attributes: Any = _entry("Whatever else is known, for filters and answers.", {"type": "object"})
@@ -113,9 +113,9 @@ class UserBody(Strict):
 class ConsentBody(Strict):
     """Purposes that are left out stay as they are."""
 
-    personalise: bool | None = Field(None, strict=True, description="Lists from their history.")
-    train: bool | None = Field(None, strict=True, description="A refresh may learn from them.")
-    track: bool | None = Field(None, strict=True, description="Events of theirs are taken.")
+    personalise: bool | None = Field(None, strict=True, description="May lists use their history?")
+    train: bool | None = Field(None, strict=True, description="May a refresh learn from them?")
+    track: bool | None = Field(None, strict=True, description="May their events be taken?")
 
 
 class FieldError(Strict):
@@ -125,7 +125,7 @@ class FieldError(Strict):
 
 class EntryResult(Strict):
     status: Literal["taken", "repeated", "refused"] = Field(
-        description="repeated: it was said before, and nothing changes."
+        description="repeated: the same was sent before, and nothing changes."
     )
     sequence: int | None = Field(None, description="Its number in the inbox.")
     errors: list[FieldError] | None = Field(None, description="Which field is wrong, and why.")
@@ -133,7 +133,7 @@ class EntryResult(Strict):
 
 class WriteAnswer(Strict):
     sequence: int = Field(
-        description="The highest number given: what was said up to here is on the disk."
+        description="The highest number given: everything up to it is on the disk."
     )
     taken: int
     repeated: int
@@ -160,7 +160,7 @@ class KnownItemAnswer(Strict):
     attributes: dict[str, Any] | None = None
     tags: list[TagAnswer] | None = None
     domains: list[DomainAnswer] | None = None
-    sequence: int | None = Field(None, description="The newest fact about it that waits.")
+    sequence: int | None = Field(None, description="Newest fact about it not in the store yet.")
 
 
 class ConsentAnswer(Strict):
@@ -173,7 +173,7 @@ class KnownUserAnswer(Strict):
     id: Id
     attributes: dict[str, Any] | None = None
     consent: ConsentAnswer
-    sequence: int | None = Field(None, description="The newest fact about them that waits.")
+    sequence: int | None = Field(None, description="Newest fact about them not in the store yet.")
 
 
 class ErasurePath(Strict):
@@ -182,14 +182,14 @@ class ErasurePath(Strict):
 
 class PlaceAnswer(Strict):
     place: str
-    at: int = Field(description="Seconds since 1970, when nothing of the user was left there.")
-    count: int = Field(description="Facts, events or lines that went.")
+    at: int = Field(description="When nothing of the user was left there, seconds since 1970.")
+    count: int = Field(description="How many facts, events or lines were removed.")
 
 
 class ErasureAnswer(Strict):
-    sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` tells the rest.")
+    sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` says how far.")
     asked: int = Field(description="Seconds since 1970.")
-    done: bool = Field(description="Whether every place but releases is reached.")
+    done: bool = Field(description="Whether it has reached every place but the releases.")
     places: list[PlaceAnswer]
 
 

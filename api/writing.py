@@ -9,7 +9,7 @@ from loaders.entries import Refused
 from recommender.inbox.facts import Fact
 from recommender.inbox.journal import Journal
 
-MOST_TOLD = 100  # errors of a batch that is refused as a whole
+MOST_TOLD = 100  # errors named when a batch is refused as a whole
 
 Answer = tuple[dict[str, Any], int]
 
@@ -22,12 +22,13 @@ def write(
     atomic: bool = False,
     request: str | None = None,
 ) -> Answer:
-    """Append what may be taken, and answer for every entry; 202 when it is on the disk.
+    """Append the entries that can be taken, and answer for each one; 202 when they are on the disk.
 
     Args:
         journal: takes the facts.
-        entries: what became of each entry when it was checked.
-        listed_as: the field that held them; None: the request is one entry, and refused with it.
+        entries: for each entry a fact, or why the check refused it.
+        listed_as: the field that held them; None: the request is a single entry, and is refused if
+            that entry is.
         atomic: refuse all when one is wrong.
         request: the caller's name for the request, see `Journal.append`.
     """

@@ -1,9 +1,9 @@
-"""Tests run once without a change, then once for each change, in forks that share what was set up.
+"""Run tests once without a change, then once for each change, in forks that share the set-up.
 
-In a fork the code of the changed module's functions is put in place of what they had, so that
-whoever imported them calls the changed ones. What cannot be changed so (compiled code, what an
-import computes) is left to a run in a fresh process; so is what lives or does not end, since the
-forks share values that were computed before the change.
+In a fork the functions of the changed module get their new code in place, so that whoever imported
+them calls the changed ones. What cannot be changed in this way (compiled code, values that an
+import computes) is left to a run in a fresh process. So are changes that survive or do not end,
+since the forks share values that were computed before the change.
 """
 
 import importlib
@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-Report = Callable[[int, str], None]  # place of a change, and "killed" or "ask again"
+Report = Callable[[int, str], None]  # number of a change, and "killed" or "ask again"
 
 
 class Forks:
-    """A pytest plugin that runs all tests for each of some changes of one module."""
+    """A pytest plugin that runs all tests once for each given change of one module."""
 
     def __init__(self, module: str, sources: Sequence[str], seconds: float, report: Report) -> None:
-        """`sources` are the module's text after each change; `report` hears how each went."""
+        """`sources`: the module's text after each change; `report` is called with each outcome."""
         self._module, self._sources = module, sources
         self._seconds, self._report = seconds, report
 
@@ -89,7 +89,7 @@ def _put_in_place(module: types.ModuleType, source: str) -> bool:
 
 
 def _functions(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
-    """Pairs of functions within two values of one name."""
+    """Pairs (old, new) of functions within two values of the same name."""
     if isinstance(new, type) and isinstance(old, type):
         for name, value in vars(new).items():
             yield from _functions(vars(old).get(name), value)
@@ -119,7 +119,7 @@ def _replaced(old: types.FunctionType, new: types.FunctionType) -> bool:
 
 
 def _text(code: types.CodeType) -> tuple[Any, ...]:
-    """What a function does, without where it stands."""
+    """What a function does, without its position in the file."""
     parts = [
         _text(c) if isinstance(c, types.CodeType) else (type(c), repr(c)) for c in code.co_consts
     ]

@@ -1,8 +1,8 @@
-"""The small changes that can be made to a module, each as the text of the whole module after it.
+"""The small changes that can be made to a module, each as the whole module's text with it made.
 
-Changed are comparisons, arithmetic, `and` and `or`, signs, numbers, True and False, conditions,
-`min` and `max`, `any` and `all`; statements that only do something are left out. Not changed are
-annotations, decorators, messages of errors, words, and `strict=` of `zip`.
+Comparisons, arithmetic, `and` and `or`, signs, numbers, True and False, conditions, `min` and
+`max`, `any` and `all` are changed; calls and updates that stand as statements are removed.
+Annotations, decorators, messages of errors, words, and `strict=` of `zip` are not changed.
 """
 
 import ast

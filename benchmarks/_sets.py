@@ -35,7 +35,7 @@ SETS = {
 
 
 def chosen(names: list[str] | None) -> list[str]:
-    """The asked sets, by short name or folder, or all that are here, small ones first."""
+    """The sets asked for, by short name or folder, else all that are here; small ones first."""
     of_folder = {data_set.folder: name for name, data_set in SETS.items()}
     wanted = [of_folder.get(name, name) for name in names or SETS]
     unknown = sorted(set(wanted) - set(SETS))
@@ -54,7 +54,7 @@ def all_events(name: str, home: Path) -> GraphSnapshot:
 
 
 def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, HeldOut]:
-    """What is learned from and what is to be found: the given split, else our own."""
+    """The part to learn from and the part to be found: the given split, else our own."""
     data_set, snapshot = SETS[name], all_events(name, home)
     if not data_set.test:
         return cut(snapshot, config, None, now=NOW)

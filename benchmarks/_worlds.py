@@ -20,13 +20,13 @@ from graph.arrays import Flags
 from graph.model import NO_TIME, SCHEMAS
 from graph.snapshot import EventColumns, GraphSnapshot, Links, take_snapshot
 
-Chosen = list[list[int]]  # of each user the items, first ones first
-SECONDS = 3600  # between two choices of a user
+Chosen = list[list[int]]  # for each user the items, the first choice first
+SECONDS = 3600  # seconds between two choices of a user
 BEGIN = 1_700_000_000
 
 
 def _drifting(rng: np.random.Generator) -> Chosen:
-    """1,500 users come one after the other; half of a choice is niche, half is what is new."""
+    """1,500 users come one after the other; what is new is chosen, half of it from their niche."""
     items, niches = 1200, 12
     strength = rng.pareto(1.2, items) + 0.2
     born, niche = rng.random(items), rng.integers(niches, size=items)
@@ -45,7 +45,7 @@ def _drifting(rng: np.random.Generator) -> Chosen:
 
 
 def _blocky(rng: np.random.Generator) -> Chosen:
-    """1,500 users of one or two of forty niches, a tenth of their choices anywhere."""
+    """1,500 users, each in one or two of forty niches; a tenth of their choices are anywhere."""
     blocks, size = 40, 60
     strength = rng.pareto(1.5, blocks * size) + 0.3
     block = np.repeat(np.arange(blocks), size)
@@ -59,7 +59,7 @@ def _blocky(rng: np.random.Generator) -> Chosen:
 
 
 def _series(rng: np.random.Generator) -> Chosen:
-    """2,000 users of 700 series of eight: a choice goes on with the last series, or begins one."""
+    """2,000 users, 700 series of eight: a choice goes on with the last series, or begins one."""
     series, length = 700, 8
     strength = rng.pareto(1.2, series) + 0.1
     strength /= strength.sum()

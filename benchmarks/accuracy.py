@@ -1,10 +1,10 @@
-"""How well we rank, by the code that serves, against baselines that are tuned as fairly.
+"""How well we rank, with the code that serves, against baselines tuned just as fairly.
 
 On every set in ../shared/data: our presets, untouched by hand, beside popularity, item kNN, EASE
 (up to 20,000 items), GF-CF, and implicit's ALS and BPR. Every baseline chooses from its grid by
 NDCG@20 on a fifth of each user's train pairs and is then fitted to all of train; ours chooses on
-its own part of train. Every item is ranked, train is masked, the test part is asked once.
-Seconds hold choosing, fitting and ranking.
+its own part of train. Every item is ranked, train is masked, and the test part is used only once.
+Seconds include choosing, fitting and ranking.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def measure(
 
 
 def compared(name: str, rows: list[dict[str, Any]], presets: list[str]) -> dict[str, float]:
-    """Ours over the best baseline, by NDCG@20 and by Recall@20; the default is `served`."""
+    """Ours over the best baseline, by NDCG@20 and Recall@20; the preset default is `served`."""
     others = [row for row in rows if not row["name"].startswith("served ")]
     if not others:
         return {}
@@ -172,7 +172,7 @@ def _factors(model: Callable[[Parameters], Any]) -> Callable[[csr_array, Paramet
 
 
 class _Alone:
-    """What is served, without its sources one by one."""
+    """What is served as a whole; the sources are not ranked one by one."""
 
     sources: tuple[str, ...] = ()
 

@@ -1,16 +1,18 @@
 """Items without events and users with few events, by the code that serves.
 
-Cold items: a tenth of the items lose all their events; given tags stay. Each user with a history
-ranks the cold items only (a request with a filter), and what the user had is to be found. Beside
-tag kNN (from every item of the history to the cold items with the highest cosine of rarity-weighted
-tags, 100 per item) and tag content (cosine of an item's tags and the sum of the history's).
-Folded in: what a release would do with an item that it never had. Each cold item is folded in from
-its tags, domains and title, by the map of a source of vectors, and ranked by its product with what
-the source makes of the user's history; with relations, where the set has some.
+Cold items: a tenth of the items lose all their events; given tags stay. For each user with a
+history only the cold items are ranked (a request with a filter), and those that the user had are
+to be found. Compared with tag kNN (from every item of the history to the cold items with the
+highest cosine of rarity-weighted tags, 100 per item) and tag content (cosine of an item's tags and
+the sum of the history's).
+Folded in: what a release would do with an item that it never had. Each cold item gets a vector
+from its tags, domains and title, by the map of a source of vectors, and is ranked by the product
+of this vector and the one that the source makes of the user's history; with relations, too, if
+the set has some.
 
-Few events: a tenth of the users is unknown to the release. Their first 1, 2, 3, 5 or 10 events in
-random order are asked for as a session; what comes after the tenth is to be found, the ten are
-never shown. Item kNN, tuned, is fitted with those events in its train data.
+Few events: a tenth of the users is unknown to the release. Their events are put in random order,
+and the first 1, 2, 3, 5 or 10 are sent as a session; what comes after the tenth is to be found, and
+the ten are never shown. Item kNN is tuned, and fitted with those events in its train data.
 """
 
 import argparse

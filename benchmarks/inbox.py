@@ -165,7 +165,7 @@ def _ask(
     beside: bool,
     turn: int,
 ) -> dict:
-    """Write for a while from several processes; lists are asked for beside it, or not."""
+    """Write for a while from several processes, with or without requests for lists meanwhile."""
     clients = chosen.clients if size == 1 else min(chosen.clients, 2)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -234,7 +234,7 @@ def _read(port: int, seconds: float, answers: object) -> None:
 
 
 def _wait_for_the_drain(port: int) -> dict:
-    """How long the store is behind when the writing ends."""
+    """How long after the end of writing the store has taken everything."""
     began = time.monotonic()
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

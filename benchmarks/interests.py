@@ -1,9 +1,9 @@
 """Lists with each of a user's interests in proportion, compared with lists without.
 
-Both over the path that serves, neutral profile, on the same held-out part. Users whose history is
-of one piece get the same list twice, which is checked; the figures are of the others. `covered` is
-the share of a user's interests that the shown 20 touch; `off` is how far the shares of the
-interests in the list are from those in the history, half the sum of the differences.
+Both come from the code that serves, with the neutral profile, on the same held-out part. Users with
+a single interest get the same list twice, which is checked; the figures are for the others.
+`covered` is the share of a user's interests that the shown 20 touch; `off` is how far the shares
+of the interests in the list are from those in the history: half the sum of the differences.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 def compared(recommender: Recommender, truth: Any, seed: int) -> tuple[Any, dict[str, Any]]:
-    """A row with and one without, of the users with several interests; and what it costs."""
+    """A row with interests and one without, for users with several; and what they cost."""
     users = np.flatnonzero(np.diff(truth.indptr))
     users = np.sort(np.random.default_rng(seed).permutation(users)[:MOST_USERS])
     labels = _labels(recommender, users)

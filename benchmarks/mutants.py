@@ -2,7 +2,7 @@
 
 Every change is made in a copy of the project and run against the tests that concern its module,
 in a process of its own. It is killed when a test fails, when nothing can be imported any more, or
-when the tests take several times as long as before. What lives is listed, to be looked at.
+when the tests take several times as long as before. Changes that survive are listed, for a look.
 `_mutations.py` says which changes there are.
 """
 
@@ -52,7 +52,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 NOT_IN_REFRESH = (RANKING, "recommender/serving")  # a fast refresh does without these
 QUICK = "not at_any_moment"  # without the tests that kill processes
-PATIENCE, ROUNDS = 60.0, 2.0  # seconds, and times as long as without a change
+PATIENCE, ROUNDS = 60.0, 2.0  # limit of the tests: seconds, plus so many times as long as unchanged
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Mutant:
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Run a sample; `--kept FILE` takes up again what a run before has done."""
+    """Run a sample; `--kept FILE` continues where an earlier run stopped."""
     parser = argparse.ArgumentParser(prog="bench mutants")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 def sample(files: list[str], count: int, seed: int) -> list[Mutant]:
-    """Some changes of some files, every one as likely as the other."""
+    """Some changes of some files, each as likely as any other."""
     every = [
         Mutant(file, change)
         for file in files
@@ -115,7 +115,7 @@ class Runner:
     """Runs tests over a changed copy of the project."""
 
     def __init__(self, folder: Path) -> None:
-        """Copy what git knows of; numba keeps what it compiles beside it."""
+        """Copy the files that git knows; numba keeps what it compiles beside the copy."""
         self._tree, self._cache = folder / "tree", folder / "numba"
         self._planted = folder / "planted"
         shutil.rmtree(self._tree, ignore_errors=True)
@@ -132,7 +132,7 @@ class Runner:
         _import_others()
 
     def killed_in_forks(self, file: str, mutants: list[Mutant]) -> list[Mutant]:
-        """The changes of a file that are noticed in forks; of the others `outcome` tells."""
+        """The changes of a file that are noticed in forks; `outcome` decides about the others."""
         reading, writing = os.pipe()
         self._lend_home(file)
         child = os.fork()

@@ -27,7 +27,7 @@ GOWALLA = Path(__file__).resolve().parents[2] / "shared" / "data" / "gowalla-lig
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Run all parts; `--quick` leaves out the full training, `--threads` is 2 unless told."""
+    """Run all parts; `--quick` leaves out the full training, `--threads` is 2 by default."""
     parser = argparse.ArgumentParser(prog="bench node2vec")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dimensions", type=int, default=64)
@@ -70,7 +70,7 @@ def walk_rows(graph: EmbeddingGraph, threads: int) -> Iterator[dict[str, Any]]:
 def skipgram_rows(
     graph: EmbeddingGraph, test: sparse.csr_matrix, options: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Ours and gensim's corpus_file on the same walks; a file's writing does not count."""
+    """Ours and gensim's corpus_file on the same walks; writing the file does not count."""
     import gensim
 
     matrix = adjacency(graph)

@@ -1,9 +1,9 @@
 """What a warm refresh saves and loses, compared with a full one from the same events.
 
-A release is made from all but a hundredth of a set's events, drawn at random. Then the others are
-loaded, and the same refresh is done twice from there: as it comes by default, keeping what was
-chosen, and with `full`. Both are judged by the gate's pairs, which are the same for both, and where
-the set has a test part by that.
+A release is made from all of a set's events but a hundredth, drawn at random. Then the rest is
+loaded, and a refresh is done twice from there: once by default, which keeps what was chosen before,
+and once with `full`. Both are judged on the same pairs, those of the gate, and also on the set's
+test part if it has one.
 """
 
 import argparse

@@ -1,13 +1,14 @@
 """Whether the default is ever behind a baseline, or behind one of its own scorers alone.
 
-Cases are the sets of ../shared/data, parts of them, and generated worlds (`_worlds`). In each the
-preset default learns from train, untouched by hand, and is asked over the path that serves; beside
-it popularity, item kNN, EASE and GF-CF, tuned over their whole grids on train, and the best scorer
-of each kind alone, as the default itself would fit it. Every item is ranked, train is masked, the
-test part is asked once. Of a part with few users several are drawn and their users put together.
+Cases are the sets of ../shared/data, parts of them, and generated worlds (`_worlds`). In each case
+the preset default learns from train, untouched by hand, and ranks with the code that serves. It is
+compared with popularity, item kNN, EASE and GF-CF, tuned over their whole grids on train, and with
+the best scorer of each kind alone, fitted as the default itself would fit it. Every item is ranked,
+train is masked, and the test part is used only once. If a part has few users, several such parts
+are drawn and their users put together.
 
-`ratios`: `worst`, the least of NDCG@20 over the best other's of the same case, and `share_ahead`,
-in what share of the cases it is at least 1.
+`ratios`: for each case, our NDCG@20 is divided by that of the best other; `worst` is the least of
+these, and `share_ahead` the share of the cases in which it is at least 1.
 """
 
 import argparse
@@ -56,7 +57,7 @@ class Case:
     """A snapshot to cut, or one whose test part is given."""
 
     name: str
-    made: Callable[[int], tuple[GraphSnapshot, HeldOut | None]]  # of a draw
+    made: Callable[[int], tuple[GraphSnapshot, HeldOut | None]]  # by the number of the draw
     drawn: bool  # whether another draw is another case of the same kind
 
 
@@ -224,7 +225,7 @@ def alone(
 
 
 def _masked(histories: sparse.csr_matrix, seen: csr_array) -> sparse.csr_matrix:
-    """`histories` (b, i) with zeros stored for what else was seen: silent, and not ranked."""
+    """`histories` (b, i) with stored zeros for what else was seen: no effect, and not ranked."""
     both = sparse.csr_matrix(histories.sign() + sparse.csr_matrix(seen).sign())
     both.sort_indices()
     rows = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))

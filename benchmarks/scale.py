@@ -1,15 +1,15 @@
 """What a refresh and a worker cost as the catalogue grows: time and memory per item.
 
 Each size is a generated catalogue of planted niches, ten events to an item. The build is that of a
-refresh (snapshot, weighting, table, vectors, index, release), out of memory, since the load has a
-bench of its own; without segments, which are learned from at most 20,000 users at any size. Then a
-worker opens the release and answers. Each runs in a process of its own, so that its peak is its
-own. Beside them implicit's ALS (64 factors, 15 iterations) on the same weighted matrix, with as
-many threads, and its `recommend` for the same users.
+refresh (snapshot, weighting, table, vectors, index, release). It reads its data from memory, since
+loading has a bench of its own, and leaves out segments, which are learned from at most 20,000 users
+at any size. Then a worker opens the release and answers. Each runs in a process of its own, so
+that peaks of memory are not mixed. Compared with implicit's ALS (64 factors, 15 iterations) on the
+same weighted matrix, with as many threads, and its `recommend` for the same users.
 
-`own` is what of a worker's memory belongs to it alone; `mapped` are pages of the release that it
-has touched, which the workers of a host share. `niche` is the share of what is recommended that
-lies in the user's own two niches, of what is in no niche (the popular head) nothing counts.
+`own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the release
+that it has touched, which the workers of a host share. `niche` is the share of recommended items
+that lie in the user's own two niches; items in no niche (the popular head) count as outside.
 """
 
 import argparse

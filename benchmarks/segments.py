@@ -1,11 +1,11 @@
 """What segment profiles are worth: NDCG@20 and long-tail share on test data, with intervals.
 
 A fifth of each user's pairs is test data, drawn at random, used once. Segments, profiles and the
-default are learned from the rest, as a refresh does. Rows: no reranking, the built-in default
-(served where too few users say anything), the learned default, which is the best single profile,
-and segment profiles. Below them what segment profiles give over a single
-one when both move along what was learned, and what they would give if the profiles were chosen
-on the test data itself: more than that no choice can give.
+default are learned from the rest, as a refresh does. Rows: no reranking; the built-in default
+(served if too few users tell anything); the learned default, which is the best single profile; and
+segment profiles. Below them: what segment profiles gain over a single one when both move along
+what was learned, and what they would gain if the profiles were chosen on the test data itself. No
+choice can gain more than that.
 """
 
 import argparse
@@ -43,13 +43,13 @@ SETS = {
     "citeulike-a": "citeulike",
 }
 SHOWN = 20
-SLOPES = np.geomspace(0.001, 30, 120)  # NDCG given for one more of long-tail share
+SLOPES = np.geomspace(0.001, 30, 120)  # NDCG given up for each 1 of long-tail share
 DRAWS = 500  # of users, for intervals
 PerUser = tuple[Any, Any, Any]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Measure each data set that lies beside the project, else planted niches."""
+    """Measure each data set that lies beside the project; if there is none, planted niches."""
     parser = argparse.ArgumentParser(prog="bench segments")
     parser.add_argument("--data", action="append", choices=[*SETS, "planted"])
     parser.add_argument("--threads", type=int, default=2)
@@ -178,9 +178,9 @@ def _as_chosen(single: PerUser, several: PerUser) -> dict[str, Any]:
 
 
 def _chosen_on_test(ask: Any, own: list[str], learned: Any) -> tuple[list[PerUser], list[PerUser]]:
-    """The frontiers if what is best were known: no way of choosing from the same curves beats it.
+    """The frontiers if the best were known: no way of choosing from the same curves beats them.
 
-    All profiles that stand on any curve are there for both.
+    Both may use every profile that stands on any curve.
     """
     points = [point for profiles in learned.values() for point in profiles["curve"]]
     grid = [ask(profile) for profile in sorted({_profile(p) for p in points}, key=repr)]
@@ -263,7 +263,7 @@ def _row(name: str, ranker: str, measured: PerUser, base: PerUser, items: int) -
 
 
 def _best(curve: list[dict[str, float]], slope: float) -> Profile:
-    """The point of a learned curve with the most NDCG and `slope` times its long-tail share."""
+    """The point of a learned curve with the most NDCG plus `slope` times its long-tail share."""
     return _profile(
         max(curve, key=lambda point: point["shown_ndcg"] + slope * point["shown_long_tail_share"])
     )

@@ -2,7 +2,7 @@
 
 The real server as `nichegraph serve` starts it, no result kept from one request for the next; the
 other server is granian with the same workers and threads. They are asked in turns, case after case,
-for random users. `of empty` is the middle of the turns' ratios; `CPU µs` is processor time of the
+for random users. `of empty` is the median of the turns' ratios; `CPU µs` is processor time of the
 server's processes for one request (for one user where many are asked for at once).
 
 Needs wrk (`apt-get install wrk`).
@@ -197,7 +197,7 @@ def path_of(user: str, **query: str) -> str:
 
 
 def size_of(server: Server, case: Case) -> int:
-    """The middle size of an answer, in bytes."""
+    """The median size of an answer, in bytes."""
     sizes = []
     for line in case.lines[:20]:
         url = f"http://127.0.0.1:{server.port}"
@@ -249,7 +249,7 @@ def summed(
     turns: list[tuple[dict[str, float], dict[str, float]]],
     size: int,
 ) -> dict[str, Any]:
-    """One row from all turns, their middle."""
+    """One row of the medians over all turns."""
 
     def middle(side: int, what: str) -> float:
         return statistics.median(turn[side][what] for turn in turns)

@@ -4,8 +4,8 @@ On citeulike-a (tags and citations), hetrec lastfm (tags given by users, plays) 
 (ratings, tags, genres): weights are learned by `nichegraph tune weighting` from the train part;
 then three releases are built by the code of a refresh, which differ in the weighting only, and
 asked for the same test part. "uniform" is the neutral weighting, "no tags" the same with every
-category of tags at 0. Relevant, and what lies in the tail, is told by the neutral weighting for
-all three. Intervals are bootstrapped over users; differences are of the same users.
+category of tags at 0. For all three, the neutral weighting decides what is relevant and what lies
+in the tail. Intervals are bootstrapped over users; differences are between the same users.
 """
 
 import argparse

@@ -31,7 +31,7 @@ def data(ctx: typer.Context, user: Annotated[str, typer.Argument(help="Id of the
 
 
 def gather(settings: Settings, user: str) -> dict[str, Any]:
-    """All that is known of a user; that it was asked for stands in the audit log.
+    """All that is known of a user; the audit log notes that it was asked for.
 
     Raises:
         StoreError: the store does not answer.

@@ -25,8 +25,8 @@ from recommender.releases.home import Home
 State = Literal["ok", "look", "wrong"]
 LEAST_DISK, LEAST_MEMORY = 1_000_000_000, 1_000_000_000  # bytes
 SKEW = 120  # seconds that a clock may be behind what was written before
-SOON = 7 * 86_400  # seconds before a key ends in which it is worth a word
-OLD = 7 * 86_400  # seconds after which a release is
+SOON = 7 * 86_400  # seconds before its end from which a key is mentioned
+OLD = 7 * 86_400  # seconds after which a release counts as old
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
     what: str
     state: State
     seen: str
-    do: str = ""  # where it is not as it should be
+    do: str = ""  # the remedy, if it is not as it should be
 
 
 def register(cli: typer.Typer) -> None:
@@ -72,7 +72,7 @@ def doctor(
 
 
 def examined(settings: Settings) -> Iterator[Finding]:
-    """Every finding, in the order in which one would mend them."""
+    """Every finding, in the order in which to mend them."""
     yield _python()
     yield _packages()
     yield _compiled_code()
@@ -91,7 +91,7 @@ def examined(settings: Settings) -> Iterator[Finding]:
 
 
 def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
-    """A finding, or the error that looking ended in."""
+    """What was found; if looking fails, the error as a finding."""
     try:
         return look()
     except (NichegraphError, OSError) as error:
@@ -199,7 +199,7 @@ def _release(home: Home) -> Finding:
 
 
 def _clock(home: Home) -> Finding:
-    """Whether the clock is behind what was written before, by it or by the disk's."""
+    """Whether the clock is behind times written before, by this clock or by the disk's."""
     written = [
         path.stat().st_mtime
         for path in (home.releases / "CURRENT", home.store, home.inbox)

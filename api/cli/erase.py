@@ -21,7 +21,7 @@ from recommender.releases.home import Home
 if TYPE_CHECKING:
     from recommender.inbox.journal import Journal
 
-WAIT_SECONDS = 60.0  # for a running server's drainer
+WAIT_SECONDS = 60.0  # to wait for a running server's drainer
 
 
 def register(cli: typer.Typer) -> None:
@@ -41,8 +41,8 @@ def erase(
 
     No list uses the history any more, and no store keeps any of it.
     The running servers, the inbox, the store, the copies for exploring, rejects and reports forget
-    them at once; releases at the next refresh. An id that nobody has is an error that names those
-    like it. Looking for a short id finds other things that are written alike, too.
+    them at once; releases at the next refresh. An unknown id is an error, which names similar ids.
+    With --verify a short id also matches other things that are written alike.
 
     \b
     nichegraph erase alice
@@ -130,7 +130,7 @@ def _check_known(settings: Settings, home: Home, journal: "Journal", user: str) 
 
 
 def near_names(name: str, names: Sequence[str], most: int = 3) -> list[str]:
-    """The names most like one that is none of them: the same but for case or spaces first."""
+    """The names most like an unknown one; first those that differ only in case or spaces."""
 
     def bare(text: str) -> str:
         return "".join(text.casefold().split())

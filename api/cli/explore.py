@@ -101,7 +101,7 @@ def release_times(settings: Settings) -> dict[str, int]:
 
 
 def say_examples(chosen: Question, named: Mapping[str, str], values: Mapping[str, Any]) -> None:
-    """Say with which values of its own a question was asked, where they name something."""
+    """Say which of its example values a question was asked with, if they name something."""
     own = {
         name: shown(value) if name in chosen.times else value
         for name, value in values.items()
@@ -113,7 +113,7 @@ def say_examples(chosen: Question, named: Mapping[str, str], values: Mapping[str
 
 
 def parameters(texts: Iterable[str], option: str = "--param") -> dict[str, str]:
-    """Names and values of `name=value` texts that an option was given."""
+    """Names and values from the `name=value` texts of an option."""
     pairs = [text.partition("=") for text in texts]
     for name, equals, _ in pairs:
         if not equals:
@@ -122,7 +122,7 @@ def parameters(texts: Iterable[str], option: str = "--param") -> dict[str, str]:
 
 
 def typed(texts: dict[str, str]) -> dict[str, Any]:
-    """Values that read as JSON (3, true, ["a"]) as what they are, all others as text."""
+    """Values that are JSON (3, true, ["a"]) are parsed, all others stay text."""
     made: dict[str, Any] = {}
     for name, text in texts.items():
         try:
@@ -190,7 +190,7 @@ def show_questions(format_name: str) -> None:
 
 
 def examples(chosen: Question) -> dict[str, Any]:
-    """The values a question is asked with when nothing is said; times as dates."""
+    """The values a question is asked with if none are given; times as dates."""
     return {
         name: shown(value) if name in chosen.times else value
         for name, value in chosen.parameters.items()

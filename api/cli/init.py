@@ -47,9 +47,9 @@ class Proposal:
     path: Path
     table: str
     rows: int
-    columns: dict[str, str]  # what it becomes -> column of the file
+    columns: dict[str, str]  # field -> column of the file
     ignored: list[str] = field(default_factory=list)
-    mapped: dict[str, str] = field(default_factory=dict)  # what somebody said of columns
+    mapped: dict[str, str] = field(default_factory=dict)  # field -> column, as somebody named it
     kind: str | None = None
 
     def command(self) -> str:
@@ -156,7 +156,7 @@ def settings_text(store: str, commands: Sequence[str]) -> str:
 
 
 def _examined(path: Path, table: str, mapped: dict[str, str], kind: str | None) -> dict[str, Any]:
-    """What a load of the file would understand, without a load."""
+    """How a load would understand the file; nothing is loaded."""
     from api.cli.load import options_of
     from loaders.ingest import load
 
@@ -189,7 +189,7 @@ def _show(proposal: Proposal) -> None:
 
 
 def _columns_asked(proposal: Proposal, options: dict[str, str | None], ask: bool) -> dict[str, str]:
-    """Columns that are not as they were proposed."""
+    """The columns for which somebody did not take the proposal."""
     questions = {"user": "Who did it", "item": "What it was done to", "at": "When"}
     changed = {}
     for name, question in questions.items():

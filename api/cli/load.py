@@ -39,7 +39,7 @@ Quotes = Annotated[
     str,
     typer.Option("--quote", help="none: quotes are ordinary text; auto: recognised from the file."),
 ]
-WAIT_SECONDS = 60.0  # for a running server to carry into the store what it acknowledged
+WAIT_SECONDS = 60.0  # for a running server to write what it acknowledged into the store
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -230,7 +230,7 @@ def list_loads(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _wait_for_drainer(journal: "Journal", store: "GraphStore") -> None:
-    """Return when a server that runs here has carried into the store what it acknowledged.
+    """Wait until a server that runs here has written what it acknowledged into the store.
 
     Raises:
         StoreAway: it did not within WAIT_SECONDS.

@@ -148,7 +148,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(message + hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped", 130)
-    except BrokenPipeError:  # the reader of a pipe had enough
+    except BrokenPipeError:  # whoever reads our output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -16,14 +16,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-JOINERS = "\u200c\u200d\u200e\u200f"  # of Persian and of emojis; left-to-right, right-to-left
-LOG_SECONDS = 5.0  # between two lines of progress where there is no terminal
+JOINERS = "\u200c\u200d\u200e\u200f"  # used in Persian and emojis; marks of direction
+LOG_SECONDS = 5.0  # between two lines of progress if there is no terminal
 
 
 def plain(value: Any) -> str:
     """Text that cannot steer a terminal: control characters are shown as `\\xNN`.
 
-    So are those that turn the direction of what follows; marks that only join or part letters stay.
+    So are characters that turn the direction of the text after them. Marks that only join or
+    separate letters stay.
     """
     text = "" if value is None else str(value)
     if text.isprintable():

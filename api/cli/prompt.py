@@ -131,12 +131,13 @@ class Prompt:
 
 
 def statements(read: Callable[[str], str], *, looks_ahead: bool) -> Iterator[str]:
-    """Statements out of lines: a line goes on while its query is not whole.
+    """Join lines into statements: a statement goes on until its query is complete.
 
     Args:
-        read: gives the next line for a prompt; EOFError ends, KeyboardInterrupt drops the lines.
-        looks_ahead: a line that can only go on another belongs to the one before it, as it comes
-            from a pipe; at a terminal what is pasted at once is one line with breaks in it.
+        read: called with a prompt, gives the next line; EOFError ends, KeyboardInterrupt drops the
+            lines so far.
+        looks_ahead: whether a line that can only continue a query joins the one before it, as lines
+            from a pipe need; at a terminal, pasted text is one line with breaks in it.
     """
     lines: list[str] = []
     ahead: str | None = None
@@ -174,7 +175,7 @@ def statements(read: Callable[[str], str], *, looks_ahead: bool) -> Iterator[str
 
 
 def is_whole(text: str) -> bool:
-    """Whether a query could be run, or is wrong in a way that no further line mends."""
+    """Whether a query can be run, or is wrong in a way that no further line can mend."""
     try:
         check(text, "ladybug")
     except QueryRefused as error:
@@ -198,7 +199,7 @@ def words_of(text: str) -> list[str]:
 
 
 def suggestions(text: str) -> list[tuple[str, int]]:
-    """What may come next: each word, and how many letters of it are there already."""
+    """What may come next: each word, and how many of its letters are typed already."""
     match = re.search(r"[:\w`-]*$", text)
     begun = match[0] if match else ""
     before = text[: len(text) - len(begun)]

@@ -119,7 +119,7 @@ def refresh(
 
 
 def _for_ever(home: "Home", period: float, once: Callable[[], None]) -> None:
-    """Refresh at a distance; one that fails or is refused is told, and the next one is due."""
+    """Refresh at an interval; if one fails or is refused, say so and wait for the next one."""
     from api.every import run_every
     from api.reporting import last_refresh
 
@@ -140,7 +140,7 @@ def _for_ever(home: "Home", period: float, once: Callable[[], None]) -> None:
 
 
 def seconds_of(text: str) -> float:
-    """A distance in time such as 24h as seconds; an `InputError` says how it is written."""
+    """The seconds of a length of time such as 24h; an `InputError` says how to write it."""
     units = {"m": 60, "h": 3600, "d": 86_400}
     try:
         seconds = float(text[:-1]) * units[text[-1:]]
@@ -152,7 +152,7 @@ def seconds_of(text: str) -> float:
 
 
 def share_of(text: str) -> float:
-    """A share such as 5% as a number; an `InputError` says how it is written."""
+    """A share such as 5% as a number; an `InputError` says how to write it."""
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -187,7 +187,7 @@ def changed_since(settings: Settings, preset: str, seed: int) -> tuple[float, st
 
 
 def _tell_verdict(manifest: dict[str, Any]) -> None:
-    """What the gates said of a release that was published all the same."""
+    """Print what the gates remarked on a release that was published all the same."""
     gates = manifest.get("gates", {})
     for reason in gates.get("reasons", []):
         step(f"published by force: {reason['text']}")
@@ -209,8 +209,8 @@ def publish(
 ) -> str:
     """Refresh, publish and prune; the name of the release.
 
-    `write_back` makes segments and nearest items relationships in the store, to be explored;
-    `force` publishes what the gates refuse, too; `full` chooses everything anew; `wait` waits for
+    `write_back` writes segments and nearest items into the store as relationships, for exploring;
+    `force` also publishes what the gates refuse; `full` chooses everything anew; `wait` waits for
     another refresh to end.
 
     Raises:

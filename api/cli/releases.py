@@ -205,7 +205,7 @@ def prune(
 ) -> None:
     """Remove old releases.
 
-    Also what killed refreshes left. The current release and pinned ones stay.
+    Also removes what killed refreshes left behind. The current release and pinned ones stay.
 
     \b
     nichegraph releases prune --keep 3
@@ -226,7 +226,7 @@ def prune(
 
 
 def _remark(release: dict[str, Any]) -> str:
-    """What is to be known of a release that is not seen from its counts."""
+    """What one should know of a release and its counts do not show."""
     remarks = ["pinned"] if release.get("pinned") else []
     remarks += ["forced"] if release.get("gates", {}).get("forced") else []
     if "ranks_by" in release:

@@ -37,8 +37,8 @@ def status(
     """Show the state of a catalogue on one screen.
 
     The store, the served release, how the last refresh ended, and what is wrong.
-    Each problem stands with what mends it. Exit code 1 where the store does not answer or the
-    release is damaged.
+    Each problem comes with its remedy. Exit code 1 if the store does not answer or the release is
+    damaged.
 
     \b
     nichegraph status
@@ -109,7 +109,7 @@ def _ended(last: dict[str, Any]) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A time such as 3 hours."""
+    """A length of time in words, such as 3 hours."""
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         count = int(seconds // length)
         if count >= 1:
@@ -185,7 +185,7 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
 
 
 def disk(home: Home) -> dict[str, int]:
-    """Bytes that the home takes, its releases, and what is free beside it."""
+    """Bytes that the home takes, that its releases take, and that are free on its disk."""
     return {
         "home": _bytes(home.folder),
         "releases": _bytes(home.releases),

@@ -45,7 +45,7 @@ def weighting(
     """Learn the weights for `weighting.toml`.
 
     Those of kinds of events, tags, domains, relations and age.
-    Each weight that is kept earned it on users who took no part in the search; the others stay
+    A weight is kept only if it helped on users who took no part in the search; the others stay
     neutral. The next `nichegraph refresh` reads the file.
 
     \b

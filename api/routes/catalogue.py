@@ -30,7 +30,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.put(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="An item as it is from now on; what is not named is gone",
+        summary="Replace an item; fields that are not named are emptied",
         responses={202: WriteAnswer},
     )
     @checked
@@ -40,7 +40,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.patch(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="Change what is named of an item; null takes a value away",
+        summary="Change the named fields of an item; null removes a value",
         responses={202: WriteAnswer},
     )
     @checked
@@ -50,7 +50,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.delete(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="Take an item away, with all that is known of it",
+        summary="Remove an item, with all that is known of it",
         responses={202: WriteAnswer},
     )
     @checked
@@ -60,7 +60,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="What is known of an item, with all that was acknowledged",
+        summary="What is known of an item, including all acknowledged writes",
         responses={200: KnownItemAnswer},
     )
     @checked
@@ -80,9 +80,9 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.post(
         "/v1/items",
         tags=[TAG],
-        summary="Many items as they are from now on",
+        summary="Replace many items",
         description="With an `Idempotency-Key` header a request that is sent again within a day "
-        "is answered as it was, and changes nothing.",
+        "gets the same answer and changes nothing.",
         responses={202: WriteAnswer},
     )
     @checked

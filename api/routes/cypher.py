@@ -28,7 +28,7 @@ TAG = Tag(name="cypher", description="The graph itself, for analysts.")
 
 
 def register(app: OpenAPI, live: Live, settings: Settings) -> None:
-    """Add the route; where the console is off it answers so, else `app.extensions` has it."""
+    """Add the routes; a console that is off answers with a 403, else `app.extensions` has it."""
     console = open_console(settings) if settings.console_enabled else None
     if console is not None:
         app.extensions["console"] = console
@@ -57,7 +57,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.get(
         "/v1/cypher/questions",
         tags=[TAG],
-        summary="Ready-made questions, and the words of the graph; 403 where it is off",
+        summary="Ready-made questions, and the words of the graph; 403 if the console is off",
         responses={200: QuestionsAnswer},
     )
     @checked

@@ -68,7 +68,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/items/<id:item>/popularity",
         tags=[TAG],
-        summary="When people chose an item; nothing where fewer than 40 did",
+        summary="When people chose an item; nothing if fewer than 40 did",
         responses={200: PopularityAnswer},
     )
     @checked
@@ -113,7 +113,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/map/items",
         tags=[TAG],
-        summary="Which items some rows of the map are, and where some items and a user's lie",
+        summary="Which items lie at rows of the map, and where items and a user's items lie",
         responses={200: MapItemsAnswer},
     )
     @checked

@@ -30,7 +30,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     @app.get(
         "/v1/items/<id:item>/similar",
         tags=[TAG],
-        summary="What is like an item",
+        summary="Items similar to an item",
         responses={200: ListAnswer},
     )
     @checked
@@ -42,7 +42,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     @app.post(
         "/v1/items/similar",
         tags=[TAG],
-        summary="What is like an item that the catalogue does not have yet",
+        summary="Items similar to one that the catalogue does not have yet",
         responses={200: ListAnswer},
     )
     @checked
@@ -75,7 +75,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
 
 
 def public(content: bytes, settings: Settings) -> Response:
-    """A list about no person: others may keep it a while, then ask whether it still holds."""
+    """A list about no person: caches may keep it a while, then ask whether it is still valid."""
     count_answers([content])
     response = Response(content, content_type=JSON)
     response.headers["Cache-Control"] = f"public, max-age={settings.public_seconds}"

@@ -16,7 +16,7 @@ from recommender.inbox.journal import Journal
 from recommender.inbox.lag import lag, read_state
 from recommender.serving.live import Live
 
-DRAINER_SEEN = 30  # seconds since the drainer told how it stands after which it counts as gone
+DRAINER_SEEN = 30  # seconds without news of the drainer, after which it counts as gone
 HOME = {  # gauges of the home, the same whichever worker is asked
     "nichegraph_release_info": "The release that is served, by its name.",
     "nichegraph_release_age_seconds": "How long ago the release that is served was made.",
@@ -50,7 +50,7 @@ def register(app: Flask, live: Live, journal: Journal) -> None:
 
 
 def declared() -> set[str]:
-    """The names of all metrics, as queries use them, but for the parts of a histogram."""
+    """The names of all metrics, as queries use them, without the parts of histograms."""
     names = {
         f"{metric.name}_total" if metric.type == "counter" else metric.name
         for metric in metrics.counted.collect()
@@ -59,7 +59,7 @@ def declared() -> set[str]:
 
 
 class _Home(prometheus.registry.Collector):
-    """Asks the home when it is asked; what it cannot learn it leaves out."""
+    """Reads the home at each request; what it cannot learn it leaves out."""
 
     def __init__(self, live: Live, journal: Journal) -> None:
         self._live, self._journal = live, journal
@@ -113,5 +113,5 @@ def _inbox(journal: Journal) -> Values:
             "inbox_open": journal.why_closed() is None,
         }
     except NichegraphError:
-        pass  # `inbox_open` tells
+        pass  # `inbox_open` says so
     return {f"nichegraph_{name}": ("", float(value)) for name, value in values.items()}

@@ -71,7 +71,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
 
 
 def _with_pseudonyms(explanation: dict[str, Any], live: Live) -> dict[str, Any]:
-    """The Cypher of reasons as `POST /v1/cypher` answers it, which knows nobody by name."""
+    """The explanation with a pseudonym for the user in its Cypher, as `POST /v1/cypher` needs."""
     secret = local_secret(live.home.explore)
     for reason in explanation["reasons"]:
         parameters = reason["cypher"]["parameters"]

@@ -33,7 +33,7 @@ from recommender.overlay.erasure import ask
 from recommender.serving.known import known_user
 from recommender.serving.live import Live
 
-DATA_SECONDS = 30.0  # for all that is known of a user
+DATA_SECONDS = 30.0  # seconds to collect all that is known of a user
 
 
 def register(app: OpenAPI, journal: Journal, live: Live) -> None:
@@ -42,7 +42,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.put(
         "/v1/users/<id:user>",
         tags=[TAG],
-        summary="A user as they are from now on; what they consent to stays",
+        summary="Replace what is known of a user; their consent stays as it is",
         responses={202: WriteAnswer},
     )
     @checked
@@ -52,7 +52,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/users/<id:user>",
         tags=[TAG],
-        summary="What is known of a user, with all that was acknowledged",
+        summary="What is known of a user, including all acknowledged writes",
         responses={200: KnownUserAnswer},
     )
     @checked
@@ -99,7 +99,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         "/v1/users/<id:user>",
         tags=[TAG],
         summary="Forget a user, everywhere",
-        description="Nothing is served of them from now on; the receipt tells how far it has come.",
+        description="From now on nothing of them is served; the receipt says how far it has come.",
         responses={202: ErasureAnswer},
     )
     @checked
@@ -119,7 +119,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
 
 
 def _data(home: Path, user: str) -> dict[str, Any]:
-    """What the command `data` prints: a worker asks no store, so a process of its own does."""
+    """What the command `data` prints; run as its own process, as a worker asks no store."""
     command = [sys.executable, "-m", "api.cli.main", "--home", str(home), "data", "--", user]
     try:
         done = subprocess.run(command, capture_output=True, timeout=DATA_SECONDS, check=False)
