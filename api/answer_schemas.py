@@ -83,7 +83,7 @@ class ReleasesAnswer(BaseModel):
 
 class SegmentAnswer(BaseModel):
     name: str
-    users: int | None = Field(description="null for a segment that a rule defines")
+    users: int | None = Field(description="null if a rule defines it: only a request can tell")
     persona: str
     profile: str
     weights: dict[str, float | str] = Field(description="And the `method`: mmr or dpp.")
