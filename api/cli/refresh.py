@@ -228,6 +228,7 @@ def publish(
             "--write-back is for a Neo4j server; with the embedded store `nichegraph explore` "
             "shows segments and nearest items anyway"
         )
+    check_preset(preset)
     home = open_home(settings)
     with (
         on_disk_of(home),
@@ -276,6 +277,12 @@ def with_settings(config: "RefreshConfig", settings: Settings) -> "RefreshConfig
     return replace(config, threads=settings.refresh_threads, networks=networks)
 
 
+def check_preset(preset: str) -> None:
+    """Raise an `InputError` for a preset that does not exist."""
+    if preset not in PRESETS:
+        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+
+
 def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
     """What to compute, with the weighting of a home, or the default one without a home.
 
@@ -287,7 +294,6 @@ def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
     from recommender.learning.build import RefreshConfig
     from recommender.releases.home import Home
 
-    if preset not in PRESETS:
-        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+    check_preset(preset)
     weighting = Weighting() if home is None else load_weighting(Home(home).weighting)
     return RefreshConfig(preset=cast("Preset", preset), seed=seed, weighting=weighting)
