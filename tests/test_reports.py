@@ -25,7 +25,7 @@ def home(tmp_path_factory):
     """A home with two releases of a planted catalogue, the second from a tenth more events."""
     home = Home(tmp_path_factory.mktemp("reports") / "home").create()
     home.segments.write_text("[learned]\nmost = 3\n")
-    *first, last = generate(2500, seed=1).batches()
+    *first, last = generate(5000, seed=1).batches()
     events = last["events"]
     known = len(events) - len(events) // 10
     items = sorted(set(events["item"].to_pylist()))[:1]
@@ -69,7 +69,7 @@ def test_it_says_what_was_measured_and_what_changed(home):
     page = after.with_suffix(".html").read_text()
     assert json.loads(before.read_text())["compared"] is None
     compared = report["compared"]
-    assert compared["counts"]["events"] == [2250, 2500]
+    assert compared["counts"]["events"] == [4500, 5000]
     assert f"{report['figures'][0]['candidate']:.4f}" in page
     assert "the served release" in page
     assert [step["name"] for step in report["steps"]][:2] == ["taking a snapshot", "weighing"]
