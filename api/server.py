@@ -78,6 +78,7 @@ def _counted_together() -> Iterator[None]:
     try:
         yield
     finally:
+        del os.environ[FOLDER]
         shutil.rmtree(folder, ignore_errors=True)
 
 
