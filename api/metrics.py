@@ -131,7 +131,7 @@ def count_refused(why: str) -> None:
 def text() -> bytes:
     """All of these metrics in Prometheus's text format, of all workers if they share a folder."""
     folder = os.environ.get(FOLDER)
-    if not folder:
+    if not folder or not Path(folder).is_dir():
         return prometheus.generate_latest(counted)
     _forget_the_dead(Path(folder))
     together = prometheus.CollectorRegistry()
