@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from api.cli import refresh as command
+from api.cli import schedule
 from api.cli import status as status_command
 from api.cli.main import run
 from graph.model import SCHEMAS
@@ -202,7 +203,7 @@ def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
         if len(naps) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.time, "sleep", sleep)
+    monkeypatch.setattr(schedule.time, "sleep", sleep)
     (other.reports / "last-refresh.json").unlink()
     other.weighting.write_text("this is no TOML\n")
     assert refreshed(other, "--every", "24h") == 130

@@ -1,8 +1,5 @@
 """`nichegraph refresh`: learn from the store and publish a release."""
 
-import random
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -11,15 +8,15 @@ import typer
 
 from api.bootstrap import note, now, on_disk_of, open_home, open_store
 from api.cli.output import say, show_json, step
+from api.cli.schedule import for_ever, seconds_of, share_of
 from api.recording import Recording
 from api.reporting import noted, save_report, steps_of
 from api.settings import Settings, load_settings
-from graph.errors import GateRefused, InputError, NichegraphError
+from graph.errors import GateRefused, InputError
 
 if TYPE_CHECKING:
     from graph.stores.neo4j_store import Neo4jStore
     from recommender.learning.build import Preset, RefreshConfig
-    from recommender.releases.home import Home
 
 PRESETS = ("fast", "default", "graph")
 
@@ -92,6 +89,7 @@ def refresh(
     options = {"write_back": write_back, "force": force, "full": full, "wait": wait}
 
     def once() -> None:
+        """Refresh, or say why there is nothing to do."""
         if share is not None:
             changed, why = changed_since(settings, preset, seed)
             if changed < share:
@@ -115,51 +113,7 @@ def refresh(
     if every is None:
         once()
     else:
-        _for_ever(open_home(settings), seconds_of(every), once)
-
-
-def _for_ever(home: "Home", period: float, once: Callable[[], None]) -> None:
-    """Refresh at an interval; if one fails or is refused, say so and wait for the next one."""
-    from api.every import run_every
-    from api.reporting import last_refresh
-
-    def run() -> None:
-        try:
-            once()
-        except NichegraphError as error:
-            step(f"{'refused' if isinstance(error, GateRefused) else 'failed'}: {error}")
-
-    def due(moment: float) -> None:
-        step(f"the next refresh is due {time.strftime('%Y-%m-%d %H:%M', time.gmtime(moment))} UTC")
-
-    last = last_refresh(home)
-    began = None if last is None else float(last["began"])
-    run_every(
-        period, began, run=run, clock=time.time, sleep=time.sleep, draw=random.random, say=due
-    )
-
-
-def seconds_of(text: str) -> float:
-    """The seconds of a length of time such as 24h; an `InputError` says how to write it."""
-    units = {"m": 60, "h": 3600, "d": 86_400}
-    try:
-        seconds = float(text[:-1]) * units[text[-1:]]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 60 <= seconds <= 366 * 86_400:
-        raise InputError(f"--every: {text!r} is no time such as 90m, 24h or 7d, from a minute on")
-    return seconds
-
-
-def share_of(text: str) -> float:
-    """A share such as 5% as a number; an `InputError` says how to write it."""
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise InputError(f"--if-changed: {text!r} is no share such as 5% or 0.05")
-    return share
+        for_ever(open_home(settings), seconds_of(every), once)
 
 
 def changed_since(settings: Settings, preset: str, seed: int) -> tuple[float, str]:
