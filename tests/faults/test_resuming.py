@@ -46,10 +46,11 @@ def refreshed():
 @pytest.fixture(scope="module")
 def undisturbed(base, refreshed, tmp_path_factory):
     """What it says, how long it takes, and the sums of its release."""
-    home = copied(base, tmp_path_factory.mktemp("undisturbed"))
-    log = home.folder / "log"
-    begun = time.monotonic()
-    assert refreshed(home.folder, log, now=NOW + 60) == 0
+    for _ in range(2):  # the first one may compile
+        home = copied(base, tmp_path_factory.mktemp("undisturbed"))
+        log = home.folder / "log"
+        begun = time.monotonic()
+        assert refreshed(home.folder, log, now=NOW + 60) == 0
     return log.read_text().splitlines(), time.monotonic() - begun, sums(home)
 
 
@@ -113,7 +114,7 @@ def test_killed_at_random_moments(base, refreshed, undisturbed, tmp_path, pytest
     killed = 0
     for number in range(rounds):
         home = copied(base, tmp_path / str(number))
-        after = draws.uniform(0.05, 1.0) * undisturbed[1]
+        after = draws.uniform(0.02, 0.8) * undisturbed[1]
         if refreshed(home.folder, home.folder / "log", now=NOW + 60, after=after) == 0:
             continue  # it was faster
         killed += 1
