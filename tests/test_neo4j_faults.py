@@ -111,17 +111,18 @@ def test_a_server_that_hangs_and_comes_back(address, store):
     address.server.suspend()
     try:
         ends_with_a_sentence(quick.ping, 2.0, "did not answer within 2 s")
+        address.server.resume()
+        back = time.monotonic()
+        while True:
+            try:
+                quick.ping()
+                break
+            except StoreAway:
+                assert time.monotonic() - back < 10
+                time.sleep(0.2)
     finally:
         address.server.resume()
-    back = time.monotonic()
-    while True:
-        try:
-            quick.ping()
-            break
-        except StoreAway:
-            assert time.monotonic() - back < 10
-            time.sleep(0.2)
-    quick.close()
+        quick.close()
 
 
 @pytest.mark.neo4j

@@ -241,10 +241,13 @@ class Journal:
     def why_closed(self) -> str | None:
         """Why writes are refused with `InboxFull` now; None: they are accepted."""
         with self._answers():
-            folder = next(each for each in self.path.parents if each.exists())
-            if not os.access(folder, os.W_OK):
-                return f"{self.path}: {folder} cannot be written to"
-            return self._why_full() if self.path.exists() else None
+            return self._why_locked() or (self._why_full() if self.path.exists() else None)
+
+    def _why_locked(self) -> str | None:
+        folder = next(each for each in self.path.parents if each.exists())
+        if os.access(folder, os.W_OK):
+            return None
+        return f"{self.path}: {folder} cannot be written to; mount it to be written to"
 
     def _why_full(self) -> str | None:
         folder = self.path.parent
@@ -284,12 +287,15 @@ class Journal:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise InboxFull(f"{self.path}: its disk is full; make room") from error
             raise StoreAway(
-                f"{self.path}: {error}; check the disk and the folder's permissions"
+                self._why_locked()
+                or f"{self.path}: {error}; check the disk and the folder's permissions"
             ) from error
         except sqlite3.DatabaseError as error:
             raise StoreForeign(f"{self.path}: {error}; move this file away") from error
         except OSError as error:
-            raise StoreAway(f"{self.path}: {error.strerror or error}") from error
+            raise StoreAway(
+                self._why_locked() or f"{self.path}: {error.strerror or error}"
+            ) from error
 
 
 def _made(path: Path) -> sqlite3.Connection:

@@ -142,9 +142,12 @@ class Server:
             self.process.wait()
 
     def suspend(self) -> None:
-        """Let the process hang: connections stay open, nothing answers."""
+        """Let the process hang: connections stay open, nothing answers once this returns."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        while any(") T " not in (thread / "stat").read_text() for thread in threads.iterdir()):
+            time.sleep(0.01)
 
     def resume(self) -> None:
         assert self.process
