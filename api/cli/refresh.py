@@ -66,7 +66,8 @@ def refresh(
         str | None,
         typer.Option(
             "--if-changed",
-            help="Only if this share of events or items is new or gone, or settings changed: 5%.",
+            help="Only if this share of events or items is new or gone (5%), choices drifted, or "
+            "settings changed.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
@@ -91,8 +92,8 @@ def refresh(
     def once() -> None:
         """Refresh, or say why there is nothing to do."""
         if share is not None:
-            changed, why = changed_since(settings, preset, seed)
-            if changed < share:
+            due, why = due_since(settings, preset, seed, share)
+            if not due:
                 name = current(open_home(settings))
                 if as_json:
                     show_json({"name": name, "unchanged": why})
@@ -116,28 +117,37 @@ def refresh(
         for_ever(open_home(settings), seconds_of(every), once)
 
 
-def changed_since(settings: Settings, preset: str, seed: int) -> tuple[float, str]:
-    """How much has changed since the release that is served, as a share; and what, in words."""
+def due_since(settings: Settings, preset: str, seed: int, share: float) -> tuple[bool, str]:
+    """Whether a refresh is due; and what has changed since the served release, in words.
+
+    It is due if at least this share of the events or items came or went, if choices have drifted
+    (see `recommender.learning.drift`), or if settings changed.
+    """
+    from recommender.learning.drift import drifted
     from recommender.learning.stability import parent_of
     from recommender.learning.warm import configuration_changed
 
     served = parent_of(open_home(settings))
     if served is None:
-        return 1.0, "no release is served yet"
+        return True, "no release is served yet"
     config = with_settings(config_of(settings.home, preset, seed), settings)
     changed = configuration_changed(served, config)
     if changed:
-        return 1.0, f"{' and '.join(changed)} changed"
+        return True, f"{' and '.join(changed)} changed"
     with closing(open_store(settings)) as store:
         counts, news = store.counts(), store.watermark() - served.watermark
-    shares = {
-        what: abs(counts[what] - served.manifest["counts"][what])
-        / max(served.manifest["counts"][what], 1)
-        for what in ("events", "items")
-    }
-    shares["events"] = max(shares["events"], news / max(served.manifest["counts"]["events"], 1))
-    most = max(shares, key=lambda what: shares[what])
-    return shares[most], f"{shares[most]:.1%} of the {most} came or went since {served.name}"
+        before = served.manifest["counts"]
+        shares = {
+            what: abs(counts[what] - before[what]) / max(before[what], 1)
+            for what in ("events", "items")
+        }
+        shares["events"] = max(shares["events"], news / max(before["events"], 1))
+        most = max(shares, key=lambda what: shares[what])
+        why = f"{shares[most]:.1%} of the {most} came or went since {served.name}"
+        if shares[most] >= share:
+            return True, why
+        drift = drifted(store, served)
+    return drift is not None, drift or why
 
 
 def _tell_verdict(manifest: dict[str, Any]) -> None:

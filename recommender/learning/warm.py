@@ -58,10 +58,9 @@ def kept_from(
         moved = abs(count - facts[kind]) / max(facts[kind], 1)
         if moved > MOVED:
             return None, f"{kind} went from {facts[kind]:,} to {count:,} since it was chosen"
-    ndcg = found_by(parent.manifest.get("gates", {}))
-    then = facts.get("found")
-    if ndcg is not None and then and ndcg < (1 - DRIFTED) * then:
-        return None, f"NDCG@20 of the gate fell from {then:.4f} to {ndcg:.4f} since it was chosen"
+    fallen = drift_of_gate(parent.manifest)
+    if fallen:
+        return None, fallen
     day = datetime.fromtimestamp(facts["at"], UTC).strftime("%Y-%m-%d")
     events = counts_of(snapshot)["events"] - facts["events"]
     profiles = parent.manifest.get("segments", {}).get("profiles", {})
@@ -69,6 +68,15 @@ def kept_from(
     return Kept(
         choice, profiles, facts
     ), f"keeping what was chosen on {day}, {events:+,} events ago"
+
+
+def drift_of_gate(manifest: Mapping[str, Any]) -> str | None:
+    """How far NDCG@20 on the gate part fell since a release's recipe was chosen; None: not far."""
+    then = (manifest.get("chosen") or {}).get("found")
+    ndcg = found_by(manifest.get("gates", {}))
+    if ndcg is None or not then or ndcg >= (1 - DRIFTED) * then:
+        return None
+    return f"NDCG@20 of the gate fell from {then:.4f} to {ndcg:.4f} since it was chosen"
 
 
 def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
