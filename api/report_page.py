@@ -1,4 +1,4 @@
-"""A refresh's report as a page of its own: no scripts, nothing from elsewhere, pictures inside."""
+"""Reports and comparisons as pages of their own: no scripts, nothing loaded, pictures inside."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +16,28 @@ WORDS = {
 
 def page(report: Mapping[str, Any]) -> str:
     """The HTML of a report, see `recommender.evaluation.report`."""
+    return _rendered(
+        "report.html", report=report, bars=_bars(report["figures"]), slowest=_slowest(report)
+    )
+
+
+def comparison_page(compared: Mapping[str, Any]) -> str:
+    """The HTML of two releases side by side, see `recommender.evaluation.comparison`."""
+    parts = []
+    for part in compared["gates"]:
+        both = [(compared[which], part[which]) for which in ("new", "old")]
+        rows = [
+            {"who": name, "value": value, "interval": None}
+            for name, value in both
+            if value is not None
+        ]
+        longest = max(row["value"] for row in rows) or 1.0
+        rows = [row | {"width": 100 * row["value"] / longest} for row in rows]
+        parts.append({"part": part["part"], "users": part["users"], "rows": rows})
+    return _rendered("comparison.html", compared=compared, bars=parts)
+
+
+def _rendered(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("api"),
         autoescape=select_autoescape(),
@@ -24,9 +46,7 @@ def page(report: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "count": _count, "bytes": decimal}
-    return environment.get_template("report.html").render(
-        report=report, words=WORDS, bars=_bars(report["figures"]), slowest=_slowest(report)
-    )
+    return environment.get_template(template).render(words=WORDS, **values)
 
 
 def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:

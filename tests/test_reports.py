@@ -12,6 +12,7 @@ from api.cli import refresh as command
 from api.cli import schedule
 from api.cli import status as status_command
 from api.cli.main import run
+from api.report_page import comparison_page
 from graph.model import SCHEMAS
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
@@ -122,6 +123,24 @@ def test_compare_says_all_that_in_words(home, capfd):
     compared = json.loads(capfd.readouterr().out)
     assert compared["configuration"] == {}
     assert compared["gates"][0]["old"] != compared["gates"][0]["new"]
+
+
+def test_compare_is_a_page_too_that_needs_nothing(home, capfd):
+    capfd.readouterr()
+    assert run(["--home", str(home.folder), "releases", "compare", "--json"]) == 0
+    compared = json.loads(capfd.readouterr().out)
+    assert run(["--home", str(home.folder), "releases", "compare", "--html"]) == 0
+    page = capfd.readouterr().out
+    assert page.startswith("<!doctype html>")
+    assert not re.search(r"<script|(src|href)=", page)
+    for part in compared["gates"]:
+        assert f"{part['new']:.4f}" in page
+        assert f"{part['old']:.4f}" in page
+    assert page.count("<h3>The list of a user with") == len(compared["lists"]) == 3
+    assert "+500" in page  # events
+    assert run(["--home", str(home.folder), "releases", "compare", "--html", "--json"]) == 1
+    compared["moved"] = [{"title": HOSTILE, "kept": 3}]
+    assert "&lt;script&gt;" in comparison_page(compared)
 
 
 def test_status_says_how_the_last_refresh_ended_and_what_mends_it(home, tmp_path, capfd):

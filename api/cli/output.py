@@ -40,6 +40,11 @@ def show_json(data: Any) -> None:
     sys.stdout.write(orjson.dumps(data, default=str, option=options).decode() + "\n")
 
 
+def show_page(html: str) -> None:
+    """Print a page on standard output; whoever made it has escaped what came from outside."""
+    sys.stdout.write(html)
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; cells that are numbers are right-aligned."""
     table = Table(title=escape(plain(title)), title_justify="left", box=None, pad_edge=False)

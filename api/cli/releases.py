@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from api.bootstrap import note, open_home
-from api.cli.output import say, show_json, show_table
+from api.cli.output import say, show_json, show_page, show_table
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
 from recommender.releases.home import Home
@@ -93,6 +93,9 @@ def compare(
         int, typer.Option(min=0, max=100, help="How many users' lists to compare.")
     ] = 3,
     as_json: AsJson = False,
+    as_html: Annotated[
+        bool, typer.Option("--html", help="Print a page that needs no other file and no script.")
+    ] = False,
 ) -> None:
     """Say what changed between two releases.
 
@@ -102,12 +105,16 @@ def compare(
     nichegraph releases compare
     nichegraph releases compare 3 1 --users 10
     nichegraph releases compare 3 1 --json
+    nichegraph releases compare 3 1 --html > compared.html
     """
+    from api.report_page import comparison_page
     from recommender.evaluation.comparison import compare as compared
     from recommender.overlay.overlay import Overlay
     from recommender.overlay.state import read_state
     from recommender.releases.publishing import current, known, open_release
 
+    if as_json and as_html:
+        raise InputError("--json and --html: choose one of them")
     home = _home(ctx)
     name = new or current(home)
     if name is None:
@@ -118,6 +125,8 @@ def compare(
     comparison = compared(newer, older, users=users, overlay=overlay)
     if as_json:
         show_json(comparison)
+    elif as_html:
+        show_page(comparison_page(comparison))
     else:
         _show_comparison(comparison)
 
