@@ -165,8 +165,10 @@ def _check_subject(subject: str) -> None:
 
 
 def _users(content: object) -> Iterator[str]:
-    """Every user that a body names, at any depth."""
+    """Every user that a body names, at any depth; "" where a session stands without one."""
     if isinstance(content, dict):
+        if "session" in content and not isinstance(content.get("user"), str):
+            yield ""
         for name, value in content.items():
             if name in ("user", "similar_to") and isinstance(value, str):
                 yield value

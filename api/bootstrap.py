@@ -99,7 +99,11 @@ def open_live(
     from recommender.serving.live import Live  # a load or a status needs none of it
 
     return Live(
-        Home(settings.home), journal=open_journal(settings), tell=tell, defect=defect or refuse
+        Home(settings.home),
+        journal=open_journal(settings),
+        tell=tell,
+        defect=defect or refuse,
+        session_seconds=round(settings.session_minutes * 60),
     )
 
 

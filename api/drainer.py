@@ -96,7 +96,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
             pause, problem = PAUSE, None
             noted = _audit(home, noted, position)
             if time.monotonic() - tidied > TIDY_SECONDS:
-                _tidy(home, journal, position)
+                _tidy(home, journal, position, now() - round(settings.session_minutes * 60))
                 tidied = time.monotonic()
         except NichegraphError as error:
             if str(error) != problem:
@@ -138,10 +138,10 @@ def _audit(home: Home, noted: int, position: int) -> int:
     return noted
 
 
-def _tidy(home: Home, journal: "Journal", position: int) -> None:
-    """Remove the facts that the store has and that every release knows of."""
+def _tidy(home: Home, journal: "Journal", position: int, before: int) -> None:
+    """Remove the facts that the store has and every release knows of; no session needs them."""
     upto = min(position, oldest_heard(home, journal.identity()))
-    while journal.trim(upto) == TRIMMED:
+    while journal.trim(upto, before) == TRIMMED:
         _beat()
 
 

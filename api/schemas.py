@@ -168,6 +168,9 @@ class UserQuery(ListQuery):
     filter: FilterQuery = Field(
         {}, description="More conditions on items, as JSON; see docs/requests.md."
     )
+    session: Ids = Field(
+        [], description="Id of a running session: what was done in it so far; may be repeated."
+    )
     exclude: Ids = Field([], description="Not this item; may be repeated.")
     include_seen: YesOrNo = Field(False, description="Also what the user knows already.")
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
@@ -181,6 +184,7 @@ class UserQuery(ListQuery):
         conditions = parse_conditions(self.filter)
         return Request(
             user=user,
+            sessions=_sessions(self.session),
             n=self.n,
             filter=replace(self.conditions(), all_of=(conditions.filter,) if self.filter else ()),
             exclude=(*self.exclude, *conditions.exclude),
@@ -219,6 +223,9 @@ class Subject(Strict):
 
     user: Id | None = None
     items: Ids = Field([], description="Items of the running session, the newest last.")
+    session: Id | Annotated[list[Id], Field(max_length=MOST_MEMBERS)] | None = Field(
+        None, description="Id of a running session, or ids: what was done in them so far."
+    )
     tags: Ids = Field([], description="Names of tags.")
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
     mix: list[PartBody] = Field([], max_length=50, description="Weighted parts, alone.")
@@ -232,7 +239,7 @@ class Subject(Strict):
         None,
         ge=0,
         le=1,
-        description="Share of the weight that lies on `items`, default 0.7.",
+        description="Share of the weight on `items` and `session`, default 0.7.",
         strict=True,
     )
     filter: FilterBody = {}
@@ -261,6 +268,7 @@ class Subject(Strict):
         return Request(
             user=self.user,
             items=session(self.items),
+            sessions=_sessions(self.session),
             tags=tuple(self.tags),
             n=self.n,
             filter=conditions.filter,
@@ -282,6 +290,13 @@ class Subject(Strict):
             interests=self.interests,
             cursor=self.cursor,
         )
+
+
+def _sessions(named: str | list[str] | None) -> tuple[str, ...]:
+    """The ids of sessions, each once."""
+    if named is None:
+        return ()
+    return (named,) if isinstance(named, str) else tuple(dict.fromkeys(named))
 
 
 class RecommendationsBody(Strict):

@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         ge=0,
         description="free bytes on the journal's disk below which writes are answered with 503",
     )
+    session_minutes: float = Field(
+        30.0, gt=0, le=1440, description="minutes after its last event in which a session goes on"
+    )
     request_seconds: float = Field(
         10.0, gt=0, le=3600, description="seconds a request for many subjects may take"
     )

@@ -17,6 +17,8 @@ MOST_ENTRIES = 10_000  # in one request
 TEXT: Schema = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 NUMBER: Schema = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 YES_OR_NO: Schema = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
+WHO = "Who did it; in a session it may be left out: then it was the visitor of that id."
+IN_SESSION = "Id of the session in which it happened."
 TIME = "Seconds or milliseconds since 1970, or ISO 8601."
 
 
@@ -26,15 +28,16 @@ def _entry(about: str, schema: dict[str, Any]) -> Any:
 
 EVENT: Schema = {
     "type": "object",
-    "required": ["user", "item"],
+    "required": ["item"],
     "properties": {
-        "user": TEXT,
+        "user": TEXT | {"description": WHO},
         "item": TEXT,
         "kind": TEXT | {"description": "view if it is left out."},
         "value": NUMBER,
         "tag": TEXT,
         "at": NUMBER | {"description": TIME},
         "event_id": TEXT | {"description": "Events with the same event_id are one event."},
+        "session": TEXT | {"description": IN_SESSION},
     },
 }
 TAG: Schema = {
@@ -72,13 +75,14 @@ class EventsBody(Strict):
         json_schema_extra={"items": EVENT},
     )
     atomic: Atomic = False
-    user: Any = _entry("Who did it.", TEXT)
+    user: Any = _entry(WHO, TEXT)
     item: Any = _entry("What it was done to.", TEXT)
     kind: Any = _entry("What was done; view if it is left out.", TEXT)
     value: Any = _entry("How much: a rating, a count.", NUMBER)
     tag: Any = _entry("The tag that was written.", TEXT)
     at: Any = _entry(TIME, NUMBER)
     event_id: Any = _entry("Events with the same event_id are one event.", TEXT)
+    session: Any = _entry(IN_SESSION, TEXT)
 
 
 class ItemsBody(Strict):

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 EVENT_TAG_CATEGORY = "tag"
 GENRE_CATEGORY = "genre"
+SESSION = "session"  # the field of an event that names its session; no store keeps it
 NO_TIME = np.iinfo(np.int64).min  # an event or item without a time, in int64 columns
 NO_ROW = -1  # no tag, no item, no user, in columns of rows
 KEYS: dict[str, tuple[str, ...]] = {

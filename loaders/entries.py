@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
+from graph.model import EVENT_TAG_CATEGORY, SCHEMAS, SESSION
 from loaders.reasons import REASONS
 from loaders.records import validate
 
@@ -41,6 +41,36 @@ def check_rows(table: str, entries: Sequence[Any], now: int) -> list[Entry | Ref
     known = SCHEMAS[table].names
     results: list[Entry | Refused] = [_shape(entry, known) for entry in entries]
     _check_columns(table, results, now)
+    return results
+
+
+def check_events(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
+    """Each entry as a row of `events`, with its `session` if it names one, or why it is refused.
+
+    An event that names a session and no user was done by the visitor whom the session's id names.
+    """
+    known = [*SCHEMAS["events"].names, SESSION]
+    results: list[Entry | Refused] = [_shape(entry, known) for entry in entries]
+    named = {
+        number: result.pop(SESSION)
+        for number, result in enumerate(results)
+        if isinstance(result, dict) and SESSION in result
+    }
+    named = {number: session for number, session in named.items() if session is not None}
+    ids = check_rows("users", [{"id": session} for session in named.values()], now)
+    for number, session in zip(named, ids, strict=True):
+        entry = results[number]
+        if isinstance(session, Refused):
+            results[number] = Refused(SESSION, session.reason)
+        elif isinstance(entry, dict):
+            named[number] = session["id"]
+            if entry.get("user") is None:
+                entry["user"] = session["id"]
+    _check_columns("events", results, now)
+    for number, name in named.items():
+        row = results[number]
+        if isinstance(row, dict):
+            row[SESSION] = name
     return results
 
 

@@ -7,7 +7,7 @@ from api.errors import Problem
 from api.inputs import checked
 from api.write_schemas import EventsBody, WriteAnswer
 from api.writing import Answer, write
-from loaders.entries import Refused, check_rows
+from loaders.entries import Refused, check_events
 from recommender.inbox.facts import Fact, fact
 from recommender.inbox.journal import Journal
 
@@ -32,5 +32,5 @@ def register(app: OpenAPI, journal: Journal) -> None:
 
 
 def _facts(entries: list[object]) -> list[Fact | Refused]:
-    checked_rows = check_rows("events", entries, now())
+    checked_rows = check_events(entries, now())
     return [row if isinstance(row, Refused) else fact("events", row) for row in checked_rows]

@@ -21,8 +21,9 @@ user_undone   the same for a user, in the form of a `user_put`. These three are 
               follow the journal: the store has them already
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
-given `value`, `tag`, `at`, `event_id`. An event that has an `event_id` and no `at` happened when it
-was acknowledged; one that has neither is a single event without a time, however often it is sent.
+given `value`, `tag`, `at`, `event_id`, and `session`, which the store does not keep. An event that
+has an `event_id` and no `at` happened when it was acknowledged; one that has neither is a single
+event without a time, however often it is sent.
 """
 
 import hashlib

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graph.errors import InboxFull, StoreAway, StoreForeign
+from graph.model import SESSION
 from graph.sqlite_file import committed
 from recommender.inbox.appending import Receipt, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
@@ -118,16 +119,35 @@ class Journal:
             )
             return [row(*columns) for columns in rows]
 
-    def trim(self, upto: int) -> int:
+    def session_events(self, upto: int, seconds: int) -> list[Row]:
+        """The events up to a number that name a session, in order: those of the last `seconds`.
+
+        The time is counted back from the newest fact.
+        """
+        with self._read() as db:
+            if db is None:
+                return []
+            rows = db.execute(
+                "SELECT seq, kind, payload, acknowledged FROM facts WHERE kind = 'events' "
+                "AND seq > ifnull((SELECT seq FROM facts WHERE seq <= ?1 AND acknowledged < "
+                "(SELECT acknowledged FROM facts ORDER BY seq DESC LIMIT 1) - ?2 "
+                "ORDER BY seq DESC LIMIT 1), 0) "
+                "AND seq <= ?1 AND instr(payload, ?3) ORDER BY seq",
+                (upto, seconds, f'"{SESSION}":'.encode()),
+            )
+            return [each for each in (row(*columns) for columns in rows) if SESSION in each.payload]
+
+    def trim(self, upto: int, before: int | None = None) -> int:
         """Remove at most `TRIMMED` facts up to a number, but for standing ones; how many went.
 
-        For facts that the store and every release contain: nobody needs them again.
+        For facts that the store and every release contain: nobody needs them again, but for the
+        sessions that run. So facts stay that were not acknowledged `before` that time; None: none.
         """
         with self.transaction() as db:
             gone = db.execute(
                 "DELETE FROM facts WHERE seq IN (SELECT seq FROM facts WHERE seq <= ? AND "
-                "kind <> ? ORDER BY seq LIMIT ?)",
-                (upto, CONSENT, TRIMMED),
+                "kind <> ? AND acknowledged < ifnull(?, acknowledged + 1) ORDER BY seq LIMIT ?)",
+                (upto, CONSENT, before, TRIMMED),
             )
             return gone.rowcount
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, I32, I64, Flags
 from graph.model import NO_ROW, NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighting import HIDE, Weighting, domain_factors, event_weights
@@ -112,22 +112,28 @@ class Weigher:
             events[name] = column
         return events
 
-    def _weighed(self, events: Events, kinds: Sequence[str]) -> History:
-        events = _once(events)
-        count = len(events)
-        hides = np.array([kind.lower() == HIDE for kind in kinds], np.bool_)[events["kind"]]
-        columns = EventColumns(
-            user=np.zeros(count, np.int32),
-            item=events["item"].astype(np.int32),
-            kind=events["kind"].astype(np.int32),
-            value=events["value"].astype(np.float32),
-            tag=np.full(count, NO_ROW, np.int32),
-            at=events["at"].astype(np.int64),
-        )
+    def liked(self, events: Events, users: I32, kinds: Sequence[str]) -> Flags:
+        """(e,) whether each event speaks for its item: a hide does not, nor does a low rating.
+
+        Args:
+            events: of any users.
+            users: (e,) a number for the user of each, from 0.
+            kinds: names of the kinds of the events.
+        """
+        worth: Flags = self._worth(replace(_columns(events), user=users), kinds) > 0
+        return worth
+
+    def _worth(self, columns: EventColumns, kinds: Sequence[str]) -> F32:
         happened = cast(
             "GraphSnapshot", _Happened(columns, tuple(kinds))
         )  # all that weighting reads of a snapshot
-        worth = event_weights(happened, self._weighting, self._made)
+        return event_weights(happened, self._weighting, self._made)
+
+    def _weighed(self, events: Events, kinds: Sequence[str]) -> History:
+        events = _once(events)
+        hides = np.array([kind.lower() == HIDE for kind in kinds], np.bool_)[events["kind"]]
+        columns = _columns(events)
+        worth = self._worth(columns, kinds)
         items, pair = np.unique(columns.item, return_inverse=True)
         weights = np.log2(1 + np.bincount(pair, worth, len(items))).astype(np.float32)
         if self._factors is not None:
@@ -156,6 +162,17 @@ class Weigher:
             return np.ones(len(at), np.float32)
         later = len(at) - np.searchsorted(np.sort(at), at, side="right")
         return ((1.0 + later) ** -self._exponent).astype(np.float32)
+
+
+def _columns(events: Events) -> EventColumns:
+    return EventColumns(
+        user=np.zeros(len(events), np.int32),
+        item=events["item"].astype(np.int32),
+        kind=events["kind"].astype(np.int32),
+        value=events["value"].astype(np.float32),
+        tag=np.full(len(events), NO_ROW, np.int32),
+        at=events["at"].astype(np.int64),
+    )
 
 
 def _less(events: Events, undone: Events) -> Events:

@@ -1,6 +1,6 @@
 """A large mapping that never changes, and from which a newer one is cheap to derive."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -22,11 +22,17 @@ class Layers(Mapping[str, Value]):
         """The same with some entries new or replaced."""
         return Layers(self._old, {**self._new, **entries})
 
-    def settled(self) -> "Layers[Value]":
-        """The same mapping, merged into one layer if the newer one has grown large enough."""
+    def settled(self, keep: Callable[[Value], bool] | None = None) -> "Layers[Value]":
+        """The same mapping, merged into one layer if the newer one has grown large enough.
+
+        Only then are entries dropped that need not be kept; None: all are.
+        """
         if len(self._new) < max(LEAST, len(self._old) // SHARE):
             return self
-        return Layers({**self._old, **self._new}, {})
+        merged = {**self._old, **self._new}
+        if keep is not None:
+            merged = {key: value for key, value in merged.items() if keep(value)}
+        return Layers(merged, {})
 
     def __getitem__(self, key: str) -> Value:
         return self._new[key] if key in self._new else self._old[key]

@@ -15,6 +15,7 @@ from graph.arrays import Flags
 from graph.model import NO_ROW
 from recommender.overlay.appended import AppendedRelease
 from recommender.overlay.histories import History, LiveUser, Weigher
+from recommender.overlay.sessions import Sessions
 from recommender.overlay.state import Erasure, State
 from recommender.releases.release import Release
 
@@ -31,6 +32,7 @@ class Overlay:
     kinds: tuple[str, ...] = ()  # of events: those of the release first
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
+    sessions: Sessions = field(default_factory=Sessions)  # those that may still run
     sequence: int = 0  # number of the last fact of the journal that it contains
     journal: str = ""  # the journal's identity
     changed: int = 0  # the last fact that changed more than one user's history

@@ -141,8 +141,8 @@ class NewItem:
 class Request:
     """One subject and what it asks for.
 
-    The subject is the sum of what is given: a known user's history, the items of a running
-    session (see `session`), tags; or else a mix of these with weights, or else a household,
+    The subject is the sum of what is given: a known user's history, the items of running
+    sessions (see `session`), tags; or else a mix of these with weights, or else a household,
     whose list is fair to its least satisfied member, or else what users like one share, or else
     a new item, for what is near it. All empty: the answer is what is popular.
     """
@@ -150,6 +150,7 @@ class Request:
     user: str | None = None
     items: Mapping[str, float] = field(default_factory=dict)  # item id -> weight
     tags: tuple[str, ...] = ()  # names of tags
+    sessions: tuple[str, ...] = ()  # ids of running sessions: what was done in them so far
     n: int = 20
     filter: Filter = field(default_factory=Filter)
     exclude: tuple[str, ...] = ()  # item ids
@@ -161,9 +162,9 @@ class Request:
     reasons: bool = True
     source: str | None = None  # only this source, for evaluation
     mix: tuple[Part, ...] = ()
-    household: tuple[str, ...] = ()  # user ids
+    household: tuple[str, ...] = ()  # user ids; a session is of the member who is in it
     similar_to: str | None = None  # a user; of those most like them, 20 together at least
-    session_share: float | None = None  # share of the weight on `items`; None: SESSION_SHARE
+    session_share: float | None = None  # share of the weight on sessions; None: SESSION_SHARE
     only_seen: bool = False  # only items that the user knows
     # What rules and contexts may use: device=phone; None: nothing at all.
     context: Mapping[str, str] | None = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graph.arrays import F32, I32, I64
-from graph.model import NO_ROW, NO_TIME
+from graph.model import NO_ROW, NO_TIME, SESSION
 from recommender.inbox.facts import (
     CONSENT,
     DELETE,
@@ -30,9 +30,10 @@ from recommender.inbox.facts import (
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import item_after
 from recommender.overlay.appended import LiveItem, appended
-from recommender.overlay.histories import EVENT, LiveUser, Weigher
+from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
+from recommender.overlay.sessions import SECONDS, Happened, Session, Sessions, taken_up
 from recommender.overlay.state import State
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
@@ -64,13 +65,19 @@ class Follower:
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
     undone: set[str] = field(default_factory=set)  # items whose loads were taken back
+    sessions: Layers[Session] = field(default_factory=Layers)
+    session_seconds: int = SECONDS
+    recalled: bool = False  # whether what came before `sequence` and still counts was read
     release: Release | None = None  # with the newer items
     changed: int = 0  # the last fact that changed anything but one user's history
     touched: Layers[int] = field(default_factory=Layers)  # user -> the last fact about them
 
     @classmethod
-    def over(cls, base: Release, journal: Journal) -> "Follower":
-        """Begin after the last fact that the release contains; nothing is read yet."""
+    def over(cls, base: Release, journal: Journal, session_seconds: int = SECONDS) -> "Follower":
+        """Begin after the last fact that the release contains; nothing is read yet.
+
+        A session ends `session_seconds` after its last event.
+        """
         return cls(
             base=base,
             journal=journal,
@@ -78,6 +85,7 @@ class Follower:
             sequence=heard(base, journal),
             kinds=list(base.event_kinds),
             release=base,
+            session_seconds=session_seconds,
         )
 
     def overlay(self, state: State, last: Overlay | None) -> Overlay:
@@ -86,8 +94,10 @@ class Follower:
         Raises:
             StoreError: the journal does not answer; the last overlay still holds.
         """
-        heard = self.sequence
-        if self.journal.last_sequence() > heard:
+        newest = self.journal.last_sequence()
+        if newest and not self.recalled:
+            self._recall()
+        if newest > self.sequence:
             while facts := self.journal.facts_after(self.sequence, CHUNK):
                 self._hear(facts)
         release = self.release or self.base
@@ -103,11 +113,23 @@ class Follower:
             kinds=tuple(self.kinds),
             consent=self.consent,
             attributes=self.attributes,
+            sessions=Sessions(self.sessions, self.session_seconds),
             sequence=self.sequence,
             journal=self.journal.identity(),
             changed=self.changed,
             touched=self.touched,
         )
+
+    def _recall(self) -> None:
+        """Read what the release contains and still counts by itself: consent, and sessions."""
+        for fact in self.journal.standing_facts(self.sequence):
+            self._agree(fact.payload["id"], fact.payload["consent"])
+        events = self.journal.session_events(self.sequence, self.session_seconds)
+        rows = self.base.items.rows([str(fact.payload["item"]) for fact in events])
+        known = [fact for fact, row in zip(events, rows.tolist(), strict=True) if row != NO_ROW]
+        if known:
+            self._take_up_sessions(known, self._entries(known, rows[rows != NO_ROW]))
+        self.recalled = True
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
         """Apply facts in order; `again`: the journal is being read anew after an erasure."""
@@ -139,18 +161,21 @@ class Follower:
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
         self.attributes = self.attributes.settled()
+        begun = facts[-1].acknowledged - self.session_seconds
+        self.sessions = self.sessions.settled(lambda session: session.last >= begun)
         if changed or touched:
             self._locate([*changed, *touched])
 
     def _begin_again(self) -> None:
         """Read the journal again from the start: it has dropped all facts of an erased person."""
-        fresh = Follower.over(self.base, self.journal)
+        fresh = Follower.over(self.base, self.journal, self.session_seconds)
         self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
-        self.attributes = fresh.attributes
+        self.attributes, self.sessions = fresh.attributes, fresh.sessions
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         self.undone = fresh.undone
         self.touched = fresh.touched
+        self._recall()
         while facts := self.journal.facts_after(self.sequence, CHUNK):
             self._hear(facts, again=True)
 
@@ -200,12 +225,9 @@ class Follower:
                 self.names[name] = len(self.base.items) + len(self.names)
                 touched.add(name)
         rows = self._rows_of(names)
-        entries = np.zeros(len(events), EVENT)
-        entries["item"] = rows
-        entries["kind"] = [self._kind(str(fact.payload["kind"])) for fact in events]
-        entries["value"] = [fact.payload.get("value", np.nan) for fact in events]
-        entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
-        entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
+        entries = self._entries(events, rows)
+        if not back:
+            self._take_up_sessions(events, entries)
         places: dict[str, list[int]] = {}
         for number, fact in enumerate(events):
             user = str(fact.payload["user"])
@@ -220,6 +242,38 @@ class Follower:
             live = self.users.get(user, nobody)
             changed[user] = live.without(entries[own]) if back else live.with_(entries[own])
         self.users = self.users.with_(changed)
+
+    def _entries(self, events: Sequence[Row], rows: I64) -> Events:
+        """Events as columns; `rows` are those of their items."""
+        entries = np.zeros(len(events), EVENT)
+        entries["item"] = rows
+        entries["kind"] = [self._kind(str(fact.payload["kind"])) for fact in events]
+        entries["value"] = [fact.payload.get("value", np.nan) for fact in events]
+        entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
+        entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
+        return entries
+
+    def _take_up_sessions(self, events: Sequence[Row], entries: Events) -> None:
+        """Add events to the sessions that they name."""
+        own = [number for number, fact in enumerate(events) if SESSION in fact.payload]
+        if not own:
+            return
+        users = [str(events[number].payload["user"]) for number in own]
+        numbers = {user: number for number, user in enumerate(dict.fromkeys(users))}
+        codes = np.array([numbers[user] for user in users], np.int32)
+        liked = self.weigher.liked(entries[own], codes, self.kinds).tolist()
+        happened = [
+            Happened(
+                session=str(events[number].payload[SESSION]),
+                user=user,
+                at=min(events[number].payload.get("at", when), when),
+                entry=(*entries[["item", "kind"]][number], likes, events[number].sequence),
+            )
+            for number, user, likes in zip(own, users, liked, strict=True)
+            for when in (events[number].acknowledged,)
+        ]
+        newer = taken_up(self.sessions, happened, self.session_seconds)
+        self.sessions = self.sessions.with_(newer)
 
     def _rows_of(self, names: Sequence[str]) -> I64:
         rows = self.base.items.rows(names)

@@ -5,11 +5,33 @@ satisfied so far likes best; what the other members think of it counts less (the
 Masthoff 2011, doi:10.1007/978-0-387-85820-3_21, with satisfaction in place of turns).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from graph.arrays import F32, I32, I64
+from recommender.overlay.sessions import Sessions
+from recommender.ranking.request import Request
 
 OTHERS = 0.5  # weight of the members' mean beside the least satisfied member
+
+
+def members(request: Request, sessions: Sessions, now: int) -> list[Request]:
+    """What each member of a household asks for alone, with the sessions that they are in.
+
+    A session in which no member was named is one more member: somebody who is not known by name.
+    """
+    own: dict[str, list[str]] = {user: [] for user in request.household}
+    others = []
+    for name in request.sessions:
+        session = sessions.running(name, now)
+        if session is not None and session.user in own:
+            own[session.user].append(name)
+        else:
+            others.append(name)
+    alone = replace(request, household=(), sessions=(), cursor=None)
+    known = [replace(alone, user=user, sessions=tuple(names)) for user, names in own.items()]
+    return [*known, *(replace(alone, sessions=(name,)) for name in others)]
 
 
 def relevance(items: I32, scores: F32) -> tuple[I32, F32]:

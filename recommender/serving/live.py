@@ -9,6 +9,7 @@ from pathlib import Path
 from graph.errors import NichegraphError, ReleaseError
 from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay, base_of
+from recommender.overlay.sessions import SECONDS
 from recommender.overlay.state import State, read_state
 from recommender.ranking.ranker import Defect, refuse
 from recommender.releases.home import Home
@@ -41,6 +42,7 @@ class Live:
         tell: Tell | None = None,
         defect: Defect = refuse,
         clock: Callable[[], float] = time.monotonic,
+        session_seconds: int = SECONDS,
     ) -> None:
         """Open nothing yet.
 
@@ -50,6 +52,7 @@ class Live:
             tell: called when something newer is served or refused.
             defect: see `Recommender`.
             clock: seconds, for how often files are looked at.
+            session_seconds: after its last event a session ends.
         """
         self.home = home
         self.tell: Tell = tell or _nobody_hears
@@ -63,6 +66,7 @@ class Live:
         self._watched = False  # by a thread of its own
         self._defect = defect
         self._clock = clock
+        self._session_seconds = session_seconds
         self._checked = float("-inf")
         self._lock = threading.Lock()
         self._recommender: Recommender | None = None
@@ -117,7 +121,7 @@ class Live:
         base = base_of(made.release)
         try:
             if self._follower is None or self._follower.base is not base:
-                self._follower = Follower.over(base, self._journal)
+                self._follower = Follower.over(base, self._journal, self._session_seconds)
             overlay = self._follower.overlay(made.overlay.state, made.overlay)
         except NichegraphError as error:
             if str(error) != self.journal_problem:

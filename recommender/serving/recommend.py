@@ -30,6 +30,7 @@ from recommender.serving.answers import Listed, answer, answer_json
 from recommender.serving.circles import Circles
 from recommender.serving.entries import entries_of, fallback, merged
 from recommender.serving.households import fair_order, relevance
+from recommender.serving.households import members as members_of
 from recommender.serving.interest_words import in_proportion
 from recommender.serving.opened import Opened
 from recommender.serving.planning import Plan, Planner
@@ -316,10 +317,10 @@ class Recommender:
     def _for_household(self, request: Request, now: int) -> Listed:
         """One list for several users, without what any of them hid or may not be shown."""
         self._reader.check(request)
-        members = []
-        for user in dict.fromkeys(request.household):
-            alone = replace(request, user=user, household=(), cursor=None)
-            members.append(replace(self.planner.subject(alone, now), request=request))
+        members = [
+            replace(self.planner.subject(alone, now), request=request)
+            for alone in members_of(request, self.overlay.sessions, now)
+        ]
         heard = [member for member in members if len(member.items)] or members[:1]
         before = np.array(shown_before(request, self.planner.item_sums), np.int32)
         blocked = np.unique(np.concatenate([before, *(member.blocked for member in members)]))

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from graph.arrays import I32, I64, Flags
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
+from graph.weighting import HIDE
 from recommender.overlay.overlay import Overlay
+from recommender.overlay.sessions import together
 from recommender.ranking.attributes import as_texts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.filters import Filters
-from recommender.ranking.request import SESSION_SHARE, Filter, NewItem, Request
+from recommender.ranking.request import SESSION_DECAY, SESSION_SHARE, Filter, NewItem, Request
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, AskedTags, friends_who_chose
 from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
@@ -61,7 +63,7 @@ class SubjectReader:
         elif request.new_item is not None:
             self._new_item(draft, request.new_item)
         else:
-            self._sum(draft)
+            self._sum(draft, now)
         draft.notes += notes_on(request.filter, self._release, self._filters)
         rows = map(self._release.items.row, request.exclude)
         draft.blocked.append([row for row in rows if row != NO_ROW])
@@ -83,10 +85,14 @@ class SubjectReader:
                 "a subject is a user, items and tags, or a mix, or a household, or similar_to, "
                 "or a new item"
             )
+        if request.sessions and (request.mix or circle or new):
+            raise InputError("a session goes with a user, items and tags, or with a household")
         if request.only_seen and request.user is None:
             raise InputError("only what was seen can be shown to a user alone; name the user")
         if request.household and request.filter.asks_for:
             raise InputError("a filter compares items with one user, not with a household")
+        if len(request.sessions) > MOST_MEMBERS:
+            raise InputError(f"a request names at most {MOST_MEMBERS} sessions")
         if len(request.household) > MOST_MEMBERS:
             raise InputError(f"a household has at most {MOST_MEMBERS} members")
         if request.interests and request.household:
@@ -95,7 +101,7 @@ class SubjectReader:
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"session_share is {share}; it is a share, 0 to 1")
 
-    def _sum(self, draft: Draft) -> None:
+    def _sum(self, draft: Draft, now: int) -> None:
         request = draft.request
         if request.user is not None:
             draft.user_row = self._user(draft, request.user)
@@ -104,12 +110,15 @@ class SubjectReader:
         if len(draft.items):
             draft.served_by = "history"
         session = self._session(draft)
+        kinds = ["view"] * len(session)
+        if request.sessions:
+            self._add_sessions(draft, session, kinds, now)
         if session:
             draft.served_by = "session"
             share = draft.session_share
             draft.scale(1 - share)
             start = len(draft.items)
-            draft.add(list(session), list(session.values()), ["view"] * len(session))
+            draft.add(list(session), list(session.values()), kinds)
             draft.scale(share if start else 1.0, start)
             draft.blocked.append(list(session))
         for name in request.tags:
@@ -141,6 +150,35 @@ class SubjectReader:
         if unknown:
             draft.notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
         return {rows[name]: w for name, w in draft.request.items.items() if rows[name] != NO_ROW}
+
+    def _add_sessions(
+        self, draft: Draft, session: dict[int, float], kinds: list[str], now: int
+    ) -> None:
+        """Add what was done in the sessions that a request names, older than its own items."""
+        running = []
+        for name in draft.request.sessions:
+            found = self._overlay.sessions.running(name, now)
+            if found is None:
+                draft.notes.append(f"nothing is known of a running session {name!r}")
+                continue
+            running.append(found)
+        heard = together(running)
+        hides = [kind.lower() == HIDE for kind in self._overlay.kinds]
+        seen_too = draft.request.include_seen or draft.request.only_seen
+        draft.blocked.append(
+            [row for row, kind in heard[["item", "kind"]].tolist() if hides[kind] or not seen_too]
+        )
+        users = {user for user in (draft.request.user, *(s.user for s in running)) if user}
+        why = next(filter(None, map(self._overlay.why_impersonal, sorted(users))), None)
+        if why is not None:
+            if why not in draft.notes:
+                draft.notes.append(why)
+            return
+        hidden = {row for row, kind in heard[["item", "kind"]].tolist() if hides[kind]}
+        for row, kind, liked, _ in reversed(heard.tolist()):
+            if liked and row not in hidden and row not in session:
+                session[row] = SESSION_DECAY ** len(session)
+                kinds.append(self._overlay.kinds[kind])
 
     def _mix(self, draft: Draft) -> None:
         for part in draft.request.mix:

@@ -21,14 +21,18 @@ def version_of(recommender: Recommender, request: Request, now: int) -> str | No
     )  # fmt: skip
     minute = now // 60 if by_time else ""
     holds = recommender.overlay.version([user for user in users if user is not None])
-    return f"{holds} {recommender.edited} {minute}"
+    sessions = recommender.overlay.sessions.version(request.sessions, now)
+    return f"{holds} {recommender.edited} {minute} {sessions}"
 
 
 def last_seen(recommender: Recommender, request: Request, now: int) -> int | None:
-    """When the user of a request was last seen; `now` if they did something since the refresh.
+    """When the user of a request was last seen; `now` if they did something since the refresh,
+    or if it names a session.
 
     None: there is no user, or the time is not known.
     """
+    if request.sessions:
+        return now
     if request.user is None:
         return None
     if request.user in recommender.overlay.users:
