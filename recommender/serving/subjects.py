@@ -157,11 +157,11 @@ class SubjectReader:
         """Add what was done in the sessions that a request names, older than its own items."""
         running = []
         for name in draft.request.sessions:
-            found = self._overlay.sessions.running(name, now)
-            if found is None:
+            open_session = self._overlay.sessions.running(name, now)
+            if open_session is None:
                 draft.notes.append(f"nothing is known of a running session {name!r}")
                 continue
-            running.append(found)
+            running.append(open_session)
         heard = together(running)
         hides = [kind.lower() == HIDE for kind in self._overlay.kinds]
         seen_too = draft.request.include_seen or draft.request.only_seen
