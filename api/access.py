@@ -77,7 +77,9 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
             return None  # no such route: the answer is a 404, key or not
         if not places.acquire(blocking=False):
             count_refused("in_flight")
-            return problem(503, f"{settings.max_in_flight} requests are under way; try again")
+            return problem(
+                503, f"{settings.max_in_flight} requests are already under way; try again soon"
+            )
         request.environ[PLACE] = True
         rule, method = request.url_rule.rule, _method()
         if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
@@ -121,7 +123,9 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
         known = keys.keys()
     except SettingError as error:
         log("keys refused", problem=error)
-        raise Problem(503, "the file of API keys cannot be read; its log says more") from error
+        raise Problem(
+            503, "the file of API keys cannot be read; the server's log says more"
+        ) from error
     if not known:
         return None
     presented = _presented()
@@ -129,11 +133,11 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
         raise Problem(401, "this needs an API key: send it as `Authorization: Bearer …`")
     key = keys.opened_by(presented, now())
     if key is None:
-        raise Problem(401, "this API key does not hold: it is unknown, expired or revoked")
+        raise Problem(401, "this API key is not valid: it is unknown, expired or revoked")
     needed = NEEDED.get((method, rule))
     if needed is None or not set(needed) & set(key.scopes):
         wanted = " or ".join(needed or ("no",))
-        raise Problem(403, f"this API key has not the scope {wanted}")
+        raise Problem(403, f"this API key lacks the scope {wanted}")
     return key
 
 
@@ -156,12 +160,12 @@ def _check_subject(subject: str) -> None:
     """A 403 if the path, the body or an event in it names a user other than the subject."""
     named = (request.view_args or {}).get("user")
     if named is not None and named != subject:
-        raise Problem(403, "the signed subject is another user")
+        raise Problem(403, "the signed subject is for another user")
     if request.method not in ("POST", "PUT", "PATCH"):
         return
     for user in _users(request.get_json(silent=True)):
         if user != subject:
-            raise Problem(403, "the signed subject is another user")
+            raise Problem(403, "the signed subject is for another user")
 
 
 def _users(content: object) -> Iterator[str]:
@@ -212,7 +216,7 @@ class _Limiter:
         try:
             good = self._window.hit(limit, caller, cost=cost)
         except Exception as error:  # noqa: BLE001 - whatever the store's driver says when it is away
-            log("limits counted alone", problem=error)
+            log("limits counted per worker", problem=error)
             good = self._alone.hit(limit, caller, cost=cost)
         if not good:
             count_refused(what)
@@ -224,7 +228,9 @@ class TooMany(Problem):
 
     def __init__(self, limit: RateLimitItem) -> None:
         """Say how much is allowed."""
-        super().__init__(429, f"more than {limit.amount} a {limit.GRANULARITY.name}; wait a moment")
+        super().__init__(
+            429, f"more than {limit.amount} per {limit.GRANULARITY.name}; wait a moment"
+        )
 
 
 def _limit(amount: float, share: int) -> RateLimitItem | None:

@@ -21,7 +21,9 @@ class ItemAnswer(BaseModel):
     domains: list[str]
     reasons: list[ReasonAnswer]
     label: str | None = Field(description="sponsored or pinned, if a rule placed the item.")
-    interest: str | None = Field(description="Which interest the item comes from, if asked for.")
+    interest: str | None = Field(
+        description="Which of the user's interests the item comes from, if `interests` was set."
+    )
 
 
 class ListAnswer(BaseModel):
@@ -83,10 +85,12 @@ class ReleasesAnswer(BaseModel):
 
 class SegmentAnswer(BaseModel):
     name: str
-    users: int | None = Field(description="null if a rule defines it: only a request can tell")
+    users: int | None = Field(
+        description="null if a rule defines it: then each request decides who belongs to it"
+    )
     persona: str
     profile: str
-    weights: dict[str, float | str] = Field(description="And the `method`: mmr or dpp.")
+    weights: dict[str, float | str] = Field(description="Also the `method`: mmr or dpp.")
 
 
 class SegmentsAnswer(BaseModel):
@@ -115,14 +119,16 @@ class LiveAnswer(BaseModel):
 class InboxAnswer(BaseModel):
     """How far writes have got; what was acknowledged is safe in any case."""
 
-    closed: str | None = Field(description="Why writes are answered with 503; null: they are taken")
+    closed: str | None = Field(
+        description="Why writes are answered with 503; null: they are accepted"
+    )
     sequence: int | None = Field(None, description="Number of the newest fact")
     drained: int | None = Field(None, description="Number of the last fact that is in the store")
-    waiting: int | None = Field(None, description="Facts between the two")
+    waiting: int | None = Field(None, description="Facts that are waiting for the store")
     oldest_seconds: int | None = Field(None, description="How long the oldest of them has waited")
     bytes: int | None = Field(None, description="Size of the journal")
     aside: int | None = Field(None, description="Facts set aside because the store refused them")
-    problem: str | None = Field(None, description="Why the store takes no facts at all")
+    problem: str | None = Field(None, description="Why the store accepts no facts at all")
 
 
 class ReadyAnswer(BaseModel):
@@ -130,10 +136,10 @@ class ReadyAnswer(BaseModel):
     release: str
     problem: str | None = Field(description="Why a newer release is not served, if one is refused")
     notes: list[str] = Field(
-        description="Why segments.toml or rules.toml cannot be used as it stands"
+        description="What is wrong in segments.toml or rules.toml, if it cannot be used"
     )
     writes: Literal["carried", "wait", "refused"] = Field(
-        description="Whether writes reach the store, wait in the inbox until it takes them, or "
+        description="Whether writes reach the store, wait in the inbox until it accepts them, or "
         "are answered with 503"
     )
     inbox: InboxAnswer

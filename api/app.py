@@ -153,7 +153,8 @@ def _check_hosts(app: Flask, settings: Settings) -> None:
             return
         raise errors.Problem(
             403,
-            f"this server does not answer for the host {name[:80]!r}; name it in the setting "
+            f"this server does not answer requests for the host {name[:80]!r}; add it to the "
+            "setting "
             "allowed_hosts",
             [("Host", "not an allowed host")],
         )

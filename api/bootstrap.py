@@ -36,7 +36,7 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
     if not make and not settings.home.exists():
         raise NotFound(
             f"there is no home {settings.home}; is the name right? `nichegraph --home "
-            f"{settings.home} load FILE` makes one"
+            f"{settings.home} load FILE` creates it"
         )
     return Home(settings.home).create()
 

@@ -42,8 +42,8 @@ def choose_folder() -> None:
         made = tempfile.mkdtemp(prefix="nichegraph-compiled-")
     except OSError as error:
         raise SettingError(
-            f"compiled code needs a folder that can be written to: name one in {VARIABLE}, or "
-            "let the folder for temporary files be written to"
+            f"compiled code needs a writable folder: name one in {VARIABLE}, or make the folder "
+            "for temporary files writable"
         ) from error
     os.environ[VARIABLE] = made
     atexit.register(shutil.rmtree, made, ignore_errors=True)

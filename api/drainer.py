@@ -65,7 +65,7 @@ def main() -> None:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise
             if str(error) != problem:
-                log("the home cannot be written to", problem=error)
+                log("the home is not writable", problem=error)
             problem, pause = str(error), LONGEST_PAUSE
             _beat()
         stop.wait(pause)
@@ -100,7 +100,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
                 tidied = time.monotonic()
         except NichegraphError as error:
             if str(error) != problem:
-                log("store takes nothing", problem=error)
+                log("store accepts nothing", problem=error)
             problem = str(error)
             pause = min(2 * pause, LONGEST_PAUSE)
             before = read_state(home.inbox)
@@ -122,7 +122,7 @@ def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threadi
         done = drain(journal, store, now=now, carry=carrier(journal, store, home, now))
         _beat()
         if done.refused:
-            log("facts put aside", count=done.refused, remedy="nichegraph inbox list")
+            log("facts set aside", count=done.refused, remedy="nichegraph inbox list")
         if not done.facts or stop.is_set():
             break
     tell_state(home.inbox, DrainState(done.position, now(), None))

@@ -122,7 +122,7 @@ def register(app: Flask) -> None:
     def _defect(error: Exception) -> Response:
         number = secrets.token_hex(6)
         log_failure(error, number=number, method=request.method, path=request.path)
-        return problem(500, f"a defect of this program; its log says more under {number}")
+        return problem(500, f"a fault in this program; the server's log says more under {number}")
 
 
 def _bytes(document: dict[str, Any]) -> bytes:

@@ -23,7 +23,7 @@ class HitAnswer(BaseModel):
     id: str = Field(description="Id of an item or a user; name of a tag.")
     title: str
     note: str = Field(description="Tells hits of the same name apart.")
-    score: float = Field(description="1 if every word is there as it was typed.")
+    score: float = Field(description="1 if every word matches exactly as typed.")
 
 
 class SearchAnswer(BaseModel):
@@ -62,7 +62,9 @@ class GraphAnswer(BaseModel):
 class SpanAnswer(BaseModel):
     begins: int = Field(description="Seconds since 1970.")
     ends: int
-    people: int = Field(description="How many chose it last in this span; 0 for fewer than 3.")
+    people: int = Field(
+        description="How many users chose it last in this time span; 0 for fewer than 3."
+    )
 
 
 class PopularityAnswer(BaseModel):
@@ -142,7 +144,9 @@ class SegmentPictureAnswer(BaseModel):
 
 class RulesBody(Strict):
     rules: str = Field(max_length=100_000, description="As in `rules.toml`.")
-    users: int = Field(200, ge=1, le=1000, strict=True, description="How many users to try on.")
+    users: int = Field(
+        200, ge=1, le=1000, strict=True, description="How many users to try the rules on."
+    )
 
 
 class EffectAnswer(BaseModel):

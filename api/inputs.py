@@ -87,8 +87,12 @@ def from_here_or_with(scope: str) -> None:
     if asked_from_here() or has_key(scope):
         return
     if has_key():
-        raise Problem(403, f"this API key has not the scope {scope}")
-    raise Problem(403, f"without an API key of the scope {scope} this answers this machine only")
+        raise Problem(403, f"this API key lacks the scope {scope}")
+    raise Problem(
+        403,
+        "only this machine may ask for this; from elsewhere, send an API key with the scope "
+        f"{scope}",
+    )
 
 
 def about_similar_users(settings: Settings) -> None:

@@ -21,12 +21,12 @@ from graph.errors import InputError, NotFound, SettingError
 from recommender.releases.durable import locked, replace_file
 
 SCOPES = {
-    "recommend": "read lists, items, reasons",
+    "recommend": "read lists, items and reasons",
     "track": "write events and nothing else; safe to put into a page",
     "ingest": "write events, items and users",
-    "explore": "ask the graph, see segments",
-    "privacy": "see and erase what is known of persons",
-    "admin": "see releases and how the server is",
+    "explore": "query the graph, see segments",
+    "privacy": "see and erase what is known about people",
+    "admin": "see releases and the state of the server",
 }
 PREFIX = "ng"
 SECRET_BYTES = 32
@@ -136,7 +136,7 @@ class KeyFile:
         return Made(key, secret, signing)
 
     def revoke(self, number: str, *, now: int) -> Key:
-        """End a key; `NotFound` when there is none of this id."""
+        """End a key; `NotFound` when there is not one of this id."""
         gone = replace(self._known(number), revoked_at=now)
         self._change(lambda keys: keys | {number: gone})
         return gone
@@ -145,7 +145,7 @@ class KeyFile:
         """A new key with the same scopes; the old one stays valid for `overlap` seconds."""
         old = self._known(number)
         if not old.holds(now):
-            raise InputError(f"key {number} has ended already; create a new one")
+            raise InputError(f"key {number} has already expired or been revoked; create a new one")
         made = self.create(old.scopes, now=now, name=old.name,
                            signed_subjects=old.signing is not None)  # fmt: skip
         ends = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)

@@ -57,7 +57,7 @@ class LongRequests:
             if self._clock() > ends:
                 text = (
                     f"after {self._seconds:g} s {len(answers)} of {sum(map(len, pieces))} subjects "
-                    "had their lists; ask for fewer at once, or raise the setting request_seconds"
+                    "had their lists; send fewer at once, or raise the setting request_seconds"
                 )
                 raise Problem(400, text, [("subjects", text)])
             answers += recommend(piece)

@@ -73,13 +73,13 @@ fallbacks = prometheus.Counter(
 )
 results = prometheus.Counter(
     "nichegraph_cache",
-    "Searches for a kept answer (hits, shared_hits, misses), and kept answers that were dropped.",
+    "Lookups of kept answers (hits, shared_hits, misses), and kept answers that were dropped.",
     ["outcome"],
     registry=counted,
 )
 defective = prometheus.Counter(
     "nichegraph_defects",
-    "Items left out of answers because of a mistake of this program; its log says which.",
+    "Items left out of answers because of a fault in this program; its log says which.",
     registry=counted,
 )
 in_flight.set(0)  # an earlier process with this id may have ended in the middle of a request

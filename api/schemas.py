@@ -136,14 +136,16 @@ LongTail = Annotated[
         strict=True,
     ),
 ]
-Weight = Annotated[float | None, Field(ge=0, le=1, strict=True, description="Not the profile's.")]
+Weight = Annotated[
+    float | None, Field(ge=0, le=1, strict=True, description="In place of the profile's weight.")
+]
 
 
 class ListQuery(Strict):
     n: Count = 20
-    domain: Ids = Field([], description="Only of one of these domains; may be repeated.")
-    tag: Ids = Field([], description="Only with all of these tags; may be repeated.")
-    without_tag: Ids = Field([], description="With none of these tags; may be repeated.")
+    domain: Ids = Field([], description="Only items of one of these domains; may be repeated.")
+    tag: Ids = Field([], description="Only items with all of these tags; may be repeated.")
+    without_tag: Ids = Field([], description="Only items with none of these tags; may be repeated.")
 
     def conditions(self) -> Filter:
         """Which items may be shown."""
@@ -172,7 +174,7 @@ class UserQuery(ListQuery):
         [], description="Id of a running session: what was done in it so far; may be repeated."
     )
     exclude: Ids = Field([], description="Not this item; may be repeated.")
-    include_seen: YesOrNo = Field(False, description="Also what the user knows already.")
+    include_seen: YesOrNo = Field(False, description="Also show items that the user already knows.")
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
     profile: Profile = None
     long_tail: Annotated[LongTail, BeforeValidator(_number)] = None
@@ -210,7 +212,11 @@ class PartBody(Strict):
     kind: Literal["user", "item", "tag"]
     name: Id = Field(description="An id, or a tag's name.")
     weight: float = Field(
-        1.0, gt=0, le=1e6, description="Its share is this over the sum of all.", strict=True
+        1.0,
+        gt=0,
+        le=1e6,
+        description="Its share is this divided by the sum of all weights.",
+        strict=True,
     )
 
     def part(self) -> Part:
@@ -228,11 +234,19 @@ class Subject(Strict):
     )
     tags: Ids = Field([], description="Names of tags.")
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
-    mix: list[PartBody] = Field([], max_length=50, description="Weighted parts, alone.")
-    household: list[Id] = Field([], max_length=MOST_MEMBERS, description="Users, alone.")
+    mix: list[PartBody] = Field(
+        [],
+        max_length=50,
+        description="Weighted parts; other fields that say who it is for must be left out.",
+    )
+    household: list[Id] = Field(
+        [],
+        max_length=MOST_MEMBERS,
+        description="Users; other fields that say who it is for must be left out.",
+    )
     similar_to: Id | None = Field(
         None,
-        description="A user, alone: asks for what at least 20 users like this one share. "
+        description="A user: shows what at least 20 users like this one share. "
         "Only with `similar_users_enabled`, and for this machine.",
     )
     session_share: float | None = Field(
@@ -251,13 +265,18 @@ class Subject(Strict):
     diversity: Weight = None
     freshness: Weight = None
     context: Annotated[dict[Id, Id], Field(max_length=20)] | None = Field(
-        {}, description="What rules and contexts may look at: device, place …; null: none applies."
+        {},
+        description="The circumstances, for rules and contexts: device, place …; null: none of "
+        "them applies.",
     )
     shown: dict[Id, Annotated[int, Field(ge=0, le=1000)]] = Field(
         {}, max_length=MOST_LISTED, description="How often each item was shown and not clicked."
     )
     seed: int | None = Field(
-        None, ge=-(2**62), le=2**62, description="Varies the order a little; repeatable."
+        None,
+        ge=-(2**62),
+        le=2**62,
+        description="Varies the order a little; the same number gives the same order.",
     )
     interests: bool = Field(False, description=INTERESTS, strict=True)
     cursor: Cursor = None

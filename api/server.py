@@ -71,7 +71,7 @@ def _counted_together() -> Iterator[None]:
     try:
         folder = tempfile.mkdtemp(prefix="nichegraph-metrics-")
     except OSError as error:
-        log("each worker counts alone for /metrics", problem=error)
+        log("each worker counts for itself in /metrics", problem=error)
         yield
         return
     os.environ[FOLDER] = folder

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     node2vec_engine: Literal["fast", "package"] = Field(
         "fast",
-        description="for the preset graph: our own walks, or the node2vec package (for "
+        description="for the preset graph: our own random walks, or the node2vec package (for "
         "small graphs)",
     )
     node2vec_metapath: str = Field(

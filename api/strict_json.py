@@ -32,7 +32,7 @@ def _parsed(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8: byte {error.start} fits nowhere") from error
+        raise InputError(f"is not UTF-8: byte {error.start} cannot be decoded") from error
     try:
         value = json.loads(
             text,
@@ -77,7 +77,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> NoReturn:
-    raise InputError(f"holds {name}, which is no number in JSON")
+    raise InputError(f"holds {name}, which is not a number in JSON")
 
 
 def _whole_number(text: str) -> int:

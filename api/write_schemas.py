@@ -60,7 +60,7 @@ ITEM: dict[str, Schema] = {
 ITEM_ENTRY: Schema = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **ITEM}}
 
 Atomic = Annotated[
-    bool, Field(description="Take all entries or none: if one is wrong, none is taken.")
+    bool, Field(description="Accept all entries or none: if one is wrong, none is accepted.")
 ]
 
 
@@ -69,7 +69,7 @@ class EventsBody(Strict):
 
     events: list[Any] | None = Field(
         None,
-        description="Up to 10,000 events; each is taken or refused on its own.",
+        description="Up to 10,000 events; each is accepted or refused on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": EVENT},
@@ -89,7 +89,7 @@ class ItemsBody(Strict):
     """Items as they are from now on."""
 
     items: list[Any] = Field(
-        description="Up to 10,000 items; each is taken or refused on its own.",
+        description="Up to 10,000 items; each is accepted or refused on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": ITEM_ENTRY},
@@ -102,16 +102,16 @@ class ItemBody(Strict):
 
     model_config = ConfigDict(extra="allow")  # tags:CATEGORY; any other field is refused by name
 
-    title: Any = _entry("What people call it.", ITEM["title"])
+    title: Any = _entry("Title, as people see it.", ITEM["title"])
     created_at: Any = _entry(TIME, ITEM["created_at"])
-    hidden: Any = _entry("Shown in no list.", ITEM["hidden"])
+    hidden: Any = _entry("Never shown in a list.", ITEM["hidden"])
     attributes: Any = _entry("Whatever else is known, for filters and answers.", {"type": "object"})
     tags: Any = _entry("Names, or objects with a weight.", ITEM["tags"])
     domains: Any = _entry("Names, or objects with a weight.", ITEM["domains"])
 
 
 class UserBody(Strict):
-    attributes: dict[str, Any] | None = Field(None, description="Whatever is known of the user.")
+    attributes: dict[str, Any] | None = Field(None, description="Whatever is known about the user.")
 
 
 class ConsentBody(Strict):
@@ -119,7 +119,7 @@ class ConsentBody(Strict):
 
     personalise: bool | None = Field(None, strict=True, description="May lists use their history?")
     train: bool | None = Field(None, strict=True, description="May a refresh learn from them?")
-    track: bool | None = Field(None, strict=True, description="May their events be taken?")
+    track: bool | None = Field(None, strict=True, description="May their events be recorded?")
 
 
 class FieldError(Strict):
@@ -164,7 +164,9 @@ class KnownItemAnswer(Strict):
     attributes: dict[str, Any] | None = None
     tags: list[TagAnswer] | None = None
     domains: list[DomainAnswer] | None = None
-    sequence: int | None = Field(None, description="Newest fact about it not in the store yet.")
+    sequence: int | None = Field(
+        None, description="Number of the newest fact about it that is not in the store yet."
+    )
 
 
 class ConsentAnswer(Strict):
@@ -177,7 +179,9 @@ class KnownUserAnswer(Strict):
     id: Id
     attributes: dict[str, Any] | None = None
     consent: ConsentAnswer
-    sequence: int | None = Field(None, description="Newest fact about them not in the store yet.")
+    sequence: int | None = Field(
+        None, description="Number of the newest fact about them that is not in the store yet."
+    )
 
 
 class ErasurePath(Strict):
@@ -186,14 +190,16 @@ class ErasurePath(Strict):
 
 class PlaceAnswer(Strict):
     place: str
-    at: int = Field(description="When nothing of the user was left there, seconds since 1970.")
+    at: int = Field(
+        description="When everything of the user's was gone there, in seconds since 1970."
+    )
     count: int = Field(description="How many facts, events or lines were removed.")
 
 
 class ErasureAnswer(Strict):
     sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` says how far.")
     asked: int = Field(description="Seconds since 1970.")
-    done: bool = Field(description="Whether it has reached every place but the releases.")
+    done: bool = Field(description="Whether the user is gone from every place except the releases.")
     places: list[PlaceAnswer]
 
 

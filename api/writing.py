@@ -71,5 +71,7 @@ def _refusal(refused: list[tuple[int, Refused]], count: int, listed_as: str | No
     field, reason = errors[0]
     detail = f"{field}: {reason}" if field else reason
     if listed_as is not None:
-        detail = f"nothing was taken, as {len(refused)} of {count} entries are wrong; {detail}"
+        detail = (
+            f"nothing was accepted, because {len(refused)} of {count} entries are wrong; {detail}"
+        )
     return Problem(400, detail, errors)

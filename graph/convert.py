@@ -75,7 +75,7 @@ def ego_network(
 
     Raises:
         NotFound: there is no such node.
-        InputError: `kind` is none of "user", "item" and "tag", or `hops` is negative.
+        InputError: `kind` is not one of "user", "item" and "tag", or `hops` is negative.
     """
     if kind not in ("user", "item", "tag") or hops < 0:
         raise InputError(

@@ -34,7 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingError(
-            f"{path} is no valid TOML: it is not UTF-8, byte {error.start} fits nowhere"
+            f"{path} is no valid TOML: it is not UTF-8, byte {error.start} cannot be decoded"
         ) from error
     except RecursionError:
         raise SettingError(f"{path} is nested deeper than {MOST_DEPTH} levels") from None

@@ -104,7 +104,7 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
         if head == "attr" and name_and_type and described:
             name, _, kind = name_and_type.partition(":")
             if kind and kind not in TYPES:
-                raise InputError(f"column {column!r}: {kind!r} is none of {', '.join(TYPES)}")
+                raise InputError(f"column {column!r}: {kind!r} is not one of {', '.join(TYPES)}")
             types |= {name: kind} if kind else {}
         elif column not in known and not (table == "items" and head == "tags"):
             raise InputError(f"column {column!r} is not one of {table}: {', '.join(known)}")

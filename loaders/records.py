@@ -74,7 +74,7 @@ class Checked:
     kept: Flags  # (n,)
     codes: I8  # (n,) place in REASONS; 0 where nothing is wrong
     fields: I8  # (n,) place of the wrong column in the schema of the table
-    loops: int  # relations of something with itself: dropped, not rejected
+    loops: int  # relations of an item or user with itself: dropped, not rejected
 
 
 def validate(

@@ -38,7 +38,7 @@ class LoadReport:
     load: int | None = None  # its number, as `loads undo` takes it
     files: list[FileReport] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows
-    self_relations: int = 0  # relations of something with itself, dropped
+    self_relations: int = 0  # relations of an item or user with itself, dropped
     outliers: list[tuple[str, int]] = field(default_factory=list)  # users, events: >= 1000 medians
     examples: list[dict[str, Any]] = field(default_factory=list)  # the first rejected rows
     shown: list[str] = field(default_factory=list)  # attributes of a file's first items

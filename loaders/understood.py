@@ -24,4 +24,4 @@ class Understood:
         if self.ignored:
             lines.append(f"ignored: {', '.join(self.ignored)}")
         lines += [f"{subject}: {text}" for subject, text in self.taken.items()]
-        return lines + [f"look here: {text}" for text in self.warnings]
+        return lines + [f"note: {text}" for text in self.warnings]

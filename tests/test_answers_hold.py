@@ -195,7 +195,7 @@ def test_why_says_that_nothing_speaks_for_an_item(client, home, item, capsys):
     assert explanation["reasons"] == explanation["drawing"] == []
     assert explanation["cypher"] is None
     assert run(["--home", str(home.folder), "explain", "stranger", item]) == 0
-    assert "nothing that is known speaks for it" in capsys.readouterr().out
+    assert "nothing we know speaks for it" in capsys.readouterr().out
 
 
 def test_people_who_chose_both_are_named_only_where_there_are_any(recommender, planted):

@@ -247,7 +247,7 @@ def test_a_load_tells_what_it_understood_and_can_be_taken_back(tmp_path, capsys)
     (load,) = json.loads(out)
     assert (load["load"], load["undone"]) == (1, False)
     code, out, _ = ask(capsys, *words[:2], "loads", "undo", 1)
-    assert "load 1 is taken back: 2 events, 2 items, 2 users" in out
+    assert "load 1 was undone: 2 events, 2 items, 2 users" in out
     assert ask(capsys, *words[:2], "loads", "undo", 1)[0] == 1
 
 

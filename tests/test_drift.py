@@ -79,7 +79,7 @@ def test_a_refresh_is_due_when_choices_go_elsewhere(base, tmp_path, count, moved
     assert (why is not None) == expected
     due, words = due_since(load_settings(home=home.folder), "fast", 0, 0.1)
     assert due == expected
-    assert words == why or words.startswith(f"{count / 5700:.1%} of the events came or went")
+    assert words == why or words.startswith(f"{count / 5700:.1%} of the events are new or gone")
 
 
 def test_a_gate_that_fell_makes_a_refresh_due(base):

@@ -131,7 +131,7 @@ def test_the_prompt_is_left_by_what_people_write(run, leave):
 def test_a_question_takes_values_with_spaces(run):
     for arguments in ("domain=graph theory limit=1", "domain='graph theory' limit=1"):
         assert "1 rows" in run(typed=f":ask niche-hubs {arguments}\n")
-    assert "opened and not closed" in run(typed=":ask niche-hubs domain='graph theory\n")
+    assert "opened but not closed" in run(typed=":ask niche-hubs domain='graph theory\n")
 
 
 def test_parameters_are_kept_for_the_queries_after(run):
@@ -142,10 +142,10 @@ def test_parameters_are_kept_for_the_queries_after(run):
 
 
 def test_a_question_asked_with_its_examples_says_so(run):
-    assert "example domain=baroque" in run("--question", "niche-hubs")
+    assert "example used: domain=baroque" in run("--question", "niche-hubs")
     assert "example" not in run("--question", "niche-hubs", "-p", "domain=noir")
     assert "example" not in run("--question", "niche-hubs", "--format", "csv")
-    assert "example since=2021-12-20" in run("--question", "rising-items")
+    assert "example used: since=2021-12-20" in run("--question", "rising-items")
 
 
 def test_times_are_shown_as_times_and_taken_as_dates(run):

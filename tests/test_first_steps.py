@@ -66,7 +66,7 @@ def test_what_is_answered_stands_in_command_and_settings(folder, monkeypatch, ca
         "What it was done to": "track",
         "When": "none",
         "What did they do": "purchase",
-        "Where is the graph": "bolt://graph:7687",
+        "Where should the graph": "bolt://graph:7687",
     }
     questions = []
 
@@ -83,7 +83,7 @@ def test_what_is_answered_stands_in_command_and_settings(folder, monkeypatch, ca
     shown = capfd.readouterr().out
     assert "7 rows of events; user = seen by, item = track" in shown
     assert [question for question, _ in questions] == [
-        "What it was done to", "When", "What did they do", "Where is the graph",
+        "What it was done to", "When", "What did they do", "Where should the graph",
     ]  # fmt: skip
     assert dict(questions)["What it was done to"] == "track"
     text = Path("nichegraph-home/settings.toml").read_text()
@@ -112,7 +112,7 @@ def test_settings_that_are_there_stay(folder, capfd):
     Path("nichegraph-home").mkdir()
     Path("nichegraph-home/settings.toml").write_text("port = 9000\n")
     assert run(["init", "plays.csv"]) == 1
-    assert "is there already" in capfd.readouterr().err
+    assert "already exists" in capfd.readouterr().err
     assert Path("nichegraph-home/settings.toml").read_text() == "port = 9000\n"
 
 
@@ -158,7 +158,7 @@ def test_each_trouble_is_named_with_what_mends_it(planted_home, tmp_path, monkey
     assert code == 1
     assert wrong == {"release", "keys", "clock", "disk", "memory"}
     assert "rarity.npy" in findings["release"]["seen"]
-    assert "2.0 hours before files of the home" in findings["clock"]["seen"]
+    assert "2.0 hours before the newest file" in findings["clock"]["seen"]
     assert all(findings[what]["do"] for what in wrong)
 
     home.store.write_bytes(b"rubbish" * 1000)
@@ -170,10 +170,10 @@ def test_keys_that_are_missing_or_end_are_told(planted_home, tmp_path, monkeypat
     monkeypatch.setenv("NICHEGRAPH_HOST", "0.0.0.0")
     _, findings = examined(home, capfd)
     assert findings["keys"]["state"] == "wrong"
-    assert "does not listen on 0.0.0.0" in findings["keys"]["seen"]
+    assert "refuses to listen on 0.0.0.0" in findings["keys"]["seen"]
     assert run(["--home", str(home), "keys", "create", "--scope", "recommend", "--days", "2"]) == 0
     _, findings = examined(home, capfd)
     assert (findings["keys"]["state"], findings["keys"]["seen"]) == (
         "look",
-        "1 of 1 end within a week",
+        "1 of 1 expire within a week",
     )

@@ -60,7 +60,7 @@ def test_a_journal_that_nobody_wrote_has_no_lag(home):
 def test_refused_facts_are_listed_shown_retried_and_dropped(home, journal, capsys):
     code, text = command(home, capsys, "inbox", "list")
     assert code == 0
-    assert "3 facts were taken, 1 wait" in text
+    assert "3 facts accepted, 1 waiting" in text
     assert "reason" in text
     assert "\x1b" not in text
     code, text = command(home, capsys, "inbox", "list", "--json")
@@ -71,7 +71,7 @@ def test_refused_facts_are_listed_shown_retried_and_dropped(home, journal, capsy
     assert "bob" in text
     assert command(home, capsys, "inbox", "retry", "2") == (
         0,
-        "fact 2 is said again, as number 4\n",
+        "fact 2 was sent again, as number 4\n",
     )
     assert [row.payload["user"] for row in journal.facts_after(3)] == ["bob"]
     put_aside(journal, journal.facts_after(3)[0], "again", now=NOW)
@@ -85,7 +85,7 @@ def test_refused_facts_are_listed_shown_retried_and_dropped(home, journal, capsy
 def test_status_tells_what_waits(home, journal, capsys):
     code, text = command(home, capsys, "status")
     assert code == 0
-    assert "1 facts wait for the store" in text
+    assert "1 facts waiting for the store" in text
     assert "1 were refused" in text
     assert json.loads(command(home, capsys, "status", "--json")[1])["inbox"]["waiting"] == 1
 

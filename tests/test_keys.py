@@ -69,7 +69,7 @@ def test_a_key_opens_until_it_expires_is_revoked_or_has_been_rotated_away(tmp_pa
     assert keys.opened_by(rotated.secret, NOW + 60) is not None
     keys.revoke(rotated.key.id, now=NOW)
     assert keys.opened_by(rotated.secret, NOW) is None
-    with pytest.raises(InputError, match="ended already"):
+    with pytest.raises(InputError, match="already expired"):
         keys.rotate(rotated.key.id, now=NOW, overlap=0)
     with pytest.raises(InputError, match="scope 'all' is not one of"):
         keys.create(["all"], now=NOW)
@@ -152,10 +152,10 @@ def test_no_key_passes_a_door_that_is_not_its_own(home, scope):
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         elif scope in NEEDED[method, rule]:
             assert answer.status_code != 401, (method, rule, answer.data)
-            assert b"has not the scope" not in answer.data
+            assert b"lacks the scope" not in answer.data
         else:
             assert answer.status_code == 403, (method, rule)
-            assert b"has not the scope" in answer.data
+            assert b"lacks the scope" in answer.data
 
 
 def test_what_is_open_needs_no_key_and_what_is_not_there_is_a_404(home):
@@ -236,7 +236,7 @@ def test_what_tells_of_persons_asks_for_the_scope_privacy_from_elsewhere(home, p
     assert [answer.status_code for answer in answers(private)] == [200, 200, 200]
     refused = answers(reads)
     assert [answer.status_code for answer in refused] == [403, 403, 403]
-    assert all("has not the scope privacy" in answer.json["detail"] for answer in refused)
+    assert all("lacks the scope privacy" in answer.json["detail"] for answer in refused)
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────

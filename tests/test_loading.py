@@ -91,7 +91,7 @@ def test_a_load_of_which_every_row_is_rejected_is_an_error_and_hides_nothing(tmp
     printed = capsys.readouterr()
     assert "not a time" in printed.out
     assert "undo" not in printed.out
-    assert "not a single row was taken" in printed.err
+    assert "not a single row was accepted" in printed.err
     everything = ["--replace", "--max-hidden", "1", "--max-rejects", "1"]
     assert run([*home, str(bad), *items, *everything]) == 1
     store = EmbeddedStore(tmp_path / "home" / "store.sqlite")

@@ -146,7 +146,7 @@ def test_the_map_lights_up_what_is_searched_and_moves_by_keys(tab, address):
     tab.locator(".map canvas").press("ArrowLeft")
     tab.wait_for_timeout(100)  # a frame is drawn
     assert tab.locator(".regions bdi").first.bounding_box()["x"] > where
-    tab.get_by_role("combobox", name="Light up").fill("reader-1")
+    tab.get_by_role("combobox", name="Highlight").fill("reader-1")
     tab.get_by_role("option", name="reader-1 user").first.click()
     tab.locator(".lit-state").get_by_text("items of").wait_for()
 

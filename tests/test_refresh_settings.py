@@ -101,7 +101,7 @@ def test_engine_and_metapath_reach_node2vec(home, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "output"),
     [
-        ({"node2vec_metapath": "item genre"}, "'genre' is none of user, item, tag"),
+        ({"node2vec_metapath": "item genre"}, "'genre' is not one of user, item, tag"),
         ({"node2vec_metapath": "item tag", "node2vec_engine": "package"}, "metapaths"),
         ({"node2vec_engine": "slow"}, "node2vec_engine"),
         ({"refresh_threads": "0"}, "refresh_threads"),
@@ -125,7 +125,7 @@ def test_evaluate_learns_by_the_same_settings(home, monkeypatch, capsys):
     words = ["--home", str(home.folder), "evaluate", "--preset", "graph"]
     monkeypatch.setenv("NICHEGRAPH_NODE2VEC_METAPATH", "item genre")
     assert run(words) == 1
-    assert "'genre' is none of user, item, tag" in capsys.readouterr().err
+    assert "'genre' is not one of user, item, tag" in capsys.readouterr().err
     monkeypatch.delenv("NICHEGRAPH_NODE2VEC_METAPATH")
     monkeypatch.setenv("NICHEGRAPH_REFRESH_THREADS", "3")
     configs = []

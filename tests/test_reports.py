@@ -117,7 +117,7 @@ def test_compare_says_all_that_in_words(home, capfd):
     capfd.readouterr()
     assert run(["--home", str(home.folder), "releases", "compare"]) == 0
     text = capfd.readouterr().out
-    for part in ("NDCG@20 at the gate", "everybody", "other neighbours: ", "list of a user with"):
+    for part in ("NDCG@20 at the gate", "everybody", "neighbours changed: ", "list of a user with"):
         assert part in text
     assert run(["--home", str(home.folder), "releases", "compare", "2", "1", "--json"]) == 0
     compared = json.loads(capfd.readouterr().out)
@@ -193,24 +193,26 @@ def test_a_stopped_refresh_is_a_problem_that_is_told(home, tmp_path, monkeypatch
     assert refreshed(other, "--full") == 130
     facts = status(other, capfd)
     assert facts["last_refresh"]["outcome"] == "was stopped"
-    assert "goes on from where it was" in facts["problems"][0]["mend"]
+    assert "continues where it stopped" in facts["problems"][0]["mend"]
 
 
 def test_it_refreshes_only_where_enough_changed(home, tmp_path, capfd):
     other = Home(shutil.copytree(home.folder, tmp_path / "home"))
     name = current(other)
     assert refreshed(other, "--if-changed", "5%") == 0
-    assert f"nothing to do: 0.0% of the events came or went since {name}" in capfd.readouterr().out
+    assert (
+        f"nothing to do: 0.0% of the events are new or gone since {name}" in capfd.readouterr().out
+    )
     assert current(other) == name
     assert refreshed(other, "--if-changed", "5%", "--seed", "3") == 0
     assert "refreshing: seed changed" in capfd.readouterr().err
     assert current(other) != name
     for wrong in ("5 per cent", "0", "101%"):
         assert refreshed(other, "--if-changed", wrong) == 1
-        assert "is no share such as 5%" in capfd.readouterr().err
+        assert "is not a share such as 5%" in capfd.readouterr().err
     for wrong in ("daily", "5", "10s", "nanh"):
         assert refreshed(other, "--every", wrong) == 1
-        assert "is no time such as 90m" in capfd.readouterr().err
+        assert "is not a time such as 90m" in capfd.readouterr().err
 
 
 def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):

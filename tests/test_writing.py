@@ -82,7 +82,7 @@ def test_an_atomic_batch_is_refused_as_a_whole(client, journal):
     wrong = EVENT | {"user": ""}
     body = {"events": [EVENT, wrong], "atomic": True}
     detail = refused(client.post("/v1/events", json=body), "events.1.user")
-    assert "nothing was taken, as 1 of 2 entries are wrong" in detail
+    assert "nothing was accepted, because 1 of 2 entries are wrong" in detail
     assert journal.last_sequence() == 0
     assert taken(client.post("/v1/events", json=body | {"events": [EVENT]})) == [("taken", 1)]
 

@@ -78,8 +78,10 @@ def verify(
         try:
             kept = audit.Head(**json.loads(head.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"--head: {head} is no copy of audit/head.json ({error})") from error
+            raise InputError(
+                f"--head: {head} is not a copy of audit/head.json ({error})"
+            ) from error
     problems = audit.verify(home.audit, kept)
     if problems:
         raise InputError(f"{home.audit}: {'; '.join(problems)}")
-    say(f"the log is whole, {len(audit.lines(home.audit)):,} lines")
+    say(f"the log is complete and unchanged, {len(audit.lines(home.audit)):,} lines")

@@ -39,7 +39,10 @@ def demo(
     """
     settings = load_settings(ctx.obj, port=port)
     if settings.store != "embedded":
-        raise InputError("the demo writes made-up data, and only into an embedded store")
+        raise InputError(
+            "the demo writes made-up data, so it only uses an embedded store; unset the setting "
+            "store"
+        )
     settings = settings.model_copy(update={"home": settings.home / "demo"})
     users = _load(settings, events, seed)
     release = publish(settings, "default", seed)
@@ -54,7 +57,7 @@ def demo(
         base = f"http://{settings.host}:{settings.port}"
         say(f"\nLook at it: {base}/#/recommend?user={users[0]}")
         say(f"Ask for more: curl {base}/v1/users/{users[0]}/recommendations")
-        say(f"What else can be asked: {base}/openapi/ (Ctrl-C stops)")
+        say(f"All routes: {base}/openapi/ (Ctrl-C stops)")
         from api.server import serve
 
         serve(settings)

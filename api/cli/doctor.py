@@ -114,8 +114,8 @@ def _packages() -> Finding:
     if not lacking:
         return Finding("packages", "ok", "all extras are installed")
     return Finding(
-        "packages", "ok", f"without the extras {', '.join(lacking)}",
-        f"where they are needed: pip install -e '.[{','.join(lacking)}]'",
+        "packages", "ok", f"these extras are missing: {', '.join(lacking)}",
+        f"if you need them: pip install -e '.[{','.join(lacking)}]'",
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _compiled_code() -> Finding:
     if usable:
         return Finding("compiled code", "ok", f"is kept in {usable[0]}")
     return Finding(
-        "compiled code", "look", "no folder can be written to: it is compiled at each start",
+        "compiled code", "look", "no folder is writable, so it is compiled at each start",
         "name a folder in NUMBA_CACHE_DIR",
     )  # fmt: skip
 
@@ -137,8 +137,8 @@ def _writable_home(home: Home) -> Finding:
     if writable(home.folder):
         return Finding("home", "ok", str(home.folder.resolve()))
     return Finding(
-        "home", "look", f"{home.folder} cannot be written to: it serves, and takes nothing",
-        "give the user that runs this the right to write",
+        "home", "look", f"{home.folder} is not writable: the server answers, but accepts no writes",
+        "give the user that runs this program the right to write",
     )  # fmt: skip
 
 
@@ -174,12 +174,12 @@ def _inbox(settings: Settings) -> Finding:
     with closing(open_journal(settings)) as journal:
         state = lag(journal, now=now())
     if state.problem:
-        return Finding("inbox", "wrong", f"the store takes nothing: {state.problem}", "mend that")
+        return Finding("inbox", "wrong", f"the store accepts nothing: {state.problem}", "fix that")
     if state.aside:
         return Finding(
             "inbox", "look", f"{state.aside:,} facts were refused", "nichegraph inbox list"
         )
-    return Finding("inbox", "ok", f"{state.waiting:,} facts wait for the store")
+    return Finding("inbox", "ok", f"{state.waiting:,} facts waiting for the store")
 
 
 def _release(home: Home) -> Finding:
@@ -195,7 +195,7 @@ def _release(home: Home) -> Finding:
             "release", "look", f"{name} is {age // 86_400} days old",
             "nichegraph refresh, or nichegraph refresh --every 24h",
         )  # fmt: skip
-    return Finding("release", "ok", f"{name}, whole")
+    return Finding("release", "ok", f"{name}, complete")
 
 
 def _clock(home: Home) -> Finding:
@@ -209,8 +209,8 @@ def _clock(home: Home) -> Finding:
     moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     if behind > SKEW:
         return Finding(
-            "clock", "wrong", f"{moment} UTC, {behind / 3600:.1f} hours before files of the home",
-            "set it; ages of events and limits of keys go by it",
+            "clock", "wrong", f"{moment} UTC, {behind / 3600:.1f} hours before the newest file",
+            "set the clock; the age of events and the expiry of keys depend on it",
         )  # fmt: skip
     return Finding("clock", "ok", f"{moment} UTC")
 
@@ -223,15 +223,17 @@ def _keys(settings: Settings, home: Home) -> Finding:
     local = settings.host in ("127.0.0.1", "::1", "localhost")
     if not open_ones:
         if local or settings.bind_anywhere:
-            return Finding("keys", "ok", "none: whoever reaches the server may ask everything")
+            return Finding(
+                "keys", "ok", "none: anyone who can reach the server may use every route"
+            )
         return Finding(
-            "keys", "wrong", f"none, so the server does not listen on {settings.host}",
+            "keys", "wrong", f"none, so the server refuses to listen on {settings.host}",
             "nichegraph keys create --scope recommend",
         )  # fmt: skip
     ending = [key for key in open_ones if key.expires_at and key.expires_at - now() < SOON]
     if ending:
         return Finding(
-            "keys", "look", f"{len(ending)} of {len(open_ones)} end within a week",
+            "keys", "look", f"{len(ending)} of {len(open_ones)} expire within a week",
             "nichegraph keys list, then nichegraph keys rotate",
         )  # fmt: skip
-    return Finding("keys", "ok", f"{len(open_ones)} that hold")
+    return Finding("keys", "ok", f"{len(open_ones)} valid")

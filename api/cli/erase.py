@@ -67,7 +67,7 @@ def erase(
     if as_json:
         show_json({"user": user, "events_erased": events, **done.as_dict()})
         return
-    say(f"{user} is forgotten, {events:,} events went; refresh to learn without them")
+    say(f"{user} was erased, with {events:,} events; refresh to learn without them")
     for step in done.steps:
         say(f"  {made_at(step.at)} UTC  {step.location}")
 
@@ -95,9 +95,9 @@ def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) ->
         if time.monotonic() > ends:
             state = read_state(home.inbox)
             raise StoreAway(
-                "nothing is served of the user any more, but the store still has them: "
-                f"{(state and state.problem) or 'the drainer is behind'}; it goes on by itself, "
-                f"and GET /v1/erasures/{sequence} tells when it is done"
+                "nothing of the user's is served any more, but the store still has their data: "
+                f"{(state and state.problem) or 'the drainer is behind'}; the erasure continues, "
+                f"and GET /v1/erasures/{sequence} says when it is done"
             )
         time.sleep(0.1)
 

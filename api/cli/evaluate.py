@@ -36,7 +36,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="Learn from this file; may be repeated.")
     ] = None,
     test: Annotated[
-        list[Path] | None, typer.Option(help="Look for what is in this file; may be repeated.")
+        list[Path] | None, typer.Option(help="Measure with this file; may be repeated.")
     ] = None,
     items: Annotated[
         list[Path] | None, typer.Option(help="File with titles, tags and domains; may be repeated.")
@@ -58,7 +58,10 @@ def evaluate(
     kind: Kind = None,
     list_separator: ListSeparator = None,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Rows or lists without times are in order of time.")
+        bool,
+        typer.Option(
+            "--ordered", help="Rows or lists have no times, but they are in order of time."
+        ),
     ] = False,
     split: Annotated[
         str | None,
@@ -139,7 +142,7 @@ def _on_store(
     from recommender.segments.settings import load_segment_settings
 
     if split is not None and split not in SPLITS:
-        raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
+        raise InputError(f"--split: {split!r} is not one of {', '.join(SPLITS)}")
     with (
         closing(open_store(settings)) as store,
         tempfile.TemporaryDirectory(prefix="nichegraph-evaluate-") as name,
@@ -171,8 +174,8 @@ def _show(result: dict[str, Any]) -> None:
     for name, text in (
         ("test_pairs_of_unknown_users", "of users that the train data does not know"),
         ("test_pairs_of_unknown_items", "of items that the train data does not know"),
-        ("test_pairs_in_train", "that the train data has too"),
-        ("test_pairs_of_users_without_history", "of users without anything to learn from"),
+        ("test_pairs_in_train", "that are also in the train data"),
+        ("test_pairs_of_users_without_history", "of users with nothing to learn from"),
     ):
         if counts[name]:
             say(f"left out: {counts[name]:,} test pairs {text}")

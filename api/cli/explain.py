@@ -55,7 +55,7 @@ def explain(
         say(f"  {reason['text']}")
         say(f"  {line}")
     if explanation["cypher"] is None:
-        say("  nothing that is known speaks for it: it only fills lists up")
+        say("  nothing we know speaks for it: it would only fill up a list")
     else:
         say("in Cypher, for `nichegraph explore`:")
         say(f"  {literal(**explanation['cypher'])}")

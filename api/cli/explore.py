@@ -109,7 +109,7 @@ def say_examples(chosen: Question, named: Mapping[str, str], values: Mapping[str
     }
     if own:
         example = ", ".join(f"{name}={value}" for name, value in own.items())
-        say(f"asked with the example {example}; -p {next(iter(own))}=… asks for another")
+        say(f"example used: {example}; -p {next(iter(own))}=… chooses another")
 
 
 def parameters(texts: Iterable[str], option: str = "--param") -> dict[str, str]:
@@ -144,7 +144,7 @@ def show(result: QueryResult, format_name: str) -> None:
         return
     rows = [[v if isinstance(v, int | float) else _text(v) for v in row] for row in _dated(result)]
     show_table("", result.columns, rows)
-    cut = ", cut short at the limit" if result.truncated else ""
+    cut = ", cut off at the limit" if result.truncated else ""
     say(f"{len(result.rows):,} rows{cut}, {result.ms:,.0f} ms")
 
 

@@ -39,11 +39,11 @@ def list_facts(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show_json(standing.as_dict() | {"refused": [entry.as_dict() for entry in refused]})
         return
-    say(f"{standing.sequence:,} facts were taken, {standing.waiting:,} wait for the store")
+    say(f"{standing.sequence:,} facts accepted, {standing.waiting:,} waiting for the store")
     if standing.oldest_seconds is not None:
-        say(f"the oldest waits for {standing.oldest_seconds:,} s")
+        say(f"the oldest has been waiting for {standing.oldest_seconds:,} s")
     if standing.problem:
-        say(f"the store takes nothing: {standing.problem}")
+        say(f"the store accepts nothing: {standing.problem}")
     rows = [
         [entry.fact.sequence, entry.fact.kind, f"{made_at(entry.at)} UTC", entry.reason]
         for entry in refused
@@ -78,7 +78,7 @@ def retry(ctx: typer.Context, number: Number) -> None:
     """
     with closing(open_journal(load_settings(ctx.obj))) as journal:
         again = quarantine.retry(journal, number, now=now())
-    say(f"fact {number} is said again, as number {again}")
+    say(f"fact {number} was sent again, as number {again}")
 
 
 def drop(ctx: typer.Context, number: Number) -> None:
@@ -91,4 +91,4 @@ def drop(ctx: typer.Context, number: Number) -> None:
     """
     with closing(open_journal(load_settings(ctx.obj))) as journal:
         quarantine.drop(journal, number)
-    say(f"fact {number} is forgotten")
+    say(f"fact {number} was dropped")

@@ -24,7 +24,7 @@ SETTINGS = """\
 # Where the graph lives: "embedded" is one file in this folder, else the URI of a Neo4j server.
 store = {store}
 {password}
-# How many of the newest releases a refresh leaves; 0: all.
+# How many of the newest releases a refresh keeps; 0: all.
 # keep_releases = 5
 
 # Threads of a refresh; with 1 the same data and seed give the same bytes.
@@ -77,7 +77,7 @@ def init(
     store: Annotated[
         str | None, typer.Option(help="embedded, or the URI of a Neo4j server.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take every proposal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; accept every proposal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Begin a catalogue from files.
@@ -93,7 +93,7 @@ def init(
     home = Path(ctx.obj or load_settings().home or DEFAULT_HOME)
     path = home / "settings.toml"
     if path.exists():
-        raise InputError(f"{path} is there already: change it, or name another home with --home")
+        raise InputError(f"{path} already exists: edit it, or name another home with --home")
     proposals = [proposed(file, {"user": user, "item": item, "at": at}) for file in files]
     ask = not (yes or as_json) and sys.stdin.isatty()
     for proposal in proposals:
@@ -103,7 +103,7 @@ def init(
             proposal.mapped |= _columns_asked(proposal, {"user": user, "item": item, "at": at}, ask)
             proposal.kind = kind or _kind_asked(proposal, ask)
     where = store or (
-        typer.prompt("Where is the graph to live, embedded or bolt://…", default="embedded")
+        typer.prompt("Where should the graph be kept: embedded, or bolt://…", default="embedded")
         if ask else "embedded"
     )  # fmt: skip
     check_store(where)

@@ -34,7 +34,7 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     days: Annotated[
         float | None,
-        typer.Option(min=0.001, help="For how many days the key is valid; default: no end."),
+        typer.Option(min=0.001, help="For how many days the key is valid; default: without end."),
     ] = None,
     signed: Annotated[
         bool,
@@ -85,7 +85,7 @@ def revoke(ctx: typer.Context, key: Number) -> None:
     nichegraph keys revoke 1f2e3d4c
     """
     gone = _keys(ctx).revoke(key, now=now())
-    say(f"key {gone.id} opens nothing any more")
+    say(f"key {gone.id} no longer works")
 
 
 def rotate(
@@ -114,7 +114,7 @@ def _show(made: Made, *, as_json: bool) -> None:
         secrets = {"secret": made.secret, "signing_secret": made.signing}
         show_json(made.key.public() | secrets)
         return
-    say(f"key {made.key.id} ({', '.join(made.key.scopes)}); it is shown this once:")
+    say(f"key {made.key.id} ({', '.join(made.key.scopes)}); it is shown only now:")
     say(made.secret)
     if made.signing is not None:
         say("secret for subject tokens, for your server alone:")

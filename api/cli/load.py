@@ -22,13 +22,13 @@ loads = typer.Typer(help="What was loaded, and how to take it back.", no_args_is
 Separators = Annotated[
     list[str] | None,
     typer.Option(
-        help="Between cells, default: seen from the file; or of one column that holds lists, "
-        "such as tags=, or domains='>'; may be repeated."
+        help="Between cells (default: recognised from the file), or between the entries of a "
+        "list column, such as tags=, or domains='>'; may be repeated."
     ),
 ]
 Header = Annotated[bool, typer.Option(help="Whether the first line names columns.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
-Kind = Annotated[str | None, typer.Option(help="Kind of events that name none.")]
+Kind = Annotated[str | None, typer.Option(help="Kind of events whose rows name none.")]
 ListSeparator = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +78,10 @@ def load(
         str, typer.Option(help="Other columns to keep as attributes, separated by commas, or all.")
     ] = "",
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Rows or lists without times are in order of time.")
+        bool,
+        typer.Option(
+            "--ordered", help="Rows or lists have no times, but they are in order of time."
+        ),
     ] = False,
     part: Annotated[
         str, typer.Option(help="Part of a data set to load: all, events or items.")
@@ -149,7 +152,7 @@ def load(
     else:
         _show(report)
     if report["load"] is None and not dry_run:
-        raise InputError("not a single row was taken, so nothing was loaded")
+        raise InputError("not a single row was accepted, so nothing was loaded")
 
 
 def _dry(
@@ -244,8 +247,8 @@ def _wait_for_drainer(journal: "Journal", store: "GraphStore") -> None:
                 return
         if time.monotonic() > ends:
             raise StoreAway(
-                "what the running server has acknowledged is not in the store yet, and may be of "
-                "this load; see `nichegraph status`, and undo it when nothing waits"
+                "the running server has acknowledged writes that are not in the store yet and may "
+                "belong to this load; undo it when `nichegraph status` shows that nothing waits"
             )
         time.sleep(0.05)
 
@@ -276,13 +279,16 @@ def undo(
     counted = ", ".join(
         f"{count:,} {name}" for name, count in gone.items() if count and name not in AFTERWARDS
     )
-    say(f"load {load} is taken back: {counted or 'nothing was left of it'}; refresh to learn so")
+    say(
+        f"load {load} was undone: {counted or 'nothing was left of it'}; refresh to learn "
+        "without it"
+    )
     if gone["shown"]:
         say(f"shown again: {gone['shown']:,} items that it had hidden")
     if gone["changed"]:
         say(
-            f"look here: {gone['changed']:,} facts had been loaded before with other values, and "
-            "are gone too; load the earlier files again"
+            f"note: {gone['changed']:,} facts had been loaded before with other values, and these "
+            "are gone as well; load the earlier files again"
         )
 
 
@@ -312,7 +318,7 @@ def options_of(
     from loaders.format import Options
 
     if part not in ("all", "events", "items"):
-        raise InputError(f"--part: {part!r} is none of all, events, items")
+        raise InputError(f"--part: {part!r} is not one of all, events, items")
     if quote not in ("auto", "none"):
         raise InputError(f"--quote: {quote!r} is neither auto nor none")
     columns: dict[str, str | int] = {}
@@ -328,7 +334,9 @@ def options_of(
         if own and field.split(":")[0] in LISTS:
             separators[field] = own.replace("\\t", "\t")
         elif between is not None:
-            raise InputError(f"--separator: both {between!r} and {text!r} are to part cells")
+            raise InputError(
+                f"--separator: both {between!r} and {text!r} are for all cells; give one"
+            )
         else:
             between = text.replace("\\t", "\t")
     named = tuple(filter(None, (name.strip() for name in attributes.split(","))))
@@ -364,9 +372,9 @@ def _show(report: dict[str, Any]) -> None:
         for table, count in report["stored"].items()
     ]
     if report["dry_run"]:
-        show_table("", ["table", "would be taken", "said twice"], [row[:3] for row in rows])
+        show_table("", ["table", "would be loaded", "repeated"], [row[:3] for row in rows])
     else:
-        show_table("", ["table", "taken", "said twice", "in the store"], rows)
+        show_table("", ["table", "loaded", "repeated", "in the store"], rows)
     say(f"{report['rows']:,} rows in {report['seconds']} s, {report['rows_per_second']:,} rows/s")
     where = f" (see {report['rejects_file']})" if report["rejects_file"] else ""
     for reason, count in report["rejected"].items():
@@ -375,7 +383,7 @@ def _show(report: dict[str, Any]) -> None:
     for row in report["rejected_examples"]:
         say(f"  line {row['line']}: {row['reason']}: {row['row']}")
     if report["self_relations"]:
-        say(f"dropped: {report['self_relations']:,} relations of something with itself")
+        say(f"dropped: {report['self_relations']:,} relations of an item or user with itself")
     for outlier in report["outliers"]:
         user, events = outlier["user"], outlier["events"]
         say(f"unusual: user {user} has {events:,} events, 1,000 times the median")
@@ -384,6 +392,4 @@ def _show(report: dict[str, Any]) -> None:
     if report["dry_run"]:
         say("nothing was loaded, as --dry-run says")
     elif report["load"] is not None:
-        say(
-            f"this is load {report['load']}; `nichegraph loads undo {report['load']}` takes it back"
-        )
+        say(f"this is load {report['load']}; `nichegraph loads undo {report['load']}` undoes it")

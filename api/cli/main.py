@@ -116,7 +116,7 @@ for part in (
     part.register(cli)
 
 
-MAKE_ROOM = "; make room and run it again: `nichegraph releases prune` takes old releases away"
+MAKE_ROOM = "; make room and run it again: `nichegraph releases prune` removes old releases"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,11 +22,11 @@ from graph.explore.cypher_words import LABELS, PROPERTIES, SAME, TYPES
 from graph.explore.drawing import draw
 from graph.explore.questions import filled, question, questions
 
-HELP = """A query may take several lines; it ends with a semicolon, or where it is whole.
+HELP = """A query may take several lines; it ends with a semicolon, or as soon as it is complete.
 :list              the ready-made questions
 :ask NAME k=v …    one of them; values may hold spaces
 :param k=v …       values for $k in queries; alone it shows them
-:schema            what there is to be asked for
+:schema            labels, relationships and properties
 :draw FILE         the last result's graph as .svg or .png
 :quit              leave"""
 COMMANDS = (":list", ":ask", ":param", ":schema", ":draw", ":help", ":quit")
@@ -61,7 +61,7 @@ class Prompt:
 
     def run(self) -> None:
         """Until :quit or the end of the input."""
-        say("Cypher, reading only; :help says more, :quit leaves")
+        say("Cypher, read-only; :help says more, :quit leaves")
         for statement in self._statements():
             if statement.lower() in LEAVE:
                 return
@@ -179,7 +179,7 @@ def is_whole(text: str) -> bool:
     try:
         check(text, "ladybug")
     except QueryRefused as error:
-        return not any(sign in str(error) for sign in ("it ends", "opened and not closed"))
+        return not any(sign in str(error) for sign in ("it ends", "opened but not closed"))
     return True
 
 
@@ -188,7 +188,7 @@ def words_of(text: str) -> list[str]:
     try:
         parts = shlex.split(text)
     except ValueError as error:
-        raise InputError(f"a quote is opened and not closed in {text!r}") from error
+        raise InputError(f"a quote is opened but not closed in {text!r}") from error
     words: list[str] = []
     for part in parts:
         if "=" not in part and words and "=" in words[-1]:

@@ -76,7 +76,7 @@ def recommend(
     ] = False,
     context: Annotated[
         list[str] | None,
-        typer.Option(help="What is known about the moment, such as device=phone; may be repeated."),
+        typer.Option(help="Context of the request, such as device=phone; may be repeated."),
     ] = None,
     cursor: Cursor = None,
     everybody: Annotated[bool, typer.Option("--all", help="Write lists for all users.")] = False,
@@ -99,7 +99,7 @@ def recommend(
     nichegraph recommend --all --format parquet --out lists.parquet
     """
     if everybody != (user is None) or everybody != (out is not None):
-        raise typer.BadParameter("name a user, or say --all --out FILE")
+        raise typer.BadParameter("give a user, or --all --out FILE")
     from api.cli.explore import parameters
 
     recommender = open_live(load_settings(ctx.obj)).recommender()
@@ -164,9 +164,9 @@ def similar(
     nichegraph similar --new --domain jazz --related kind-of-blue
     """
     if new != (item is None):
-        raise typer.BadParameter("name an item, or say --new and what is known of it")
+        raise typer.BadParameter("give an item, or --new with what is known about it")
     if not new and (title is not None or related):
-        raise typer.BadParameter("--title and --related are of a new item; say --new")
+        raise typer.BadParameter("--title and --related describe a new item; add --new")
     domains, tags = tuple(domain or ()), tuple(tag or ())
     recommender = open_live(load_settings(ctx.obj)).recommender()
     if item is None:

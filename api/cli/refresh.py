@@ -66,8 +66,8 @@ def refresh(
         str | None,
         typer.Option(
             "--if-changed",
-            help="Only if this share of events or items is new or gone (5%), choices drifted, or "
-            "settings changed.",
+            help="Only if so much of the events or items is new or gone (such as 5%), "
+            "if choices drifted, or if settings changed.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
@@ -98,7 +98,7 @@ def refresh(
                 if as_json:
                     show_json({"name": name, "unchanged": why})
                 else:
-                    say(f"nothing to do: {why}; release {name} is served on")
+                    say(f"nothing to do: {why}; release {name} stays in service")
                 return
             step(f"refreshing: {why}")
         name = publish(settings, preset, seed, **options)
@@ -143,7 +143,7 @@ def due_since(settings: Settings, preset: str, seed: int, share: float) -> tuple
         }
         shares["events"] = max(shares["events"], news / max(before["events"], 1))
         most = max(shares, key=lambda what: shares[what])
-        why = f"{shares[most]:.1%} of the {most} came or went since {served.name}"
+        why = f"{shares[most]:.1%} of the {most} are new or gone since {served.name}"
         if shares[most] >= share:
             return True, why
         drift = drifted(store, served)
@@ -154,11 +154,11 @@ def _tell_verdict(manifest: dict[str, Any]) -> None:
     """Print what the gates remarked on a release that was published all the same."""
     gates = manifest.get("gates", {})
     for reason in gates.get("reasons", []):
-        step(f"published by force: {reason['text']}")
+        step(f"published although a gate refused: {reason['text']}")
     for remark in gates.get("notes", []):
         step(f"note: {remark}")
     if "ranks_by" in manifest:
-        step(f"it ranks by {manifest['ranks_by']}, which finds more here than what was learned")
+        step(f"it ranks by {manifest['ranks_by']}, which does better here than what was learned")
 
 
 def publish(
@@ -212,7 +212,7 @@ def publish(
                 refused = list_refused(home)[-1]["name"]
                 candidate = open_release(home.releases / REFUSED / refused, verify=False)
                 page = save_report(home, store, candidate, parent, recording)
-                step(f"the report is {page}")
+                step(f"report: {page}")
                 raise
             outcome["release"] = release.name
             step(f"the report is {save_report(home, store, release, parent, recording)}")
@@ -222,7 +222,7 @@ def publish(
             if write_back:
                 from recommender.releases.findings import findings_of
 
-                step("writing what was found back into the store")
+                step("writing segments and nearest items back into the store")
                 cast("Neo4jStore", store).write_back(findings_of(release), release.name)
     note(home, "refresh", release=release.name)
     return release.name
@@ -244,7 +244,7 @@ def with_settings(config: "RefreshConfig", settings: Settings) -> "RefreshConfig
 def check_preset(preset: str) -> None:
     """Raise an `InputError` for a preset that does not exist."""
     if preset not in PRESETS:
-        raise InputError(f"--preset: {preset!r} is none of {', '.join(PRESETS)}")
+        raise InputError(f"--preset: {preset!r} is not one of {', '.join(PRESETS)}")
 
 
 def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":

@@ -148,11 +148,11 @@ def _show_comparison(comparison: dict[str, Any]) -> None:
     for vectors, moved in comparison["drift"]["vectors"].items():
         if moved["sample"]:
             say(
-                f"{vectors}: of {moved['sample']:,} items the ten nearest overlap by "
-                f"{moved['jaccard@10']:.3f}, their vectors' cosine is {moved['cosine']:.3f}"
+                f"{vectors}: in a sample of {moved['sample']:,} items the ten nearest overlap by "
+                f"{moved['jaccard@10']:.3f}, and the cosine of old and new is {moved['cosine']:.3f}"
             )
     for item in comparison["moved"]:
-        say(f"other neighbours: {item['title']} keeps {item['kept']} of ten")
+        say(f"neighbours changed: {item['title']} keeps {item['kept']} of its ten")
     for name, pair in comparison["configuration"].items():
         say(f"setting {name}: {pair[0]} before, {pair[1]} now")
     for shown in comparison["lists"]:
@@ -161,7 +161,7 @@ def _show_comparison(comparison: dict[str, Any]) -> None:
 
 def in_words(shown: dict[str, Any]) -> str:
     """What became of a user's list."""
-    parts = [f"{shown['stayed']} stand where they stood"]
+    parts = [f"{shown['stayed']} keep their place"]
     parts += [f"{word}: {', '.join(shown[word])}" for word in ("came", "went") if shown[word]]
     moved = [f"{item['title']} from {item['from']} to {item['to']}" for item in shown["moved"]]
     parts += [f"moved: {', '.join(moved)}"] if moved else []
@@ -231,7 +231,7 @@ def prune(
     else:
         say(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing to remove")
         if unfinished:
-            say(f"removed what {unfinished} stopped refreshes had finished")
+            say(f"removed the finished steps of {unfinished} refreshes that were stopped")
 
 
 def _remark(release: dict[str, Any]) -> str:

@@ -38,7 +38,9 @@ def seconds_of(text: str) -> float:
     except (ValueError, KeyError):
         seconds = 0.0
     if not 60 <= seconds <= 366 * 86_400:
-        raise InputError(f"--every: {text!r} is no time such as 90m, 24h or 7d, from a minute on")
+        raise InputError(
+            f"--every: {text!r} is not a time such as 90m, 24h or 7d; it must be at least a minute"
+        )
     return seconds
 
 
@@ -49,5 +51,5 @@ def share_of(text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise InputError(f"--if-changed: {text!r} is no share such as 5% or 0.05")
+        raise InputError(f"--if-changed: {text!r} is not a share such as 5% or 0.05")
     return share

@@ -65,7 +65,7 @@ def segments(
             if view[name] is not None:
                 say(f"chance of {words}: {view[name]:.0%}")
     if live.segments_problem is not None:
-        say(f"note: {live.segments_problem}; what was read before holds")
+        say(f"note: {live.segments_problem}; the version read before stays in use")
 
 
 def curve(

@@ -61,9 +61,9 @@ def _show(facts: dict[str, Any]) -> None:
         say(f"         does not answer: {facts['store']['error']}")
     inbox = facts["inbox"]
     if inbox["sequence"]:
-        say(f"inbox    {inbox['waiting']:,} facts wait for the store, {inbox['bytes']:,} bytes")
+        say(f"inbox    {inbox['waiting']:,} facts waiting for the store, {inbox['bytes']:,} bytes")
         if inbox["problem"]:
-            say(f"         the store takes nothing: {inbox['problem']}")
+            say(f"         the store accepts nothing: {inbox['problem']}")
         if inbox["aside"]:
             say(f"         {inbox['aside']:,} were refused; see `nichegraph inbox list`")
     release = facts["release"]
@@ -127,7 +127,7 @@ def _show_graph(facts: dict[str, Any]) -> None:
     say(
         f"without events: {facts['users_without_events']:,} users, "
         f"{facts['items_without_events']:,} items; {facts['items_without_anything']:,} items "
-        "without tags, domains or relations too"
+        "have no tags, domains or relations either"
     )
     show_table(
         "",
@@ -214,7 +214,7 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     if facts["store"]["error"]:
         problem(
             f"the store does not answer: {facts['store']['error']}",
-            "start it, or name another with NICHEGRAPH_STORE; lists are served on without it",
+            "start it, or name another with NICHEGRAPH_STORE; lists are still served without it",
         )
     if release is None:
         problem("there is no release to serve", "nichegraph refresh")
@@ -226,14 +226,16 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
         elif last["outcome"] == "failed":
             problem(f"the last refresh failed: {last['why']}", "nichegraph refresh")
         elif last["outcome"] == "was stopped":
-            problem("the last refresh was stopped", "nichegraph refresh goes on from where it was")
+            problem(
+                "the last refresh was stopped", "nichegraph refresh (it continues where it stopped)"
+            )
     if facts["disk"]["free"] < 2 * facts["disk"]["releases"] / max(facts["releases"], 1):
         problem(
             f"the disk has {decimal(facts['disk']['free'])} left, too little for two more releases",
             "nichegraph releases prune --keep 1",
         )
     if inbox["problem"]:
-        problem(f"the store takes nothing: {inbox['problem']}", "nichegraph inbox list")
+        problem(f"the store accepts nothing: {inbox['problem']}", "nichegraph inbox list")
     if inbox["aside"]:
         problem(f"the store refused {inbox['aside']:,} facts", "nichegraph inbox list")
     return listed

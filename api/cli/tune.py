@@ -61,7 +61,7 @@ def weighting(
     home = open_home(settings)
     path = to or home.weighting
     if path.exists() and not replace:
-        raise InputError(f"{path} is there already: add --replace, or name another with --to")
+        raise InputError(f"{path} already exists: add --replace, or name another file with --to")
     base = load_weighting(home.weighting)
     step("taking a snapshot")
     with closing(open_store(settings)) as store:
@@ -93,7 +93,7 @@ def _show(tuned: "Tuned", path: Path) -> None:
         ]
         for weight in tuned.weights
     ]
-    show_table("", ["weight", "neutral", "learned", "NDCG@20 it brings, 95%", ""], rows)
+    show_table("", ["weight", "neutral", "learned", "gain in NDCG@20, 95%", ""], rows)
     for note in tuned.notes:
         say(f"note: {note}")
     kept = sum(weight.verdict == "kept" for weight in tuned.weights)
@@ -101,7 +101,7 @@ def _show(tuned: "Tuned", path: Path) -> None:
         f"{kept} of {len(tuned.weights)} weights are not neutral; together they bring NDCG@20 "
         f"{tuned.gain} over {tuned.neutral_ndcg:.4f}, by a small item table"
         if kept
-        else f"none of {len(tuned.weights)} weights brings anything for sure: all stay neutral"
+        else f"none of {len(tuned.weights)} weights brings a certain gain: all stay neutral"
     )
     say(f"written to {path}; the next refresh reads {path.name} in the home")
 

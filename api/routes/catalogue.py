@@ -30,7 +30,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.put(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="Replace an item; fields that are not named are emptied",
+        summary="Replace an item; fields that you leave out are cleared",
         responses={202: WriteAnswer},
     )
     @checked
@@ -50,7 +50,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.delete(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="Remove an item, with all that is known of it",
+        summary="Remove an item and everything known about it",
         responses={202: WriteAnswer},
     )
     @checked
@@ -60,7 +60,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/items/<id:item>",
         tags=[TAG],
-        summary="What is known of an item, including all acknowledged writes",
+        summary="What is known about an item, including all acknowledged writes",
         responses={200: KnownItemAnswer},
     )
     @checked
@@ -81,7 +81,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         "/v1/items",
         tags=[TAG],
         summary="Replace many items",
-        description="With an `Idempotency-Key` header a request that is sent again within a day "
+        description="With an `Idempotency-Key` header a request that is repeated within a day "
         "gets the same answer and changes nothing.",
         responses={202: WriteAnswer},
     )
@@ -108,7 +108,7 @@ def _entry(path: ItemPath, body: ItemBody) -> dict[str, Any]:
     """The item as `check_items` takes it."""
     content = body.model_dump(exclude_unset=True)
     if content.get("id", path.item) != path.item:
-        message = "the id stands in the path, and the body names another"
+        message = "the body has another id than the path"
         raise Problem(400, f"id: {message}", [("id", message)])
     return content | {"id": path.item}
 

@@ -38,7 +38,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.post(
         "/v1/cypher",
         tags=[TAG],
-        summary="Rows of a reading query; users are pseudonyms",
+        summary="Rows of a read-only query; users appear as pseudonyms",
         responses={200: RowsAnswer},
     )
     @checked
@@ -57,7 +57,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.get(
         "/v1/cypher/questions",
         tags=[TAG],
-        summary="Ready-made questions, and the words of the graph; 403 if the console is off",
+        summary="Ready-made questions, and the names in the graph; 403 if the console is off",
         responses={200: QuestionsAnswer},
     )
     @checked

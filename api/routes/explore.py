@@ -26,9 +26,9 @@ from recommender.serving.live import Live
 from recommender.serving.look import search_hits
 from recommender.serving.neighbourhood import around, history, spans
 
-TAG = Tag(name="explore", description="Looking around in what is served.")
+TAG = Tag(name="explore", description="Exploring the release that is served.")
 BYTES = "application/octet-stream"
-HERE_ONLY = "users are shown to this machine, and to a key of the scope privacy"
+HERE_ONLY = "users are shown only to this machine and to keys with the scope privacy"
 
 
 def register(app: OpenAPI, live: Live) -> None:
@@ -37,7 +37,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/search",
         tags=[TAG],
-        summary="Items, users and tags by what somebody types; users for this machine only",
+        summary="Search for items, users and tags; users for this machine only",
         responses={200: SearchAnswer},
     )
     @checked

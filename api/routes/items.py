@@ -18,7 +18,10 @@ from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 from recommender.serving.results import Results
 
-TAG = Tag(name="items", description="The catalogue, seen from an item, a tag or as a whole.")
+TAG = Tag(
+    name="items",
+    description="Items similar to an item, items of a tag, and lists of the whole catalogue.",
+)
 
 
 def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> None:
@@ -60,7 +63,9 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         arguments = (query.name, query.n, query.conditions(), query.cursor)
         return listed(recommender, recommender.asking_tag_items(*arguments))
 
-    @app.get("/v1/popular", tags=[TAG], summary="What many chose", responses={200: ListAnswer})
+    @app.get(
+        "/v1/popular", tags=[TAG], summary="The most popular items", responses={200: ListAnswer}
+    )
     @checked
     def popular_items(query: PagedQuery) -> Response:
         recommender = live.recommender()

@@ -20,15 +20,15 @@ DRAINER_SEEN = 30  # seconds without news of the drainer, after which it counts 
 HOME = {  # gauges of the home, the same whichever worker is asked
     "nichegraph_release_info": "The release that is served, by its name.",
     "nichegraph_release_age_seconds": "How long ago the release that is served was made.",
-    "nichegraph_inbox_open": "Whether writes are taken.",
+    "nichegraph_inbox_open": "Whether writes are accepted.",
     "nichegraph_inbox_waiting": "Facts that were acknowledged and wait for the store.",
     "nichegraph_inbox_oldest_seconds": "How long the oldest of them waits.",
     "nichegraph_inbox_bytes": "Size of the journal.",
     "nichegraph_quarantine_facts": "Facts that the store refused; `nichegraph inbox list`.",
-    "nichegraph_drainer_up": f"Whether the drainer told of itself within {DRAINER_SEEN} s.",
-    "nichegraph_drainer_problem": "Whether the store takes nothing; /ready says why.",
-    "nichegraph_store_breaker_open": "Whether a Neo4j server that fails is left alone.",
-    "nichegraph_erasures_pending": "Erasures that were asked for and are not done.",
+    "nichegraph_drainer_up": f"Whether the drainer gave a sign of life within {DRAINER_SEEN} s.",
+    "nichegraph_drainer_problem": "Whether the store accepts nothing; /ready says why.",
+    "nichegraph_store_breaker_open": "Whether calls to a failing Neo4j server are paused.",
+    "nichegraph_erasures_pending": "Erasures that were requested and are not finished.",
 }
 
 

@@ -11,8 +11,8 @@ from api.errors import Problem
 
 BUNDLE = Path(__file__).resolve().parents[1] / "web" / "dist"
 UNBUILT = (
-    "The page is not built yet, and everything else answers: run `./run page` in the project's "
-    "folder and start the server again. What can be asked stands at /openapi/.\n"
+    "The page is not built yet, but everything else works: run `./run page` in the project's "
+    "folder and start the server again. All routes are listed at /openapi/.\n"
 )
 TYPES = {".js": "text/javascript", ".css": "text/css", ".txt": "text/plain", ".html": "text/html"}
 HEADERS = {

@@ -14,7 +14,7 @@ from recommender.serving.live import Live
 from recommender.serving.rules_check import check_rules, without_effect
 from recommender.serving.rules_file import parse_rules
 
-TAG = Tag(name="rules", description="What editors say of lists.")
+TAG = Tag(name="rules", description="Editorial rules.")
 LENGTH = 20  # of the lists that rules are tried on
 
 
@@ -24,7 +24,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.post(
         "/v1/rules/check",
         tags=[TAG],
-        summary="What rules would change and cost, on a sample of users; nothing is kept",
+        summary="What rules would change and cost, on a sample of users; nothing is saved",
         responses={200: EffectsAnswer},
     )
     @checked

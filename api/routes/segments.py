@@ -51,7 +51,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.get(
         "/v1/users/<id:user>/similar",
         tags=[TAG],
-        summary="What the users most similar to one have in common, at least 20 together",
+        summary="What the users most similar to this user have in common, never of fewer than 20",
         responses={200: SimilarUsersAnswer},
     )
     @checked

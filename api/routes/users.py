@@ -42,7 +42,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.put(
         "/v1/users/<id:user>",
         tags=[TAG],
-        summary="Replace what is known of a user; their consent stays as it is",
+        summary="Replace what is known about a user; their consent stays as it is",
         responses={202: WriteAnswer},
     )
     @checked
@@ -52,7 +52,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/users/<id:user>",
         tags=[TAG],
-        summary="What is known of a user, including all acknowledged writes",
+        summary="What is known about a user, including all acknowledged writes",
         responses={200: KnownUserAnswer},
     )
     @checked
@@ -87,7 +87,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/users/<id:user>/data",
         tags=[TAG],
-        summary="All that is known of a user",
+        summary="Everything known about a user",
         responses={200: DataAnswer},
     )
     @checked
@@ -98,8 +98,9 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.delete(
         "/v1/users/<id:user>",
         tags=[TAG],
-        summary="Forget a user, everywhere",
-        description="From now on nothing of them is served; the receipt says how far it has come.",
+        summary="Erase a user everywhere",
+        description="From now on nothing of theirs is served; the receipt says how far the "
+        "erasure has come.",
         responses={202: ErasureAnswer},
     )
     @checked
@@ -110,7 +111,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/erasures/<sequence>",
         tags=[TAG],
-        summary="Which places an erasure has reached",
+        summary="How far an erasure has come",
         responses={200: ErasureAnswer},
     )
     @checked

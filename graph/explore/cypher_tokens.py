@@ -107,9 +107,9 @@ def _why_no_token(text: str, start: int) -> str:
     if sign == ";":
         return "it holds several statements; send one"
     if sign in "'\"`":
-        return f"a {sign} is opened and not closed"
+        return f"a {sign} is opened but not closed"
     if text.startswith("/*", start):
-        return "a comment is opened and not closed"
+        return "a comment is opened but not closed"
     if sign == "$":
         return "a parameter must be written as $name"
     shown = sign if sign.isprintable() else f"U+{ord(sign):04X}"

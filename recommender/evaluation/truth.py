@@ -83,7 +83,7 @@ def known_truth(
 ) -> tuple[csr_array, dict[str, int]]:
     """The test pairs in the rows of the release (u, i), and the counts of what was left out.
 
-    Left out: users and items that nobody knows, pairs that the train data has too (they are
+    Left out: users and items that nobody knows, pairs that are also in the train data (they are
     masked in every ranking), and users without any relevant train event.
     """
     rows, columns = (

@@ -42,7 +42,7 @@ class Networks:
         for name in self.node2vec_metapath:
             if name not in TYPES:
                 raise SettingError(
-                    f"setting 'node2vec_metapath': {name!r} is none of {', '.join(TYPES)}"
+                    f"setting 'node2vec_metapath': {name!r} is not one of {', '.join(TYPES)}"
                 )
 
 

@@ -82,7 +82,9 @@ def _decoded(cursor: str) -> bytes:
     try:
         content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InputError("cursor: this is none of ours; take it from `next` as it is") from error
+        raise InputError(
+            "cursor: this did not come from here; copy it from `next` unchanged"
+        ) from error
     if len(content) < 4 or len(content) % 4 or len(content) > 4 * (2 * MOST_PAGED + 1):
-        raise InputError("cursor: this is none of ours; take it from `next` as it is")
+        raise InputError("cursor: this did not come from here; copy it from `next` unchanged")
     return content

@@ -19,7 +19,7 @@ def draw_users(release: Release, path: Path, *, seed: int = 0) -> int:
     """Draw users by PCA and by t-SNE, coloured by segment, into `path`; how many were drawn.
 
     The same release and seed give the same picture. `InputError` when the release has no learned
-    segments, the ending is none of .svg and .png, or matplotlib or scikit-learn is missing.
+    segments, the ending is not one of .svg and .png, or matplotlib or scikit-learn is missing.
     """
     learned = release.segments
     if learned is None or learned["method"] == "none":

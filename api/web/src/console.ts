@@ -22,7 +22,7 @@ export const cypherConsole: View = async (box, params, signal) => {
       const answer = await post("/v1/cypher", { query: edit.text(), parameters: JSON.parse(parameters.value || "{}") }, signal);
       replace(result, await rows(answer, signal));
     } catch (error) {
-      if (error instanceof SyntaxError) replace(result, notice(`The parameters are no JSON object: ${error.message}`));
+      if (error instanceof SyntaxError) replace(result, notice(`The parameters are not a JSON object: ${error.message}`));
       else {
         const message = words(error);
         if (message) replace(result, notice(message));
@@ -54,8 +54,8 @@ export const cypherConsole: View = async (box, params, signal) => {
 };
 
 async function rows(answer: Schema["RowsAnswer"], signal: AbortSignal): Promise<(HTMLElement | null)[]> {
-  const summary = h("p", { class: "by" }, `${number(answer.rows.length)} rows in ${Math.round(answer.ms)} ms`, answer.truncated && ", cut short at the limit", ". ");
-  if (!answer.rows.length) return [summary, empty("No row fits.")];
+  const summary = h("p", { class: "by" }, `${number(answer.rows.length)} rows in ${Math.round(answer.ms)} ms`, answer.truncated && ", cut off at the limit", ". ");
+  if (!answer.rows.length) return [summary, empty("No rows.")];
   summary.append(download(answer));
   const graph = h("div", { class: "picture" });
   const { resultGraph } = await import("./resultgraph");

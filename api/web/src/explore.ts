@@ -40,10 +40,10 @@ async function describe(box: HTMLElement, { kind, id }: Chosen, signal: AbortSig
     if (kind === "item") return replace(box, await itemCard(id, signal));
     const head = [h("h2", {}, text(id)), h("p", { class: "by" }, kind)];
     if (kind === "user") {
-      return replace(box, head, h("p", {}, h("a", { href: link("recommend", { user: id }) }, "What is recommended to this user")));
+      return replace(box, head, h("p", {}, h("a", { href: link("recommend", { user: id }) }, "Recommendations for this user")));
     }
     const answer = kind === "tag" ? await get("/v1/tags/items", {}, { name: id, n: 10 }, signal) : await get("/v1/popular", {}, { domain: [id], n: 10 }, signal);
-    replace(box, head, h("p", {}, h("a", { href: link("recommend", { only: `${kind}:${id}` }) }, "Recommend only of this")), list(answer, { filter: go }));
+    replace(box, head, h("p", {}, h("a", { href: link("recommend", { only: `${kind}:${id}` }) }, "Recommend only from this")), list(answer, { filter: go }));
   } catch (error) {
     const message = words(error);
     if (message) replace(box, h("h2", {}, text(id)), notice(message));
@@ -64,7 +64,7 @@ async function itemCard(id: string, signal: AbortSignal): Promise<(HTMLElement |
     marks(known, go, 30),
     facts.length ? h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, text(name)), h("dd", {}, text(String(value)))]).flat()) : null,
     times.spans.length ? await curve(times.spans) : null,
-    h("h3", {}, "What is like it"),
+    h("h3", {}, "Similar items"),
     ...list(near, { filter: go }),
   ];
 }

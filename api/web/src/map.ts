@@ -78,7 +78,7 @@ export async function map(box: HTMLElement, params: URLSearchParams, signal: Abo
     h(
       "div",
       { class: "map-tools" },
-      searchBox("Light up an item, a tag or a user’s history", ["item", "tag", "user"], (hit) => {
+      searchBox("Highlight an item, a tag or a user’s history", ["item", "tag", "user"], (hit) => {
         if (hit.kind === "tag") void lightTag(hit.id);
         else void light(hit.kind === "item" ? { item: [hit.id] } : { user: hit.id }, hit.text);
       }),

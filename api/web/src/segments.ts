@@ -44,7 +44,7 @@ function card(segment: Schema["SegmentAnswer"], all: number, tint: string, curve
 
 function tradeOff(box: HTMLElement, curve: Curve): void {
   plot(box, {
-    label: `NDCG@20 over the share of the long tail, ${curve.curve.length} profiles`,
+    label: `NDCG@20 against the share of the long tail, ${curve.curve.length} profiles`,
     x: curve.curve.map((point) => Math.round(1000 * point.shown_long_tail_share) / 10),
     xLabel: "long tail, % of what is shown",
     lines: [{ label: "NDCG@20", values: curve.curve.map((point) => point.shown_ndcg), colour: "accent", points: true }],
@@ -79,7 +79,7 @@ function scatter(picture: Schema["SegmentPictureAnswer"], tint: (name: string) =
   return h(
     "figure",
     { class: "card" },
-    h("figcaption", {}, `${number(picture.points.length)} users, near each other who behave alike`),
+    h("figcaption", {}, `${number(picture.points.length)} users; those who behave alike are close together`),
     s("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": "Users by segment" }, dots) as unknown as HTMLElement,
     h("p", { class: "legend" }, picture.names.map((name) => h("span", { class: "own" }, h("i", { class: "dot", style: { background: tint(name) } }), text(name)))),
   );

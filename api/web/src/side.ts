@@ -71,7 +71,7 @@ export function subjectChips(side: Side, changed: () => void): HTMLElement {
       { class: `chip ${kind}` },
       h("small", {}, kind),
       text(name),
-      h("button", { type: "button", "aria-label": `Take out ${name}`, onclick: () => (drop(), changed()) }, "×"),
+      h("button", { type: "button", "aria-label": `Remove ${name}`, onclick: () => (drop(), changed()) }, "×"),
     );
   const without = (names: string[], at: number) => () => void names.splice(at, 1);
   return h(
@@ -111,7 +111,7 @@ function slider(label: string, value: number | null, moved: (value: number | nul
   const tell = (now: number | null) => {
     replace(shown, now === null ? "auto" : now.toFixed(2));
     input.classList.toggle("auto", now === null);
-    input.setAttribute("aria-valuetext", now === null ? "as the profile has it" : now.toFixed(2));
+    input.setAttribute("aria-valuetext", now === null ? "as in the profile" : now.toFixed(2));
     reset.hidden = now === null;
   };
   input.addEventListener("input", () => (tell(input.valueAsNumber), moved(input.valueAsNumber)));
