@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spoiled import SPOILS, Tables, before, forgotten
 
+from benchmarks._spoiled import SPOILS, Tables, before, forgotten
 from graph.errors import GateRefused
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting

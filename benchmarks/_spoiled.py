@@ -4,10 +4,20 @@
 at night would. All draw from the generator they are given.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from graph.model import SCHEMAS
+
+Change = Callable[[dict[str, pd.DataFrame], np.random.Generator], Any]
+
+
+def unchanged(_tables, _rng):
+    """The tables as they are."""
 
 
 class Tables:
@@ -16,12 +26,10 @@ class Tables:
     uri = "spoiled"
 
     def __init__(self, store, change, rng):
-        tables = {name: store.read(name).to_pandas() for name in SCHEMAS}
+        tables = {
+            name: store.read(name).cast(schema).to_pandas() for name, schema in SCHEMAS.items()
+        }
         self._mark = store.watermark()
-        for frame in tables.values():
-            for column in frame.columns:
-                if isinstance(frame[column].dtype, pd.CategoricalDtype):
-                    frame[column] = frame[column].astype(object)
         change(tables, rng)
         self._tables = {
             name: pa.Table.from_pandas(frame, SCHEMAS[name], preserve_index=False)
@@ -31,10 +39,10 @@ class Tables:
     def watermark(self):
         return self._mark
 
-    def position(self, source):
+    def position(self, _source):
         return 0
 
-    def read(self, table, *, until=None):
+    def read(self, table, *, until=None):  # noqa: ARG002 - as a store
         return self._tables[table]
 
 
@@ -80,7 +88,7 @@ def users_swapped(tables, rng):
     events["user"] = events.user.map(dict(zip(users, rng.permutation(users), strict=True)))
 
 
-def times_reversed(tables, rng):
+def times_reversed(tables, _rng):
     events = tables["events"]
     events["at"] = events["at"].max() + events["at"].min() - events["at"]
 
@@ -94,7 +102,7 @@ def tags_shuffled(tables, rng):
 def doubled(column):
     """Every event once more under a second id."""
 
-    def change(tables, rng):
+    def change(tables, _rng):
         again = tables["events"].copy()
         again[column] = again[column] + " (2)"
         again["event_id"] = None
@@ -103,7 +111,7 @@ def doubled(column):
     return change
 
 
-def items_of_another_catalogue(tables, rng):
+def items_of_another_catalogue(tables, _rng):
     events = tables["events"]
     events["item"] = "other " + events.item
     for name in ("items", "item_tags", "item_domains"):
@@ -111,7 +119,7 @@ def items_of_another_catalogue(tables, rng):
         tables[name][key] = "other " + tables[name][key]
 
 
-def titles_emptied(tables, rng):
+def titles_emptied(tables, _rng):
     tables["items"]["title"] = None
 
 
@@ -143,10 +151,16 @@ def forgotten(count):
 
 
 def before(share):
-    """The same without the last `share` of the events."""
+    """The same without the last `share` of the events; those without a time lie anywhere."""
 
     def change(tables, rng):
-        events = tables["events"].sort_values("at", kind="stable")
-        tables["events"] = events.iloc[: int(len(events) * (1 - share))]
+        events = tables["events"]
+        moments = events["at"].astype(float)
+        dated = moments.dropna().to_numpy()
+        anywhere = rng.choice(dated if len(dated) else [0.0], len(events))
+        order = np.lexsort(
+            (rng.random(len(events)), moments.fillna(pd.Series(anywhere, events.index)))
+        )
+        tables["events"] = events.iloc[np.sort(order[: int(len(events) * (1 - share))])]
 
     return change
