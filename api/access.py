@@ -14,7 +14,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from api.bootstrap import now
 from api.errors import Problem, problem
-from api.keys import Key, KeyFile, subject_of
+from api.keys import SCOPES, Key, KeyFile, subject_of
 from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
@@ -61,6 +61,13 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("POST", "/v1/rules/check"): ("admin",),
     ("GET", "/v1/segments"): ("explore", "admin"),
     ("GET", "/v1/releases"): ("admin", "explore"),
+    ("GET", "/v1/releases/<release>/report"): ("admin", "explore"),
+    ("PUT", "/v1/releases/current"): ("admin",),
+    ("PUT", "/v1/releases/<release>/pin"): ("admin",),
+    ("DELETE", "/v1/releases/<release>/pin"): ("admin",),
+    ("GET", "/v1/rules"): ("admin",),
+    ("PUT", "/v1/rules"): ("admin",),
+    ("GET", "/v1/access"): tuple(SCOPES),
     ("GET", "/metrics"): ("admin",),
 }
 

@@ -79,10 +79,6 @@ class ManyAnswer(BaseModel):
     answers: list[ListAnswer]
 
 
-class ReleasesAnswer(BaseModel):
-    releases: list[dict[str, Any]]
-
-
 class SegmentAnswer(BaseModel):
     name: str
     users: int | None = Field(

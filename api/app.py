@@ -20,6 +20,7 @@ from api.keys import KeyFile
 from api.observability import count_defect, log, set_format
 from api.proxies import behind_prefix, relative, trusted_networks
 from api.routes import (
+    caller,
     catalogue,
     cypher,
     events,
@@ -117,6 +118,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     explore.register(app, live)
     rules.register(app, live)
     releases.register(app, live)
+    caller.register(app)
     networks = trusted_networks(settings.trusted_proxies)
     app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
     app.after_request(relative)

@@ -192,7 +192,7 @@ def test_releases_and_health(client, empty):
     assert empty.get("/live").status_code == 200
     assert "nichegraph refresh" in problem(empty.get("/ready"), 503)["detail"]
     problem(empty.get("/v1/popular"), 503)
-    assert empty.get("/v1/releases").json == {"releases": []}
+    assert empty.get("/v1/releases").json == {"releases": [], "refused": []}
 
 
 @pytest.mark.parametrize(

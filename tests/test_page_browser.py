@@ -1,13 +1,19 @@
 """The page in a real Chromium: every flow, an error of each kind, and nothing that axe finds."""
 
+import json
+import shutil
+import time
+
 import pyarrow as pa
 import pytest
 from browser import chromium, missing, serious, serving
 
+from api.keys import KeyFile
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
+from recommender.releases.publishing import current, names
 
 pytestmark = pytest.mark.browser
 
@@ -162,14 +168,84 @@ def test_segments_show_who_they_are_and_lead_to_a_users_list(tab, address):
         assert "user=" in tab.url
 
 
-def test_rules_are_tried_and_a_wrong_one_is_told(tab, address):
-    tab.goto(f"{address}#/operate")
-    settled(tab)
-    tab.get_by_role("button", name="Try them on users").click()
-    tab.get_by_role("row", name="all together").wait_for()
-    tab.get_by_label("Rules, as in rules.toml").fill("[[rule]")
-    tab.get_by_role("button", name="Try them on users").click()
-    assert "rules:" in tab.get_by_role("alert").inner_text()
+@pytest.fixture
+def operated(planted_home, tmp_path):
+    """A home with two releases, the second served, and one that was refused."""
+    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    (first,) = names(home)
+    second = f"000002-{first.split('-')[1]}"
+    shutil.copytree(home.releases / first, home.releases / second)
+    (home.releases / "CURRENT").write_text(second)
+    aside = home.releases / "refused" / "000003-abcdefabcdef"
+    shutil.copytree(home.releases / first, aside)
+    manifest = json.loads((aside / "manifest.json").read_text())
+    manifest["gates"]["reasons"] = [{"gate": "events gone", "text": "half of the events are gone"}]
+    (aside / "manifest.json").write_text(json.dumps(manifest))
+    (home.reports / f"{second}.html").write_text("<h1>Report of the second</h1>")
+    return home
+
+
+def test_releases_are_served_pinned_and_read_about(tab, operated):
+    first, second = names(operated)
+    with serving(operated.folder) as where:
+        tab.goto(f"{where}#/operate")
+        settled(tab)
+        assert "half of the events are gone" in tab.locator(".refused").inner_text()
+        with tab.expect_popup() as report:
+            tab.get_by_role("link", name=f"Report of release {second}").click()
+        assert report.value.get_by_role("heading").inner_text() == "Report of the second"
+        tab.get_by_role("button", name=f"Keep release {first}").click()
+        tab.get_by_role("button", name=f"Let release {first} go").wait_for()
+        tab.get_by_role("button", name=f"Serve release {first}").click()
+        tab.get_by_role("button", name=f"Serve release {second}").wait_for()
+        assert current(operated) == first
+        (operated.releases / second / "manifest.json").unlink()
+        tab.get_by_role("button", name=f"Serve release {second}").click()
+        tab.get_by_role("alert").wait_for()
+        assert current(operated) == first
+
+
+def test_rules_are_tried_saved_and_a_wrong_one_is_told(tab, operated):
+    with serving(operated.folder) as where:
+        tab.goto(f"{where}#/operate")
+        settled(tab)
+        tab.get_by_role("button", name="Try them on users").click()
+        tab.get_by_role("row", name="all together").wait_for()
+        rules = tab.get_by_label("Rules, as in rules.toml")
+        tab.get_by_role("button", name="Save", exact=True).click()
+        tab.get_by_text("Saved.").wait_for()
+        assert operated.rules.read_text() == rules.input_value()
+        for button in ("Try them on users", "Save"):
+            rules.fill("[[rule]")
+            tab.get_by_role("button", name=button, exact=True).click()
+            assert "rules:" in tab.get_by_role("alert").inner_text()
+        operated.rules.write_text("")
+        rules.fill("# mine")
+        tab.get_by_role("button", name="Save", exact=True).click()
+        tab.get_by_text("somebody else").wait_for()
+        assert operated.rules.read_text() == ""
+
+
+def test_what_a_key_may_not_do_is_not_shown(tab, operated):
+    made = {
+        name: KeyFile(operated.keys).create(scopes, now=int(time.time())).secret
+        for name, scopes in {"lists": ["recommend"], "admin": ["admin", "explore"]}.items()
+    }
+    with serving(operated.folder) as where:
+        for name, views in {
+            "lists": ["Recommend"],
+            "admin": ["Explore", "Segments", "Operate"],
+        }.items():
+            tab.goto(where)
+            tab.evaluate("key => sessionStorage.setItem('nichegraph-key', key)", made[name])
+            tab.reload()
+            tab.get_by_role("link", name=views[-1], exact=True).wait_for()
+            assert tab.get_by_role("navigation").get_by_role("link").all_inner_texts() == views
+        tab.get_by_role("link", name="Operate", exact=True).click()
+        settled(tab)
+        with tab.expect_download() as report:
+            tab.get_by_role("button", name="Download the report").click()
+        assert "Report of the second" in report.value.path().read_text()
 
 
 def test_the_console_is_not_shown_where_it_is_off(tab, address):

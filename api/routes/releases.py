@@ -1,28 +1,117 @@
-"""What was published."""
+"""What was published and what was refused; serving another release, and keeping one for good."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 
-from api.answer_schemas import ReleasesAnswer
-from api.inputs import checked
+from api.bootstrap import note
+from api.errors import Problem
+from api.inputs import checked, from_here_or_with
+from api.operate_schemas import ReleaseAnswer, ReleasePath, ReleasesAnswer, ServeBody
 from api.schemas import NoQuery
-from recommender.releases.publishing import list_releases
+from graph.errors import NotFound
+from recommender.releases.home import Home
+from recommender.releases.publishing import activate, known, list_refused, list_releases, pin
 from recommender.serving.live import Live
 
-TAG = Tag(name="releases", description="What was published, oldest first.")
+TAG = Tag(name="releases", description="What was published, and which release is served.")
+PAGE = {  # a report has no scripts and loads nothing, but styles its bars where they stand
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "private, no-store",
+}
 
 
 def register(app: OpenAPI, live: Live) -> None:
-    """Add the route."""
+    """Add the routes."""
+    home = live.home
 
-    @app.get("/v1/releases", tags=[TAG], summary="The releases", responses={200: ReleasesAnswer})
+    @app.get(
+        "/v1/releases",
+        tags=[TAG],
+        summary="The releases, and the candidates that were refused",
+        responses={200: ReleasesAnswer},
+    )
     @checked
     def get_releases(query: NoQuery) -> dict[str, Any]:
         del query
         return {
-            "releases": [
-                {key: value for key, value in release.items() if key != "files"}
-                for release in list_releases(live.home)
-            ]
+            "releases": [_shown(home, release) for release in list_releases(home)],
+            "refused": [_shown(home, release) for release in list_refused(home)],
         }
+
+    @app.put(
+        "/v1/releases/current",
+        tags=[TAG],
+        summary="Serve another release: a rollback, or forward again",
+        responses={200: ReleaseAnswer},
+    )
+    @checked
+    def put_current(body: ServeBody) -> dict[str, str]:
+        from_here_or_with("admin")
+        with written(home):
+            name = activate(home, body.release).name
+            note(home, "rollback", release=name)
+        return {"release": name}
+
+    @app.put(
+        "/v1/releases/<release>/pin",
+        tags=[TAG],
+        summary="Keep a release, however old it gets",
+        responses={200: ReleaseAnswer},
+    )
+    @checked
+    def put_pin(path: ReleasePath) -> dict[str, str]:
+        return _pinned(home, path.release, on=True)
+
+    @app.delete(
+        "/v1/releases/<release>/pin",
+        tags=[TAG],
+        summary="Let a release go when it is old",
+        responses={200: ReleaseAnswer},
+    )
+    @checked
+    def delete_pin(path: ReleasePath) -> dict[str, str]:
+        return _pinned(home, path.release, on=False)
+
+    @app.get(
+        "/v1/releases/<release>/report",
+        tags=[TAG],
+        summary="The report of a release or a refused candidate, as a page",
+        responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    )
+    @checked
+    def get_report(path: ReleasePath) -> Response:
+        refused = {release["name"] for release in list_refused(home)}
+        name = path.release if path.release in refused else known(home, path.release)
+        report = home.reports / f"{name}.html"
+        if not report.is_file():
+            raise NotFound(f"there is no report of release {name}; a refresh writes one")
+        return Response(report.read_bytes(), content_type="text/html; charset=utf-8", headers=PAGE)
+
+
+@contextmanager
+def written(home: Home) -> Iterator[None]:
+    """A 503 if the home cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Problem(503, f"the home {home.folder} cannot be written to: {reason}") from error
+
+
+def _pinned(home: Home, release: str, *, on: bool) -> dict[str, str]:
+    from_here_or_with("admin")
+    with written(home):
+        name = pin(home, release, on=on)
+        note(home, "pin" if on else "unpin", release=name)
+    return {"release": name}
+
+
+def _shown(home: Home, release: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without its list of files; `report` says whether a report of it is there."""
+    facts = {key: value for key, value in release.items() if key != "files"}
+    return facts | {"report": (home.reports / f"{release['name']}.html").is_file()}

@@ -22,6 +22,7 @@
 """
 
 import datetime as dt
+import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -34,6 +35,7 @@ from graph.toml_file import read_toml
 from recommender.ranking.contexts import Features, holds
 from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.request import Filter
+from recommender.releases.durable import locked, replace_file
 
 Do = Literal["pin", "sponsor", "boost", "bury", "promote", "limit", "hide"]
 NEEDED: dict[str, tuple[set[str], set[str]]] = {  # keys needed, and allowed beside them
@@ -157,3 +159,22 @@ def parse_rules(content: Mapping[str, Any], where: str = "rules") -> tuple[Rule,
             raise SettingError(f"{where}: two rules are named {rule.name!r}")
         names.add(rule.name)
     return tuple(rule for rule in rules if rule.enabled)
+
+
+def read_text(path: Path) -> str:
+    """The file as it stands; empty if there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def version_of(text: str) -> str:
+    """Changes with the text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_text(path: Path, text: str, *, over: str) -> bool:
+    """Replace the file, if its version is still `over`; whether it was replaced."""
+    with locked(path.with_name(f".{path.name}.lock")):
+        if version_of(read_text(path)) != over:
+            return False
+        replace_file(path, text)
+    return True

@@ -2,6 +2,7 @@
 
 import { fresh, h, replace } from "./dom";
 import { here, link } from "./address";
+import { askScopes, may } from "./scopes";
 import { get, key, Problem, setKey, words } from "./server";
 import { restore, toggle } from "./theme";
 import { notice } from "./parts";
@@ -9,12 +10,12 @@ import { notice } from "./parts";
 /** Draws into `box`; `signal` ends when the reader goes elsewhere. */
 export type View = (box: HTMLElement, params: URLSearchParams, signal: AbortSignal) => Promise<void> | void;
 
-const VIEWS: Record<string, { title: string; open: () => Promise<View> }> = {
-  explore: { title: "Explore", open: async () => (await import("./explore")).explore },
-  recommend: { title: "Recommend", open: async () => (await import("./recommend")).recommend },
-  segments: { title: "Segments", open: async () => (await import("./segments")).segments },
-  console: { title: "Console", open: async () => (await import("./console")).cypherConsole },
-  operate: { title: "Operate", open: async () => (await import("./operate")).operate },
+const VIEWS: Record<string, { title: string; scopes: string[]; open: () => Promise<View> }> = {
+  explore: { title: "Explore", scopes: ["explore"], open: async () => (await import("./explore")).explore },
+  recommend: { title: "Recommend", scopes: ["recommend"], open: async () => (await import("./recommend")).recommend },
+  segments: { title: "Segments", scopes: ["explore", "admin"], open: async () => (await import("./segments")).segments },
+  console: { title: "Console", scopes: ["explore"], open: async () => (await import("./console")).cypherConsole },
+  operate: { title: "Operate", scopes: ["admin", "explore"], open: async () => (await import("./operate")).operate },
 };
 const FIRST = "recommend";
 
@@ -34,9 +35,11 @@ function start(): void {
     main,
   );
   addEventListener("hashchange", () => show(main, bar));
-  show(main, bar);
   void tellState(state);
-  void tellConsole(bar);
+  void askScopes().then(() => {
+    show(main, bar);
+    return tellConsole(bar);
+  });
 }
 
 function show(main: HTMLElement, bar: HTMLElement): void {
@@ -44,7 +47,7 @@ function show(main: HTMLElement, bar: HTMLElement): void {
   leaving = new AbortController();
   const { signal } = leaving;
   const { view, params } = here();
-  const name = VIEWS[view] ? view : FIRST;
+  const name = VIEWS[view] ? view : first();
   drawBar(bar, name);
   const { title, open } = VIEWS[name]!;
   document.title = `${title} · nichegraph`;
@@ -58,10 +61,15 @@ function show(main: HTMLElement, bar: HTMLElement): void {
     });
 }
 
+/** The view that opens by itself: lists, if the key may ask for them. */
+function first(): string {
+  return [FIRST, ...Object.keys(VIEWS)].find((id) => VIEWS[id]!.scopes.some(may)) ?? FIRST;
+}
+
 function drawBar(bar: HTMLElement, name: string): void {
   replace(
     bar,
-    Object.entries(VIEWS).filter(([id]) => !hidden.has(id)).map(([id, { title }]) =>
+    Object.entries(VIEWS).filter(([id, view]) => !hidden.has(id) && view.scopes.some(may)).map(([id, { title }]) =>
       h("a", { href: link(id), "aria-current": id === name && "page" }, title),
     ),
   );
@@ -72,7 +80,7 @@ async function tellConsole(bar: HTMLElement): Promise<void> {
   try {
     await get("/v1/cypher/questions");
     hidden.delete("console");
-    drawBar(bar, VIEWS[here().view] ? here().view : FIRST);
+    drawBar(bar, VIEWS[here().view] ? here().view : first());
   } catch (error) {
     words(error);
   }

@@ -1,17 +1,18 @@
-// Operate: is it well, what was released, how two releases differ; rules tried before anybody sees them.
+// Operate: is it well, what was released and refused, how two releases differ; rules.
 
-import { h, replace, text } from "./dom";
+import { h, replace } from "./dom";
 import type { View } from "./main";
 import { choice, empty, field, notice, number } from "./parts";
 import { plot } from "./plot";
-import { releases, type Manifest } from "./releases";
-import { get, post, words } from "./server";
+import { everyRelease, type Gates, type Manifest } from "./releases";
+import { drawRules } from "./rules";
+import { may } from "./scopes";
+import { change, get, key, page, words } from "./server";
 
 export const operate: View = async (box, _, signal) => {
   const [health, list, rules] = [h("section", { class: "card", "aria-label": "Health" }), h("section", { class: "card", "aria-label": "Releases" }), h("section", { class: "card", "aria-label": "Rules" })];
   replace(box, h("div", { class: "head" }, h("h1", {}, "Operate")), h("div", { class: "stack", "aria-busy": "true" }, health, list, rules));
-  drawRules(rules, signal);
-  await Promise.all([drawHealth(health, signal), drawReleases(list, signal)]);
+  await Promise.all([drawHealth(health, signal), drawReleases(list, signal), drawRules(rules, signal)]);
   box.querySelector(".stack")?.setAttribute("aria-busy", "false");
 };
 
@@ -28,16 +29,30 @@ function told(value: unknown): string {
 }
 
 async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void> {
-  const all = (await releases(signal)).reverse();
+  const { published, refused } = await everyRelease(signal);
+  const all = published.reverse();
   if (!all.length) return replace(box, h("h2", {}, "Releases"), empty("No release yet: nichegraph refresh makes the first."));
   const difference = h("div");
   const names = all.map((release): [string, string] => [release.name, release.name]);
   let [left, right] = [all[1]?.name ?? all[0]!.name, all[0]!.name];
+  const state = h("div", { role: "status" });
+  const act = async (what: () => Promise<unknown>) => {
+    try {
+      await what();
+      await drawReleases(box, signal);
+    } catch (error) {
+      const message = words(error);
+      if (message) replace(state, notice(message));
+    }
+  };
   const compare = () => replace(difference, compared(all.find((own) => own.name === left)!, all.find((own) => own.name === right)!));
   replace(
     box,
     h("h2", {}, "Releases"),
-    h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Table of releases" }, table(all)),
+    h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Table of releases" }, table(all, act)),
+    state,
+    refused.length > 0 && refusals(refused.reverse(), act),
+    all.filter((own) => own.current).flatMap((own) => gates(own.name, own.gates)),
     all.length > 2 && drift([...all].reverse()),
     all.length > 1 && [
       h("h3", {}, "What changed between two"),
@@ -58,12 +73,14 @@ function figures(release: Manifest): Record<string, number> {
   };
 }
 
-function table(all: Manifest[]): HTMLElement {
+type Act = (what: () => Promise<unknown>) => void;
+
+function table(all: Manifest[], act: Act): HTMLElement {
   const names = [...new Set(all.flatMap((release) => Object.keys(figures(release))))];
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ["Release", "Made", "", ...names].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
+    h("thead", {}, h("tr", {}, ["Release", "Made", "", "", ...names].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
     h(
       "tbody",
       {},
@@ -73,13 +90,74 @@ function table(all: Manifest[]): HTMLElement {
           "tr",
           { class: release.current && "current" },
           h("th", { scope: "row" }, release.name),
-          h("td", { class: "when" }, new Date(1000 * release.created_at).toISOString().slice(0, 16).replace("T", " ")),
-          h("td", {}, release.current ? h("span", { class: "label" }, "served") : ""),
+          h("td", { class: "when" }, moment(release)),
+          h("td", {}, marks(release).map((word) => h("span", { class: "label" }, word))),
+          h("td", { class: "acts" }, acts(release, act)),
           names.map((name) => h("td", { class: "figure" }, name in own ? shown(own[name]!) : "–")),
         );
       }),
     ),
   );
+}
+
+function moment(release: Manifest): string {
+  return release.created_at ? new Date(1000 * release.created_at).toISOString().slice(0, 16).replace("T", " ") : "";
+}
+
+function marks(release: Manifest): string[] {
+  const held: [unknown, string][] = [[release.current, "served"], [release.pinned, "pinned"], [release.gates?.forced, "forced"], [release.damaged, "damaged"]];
+  return held.filter(([holds]) => holds).map(([, word]) => word);
+}
+
+/** What can be done with a release: serve it, keep it, read its report. */
+function acts(release: Manifest, act: Act): (HTMLElement | false)[] {
+  const { name } = release;
+  const button = (label: string, about: string, done: () => Promise<unknown>) =>
+    h("button", { type: "button", class: "quiet small", "aria-label": about, onclick: () => act(done) }, label);
+  const changes = may("admin") && !release.damaged && release.refused === undefined;
+  return [
+    changes && !release.current && button("Serve", `Serve release ${name}`, () => change("put", "/v1/releases/current", {}, { release: name })),
+    changes && (release.pinned
+      ? button("Unpin", `Let release ${name} go when it is old`, () => change("delete", "/v1/releases/{release}/pin", { release: name }))
+      : button("Pin", `Keep release ${name}`, () => change("put", "/v1/releases/{release}/pin", { release: name }))),
+    release.report && (key()
+      ? button("Report", `Download the report of release ${name}`, () => downloaded(name))
+      : h("a", { href: `v1/releases/${name}/report`, target: "_blank", rel: "noopener", "aria-label": `Report of release ${name}` }, "Report")),
+  ];
+}
+
+async function downloaded(name: string): Promise<void> {
+  const address = URL.createObjectURL(await page("/v1/releases/{release}/report", { release: name }));
+  h("a", { href: address, download: `${name}.html` }).click();
+  URL.revokeObjectURL(address);
+}
+
+function refusals(refused: Manifest[], act: Act): HTMLElement[] {
+  return [
+    h("h3", {}, "Refused"),
+    h("ul", { class: "refused" }, refused.map((release) =>
+      h("li", {}, h("strong", {}, release.name), ` ${moment(release)}`, h("ul", {}, (release.gates?.reasons ?? []).map((reason) => h("li", {}, reason.text))), acts(release, act)),
+    )),
+  ];
+}
+
+/** The gate's figures: NDCG@20 of a release and its rivals in each part. */
+function gates(name: string, own: Gates | undefined): HTMLElement[] {
+  if (!own?.figures.length) return [];
+  const rivals = [...new Set(own.figures.flatMap((figure) => Object.keys(figure.rivals)))];
+  const named = (rival: string) => (rival === "served" ? "served before" : rival);
+  const cell = (value: number | undefined) => h("td", { class: "figure" }, value === undefined ? "–" : value.toFixed(4));
+  const table = h(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": `Gates of ${name}` },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, ["NDCG@20 at the gate", "users", "this release", ...rivals.map(named)].map((label) => h("th", { scope: "col" }, label)))),
+      h("tbody", {}, own.figures.map((figure) => h("tr", {}, h("th", { scope: "row" }, figure.part), h("td", { class: "figure" }, number(figure.users)), cell(figure.candidate), rivals.map((rival) => cell(figure.rivals[rival]?.mean))))),
+    ),
+  );
+  return [h("h3", {}, `How ${name} was judged`), table];
 }
 
 function drift(all: Manifest[]): HTMLElement {
@@ -105,39 +183,4 @@ function compared(left: Manifest, right: Manifest): HTMLElement {
 
 function shown(value: number): string {
   return Number.isInteger(value) ? number(value) : value.toFixed(3);
-}
-
-const EXAMPLE = `[[rule]]
-name = "two of a kind"
-do = "limit"
-by = "domain"
-most = 2
-`;
-
-function drawRules(box: HTMLElement, signal: AbortSignal): void {
-  const input = h("textarea", { rows: 9, spellcheck: "false", dir: "ltr", class: "code", value: EXAMPLE });
-  const result = h("div", { role: "status" });
-  const button = h("button", { type: "button" }, "Try them on users");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      const answer = await post("/v1/rules/check", { rules: input.value }, signal);
-      replace(result, effects(answer.rows), answer.notes.length > 0 && h("ul", { class: "notes" }, answer.notes.map((note) => h("li", {}, text(note)))));
-    } catch (error) {
-      const message = words(error);
-      if (message) replace(result, notice(message));
-    }
-    button.disabled = false;
-  });
-  replace(box, h("h2", {}, "Editorial rules, tried"), h("p", {}, "What rules would change, on a sample of users. Nothing is kept: rules hold when they stand in rules.toml of the home."), field("Rules, as in rules.toml", input), h("div", { class: "row" }, button), result);
-}
-
-function effects(rows: { rule: string; do: string; changed: number; new: number; cost: number }[]): HTMLElement {
-  const share = (value: number) => h("td", { class: "figure" }, `${(100 * value).toFixed(1)} %`);
-  return h(
-    "table",
-    {},
-    h("thead", {}, h("tr", {}, ["Rule", "Does", "Lists changed", "New in a list", "Relevance given up"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, text(row.rule)), h("td", {}, row.do), share(row.changed), share(row.new), share(row.cost)))),
-  );
 }

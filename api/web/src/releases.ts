@@ -20,19 +20,39 @@ export interface Curve {
   chosen: number;
 }
 
+/** What the gates said: NDCG@20 of the candidate and its rivals, in each part. */
+export interface Gates {
+  passed: boolean;
+  forced: boolean;
+  reasons: { gate: string; text: string }[];
+  notes: string[];
+  figures: { part: string; users: number; candidate: number; rivals: Record<string, { mean: number }> }[];
+}
+
 export interface Manifest {
   name: string;
   current: boolean;
   created_at: number;
   watermark: number;
   counts: Record<string, number>;
+  pinned?: boolean;
+  report: boolean;
+  damaged?: string;
+  refused?: string;
+  gates?: Gates;
   segments?: { profiles?: Record<string, Curve>; segments?: Record<string, unknown>[] };
   [key: string]: unknown;
 }
 
 /** Every release that lies in the home, oldest first. */
 export async function releases(signal?: AbortSignal): Promise<Manifest[]> {
-  return (await get("/v1/releases", {}, {}, signal)).releases as Manifest[];
+  return (await everyRelease(signal)).published;
+}
+
+/** The same, and the candidates that were refused. */
+export async function everyRelease(signal?: AbortSignal): Promise<{ published: Manifest[]; refused: Manifest[] }> {
+  const answer = await get("/v1/releases", {}, {}, signal);
+  return { published: answer.releases as unknown as Manifest[], refused: answer.refused as unknown as Manifest[] };
 }
 
 /** The curves of the release that is served, by profile; empty where none were learned. */

@@ -5,7 +5,7 @@ import type { paths } from "./schema";
 type Routes<M extends string> = {
   [P in keyof paths]: paths[P] extends { [K in M]: infer O } ? (O extends undefined ? never : P) : never;
 }[keyof paths];
-type Answer<P extends keyof paths, M extends "get" | "post"> = paths[P][M] extends {
+type Answer<P extends keyof paths, M extends "get" | "post" | "put" | "delete"> = paths[P][M] extends {
   responses: { 200: { content: { "application/json": infer T } } };
 }
   ? T
@@ -58,6 +58,22 @@ export async function post<P extends Routes<"post">>(
       signal,
     }),
   );
+}
+
+/** Change something: PUT with a body, or DELETE. */
+export async function change<M extends "put" | "delete", P extends Routes<M>>(
+  method: M,
+  path: P,
+  inPath: Record<string, string> = {},
+  body?: unknown,
+): Promise<Answer<P, M>> {
+  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return json(await asked(address(path, inPath, {}), { method: method.toUpperCase(), ...sent }));
+}
+
+/** A page of the server, as a file of this browser: a link cannot send a key. */
+export async function page(path: Routes<"get">, inPath: Record<string, string>): Promise<Blob> {
+  return (await asked(address(path, inPath, {}), {})).blob();
 }
 
 /** The bytes of a route. */
