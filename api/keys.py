@@ -24,9 +24,9 @@ SCOPES = {
     "recommend": "read lists, items and reasons",
     "track": "write events and nothing else; safe to put into a page",
     "ingest": "write events, items and users",
-    "explore": "ask the graph, see segments",
-    "privacy": "see and erase what is known of persons",
-    "admin": "see and change releases and rules, see how the server is",
+    "explore": "query the graph, see segments",
+    "privacy": "see and erase what is known about people",
+    "admin": "see and change releases and rules, see the state of the server",
 }
 PREFIX = "ng"
 SECRET_BYTES = 32

@@ -68,12 +68,12 @@ def kind_lost(tables, rng):
 
 def domain_dropped(tables, rng):
     """The busiest domain, or one that holds a twentieth of the catalogue at least."""
-    given, events = tables["item_domains"], tables["events"]
-    if len(given):
-        counts = events.item.map(given.drop_duplicates("item").set_index("item").domain)
+    domains, events = tables["item_domains"], tables["events"]
+    if len(domains):
+        counts = events.item.map(domains.drop_duplicates("item").set_index("item").domain)
         large = counts.value_counts()
         large = large[large >= max(20, len(events) // 20)].index
-        items = set(given.item[given.domain == large[int(rng.integers(len(large)))]])
+        items = set(domains.item[domains.domain == large[int(rng.integers(len(large)))]])
     else:
         tags = tables["item_tags"]
         genres = tags[tags.category == "genre"] if (tags.category == "genre").any() else tags
