@@ -1,0 +1,201 @@
+"""The client for asyncio: the methods of `Client`, to be awaited."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from nichegraph_client import answers, calls
+from nichegraph_client.bodies import Choice, Consent, Event, NewItem, Paged, Subject, UserChoice
+from nichegraph_client.calls import Call
+from nichegraph_client.errors import Unreachable
+from nichegraph_client.retries import Outcome, Retries
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A service at an address. Close it at the end, or use it in an `async with`."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        key: str | None = None,
+        subject: str | Callable[[], str] | None = None,
+        timeout: float = 10.0,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Remember where to ask; nothing is sent. The arguments are those of `Client`."""
+        self._address = address.rstrip("/")
+        self._subject = subject
+        self._retries = retries or Retries()
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(
+            headers=calls.headers(key), timeout=timeout, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def track(
+        self, user: str, item: str, kind: str = "view", **more: Any
+    ) -> answers.WriteAnswer:
+        """What a user did to an item: `value`, `tag`, `at` and `event_id` may be given too."""
+        return await self.events([calls.event(user, item, kind, more)])
+
+    async def recommend(self, user: str, **choice: Unpack[UserChoice]) -> answers.ListAnswer:
+        """A list for a user."""
+        return await self._ask(calls.recommend(user, **choice))
+
+    async def recommend_to_many(self, subjects: Sequence[Subject]) -> answers.ManyAnswer:
+        """Lists for up to 1,000 subjects."""
+        return await self._ask(calls.recommend_to_many(subjects))
+
+    async def explain(self, user: str, item: str) -> answers.WhyAnswer:
+        """Why an item is, or would be, shown."""
+        return await self._ask(calls.explain(user, item))
+
+    async def similar_items(self, item: str, **choice: Unpack[Paged]) -> answers.ListAnswer:
+        """Items similar to an item."""
+        return await self._ask(calls.similar_items(item, **choice))
+
+    async def similar_to_new_item(self, new: NewItem) -> answers.ListAnswer:
+        """Items similar to one that the catalogue does not have yet."""
+        return await self._ask(calls.similar_to_new_item(new))
+
+    async def tag_items(self, name: str, **choice: Unpack[Paged]) -> answers.ListAnswer:
+        """Items that carry a tag."""
+        return await self._ask(calls.tag_items(name, **choice))
+
+    async def popular_items(self, **choice: Unpack[Paged]) -> answers.ListAnswer:
+        """What many chose."""
+        return await self._ask(calls.popular_items(**choice))
+
+    async def latest_items(self, **choice: Unpack[Choice]) -> answers.ListAnswer:
+        """The newest items."""
+        return await self._ask(calls.latest_items(**choice))
+
+    async def search(
+        self, q: str, *, kind: Sequence[str] = (), n: int | None = None
+    ) -> answers.SearchAnswer:
+        """Items, tags and users by what somebody types."""
+        return await self._ask(calls.search(q, kind=kind, n=n))
+
+    async def events(
+        self, entries: Sequence[Event], *, atomic: bool = False
+    ) -> answers.WriteAnswer:
+        """What users did; an event without an `event_id` is given one, so that it counts once."""
+        return await self._ask(calls.events(entries, atomic=atomic))
+
+    async def post_items(
+        self, items: Sequence[Mapping[str, Any]], *, atomic: bool = False
+    ) -> answers.WriteAnswer:
+        """Put up to 10,000 items, each with its `id`."""
+        return await self._ask(calls.post_items(items, atomic=atomic))
+
+    async def put_item(self, item: str, fields: Mapping[str, Any]) -> answers.WriteAnswer:
+        """Put a whole item; fields that are not named are emptied."""
+        return await self._ask(calls.put_item(item, fields))
+
+    async def patch_item(self, item: str, fields: Mapping[str, Any]) -> answers.WriteAnswer:
+        """Change some fields of an item; None removes a value."""
+        return await self._ask(calls.patch_item(item, fields))
+
+    async def delete_item(self, item: str) -> answers.WriteAnswer:
+        """Remove an item."""
+        return await self._ask(calls.delete_item(item))
+
+    async def get_item(self, item: str) -> answers.KnownItemAnswer:
+        """What is known about an item."""
+        return await self._ask(calls.get_item(item))
+
+    async def put_user(self, user: str, attributes: Mapping[str, Any]) -> answers.WriteAnswer:
+        """Put what a user says about themselves."""
+        return await self._ask(calls.put_user(user, attributes))
+
+    async def get_user(self, user: str) -> answers.KnownUserAnswer:
+        """What is known about a user."""
+        return await self._ask(calls.get_user(user))
+
+    async def put_consent(self, user: str, **consent: Unpack[Consent]) -> answers.WriteAnswer:
+        """Set what a user agrees to."""
+        return await self._ask(calls.put_consent(user, **consent))
+
+    async def get_data(self, user: str) -> answers.DataAnswer:
+        """Everything that is known about a user; answered on the service's own machine only."""
+        return await self._ask(calls.get_data(user))
+
+    async def delete_user(self, user: str) -> answers.ErasureAnswer:
+        """Forget a user, everywhere."""
+        return await self._ask(calls.delete_user(user))
+
+    async def get_erasure(self, sequence: int) -> answers.ErasureAnswer:
+        """Which places an erasure has reached."""
+        return await self._ask(calls.get_erasure(sequence))
+
+    async def get_segments(self, user: str | None = None) -> answers.SegmentsAnswer:
+        """How users are grouped; with a user, which groups they are in."""
+        return await self._ask(calls.get_segments(user))
+
+    async def get_similar_users(
+        self, user: str, *, n: int | None = None
+    ) -> answers.SimilarUsersAnswer:
+        """What the most similar users have in common; off unless the service has it switched on."""
+        return await self._ask(calls.get_similar_users(user, n=n))
+
+    async def run_cypher(
+        self, query: str, parameters: Mapping[str, Any] | None = None
+    ) -> answers.RowsAnswer:
+        """The rows of a query that only reads; needs the service's console switched on."""
+        return await self._ask(calls.run_cypher(query, parameters))
+
+    async def get_releases(self) -> answers.ReleasesAnswer:
+        """The published releases."""
+        return await self._ask(calls.get_releases())
+
+    async def is_live(self) -> answers.LiveAnswer:
+        """Whether the process runs."""
+        return await self._ask(calls.is_live())
+
+    async def is_ready(self) -> answers.ReadyAnswer:
+        """Whether a release is served, and how the inbox is; `Problem` 503 where none is."""
+        return await self._ask(calls.is_ready())
+
+    async def _ask(self, call: Call[T]) -> T:
+        tried = 0
+        while True:
+            tried += 1
+            outcome = await self._once(call)
+            pause = self._retries.pause_after(outcome, tried)
+            if pause is None:
+                return call.result(outcome)
+            await self._sleep(pause)
+
+    async def _once(self, call: Call[Any]) -> Outcome:
+        try:
+            return await self._http.request(
+                call.method,
+                self._address + call.path(),
+                params=call.parameters(),
+                json=call.body,
+                headers=call.headers_with(self._subject),
+            )
+        except httpx.TransportError as error:
+            return Unreachable.at(self._address, error)
