@@ -68,6 +68,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("GET", "/v1/rules"): ("admin",),
     ("PUT", "/v1/rules"): ("admin",),
     ("GET", "/v1/access"): tuple(SCOPES),
+    ("GET", "/v1/online"): ("admin", "explore"),
     ("GET", "/metrics"): ("admin",),
 }
 

@@ -35,6 +35,7 @@ class ListAnswer(BaseModel):
     segment: str | None
     notes: list[str]
     next: str | None = Field(description="Cursor of the next page; null if there is none.")
+    request_id: str = Field(description="What impressions and clicks of this answer name.")
 
 
 class CypherAnswer(BaseModel):
@@ -77,6 +78,34 @@ class WhyAnswer(BaseModel):
 
 class ManyAnswer(BaseModel):
     answers: list[ListAnswer]
+
+
+class RateAnswer(BaseModel):
+    name: str
+    shown: int
+    clicked: int
+    rate: float
+    low: float = Field(description="Lower end of the 95% interval.")
+    high: float
+
+
+class RatesAnswer(BaseModel):
+    source: list[RateAnswer]
+    position: list[RateAnswer]
+    segment: list[RateAnswer]
+    release: list[RateAnswer]
+    rule: list[RateAnswer]
+
+
+class OnlineAnswer(BaseModel):
+    since: int | None = Field(description="Only what was shown from then on, seconds since 1970.")
+    shown: int = Field(description="Items of answers; 0 if they are of fewer than 20 people.")
+    clicked: int
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    by: RatesAnswer
+    left_out: int = Field(description="Groups of fewer than 20 people, which are not told.")
 
 
 class SegmentAnswer(BaseModel):

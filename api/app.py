@@ -26,6 +26,7 @@ from api.routes import (
     events,
     explore,
     items,
+    online,
     page,
     recommendations,
     releases,
@@ -119,6 +120,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     rules.register(app, live)
     releases.register(app, live)
     caller.register(app)
+    online.register(app, journal)
     networks = trusted_networks(settings.trusted_proxies)
     app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
     app.after_request(relative)

@@ -333,3 +333,9 @@ class SegmentsQuery(Strict):
 
 class CountQuery(Strict):
     n: Count = 20
+
+
+class OnlineQuery(Strict):
+    days: Annotated[int | None, Field(ge=1, le=3650), BeforeValidator(_integer)] = Field(
+        None, description="Only what was shown in the last so many days."
+    )

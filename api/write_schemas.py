@@ -19,6 +19,8 @@ NUMBER: Schema = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 YES_OR_NO: Schema = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
 WHO = "Who did it; in a session it may be left out: then it was the visitor of that id."
 IN_SESSION = "Id of the session in which it happened."
+ANSWER = "Of an impression or a click: the answer that showed the item."
+POSITION = "Of an impression or a click: the item's place in the list, from 1. Not needed."
 TIME = "Seconds or milliseconds since 1970, or ISO 8601."
 
 
@@ -38,6 +40,8 @@ EVENT: Schema = {
         "at": NUMBER | {"description": TIME},
         "event_id": TEXT | {"description": "Events with the same event_id are one event."},
         "session": TEXT | {"description": IN_SESSION},
+        "request_id": {"type": "string", "description": ANSWER},
+        "position": {"type": "integer", "minimum": 1, "description": POSITION},
     },
 }
 TAG: Schema = {
@@ -83,6 +87,8 @@ class EventsBody(Strict):
     at: Any = _entry(TIME, NUMBER)
     event_id: Any = _entry("Events with the same event_id are one event.", TEXT)
     session: Any = _entry(IN_SESSION, TEXT)
+    request_id: Any = _entry(ANSWER, {"type": "string"})
+    position: Any = _entry(POSITION, {"type": "integer", "minimum": 1})
 
 
 class ItemsBody(Strict):
@@ -210,5 +216,6 @@ class DataAnswer(BaseModel):
     consent: ConsentAnswer
     events: list[dict[str, Any]] = Field(description="Those that the store holds.")
     relations: list[dict[str, Any]]
+    feedback: list[dict[str, Any]] = Field(description="What they were shown, and clicked.")
     inbox: list[dict[str, Any]] = Field(description="Facts that the journal holds.")
     shown: dict[str, Any] | None = Field(description="The list they are shown, with its reasons.")

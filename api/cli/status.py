@@ -32,6 +32,18 @@ def status(
             help="Also how events are distributed, hubs and orphans; reads the whole store.",
         ),
     ] = False,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online",
+            help="Instead: how often what was shown is clicked, by source, place, segment, release "
+            "and rule.",
+        ),
+    ] = False,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=3650, help="With --online: only of the last so many days."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the state of a catalogue on one screen.
@@ -43,7 +55,14 @@ def status(
     \b
     nichegraph status
     nichegraph status --graph
+    nichegraph status --online --days 7
     """
+    if online:
+        rates = gather_online(load_settings(ctx.obj), days)
+        show_json(rates) if as_json else _show_online(rates)
+        return
+    if days is not None:
+        raise typer.BadParameter("--days goes with --online")
     facts = gather(load_settings(ctx.obj), graph=graph)
     if as_json:
         show_json(facts)
@@ -52,6 +71,33 @@ def status(
     damaged = facts["release"] is not None and facts["release"].get("damaged")
     if facts["store"]["error"] or damaged:
         raise typer.Exit(1)
+
+
+def gather_online(settings: Settings, days: int | None) -> dict[str, Any]:
+    """Click rates, see `recommender.inbox.click_rates`."""
+    from recommender.inbox.click_rates import click_rates
+    from recommender.inbox.feedback import SECONDS_A_DAY
+
+    since = None if days is None else now() - days * SECONDS_A_DAY
+    return click_rates(open_home(settings).inbox, since=since)
+
+
+def _show_online(rates: dict[str, Any]) -> None:
+    if not rates["shown"]:
+        say("too few people were shown anything yet: at least 20 are needed for a rate")
+    else:
+        say(f"{rates['shown']:,} items shown, {rates['clicked']:,} clicked: {_rate(rates)}")
+    for by, groups in rates["by"].items():
+        if groups:
+            columns = [by, "shown", "clicked", "rate, with its 95% interval"]
+            rows = [[g["name"], g["shown"], g["clicked"], _rate(g)] for g in groups]
+            show_table("", columns, rows)
+    if rates["left_out"]:
+        say(f"{rates['left_out']:,} groups of fewer than 20 people are left out")
+
+
+def _rate(group: dict[str, Any]) -> str:
+    return f"{group['rate']:.1%} ({group['low']:.1%} to {group['high']:.1%})"
 
 
 def _show(facts: dict[str, Any]) -> None:

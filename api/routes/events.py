@@ -4,6 +4,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import now
 from api.errors import Problem
+from api.feedback import feedback_facts, is_feedback
 from api.inputs import checked
 from api.write_schemas import EventsBody, WriteAnswer
 from api.writing import Answer, write
@@ -32,5 +33,17 @@ def register(app: OpenAPI, journal: Journal) -> None:
 
 
 def _facts(entries: list[object]) -> list[Fact | Refused]:
-    checked_rows = check_events(entries, now())
-    return [row if isinstance(row, Refused) else fact("events", row) for row in checked_rows]
+    """Each entry as a fact, or why it is refused; in order."""
+    moment = now()
+    feedback = [entry for entry in entries if isinstance(entry, dict) and is_feedback(entry)]
+    checked_feedback = iter(feedback_facts(feedback, moment))
+    events = [entry for entry in entries if not is_feedback(entry)]
+    rows = iter(check_events(events, moment))
+    facts: list[Fact | Refused] = []
+    for entry in entries:
+        if is_feedback(entry):
+            facts.append(next(checked_feedback))
+        else:
+            row = next(rows)
+            facts.append(row if isinstance(row, Refused) else fact("events", row))
+    return facts

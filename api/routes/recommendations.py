@@ -1,5 +1,6 @@
 """Lists for users, sessions and many subjects at once."""
 
+import secrets
 from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
@@ -13,6 +14,7 @@ from api.metrics import count_answers
 from api.schemas import NoQuery, RecommendationsBody, UserPath, UserQuery, WhyPath
 from api.settings import Settings
 from graph.explore.copies import local_secret, pseudonym
+from recommender.serving.answered import numbered
 from recommender.serving.live import Live
 from recommender.serving.results import Results
 from recommender.serving.why import why
@@ -36,7 +38,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         charge(request.n)
         answers = results.answers(live.recommender(), [request], now=now())
         count_answers(answers)
-        return answers[0]
+        return numbered(answers[0], _number())
 
     @app.get(
         "/v1/users/<id:user>/recommendations/<id:item>/why",
@@ -67,7 +69,13 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
             lambda some: results.answers(recommender, some, now=moment), requests
         )
         count_answers(answers)
-        return b'{"answers":[%b]}' % b",".join(answers)
+        own = [numbered(answer, _number()) for answer in answers]
+        return b'{"answers":[%b]}' % b",".join(own)
+
+
+def _number() -> str:
+    """What tells two equal answers apart; it is added outside the answers that are kept."""
+    return secrets.token_urlsafe(8)
 
 
 def _with_pseudonyms(explanation: dict[str, Any], live: Live) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import sqlite3
 
 import orjson
 
-from recommender.inbox.facts import CONSENT, Fact
+from recommender.inbox.facts import CONSENT, FEEDBACK, Fact
 
 NOT_TRACKED = "this user does not agree to be tracked"
 
@@ -16,8 +16,8 @@ def any_consent(db: sqlite3.Connection) -> bool:
 
 
 def why_untracked(db: sqlite3.Connection, fact: Fact) -> str | None:
-    """Why an event is refused: its user withdrew `track`. None: it is accepted."""
-    if fact.kind != "events":
+    """Why what a user did is refused: they withdrew `track`. None: it is accepted."""
+    if fact.kind not in ("events", *FEEDBACK):
         return None
     tracked = True
     for (payload,) in db.execute(

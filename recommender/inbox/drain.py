@@ -14,7 +14,7 @@ from pathlib import Path
 
 from graph.errors import InputError
 from graph.store import GraphStore
-from recommender.inbox import erasing
+from recommender.inbox import erasing, feedback
 from recommender.inbox.batch import fold
 from recommender.inbox.facts import USER_DELETE, Row
 from recommender.inbox.journal import Journal
@@ -74,6 +74,7 @@ def drain(
         done = store.apply({}, name=name, span=(begin, sequence))
         return Drained(1 if done else 0, 0, sequence if done else begin)
     facts = facts[: erasures[0]] if erasures else facts
+    feedback.take(journal.path, facts)
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)
     return Drained(len(facts) if done else 0, work.refused, facts[-1].sequence if done else begin)
@@ -83,6 +84,8 @@ def _carry(journal: Journal, store: GraphStore, now: Callable[[], int]) -> Carry
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
         erasing.reached(journal, sequence, "store", at=now(), count=gone)
+        shown = feedback.forget(journal.path, user)
+        erasing.reached(journal, sequence, "feedback", at=now(), count=shown)
         erasing.close(journal, sequence)
 
     return carry

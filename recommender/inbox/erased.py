@@ -8,6 +8,7 @@ import orjson
 from recommender.inbox.facts import (
     CONSENT,
     EVENT_UNDONE,
+    FEEDBACK,
     USER_DELETE,
     USER_PUT,
     USER_UNDONE,
@@ -17,7 +18,7 @@ from recommender.inbox.facts import (
 
 _NAMES = {  # kind of fact -> the fields that name a user
     "user_relations": ("source", "target"),
-    **dict.fromkeys(("events", EVENT_UNDONE), ("user",)),
+    **dict.fromkeys(("events", EVENT_UNDONE, *FEEDBACK), ("user",)),
     **dict.fromkeys(("users", USER_PUT, CONSENT, USER_UNDONE), ("id",)),
 }
 
@@ -27,6 +28,8 @@ def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
     names = _NAMES.get(fact.kind, ())
     payload = orjson.loads(fact.payload) if names else {}
     for name in names:
+        if name not in payload:
+            continue  # an impression of somebody who was not named
         erasure = db.execute(
             "SELECT asked, user IS NOT NULL FROM erasures WHERE mark = ? ORDER BY seq DESC LIMIT 1",
             (mark(db, payload[name]),),

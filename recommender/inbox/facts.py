@@ -13,6 +13,9 @@ user_put      a user as she is from now on: `id`, and where given `attributes` (
 consent       `id` and `consent`: true or false for each of `PURPOSES` that changes
 user_delete   `person`: everything said about this person before this fact is forgotten. The value
               is the person's pseudonym (`recommender.inbox.persons`), never the id
+impression    an item of an answer was seen: `request` (stands for the answer's request_id), `item`,
+              `position`, `source`, `release`, and where known `user`, `segment`, `rules`, `at`
+click         an item of an answer was clicked; the same fields. Neither is an event of the store
 load          `at`: a load wrote into the store without the journal; this fact's number tells when
 event_undone  a row of `events` that is no longer in the store, since its load was taken back
 item_undone   after a load was taken back: `id` and, if the store still has the item, `now`: the
@@ -36,11 +39,13 @@ from graph.model import KEYS, SCHEMAS
 
 PUT, PATCH, DELETE = "item_put", "item_patch", "item_delete"
 USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
+IMPRESSION, CLICK = "impression", "click"
+FEEDBACK = (IMPRESSION, CLICK)
 LOAD = "load"
 EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE = "event_undone", "item_undone", "user_undone"
 KINDS = (
-    *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, LOAD,
-    EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE,
+    *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, *FEEDBACK,
+    LOAD, EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE,
 )  # fmt: skip
 
 PURPOSES = ("personalise", "train", "track")  # what a user may consent to
@@ -87,6 +92,8 @@ def subject(kind: str, payload: dict[str, Any]) -> int:
         return item_subject(payload["id"])
     if kind in (USER_PUT, CONSENT, USER_UNDONE):
         return user_subject(payload["id"])
+    if kind in FEEDBACK and "user" in payload:
+        return user_subject(payload["user"])
     return 0
 
 
@@ -101,14 +108,17 @@ def item_subject(item: str) -> int:
 
 
 def row(sequence: int, kind: str, payload: bytes, acknowledged: int) -> Row:
-    """A row made of its columns; an event's time is filled in where it is known."""
+    """A row made of its columns; the time of what happened is filled in where it is known."""
     fields = orjson.loads(payload)
-    if kind == "events" and "event_id" in fields:
+    if kind in FEEDBACK or (kind == "events" and "event_id" in fields):
         fields.setdefault("at", acknowledged)
     return Row(sequence, kind, fields, acknowledged)
 
 
 def _key(kind: str, payload: dict[str, Any]) -> int | None:
+    if kind in FEEDBACK:
+        own = [payload["request"], payload["item"], payload.get("user", "")]
+        return _hash(_SEPARATOR.join([kind, *own]))
     if kind not in KEYS:
         return None
     if kind == "events" and "event_id" in payload:

@@ -9,7 +9,7 @@ from graph.errors import ReleaseError
 from graph.explore.copies import forget
 from graph.ids import as_id
 from graph.store import GraphStore
-from recommender.inbox import erasing
+from recommender.inbox import erasing, feedback
 from recommender.inbox.drain import Carry
 from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay
@@ -37,6 +37,7 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     """
     begin_erasure(home, user)
     events = store.erase_user(user)
+    feedback.forget(home.inbox, user)
     end_erasure(home, user, store.watermark())
     forget(home.explore)
     drop_unfinished(home)
@@ -65,6 +66,8 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
         erasing.reached(journal, sequence, "store", at=now(), count=gone)
+        shown = feedback.forget(journal.path, user)
+        erasing.reached(journal, sequence, "feedback", at=now(), count=shown)
         end_erasure(home, user, store.watermark())
         forget(home.explore)
         erasing.reached(journal, sequence, "copies for exploring", at=now())

@@ -16,6 +16,7 @@ from graph.model import NO_ROW
 from recommender.overlay.appended import AppendedRelease
 from recommender.overlay.histories import History, LiveUser, Weigher
 from recommender.overlay.sessions import Sessions
+from recommender.overlay.shown import ShownItems, counts_at
 from recommender.overlay.state import Erasure, State
 from recommender.releases.release import Release
 
@@ -33,6 +34,7 @@ class Overlay:
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sessions: Sessions = field(default_factory=Sessions)  # those that may still run
+    shown: Mapping[str, ShownItems] = field(default_factory=dict)  # and not clicked
     sequence: int = 0  # number of the last fact of the journal that it contains
     journal: str = ""  # the journal's identity
     changed: int = 0  # the last fact that changed more than one user's history
@@ -96,6 +98,15 @@ class Overlay:
         if live is None:
             return None
         return self.weigher.history(self.user_row(user), live, self.kinds)
+
+    def shown_to(self, user: str, now: int) -> dict[int, int]:
+        """How often items (rows) were shown to a user lately and not clicked; empty: not known."""
+        shown = self.shown.get(user)
+        if shown is None or self.why_impersonal(user) is not None:
+            return {}
+        if self._gone and self.state.digest(user) in self._gone:
+            return {}
+        return counts_at(shown, now)
 
     def why_impersonal(self, user: str) -> str | None:
         """Why a user's history and attributes may not be used for lists; None: they may."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from graph.store import GraphStore
 from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, USER_UNDONE, user_subject
+from recommender.inbox.feedback import about_user
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
 
@@ -14,7 +15,8 @@ _EVENT = ("item", "kind", "value", "tag", "at", "event_id")
 def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, Any]:
     """What the store and the inbox hold of a user.
 
-    `events` and `relations` are those of the store, `inbox` the facts that wait or are kept,
+    `events` and `relations` are those of the store, `feedback` what was shown to them (see
+    `recommender.inbox.feedback`), `inbox` the facts that wait or are kept,
     `consent` what holds now. A user whom nobody knows gets empty lists, `known` false.
     """
     users = store.read("users")
@@ -46,6 +48,7 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         "consent": dict.fromkeys(PURPOSES, True) | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
         "relations": relations,
+        "feedback": about_user(journal.path, user),
         "inbox": [
             {"number": fact.sequence, "kind": fact.kind, "at": fact.acknowledged, **fact.payload}
             for fact in facts

@@ -9,7 +9,7 @@ import base64
 import binascii
 import itertools
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -32,6 +32,11 @@ def next_cursor(request: Request, shown: Iterable[bytes]) -> str | None:
     if len(sums) >= 4 * MOST_PAGED:
         return None
     return base64.urlsafe_b64encode(_sum(request) + sums).decode().rstrip("=")
+
+
+def pages_before(request: Request) -> int:
+    """How many items the pages before showed."""
+    return 0 if request.cursor is None else len(_decoded(request.cursor)) // 4 - 1
 
 
 def shown_before(request: Request, sums: U32) -> list[int]:
@@ -58,9 +63,8 @@ def item_sums(items: Vocabulary) -> U32:
     return np.fromiter((zlib.crc32(raw[a:b]) for a, b in pairs), np.uint32, len(items))
 
 
-def rotation(request: Request, items: Vocabulary, rows: I32) -> F32:
-    """(c,) factors that lower items which were shown and not clicked."""
-    times = {items.row(item): count for item, count in request.shown.items()}
+def rotation(times: Mapping[int, int], rows: I32) -> F32:
+    """(c,) factors that lower items which were shown and not clicked; `times` is row -> count."""
     counts = np.array([times.get(row, 0) for row in rows.tolist()], np.float32)
     result: F32 = np.power(np.float32(ROTATION), counts)
     return result

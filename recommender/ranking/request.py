@@ -232,6 +232,7 @@ class Answer:
     segment: str | None = None
     notes: tuple[str, ...] = ()  # e.g. ids that nobody knows
     next: str | None = None  # `Request.cursor` of the page that follows; None: there is none
+    request_id: str = ""  # what impressions and clicks name, see `recommender.serving.answered`
 
     def to_json(self) -> dict[str, Any]:
         """As the doors print it."""
@@ -261,4 +262,5 @@ class Answer:
             "segment": self.segment,
             "notes": list(self.notes),
             "next": self.next,
+            "request_id": self.request_id,
         }

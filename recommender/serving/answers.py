@@ -8,10 +8,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from recommender.ranking.pages import pages_before
 from recommender.ranking.request import Answer, Recommended, Request
 from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving import explain
+from recommender.serving.answered import request_id
 from recommender.serving.rules import Entry
 from recommender.serving.subject import Subject
 from recommender.serving.telling import ReasonText, Teller, inside
@@ -33,6 +35,7 @@ class Listed:
     segment: str | None
     notes: tuple[str, ...]
     next: str | None
+    rules: Sequence[tuple[str, ...]] = ()  # for each entry, the rules that placed or moved it
 
 
 def answer(release: Release, listed: Listed) -> Answer:
@@ -66,6 +69,7 @@ def answer(release: Release, listed: Listed) -> Answer:
         segment=listed.segment,
         notes=listed.notes,
         next=listed.next,
+        request_id=_request_id(release, listed),
     )
 
 
@@ -83,7 +87,8 @@ def answer_json(release: Release, listed: Listed) -> bytes:
         f'{{"items":[{",".join(items)}],"served_by":{_text(listed.served_by)},'
         f'"fallback":{_text(listed.fallback)},"release":{_text(listed.release)},'
         f'"profile":{_text(listed.profile)},"segment":{_text(listed.segment)},'
-        f'"notes":[{notes}],"next":{_text(listed.next)}}}'
+        f'"notes":[{notes}],"next":{_text(listed.next)},'
+        f'"request_id":"{_request_id(release, listed)}"}}'
     ).encode()
 
 
@@ -92,6 +97,14 @@ def origin(made: bytes) -> tuple[str, bool]:
     begin = made.rindex(SERVED_BY) + len(SERVED_BY)  # no text holds it: a quote in it is escaped
     end = made.index(b'"', begin)
     return made[begin:end].decode(), not made.startswith(b',"fallback":null', end + 1)
+
+
+def _request_id(release: Release, listed: Listed) -> str:
+    entries = listed.entries
+    ids = release.items.all_encoded([entry.row for entry in entries])
+    sources = [entry.source for entry in entries]
+    items = list(zip(ids, sources, listed.rules or [()] * len(entries), strict=True))
+    return request_id(listed.release, listed.segment, pages_before(listed.request), items)
 
 
 def _reasons(

@@ -18,6 +18,7 @@ from recommender.inbox.facts import (
     CONSENT,
     DELETE,
     EVENT_UNDONE,
+    FEEDBACK,
     ITEM_UNDONE,
     PATCH,
     PURPOSES,
@@ -34,6 +35,7 @@ from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
 from recommender.overlay.sessions import SECONDS, Happened, Session, Sessions, taken_up
+from recommender.overlay.shown import ShownItems
 from recommender.overlay.state import State
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
@@ -41,6 +43,7 @@ from recommender.releases.arrivals import NEAREST, placed_row
 from recommender.releases.release import Release
 from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
+from recommender.serving.rotating import remembered, rotated
 
 CHUNK = 100_000  # facts read at a time
 ITEM_KINDS = frozenset(
@@ -60,6 +63,7 @@ class Follower:
     users: Layers[LiveUser] = field(default_factory=Layers)
     consent: Layers[Mapping[str, bool]] = field(default_factory=Layers)
     attributes: Layers[Mapping[str, Any]] = field(default_factory=Layers)
+    shown: Layers[ShownItems] = field(default_factory=Layers)  # and not clicked
     items: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: taken away
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
@@ -114,6 +118,7 @@ class Follower:
             consent=self.consent,
             attributes=self.attributes,
             sessions=Sessions(self.sessions, self.session_seconds),
+            shown=self.shown,
             sequence=self.sequence,
             journal=self.journal.identity(),
             changed=self.changed,
@@ -121,7 +126,7 @@ class Follower:
         )
 
     def _recall(self) -> None:
-        """Read what the release contains and still counts by itself: consent, and sessions."""
+        """Read what the release contains and still counts by itself: consent, sessions, lists."""
         for fact in self.journal.standing_facts(self.sequence):
             self._agree(fact.payload["id"], fact.payload["consent"])
         events = self.journal.session_events(self.sequence, self.session_seconds)
@@ -129,6 +134,8 @@ class Follower:
         known = [fact for fact, row in zip(events, rows.tolist(), strict=True) if row != NO_ROW]
         if known:
             self._take_up_sessions(known, self._entries(known, rows[rows != NO_ROW]))
+        before = remembered(self.journal.path, self.sequence, self._rows_of)
+        self.shown = self.shown.with_(before)
         self.recalled = True
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
@@ -136,6 +143,7 @@ class Follower:
         events: list[Row] = []
         touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
+        shown: list[Row] = []
         for fact in facts:
             if fact.kind in ("events", EVENT_UNDONE):
                 if events and events[-1].kind != fact.kind:
@@ -145,6 +153,8 @@ class Follower:
             elif fact.kind in ITEM_KINDS:
                 name = fact.payload.get("item") or fact.payload.get("id") or fact.payload["source"]
                 changed.setdefault(str(name), []).append(fact)
+            elif fact.kind in FEEDBACK:
+                shown.append(fact)
             elif fact.kind == CONSENT:
                 self._agree(fact.payload["id"], fact.payload["consent"])
             elif fact.kind in (USER_PUT, USER_UNDONE, "users"):
@@ -157,12 +167,13 @@ class Follower:
         for name, about in changed.items():
             self._change(name, about)
         self._take_up(events, touched)
+        self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
         self._note(facts)
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
-        self.attributes = self.attributes.settled()
         begun = facts[-1].acknowledged - self.session_seconds
         self.sessions = self.sessions.settled(lambda session: session.last >= begun)
+        self.attributes, self.shown = self.attributes.settled(), self.shown.settled()
         if changed or touched:
             self._locate([*changed, *touched])
 
@@ -172,6 +183,7 @@ class Follower:
         self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
         self.attributes, self.sessions = fresh.attributes, fresh.sessions
+        self.shown = fresh.shown
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         self.undone = fresh.undone
         self.touched = fresh.touched
@@ -189,6 +201,10 @@ class Follower:
                     continue  # what one user did changes nobody else's lists
             if fact.kind in (USER_PUT, USER_UNDONE):
                 about_users[str(fact.payload["id"])] = fact.sequence
+                continue
+            if fact.kind in FEEDBACK:
+                if "user" in fact.payload:
+                    about_users[str(fact.payload["user"])] = fact.sequence
                 continue
             # Consent, too: others may see what a friend chose.
             self.changed = max(self.changed, fact.sequence)

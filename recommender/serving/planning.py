@@ -138,12 +138,24 @@ class Planner:
         edited = self._rulebook.adjust(rules, now)
         if edited is not None:
             steps.append(edited)
-        if request.shown:
-            steps.append(lambda rows: rotation(request, self._release.items, rows))
+        shown = self._shown(request, now)
+        if shown:
+            steps.append(lambda rows: rotation(shown, rows))
         if request.seed is not None:
             seed = request.seed
             steps.append(lambda rows: variety(seed, rows))
         return _product(steps) if steps else None
+
+    def _shown(self, request: Request, now: int) -> dict[int, int]:
+        """How often items (rows) were shown and not clicked: as the caller says, or as was heard.
+
+        Where both say something, the greater count holds.
+        """
+        times = {} if request.user is None else self._overlay.shown_to(request.user, now)
+        for item, count in request.shown.items():
+            row = self._release.items.row(item)
+            times[row] = max(count, times.get(row, 0))
+        return times
 
     def check(self, request: Request) -> None:
         """Raise an `InputError` for a length out of range, or an unknown source or profile."""

@@ -310,7 +310,7 @@ class Recommender:
         plans = [self.planner.read(request, now) for request in requests]
         lists = self._ranked(plans, now)
         return [
-            self._listed(plan, entries_of(lists, at, self.sources), _always(plan.subject))
+            self._listed(plan, entries_of(lists, at, self.sources), _always(plan.subject), now)
             for at, plan in enumerate(plans)
         ]
 
@@ -336,7 +336,7 @@ class Recommender:
         profile, _ = self.planner.profile(together)
         household = replace(plans[0], subject=together, profile=profile)
         entries = entries_of(ranked, 0, self.sources)
-        return self._listed(household, entries, lambda row: heard[closest.get(row, 0)])
+        return self._listed(household, entries, lambda row: heard[closest.get(row, 0)], now)
 
     def _ranked(self, plans: Sequence[Plan], now: int) -> Lists:
         subjects, tags = self._reader.arrays([plan.subject for plan in plans])
@@ -345,13 +345,12 @@ class Recommender:
     # ── from arrays to answers ───────────────────────────────────────────────────────────
 
     def _listed(
-        self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject]
+        self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject], now: int
     ) -> Listed:
         """The list after rules; `speaker` gives the subject whose history explains an item."""
         subject, request = plan.subject, plan.subject.request
         shown, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
-        popular = (POPULAR,) if subject.served_by == "popular" else ()
-        sources = (*plan.order.sources, *popular)
+        sources = plan.order.sources + ((POPULAR,) if subject.served_by == "popular" else ())
         filled = {e.source for e in shown if e.label is None and e.source not in sources}
         full = len(shown) == request.n
         ids = self.release.items
@@ -366,6 +365,7 @@ class Recommender:
             segment=subject.segments[0] if subject.segments else None,
             notes=(*subject.notes, *notes),
             next=next_cursor(request, ids.all_encoded([e.row for e in shown])) if full else None,
+            rules=self.rulebook.touched(plan.rules, shown, now),
         )
 
     def _served_by(self, subject: Subject) -> str:

@@ -18,6 +18,7 @@ from recommender.serving.versions import last_seen, version_of
 
 SHORTEST = 60.0  # seconds an answer is kept at least
 OF_THE_PAUSE = 24  # share of the time since a user was last seen
+FORM = 2  # of answers as JSON; to be raised with every change, as other versions share a Redis
 ENTRY = 200  # bytes that keeping an answer takes besides its own
 
 
@@ -135,5 +136,5 @@ def _key(recommender: Recommender, request: Request, now: int) -> str | None:
     if version is None:
         return None
     return hashlib.blake2b(
-        f"{version}\x1e{request.differing()}".encode(), digest_size=20
+        f"{FORM} {version}\x1e{request.differing()}".encode(), digest_size=20
     ).hexdigest()

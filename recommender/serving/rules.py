@@ -35,6 +35,7 @@ class Entry(NamedTuple):
     parts: dict[str, float]
     label: str | None = None
     interest: str | None = None  # the one it comes from, in words
+    rule: str | None = None  # that placed it
 
 
 class Rulebook:
@@ -70,6 +71,22 @@ class Rulebook:
             product[self._filters.flags(wanted)] *= factor
             np.clip(product, *PRODUCT, out=product)
         return product.astype(np.float32)
+
+    def touched(
+        self, rules: Sequence[Rule], entries: Sequence[Entry], now: int
+    ) -> list[tuple[str, ...]]:
+        """For each entry the names of the rules that placed it, or changed its score."""
+        if not rules:
+            return []
+        names = [[] if entry.rule is None else [entry.rule] for entry in entries]
+        rows = np.array([entry.row for entry in entries], np.int64)
+        for rule in rules:
+            if rule.do in FACTORS and len(rows):
+                flags = self._filters.mask(_meant(rule).at(now))[rows]
+                for at in np.flatnonzero(flags).tolist():
+                    if entries[at].rule is None:
+                        names[at].append(rule.name)
+        return [tuple(own) for own in names]
 
     def hidden(self, rules: Sequence[Rule], now: int) -> tuple[Filter, ...]:
         """The conditions of what these rules hide, for a filter's `none_of`."""
@@ -113,7 +130,7 @@ class Rulebook:
                 if row != NO_ROW and row not in taken and allowed(row):
                     label = LABELS[rule.do]
                     placed[rule.place] = Entry(
-                        row=row, score=0.0, source=label, parts={}, label=label
+                        row=row, score=0.0, source=label, parts={}, label=label, rule=rule.name
                     )
                     taken.add(row)
                     break
