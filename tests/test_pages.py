@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graph.errors import InputError
+from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.ranking.pages import (
     MOST_PAGED,
@@ -110,8 +111,8 @@ def test_a_sum_is_the_crc_of_an_id():
 
 def test_each_time_shown_costs_three_tenths():
     rows = np.array([ITEMS.row(name) for name in ("item 1", "item 2", "item 3")], np.int32)
-    request = replace(ASKED, shown={"item 3": 2, "item 1": 1, "nobody knows": 9})
-    np.testing.assert_allclose(rotation(request, ITEMS, rows), [0.7, 1, 0.49], rtol=1e-6)
+    times = {ITEMS.row(name): count for name, count in (("item 3", 2), ("item 1", 1))}
+    np.testing.assert_allclose(rotation(times | {NO_ROW: 9}, rows), [0.7, 1, 0.49], rtol=1e-6)
 
 
 def mixed(number):
