@@ -114,7 +114,7 @@ def _query(model: type[BaseModel], listed: frozenset[str]) -> dict[str, Any]:
         if name not in model.model_fields:
             near = difflib.get_close_matches(name, model.model_fields, 1)
             known = ", ".join(model.model_fields) or "none"
-            hint = f"did you mean {near[0]!r}?" if near else f"known are: {known}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from: {known}"
             message = f"there is no query parameter {name[:80]!r}; {hint}"
             raise Problem(400, message, [(name[:80], message)])
         if name in listed:

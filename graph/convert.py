@@ -131,7 +131,7 @@ def network(
     among = edges if nodes is None else edges[rows][:, rows]
     if among.nnz // 2 > MOST_EDGES:
         raise InputError(
-            f"{among.nnz // 2:,} edges are too many for a network of this kind (at most "
+            f"{among.nnz // 2:,} edges are too many for networkx (at most "
             f"{MOST_EDGES:,}); ask for what lies around one node"
         )
     graph = nx.Graph()

@@ -25,7 +25,7 @@ from graph.errors import InputError, SettingError
 class _UnknownKey(ValueError):  # noqa: N818 - pydantic reports only a ValueError
     def __init__(self, key: str, known: Collection[str]) -> None:
         near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(sorted(known))}"
         super().__init__(f"is not known; {hint}")
         self.key = key
 

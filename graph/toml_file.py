@@ -34,12 +34,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingError(
-            f"{path} is no valid TOML: it is not UTF-8, byte {error.start} cannot be decoded"
+            f"{path} is not valid TOML: it is not UTF-8, byte {error.start} cannot be decoded"
         ) from error
     except RecursionError:
         raise SettingError(f"{path} is nested deeper than {MOST_DEPTH} levels") from None
     except ValueError as error:
-        raise SettingError(f"{path} is no valid TOML: {error}") from error
+        raise SettingError(f"{path} is not valid TOML: {error}") from error
     _check_values(content, path)
     return content
 

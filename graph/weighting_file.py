@@ -35,7 +35,7 @@ Whole = Annotated[
 HalfLife = Annotated[
     float,
     Field(gt=0, allow_inf_nan=False),
-    must("leave it out to let age not matter, or write a number of days above 0"),
+    must("leave it out if age should not matter, or write a number of days above 0"),
 ]
 Share = Annotated[float, Field(ge=0, le=1), must("it is a share of the scale, 0 to 1")]
 

@@ -44,9 +44,11 @@ class Values:
         if kind not in ("", "text", "list") and self._texts > self._fits[kind]:
             count = self._texts - self._fits[kind]
             some = f"such as {self._odd[kind]!r}"
-            return [f"{count:,} of the values of {name!r} are no {kind} and left out, {some}"]
+            return [
+                f"{count:,} of the values of {name!r} cannot be read as {kind}, {some}: left out"
+            ]
         return [
-            f"{name!r} is text, as {self._odd[likely]!r} is no {likely}; "
+            f"{name!r} stays text, as {self._odd[likely]!r} cannot be read as {likely}; "
             f"--column attr:{name}:{likely}={column} leaves such values out"
             for likely, count in self._fits.items()
             if kind == "text" and self._texts > count >= 0.9 * self._texts > 0

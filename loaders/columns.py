@@ -92,7 +92,7 @@ def resolve(names: list[str], options: Options, file: Path, *, strict: bool = Tr
     """
     table = options.table
     if table not in SCHEMAS:
-        raise InputError(f"table {table!r} is not known; there are {', '.join(SCHEMAS)}")
+        raise InputError(f"there is no table {table!r}; there are {', '.join(SCHEMAS)}")
     known = [name for name in SCHEMAS[table].names if name != "attributes"]
     known += LISTS if table == "items" else ()
     described = table in ("items", "users")  # has attributes
@@ -238,7 +238,8 @@ def _asked_for(
     missing = [name for name in options.attributes if name not in left]
     if missing and strict:
         near = difflib.get_close_matches(missing[0], left, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"free are {listed(list(left))}"
+        hint = f"did you mean {near[0]!r}?" if near else "the free columns are "
+        f"{listed(list(left))}"
         raise InputError(f"{file}: --attributes: there is no free column {missing[0]!r}; {hint}")
     return {name: left[name] for name in left if name in (*options.attributes, "attributes")}
 

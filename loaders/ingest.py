@@ -127,9 +127,7 @@ def load(
                     )  # fmt: skip
             meter.finished(size, file.rows)
         if not report.rows:
-            raise InputError(
-                f"{', '.join(map(str, paths)) or 'no file'}: there is not a single row to load"
-            )
+            raise InputError(f"{', '.join(map(str, paths)) or 'no file'}: there is no row to load")
         if store is not None and named is not None and not dry_run:
             report.hidden = named.hide_missing(store, report.load or 0)
         report.rejects_file = str(rejects.path) if rejects.rows else None
@@ -170,7 +168,7 @@ def format_named(name: str) -> Format:
         InputError: there is none; the message lists those that are.
     """
     if name not in FORMATS:
-        raise InputError(f"format {name!r} is not known; there are {', '.join(FORMATS)}")
+        raise InputError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
     return FORMATS[name]
 
 

@@ -20,9 +20,9 @@ BLOCK = 1 << 22  # bytes; the largest block
 LONGEST_LINE = 1 << 24  # bytes; a longer line is skipped and rejected
 PACKED = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"BZh": "packed by bzip2",
-    b"\xfd7zXZ\x00": "packed by xz",
-    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
 }  # first bytes of files that are not read
 MOST_UNPACKED = 1 << 36  # bytes of one file when unpacked, unless another limit is given
 
@@ -101,7 +101,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             raw.seek(0)
             for first, kind in PACKED.items():
                 if start.startswith(first):
-                    raise InputError(f"{path}: is {kind}; unpack it, or pack it by gzip")
+                    raise InputError(f"{path}: this is {kind}; unpack it, or compress it with gzip")
             if not zipped:
                 yield raw, raw
                 return
@@ -156,8 +156,8 @@ def _pieces(path: Path, encoding: str, size: int, most: int) -> Iterator[tuple[b
 def too_large(path: Path, most: int) -> InputError:
     """The error for a file that unpacks to more than `most` bytes."""
     return InputError(
-        f"{path}: has more than {most:,} bytes when it is unpacked; if it is what you "
-        "mean to load, raise the setting max_unpacked_bytes"
+        f"{path}: this is more than {most:,} bytes when it is unpacked; if you mean to "
+        "load it, raise the setting max_unpacked_bytes"
     )
 
 

@@ -29,6 +29,6 @@ def check_order(path: Path, users: Any, items: Any) -> None:
     neighbours = np.diff(numbers)[np.diff(codes) == 0]
     if len(neighbours) >= FEWEST and np.mean(neighbours > 0) >= SORTED_SHARE:
         raise InputError(
-            f"{path}: what each user did is sorted by the ids of items, so its order is not that "
-            "of time; leave out --ordered"
+            f"{path}: each user's items are sorted by their ids, so they are not in order of "
+            "time; leave out --ordered"
         )

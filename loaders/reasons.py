@@ -27,11 +27,11 @@ REASONS = (
 HINTS = {
     "not a time": f"what can be read: {times.READ}",
     "time out of range": f"what can be read: {times.READ}; from the year 1000 on",
-    "time in 1970": "a small number is no time; leave such cells empty",
+    "time in 1970": "a small number is not a time; leave such cells empty",
     OBJECT: "say which part is meant, such as --column user=user.id",
     "rating off the scale": "see the scale above, or say which it is: [ratings] scale = [1, 5] in "
     "weighting.toml",
-    "quote not closed": "if quotes are just text in this file, say --quote none",
+    "quote not closed": "if quotes are ordinary text in this file, say --quote none",
     "missing id": "is it the right column? --column user=NAME",
     "not UTF-8": "say which encoding it is: --encoding latin-1",
 }

@@ -62,11 +62,11 @@ class Named:
             LoadRefused: too many would be hidden.
         """
         if not self._ids and not self._used:
-            raise InputError("there is not a single row to load, so nothing is replaced")
+            raise InputError("there is no row to load, so nothing is replaced")
         if format_name == "table" and not self._ids:
             raise InputError(
                 "--replace is for items, users, tags, domains and relations; events are only "
-                "added: take back the load they came from with `nichegraph loads undo`"
+                "added: undo the load they came from with `nichegraph loads undo`"
             )
         if store is None:
             return
@@ -74,8 +74,8 @@ class Named:
         if len(missing) > most * shown:
             raise LoadRefused(
                 f"--replace would hide {len(missing):,} of {shown:,} items, more than {most:.0%}, "
-                f"as these files do not name them (such as {missing[0].as_py()!r}); if that is "
-                "meant, allow it with --max-hidden 1"
+                f"as these files do not name them (such as {missing[0].as_py()!r}); if you mean "
+                "that, allow it with --max-hidden 1"
             )
 
     def gone(self, table: str, rows: pa.Table) -> dict[str, list[str]]:

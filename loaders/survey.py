@@ -90,7 +90,7 @@ class Survey:
         for name, form in forms.items():
             if form == WHOLE:
                 understood.taken[name] = (
-                    "numbers that lost their type: '.0' at the end is taken away"
+                    "whole numbers written with '.0' at the end, which is removed"
                 )
             elif name in self._times:
                 understood.taken[name] = f"numbers are {form}"
@@ -101,12 +101,12 @@ class Survey:
             doubt = self._lists[name].doubt(list_form)
             if doubt is not None:
                 understood.warnings.append(
-                    f"cells of {names[layout.lists[name]]!r} hold {doubt!r}; if it stands between "
+                    f"cells of {names[layout.lists[name]]!r} hold {doubt!r}; if that separates "
                     f"{name}, say --separator {name}='{doubt}'"
                 )
         for name, kind in self.types(layout).items():
             understood.taken[f"attribute {name}"] = (
-                f"taken for {kind}" if kind else "typed by the file"
+                f"read as {kind}" if kind else "typed in the file"
             )
             understood.warnings += self._values[name].doubts(
                 name, kind, names[layout.attributes[name]]
@@ -164,7 +164,7 @@ class Survey:
     def _scale_in_words(self, low: float, high: float) -> str:
         count, off = self._ratings.count, self._ratings.off(low, high)
         text = f"{low:g} to {high:g}, of {count:,} ratings"
-        return f"{text}; {off:,} lie off it and are rejected" if off else text
+        return f"{text}; outside it, and rejected: {off:,}" if off else text
 
 
 def with_kind(options: Options, layout: Layout, names: list[str]) -> str | None:

@@ -176,7 +176,7 @@ def _separated(source: Source, options: Options) -> File:
             )
 
     named = {"\t": "tabs", " ": "blanks"}.get(separator, repr(separator))
-    quotes = "quotes hold cells together" if options.quotes else "quotes are text"
+    quotes = "quotes around cells" if options.quotes else "quotes are text"
     if options.quotes and separator == "\t":
         quotes = "quotes are text unless around a whole cell"
     return File(f"a table with {named} between cells, {options.encoding}; {quotes}", parts)
@@ -207,13 +207,13 @@ def _json_array(source: Source, options: Options) -> Iterator[Part]:
         raise too_large(path, source.most_bytes)
     if len(data) > MOST_ARRAY:
         raise InputError(
-            f"{path}: is one JSON array of more than {MOST_ARRAY:,} bytes, which is read in one "
-            "piece; write one object a line (jq -c '.[]')"
+            f"{path}: this is one JSON array of more than {MOST_ARRAY:,} bytes, which must be "
+            "read in one piece; write one object a line (jq -c '.[]')"
         )
     try:
         document = json.loads(data.decode(options.encoding.replace("utf-8", "utf-8-sig")))
     except (ValueError, RecursionError, LookupError) as error:
-        raise InputError(f"{path}: is not a JSON array of objects: {error}") from error
+        raise InputError(f"{path}: this is not a JSON array of objects: {error}") from error
     objects = [(n, row) for n, row in enumerate(document, 1) if isinstance(row, dict)]
     rejected = [
         Rejected(n, NOT_JSON, shortened(json.dumps(row)))
@@ -323,8 +323,8 @@ def _chunk(
         for name, position in layout.lists.items()
     )
     warnings = tuple(
-        f"a quote made one row of the lines {first:,} to {last:,}; if they are rows, say "
-        "--quote none"
+        f"a quote joined the lines {first:,} to {last:,} into one row; if they are "
+        "separate rows, say --quote none"
         for first, last in part.swallowed
     )
     return Chunk(table, raw, part.lines, part.done, derived, part.rejected, warnings=warnings)

@@ -143,7 +143,7 @@ def test_people_have_attributes_and_strangers_see_none(ask):
         ("MATCH (u:User) RETURN [(u)-[:KNOWS]->(v) | v.id]", "collect"),
         ("MATCH (u:User) RETURN COLLECT { MATCH (u)-->(v) RETURN v.id }", "collect"),
         ("MATCH (u:User) CALL { WITH u MATCH (u)-->(i) RETURN count(i) AS n } RETURN n", "WITH"),
-        ("MATCH (u:User) USING INDEX u:User(id) RETURN u", "leave it out"),
+        ("MATCH (u:User) USING INDEX u:User(id) RETURN u", "leave them out"),
         ("SELECT u.id FROM User", "MATCH"),
         ("MATCH (u:User) RETURN u.id, count(*) GROUP BY u.id", "groups by"),
         ("MATCH (u:User) RETURN rand()", "ORDER BY"),

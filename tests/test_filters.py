@@ -274,7 +274,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"year": 1990}}, "filter.attributes.year: must be an object"),
         ({"attributes": {"year": {"is": 1}}}, "filter.attributes.year: say from, to or in"),
         ({"attributes": {"year": {"in": [[]]}}}, "filter.attributes.year.in: values are"),
-        ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is no date"),
+        ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is not a date"),
         (
             {"attributes": {"d": {"below": "2024"}}},
             "filter.attributes.d.below: must be a number; dates are bound by from and to",

@@ -162,7 +162,7 @@ def test_a_file_that_ends_early_leaves_nothing(home):
 
 
 def test_an_unknown_format_names_those_there_are(home):
-    with pytest.raises(InputError, match="'csv' is not known; there are table, citeulike"):
+    with pytest.raises(InputError, match="there is no format 'csv'; there are table, citeulike"):
         home.load(home.folder, form="csv")
 
 

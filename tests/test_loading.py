@@ -74,7 +74,7 @@ def test_a_dry_run_tells_and_loads_nothing(home):
 def test_no_rows_at_all_are_an_error_and_hide_nothing(home, text):
     home.load(home.write("id,title\na,A\nb,B\n"), table="items")
     for replace in (False, True):
-        with pytest.raises(InputError, match="not a single row to load"):
+        with pytest.raises(InputError, match="there is no row to load"):
             home.load(home.write(text), table="items", replace=replace, max_hidden=1.0)
     assert not any(row["hidden"] for row in items(home).values())
 
@@ -145,7 +145,7 @@ def test_rows_swallowed_by_a_quote_are_noticed_and_quotes_can_be_turned_off(home
     report = home.load(home.write(data), table="items")
     assert list(items(home)) == ["1", "4"]
     (warning,) = understood(report)["warnings"]
-    assert warning.startswith("a quote made one row of the lines 2 to 4")
+    assert warning.startswith("a quote joined the lines 2 to 4 into one row")
     home.load(home.write(data), table="items", quotes=False)
     assert items(home)["1"]["title"] == '"Heroes'
     assert len(items(home)) == 4
@@ -215,7 +215,9 @@ def test_a_rating_off_the_scale_is_rejected_with_its_row(home):
     report = home.load(home.write("user,item,rating\n" + "\n".join(rows) + "\n"))
     assert report.rejected == {"rating off the scale": 1}
     assert report.examples[0]["line"] == 1236
-    assert understood(report)["taken"]["scale"].startswith("1 to 5, of 5,000 ratings; 1 lie off it")
+    assert understood(report)["taken"]["scale"].startswith(
+        "1 to 5, of 5,000 ratings; outside it, and rejected: 1"
+    )
     report = home.load(home.write("user,item,rating\na,x,7\n"), scale=(0, 10))
     assert report.rejected == {}
 
@@ -225,7 +227,7 @@ def test_a_rating_off_the_scale_is_rejected_with_its_row(home):
 
 def test_ids_that_went_through_a_spreadsheet_are_the_same_ids(home, tmp_path):
     report = home.load(home.write("user,item\n1.0,7.0\n2.0,8.0\n"))
-    assert understood(report)["taken"]["item"].startswith("numbers that lost their type")
+    assert understood(report)["taken"]["item"].startswith("whole numbers written with '.0'")
     table = pa.table({"user": [1.0, 3.5], "item": [7, 8]})
     parquet.write_table(table, tmp_path / "more.parquet")
     home.load(tmp_path / "more.parquet")
@@ -292,13 +294,13 @@ def test_what_a_file_unpacks_to_is_bounded(home):
 
 @pytest.mark.parametrize(
     ("packed", "wording"),
-    [(bz2.compress, "packed by bzip2"), (lzma.compress, "packed by xz"),
-     (lambda data: pa.compress(data, codec="zstd", asbytes=True), "packed by zstd"),
+    [(bz2.compress, "compressed with bzip2"), (lzma.compress, "compressed with xz"),
+     (lambda data: pa.compress(data, codec="zstd", asbytes=True), "compressed with zstd"),
      (lambda data: b"PK\x03\x04" + data, "a zip archive or a spreadsheet")],
 )  # fmt: skip
 def test_what_is_packed_otherwise_is_refused_by_what_it_is(home, packed, wording):
     home.write(packed(b"user,item\na,x\n"), "events.csv")
-    with pytest.raises(InputError, match=f"is {wording}; unpack it, or pack it by gzip"):
+    with pytest.raises(InputError, match=f"is {wording}; unpack it, or compress it with gzip"):
         home.load(home.folder / "events.csv")
 
 
@@ -492,7 +494,7 @@ def test_the_type_of_an_attribute_can_be_said(home):
     report = home.load(home.write(data), table="items", columns=content)
     assert json.loads(items(home)["1"]["attributes"]) == {"price": 12, "code": "7"}
     assert json.loads(items(home)["2"]["attributes"]) == {"code": "8"}
-    expected = "1 of the values of 'price' are no number and left out, such as 'n/a'"
+    expected = "1 of the values of 'price' cannot be read as number, such as 'n/a': left out"
     assert expected in understood(report)["warnings"]
     report = home.load(home.write(data), table="items", attributes=("preis",))
     assert "--column attr:preis:number=preis" in understood(report)["warnings"][0]
@@ -564,5 +566,5 @@ def test_ids_that_became_fractions_are_mended_and_that_is_said(home, suffix):
     else:
         parquet.write_table(pa.table({"user": [1.0, 2.0], "item": ["x", "y"]}), file)
     report = home.load(file)
-    assert "'.0' at the end is taken away" in understood(report)["taken"]["user"]
+    assert "'.0' at the end, which is removed" in understood(report)["taken"]["user"]
     assert pairs(home) == {("1", "x"), ("2", "y")}

@@ -51,9 +51,9 @@ def test_a_call_ends_within_its_deadline_and_all_is_well_soon_after(
         lambda: through.apply(events(("b", "y")), name="n"),
         lambda: through.read("events"),
     ):
-        ends_with_a_sentence(call, 2.0, "check|lately")
+        ends_with_a_sentence(call, 2.0, "check|recently")
     refused = time.monotonic()
-    with pytest.raises(StoreAway, match="did not answer lately"):
+    with pytest.raises(StoreAway, match="has not answered recently"):
         through.ping()
     assert time.monotonic() - refused < 0.5, "the breaker stops the queue"
     proxy.become("pass")

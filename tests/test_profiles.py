@@ -247,7 +247,7 @@ def test_a_missing_file_gives_the_defaults(tmp_path):
         ("[profiles.a]\nlong_tail = 'much'", "must be a number"),
         ("[profiles.a]\nrelevance = 0", "every weight is 0"),
         ("profiles = 3", "must be a table"),
-        ("[profiles", "no valid TOML"),
+        ("[profiles", "not valid TOML"),
     ],
 )
 def test_wrong_settings_name_the_key_and_the_remedy(tmp_path, text, words):

@@ -143,7 +143,7 @@ def test_lists_sorted_by_id_are_no_order_of_time(form, name, tmp_path):
     rows = "".join(f"{user},{item}\n" for user, items in visits.items() for item in items)
     (tmp_path / name).write_text(lists if form == "lightgcn" else "user,item\n" + rows)
     assert read_tables([tmp_path / name], form, now=NOW)[0]["events"]["at"].null_count == 81
-    with pytest.raises(InputError, match="sorted by the ids of items.*leave out --ordered"):
+    with pytest.raises(InputError, match="sorted by their ids.*leave out --ordered"):
         read_tables([tmp_path / name], form, now=NOW, options=Options(ordered=True))
 
 

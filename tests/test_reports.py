@@ -152,7 +152,7 @@ def test_status_says_how_the_last_refresh_ended_and_what_mends_it(home, tmp_path
     assert facts["memory"]["total"] > facts["memory"]["available"] > 0
 
     other = Home(shutil.copytree(home.folder, tmp_path / "home"))
-    other.weighting.write_text("this is no TOML\n")
+    other.weighting.write_text("this is not TOML\n")
     assert refreshed(other) == 1
     facts = status(other, capfd)
     assert facts["last_refresh"]["outcome"] == "failed"
@@ -226,7 +226,7 @@ def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(schedule.time, "sleep", sleep)
     (other.reports / "last-refresh.json").unlink()
-    other.weighting.write_text("this is no TOML\n")
+    other.weighting.write_text("this is not TOML\n")
     assert refreshed(other, "--every", "24h") == 130
     errors = capfd.readouterr().err
     assert "failed: " in errors

@@ -222,7 +222,7 @@ def test_a_limit_by_an_attribute_nobody_has_is_refused(recommender):
 def test_a_missing_file_holds_no_rules_and_a_broken_one_is_an_error(tmp_path):
     assert load_rules(tmp_path / "rules.toml") == ()
     (tmp_path / "rules.toml").write_text("[[rule")
-    with pytest.raises(SettingError, match="no valid TOML"):
+    with pytest.raises(SettingError, match="not valid TOML"):
         load_rules(tmp_path / "rules.toml")
 
 

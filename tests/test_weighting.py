@@ -384,7 +384,7 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
     [
         ("[kind]\nview = 1", r"\[kind\] is not known; did you mean 'kinds'"),
         ("[tags]\nrarety = 1", r"tags\.rarety is not known; did you mean 'rarity'"),
-        ("[xyzzy]", r"\[xyzzy\] is not known; known are against, age, categories"),
+        ("[xyzzy]", r"\[xyzzy\] is not known; choose from: against, age, categories"),
         ("kinds = 3", r"written as \[kinds\]"),
         ("[kinds]\nview = -1", r"kinds\.view is -1.*0 or more"),
         ("[kinds]\nview = 'much'", r"kinds\.view is 'much'"),
@@ -398,7 +398,7 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
         ("[ratings]\nkinds = [1]", r"ratings\.kinds is \[1\]; it must be a list"),
         ("[ratings]\nscale = [5, 1]", r"ratings\.scale is \[5, 1\]; it must be \[lowest"),
         ("[ratings]\nrelevant_from = 4", r"ratings\.relevant_from is 4; it is a share"),
-        ("[kinds\nview = 1", "no valid TOML"),
+        ("[kinds\nview = 1", "not valid TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_by_key(tmp_path, text, says):
@@ -411,7 +411,7 @@ def test_a_wrong_file_is_refused_by_key(tmp_path, text, says):
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
     path = tmp_path / "weighting.toml"
     path.write_bytes(b"\xff\xfe[kinds]")
-    with pytest.raises(SettingError, match="no valid TOML"):
+    with pytest.raises(SettingError, match="not valid TOML"):
         load_weighting(path)
 
 

@@ -122,10 +122,10 @@ class FaissIndex:
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
-            raise ReleaseError(f"{path.name} is no readable FAISS index") from error
+            raise ReleaseError(f"{path.name} is not a readable FAISS index") from error
         if (index.ntotal, index.d) != vectors.shape:
             raise ReleaseError(
-                f"{path.name} holds {index.ntotal} × {index.d}, its vectors are {vectors.shape}"
+                f"{path.name} holds {index.ntotal} × {index.d}, but the vectors are {vectors.shape}"
             )
         return cls(vectors, index)
 

@@ -272,7 +272,7 @@ def _recency(
         for draw in range(DRAWS if exponent else 0)
     ]
     if exponent and not order_tells(gain(findings[0.0], findings[exponent]), by_chance):
-        say("recency: the same histories shuffled do as well, so their order tells nothing")
+        say("recency: shuffled histories do just as well, so their order is not used")
         exponent = 0.0
     say(f"recency: exponent {exponent:g}")
     return exponent

@@ -94,7 +94,9 @@ def _inverse(gram: F32, ridge: np.float32) -> F32:
     if not failed:
         factor, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed:
-        raise np.linalg.LinAlgError(f"no inverse of {len(gram)} rows with a ridge of {ridge}")
+        raise np.linalg.LinAlgError(
+            f"a matrix of {len(gram)} rows has no inverse with a ridge of {ridge}"
+        )
     inverse: F32 = factor.T  # in C's order, the upper triangle holds what was computed
     _mirror(inverse)
     return inverse

@@ -50,13 +50,13 @@ class Node2VecConfig:
 
     def __post_init__(self) -> None:
         if self.engine not in ("fast", "package"):
-            raise SettingError(f'engine is "fast" or "package", not {self.engine!r}')
+            raise SettingError(f'engine must be "fast" or "package", not {self.engine!r}')
         if self.contexts not in ("items", "all"):
-            raise SettingError(f'contexts is "items" or "all", not {self.contexts!r}')
+            raise SettingError(f'contexts must be "items" or "all", not {self.contexts!r}')
         if self.epochs < 1 or self.threads < 1:
             raise SettingError("epochs and threads must be at least 1")
         if self.engine == "package" and self.metapath:
-            raise SettingError('the package knows no metapaths: use engine = "fast"')
+            raise SettingError('the package does not support metapaths: use engine = "fast"')
         self.walk_config()
         self.skipgram_config()
 

@@ -112,14 +112,14 @@ def walk(
     Raises SettingError when the metapath names a type the graph was not prepared with.
     """
     if config.metapath and not all(0 <= kind < graph.types for kind in config.metapath):
-        message = f"metapath {config.metapath} names a node type beyond the {graph.types} prepared"
+        message = f"metapath {config.metapath} names a node type that the graph does not have"
         raise SettingError(message)
     walks = np.full((len(starts), config.length), _END, dtype=np.int32)
     path = np.array(config.metapath, dtype=np.int64)
     types = graph.types if config.metapath else 1
     bounds = graph.bounds if config.metapath else graph.bounds[:: graph.types]
     if not config.metapath and graph.types > 1:
-        raise SettingError("a graph prepared by types is walked along a metapath only")
+        raise SettingError("a graph prepared by types needs a metapath to walk along")
 
     def run(begin: int, end: int) -> None:
         _walk_many(

@@ -77,7 +77,7 @@ class Worker:
             self._process.stdin.flush()
             (length,) = HEADER.unpack(self._read(HEADER.size, deadline))
             if length > self._most:
-                raise QueryStopped("The answer was larger than it may be; ask for less.")
+                raise QueryStopped("The answer was larger than allowed; ask for less.")
             answer: dict[str, Any] = json.loads(self._read(length, deadline))
         except BrokenPipeError:
             raise self._died() from None
@@ -104,7 +104,7 @@ class Worker:
         while missing:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([source], [], [], left)[0]:
-                raise QueryStopped("The query ran longer than it may; it was stopped.")
+                raise QueryStopped("The query ran longer than allowed and was stopped.")
             part = os.read(source, min(missing, 1 << 20))
             if not part:
                 raise self._died()
@@ -118,9 +118,10 @@ class Worker:
             self._process.wait(1)
         words = _what_it_wrote(self._process)
         if self._process.returncode in _LIMITS or "bad_alloc" in words or "MemoryError" in words:
-            return QueryStopped("The query used more memory or time than it may; it was stopped.")
+            return QueryStopped("The query used more memory or time than allowed and was stopped.")
         failure = QueryRefused(
-            "The engine broke off at this query; write it another way (--debug shows its words)."
+            "The engine failed on this query; write it another way (--debug shows the engine's "
+            "message)."
         )
         _add_notes(failure, words)
         return failure
@@ -146,7 +147,7 @@ def built(order: dict[str, Any]) -> str:
     if not answered:
         failure = StoreError(
             "The copy for exploring could not be made: its process ended early (--debug shows its "
-            "words)."
+            "message)."
         )
         _add_notes(failure, words[-MOST_WORDS:].decode(errors="replace"))
         raise failure

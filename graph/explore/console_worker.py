@@ -108,7 +108,7 @@ def _answer(ask: Ask, message: dict[str, Any], limits: dict[str, Any]) -> dict[s
     except StoreError as error:
         return {"error": "away", "message": str(error)}
     except MemoryError:
-        text = "The query needed more memory than it may use; it was stopped."
+        text = "The query needed more memory than allowed and was stopped."
         return {"error": "stopped", "message": text, "starved": True}
     ms = round((time.perf_counter() - began) * 1000, 3)
     return {"columns": columns, "rows": rows, "truncated": truncated, "ms": ms}

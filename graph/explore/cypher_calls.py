@@ -145,7 +145,10 @@ class Calls(Dates):
             refuse("replace takes a text, what to look for, and what to put there")
         new = arguments[2].string
         if new is None or len(new) > LONGEST_IN_PLACE:
-            refuse(f"replace puts in a written text of at most {LONGEST_IN_PLACE} letters")
+            refuse(
+                f"replace takes a literal text as replacement, of at most {LONGEST_IN_PLACE} "
+                "letters"
+            )
         self.grows(max(1.0, len(new) / max(1, len(arguments[1].string or ""))), "replace")
 
     def _cast(self) -> Piece:
@@ -165,7 +168,10 @@ class Calls(Dates):
             return Piece(f"CAST({inner.text} AS {kind})", aggregate=inner.aggregate)
         named = {"INT64": "toInteger", "STRING": "toString", "DOUBLE": "toFloat"}
         if kind not in named:
-            refuse("only the file has CAST; on a server write toInteger, toFloat, toString, date")
+            refuse(
+                "only the embedded graph has CAST; on a server write toInteger, toFloat, "
+                "toString, date"
+            )
         return Piece(f"{named[kind]}({inner.text})", aggregate=inner.aggregate)
 
     # ── subqueries and patterns as values ────────────────────────────────────────────────
@@ -174,7 +180,9 @@ class Calls(Dates):
         """EXISTS { … }, COUNT { … }, COLLECT { … }."""
         word = self.next().upper
         if word == "COLLECT":
-            refuse("COLLECT { … } is not taken: write OPTIONAL MATCH … WITH …, collect(x) AS found")
+            refuse(
+                "COLLECT { … } is not supported: write OPTIONAL MATCH … WITH …, collect(x) AS found"
+            )
         names, kinds = set(self.names), dict(self.kinds)
         self.expect_sign("{")
         with self.inside():

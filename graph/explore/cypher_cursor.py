@@ -127,8 +127,8 @@ class Cursor:
         """Refuse what is ahead, as something else was due."""
         token = self.ahead()
         if token.kind == "end":
-            refuse(f"it ends where {due} was due")
-        refuse(f"{token.text[:40]} at character {token.start + 1}, where {due} was due")
+            refuse(f"it ends where {due} was expected")
+        refuse(f"{token.text[:40]} at character {token.start + 1}, where {due} was expected")
 
     def names_in_order(self) -> list[str]:
         """The variables that are there, in the order in which they came."""
@@ -146,7 +146,7 @@ class Cursor:
         """One bracket deeper."""
         self.depth += 1
         if self.depth > MOST_BRACKETS:
-            refuse(f"more than {MOST_BRACKETS} brackets stand inside each other")
+            refuse(f"more than {MOST_BRACKETS} brackets are nested in each other")
         yield
         self.depth -= 1
 
@@ -217,7 +217,7 @@ class Cursor:
             return None
         seconds = seconds_of(value)
         if seconds is None:
-            refuse(f"{value!r} is no date: write it as 2024-12-01 or 2024-12-01T18:30")
+            refuse(f"{value!r} is not a date: write it as 2024-12-01 or 2024-12-01T18:30")
         if piece.parameter is None:
             return str(seconds)
         name = f"{MOMENT}{len(self.strings)}"
@@ -228,7 +228,7 @@ class Cursor:
         """Count how much longer texts and lists can get, and refuse too much."""
         self.growth *= times
         if self.growth > MOST_GROWTH:
-            refuse(f"texts and lists could grow too long by {cause}")
+            refuse(f"texts and lists could grow too long through {cause}")
 
 
 def written(name: str) -> str:

@@ -63,7 +63,7 @@ class Dates(Operands):
         time = f"{part.get('hour', 0):02}:{part.get('minute', 0):02}:{part.get('second', 0):02}"
         seconds = seconds_of(f"{day}T{time}")
         if seconds is None:
-            refuse(f"{day} {time} is no date")
+            refuse(f"{day} {time} is not a date")
         return str(seconds)
 
     def _from_time(self, argument: Piece, kind: str) -> Piece:

@@ -110,7 +110,7 @@ class Expressions(Patterns):
         """Refuse a regular expression that may run for ever, as when a repetition is repeated."""
         text = pattern.string
         if text is None:
-            refuse("=~ takes a pattern that is written out, as in name =~ '(?i)bach.*'")
+            refuse("=~ takes a literal pattern, as in name =~ '(?i)bach.*'")
         bare = text.replace("\\\\", "").removeprefix("(?i)")
         repeated = sum(bare.count(sign) for sign in "*+{")
         if any(f"){sign}" in bare for sign in "*+{?") or "(?" in bare or repeated > 3:
@@ -278,7 +278,7 @@ class Expressions(Patterns):
 
     def _slice(self, piece: Piece, start: Piece | None, stop: Piece | None) -> str:
         if self.file and any(bound and bound.text.startswith("-") for bound in (start, stop)):
-            refuse("places in a part of a list are counted from its start: list[0..3]")
+            refuse("positions in a slice are counted from the start of the list: list[0..3]")
         first = self._counted(start) if start else "1" if self.file else ""
         last = stop.text if stop else f"size({piece.text})" if self.file else ""
         part = f"{piece.text}[{first}..{last}]"

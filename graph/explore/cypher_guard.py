@@ -115,7 +115,8 @@ class _Statement(Calls):
         if token.upper in NEVER:
             refuse(f"{token.upper} is not allowed: a query can only read, from the graph alone")
         refuse(
-            f"{token.text[:40]} at character {token.start + 1}, where a clause begins; {made_of}"
+            f"{token.text[:40]} at character {token.start + 1}, where a clause should begin; "
+            f"{made_of}"
         )
 
     # ── RETURN and WITH ──────────────────────────────────────────────────────────────────
@@ -176,7 +177,9 @@ class _Statement(Calls):
             )
             known = text or any(ordered.text == piece.text for ordered, _ in items)
             if piece.aggregate and not known and self.file:
-                refuse("what ORDER BY counts is returned too: RETURN …, count(*) AS n ORDER BY n")
+                refuse(
+                    "what ORDER BY counts must be returned too: RETURN …, count(*) AS n ORDER BY n"
+                )
             way = self.took_word("ASC", "ASCENDING", "DESC", "DESCENDING")
             parts.append(f"{text or piece.text} {way}".strip())
             if not self.took_sign(","):
@@ -228,7 +231,7 @@ def check_parameters(parameters: dict[str, Any], most_bytes: int = 100_000) -> N
             return 8
         if isinstance(value, int):
             if not -(2**63) <= value < 2**63:
-                refuse("a whole number in the parameters does not fit 64 bits")
+                refuse("a whole number in the parameters does not fit into 64 bits")
             return 8
         if isinstance(value, str):
             if any("\ud800" <= letter <= "\udfff" for letter in value):

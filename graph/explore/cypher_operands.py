@@ -100,7 +100,7 @@ class Operands(Expressions):
         self.expect_sign("}")
         text = ", ".join(f"{written(key)}: {entry.text}" for key, entry in entries.items())
         if not entries and self.file:
-            refuse("an empty map {} is not known to the file")
+            refuse("the embedded graph has no empty map {}")
         aggregate = any(entry.aggregate for entry in entries.values())
         return Piece(f"{{{text}}}", entries=entries, aggregate=aggregate)
 

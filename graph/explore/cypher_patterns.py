@@ -44,7 +44,7 @@ class Patterns(Cursor):
         inner, self.wheres = self.wheres, outer
         apart: Apart = frozenset()
         if self.took_word("USING"):
-            refuse("hints for the planner (USING …) are not taken; leave it out")
+            refuse("hints for the planner (USING …) are not supported; leave them out")
         conditions = [f"({text})" for text in inner]
         if self.took_word("WHERE"):
             condition = self.expression()

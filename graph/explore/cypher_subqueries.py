@@ -29,7 +29,7 @@ def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[st
     inside = list(tokens[begin + 1 : end])
     returns = _words(inside, "RETURN")
     if _words(inside, "UNION") or len(returns) != 1 or inside[returns[0] + 1].text == "*":
-        refuse("CALL { … } is not taken here: ask what stands in it as a query of its own")
+        refuse("CALL { … } is not supported here: send its content as a query of its own")
     if inside[0].upper == "WITH":
         matches = _words(inside, "MATCH", "OPTIONAL", "UNWIND")
         inside = inside[matches[0] :] if matches else inside
@@ -39,7 +39,7 @@ def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[st
     if body and body[0].upper == "MATCH":
         text = f"OPTIONAL {text}"
     kept = ", ".join([*names, _text(query, result)])
-    refuse(f"CALL {{ … }} is not taken behind other clauses: write {text} WITH {kept} for it")
+    refuse(f"CALL {{ … }} is not supported behind other clauses: write {text} WITH {kept} for it")
 
 
 def refuse_pattern(query: str, tokens: Sequence[Token], at: int, names: Sequence[str]) -> NoReturn:
@@ -52,7 +52,7 @@ def refuse_pattern(query: str, tokens: Sequence[Token], at: int, names: Sequence
     alias = tokens[end + 2].text if tokens[end + 1].upper == "AS" else "found"
     kept = ", ".join([*names, f"collect({value}) AS {alias}"])
     refuse(
-        f"a pattern inside a list is not taken: write OPTIONAL MATCH {_text(query, pattern)} "
+        f"a pattern inside a list is not supported: write OPTIONAL MATCH {_text(query, pattern)} "
         f"WITH {kept} before, and {alias} in its place"
     )
 

@@ -66,11 +66,11 @@ def tokens_of(query: str) -> tuple[str, list[Token]]:
         if kind == "name":
             _check_name(written[1:-1])
         if kind == "parameter" and written.startswith("$_"):
-            refuse(f"the parameter {written}: names that begin with _ are taken")
+            refuse(f"the parameter {written}: names that begin with _ are reserved")
         if kind == "number" and written.isdigit() and int(written) >= 2**63:
-            refuse(f"the whole number {written[:24]} does not fit 64 bits")
+            refuse(f"the whole number {written[:24]} does not fit into 64 bits")
         if kind == "number" and not math.isfinite(float(written)):
-            refuse(f"the number {written[:24]} does not fit 64 bits")
+            refuse(f"the number {written[:24]} does not fit into 64 bits")
         if kind != "space":
             upper = written.upper() if kind == "word" else written
             tokens.append(Token(kind, written, upper, start, stop))

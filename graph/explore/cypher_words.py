@@ -97,9 +97,9 @@ INSTEAD = {
     "list_reduce": "write reduce(sum = 0, x IN list | sum + x)",
     "regexp_matches": "write x =~ '.*pattern.*'",
     "regexp_full_match": "write x =~ 'pattern'",
-    "repeat": "texts do not grow here",
-    "lpad": "texts do not grow here",
-    "rpad": "texts do not grow here",
+    "repeat": "texts cannot be made longer here",
+    "lpad": "texts cannot be made longer here",
+    "rpad": "texts cannot be made longer here",
 }
 """Function that does not exist here -> what to write instead."""
 
@@ -108,7 +108,7 @@ def instead(function: str) -> str:
     """A hint for a function that is not on the list; empty when none is known."""
     name = function.lower()
     if name.startswith("apoc."):
-        return "there are no procedures or functions of APOC here"
+        return "APOC's procedures and functions do not exist here"
     if name.startswith("gds."):
-        return "what the models found is there as (:Item)-[:NEAR]->(:Item) and (:Segment)"
+        return "what the models found is stored as (:Item)-[:NEAR]->(:Item) and (:Segment)"
     return INSTEAD.get(name, "")

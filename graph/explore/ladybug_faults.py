@@ -13,13 +13,13 @@ _SAID = (
     (r"Variable (\S+) is not in scope", r"nothing is called \1 here; MATCH or WITH names things"),
     (
         r"list_extract.*index=(-?\d+) is out of range",
-        "a list is shorter than the place asked for; size(list) tells how long it is",
+        "a list is shorter than the position asked for; size(list) gives its length",
     ),
     (r"Could not convert \"(.*)\" to (\w+)", r"'\1' cannot be read as \2"),
     (r"Cast failed\. (.*) is not in (\w+) range", r"'\1' cannot be read as \2"),
     (
         r"expression with type (?:PROPERTY|VARIABLE)",
-        "what is counted and what it is counted by are columns of their own: WITH x, count(*) AS n",
+        "a count and what it is grouped by must be separate columns: WITH x, count(*) AS n",
     ),
     (
         r"has data type (\w+) but expected (\w+)",
@@ -37,9 +37,9 @@ def in_words(error: BaseException) -> QueryRefused:
     """The engine's error in one sentence."""
     text = str(error).strip().split("\n")[0] or type(error).__name__
     if "bad_alloc" in text or isinstance(error, MemoryError) or "uffer pool is full" in text:
-        return QueryStopped("The query needed more memory than it may use; it was stopped.")
+        return QueryStopped("The query needed more memory than allowed and was stopped.")
     if "nterrupted" in text or "imeout" in text:
-        return QueryStopped("The query ran longer than it may; it was stopped.")
+        return QueryStopped("The query ran longer than allowed and was stopped.")
     for pattern, words in _SAID:
         match = re.search(pattern, text)
         if match:

@@ -119,9 +119,9 @@ def _in_words(uri: str, database: str, error: Neo4jError | DriverError) -> Niche
     code = error.code if isinstance(error, Neo4jError) else None
     text = str(getattr(error, "message", None) or error)
     if any(word in (code or "") for word in ("MemoryPool", "OutOfMemory", "StackOverFlow")):
-        return QueryStopped("The query needed more memory than it may use; it was stopped.")
+        return QueryStopped("The query needed more memory than allowed and was stopped.")
     if any(word in (code or "") for word in ("TransactionTimedOut", "Terminated")):
-        return QueryStopped("The query ran longer than it may; it was stopped.")
+        return QueryStopped("The query ran longer than allowed and was stopped.")
     is_the_query = isinstance(error, ClientError) or (code or "").startswith(_ITS_FAULT)
     if is_the_query and not any(word in (code or "") for word in _NOT_THE_QUERY):
         first = text.strip().split("\n")[0]

@@ -38,8 +38,8 @@ def migrate(
     """
     if not into_filled and any(target.counts().values()):
         raise InputError(
-            f"{target.uri} is not empty; choose another store, or say that an interrupted copy "
-            "goes on"
+            f"{target.uri} is not empty; choose another store, or add --go-on to continue an "
+            "interrupted copy"
         )
     copied = {}
     for name in SCHEMAS:

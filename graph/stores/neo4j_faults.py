@@ -40,7 +40,8 @@ _BY_CODE = {
         "is out of memory; raise server.memory.heap.max_size"
     ),
     "Neo.ClientError.Transaction.TransactionTimedOut": (
-        "ended the transaction at its time limit; it is busy, or db.transaction.timeout is short"
+        "ended the transaction at its time limit; it is busy, or db.transaction.timeout is too "
+        "short"
     ),
     "Neo.TransientError.Transaction.DeadlockDetected": (
         "is busy with another writer; only one process may write at a time, try again"
@@ -66,14 +67,14 @@ def away(uri: str, *, database: str, code: str | None, kind: str, text: str) -> 
         return f"Neo4j at {uri} (database {database!r}) answers {code}: {first}"
     if kind in {"UnsupportedServerProduct", "BoltHandshakeError", "BoltProtocolError"}:
         return (
-            f"what answers at {uri} is no Neo4j {version(OLDEST)} or newer; check the address and "
+            f"what answers at {uri} is not Neo4j {version(OLDEST)} or newer; check the address and "
             f"the port (Bolt, not HTTP), and the server's version ({first})"
         )
     if kind == "ConfigurationError":
         return f"the address {uri} cannot be used: {first}"
     return (
         f"no answer from Neo4j at {uri}; check that the server runs, that address and port are "
-        f"right and that no firewall stands between ({kind}: {first})"
+        f"right and that no firewall is in the way ({kind}: {first})"
     )
 
 

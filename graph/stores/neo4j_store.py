@@ -109,7 +109,9 @@ class Neo4jStore:
         rows = sum(table.num_rows for table in tables.values()) + (len(events) if events else 0)
         limit = self._deadline if rows <= STATEMENT_ROWS else self._bulk_deadline
         if not self._writing.acquire(timeout=self._bulk_deadline):
-            raise StoreAway(f"{self.uri}: another thread of this process writes for too long")
+            raise StoreAway(
+                f"{self.uri}: another thread of this process has been writing for too long"
+            )
         try:
             self._prepare_schema()
             return self._call(
@@ -262,7 +264,8 @@ class Neo4jStore:
         pause = self._breaker.wait()
         if pause:
             raise StoreAway(
-                f"Neo4j at {self.uri} did not answer lately; asked again in {pause:.0f} s"
+                f"Neo4j at {self.uri} has not answered recently; the next attempt "
+                f"is in {pause:.0f} s"
             )
         limit = limit or self._bulk_deadline
         mode = neo4j.WRITE_ACCESS if writes else neo4j.READ_ACCESS

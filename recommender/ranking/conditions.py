@@ -106,7 +106,7 @@ class _Reader(Generic[T]):
             return f"{key!r} can not stand{inside} here; it belongs to {home}"
         known = [*self._language.fields, *_BRANCHES]
         near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(known)}"
         return f"{key[:80]!r} is no condition; {hint}"
 
 
@@ -195,7 +195,7 @@ def _number_or_date(value: object, where: str) -> float | str:
         return value.isoformat()
     if isinstance(value, str):
         if seconds_of(value) is None:
-            raise InputError(f'{where}: {value[:80]!r} is no date; write it as "2024-01-31"')
+            raise InputError(f'{where}: {value[:80]!r} is not a date; write it as "2024-01-31"')
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f'{where}: must be a number, or a date such as "2024-01-31"')
