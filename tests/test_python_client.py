@@ -23,15 +23,22 @@ from recommender.ranking.request import Request
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "clients" / "python" / "examples" / "shop.py"
 NOW = 1_760_000_000
-LEFT_OUT = {  # operations for the page that the service brings, and for machines that watch it
+LEFT_OUT = {  # what the service's own page asks, for whoever explores, edits and operates
     "check",
+    "delete_pin",
+    "get_access",
     "get_cypher_questions",
     "get_map",
     "get_map_items",
     "get_map_points",
     "get_neighbourhood",
     "get_popularity",
+    "get_report",
+    "get_rules",
     "get_segments_picture",
+    "put_current",
+    "put_pin",
+    "put_rules",
 }
 SAMPLES = {"subjects": [], "new": {}, "entries": [], "items": [], "fields": {}, "attributes": {}}
 BODIES = {  # what is typed, and the schema it is sent as

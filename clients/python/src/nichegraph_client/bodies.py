@@ -85,9 +85,9 @@ class NewItem(TypedDict, total=False):
 
 
 class Event(TypedDict, total=False):
-    """One thing that a user did to an item."""
+    """One thing that somebody did to an item: `user` or `session` says who."""
 
-    user: Required[str]
+    user: str
     item: Required[str]
     kind: str
     value: float
