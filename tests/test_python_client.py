@@ -35,6 +35,7 @@ LEFT_OUT = {  # what the service's own page asks, for whoever explores, edits an
     "get_popularity",
     "get_report",
     "get_rules",
+    "online",
     "get_segments_picture",
     "put_current",
     "put_pin",

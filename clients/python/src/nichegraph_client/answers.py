@@ -44,6 +44,7 @@ class ListAnswer:
     segment: str | None
     notes: list[str]
     next: str | None  # the cursor of the next page
+    request_id: str  # what impressions and clicks of this list name
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ class DataAnswer:
     consent: ConsentAnswer
     events: list[dict[str, Any]]
     relations: list[dict[str, Any]]
+    feedback: list[dict[str, Any]]  # what they were shown, and clicked
     inbox: list[dict[str, Any]]
     shown: dict[str, Any] | None
 
@@ -273,9 +275,10 @@ class RowsAnswer:
 
 @dataclass(frozen=True)
 class ReleasesAnswer:
-    """The published releases."""
+    """The published releases, and the candidates that were refused."""
 
     releases: list[dict[str, Any]]
+    refused: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

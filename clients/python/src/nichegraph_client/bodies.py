@@ -95,6 +95,8 @@ class Event(TypedDict, total=False):
     at: float | str
     event_id: str
     session: str
+    request_id: str  # of an impression or a click: the list that showed the item
+    position: int  # there, from 1
 
 
 class ItemFields(TypedDict, total=False):
