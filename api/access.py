@@ -45,6 +45,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("DELETE", "/v1/items/<id:item>"): ("ingest",),
     ("PUT", "/v1/users/<id:user>"): ("ingest",),
     ("PUT", "/v1/users/<id:user>/consent"): ("ingest", "privacy"),
+    ("POST", "/v1/users/<id:user>/alias"): ("ingest",),
     ("GET", "/v1/users/<id:user>"): ("privacy",),
     ("DELETE", "/v1/users/<id:user>"): ("privacy",),
     ("GET", "/v1/users/<id:user>/data"): ("privacy",),

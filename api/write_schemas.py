@@ -120,6 +120,12 @@ class UserBody(Strict):
     attributes: dict[str, Any] | None = Field(None, description="Whatever is known about the user.")
 
 
+class AliasBody(Strict):
+    anonymous: Id = Field(
+        description="The id under which they were known before: as `user`, or as a `session`."
+    )
+
+
 class ConsentBody(Strict):
     """Purposes that are left out stay as they are."""
 
@@ -211,6 +217,7 @@ class ErasureAnswer(Strict):
 
 class DataAnswer(BaseModel):
     user: str
+    aliases: list[str] = Field(description="Anonymous ids that were joined to them.")
     known: bool
     attributes: dict[str, Any]
     consent: ConsentAnswer

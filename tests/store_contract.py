@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from graph.errors import InputError, NotFound
 from graph.model import SCHEMAS, table
 from graph.snapshot import take_snapshot
+from recommender.inbox.joining import join
 
 STRANGE_IDS = [
     "a/b",
@@ -371,6 +372,23 @@ class StoreContract:
         store.apply(events(("ann", "x")))  # comes back as somebody new
         assert store.watermark() > watermark
         assert facts(store, "users")[0] == {"id": "ann", "consent": True, "attributes": None}
+
+    def test_an_anonymous_id_that_is_joined_to_a_user_leaves_them_each_event_once(self, store):
+        rows = [
+            {"user": user, "item": item, "kind": "tag", "tag": "noir", "at": 5, "event_id": name}
+            for user, item, name in (("v1", "x", "e1"), ("v1", "y", None), ("ann", "y", None))
+        ]
+        store.apply({"events": table("events", rows)})
+        watermark = store.watermark()
+        for _ in range(2):  # as a drain that was killed in between would do
+            join(store, "v1", "ann")
+        said = facts(store, "events")
+        assert sorted((row["user"], row["item"], row["event_id"] or "") for row in said) == [
+            ("ann", "x", "e1"),
+            ("ann", "y", ""),
+        ]
+        assert [row["id"] for row in facts(store, "users")] == ["ann"]
+        assert store.watermark() > watermark  # a snapshot taken before does not change
 
     def test_one_users_events_have_everything(self, store):
         store.apply(batch_of_everything())

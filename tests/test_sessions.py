@@ -26,26 +26,12 @@ MINUTE = 60
 FAST = RefreshConfig(preset="fast", threads=1)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """2,000 dated events of planted niches, and a home with a release that has heard them."""
-    planted = generate(2000, seed=4)
-    home = Home(tmp_path_factory.mktemp("sessions") / "home").create()
-    store = EmbeddedStore(home.store)
-    for batch in planted.batches():
-        store.apply(batch)
-    refresh(store, home, FAST, now=NOW)
-    store.close()
-    return home, planted
-
-
 @pytest.fixture
-def live(world, tmp_path):
+def live(planted_home, planted, tmp_path):
     """A server that follows a journal of its own over the shared release."""
-    home, planted = world
     journal = Journal(tmp_path / "journal.sqlite")
     ticks = iter(range(10**7))
-    yield Live(home, journal=journal, clock=lambda: next(ticks)), journal, planted.answers
+    yield Live(planted_home, journal=journal, clock=lambda: next(ticks)), journal, planted.answers
     journal.close()
 
 

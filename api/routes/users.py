@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 from flask_openapi3 import OpenAPI
 
-from api.bootstrap import now
+from api.bootstrap import note, now
 from api.errors import Problem
 from api.inputs import checked, from_here_or_with
 from api.routes.events import TAG
 from api.schemas import UserPath
 from api.write_schemas import (
+    AliasBody,
     ConsentBody,
     DataAnswer,
     ErasureAnswer,
@@ -26,10 +27,12 @@ from api.write_schemas import (
 from api.writing import Answer, write
 from graph.errors import NotFound, ReleaseError, StoreAway
 from recommender.inbox.erasing import receipt
-from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, fact, user_subject
+from recommender.inbox.facts import ALIAS, CONSENT, PURPOSES, USER_PUT, fact, user_subject
+from recommender.inbox.joining import own_name
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
 from recommender.overlay.erasure import ask
+from recommender.overlay.state import read_state
 from recommender.serving.known import known_user
 from recommender.serving.live import Live
 
@@ -57,14 +60,14 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_user(path: UserPath) -> dict[str, Any]:
-        known, heard = None, 0
+        known, heard, user = None, 0, own_name(journal, path.user)
         with contextlib.suppress(ReleaseError):
             overlay = live.recommender().overlay
-            known = known_user(overlay, path.user)
+            known = known_user(overlay, user)
             heard = overlay.release.heard(journal.identity())
-        about = journal.facts_about(user_subject(path.user))
+        about = journal.facts_about(user_subject(user))
         facts = [row for row in about if row.sequence > heard or row.kind == CONSENT]
-        known = user_after(known, facts, path.user)
+        known = user_after(known, facts, user)
         if known is None:
             raise NotFound(f"user {path.user!r} is not known")
         consent = dict.fromkeys(PURPOSES, True) | known.get("consent", {})
@@ -83,6 +86,23 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
             names = ", ".join(PURPOSES)
             raise Problem(400, f"name at least one of {names}", [("", f"none of {names}")])
         return write(journal, [fact(CONSENT, {"id": path.user, "consent": consents})])
+
+    @app.post(
+        "/v1/users/<id:user>/alias",
+        tags=[TAG],
+        summary="Join an anonymous id to a user: both histories become one",
+        description="From then on the anonymous id is another name of the user. To be called when "
+        "a visitor logs in. An anonymous id belongs to one user for good.",
+        responses={202: WriteAnswer},
+    )
+    @checked
+    def post_alias(path: UserPath, body: AliasBody) -> Answer:
+        answer = write(journal, [fact(ALIAS, {"id": path.user, "anonymous": body.anonymous})])
+        if answer[0]["taken"]:
+            salted = read_state(live.home)
+            person = salted.digest(path.user) if salted.salt else None
+            note(live.home, "alias", person=person, fact=answer[0]["sequence"])
+        return answer
 
     @app.get(
         "/v1/users/<id:user>/data",

@@ -15,6 +15,7 @@ from graph.store import GraphStore
 from recommender.inbox import undone
 from recommender.inbox.drain import drain, lease
 from recommender.inbox.facts import LOAD, PATCH, USER_PUT, Fact, fact
+from recommender.inbox.joining import all_names, renamed_batch
 from recommender.inbox.journal import Journal
 
 MOST_ANNOUNCED = 1_000_000  # facts that an overlay can hold; with more, servers wait for a refresh
@@ -34,7 +35,7 @@ def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[Grap
         while journal.last_sequence() and drain(journal, store, now=lambda: now).facts:
             pass
         try:
-            yield store
+            yield cast("GraphStore", _Named(store, journal))
         finally:
             if journal.last_sequence():
                 journal.append([fact(LOAD, {"at": now})], now=now)
@@ -63,11 +64,25 @@ def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> di
     return gone
 
 
+class _Named:
+    """A store whose batches are written under the ids that people have now."""
+
+    def __init__(self, store: GraphStore, journal: Journal) -> None:
+        self._store, self._names = store, all_names(journal)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def apply(self, batch: Batch, **options: Any) -> bool:
+        return self._store.apply(renamed_batch(batch, self._names), **options)
+
+
 class _Announced:
     """A store whose batches are appended to the journal once they are written."""
 
     def __init__(self, store: GraphStore, journal: Journal, now: int) -> None:
-        self._store, self._journal, self._now = store, journal, now
+        named = _Named(store, journal)
+        self._store, self._journal, self._now = cast("GraphStore", named), journal, now
         self._room = MOST_ANNOUNCED
 
     def __getattr__(self, name: str) -> Any:

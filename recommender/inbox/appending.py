@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import orjson
 
 from graph.errors import InputError
+from recommender.inbox import aliases
 from recommender.inbox.consent import any_consent, why_untracked
 from recommender.inbox.erased import any_erasure, why_refused
-from recommender.inbox.facts import CONSENT, LOAD, Fact
+from recommender.inbox.facts import ALIAS, CONSENT, LOAD, Fact
 
 REPLY_SECONDS = 86_400  # how long a repeated request gets its first answer again
 
@@ -67,25 +68,41 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
 def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
-    watched, any_consents = any_erasure(db), any_consent(db)
-    for fact in facts:
+    watched, any_consents, joined = any_erasure(db), any_consent(db), aliases.any_alias(db)
+    for sent in facts:
+        fact = aliases.renamed(db, sent) if joined else sent
         why = why_refused(db, fact, now) if watched else None
         if why is None and any_consents:
             why = why_untracked(db, fact)
+        before = None
+        if why is None and fact.kind == ALIAS:
+            before, why = aliases.joined_before(db, fact)
         if why is not None:
             receipts.append(Receipt(0, repeated=False, refused=why))
             continue
-        before = _same(db, fact, loaded)
+        for form in dict.fromkeys((fact, sent)):  # it may have been sent before it was joined
+            before = before or _same(db, form, loaded)
         if before is not None:
             receipts.append(Receipt(before, repeated=True))
             continue
-        written = db.execute(
-            "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
-            (fact.kind, fact.key, fact.subject, fact.payload, now),
-        )
-        receipts.append(Receipt(int(written.lastrowid or 0), repeated=False))
+        sequence = _insert(db, fact, now)
+        receipts.append(Receipt(sequence, repeated=False))
         any_consents = any_consents or fact.kind == CONSENT
+        if fact.kind == ALIAS:
+            joined, consent = True, aliases.note(db, fact, sequence)
+            if consent is not None:
+                _insert(db, consent, now)
+                any_consents = True
     return receipts
+
+
+def _insert(db: sqlite3.Connection, fact: Fact, now: int) -> int:
+    """Write a fact; its number."""
+    written = db.execute(
+        "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
+        (fact.kind, fact.key, fact.subject, fact.payload, now),
+    )
+    return int(written.lastrowid or 0)
 
 
 def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:

@@ -4,7 +4,7 @@ import sqlite3
 
 import orjson
 
-from recommender.inbox.facts import CONSENT, FEEDBACK, Fact
+from recommender.inbox.facts import ALIAS, CONSENT, FEEDBACK, Fact
 
 NOT_TRACKED = "this user does not agree to be tracked"
 
@@ -17,7 +17,7 @@ def any_consent(db: sqlite3.Connection) -> bool:
 
 def why_untracked(db: sqlite3.Connection, fact: Fact) -> str | None:
     """Why what a user did is refused: they withdrew `track`. None: it is accepted."""
-    if fact.kind not in ("events", *FEEDBACK):
+    if fact.kind not in ("events", ALIAS, *FEEDBACK):
         return None
     tracked = True
     for (payload,) in db.execute(

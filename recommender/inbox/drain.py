@@ -16,7 +16,8 @@ from graph.errors import InputError
 from graph.store import GraphStore
 from recommender.inbox import erasing, feedback
 from recommender.inbox.batch import fold
-from recommender.inbox.facts import USER_DELETE, Row
+from recommender.inbox.facts import ALIAS, USER_DELETE, Row
+from recommender.inbox.joining import join
 from recommender.inbox.journal import Journal
 from recommender.inbox.quarantine import put_aside
 
@@ -65,15 +66,17 @@ def drain(
     facts = journal.facts_after(begin, limit)
     if not facts:
         return Drained(0, 0, begin)
-    erasures = [index for index, row in enumerate(facts) if row.kind == USER_DELETE]
-    if erasures[:1] == [0]:
-        sequence = facts[0].sequence
-        user = erasing.user_of(journal, sequence)
-        if user is not None:
+    alone = [index for index, row in enumerate(facts) if row.kind in (USER_DELETE, ALIAS)]
+    if alone[:1] == [0]:
+        sequence, payload = facts[0].sequence, facts[0].payload
+        if facts[0].kind == ALIAS:
+            join(store, payload["anonymous"], payload["id"])
+            feedback.join(journal.path, payload["anonymous"], payload["id"])
+        elif (user := erasing.user_of(journal, sequence)) is not None:
             (carry or _carry(journal, store, now))(sequence, user)
         done = store.apply({}, name=name, span=(begin, sequence))
         return Drained(1 if done else 0, 0, sequence if done else begin)
-    facts = facts[: erasures[0]] if erasures else facts
+    facts = facts[: alone[0]] if alone else facts
     feedback.take(journal.path, facts)
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)

@@ -6,6 +6,7 @@ import sqlite3
 import orjson
 
 from recommender.inbox.facts import (
+    ALIAS,
     CONSENT,
     EVENT_UNDONE,
     FEEDBACK,
@@ -16,8 +17,10 @@ from recommender.inbox.facts import (
     user_subject,
 )
 
-_NAMES = {  # kind of fact -> the fields that name a user
-    "user_relations": ("source", "target"),
+RELATED = ("source", "target")
+NAMES = {  # kind of fact -> the fields that name a user
+    "user_relations": RELATED,
+    ALIAS: ("id", "anonymous"),
     **dict.fromkeys(("events", EVENT_UNDONE, *FEEDBACK), ("user",)),
     **dict.fromkeys(("users", USER_PUT, CONSENT, USER_UNDONE), ("id",)),
 }
@@ -25,7 +28,7 @@ _NAMES = {  # kind of fact -> the fields that name a user
 
 def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
     """Why a fact about a person is refused; None: it is accepted. Called before it is written."""
-    names = _NAMES.get(fact.kind, ())
+    names = NAMES.get(fact.kind, ())
     payload = orjson.loads(fact.payload) if names else {}
     for name in names:
         if name not in payload:
@@ -57,13 +60,17 @@ def mark(db: sqlite3.Connection, user: str) -> bytes:
 def purge(db: sqlite3.Connection, user: str) -> int:
     """Remove what the journal and its quarantine hold of a user; how many facts."""
     subject = user_subject(user)
+    db.execute("DELETE FROM aliases WHERE ? IN (user, anonymous)", (user,))
     gone = 0
     for table in ("facts", "quarantine"):
         rows = db.execute(f"SELECT seq, kind, payload FROM {table} WHERE subject = ?", (subject,))
         about_user = [row for row in rows if row[1] != USER_DELETE]
-        friends = f"SELECT seq, kind, payload FROM {table} WHERE kind = 'user_relations'"
-        about_user += db.execute(friends).fetchall()
-        numbers = [(seq,) for seq, kind, payload in about_user if _is_about(kind, payload, user)]
+        for kind in ("user_relations", ALIAS):  # by the other id, too
+            others = f"SELECT seq, kind, payload FROM {table} WHERE kind = '{kind}'"
+            about_user += db.execute(others).fetchall()
+        numbers = sorted(
+            {(seq,) for seq, kind, payload in about_user if _is_about(kind, payload, user)}
+        )
         gone += (
             db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers).rowcount if numbers else 0
         )
@@ -72,4 +79,4 @@ def purge(db: sqlite3.Connection, user: str) -> int:
 
 def _is_about(kind: str, payload: bytes, user: str) -> bool:
     fields = orjson.loads(payload)
-    return user in [fields.get(name) for name in _NAMES.get(kind, ())]
+    return user in [fields.get(name) for name in NAMES.get(kind, ())]

@@ -16,6 +16,8 @@ user_delete   `person`: everything said about this person before this fact is fo
 impression    an item of an answer was seen: `request` (stands for the answer's request_id), `item`,
               `position`, `source`, `release`, and where known `user`, `segment`, `rules`, `at`
 click         an item of an answer was clicked; the same fields. Neither is an event of the store
+alias         `id` and `anonymous`: an anonymous id that is another name of the user, from its first
+              event on
 load          `at`: a load wrote into the store without the journal; this fact's number tells when
 event_undone  a row of `events` that is no longer in the store, since its load was taken back
 item_undone   after a load was taken back: `id` and, if the store still has the item, `now`: the
@@ -42,10 +44,11 @@ USER_PUT, CONSENT, USER_DELETE = "user_put", "consent", "user_delete"
 IMPRESSION, CLICK = "impression", "click"
 FEEDBACK = (IMPRESSION, CLICK)
 LOAD = "load"
+ALIAS = "alias"
 EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE = "event_undone", "item_undone", "user_undone"
 KINDS = (
     *SCHEMAS, PUT, PATCH, DELETE, USER_PUT, CONSENT, USER_DELETE, *FEEDBACK,
-    LOAD, EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE,
+    LOAD, ALIAS, EVENT_UNDONE, ITEM_UNDONE, USER_UNDONE,
 )  # fmt: skip
 
 PURPOSES = ("personalise", "train", "track")  # what a user may consent to
@@ -90,7 +93,7 @@ def subject(kind: str, payload: dict[str, Any]) -> int:
         return item_subject(payload[_ITEMS[kind]])
     if kind in (PUT, PATCH, DELETE, ITEM_UNDONE):
         return item_subject(payload["id"])
-    if kind in (USER_PUT, CONSENT, USER_UNDONE):
+    if kind in (USER_PUT, CONSENT, USER_UNDONE, ALIAS):
         return user_subject(payload["id"])
     if kind in FEEDBACK and "user" in payload:
         return user_subject(payload["user"])

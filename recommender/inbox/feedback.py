@@ -72,6 +72,17 @@ def forget(journal_file: Path, user: str) -> int:
         return int(gone)
 
 
+def join(journal_file: Path, anonymous: str, user: str) -> None:
+    """What was shown to an anonymous id was shown to a user."""
+    with opened(journal_file) as db:
+        if db is not None:
+            with _transaction(db):
+                db.execute(
+                    "UPDATE shown SET user = ?, person = ? WHERE user = ?",
+                    (user, user_subject(user), anonymous),
+                )
+
+
 def about_user(journal_file: Path, user: str) -> list[dict[str, Any]]:
     """What was shown to a user, and when it was clicked; oldest first."""
     query = (

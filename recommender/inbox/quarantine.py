@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graph.errors import NotFound
+from recommender.inbox.aliases import renamed
 from recommender.inbox.facts import Row, fact, row, subject
 from recommender.inbox.journal import Journal
 
@@ -76,8 +77,8 @@ def aside_at(journal: Journal, sequence: int) -> Aside:
 def retry(journal: Journal, sequence: int, *, now: int) -> int:
     """Let the store try a fact again, as the newest one; its new number."""
     entry = aside_at(journal, sequence)
-    again = fact(entry.fact.kind, entry.fact.payload)
     with journal.transaction() as db:
+        again = renamed(db, fact(entry.fact.kind, entry.fact.payload))
         written = db.execute(
             "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
             (again.kind, again.key, again.subject, again.payload, now),

@@ -35,6 +35,12 @@ MIGRATIONS = [
     INSERT INTO about VALUES ('id', lower(hex(randomblob(8))));
     INSERT INTO about VALUES ('key', randomblob(32));
     """,
+    """
+    CREATE TABLE aliases (anonymous TEXT PRIMARY KEY, user TEXT NOT NULL, seq INTEGER NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX names ON aliases (user);
+    CREATE INDEX alias_facts ON facts (seq) WHERE kind = 'alias';
+    """,
 ]
 """What takes a file from version n to n + 1; append, never change."""
 

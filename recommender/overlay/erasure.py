@@ -11,6 +11,7 @@ from graph.ids import as_id
 from graph.store import GraphStore
 from recommender.inbox import erasing, feedback
 from recommender.inbox.drain import Carry
+from recommender.inbox.joining import names_of, own_name
 from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.spellings import spellings
@@ -48,9 +49,16 @@ def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
     """Ask for an erasure, and return its number; the user is not served from now on.
 
     What the journal holds is gone when this returns. The drain carries it into the store and the
-    copies; `erasing.receipt` tells how far it has come.
+    copies; `erasing.receipt` tells how far it has come. The anonymous ids that are other names of
+    the user are erased before, each by an erasure of its own.
     """
-    user = as_id(user)
+    user = own_name(journal, as_id(user))
+    for name in names_of(journal, user):  # what they did before they were known is theirs, too
+        _ask(journal, home, name, now)
+    return _ask(journal, home, user, now)
+
+
+def _ask(journal: Journal, home: Home, user: str, now: int) -> int:
     begin_erasure(home, user)
     person = read_state(home).digest(user)
     sequence = erasing.ask(journal, user, person, now=now)

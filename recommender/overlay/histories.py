@@ -96,13 +96,17 @@ class Weigher:
             live: events since the release.
             kinds: names of the kinds of those.
         """
+        return self._weighed(self.events(user_row, live), kinds)
+
+    def events(self, user_row: int, live: LiveUser | None) -> Events:
+        """Everything that a user of the release (or `NO_ROW`) did, newer events included."""
         events = np.zeros(0, EVENT) if live is None else live.events
-        if user_row != NO_ROW:
-            kept = self._kept(user_row)
-            if live is not None and len(live.undone):
-                kept = _less(kept, live.undone)
-            events = np.concatenate([kept, events])
-        return self._weighed(events, kinds)
+        if user_row == NO_ROW:
+            return events
+        kept = self._kept(user_row)
+        if live is not None and len(live.undone):
+            kept = _less(kept, live.undone)
+        return np.concatenate([kept, events])
 
     def _kept(self, row: int) -> Events:
         """The events of a user in the release."""

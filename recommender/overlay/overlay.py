@@ -35,6 +35,7 @@ class Overlay:
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sessions: Sessions = field(default_factory=Sessions)  # those that may still run
     shown: Mapping[str, ShownItems] = field(default_factory=dict)  # and not clicked
+    aliases: Mapping[str, str] = field(default_factory=dict)  # anonymous id -> whose it is
     sequence: int = 0  # number of the last fact of the journal that it contains
     journal: str = ""  # the journal's identity
     changed: int = 0  # the last fact that changed more than one user's history
@@ -80,6 +81,12 @@ class Overlay:
         heard = [str(self.touched.get(user, 0)) for user in users]
         of_all = (self.release.name, self.state.name, self.journal, str(self.changed))
         return " ".join((*of_all, *heard))
+
+    def own_name(self, user: str) -> str:
+        """The id of a user who may be named by an anonymous id; any other id as it is."""
+        while user in self.aliases:
+            user = self.aliases[user]
+        return user
 
     def user_row(self, user: str) -> int:
         """The row of a user; `NO_ROW` if the user is unknown or erased."""

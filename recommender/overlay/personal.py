@@ -6,6 +6,7 @@ from typing import Any
 from graph.store import GraphStore
 from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, USER_UNDONE, user_subject
 from recommender.inbox.feedback import about_user
+from recommender.inbox.joining import names_of, own_name
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
 
@@ -16,9 +17,12 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
     """What the store and the inbox hold of a user.
 
     `events` and `relations` are those of the store, `feedback` what was shown to them (see
-    `recommender.inbox.feedback`), `inbox` the facts that wait or are kept,
-    `consent` what holds now. A user whom nobody knows gets empty lists, `known` false.
+    `recommender.inbox.feedback`), `inbox` the facts that wait or are kept, `consent` what holds
+    now, `aliases` the anonymous ids that were joined to them. A user whom nobody knows gets empty
+    lists, `known` false.
     """
+    user = own_name(journal, user)
+    names = [user, *names_of(journal, user)]
     users = store.read("users")
     ids = users.column("id").to_pylist()
     row = users.slice(ids.index(user), 1).to_pylist()[0] if user in ids else None
@@ -27,8 +31,12 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         attributes = json.loads(row["attributes"] or "{}")
         consent = dict.fromkeys(PURPOSES, bool(row["consent"]))
         held = {"id": user, "attributes": attributes, "consent": consent}
-    facts = journal.facts_about(user_subject(user))
-    facts = [fact for fact in facts if user in fact.payload.values()]
+    facts = [
+        fact
+        for name in names
+        for fact in journal.facts_about(user_subject(name))
+        if name in fact.payload.values()
+    ]
     newer = [fact for fact in facts if fact.kind in (CONSENT, USER_PUT, USER_UNDONE)]
     content = user_after(held, newer, user)
     relations = [
@@ -38,17 +46,19 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
     ]
     events = [
         {name: event[name] for name in _EVENT if event[name] is not None}
-        for event in store.user_events(user).to_pylist()
+        for name in names
+        for event in store.user_events(name).to_pylist()
     ]
     known = content or {}
     return {
         "user": user,
+        "aliases": names[1:],
         "known": bool(content or events or facts),
         "attributes": known.get("attributes", {}),
         "consent": dict.fromkeys(PURPOSES, True) | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
         "relations": relations,
-        "feedback": about_user(journal.path, user),
+        "feedback": [row for name in names for row in about_user(journal.path, name)],
         "inbox": [
             {"number": fact.sequence, "kind": fact.kind, "at": fact.acknowledged, **fact.payload}
             for fact in facts

@@ -1,6 +1,6 @@
 """What a request asks for and what is answered: the types that `recommend()` takes and returns."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
@@ -174,6 +174,19 @@ class Request:
     cursor: str | None = None  # `Answer.next` of the page before
     interests: bool = False  # every interest in proportion, and named
     new_item: NewItem | None = None
+
+    def under(self, own_name: Callable[[str], str]) -> "Request":
+        """The same with each user under their own id."""
+        return replace(
+            self,
+            user=None if self.user is None else own_name(self.user),
+            household=tuple(dict.fromkeys(map(own_name, self.household))),
+            similar_to=None if self.similar_to is None else own_name(self.similar_to),
+            mix=tuple(
+                replace(part, name=own_name(part.name)) if part.kind == "user" else part
+                for part in self.mix
+            ),
+        )
 
     def differing(self, without: Collection[str] = ()) -> str:
         """All fields that differ from their defaults, as text, but for those in `without`."""

@@ -15,6 +15,7 @@ import numpy as np
 from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW, NO_TIME, SESSION
 from recommender.inbox.facts import (
+    ALIAS,
     CONSENT,
     DELETE,
     EVENT_UNDONE,
@@ -28,20 +29,20 @@ from recommender.inbox.facts import (
     USER_UNDONE,
     Row,
 )
+from recommender.inbox.joining import all_names
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import item_after
-from recommender.overlay.appended import LiveItem, appended
+from recommender.overlay.appended import appended
 from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
 from recommender.overlay.sessions import SECONDS, Happened, Session, Sessions, taken_up
-from recommender.overlay.shown import ShownItems
+from recommender.overlay.shown import NOTHING, ShownItems, with_impressions
 from recommender.overlay.state import State
 from recommender.ranking.filters import Filters
-from recommender.ranking.request import NewItem
-from recommender.releases.arrivals import NEAREST, placed_row
 from recommender.releases.release import Release
 from recommender.serving.known import known_item
+from recommender.serving.live_items import live_item, placed
 from recommender.serving.new_items import NewItems
 from recommender.serving.rotating import remembered, rotated
 
@@ -69,6 +70,9 @@ class Follower:
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
     undone: set[str] = field(default_factory=set)  # items whose loads were taken back
+    aliases: Layers[str] = field(default_factory=Layers)  # anonymous id -> whose it is
+    state: State = field(default_factory=State)
+    gone: frozenset[str] = frozenset()  # digests of who is erased from the release
     sessions: Layers[Session] = field(default_factory=Layers)
     session_seconds: int = SECONDS
     recalled: bool = False  # whether what came before `sequence` and still counts was read
@@ -98,6 +102,8 @@ class Follower:
         Raises:
             StoreError: the journal does not answer; the last overlay still holds.
         """
+        if state != self.state:
+            self.state, self.gone = state, state.gone(self.base.watermark)
         newest = self.journal.last_sequence()
         if newest and not self.recalled:
             self._recall()
@@ -119,6 +125,7 @@ class Follower:
             attributes=self.attributes,
             sessions=Sessions(self.sessions, self.session_seconds),
             shown=self.shown,
+            aliases=self.aliases,
             sequence=self.sequence,
             journal=self.journal.identity(),
             changed=self.changed,
@@ -126,9 +133,10 @@ class Follower:
         )
 
     def _recall(self) -> None:
-        """Read what the release contains and still counts by itself: consent, sessions, lists."""
+        """Read what no release holds, or not all of it: consent, aliases, sessions, lists."""
         for fact in self.journal.standing_facts(self.sequence):
             self._agree(fact.payload["id"], fact.payload["consent"])
+        self.aliases = Layers(all_names(self.journal))
         events = self.journal.session_events(self.sequence, self.session_seconds)
         rows = self.base.items.rows([str(fact.payload["item"]) for fact in events])
         known = [fact for fact, row in zip(events, rows.tolist(), strict=True) if row != NO_ROW]
@@ -155,6 +163,11 @@ class Follower:
                 changed.setdefault(str(name), []).append(fact)
             elif fact.kind in FEEDBACK:
                 shown.append(fact)
+            elif fact.kind == ALIAS:
+                self._take_up(events, touched)
+                self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
+                events, shown = [], []
+                self._join(fact, touched)
             elif fact.kind == CONSENT:
                 self._agree(fact.payload["id"], fact.payload["consent"])
             elif fact.kind in (USER_PUT, USER_UNDONE, "users"):
@@ -199,6 +212,9 @@ class Follower:
                 about_users[str(fact.payload["user"])] = fact.sequence
                 if str(fact.payload["item"]) not in self.names:
                     continue  # what one user did changes nobody else's lists
+            if fact.kind == ALIAS:
+                about_users |= dict.fromkeys(map(str, fact.payload.values()), fact.sequence)
+                continue
             if fact.kind in (USER_PUT, USER_UNDONE):
                 about_users[str(fact.payload["id"])] = fact.sequence
                 continue
@@ -212,6 +228,31 @@ class Follower:
 
     def _agree(self, user: str, consents: Mapping[str, bool]) -> None:
         self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})
+
+    def _join(self, fact: Row, touched: set[str]) -> None:
+        """Give a user what was done under an anonymous id."""
+        anonymous, user = str(fact.payload["anonymous"]), str(fact.payload["id"])
+        self.aliases = self.aliases.with_({anonymous: user}).settled()
+        if (unclicked := self.shown.get(anonymous)) is not None:
+            rows, times = (np.repeat(unclicked[n], unclicked["count"]) for n in ("item", "last"))
+            merged = with_impressions(self.shown.get(user, NOTHING), rows, times)
+            self.shown = self.shown.with_({user: merged, anonymous: NOTHING})
+        row = int(self.base.users.row(anonymous))
+        if row != NO_ROW and self.gone and self.state.digest(anonymous) in self.gone:
+            row = NO_ROW
+        done = self.weigher.events(row, self.users.get(anonymous))
+        if not len(done):
+            return
+        nobody = LiveUser(np.zeros(0, EVENT))
+        left = LiveUser(nobody.events, undone=self.weigher.events(row, None))
+        live = self.users.get(user, nobody).with_(done)
+        self.users = self.users.with_({user: live, anonymous: left})
+        for name, people in self.people.items():
+            if anonymous in people:
+                people.discard(anonymous)
+                people.add(user)
+                touched.add(name)
+                self.changed = max(self.changed, fact.sequence)
 
     def _describe(self, fact: Row) -> None:
         """Change a user's attributes; a row that was loaded changes only those it names."""
@@ -324,7 +365,7 @@ class Follower:
         }
         for name in dict.fromkeys(names):
             if name in self.names and self.items.get(name) is not None:
-                item, row = _placed(places, self.base, live[name])
+                item, row = placed(places, self.base, live[name])
                 live[name] = item
                 self.rows[name] = row
                 self.items[name] = {**(self.items[name] or {}), "likeness": item.likeness}
@@ -345,46 +386,3 @@ def heard(release: Release, journal: Journal) -> int:
     """Number of the last fact that a release contains; 0 if it was made from another journal."""
     known: Mapping[str, Any] = release.manifest.get("inbox") or {"journal": "", "upto": 0}
     return int(known["upto"]) if known["journal"] == journal.identity() else 0
-
-
-def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
-    """What is known of an item, as an appended release takes it."""
-    known = known or {}
-    return LiveItem(
-        id=name,
-        title=known.get("title"),
-        created_at=known.get("created_at"),
-        attributes=known.get("attributes") or {},
-        tags=tuple(
-            (tag.get("category") or "tag", tag["tag"], float(tag.get("weight", 1.0)))
-            for tag in known.get("tags") or ()
-        ),
-        domains=tuple(
-            (domain["domain"], float(domain.get("weight", 1.0)))
-            for domain in known.get("domains") or ()
-        ),
-        likeness=known.get("likeness"),
-    )
-
-
-def _placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, tuple[I32, F32]]:
-    """A new item's vectors, from what is known of it, and its row: the items that it proposes."""
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    known = NewItem(
-        title=item.title or "",
-        tags=tuple(name for _, name, _ in item.tags),
-        domains=tuple(name for name, _ in item.domains),
-        related=tuple(other for _, other in item.related),
-    )
-    placed = places.locate(known)
-    if placed.source is None:
-        return item, nothing
-    vector = placed.vector(placed.source)
-    near, likeness = places.nearest(placed.source, vector, NEAREST)
-    width = base.likeness.shape[1]
-    short = np.zeros(width, np.float32)
-    if placed.source == "spectral":
-        short[:] = vector[:width]
-    length = float(np.linalg.norm(short))
-    unit = short / length if length > 0 else short
-    return replace(item, likeness=unit), placed_row(base.table, near, likeness, item.people)

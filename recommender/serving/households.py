@@ -10,25 +10,23 @@ from dataclasses import replace
 import numpy as np
 
 from graph.arrays import F32, I32, I64
-from recommender.overlay.sessions import Sessions
+from recommender.overlay.overlay import Overlay
 from recommender.ranking.request import Request
 
 OTHERS = 0.5  # weight of the members' mean beside the least satisfied member
 
 
-def members(request: Request, sessions: Sessions, now: int) -> list[Request]:
+def members(request: Request, overlay: Overlay, now: int) -> list[Request]:
     """What each member of a household asks for alone, with the sessions that they are in.
 
     A session in which no member was named is one more member: somebody who is not known by name.
     """
     own: dict[str, list[str]] = {user: [] for user in request.household}
-    others = []
+    others: list[str] = []
     for name in request.sessions:
-        session = sessions.running(name, now)
-        if session is not None and session.user in own:
-            own[session.user].append(name)
-        else:
-            others.append(name)
+        session = overlay.sessions.running(name, now)
+        user = "" if session is None else overlay.own_name(session.user)
+        own.get(user, others).append(name)
     alone = replace(request, household=(), sessions=(), cursor=None)
     known = [replace(alone, user=user, sessions=tuple(names)) for user, names in own.items()]
     return [*known, *(replace(alone, sessions=(name,)) for name in others)]

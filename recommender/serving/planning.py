@@ -157,6 +157,14 @@ class Planner:
             times[row] = max(count, times.get(row, 0))
         return times
 
+    def checked(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests under the own ids of their users; see `check`."""
+        for request in requests:
+            self.check(request)
+        if not self._overlay.aliases:
+            return list(requests)
+        return [request.under(self._overlay.own_name) for request in requests]
+
     def check(self, request: Request) -> None:
         """Raise an `InputError` for a length out of range, or an unknown source or profile."""
         if not 1 <= request.n <= MOST_ITEMS:

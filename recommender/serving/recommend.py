@@ -148,8 +148,7 @@ class Recommender:
         return [answer_json(self.release, listed) for listed in self._lists(requests, now)]
 
     def _lists(self, requests: Sequence[Request], now: int) -> list[Listed]:
-        for request in requests:
-            self.planner.check(request)
+        requests = self.planner.checked(requests)
         lists: dict[int, Listed] = {}
         alone = [at for at, request in enumerate(requests) if not request.household]
         step = max(1, min(BLOCK, MASK_CELLS // max(len(self.release.items), 1)))
@@ -170,6 +169,7 @@ class Recommender:
 
     def segments_of(self, request: Request, *, now: int) -> tuple[str, ...]:
         """Every segment of a request's subject: those of rules first, then the learned one."""
+        (request,) = self.planner.checked([request])
         return self.planner.read(request, now).subject.segments
 
     def rank_requests(self, requests: Sequence[Request], n: int, *, now: int) -> Ranking:
@@ -180,8 +180,7 @@ class Recommender:
             n: length of the lists.
             now: as in `recommend`.
         """
-        for request in requests:
-            self.planner.check(request)
+        requests = self.planner.checked(requests)
         rows = np.full((len(requests), n), -1, np.int32)
         scores = np.full((len(requests), n), -np.inf, np.float32)
         plans = [self.planner.read(request, now) for request in requests]
@@ -319,7 +318,7 @@ class Recommender:
         self._reader.check(request)
         members = [
             replace(self.planner.subject(alone, now), request=request)
-            for alone in members_of(request, self.overlay.sessions, now)
+            for alone in members_of(request, self.overlay, now)
         ]
         heard = [member for member in members if len(member.items)] or members[:1]
         before = np.array(shown_before(request, self.planner.item_sums), np.int32)

@@ -168,7 +168,11 @@ class SubjectReader:
         draft.blocked.append(
             [row for row, kind in heard[["item", "kind"]].tolist() if hides[kind] or not seen_too]
         )
-        users = {user for user in (draft.request.user, *(s.user for s in running)) if user}
+        users = {
+            user
+            for user in (draft.request.user, *(self._overlay.own_name(s.user) for s in running))
+            if user
+        }
         why = next(filter(None, map(self._overlay.why_impersonal, sorted(users))), None)
         if why is not None:
             if why not in draft.notes:

@@ -20,7 +20,8 @@ def version_of(recommender: Recommender, request: Request, now: int) -> str | No
         or request.filter.at(now) is not request.filter
     )  # fmt: skip
     minute = now // 60 if by_time else ""
-    holds = recommender.overlay.version([user for user in users if user is not None])
+    own_name = recommender.overlay.own_name
+    holds = recommender.overlay.version([own_name(user) for user in users if user is not None])
     sessions = recommender.overlay.sessions.version(request.sessions, now)
     return f"{holds} {recommender.edited} {minute} {sessions}"
 

@@ -18,6 +18,7 @@ def why(recommender: Recommender, user: str, item: str, *, now: int) -> dict[str
     no reason; each reason has its own, too. `NotFound` when nobody knows the item, or when it is
     hidden, by a rule or otherwise.
     """
+    user = recommender.overlay.own_name(user)
     request = Request(user=user, n=1, include_seen=True, profile=NEUTRAL, rules=False)
     segments = recommender.segments_of(request, now=now) if recommender.rulebook.rules else ()
     features = recommender.planner.features_of(request, now)
