@@ -58,11 +58,11 @@ def note(db: sqlite3.Connection, written: Fact, sequence: int) -> Fact | None:
     anonymous, user = payload["anonymous"], payload["id"]
     db.execute("UPDATE aliases SET user = ? WHERE user = ?", (user, anonymous))
     db.execute("INSERT INTO aliases VALUES (?, ?, ?)", (anonymous, user, sequence))
-    said = _consent(db, user)
+    own = _consent(db, user)
     refused = {
         purpose: False
         for purpose, agrees in _consent(db, anonymous).items()
-        if not agrees and purpose not in said
+        if not agrees and purpose not in own
     }
     return fact(CONSENT, {"id": user, "consent": refused}) if refused else None
 
@@ -73,12 +73,12 @@ def own_name_in(db: sqlite3.Connection, user: str) -> str:
 
 
 def _consent(db: sqlite3.Connection, user: str) -> dict[str, bool]:
-    said: dict[str, Any] = {}
+    agrees: dict[str, Any] = {}
     for (payload,) in db.execute(
         "SELECT payload FROM facts WHERE kind = 'consent' AND subject = ? ORDER BY seq",
         (user_subject(user),),
     ):
         content = orjson.loads(payload)
         if content["id"] == user:
-            said |= content["consent"]
-    return said
+            agrees |= content["consent"]
+    return agrees
