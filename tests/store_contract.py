@@ -382,8 +382,8 @@ class StoreContract:
         watermark = store.watermark()
         for _ in range(2):  # as a drain that was killed in between would do
             join(store, "v1", "ann")
-        said = facts(store, "events")
-        assert sorted((row["user"], row["item"], row["event_id"] or "") for row in said) == [
+        left = facts(store, "events")
+        assert sorted((row["user"], row["item"], row["event_id"] or "") for row in left) == [
             ("ann", "x", "e1"),
             ("ann", "y", ""),
         ]

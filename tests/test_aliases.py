@@ -307,12 +307,12 @@ def test_over_http_a_visitor_logs_in(planted_home, planted, tmp_path):
     assert join(json={"anonymous": "s-1"}).json["repeated"] == 1
     stolen = client.post("/v1/users/thief/alias", json={"anonymous": "s-1"})
     assert (stolen.status_code, stolen.json["errors"][0]["field"]) == (400, "user")
-    asked = [
+    subjects = [
         {"user": user, "session": "s-1"},
         {"household": [user], "session": ["s-1"]},
         {"session": "s-1"},
     ]
-    answer = client.post("/v1/recommendations", json={"subjects": asked})
+    answer = client.post("/v1/recommendations", json={"subjects": subjects})
     assert [each["served_by"] for each in answer.json["answers"]] == [
         "session", "household", "session",
     ]  # fmt: skip
