@@ -26,7 +26,7 @@ OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI do
     ("GET", "/ready"),
 }
 PLACE = "nichegraph.place"  # this request counts as one of those under way
-OPEN_FOLDERS = ("/openapi/", "/assets/")
+OPEN_FOLDERS = ("/openapi/", "/assets/", "/docs/")
 NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of these scopes
     ("GET", "/v1/users/<id:user>/recommendations"): ("recommend",),
     ("POST", "/v1/recommendations"): ("recommend",),

@@ -23,6 +23,7 @@ from api.routes import (
     caller,
     catalogue,
     cypher,
+    docs,
     events,
     explore,
     items,
@@ -128,6 +129,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
     page.register(app)
+    docs.register(app)
     events.register(app, journal)
     catalogue.register(app, journal, live)
     users.register(app, journal, live)

@@ -1,7 +1,7 @@
 """Cypher queries that read, for people at this machine; off unless a setting turns them on.
 
 A worker still asks no store: the guarded console answers from a process of its own, and from a
-copy in which users are pseudonyms (`docs/decisions/cypher-privacy.md`).
+copy in which users are pseudonyms (`docs/decisions/0009-cypher-privacy.md`).
 """
 
 import atexit

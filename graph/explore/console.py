@@ -5,8 +5,8 @@
 The worker (`console_worker`) is a process of its own that is killed at the time limit. With the
 embedded engine, resource limits keep it from opening, writing or forking anything; on Neo4j a
 query's plan is looked at before it runs. Without the privacy scope every query is answered from a
-copy in which users are pseudonyms; `docs/decisions/cypher-privacy.md` says why, and what that means
-on Neo4j.
+copy in which users are pseudonyms; `docs/decisions/0009-cypher-privacy.md` says why, and what that
+means on Neo4j.
 """
 
 import contextlib

@@ -5,7 +5,7 @@ The file has the same labels, relationships and property names as the model in N
 beside the releases:
 
     explore/<fingerprint>/graph.lbug         everybody by name
-    explore/<fingerprint>/pseudonyms.lbug    for strangers: see `docs/decisions/cypher-privacy.md`
+    explore/<fingerprint>/pseudonyms.lbug    for strangers: see decision 9, `docs/decisions/`
 
 This is the only file that imports ladybug.
 """

@@ -1,7 +1,7 @@
 """Turns a snapshot into the tables that are copied into the read-only graph file.
 
 For strangers users are pseudonyms, times are whole days, and a tag that people wrote or a segment
-is left out if fewer than twenty people share it: `docs/decisions/cypher-privacy.md`.
+is left out if fewer than twenty people share it: `docs/decisions/0009-cypher-privacy.md`.
 """
 
 from typing import Any

@@ -99,10 +99,13 @@ async function tellState(state: HTMLElement): Promise<void> {
 
 function tools(): HTMLElement {
   const dialog = signIn();
+  const docs = h("a", { class: "quiet", href: "docs/", hidden: true }, "Docs");
+  void fetch("docs/", { method: "HEAD" }).then((answer) => (docs.hidden = !answer.ok), () => {});
   return h(
     "div",
     { class: "tools" },
     dialog,
+    docs,
     h("button", { type: "button", class: "quiet", onclick: () => dialog.showModal() }, key() ? "Signed in" : "Sign in"),
     h("button", { type: "button", class: "quiet", "aria-label": "Dark or light", title: "Dark or light", onclick: toggle }, "◐"),
   );
