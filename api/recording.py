@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from recommender.evaluation.report import Step
 
 STEPS = (
-    "taking a snapshot", "weighing", "training", "choosing what the item table is made by",
+    "taking a snapshot", "weighing", "training", "choosing how the item table is made",
     "fitting the item table", "learning where new items belong", "fitting the trial",
-    "grouping the users", "learning what each segment", "writing the release", "judging",
+    "grouping the users", "learning a profile for each segment", "writing the release", "judging",
 )  # fmt: skip
 """How a line begins that starts a step; other lines say more about the step under way."""
 

@@ -9,7 +9,7 @@ from loaders.entries import Refused
 from recommender.inbox.facts import Fact
 from recommender.inbox.journal import Journal
 
-MOST_TOLD = 100  # errors named when a batch is refused as a whole
+MOST_NAMED = 100  # errors named when a batch is refused as a whole
 
 Answer = tuple[dict[str, Any], int]
 
@@ -66,7 +66,7 @@ def _refusal(refused: list[tuple[int, Refused]], count: int, listed_as: str | No
             ".".join(part for part in (listed_as and f"{listed_as}.{index}", entry.field) if part),
             entry.reason,
         )
-        for index, entry in refused[:MOST_TOLD]
+        for index, entry in refused[:MOST_NAMED]
     ]
     field, reason = errors[0]
     detail = f"{field}: {reason}" if field else reason

@@ -156,7 +156,7 @@ def test_an_unknown_new_item_gets_what_is_popular_and_is_told(client):
         assert len(listed(answer)) == 20
         assert answer.json["served_by"] == "popular"
         assert "nothing is known" in answer.json["notes"][-1]
-    assert "nobody knows the tags 'qwx'" in answer.json["notes"]
+    assert "these tags are not known: 'qwx'" in answer.json["notes"]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_similar_asks_for_an_item_that_nobody_knows_yet(home, planted, capsys):
     code, out, _ = ask(capsys, *words)
     assert code == 0
     assert "like the new item" in out
-    assert "nobody knows the tags 'qwx'" in out
+    assert "these tags are not known: 'qwx'" in out
     assert "from new item" in out
 
 

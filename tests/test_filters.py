@@ -263,7 +263,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
     ("message", "location"),
     [
         ([], "filter: must be an object"),
-        ({"domain": ["a"]}, "filter.domain: 'domain' is no condition; did you mean 'domains'"),
+        ({"domain": ["a"]}, "filter.domain: 'domain' is not a condition; did you mean 'domains'"),
         ({"domains": []}, "filter.domains: name 1 to"),
         ({"domains": "a"}, "filter.domains: must be a list"),
         ({"or": [{}, {"tags_any": [3]}]}, "filter.or.1.tags_any: must be a list of texts"),
@@ -277,7 +277,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"d": {"from": "soon"}}}, "filter.attributes.d.from: 'soon' is not a date"),
         (
             {"attributes": {"d": {"below": "2024"}}},
-            "filter.attributes.d.below: must be a number; dates are bound by from and to",
+            "filter.attributes.d.below: must be a number; give dates by from and to",
         ),
         (
             {"attributes": {"d": {"to": True}}},
@@ -290,7 +290,7 @@ def test_seen_and_exclude_stand_beside_the_filter(wide):
         ({"attributes": {"d": {"from": 5, "to": "2024"}}}, "filter.attributes.d: from and to must"),
         ({"created_after": 1.5}, "filter.created_after: must be a whole number"),
         ({"created_after": True}, "filter.created_after: must be a whole number"),
-        ({"or": [{"seen": "only"}]}, "filter.or.0.seen: 'seen' can not stand inside"),
+        ({"or": [{"seen": "only"}]}, "filter.or.0.seen: 'seen' cannot be used inside"),
         ({"seen": True}, "filter.seen: True is not one of"),
         ({"exclude": [""]}, "filter.exclude: must be a list of texts"),
     ],

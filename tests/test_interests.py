@@ -316,7 +316,7 @@ def test_whatever_is_asked_the_list_is_as_long_and_as_allowed(recommender, plant
     if plain.profile in ("many", "volume", "chance"):
         plain = replace(plain, profile=None)
     if plain.household:
-        with pytest.raises(InputError, match="not of a household"):
+        with pytest.raises(InputError, match="not for a household"):
             recommender.recommend([replace(plain, interests=True)], now=NOW)
         return
     before, after = (
@@ -348,7 +348,7 @@ def test_over_http(home, niches):
     assert client.get(f"{path}?interests=true").status_code == 200
     assert client.get(f"{path}?interests=yes").json["errors"][0]["field"] == "interests"
     wrong = {"subjects": [{"household": list(niches.answers.users[:2]), "interests": True}]}
-    assert "not of a household" in client.post("/v1/recommendations", json=wrong).json["detail"]
+    assert "not for a household" in client.post("/v1/recommendations", json=wrong).json["detail"]
 
 
 def test_on_the_command_line(home, niches, capfd):

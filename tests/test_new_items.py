@@ -151,8 +151,8 @@ def test_reasons_are_exact_shares_of_what_pulls(recommender, planted):
     first = answer.items[0]
     assert first.source == "spectral"
     assert {reason.text for reason in first.reasons} & {
-        f"lies near what is tagged “{name}”",
-        f"lies near what belongs to “{name}”",
+        f"is close to items tagged “{name}”",
+        f"is close to items of “{name}”",
     }
     assert 0.99 <= sum(reason.share for reason in first.reasons) <= 1.01
     assert first.score == pytest.approx(sum(first.parts.values()), rel=1e-5)
@@ -170,10 +170,10 @@ def test_what_is_unknown_is_left_out_and_told(recommender, planted):
     )
     assert [entry.item for entry in answer.items] == [entry.item for entry in known.items]
     assert answer.notes == (
-        "nobody knows the tags 'qwx'",
-        "nobody knows the domains 'nowhere'",
-        "nothing was learned of the title words 'zzyzx'",
-        "nobody knows the related items 'no-item'",
+        "these tags are not known: 'qwx'",
+        "these domains are not known: 'nowhere'",
+        "nothing was learned about these words of the title: 'zzyzx'",
+        "these related items are not known: 'no-item'",
     )
     many = ask(recommender, tags=tuple(f"x{k}" for k in range(50)))
     assert many.notes[0].endswith("'x19' and 30 more")
@@ -183,7 +183,7 @@ def test_nothing_known_gives_what_is_popular_and_says_so(recommender):
     for known in ({}, {"tags": ("qwx",), "title": "!?"}):
         answer = ask(recommender, n=3, **known)
         assert (answer.served_by, len(answer.items)) == ("popular", 3)
-        assert "nothing is known of the new item" in answer.notes[-1]
+        assert "nothing that is known about the new item" in answer.notes[-1]
         popular = recommender.popular(3, now=NOW)
         assert [entry.item for entry in answer.items] == [entry.item for entry in popular.items]
 

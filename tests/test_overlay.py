@@ -82,7 +82,7 @@ def test_a_running_server_forgets_an_erased_user_and_so_does_a_rollback(home, pl
     for _ in range(2):
         answer = live.recommender().recommend([Request(user=user)], now=NOW)[0]
         assert answer.served_by == "popular"
-        assert answer.notes == (f"nobody knows the user {user!r} yet",)
+        assert answer.notes == (f"the user {user!r} is not known yet",)
         with_store(home, lambda store: refresh(store, home, FAST, now=NOW))
         activate(home, "1")
 

@@ -67,7 +67,7 @@ def test_one_thread_gives_the_same_bytes_also_after_a_kill(home, catalogue, tmp_
     assert [path.name for path in other.unfinished.glob("*/training/*")] == ["gnn-part.checkpoint"]
     monkeypatch.setattr(command, "step", messages.append)
     second = refreshed(other, monkeypatch)
-    assert [text for text in messages if "going on where it was" in text]
+    assert [text for text in messages if "continuing it, if" in text]
     assert files(second) == files(first)
     assert not other.unfinished.exists()
 

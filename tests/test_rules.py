@@ -103,7 +103,7 @@ def test_a_limit_holds_while_enough_other_items_exist(recommender, user):
     inside = answer_to(limited, n=10, filter=Filter(domains=(domain,)))
     free = answer_to(recommender, n=10, filter=Filter(domains=(domain,)))
     assert len(inside.items) == len(free.items) > 2
-    assert any("yields" in note for note in inside.notes)
+    assert any("not followed in full" in note for note in inside.notes)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ BAD = [
     ('[[rule]]\nname="a"\ndo="bury"\nitems=["a"]\nfactor=2', "below 1 to bury"),
     (
         '[[rule]]\nname="a"\ndo="boost"\nwhere={domain=["x"]}',
-        "where.domain: 'domain' is no condition",
+        "where.domain: 'domain' is not a condition",
     ),
     ('[[rule]]\nname="a"\ndo="limit"\nby="domain"\nmost=0', "most is 0"),
     ('[[rule]]\nname="a"\ndo="pin"\nitems=["x"]\nfrom="2026-01-01"', "without quotes"),

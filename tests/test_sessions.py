@@ -213,7 +213,7 @@ def test_who_does_not_agree_to_personal_lists_gets_none_from_a_session_either(li
     journal.append([fact(CONSENT, {"id": ann, "consent": {"personalise": False}})], now=NOW)
     answer = ask(server, sessions=("s",), profile="neutral")
     assert answer.served_by == "popular"
-    assert "does not agree to lists of their own" in answer.notes[0]
+    assert "does not agree to personal lists" in answer.notes[0]
 
 
 def test_a_session_does_not_go_with_a_mix(live):

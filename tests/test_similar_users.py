@@ -50,7 +50,7 @@ def test_erased_users_are_not_among_them(recommender, planted):
         )
     kept = len(recommender.release.users) - 1 - len(gone)
     if kept < FEWEST:
-        with pytest.raises(InputError, match="20 must stand behind"):
+        with pytest.raises(InputError, match="20 are needed for"):
             similar_users(
                 Recommender(recommender.release, Overlay.without(recommender.release, gone)),
                 user,
@@ -64,7 +64,7 @@ def test_too_few_are_not_told_of(recommender, planted):
     some = Recommender(
         recommender.release, Overlay.without(recommender.release, others[: len(others) - 19])
     )
-    with pytest.raises(InputError, match="20 must stand behind"):
+    with pytest.raises(InputError, match="20 are needed for"):
         similar_users(some, user, 5)
 
 
@@ -122,7 +122,7 @@ def test_who_stands_alone_gets_what_many_chose(recommender, planted):
         [Request(similar_to=user, n=5), Request(similar_to="nobody", n=5)], now=NOW
     )
     assert [answer.served_by for answer in answers] == ["popular", "popular"]
-    assert "20 must stand behind" in answers[0].notes[0]
+    assert "20 are needed for" in answers[0].notes[0]
     assert "there is no user 'nobody'" in answers[1].notes[0]
     with pytest.raises(InputError, match="or similar_to"):
         some.recommend([Request(similar_to=user, tags=("x",))], now=NOW)

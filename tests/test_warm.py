@@ -18,8 +18,8 @@ from recommender.releases.publishing import current, open_release
 
 NOW = 1_760_000_000
 CONFIG = RefreshConfig(preset="default", threads=1)
-CHOOSING = "choosing what the item table is made by"
-PROFILES = "learning what each segment's lists are made for"
+CHOOSING = "choosing how the item table is made"
+PROFILES = "learning a profile for each segment"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
 def test_many_new_events_choose_anew(base, tmp_path):
     content, before, after = again(base, tmp_path, 0.08)
     assert CHOOSING in content
-    assert [line for line in content if line.startswith("choosing anew: events went from")]
+    assert [line for line in content if line.startswith("choosing again: events went from")]
     assert after.manifest["chosen"]["at"] == before.manifest["chosen"]["at"] + 86_400
     assert after.manifest["chosen"]["events"] > before.manifest["chosen"]["events"]
 
@@ -72,7 +72,7 @@ def test_many_new_events_choose_anew(base, tmp_path):
 def test_it_chooses_anew_when_it_is_asked_to(base, tmp_path):
     content, _, _ = again(base, tmp_path, 0.02, full=True)
     assert CHOOSING in content
-    assert "choosing anew" in content
+    assert "choosing again" in content
 
 
 def test_what_else_ends_a_choice(base):

@@ -138,12 +138,13 @@ def tune_weighting(
         InputError: optuna is not installed, or there are too few users to judge by.
     """
     began = time.monotonic()
-    say("holding a part back")
+    say("holding back a part of the data")
     base = _neutral(base)
     trial = trial_of(snapshot, base, now=now, seed=seed, threads=threads)
     if len(trial.users) < FEWEST_USERS:
         raise InputError(
-            f"weights cannot be learned: {len(trial.users)} users have a pair to be asked about, "
+            f"weights cannot be learned: {len(trial.users)} users have a held-back pair to judge "
+            "by, "
             f"{FEWEST_USERS} are needed"
         )
     knobs, notes = knobs_of(trial.fit, trial.domains_from)

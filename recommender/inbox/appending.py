@@ -59,7 +59,7 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
         return receipts
     if before[0] != digest.digest():
         entry.error = InputError(
-            "this Idempotency-Key came before with another body; every request has its own key"
+            "this Idempotency-Key was used before with another body; use a new key for each request"
         )
         return []
     return [Receipt(*numbers) for numbers in orjson.loads(before[1])]

@@ -42,7 +42,7 @@ def why_refused(db: sqlite3.Connection, fact: Fact, now: int) -> str | None:
         if erasure[1]:
             return "this user is being erased"
         if payload.get("at", now) < erasure[0]:
-            return "this user was erased, and it happened before that"
+            return "this user was erased, and the event is older than the erasure"
     return None
 
 

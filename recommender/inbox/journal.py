@@ -267,7 +267,7 @@ class Journal:
         folder = next(each for each in self.path.parents if each.exists())
         if os.access(folder, os.W_OK):
             return None
-        return f"{self.path}: {folder} cannot be written to; mount it to be written to"
+        return f"{self.path}: {folder} is read-only; mount it writable"
 
     def _why_full(self) -> str | None:
         folder = self.path.parent

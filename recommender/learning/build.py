@@ -103,7 +103,7 @@ def choose(
             )  # fmt: skip
 
         networks = trained() if steps is None else steps.value("networks", trained)
-    say("choosing what the item table is made by")
+    say("choosing how the item table is made")
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
     report = choose_recipe(

@@ -15,7 +15,7 @@ Text = str | None
 FEWEST_ENTRIES = 20  # entries of a domain, kind or column; with fewer nothing is concluded
 
 
-FORCE = "if that is meant, publish with --force"
+FORCE = "if you mean that, publish with --force"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def kind_gone(seen: Seen) -> Text:
         return None
     worst = max(gone, key=lambda name: before[name])
     return (
-        f"{worst!r} events: {before[worst]:,} pairs of the served release rested on them, "
+        f"{worst!r} events: {before[worst]:,} pairs of the served release came from them, "
         f"{now.get(worst, 0):,} do now; load them; {FORCE}"
     )
 

@@ -121,7 +121,7 @@ def _behind(rival: Comparison, margin: float) -> bool:
 def _text(figure: Figure, rival: float, whom: str) -> str:
     return (
         f"{figure.part} ({figure.users:,} users): NDCG@20 is {figure.candidate:.4f} and "
-        f"{rival:.4f} by {whom}; look at what changed in the weighting and in the data"
+        f"{rival:.4f} by {whom}; check what changed in the weighting and in the data"
     )
 
 
@@ -142,7 +142,7 @@ def fallen(figures: Sequence[Figure], before: Sequence[Mapping[str, Any]]) -> li
         Reason(
             "fall",
             f"NDCG@20 fell from {float(then['candidate']):.4f}, when the served release was "
-            f"judged, to {now.candidate:.4f}; look at the last loads with `nichegraph status`",
+            f"judged, to {now.candidate:.4f}; check the last loads with `nichegraph status`",
         )
     ]
 

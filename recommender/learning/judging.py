@@ -16,8 +16,9 @@ from recommender.releases.rows import Rows
 from recommender.releases.steps import Steps
 
 JUDGED = (Verdict, Reason, Figure, Comparison)  # what the step gives, see `Steps`
-TOO_FEW = "too few users have anything to be found by: nothing but the checks could judge"
-OTHER_VERSION = "the served release was made by another version: it could not be made again"
+TOO_FEW = "too few users to measure quality by: only the checks judged this release"
+OTHER_VERSION = "the served release was made by another version and could not be rebuilt to "
+"compare with"
 
 
 def judge(
@@ -93,7 +94,7 @@ def _served_trial(
             [],
         )
     except SettingError as error:  # its weighting names a domain that is gone
-        return None, [f"the served release could not be made again: {error}"]
+        return None, [f"the served release could not be rebuilt to compare with: {error}"]
 
 
 def _quiet(_: str) -> None:

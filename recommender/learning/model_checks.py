@@ -56,7 +56,7 @@ def not_numbers(seen: Seen) -> Text:
     for name, array in {"the item table": seen.new.table.scores, **named}.items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:
-            return f"{name} holds {wrong:,} values that are no numbers; refresh with another --seed"
+            return f"{name}: {wrong:,} values are not numbers; refresh with another --seed"
     return None
 
 
@@ -73,8 +73,8 @@ def no_vectors(seen: Seen) -> Text:
     sets = len(np.unique(hashes_of(seen.new.item_users)[known]))
     if places < SAME * min(sets, len(vectors)) and sets > FEWEST_ENTRIES:
         return (
-            f"{len(vectors):,} items with {sets:,} different sets of users have {places:,} "
-            "different vectors; refresh with another --seed"
+            f"{len(vectors):,} items with {sets:,} different sets of users have only "
+            f"{places:,} different vectors; refresh with another --seed"
         )
     return None
 
@@ -86,7 +86,7 @@ def moved(seen: Seen) -> Text:
         return None
     return (
         f"the ten nearest items overlap with those of the served release by "
-        f"{drift['jaccard@10']:.2f} only: the vectors did not settle, or the data are others; "
+        f"only {drift['jaccard@10']:.2f}: the vectors did not settle, or the data is different; "
         f"refresh with another --seed; {FORCE}"
     )
 
@@ -129,7 +129,7 @@ def nothing_to_show(seen: Seen) -> Text:
         users = users[met < np.count_nonzero(~release.hidden)]
         if len(users) and not (recommender.rank_users(users, NEAREST).items >= 0).any():
             return (
-                f"nobody of segment {segments.name(number)!r} gets a single item; look whether "
+                f"nobody in segment {segments.name(number)!r} gets a single item; check whether "
                 "its items are hidden"
             )
     return None

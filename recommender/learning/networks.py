@@ -114,7 +114,7 @@ def graph_vectors(
         training.mkdir(parents=True, exist_ok=True)
         path = training / f"gnn-{name}.checkpoint"
         if path.exists():
-            say("a training was stopped: going on where it was, if this is the same data")
+            say("a training run was stopped: continuing it, if the data is the same")
         return path
 
     begun = last or {}

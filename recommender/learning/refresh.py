@@ -93,7 +93,7 @@ def refresh(
         graph = weigh(snapshot, config.weighting, now, domains)
         kept, why = kept_from(parent, snapshot, graph, config)
         kept = None if full else kept
-        say(why if kept else "choosing anew" + ("" if full else f": {why}"))
+        say(why if kept else "choosing again" + ("" if full else f": {why}"))
         trained = train(
             snapshot, graph, domains, config, settings, steps,
             parent=parent, kept=kept, now=now, say=say,
@@ -118,14 +118,14 @@ def refresh(
             shutil.rmtree(steps.folder)
             raise GateRefused(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
-                f"{aside}; `nichegraph releases list` shows it, --force publishes all the same"
+                f"{aside}; `nichegraph releases list` shows it, --force publishes it anyway"
             )
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
         release = publish(home, candidate.folder, name, since, fence)
     scrubbed = scrub_releases(home)
     if scrubbed:
-        say(f"took persons who were erased out of {', '.join(scrubbed)}")
+        say(f"removed erased people from {', '.join(scrubbed)}")
     save_report(home, release, trained.groups)
     save_findings(findings_of(release), home.explore)
     return release

@@ -108,7 +108,7 @@ def train(
     if settings.learn_profiles and config.preset != "fast":
 
         def learned() -> dict[str, Any]:
-            say("learning what each segment's lists are made for")
+            say("learning a profile for each segment")
             return learn_profiles(trial, own_groups, groups, now=now)
 
         known = kept.profiles if kept else {}

@@ -86,7 +86,7 @@ def fit_trial(
         say: called with the name of each step.
     """
     graph = weigh(fit, made.weighting, now, domains)
-    say("fitting the trial: the same without what is held back")
+    say("fitting the trial: the same model without the held-back part")
     preset: Preset = "default" if made.preset == "graph" else made.preset
     plain = replace(config, preset=preset, weighting=made.weighting)
     recipe = _fitting(without_networks(made.recipe), len(features_of(graph)))

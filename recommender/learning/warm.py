@@ -43,10 +43,10 @@ def kept_from(
 ) -> tuple[Kept | None, str]:
     """What can be kept of the release before, or None; and a sentence that says why."""
     if parent is None:
-        return None, "there is no release to keep anything of"
+        return None, "there is no release to keep it from"
     made, facts = made_of(parent.manifest), parent.manifest.get("chosen")
     if made is None or not isinstance(facts, dict):
-        return None, "the release before was made by another version"
+        return None, "the previous release was made by another version"
     if config.preset == "graph":
         return None, "the preset graph trains its networks each time"
     changed = configuration_changed(parent, config)

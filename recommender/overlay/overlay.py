@@ -118,7 +118,7 @@ class Overlay:
     def why_impersonal(self, user: str) -> str | None:
         """Why a user's history and attributes may not be used for lists; None: they may."""
         if not self.agrees(user, "personalise"):
-            return f"the user {user!r} does not agree to lists of their own"
+            return f"the user {user!r} does not agree to personal lists"
         row, now_agrees = self.user_row(user), self.consent.get(user, {}).get("train", False)
         if row == NO_ROW or self.release.may_learn_from(row) or now_agrees:
             return None

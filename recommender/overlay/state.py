@@ -73,7 +73,7 @@ def read_state(home: Home) -> State:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{home.state} cannot be read ({error}); it holds who was erased and what is hidden: "
-            "bring it back from a backup of the home"
+            "restore it from a backup of the home"
         ) from error
 
 

@@ -103,11 +103,11 @@ class _Reader(Generic[T]):
         if key in self._language.elsewhere:
             inside = " inside and, or, not" if depth else ""
             home = self._language.elsewhere[key]
-            return f"{key!r} can not stand{inside} here; it belongs to {home}"
+            return f"{key!r} cannot be used{inside} here; it belongs to {home}"
         known = [*self._language.fields, *_BRANCHES]
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(known)}"
-        return f"{key[:80]!r} is no condition; {hint}"
+        return f"{key[:80]!r} is not a condition; {hint}"
 
 
 def _size(value: object) -> tuple[int, int]:
@@ -155,7 +155,7 @@ def named(
     if not isinstance(content, Mapping):
         raise InputError(f'{where}: must be an object such as {{"NAME": {{"from": 1}}}}')
     if not content:
-        raise InputError(f"{where}: name at least one {what}, or leave it out")
+        raise InputError(f"{where}: give at least one {what}, or leave it out")
     return tuple(read(value, f"{where}.{name}", name) for name, value in content.items())
 
 
@@ -184,7 +184,7 @@ def _bound(
     value, inside, towards = content[there[0]], f"{where}.{there[0]}", keys[there[0]]
     if towards is not None:
         if isinstance(value, str | dt.date):
-            raise InputError(f"{inside}: must be a number; dates are bound by from and to")
+            raise InputError(f"{inside}: must be a number; give dates by from and to")
         return math.nextafter(number(value, inside), towards)
     return _number_or_date(value, inside) if dates else number(value, inside)
 

@@ -49,7 +49,9 @@ def shown_before(request: Request, sums: U32) -> list[int]:
         return []
     content = _decoded(request.cursor)
     if content[:4] != _sum(request):
-        raise InputError("cursor: it belongs to another request; repeat all but n and reasons")
+        raise InputError(
+            "cursor: it belongs to another request; only n and reasons may change between pages"
+        )
     shown = np.frombuffer(content[4:], "<u4")
     rows: list[int] = np.flatnonzero(np.isin(sums, shown)).tolist()
     return rows

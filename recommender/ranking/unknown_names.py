@@ -32,7 +32,7 @@ def unknown(noun: str, name: str, known: Vocabulary) -> str:
     """A note that a name is not known, and which names are near it."""
     near = near_names(name, known)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"nobody knows the {noun} {name!r}{hint}"
+    return f"the {noun} {name!r} is not known{hint}"
 
 
 def near_names(name: str, known: Vocabulary) -> list[str]:

@@ -90,11 +90,11 @@ def verify(folder: Path, head: Head | None = None) -> list[str]:
         size += len(line)
         try:
             record = json.loads(line)
-            wrong = None if isinstance(record, dict) else "it is no object"
+            wrong = None if isinstance(record, dict) else "it is not an object"
         except ValueError:
-            record, wrong = {}, "it is no JSON"
+            record, wrong = {}, "it is not JSON"
         if wrong is None and record.get("number") != number:
-            wrong = f"it says it is number {record.get('number')}"
+            wrong = f"it is numbered {record.get('number')}"
         elif wrong is None and record.get("before") != before:
             wrong = "it does not follow the line before it"
         if wrong is not None:
@@ -106,9 +106,9 @@ def verify(folder: Path, head: Head | None = None) -> list[str]:
     if not problems and at_head is None:
         problems.append(f"lines are missing at the end: {len(rows)} of {known.number} are there")
     elif not problems and at_head != known.hash:
-        problems.append(f"line {known.number} is not the one that the head tells of")
+        problems.append(f"line {known.number} is not the one that the head names")
     elif not problems and head is None and len(rows) > known.number + 1:
-        problems.append(f"the head tells of {known.number} lines, and there are {len(rows)}")
+        problems.append(f"the head counts {known.number} lines, but there are {len(rows)}")
     return problems
 
 

@@ -71,7 +71,7 @@ ARRAYS: tuple[Array, ...] = (
     *_vocabulary("domains", "d", "names of domains", GRAPH),
     *_vocabulary("tag_names", "names", "names of tags without their category", GRAPH),
     Array("tag_name_rows", "int32", "t", "the name of each tag", GRAPH, "names"),
-    *_vocabulary("cards", "i", "what is said of each item, as JSON; see releases/cards.py", GRAPH),
+    *_vocabulary("cards", "i", "the card of each item, as JSON; see releases/cards.py", GRAPH),
     Array("cards.parts", "int32", "i 3", "where in a card the id, the title and all that answers "
           "show end", GRAPH),
     *_matrix("histories", "u", "i", "the items of each user, with their weights", GRAPH),

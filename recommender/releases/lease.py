@@ -95,7 +95,7 @@ def _renew(
         with contextlib.suppress(OSError), locked(home.releases / LEASE_LOCK):
             lease = _read(home)
             if lease["number"] != number:
-                return  # overtaken: the fence will tell
+                return  # overtaken: the fence stops it
             _write(home, lease | {"renewed": clock()})
 
 
@@ -103,8 +103,9 @@ def _check(home: Home, number: int) -> None:
     lease = _read(home)
     if lease["number"] != number:
         raise ReleaseError(
-            f"this refresh was overtaken: it held lease {number}, and lease {lease['number']} was "
-            "taken since, as it was not heard of for too long; it publishes nothing"
+            "this refresh was overtaken: it gave no sign of life for too long, and another one "
+            "took over (lease "
+            f"{lease['number']} in place of {number}); it publishes nothing"
         )
 
 

@@ -78,7 +78,7 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     facts = {**manifest, "schema": SCHEMA_VERSION, "files": files}
     unknown = sorted(set(facts) - set(FACTS))
     if unknown:
-        raise ValueError(f"contents.py does not tell what {', '.join(unknown)} of a manifest is")
+        raise ValueError(f"contents.py does not describe {', '.join(unknown)} of a manifest")
     replace_file(folder / MANIFEST, json.dumps(facts, indent=1))
 
 

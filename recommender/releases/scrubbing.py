@@ -37,7 +37,7 @@ def scrub(home: Home, name: str, rows: Iterable[int]) -> bool:
     rows = set(rows)
     users = Vocabulary.of(nameless(release.users.ids(range(len(release.users))), rows))
     if len(users) != len(release.users):
-        raise ValueError(f"{name}: two users came out with one name")
+        raise ValueError(f"{name}: two users would get the same name")
     changed = vocabulary_arrays("users", users) | without(release.arrays, rows)
     with staged(home.releases, f"scrub-{name}") as folder:
         for path in release.folder.iterdir():

@@ -79,7 +79,7 @@ class Steps:
         return open_release(path, verify=False)
 
     def _taken_up(self, name: str) -> None:
-        self._say(f"{name}: finished before this refresh was stopped, taken up")
+        self._say(f"{name}: already finished before this refresh was stopped")
 
     @contextlib.contextmanager
     def _aside(self, name: str) -> Iterator[Path]:

@@ -197,7 +197,7 @@ def _forecasts(
     """
     dated = events.at != NO_TIME
     if not learned or not dated.any():
-        return {}, {"note": "nothing is foretold without times and learned segments"}
+        return {}, {"note": "predictions need times and learned segments"}
     from recommender.segments.prediction import forecast  # scikit-learn: there, as segments are
 
     moment = int(np.quantile(events.at[dated], PAST))

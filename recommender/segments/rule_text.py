@@ -186,12 +186,12 @@ class _Reader:
         unit = self._next()
         if unit is not None and unit.kind == "percent":
             if measure not in (*NAMED, *SHARES):
-                raise self._error(unit.at, f"{measure} is no share; leave out the %")
+                raise self._error(unit.at, f"{measure} is not a share; leave out the %")
             self._index += 1
             value /= 100
         elif unit is not None and unit.text.lower().removesuffix("s") in UNITS:
             if measure not in TIMES:
-                raise self._error(unit.at, f"{measure} is no time; leave out {unit.text!r}")
+                raise self._error(unit.at, f"{measure} is not a time; leave out {unit.text!r}")
             self._index += 1
             value *= UNITS[unit.text.lower().removesuffix("s")]
         if measure in (*NAMED, *SHARES) and value > 1:

@@ -59,7 +59,9 @@ def parse_rule(content: object, where: str = "rule") -> Rule:
     if isinstance(content, str):
         content = as_object(content, where)
     if content == {}:
-        raise SettingError(f"{where}: holds for everyone; name a condition, {_LANGUAGE.example}")
+        raise SettingError(
+            f"{where}: this holds for everyone; give a condition, {_LANGUAGE.example}"
+        )
     try:
         return _LANGUAGE.read(content, where)
     except InputError as error:

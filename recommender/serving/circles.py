@@ -46,8 +46,7 @@ class Circles:
         circle = order[np.isfinite(likeness[order])]
         if len(circle) < FEWEST:
             raise InputError(
-                f"only {len(circle)} other users have a history; "
-                f"{FEWEST} must stand behind an answer"
+                f"only {len(circle)} other users have a history; {FEWEST} are needed for an answer"
             )
         return circle
 

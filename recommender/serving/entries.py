@@ -48,7 +48,7 @@ def merged(lists: Lists, rows: I32, closest: Mapping[int, int], scores: F32) -> 
 def fallback(shown: int, filled: set[str], n: int) -> str | None:
     """A note when a list is short or was filled up by other sources; None when it was not."""
     if not shown:
-        return "no item is allowed"
+        return "no item may be shown"
     notes = [f"filled up by {', '.join(sorted(filled))}"] if filled else []
     if shown < n:
         notes.append(f"only {shown} items are allowed")

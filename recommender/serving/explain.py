@@ -25,10 +25,10 @@ from recommender.serving.telling import FEWEST_PEOPLE, ReasonText, Teller
 HALF_AS_RARE = 0.5
 
 _NEAR = {
-    "tags": "lies near what is tagged “{}”",
-    "domains": "lies near what belongs to “{}”",
-    "words": "lies near what has “{}” in the title",
-    "related": "lies near “{}”",
+    "tags": "is close to items tagged “{}”",
+    "domains": "is close to items of “{}”",
+    "words": "is close to items with “{}” in the title",
+    "related": "is close to “{}”",
 }
 _NODES = {"tags": "Tag", "domains": "Domain"}
 
@@ -197,7 +197,7 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
         return ()
     share = float(pull[best]) / float(np.maximum(pull, 0).sum())
     near = int(old[best])
-    text = f"lies near “{title(release, near)}” in the graph"
+    text = f"is close to “{title(release, near)}” in the graph"
     path = (_item(release, near), _edge("both", "NEAR", source), _item(release, item))
     return (
         Reason(

@@ -23,7 +23,7 @@ from recommender.releases.title_words import words_of
 
 PLACING = ("gnn", "spectral")
 """Vector sources that new items are placed among, the better first."""
-MOST_TOLD = 20  # unknown names in one note
+MOST_NAMED = 20  # unknown names in one note
 
 
 @dataclass
@@ -108,15 +108,15 @@ class NewItems:
                 unknown.append(name)
             elif not own:
                 rare.append(name)
-        _tell(placed, "nobody knows the tags", unknown)
-        _tell(placed, "too few items to learn from, or too many, have the tags", rare)
+        _tell(placed, "these tags are not known:", unknown)
+        _tell(placed, "too few items to learn from, or too many, have these tags:", rare)
         return np.array(rows, np.int64)
 
     def _domains(self, names: Sequence[str], placed: Placed) -> I64:
         known = _known(self._release.domains, names)
         placed.domains = list(known.values())
         placed.names += [("domains", name) for name in known]
-        _tell(placed, "nobody knows the domains", [n for n in names if n not in known])
+        _tell(placed, "these domains are not known:", [n for n in names if n not in known])
         return np.array(placed.domains, np.int64)
 
     def _words(self, title: str, placed: Placed) -> I64:
@@ -124,14 +124,14 @@ class NewItems:
         known = _known(self._release.title_words, words)
         placed.names += [("words", word) for word in known]
         unknown = [word for word in words if word not in known]
-        _tell(placed, "nothing was learned of the title words", unknown)
+        _tell(placed, "nothing was learned about these words of the title:", unknown)
         return np.array(list(known.values()), np.int64)
 
     def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
         count = len(self._release.table.neighbours)  # items after the table have no vector
         known = {n: row for n, row in _known(self._release.items, ids).items() if row < count}
         placed.names += [("related", name) for name in known]
-        _tell(placed, "nobody knows the related items", [i for i in ids if i not in known])
+        _tell(placed, "these related items are not known:", [i for i in ids if i not in known])
         return list(known.values())
 
 
@@ -142,5 +142,5 @@ def _known(vocabulary: Vocabulary, names: Sequence[str]) -> dict[str, int]:
 
 def _tell(placed: Placed, reason: str, names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
-        placed.notes.append(f"{reason} {', '.join(map(repr, names[:MOST_TOLD]))}{more}")
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        placed.notes.append(f"{reason} {', '.join(map(repr, names[:MOST_NAMED]))}{more}")

@@ -116,7 +116,10 @@ class Rulebook:
                 break
             shown.append(entry)
         yielded = {name for entry, name in dropped if entry in shown}
-        return shown, tuple(f"the rule {name!r} yields: too few other items" for name in yielded)
+        return shown, tuple(
+            f"the rule {name!r} is not followed in full: there are too few other items"
+            for name in yielded
+        )
 
     def _placed(
         self, rules: Sequence[Rule], n: int, allowed: Callable[[int], bool]

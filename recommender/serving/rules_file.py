@@ -133,7 +133,9 @@ class Rule(Table):
             bounds = f"above 0, below 1 to bury, at most {MOST_FACTOR:g}"
             raise SettingError(f"factor {factor:g}: {bounds}")
         if do in ("boost", "promote") and factor <= 1:
-            raise SettingError(f'factor {factor:g} must be above 1; to bury, say do = "bury"')
+            raise SettingError(
+                f'factor {factor:g} must be above 1; to bury items, write do = "bury"'
+            )
         if self.start is not None and self.until is not None and self.start >= self.until:
             raise SettingError("from is not before until")
         return self

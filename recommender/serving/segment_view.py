@@ -22,7 +22,7 @@ def overview(recommender: Recommender) -> dict[str, Any]:
     release = recommender.release
     report = release.segments or {
         "method": "none",
-        "note": "this release was made without segments",
+        "note": "this release has no segments",
         "segments": [{"name": EVERYONE, "users": len(release.users), "persona": EVERYONE}],
     }
     learned = [

@@ -71,8 +71,8 @@ class SubjectReader:
         missing = sorted(name for name in request.filter.asks_for if not as_texts(own.get(name)))
         if missing:
             draft.notes.append(
-                f"nothing is known of {', '.join(missing)} of the subject: what the filter asks of "
-                "it holds for no item"
+                f"the subject has no {', '.join(missing)}, so no item meets what the filter says "
+                "about it"
             )
         return draft.finished(request.filter.of(own).at(now))
 
@@ -88,7 +88,7 @@ class SubjectReader:
         if request.sessions and (request.mix or circle or new):
             raise InputError("a session goes with a user, items and tags, or with a household")
         if request.only_seen and request.user is None:
-            raise InputError("only what was seen can be shown to a user alone; name the user")
+            raise InputError("only a user can be shown what they have seen; name the user")
         if request.household and request.filter.asks_for:
             raise InputError("a filter compares items with one user, not with a household")
         if len(request.sessions) > MOST_MEMBERS:
@@ -96,7 +96,7 @@ class SubjectReader:
         if len(request.household) > MOST_MEMBERS:
             raise InputError(f"a household has at most {MOST_MEMBERS} members")
         if request.interests and request.household:
-            raise InputError("interests are those of one subject, not of a household")
+            raise InputError("interests can be shown for one user, not for a household")
         share = request.session_share
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"session_share is {share}; it is a share, 0 to 1")
@@ -148,7 +148,7 @@ class SubjectReader:
         rows = {name: items.row(name) for name in draft.request.items}
         unknown = [name for name, row in rows.items() if row == NO_ROW]
         if unknown:
-            draft.notes.append(f"nobody knows the items {', '.join(map(repr, unknown[:5]))}")
+            draft.notes.append(f"these items are not known: {', '.join(map(repr, unknown[:5]))}")
         return {rows[name]: w for name, w in draft.request.items.items() if rows[name] != NO_ROW}
 
     def _add_sessions(
@@ -194,7 +194,7 @@ class SubjectReader:
             elif part.kind == "item":
                 row = self._release.items.row(part.name)
                 if row == NO_ROW:
-                    draft.notes.append(f"nobody knows the item {part.name!r}")
+                    draft.notes.append(f"the item {part.name!r} is not known")
                 else:
                     draft.add([row], [1.0], ["view"])
                     draft.blocked.append([row])
@@ -204,7 +204,9 @@ class SubjectReader:
                     draft.notes.append(unknown("tag", part.name, self._release.tag_names))
                 draft.add(carriers, [1.0] * len(carriers), [ASKED + part.name] * len(carriers))
             else:
-                raise InputError(f"a part of a mix is a user, an item or a tag, not {part.kind!r}")
+                raise InputError(
+                    f"a part of a mix must be a user, an item or a tag, not {part.kind!r}"
+                )
             draft.scale(part.weight, start)
         if len(draft.items):
             draft.served_by = "mix"
@@ -222,7 +224,7 @@ class SubjectReader:
         elif placed.tags:
             draft.served_by = TAGS
         if placed.source is None:
-            draft.notes.append("nothing is known of the new item that tells where it belongs")
+            draft.notes.append("nothing that is known about the new item says where it belongs")
 
     def _circle(self, draft: Draft, user: str) -> None:
         """Use what similar users share as the history; items that the user knows are not shown."""
@@ -260,7 +262,7 @@ class SubjectReader:
             draft.blocked.append(live.hidden if seen_too else draft.known)
             return row
         if row == NO_ROW:
-            draft.notes.append(f"nobody knows the user {user!r} yet")
+            draft.notes.append(f"the user {user!r} is not known yet")
             return row
         histories, names = self._release.histories, self._release.event_kinds
         own = histories.span(row)

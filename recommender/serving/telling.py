@@ -128,7 +128,7 @@ class Teller:
             text, path = f"because {alike} chose {OPEN}{name}{CLOSE}", edge("INTERACTED", alike, "")
         elif kind.startswith(ASKED):
             tag = inside(kind.removeprefix(ASKED))
-            text = f"because you asked for {OPEN}{tag}{CLOSE}, as {OPEN}{name}{CLOSE} is tagged"
+            text = f"because you asked for {OPEN}{tag}{CLOSE}, a tag of {OPEN}{name}{CLOSE}"
             path = f"{tag_node(tag)},{CARRIED}"
         else:
             text = f"because {subject_name} {VERBS.get(kind, 'chose')} {OPEN}{name}{CLOSE}"
@@ -158,7 +158,7 @@ class Teller:
             by = edge("INTERACTED", "both", f"by {many}")
             return "people", f", which {many} choose as well", f"{by},", None
         # Near through people of similar taste, or by features; nobody chose both.
-        return "vectors", ", which lies near it in the graph", f"{NEAR},", None
+        return "vectors", ", which is close to it in the graph", f"{NEAR},", None
 
 
 def node(piece: Piece) -> str:

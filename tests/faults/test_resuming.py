@@ -18,7 +18,7 @@ from recommender.releases.steps import ASIDE, Steps, drop_unfinished, taken_up
 from tests.faults.killed_refreshes import Refreshes
 
 NOW = 1_760_000_000
-TAKEN_UP = "finished before this refresh was stopped, taken up"
+TAKEN_UP = "already finished before this refresh was stopped"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def goes_on(home, refreshed, undisturbed):
     lines = log.read_text().splitlines()
     assert {line.split(":")[0] for line in lines if line.endswith(TAKEN_UP)} == before
     if "choice" in before:
-        assert "choosing what the item table is made by" not in lines
+        assert "choosing how the item table is made" not in lines
     if "table" in before:
         assert "fitting the item table" not in lines
     assert set(lines) - {f"{name}: {TAKEN_UP}" for name in before} <= set(content)
