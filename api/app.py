@@ -114,6 +114,8 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     headers.register(app, settings)
     access.register(app, settings, KeyFile(live.home.keys))
     journal = open_journal(settings)
+    if "track" not in settings.agreed:
+        journal.tracked = lambda user: _agrees(live, user)
     health.register(app, live, journal)
     tell_metrics.register(app, live, journal)
     items.register(app, live, results, settings)
@@ -141,6 +143,14 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     except ReleaseError as error:
         log("started", waiting=str(error))
     return app
+
+
+def _agrees(live: Live, user: str) -> bool:
+    """Whether a user, of whom the journal does not know, agrees to be tracked."""
+    try:
+        return live.recommender().overlay.agrees(user, "track")
+    except ReleaseError:
+        return False
 
 
 def _some_item(recommender: Recommender) -> dict[str, float]:

@@ -104,6 +104,7 @@ def open_live(
         tell=tell,
         defect=defect or refuse,
         session_seconds=round(settings.session_minutes * 60),
+        agreed=settings.agreed,
     )
 
 

@@ -7,9 +7,9 @@ from `settings.toml` in the home folder, else from the default that stands here.
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,10 +20,23 @@ from pydantic_settings import (
 from graph.errors import SettingError
 from graph.toml_file import read_toml
 
+PURPOSES = ("personalise", "train", "track")  # as `recommender.inbox.facts` has them
 PREFIX = "NICHEGRAPH_"
 NOT_SETTINGS = (f"{PREFIX}PYTHON", f"{PREFIX}TRACEBACK")  # read by ./run, and by --debug
 SECRETS = {"neo4j_password", "console_password"}
 DEFAULT_HOME = Path("nichegraph-home")
+
+
+def _named_purposes(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")] if text.strip() != "none" else []
+
+
+def _purposes(text: str) -> str:
+    for name in _named_purposes(text):
+        if name not in PURPOSES:
+            known = ", ".join(PURPOSES)
+            raise ValueError(f"{name!r} is no purpose; name some of {known}, or `none`")
+    return text
 
 
 class Settings(BaseSettings):
@@ -146,6 +159,12 @@ class Settings(BaseSettings):
     session_minutes: float = Field(
         30.0, gt=0, le=1440, description="minutes after its last event in which a session goes on"
     )
+    consent_default: Annotated[str, AfterValidator(_purposes)] = Field(
+        "personalise, train, track",
+        description="purposes, separated by commas, to which whoever has not said agrees: "
+        "`personalise` their lists, `train` a refresh with what they did, `track` their events; or "
+        "`none`",
+    )
     request_seconds: float = Field(
         10.0, gt=0, le=3600, description="seconds a request for many subjects may take"
     )
@@ -179,6 +198,11 @@ class Settings(BaseSettings):
         description="addresses or networks, separated by commas, of proxies whose "
         "`X-Forwarded-Prefix` is believed",
     )
+
+    @property
+    def agreed(self) -> frozenset[str]:
+        """The purposes of `consent_default`."""
+        return frozenset(_named_purposes(self.consent_default))
 
 
 def load_settings(home: Path | None = None, **options: Any) -> Settings:

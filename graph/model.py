@@ -5,7 +5,7 @@ Everything that enters or leaves a store is a *batch*: a mapping from table name
 Writing is always an upsert. If a row names a user, item or tag that the store does not know yet,
 it is created with nothing but its id or name.
 
-users           id · consent (default true) · attributes (JSON object as text)
+users           id · consent (null: has not said) · attributes (JSON object as text)
 items           id · title · created_at · hidden (default false) · attributes (JSON object as text)
 item_tags       item · category · tag · weight > 0        key: item, category, tag
 item_domains    item · domain · weight > 0                key: item, domain

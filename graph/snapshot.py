@@ -67,7 +67,8 @@ class GraphSnapshot:
     item_domains: Links  # item row -> domain row
     item_relations: Relations
     user_relations: Relations
-    user_consents: Flags  # (u,)
+    user_consents: Flags  # (u,) may be learned from
+    user_stated: Flags  # (u,) said so themselves, or said that not
     user_attributes: Any  # pyarrow string array (u,), JSON objects, "{}" where none
     item_titles: Any  # pyarrow string array (i,), "" where none
     item_created_at: I64  # (i,) NO_TIME where none
@@ -88,9 +89,12 @@ _READ_AFTER_EVENTS = (
 )
 
 
-def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
+def take_snapshot(
+    store: GraphStore, until: int | None = None, *, consent: bool = True
+) -> GraphSnapshot:
     """Freeze a store: its events up to the watermark `until` (default: all), the rest as it is.
 
+    `consent` says whether users who have not said may be learned from.
     The same facts give the same bytes, whatever the store and the order of arrival. Memory is
     bounded by the columns themselves. Raises `StoreError` when the store cannot answer.
     """
@@ -147,7 +151,8 @@ def take_snapshot(store: GraphStore, until: int | None = None) -> GraphSnapshot:
             ),
             item_relations=_relations(between, item_names),
             user_relations=_relations(tables["user_relations"], user_names),
-            user_consents=_scatter(user_rows, known_users["consent"], len(users), True),
+            user_consents=_scatter(user_rows, known_users["consent"], len(users), consent),
+            user_stated=_stated(user_rows, known_users["consent"], len(users)),
             user_attributes=_spread(user_rows, known_users["attributes"], len(users), "{}"),
             item_titles=_spread(item_rows, known_items["title"], len(items), ""),
             item_created_at=_scatter(item_rows, known_items["created_at"], len(items), NO_TIME),
@@ -336,6 +341,13 @@ def _scatter(rows: I32, column: Any, count: int, default: Any) -> npt.NDArray[An
     result = np.full(count, default, np.bool_ if isinstance(default, bool) else np.int64)
     result[rows] = values
     return result
+
+
+def _stated(rows: I32, column: Any, count: int) -> Flags:
+    """(count,) where the column has a value."""
+    stated = np.zeros(count, np.bool_)
+    stated[rows] = _joined(column).is_valid().to_numpy(zero_copy_only=False)
+    return stated
 
 
 def _spread(rows: I32, column: Any, count: int, default: str) -> Any:

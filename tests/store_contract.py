@@ -90,8 +90,8 @@ class StoreContract:
         assert store.apply(batch_of_everything())
         assert facts(store, "users") == [
             {"id": "ann", "consent": False, "attributes": '{"age": 7}'},
-            {"id": "bob", "consent": True, "attributes": None},
-            {"id": "cem", "consent": True, "attributes": None},
+            {"id": "bob", "consent": None, "attributes": None},
+            {"id": "cem", "consent": None, "attributes": None},
         ]
         bare = {"title": None, "created_at": None, "hidden": False, "attributes": None}
         assert facts(store, "items") == [
@@ -371,7 +371,20 @@ class StoreContract:
         watermark = store.watermark()
         store.apply(events(("ann", "x")))  # comes back as somebody new
         assert store.watermark() > watermark
-        assert facts(store, "users")[0] == {"id": "ann", "consent": True, "attributes": None}
+        assert facts(store, "users")[0] == {"id": "ann", "consent": None, "attributes": None}
+
+    def test_consent_is_what_was_said_last_or_nothing(self, store):
+        store.apply(events(("ann", "x"), ("bob", "x")))
+        assert [row["consent"] for row in facts(store, "users")] == [None, None]
+        for consent, holds in (
+            (True, True),
+            (None, True),
+            (False, False),
+            (None, False),
+            (True, True),
+        ):
+            store.apply({"users": table("users", [{"id": "ann", "consent": consent}])})
+            assert [row["consent"] for row in facts(store, "users")] == [holds, None]
 
     def test_an_anonymous_id_that_is_joined_to_a_user_leaves_them_each_event_once(self, store):
         rows = [

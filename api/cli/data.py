@@ -42,7 +42,7 @@ def gather(settings: Settings, user: str) -> dict[str, Any]:
 
     home = open_home(settings)
     with closing(open_store(settings)) as store, closing(open_journal(settings)) as journal:
-        known = personal_data(store, journal, user)
+        known = personal_data(store, journal, user, settings.agreed)
     try:
         shown = open_live(settings).recommender().recommend([Request(user=user)], now=now())[0]
         known["shown"] = shown.to_json()

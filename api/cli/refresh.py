@@ -238,7 +238,12 @@ def with_settings(config: "RefreshConfig", settings: Settings) -> "RefreshConfig
         settings.node2vec_engine,
         tuple(settings.node2vec_metapath.replace(",", " ").split()),
     )
-    return replace(config, threads=settings.refresh_threads, networks=networks)
+    return replace(
+        config,
+        threads=settings.refresh_threads,
+        networks=networks,
+        consent="train" in settings.agreed,
+    )
 
 
 def check_preset(preset: str) -> None:

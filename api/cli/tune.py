@@ -65,7 +65,7 @@ def weighting(
     base = load_weighting(home.weighting)
     step("taking a snapshot")
     with closing(open_store(settings)) as store:
-        snapshot = take_snapshot(store)
+        snapshot = take_snapshot(store, consent="train" in settings.agreed)
     tuned = tune_weighting(
         snapshot,
         base,

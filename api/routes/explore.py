@@ -78,7 +78,10 @@ def register(app: OpenAPI, live: Live) -> None:
         row = recommender.release.items.row(path.item)
         if row == NO_ROW or recommender.overlay.hidden[row]:
             raise NotFound(f"there is no item {path.item!r} in release {recommender.release.name}")
-        return {"spans": spans(recommender.release, row), "release": recommender.release.name}
+        return {
+            "spans": spans(recommender.release, row, recommender.overlay.uncounted),
+            "release": recommender.release.name,
+        }
 
     @app.get(
         "/v1/map",

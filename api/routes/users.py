@@ -61,17 +61,21 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @checked
     def get_user(path: UserPath) -> dict[str, Any]:
         known, heard, user = None, 0, own_name(journal, path.user)
+        consent = {purpose: purpose in live.agreed for purpose in PURPOSES}
         with contextlib.suppress(ReleaseError):
             overlay = live.recommender().overlay
             known = known_user(overlay, user)
             heard = overlay.release.heard(journal.identity())
+            consent = {purpose: overlay.agrees(user, purpose) for purpose in PURPOSES}
         about = journal.facts_about(user_subject(user))
         facts = [row for row in about if row.sequence > heard or row.kind == CONSENT]
         known = user_after(known, facts, user)
         if known is None:
             raise NotFound(f"user {path.user!r} is not known")
-        consent = dict.fromkeys(PURPOSES, True) | known.get("consent", {})
-        return known | {"consent": consent, "sequence": facts[-1].sequence if facts else None}
+        return known | {
+            "consent": consent | known.get("consent", {}),
+            "sequence": facts[-1].sequence if facts else None,
+        }
 
     @app.put(
         "/v1/users/<id:user>/consent",

@@ -95,6 +95,7 @@ UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
 SET n.told = CASE WHEN row.attributes IS NULL OR row.attributes = n.attributes THEN n.told
     WHEN n.attributes IS NULL THEN $by ELSE {_changed("n.told")} END,
     n.consent = coalesce(row.consent, n.consent),
+    n.has_said = coalesce(row.consent IS NOT NULL OR n.has_said, false),
     n.attributes = coalesce(row.attributes, n.attributes)
 """
 SET_ITEMS = f"""CYPHER 5
@@ -295,8 +296,9 @@ def read_events(columns: list[str], several_kinds: bool, until: bool) -> str:
     return _in_parts("User", f"n.id, {names}", between)
 
 
+CONSENT = "CASE WHEN n.has_said THEN n.consent END"  # null: the user has not said
 READ_NODES = {
-    "users": ("User", _in_parts("User", "n.id, n.consent, n.attributes")),
+    "users": ("User", _in_parts("User", f"n.id, {CONSENT}, n.attributes")),
     "items": ("Item", _in_parts("Item", "n.id, n.title, n.created_at, n.hidden, n.attributes")),
 }
 USER_EVENTS = """

@@ -81,7 +81,8 @@ def read_events(db: sqlite3.Connection, until: int | None) -> pa.Table:
 
 def read_nodes(db: sqlite3.Connection, table: str) -> pa.Table:
     schema = SCHEMAS[table]
-    rows = db.execute(f"SELECT name, {', '.join(schema.names[1:])} FROM {table}").fetchall()
+    names = ["nullif(consent, 1)" if name == "consent" else name for name in schema.names[1:]]
+    rows = db.execute(f"SELECT name, {', '.join(names)} FROM {table}").fetchall()
     columns = zip(*rows, strict=True) if rows else iter([()] * len(schema))
     arrays = []
     for field, column in zip(schema, columns, strict=True):

@@ -84,7 +84,9 @@ MIGRATIONS = [
     ALTER TABLE user_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
     """,
 ]
-"""Statement n takes a file from version n to n + 1; append to them, never change them."""
+"""Statement n takes a file from version n to n + 1; append to them, never change them.
+
+`consent` of a user is 0 (no), 2 (yes) or 1: the user has not said."""
 
 
 class EmbeddedStore:

@@ -86,7 +86,8 @@ def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
     db.executemany(
         "UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes "
-        f"THEN {_last_teller(load, 'attributes')} ELSE told END, consent = ifnull(?1, consent), "
+        f"THEN {_last_teller(load, 'attributes')} ELSE told END, "
+        "consent = CASE ?1 WHEN 1 THEN 2 WHEN 0 THEN 0 ELSE consent END, "
         "attributes = ifnull(?2, attributes) WHERE key = ?3",
         (row for row in rows if row[:2] != (None, None)),
     )

@@ -83,7 +83,7 @@ def evaluate_store(
     """
     steps = Steps(say)
     with steps.step("snapshot"):
-        snapshot = take_snapshot(store)
+        snapshot = take_snapshot(store, consent=config.consent)
     with steps.step("split"):
         fit, test = cut(snapshot, config, method, now=now)
     return evaluate_snapshot(

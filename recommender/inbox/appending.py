@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -13,6 +13,7 @@ from recommender.inbox.consent import any_consent, why_untracked
 from recommender.inbox.erased import any_erasure, why_refused
 from recommender.inbox.facts import ALIAS, CONSENT, LOAD, Fact
 
+Tracked = Callable[[str], bool]  # whether a user agrees to that, if the journal does not know
 REPLY_SECONDS = 86_400  # how long a repeated request gets its first answer again
 
 
@@ -37,10 +38,12 @@ class Waiting:
     done: bool = False
 
 
-def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Receipt]:
+def write_once(
+    db: sqlite3.Connection, entry: Waiting, loaded: int, tracked: Tracked | None = None
+) -> list[Receipt]:
     """Write the facts of a request; one that was answered before gets the same answer."""
     if entry.request is None:
-        return _write(db, entry.facts, entry.now, loaded)
+        return _write(db, entry.facts, entry.now, loaded, tracked)
     name = hashlib.sha256(entry.request.encode()).digest()
     digest = hashlib.sha256()
     for fact in entry.facts:
@@ -50,7 +53,7 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
         "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
     ).fetchone()
     if before is None:
-        receipts = _write(db, entry.facts, entry.now, loaded)
+        receipts = _write(db, entry.facts, entry.now, loaded, tracked)
         numbers = orjson.dumps(
             [[receipt.sequence, receipt.repeated, receipt.refused] for receipt in receipts]
         )
@@ -65,15 +68,17 @@ def write_once(db: sqlite3.Connection, entry: Waiting, loaded: int) -> list[Rece
     return [Receipt(*numbers) for numbers in orjson.loads(before[1])]
 
 
-def _write(db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int) -> list[Receipt]:
+def _write(
+    db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int, tracked: Tracked | None
+) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
     watched, any_consents, joined = any_erasure(db), any_consent(db), aliases.any_alias(db)
     for sent in facts:
         fact = aliases.renamed(db, sent) if joined else sent
         why = why_refused(db, fact, now) if watched else None
-        if why is None and any_consents:
-            why = why_untracked(db, fact)
+        if why is None and (any_consents or tracked is not None):
+            why = why_untracked(db, fact, tracked)
         before = None
         if why is None and fact.kind == ALIAS:
             before, why = aliases.joined_before(db, fact)

@@ -1,6 +1,7 @@
 """Whether a user agrees to be tracked, read from the journal's file inside a transaction."""
 
 import sqlite3
+from collections.abc import Callable
 
 import orjson
 
@@ -15,14 +16,22 @@ def any_consent(db: sqlite3.Connection) -> bool:
     return db.execute(query).fetchone() is not None
 
 
-def why_untracked(db: sqlite3.Connection, fact: Fact) -> str | None:
-    """Why what a user did is refused: they withdrew `track`. None: it is accepted."""
+def why_untracked(
+    db: sqlite3.Connection, fact: Fact, tracked: Callable[[str], bool] | None = None
+) -> str | None:
+    """Why what a user did is refused: they do not agree to `track`. None: it is accepted.
+
+    `tracked` tells it of users of whom the journal does not know what they said; None: they agree.
+    """
     if fact.kind not in ("events", ALIAS, *FEEDBACK):
         return None
-    tracked = True
+    agrees = None
     for (payload,) in db.execute(
         "SELECT payload FROM facts WHERE kind = 'consent' AND subject = ? ORDER BY seq",
         (fact.subject,),
     ):
-        tracked = orjson.loads(payload)[CONSENT].get("track", tracked)
-    return None if tracked else NOT_TRACKED
+        agrees = orjson.loads(payload)[CONSENT].get("track", agrees)
+    if agrees is None and tracked is not None:
+        user = orjson.loads(fact.payload).get("id" if fact.kind == ALIAS else "user")
+        agrees = user is None or tracked(user)
+    return NOT_TRACKED if agrees is False else None

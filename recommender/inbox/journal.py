@@ -18,7 +18,7 @@ from pathlib import Path
 from graph.errors import InboxFull, StoreAway, StoreForeign
 from graph.model import SESSION
 from graph.sqlite_file import committed
-from recommender.inbox.appending import Receipt, Waiting, last_load, write_once
+from recommender.inbox.appending import Receipt, Tracked, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
 
@@ -42,6 +42,7 @@ class Journal:
         """Remember where it is; nothing is opened."""
         self.path = path
         self.limits = limits or Limits()
+        self.tracked: Tracked | None = None  # set where not everybody agrees who has not said
         self._waiting: list[Waiting] = []
         self._queue = threading.Lock()  # held for moments, around `_waiting`
         self._turn = threading.Lock()  # held by whoever commits
@@ -224,7 +225,7 @@ class Journal:
                 with self._written() as db:
                     loaded = last_load(db)
                     for entry in together:
-                        entry.receipts = write_once(db, entry, loaded)
+                        entry.receipts = write_once(db, entry, loaded, self.tracked)
         except BaseException as error:
             for entry in together:
                 entry.error, entry.receipts = error, []

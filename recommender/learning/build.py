@@ -40,6 +40,7 @@ class RefreshConfig:
     weighting: Weighting = field(default_factory=Weighting)
     threads: int = 2  # one thread: the same seed gives the same bytes
     networks: Networks = field(default_factory=Networks)  # of the preset graph
+    consent: bool = True  # may users who have not said be learned from
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest and the fingerprint hold it."""
@@ -49,6 +50,7 @@ class RefreshConfig:
             "weighting": self.weighting.to_json(),
             "threads": self.threads,
             "networks": asdict(self.networks),
+            "consent": self.consent,
         }
 
 

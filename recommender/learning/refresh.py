@@ -83,7 +83,7 @@ def refresh(
     with closing(Journal(home.inbox)) as journal:
         heard, watermark = caught_up(journal, store)
         inbox = {"journal": journal.identity(), "upto": heard}
-    snapshot = take_snapshot(store, watermark)
+    snapshot = take_snapshot(store, watermark, consent=config.consent)
     name = fingerprint(snapshot, config, parent)
     digest = digest_of([name, repr(settings), full])
     with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:

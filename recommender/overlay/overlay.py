@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from graph.arrays import Flags
+from graph.arrays import I32, Flags
 from graph.model import NO_ROW
+from recommender.inbox.facts import PURPOSES
 from recommender.overlay.appended import AppendedRelease
 from recommender.overlay.histories import History, LiveUser, Weigher
 from recommender.overlay.sessions import Sessions
@@ -32,6 +33,9 @@ class Overlay:
     users: Mapping[str, LiveUser] = field(default_factory=dict)  # who did something since
     kinds: tuple[str, ...] = ()  # of events: those of the release first
     consent: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # said since
+    # Users of the release (rows, ascending) who opted out of anything since: in no count of people.
+    uncounted: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    agreed: frozenset[str] = frozenset(PURPOSES)  # to what whoever has not said agrees
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sessions: Sessions = field(default_factory=Sessions)  # those that may still run
     shown: Mapping[str, ShownItems] = field(default_factory=dict)  # and not clicked
@@ -43,7 +47,11 @@ class Overlay:
 
     @classmethod
     def over(
-        cls, release: Release, state: State | None = None, last: "Overlay | None" = None
+        cls,
+        release: Release,
+        state: State | None = None,
+        last: "Overlay | None" = None,
+        agreed: frozenset[str] = frozenset(PURPOSES),
     ) -> "Overlay":
         """A release's overlay without live facts; flags of `last` are reused if they still hold."""
         state = state or State()
@@ -58,6 +66,7 @@ class Overlay:
             weigher=last.weigher if last is not None and last.release is release
             else Weigher(release),
             kinds=tuple(release.event_kinds),
+            agreed=agreed,
         )  # fmt: skip
 
     @classmethod
@@ -79,7 +88,8 @@ class Overlay:
         Two workers that know the same facts of the catalogue and these users give the same text.
         """
         heard = [str(self.touched.get(user, 0)) for user in users]
-        of_all = (self.release.name, self.state.name, self.journal, str(self.changed))
+        agreed = ",".join(sorted(self.agreed))
+        of_all = (self.release.name, self.state.name, self.journal, str(self.changed), agreed)
         return " ".join((*of_all, *heard))
 
     def own_name(self, user: str) -> str:
@@ -143,8 +153,14 @@ class Overlay:
         return {} if row == NO_ROW else self.release.user_attributes(row)
 
     def agrees(self, user: str, purpose: str) -> bool:
-        """Whether a user agrees to a purpose, by what they said since the release."""
-        return self.consent.get(user, {}).get(purpose, True)
+        """Whether a user agrees to a purpose: as they said, or as holds for who has not said."""
+        since = self.consent.get(user)
+        if since is not None and purpose in since:
+            return since[purpose]
+        if purpose in self.agreed:
+            return True
+        row = int(self.release.users.row(user)) if since is None else NO_ROW
+        return row != NO_ROW and self.release.agrees_to_all(row)
 
     @cached_property
     def gone(self) -> Flags:

@@ -1,6 +1,7 @@
 """Everything that is known about a person as a JSON value, for the person on request."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from graph.store import GraphStore
@@ -13,13 +14,15 @@ from recommender.inbox.known import user_after
 _EVENT = ("item", "kind", "value", "tag", "at", "event_id")
 
 
-def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, Any]:
+def personal_data(
+    store: GraphStore, journal: Journal, user: str, agreed: Collection[str] = PURPOSES
+) -> dict[str, Any]:
     """What the store and the inbox hold of a user.
 
     `events` and `relations` are those of the store, `feedback` what was shown to them (see
     `recommender.inbox.feedback`), `inbox` the facts that wait or are kept, `consent` what holds
-    now, `aliases` the anonymous ids that were joined to them. A user whom nobody knows gets empty
-    lists, `known` false.
+    now (who has not said agrees to the purposes of `agreed`), `aliases` the anonymous ids that were
+    joined to them. A user whom nobody knows gets empty lists, `known` false.
     """
     user = own_name(journal, user)
     names = [user, *names_of(journal, user)]
@@ -29,7 +32,8 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
     held = None
     if row is not None:
         attributes = json.loads(row["attributes"] or "{}")
-        consent = dict.fromkeys(PURPOSES, bool(row["consent"]))
+        stated = row["consent"] is not None
+        consent = dict.fromkeys(PURPOSES, bool(row["consent"])) if stated else {}
         held = {"id": user, "attributes": attributes, "consent": consent}
     facts = [
         fact
@@ -55,7 +59,7 @@ def personal_data(store: GraphStore, journal: Journal, user: str) -> dict[str, A
         "aliases": names[1:],
         "known": bool(content or events or facts),
         "attributes": known.get("attributes", {}),
-        "consent": dict.fromkeys(PURPOSES, True) | known.get("consent", {}),
+        "consent": {purpose: purpose in agreed for purpose in PURPOSES} | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
         "relations": relations,
         "feedback": [row for name in names for row in about_user(journal.path, name)],

@@ -85,6 +85,7 @@ ARRAYS: tuple[Array, ...] = (
     *_lists("blocked", "u", "i", "what each user has seen or hidden", PEOPLE),
     *_lists("hides", "u", "i", "what each user never wants to see again", PEOPLE),
     Array("consents", "bool", "u", "agrees to be learned from", PEOPLE),
+    Array("stated", "bool", "u", "has said whether they agree to that", PEOPLE),
     *_vocabulary("user_attributes", "u", "what each user who agrees says about themselves, as JSON",
                  PEOPLE),
     *_lists("friends", "u", "u", "friends of each user, all of whom agree", PEOPLE),

@@ -28,6 +28,7 @@ def people_arrays(snapshot: GraphSnapshot, graph: WeightedGraph) -> Arrays:
     alone = _hidden_for_themselves(snapshot)
     return {
         "consents": snapshot.user_consents,
+        "stated": snapshot.user_stated,
         **text_arrays("user_attributes", user_attributes(snapshot)),
         **list_rows("friends", graph.user_users),
         **list_rows("hides", csr_array(graph.user_hides + alone)),

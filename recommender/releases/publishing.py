@@ -37,7 +37,7 @@ from recommender.releases.home import Home
 from recommender.releases.lease import Fence
 from recommender.releases.release import Release, heard
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 CURRENT = "CURRENT"
 LOCK = ".lock"
 PINNED = "PINNED"

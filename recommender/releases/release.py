@@ -148,6 +148,10 @@ class Release:
         """Whether a user agreed to be learned from when the snapshot was taken."""
         return bool(self.arrays["consents"][row])
 
+    def agrees_to_all(self, row: int) -> bool:
+        """Whether a user said so themselves, as a row of `users` in a load says it."""
+        return bool(self.arrays["stated"][row]) and self.may_learn_from(row)
+
     @property
     def user_attribute_names(self) -> list[str]:
         """What users say of themselves."""

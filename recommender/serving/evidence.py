@@ -30,7 +30,17 @@ class Evidence:
     people: I32  # (k, 3) how many others chose both; 0 where a relation or tag is told instead
 
 
-def evidence(release: Release, shown: I32, items: I32, weights: F32, user_row: int) -> Evidence:
+NOBODY: I32 = np.zeros(0, np.int32)
+
+
+def evidence(
+    release: Release,
+    shown: I32,
+    items: I32,
+    weights: F32,
+    user_row: int,
+    left_out: I32 = NOBODY,
+) -> Evidence:
     """Which entries of a history speak for the items shown.
 
     Args:
@@ -39,6 +49,7 @@ def evidence(release: Release, shown: I32, items: I32, weights: F32, user_row: i
         items: (h,) the history.
         weights: (h,) its weights.
         user_row: the user who asks, and is not counted among the people.
+        left_out: further users who are not counted, ascending.
     """
     item = release
     return Evidence(
@@ -46,7 +57,7 @@ def evidence(release: Release, shown: I32, items: I32, weights: F32, user_row: i
             *_of_table(release), shown, items, weights, item.relations.indptr,
             item.relations.indices, item.item_tags.indptr, item.item_tags.indices, item.tags_given,
             item.tag_items.indptr, item.item_users.indptr, item.item_users.indices, user_row,
-            scratch(len(release.items))[1],
+            left_out, scratch(len(release.items))[1],
         )
     )  # fmt: skip
 
@@ -95,7 +106,7 @@ def _contributions(neighbours, strengths, arrivals, shown, items, weights, marks
 @njit(cache=True, nogil=True)
 def _evidence(  # type: ignore[no-untyped-def]
     neighbours, strengths, arrivals, shown, items, weights, relation_indptr, relations, tag_indptr,
-    tags, tagged, carriers_indptr, people_indptr, people, user, marks,
+    tags, tagged, carriers_indptr, people_indptr, people, user, left_out, marks,
 ):  # fmt: skip
     count = len(shown)
     parts = _contributions(neighbours, strengths, arrivals, shown, items, weights, marks)
@@ -125,7 +136,7 @@ def _evidence(  # type: ignore[no-untyped-def]
             if tag >= 0:
                 shared[s, position], both_tagged[s, position] = tag, as_tagged
                 continue
-            both[s, position] = _people(people_indptr, people, near, shown[s], user)
+            both[s, position] = _people(people_indptr, people, near, shown[s], user, left_out)
     return entries, shares, related, shared, both_tagged, both
 
 
@@ -203,8 +214,8 @@ def _rarest_tag(indptr, tags, tagged, carriers_indptr, item, other_item):  # typ
 
 
 @njit(cache=True, nogil=True)
-def _people(indptr, people, item, other_item, user):  # type: ignore[no-untyped-def]
-    """How many people but the user chose both items: the shorter row looked up in the longer."""
+def _people(indptr, people, item, other_item, user, left_out):  # type: ignore[no-untyped-def]
+    """How many people but some chose both items: the shorter row looked up in the longer."""
     if indptr[item + 1] - indptr[item] > indptr[other_item + 1] - indptr[other_item]:
         item, other_item = other_item, item
     count = 0
@@ -214,5 +225,7 @@ def _people(indptr, people, item, other_item, user):  # type: ignore[no-untyped-
         if low == stop:
             break
         if people[low] == people[at] and people[at] != user:
-            count += 1
+            within = np.searchsorted(left_out, people[at])
+            if within == len(left_out) or left_out[within] != people[at]:
+                count += 1
     return count

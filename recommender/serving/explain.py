@@ -85,7 +85,7 @@ def _without_history(
         if shared is not None:
             return (_like_history(release, near, item, *shared),)
     domains = domains_of(release, item)
-    return _popular(release, item, domains[0] if source == IN_DOMAIN and domains else None)
+    return _popular(release, subject, item, domains[0] if source == IN_DOMAIN and domains else None)
 
 
 def cypher(release: Release, user: str | None, item: str, reason: Reason) -> why_cypher.Cypher:
@@ -210,9 +210,12 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
     )
 
 
-def _popular(release: Release, item: int, domain: str | None) -> tuple[Reason, ...]:
+def _popular(
+    release: Release, subject: Subject, item: int, domain: str | None
+) -> tuple[Reason, ...]:
     """The reason for an item that fills a list because it is popular; none if nobody chose it."""
-    people = len(release.item_users.of(item))
+    chosen_by = release.item_users.of(item)
+    people = int(np.count_nonzero(~np.isin(chosen_by, subject.uncounted)))
     if people == 0:
         return ()
     if people > 1 and _much_chosen(release, item, domain):

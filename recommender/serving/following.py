@@ -5,7 +5,6 @@ made, and makes a new overlay from them. Earlier overlays stay as they are, for 
 use them.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,6 +43,7 @@ from recommender.releases.release import Release
 from recommender.serving.known import known_item
 from recommender.serving.live_items import live_item, placed
 from recommender.serving.new_items import NewItems
+from recommender.serving.of_people import attributes_in, consents_in
 from recommender.serving.rotating import remembered, rotated
 
 CHUNK = 100_000  # facts read at a time
@@ -63,6 +63,8 @@ class Follower:
     kinds: list[str]
     users: Layers[LiveUser] = field(default_factory=Layers)
     consent: Layers[Mapping[str, bool]] = field(default_factory=Layers)
+    opted_out: set[int] = field(default_factory=set)  # rows of users, see `Overlay.uncounted`
+    uncounted: I32 | None = None  # the same as an array; None: it has changed
     attributes: Layers[Mapping[str, Any]] = field(default_factory=Layers)
     shown: Layers[ShownItems] = field(default_factory=Layers)  # and not clicked
     items: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: taken away
@@ -75,13 +77,20 @@ class Follower:
     gone: frozenset[str] = frozenset()  # digests of who is erased from the release
     sessions: Layers[Session] = field(default_factory=Layers)
     session_seconds: int = SECONDS
+    agreed: frozenset[str] = frozenset(PURPOSES)  # see `Overlay`
     recalled: bool = False  # whether what came before `sequence` and still counts was read
     release: Release | None = None  # with the newer items
     changed: int = 0  # the last fact that changed anything but one user's history
     touched: Layers[int] = field(default_factory=Layers)  # user -> the last fact about them
 
     @classmethod
-    def over(cls, base: Release, journal: Journal, session_seconds: int = SECONDS) -> "Follower":
+    def over(
+        cls,
+        base: Release,
+        journal: Journal,
+        session_seconds: int = SECONDS,
+        agreed: frozenset[str] = frozenset(PURPOSES),
+    ) -> "Follower":
         """Begin after the last fact that the release contains; nothing is read yet.
 
         A session ends `session_seconds` after its last event.
@@ -94,6 +103,7 @@ class Follower:
             kinds=list(base.event_kinds),
             release=base,
             session_seconds=session_seconds,
+            agreed=agreed,
         )
 
     def overlay(self, state: State, last: Overlay | None) -> Overlay:
@@ -111,6 +121,8 @@ class Follower:
             while facts := self.journal.facts_after(self.sequence, CHUNK):
                 self._hear(facts)
         release = self.release or self.base
+        if self.uncounted is None:
+            self.uncounted = np.array(sorted(self.opted_out), np.int32)
         if last is not None and last.sequence == self.sequence and last.state == state:
             return last
         same = last is not None and last.release is release and last.state.hidden == state.hidden
@@ -122,6 +134,8 @@ class Follower:
             users=self.users,
             kinds=tuple(self.kinds),
             consent=self.consent,
+            uncounted=self.uncounted,
+            agreed=self.agreed,
             attributes=self.attributes,
             sessions=Sessions(self.sessions, self.session_seconds),
             shown=self.shown,
@@ -134,8 +148,7 @@ class Follower:
 
     def _recall(self) -> None:
         """Read what no release holds, or not all of it: consent, aliases, sessions, lists."""
-        for fact in self.journal.standing_facts(self.sequence):
-            self._agree(fact.payload["id"], fact.payload["consent"])
+        self._agree(self.journal.standing_facts(self.sequence))
         self.aliases = Layers(all_names(self.journal))
         events = self.journal.session_events(self.sequence, self.session_seconds)
         rows = self.base.items.rows([str(fact.payload["item"]) for fact in events])
@@ -152,6 +165,7 @@ class Follower:
         touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
         shown: list[Row] = []
+        about: list[Row] = []
         for fact in facts:
             if fact.kind in ("events", EVENT_UNDONE):
                 if events and events[-1].kind != fact.kind:
@@ -168,17 +182,17 @@ class Follower:
                 self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
                 events, shown = [], []
                 self._join(fact, touched)
-            elif fact.kind == CONSENT:
-                self._agree(fact.payload["id"], fact.payload["consent"])
-            elif fact.kind in (USER_PUT, USER_UNDONE, "users"):
-                self._describe(fact)
+            elif fact.kind in (CONSENT, USER_PUT, USER_UNDONE, "users"):
+                about.append(fact)
             elif fact.kind == USER_DELETE:
                 self.changed = max(self.changed, fact.sequence)
                 if not again:
                     self._begin_again()
                     return
-        for name, about in changed.items():
-            self._change(name, about)
+        for name, own in changed.items():
+            self._change(name, own)
+        self._agree(about)
+        self.attributes = self.attributes.with_(attributes_in(about))
         self._take_up(events, touched)
         self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
         self._note(facts)
@@ -192,11 +206,11 @@ class Follower:
 
     def _begin_again(self) -> None:
         """Read the journal again from the start: it has dropped all facts of an erased person."""
-        fresh = Follower.over(self.base, self.journal, self.session_seconds)
+        fresh = Follower.over(self.base, self.journal, self.session_seconds, self.agreed)
         self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
         self.attributes, self.sessions = fresh.attributes, fresh.sessions
-        self.shown = fresh.shown
+        self.shown, self.opted_out, self.uncounted = fresh.shown, fresh.opted_out, None
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         self.undone = fresh.undone
         self.touched = fresh.touched
@@ -226,8 +240,15 @@ class Follower:
             self.changed = max(self.changed, fact.sequence)
         self.touched = self.touched.with_(about_users).settled()
 
-    def _agree(self, user: str, consents: Mapping[str, bool]) -> None:
-        self.consent = self.consent.with_({user: {**self.consent.get(user, {}), **consents}})
+    def _agree(self, facts: Sequence[Row]) -> None:
+        """Take up what users agree to."""
+        newer = consents_in(facts, self.consent)
+        if not newer:
+            return
+        self.consent, self.uncounted = self.consent.with_(newer), None
+        for row, agrees in zip(self.base.users.rows(newer).tolist(), newer.values(), strict=True):
+            (self.opted_out.discard if all(agrees.values()) else self.opted_out.add)(row)
+        self.opted_out.discard(NO_ROW)
 
     def _join(self, fact: Row, touched: set[str]) -> None:
         """Give a user what was done under an anonymous id."""
@@ -253,18 +274,6 @@ class Follower:
                 people.add(user)
                 touched.add(name)
                 self.changed = max(self.changed, fact.sequence)
-
-    def _describe(self, fact: Row) -> None:
-        """Change a user's attributes; a row that was loaded changes only those it names."""
-        user = str(fact.payload["id"])
-        attributes = fact.payload.get("now", fact.payload).get("attributes")
-        if fact.kind in (USER_PUT, USER_UNDONE):
-            attributes = attributes or {}
-        elif "consent" in fact.payload:
-            self._agree(user, dict.fromkeys(PURPOSES, bool(fact.payload["consent"])))
-        if attributes is not None:
-            attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
-            self.attributes = self.attributes.with_({user: attributes})
 
     def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
         """Add events to the histories of their users, or take undone events out of them."""
@@ -354,7 +363,7 @@ class Follower:
 
     @property
     def _plain(self) -> Overlay:
-        return Overlay.over(self.base)
+        return Overlay.over(self.base, agreed=self.agreed)
 
     def _locate(self, names: Iterable[str]) -> None:
         """The release with all the items that are new or have changed."""

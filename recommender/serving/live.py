@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graph.errors import NichegraphError, ReleaseError
+from recommender.inbox.facts import PURPOSES
 from recommender.inbox.journal import Journal
 from recommender.overlay.overlay import Overlay, base_of
 from recommender.overlay.sessions import SECONDS
@@ -43,6 +44,7 @@ class Live:
         defect: Defect = refuse,
         clock: Callable[[], float] = time.monotonic,
         session_seconds: int = SECONDS,
+        agreed: frozenset[str] = frozenset(PURPOSES),
     ) -> None:
         """Open nothing yet.
 
@@ -53,6 +55,7 @@ class Live:
             defect: see `Recommender`.
             clock: seconds, for how often files are looked at.
             session_seconds: after its last event a session ends.
+            agreed: purposes to which whoever has not said agrees.
         """
         self.home = home
         self.tell: Tell = tell or _nobody_hears
@@ -67,6 +70,7 @@ class Live:
         self._defect = defect
         self._clock = clock
         self._session_seconds = session_seconds
+        self.agreed = agreed
         self._checked = float("-inf")
         self._lock = threading.Lock()
         self._recommender: Recommender | None = None
@@ -121,7 +125,9 @@ class Live:
         base = base_of(made.release)
         try:
             if self._follower is None or self._follower.base is not base:
-                self._follower = Follower.over(base, self._journal, self._session_seconds)
+                self._follower = Follower.over(
+                    base, self._journal, self._session_seconds, self.agreed
+                )
             overlay = self._follower.overlay(made.overlay.state, made.overlay)
         except NichegraphError as error:
             if str(error) != self.journal_problem:
@@ -180,7 +186,10 @@ class Live:
         """A recommender over a new release, with the editor's settings of the last one."""
         settings = last.settings if last is not None else SegmentSettings()
         made = Recommender(
-            release, Overlay.over(release, state), settings=settings, defect=self._defect
+            release,
+            Overlay.over(release, state, agreed=self.agreed),
+            settings=settings,
+            defect=self._defect,
         )
         if last is not None:
             with contextlib.suppress(NichegraphError):  # an attribute is gone: logged on reading

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import I64
+from graph.arrays import I32, I64
 from graph.errors import NotFound
 from graph.model import NO_ROW, tag_parts
 from recommender.releases.release import Release
@@ -59,13 +59,14 @@ def around(recommender: Recommender, kind: str, name: str, n: int) -> Part:
     return part
 
 
-def spans(release: Release, item: int) -> list[dict[str, int]]:
+def spans(release: Release, item: int, uncounted: I32) -> list[dict[str, int]]:
     """When people chose an item: spans of equal length, and how many last did so in each.
 
     There are as many spans as leave 20 people in each on average; none if there are fewer people,
     or if no times are known. A count below three is shown as 0: it could point at somebody.
+    `uncounted` are users who are not counted, see `Overlay`.
     """
-    users = release.item_users.of(item)
+    users = np.setdiff1d(release.item_users.of(item), uncounted)
     starts, at = release.histories.take(users.astype(np.int64))
     del starts
     own = at[release.histories.indices[at] == item]

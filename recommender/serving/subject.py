@@ -33,6 +33,7 @@ class Subject:
     interests: I32 | None = None  # (h,) of each history entry; None: there is but one
     placed: Placed | None = None  # a new item
     friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
+    uncounted: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # see `Overlay`
 
     def for_household(self, notes: Iterable[str]) -> "Subject":
         """The subject of a household's list: the same request, without any member's own history."""
@@ -98,7 +99,7 @@ class Draft:
             scaled = [weight * total / old for weight in weights[start:]]
             self.weights = [*weights[:start], *scaled]
 
-    def finished(self, wanted: Filter) -> Subject:
+    def finished(self, wanted: Filter, uncounted: I32) -> Subject:
         """The subject, its filter given with ages turned into times."""
         return Subject(
             request=self.request,
@@ -114,6 +115,7 @@ class Draft:
             notes=tuple(self.notes),
             placed=self.placed,
             friends=np.array(self.friends, np.int32),
+            uncounted=uncounted,
         )
 
 

@@ -74,7 +74,7 @@ class SubjectReader:
                 f"the subject has no {', '.join(missing)}, so no item meets what the filter says "
                 "about it"
             )
-        return draft.finished(request.filter.of(own).at(now))
+        return draft.finished(request.filter.of(own).at(now), self._overlay.uncounted)
 
     def check(self, request: Request) -> None:
         """An `InputError` when parts of the request do not go together."""

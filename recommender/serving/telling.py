@@ -82,7 +82,9 @@ class Teller:
         if len(subject.items) == 0 or len(shown) == 0:
             return
         rows = np.array(shown, np.int32)
-        speaking = evidence(release, rows, subject.items, subject.weights, subject.user_row)
+        speaking = evidence(
+            release, rows, subject.items, subject.weights, subject.user_row, subject.uncounted
+        )
         columns = (
             speaking.entries, speaking.shares.round(4), speaking.relations, speaking.tags,
             speaking.tagged, speaking.people,
