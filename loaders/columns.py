@@ -238,8 +238,8 @@ def _asked_for(
     missing = [name for name in options.attributes if name not in left]
     if missing and strict:
         near = difflib.get_close_matches(missing[0], left, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "the free columns are "
-        f"{listed(list(left))}"
+        free = listed(list(left))
+        hint = f"did you mean {near[0]!r}?" if near else f"the free columns are {free}"
         raise InputError(f"{file}: --attributes: there is no free column {missing[0]!r}; {hint}")
     return {name: left[name] for name in left if name in (*options.attributes, "attributes")}
 
