@@ -1,1 +1,0 @@
-"""Which pairs are held back to measure lists, and the baselines to compare with."""
