@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recommender.evaluation.report import Step
+    from recommender.learning.report import Step
 
 STEPS = (
     "taking a snapshot", "weighing", "training", "choosing how the item table is made",
@@ -41,7 +41,7 @@ class Recording:
         return self._steps
 
     def _end(self) -> None:
-        from recommender.evaluation.report import Step
+        from recommender.learning.report import Step
 
         now = time.monotonic(), time.process_time()
         if self._name:

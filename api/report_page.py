@@ -15,14 +15,14 @@ WORDS = {
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The HTML of a report, see `recommender.evaluation.report`."""
+    """The HTML of a report, see `recommender.learning.report`."""
     return _rendered(
         "report.html", report=report, bars=_bars(report["figures"]), slowest=_slowest(report)
     )
 
 
 def comparison_page(compared: Mapping[str, Any]) -> str:
-    """The HTML of two releases side by side, see `recommender.evaluation.comparison`."""
+    """The HTML of two releases side by side, see `recommender.learning.comparison`."""
     parts = []
     for part in compared["gates"]:
         both = [(compared[which], part[which]) for which in ("new", "old")]

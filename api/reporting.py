@@ -32,7 +32,7 @@ def save_report(
 ) -> Path:
     """Write the report of a release, or of a refused candidate; gives the path of the page."""
     from api.report_page import page
-    from recommender.evaluation.report import report
+    from recommender.learning.report import report
     from recommender.overlay.overlay import Overlay
     from recommender.overlay.state import read_state
 

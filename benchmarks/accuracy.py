@@ -27,9 +27,9 @@ from graph.weighting import weigh
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.steps import Steps
 from recommender.evaluation.truth import known_truth
+from recommender.learning.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
-from recommender.measures.baselines import FAMILIES, Baseline, Family, Maker, Parameters, tuned
 from recommender.serving.recommend import Recommender
 
 METRICS = ("recall@20", "ndcg@20")

@@ -35,11 +35,11 @@ from graph.model import tag_parts
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
+from recommender.learning.baselines import FAMILIES, binary, rank_all, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.fold_in_arrays import known_features, map_arrays
+from recommender.learning.split import cold_items
 from recommender.learning.train import build_release
-from recommender.measures.baselines import FAMILIES, binary, rank_all, tuned
-from recommender.measures.split import cold_items
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NEUTRAL, Filter, NewItem, Request
 from recommender.releases.release import Release

@@ -37,11 +37,11 @@ from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import weigh
 from recommender.evaluation.truth import HeldOut, cut, known_truth
+from recommender.learning.baselines import FAMILIES, rank_all, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of, order_of_pairs
+from recommender.learning.split import relevant_pairs
 from recommender.learning.train import build_release
-from recommender.measures.baselines import FAMILIES, rank_all, tuned
-from recommender.measures.split import relevant_pairs
 from recommender.releases.release import Release
 from recommender.serving.recommend import Recommender
 

@@ -41,7 +41,7 @@ def hold_back(
     """Split each user's entries at random: (kept, held), both (u, i).
 
     Users with fewer entries than `minimum` keep them all. By rows, for matrices without ids:
-    `recommender.measures.split` draws by ids, so that another user moves nobody else's pairs.
+    `recommender.learning.split` draws by ids, so that another user moves nobody else's pairs.
     """
     users = rows_of(user_items)
     position, sizes = places(users, np.random.default_rng(seed).random(user_items.nnz))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.measures import baselines
+from recommender.learning import baselines
 
 
 @pytest.fixture(scope="module")

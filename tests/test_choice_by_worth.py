@@ -10,7 +10,7 @@ from embeddings.item_item.judge import Judge
 from embeddings.item_item.side_by_side import score_weightings
 from embeddings.item_item.worth import Findings, together, worthiest
 from recommender.learning.held_parts import ENOUGH_JUDGES, MOST_JUDGES, judges_of
-from recommender.measures.split import Pairs
+from recommender.learning.split import Pairs
 
 ITEMS = 300
 

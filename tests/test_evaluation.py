@@ -13,7 +13,7 @@ from recommender.evaluation.evaluate import evaluate, table_rows
 from recommender.evaluation.ratings import Ratings
 from recommender.evaluation.steps import Steps
 from recommender.evaluation.truth import HeldOut, known_truth
-from recommender.measures.baselines import Baseline
+from recommender.learning.baselines import Baseline
 
 
 @dataclass

@@ -20,7 +20,7 @@ from recommender.inbox.facts import CONSENT, DELETE, PATCH, PUT, fact
 from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
-from recommender.measures.split import relevant_pairs
+from recommender.learning.split import relevant_pairs
 from recommender.overlay.overlay import base_of
 from recommender.ranking.request import Filter, Request
 from recommender.releases.graph_arrays import _events

@@ -16,7 +16,7 @@ from embeddings.item_item.judge import Judge
 from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import held_parts
-from recommender.measures.split import GATE, SELECT, pair_parts, relevant_pairs
+from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
 
 NOW = 1_760_000_000
 

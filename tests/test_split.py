@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from embeddings.hold_out import taken
 from graph.model import NO_TIME
 from graph.vocabulary import Vocabulary
-from recommender.measures import split
+from recommender.learning import split
 
 
 def pairs_of(histories, at=None, seed=0):

@@ -14,8 +14,8 @@ from recommender.learning import grouping_step
 from recommender.learning.build import RefreshConfig, build
 from recommender.learning.grouping_step import group_users, groups_in, learn_profiles
 from recommender.learning.parts import parts_of
+from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
 from recommender.learning.trial import Made, fit_trial
-from recommender.measures.split import GATE, SELECT, pair_parts, relevant_pairs
 from recommender.releases.steps import Steps
 from recommender.segments.features import Catalogue
 from recommender.segments.grouping import assigned_in

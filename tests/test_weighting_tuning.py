@@ -20,7 +20,7 @@ from recommender.evaluation.truth import cut
 from recommender.evaluation.weighting_trial import trial_of
 from recommender.evaluation.weighting_tuning import KEPT, NOTHING, tune_weighting
 from recommender.learning.build import RefreshConfig
-from recommender.measures.split import GATE, pair_parts, relevant_pairs
+from recommender.learning.split import GATE, pair_parts, relevant_pairs
 from recommender.releases.home import Home
 from tests.conftest import NOW
 

@@ -108,7 +108,7 @@ def compare(
     nichegraph releases compare 3 1 --html > compared.html
     """
     from api.report_page import comparison_page
-    from recommender.evaluation.comparison import compare as compared
+    from recommender.learning.comparison import compare as compared
     from recommender.overlay.overlay import Overlay
     from recommender.overlay.state import read_state
     from recommender.releases.publishing import current, known, open_release

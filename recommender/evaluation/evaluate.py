@@ -23,11 +23,10 @@ from recommender.evaluation import ratings
 from recommender.evaluation.figures import SHOWN, Measured, View, difference
 from recommender.evaluation.steps import Say, Steps, peak_rss_mb
 from recommender.evaluation.truth import HeldOut, check_something_to_find, cut, known_truth
+from recommender.learning.baselines import Baseline, rank_all, tuned
 from recommender.learning.build import RefreshConfig
+from recommender.learning.split import How
 from recommender.learning.train import build_release
-from recommender.measures.baselines import Baseline, rank_all, tuned
-from recommender.measures.split import How
-from recommender.ranking.request import NEUTRAL
 from recommender.segments.settings import SegmentSettings
 from recommender.serving.profiles import SEGMENTS
 from recommender.serving.recommend import Recommender
@@ -50,7 +49,7 @@ class Lister(Protocol):
         user_rows: I64,
         n: int,
         *,
-        profile: str = NEUTRAL,
+        profile: str = ...,
         source: str | None = None,
         now: int = 0,
     ) -> Any:
@@ -197,12 +196,14 @@ def evaluate(
         drawn = np.sort(order[:sampled_users])
     sampled_view = view if len(drawn) == len(users) else View(truth[users[drawn]], graph)
     measured: dict[str, Measured] = {}
-    for key, profile in (("served", NEUTRAL), ("served_default", SEGMENTS)):
-        with steps.step(key):
-            measured[key] = view.measure(_ranked(recommender, users, profile, None, now))
+    with steps.step("served"):
+        measured["served"] = view.measure(_ranked(recommender, users, now))
+    with steps.step("served_default"):
+        ranked = _ranked(recommender, users, now, profile=SEGMENTS)
+        measured["served_default"] = view.measure(ranked)
     for source in recommender.sources:
         with steps.step(f"source {source}"):
-            ranked = _ranked(recommender, users[drawn], NEUTRAL, source, now)
+            ranked = _ranked(recommender, users[drawn], now, source=source)
             measured[f"source {source}"] = sampled_view.measure(ranked)
     for name, baseline in baselines.items():
         with steps.step(f"baseline {name}"):
@@ -255,11 +256,10 @@ def table_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     return ["ranker", *columns], rows
 
 
-def _ranked(recommender: Lister, users: I64, profile: str, source: str | None, now: int) -> I32:
+def _ranked(recommender: Lister, users: I64, now: int, **wanted: str) -> I32:
+    """(u, SHOWN) items; without a profile or source that is wanted, as relevance alone ranks."""
     parts: Sequence[I32] = [
-        recommender.rank_users(
-            users[begin : begin + RANK_BLOCK], SHOWN, profile=profile, source=source, now=now
-        ).items
+        recommender.rank_users(users[begin : begin + RANK_BLOCK], SHOWN, now=now, **wanted).items
         for begin in range(0, len(users), RANK_BLOCK)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, SHOWN), np.int32)

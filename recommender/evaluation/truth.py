@@ -15,7 +15,7 @@ from graph.weighted import WeightedGraph
 from graph.weighting import scale_of, weigh
 from recommender.evaluation import ratings
 from recommender.learning.build import RefreshConfig
-from recommender.measures.split import How, held_out, relevant_pairs
+from recommender.learning.split import How, held_out, relevant_pairs
 
 
 @dataclass(frozen=True)

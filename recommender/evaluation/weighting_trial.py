@@ -24,7 +24,7 @@ from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import features_of
-from recommender.measures.split import FIT, SELECT, pair_parts, relevant_pairs
+from recommender.learning.split import FIT, SELECT, pair_parts, relevant_pairs
 
 SHOWN = 20
 WIDTH = 100  # of supports and of the table

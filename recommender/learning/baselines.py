@@ -28,7 +28,7 @@ from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.spectrum import spectrum
 from graph.arrays import F32, I32, I64
 from graph.model import NO_TIME
-from recommender.measures.split import Pairs, held_out
+from recommender.learning.split import Pairs, held_out
 
 Parameters = Mapping[str, float]
 ScoreBlock = Callable[[I64], F32]

@@ -17,7 +17,7 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
 from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
-from recommender.measures.split import relevant_pairs
+from recommender.learning.split import relevant_pairs
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
 from recommender.releases.people import attribute_names, people_arrays, user_attributes
 from recommender.releases.steps import Steps

@@ -11,6 +11,7 @@ import numpy as np
 
 from embeddings import metrics
 from graph.arrays import F64, I16, I64, Flags
+from recommender.learning.baselines import Baseline, binary, ease, item_knn, popularity, rank_all
 from recommender.learning.gates import (
     CONFIDENCE,
     EVERYBODY,
@@ -20,7 +21,6 @@ from recommender.learning.gates import (
     Figure,
 )
 from recommender.learning.trial import Trial, Wanted
-from recommender.measures.baselines import Baseline, binary, ease, item_knn, popularity, rank_all
 
 SHOWN = 20
 ROUNDS = 4000  # of the bootstrap: enough for a bound at one in thousands

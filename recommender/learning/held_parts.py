@@ -20,7 +20,7 @@ from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh_tags
 from recommender.learning.parts import parts_of
-from recommender.measures.split import (
+from recommender.learning.split import (
     GATE,
     MINIMUM_HISTORY,
     SELECT,

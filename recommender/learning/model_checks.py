@@ -12,7 +12,7 @@ from recommender.learning.checked_release import (
     hashes_of,
     keys_of,
 )
-from recommender.measures.split import FIT
+from recommender.learning.split import FIT
 from recommender.segments.membership import Segments
 from recommender.serving.recommend import Recommender
 

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from graph.arrays import I8, I64
 from graph.snapshot import GraphSnapshot, drop_pairs
 from graph.weighting import HIDE, Weighting, event_weights
-from recommender.measures.split import FIT, Pairs, pair_parts, relevant_pairs
+from recommender.learning.split import FIT, Pairs, pair_parts, relevant_pairs
 
 
 @dataclass(frozen=True)

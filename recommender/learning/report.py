@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graph.arrays import I64
-from recommender.evaluation.comparison import compare
+from recommender.learning.comparison import compare
 from recommender.overlay.overlay import Overlay
 from recommender.releases.release import Release
 

@@ -23,8 +23,8 @@ from recommender.learning.build import Choice, Preset, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
 from recommender.learning.held_parts import features_of
 from recommender.learning.parts import Parts
+from recommender.learning.split import GATE, SELECT
 from recommender.learning.writing import write
-from recommender.measures.split import GATE, SELECT
 from recommender.releases.steps import Steps
 from recommender.serving.recommend import Recommender
 
