@@ -6,6 +6,7 @@ there is a key, every route but those of `OPEN` asks for one.
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from flask import Flask, Response, g, request
 from limits import RateLimitItem, parse
@@ -14,7 +15,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from api.bootstrap import now
 from api.errors import Problem, problem
-from api.keys import SCOPES, Key, KeyFile, subject_of
+from api.keys import SCOPES, Key, KeyFile, pixel_of, subject_of
 from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
@@ -22,10 +23,14 @@ from graph.errors import SettingError
 
 OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI document
     ("GET", "/"),
+    ("GET", "/track.js"),
+    ("GET", "/track.schema.json"),
     ("GET", "/live"),
     ("GET", "/ready"),
 }
 PLACE = "nichegraph.place"  # this request counts as one of those under way
+PIXEL = "/v1/pixel/<key_id>/<token>.gif"  # what it writes is signed, see `_pixel`
+OPEN.add(("GET", PIXEL))
 OPEN_FOLDERS = ("/openapi/", "/assets/", "/docs/")
 NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of these scopes
     ("GET", "/v1/users/<id:user>/recommendations"): ("recommend",),
@@ -91,6 +96,10 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
             )
         request.environ[PLACE] = True
         rule, method = request.url_rule.rule, _method()
+        if rule == PIXEL:
+            g.key, g.pixel = _pixel(keys, **(request.view_args or {}))
+            limiter.count(g.key)
+            return None
         if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
             return None
         g.key = _key(keys, method, rule)
@@ -126,15 +135,30 @@ def _method() -> str:
     return "GET" if request.method in ("HEAD", "OPTIONS") else request.method
 
 
-def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
-    """The request's key, which has one of the route's scopes; None if there are no keys at all."""
+def _pixel(keys: KeyFile, key_id: str, token: str) -> tuple[Key, dict[str, Any]]:
+    """The key that signed an image's address, and the event; a 403 where it is not to count."""
+    key = _known(keys).get(key_id)
+    signed = pixel_of(token, key.signing) if key is not None and key.signing else None
+    if key is None or signed is None or not key.holds(now()) or "track" not in key.scopes:
+        raise Problem(403, "no valid key with the scope track has signed this address")
+    event, ends = signed
+    if ends <= now():
+        raise Problem(403, "this address has expired")
+    return key, event
+
+
+def _known(keys: KeyFile) -> dict[str, Key]:
+    """Every key by its id."""
     try:
-        known = keys.keys()
+        return keys.keys()
     except SettingError as error:
         log("keys refused", problem=error)
-        raise Problem(
-            503, "the file of API keys cannot be read; the server's log says more"
-        ) from error
+        raise Problem(503, "the file of API keys cannot be read; see the server's log") from error
+
+
+def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
+    """The request's key, which has one of the route's scopes; None if there are no keys at all."""
+    known = _known(keys)
     if not known:
         return None
     presented = _presented()

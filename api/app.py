@@ -29,6 +29,7 @@ from api.routes import (
     items,
     online,
     page,
+    pixel,
     recommendations,
     releases,
     rules,
@@ -133,6 +134,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     page.register(app)
     docs.register(app)
     events.register(app, journal)
+    pixel.register(app, journal)
     catalogue.register(app, journal, live)
     users.register(app, journal, live)
     finish(app)

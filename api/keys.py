@@ -173,18 +173,36 @@ def subject_token(signing: str, user: str, expires_at: int) -> str:
 
 def subject_of(token: str, signing: str, now: int) -> str | None:
     """The user that a token is for; None when we did not sign it, or it has expired."""
+    claims = _claims(token, signing) or {}
+    user, ends = claims.get("user"), claims.get("exp")
+    if not isinstance(user, str) or not isinstance(ends, int):
+        return None
+    return user if now < ends <= now + LONGEST_LIFE else None
+
+
+def pixel_of(token: str, signing: str) -> tuple[dict[str, Any], int] | None:
+    """The event that the address of an image tells of, and when it expires; None if not signed.
+
+    The token is made like that of a subject, of `{"pixel": event, "exp": seconds since 1970}`.
+    """
+    claims = _claims(token, signing) or {}
+    event, ends = claims.get("pixel"), claims.get("exp")
+    if not isinstance(event, dict) or not isinstance(ends, int):
+        return None
+    return event, ends
+
+
+def _claims(token: str, signing: str) -> dict[str, Any] | None:
+    """What a token says, if it was signed with this secret."""
     content, _, signature = token[:LONGEST_TOKEN].partition(".")
     try:
         payload = _bytes(content)
         if not hmac.compare_digest(_sign(signing, payload), _bytes(signature)):
             return None
         claims = json.loads(payload)
-        user, ends = claims["user"], claims["exp"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError):
         return None
-    if not isinstance(user, str) or not isinstance(ends, int):
-        return None
-    return user if now < ends <= now + LONGEST_LIFE else None
+    return claims if isinstance(claims, dict) else None
 
 
 def _sign(signing: str, payload: bytes) -> bytes:

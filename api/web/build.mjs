@@ -1,7 +1,7 @@
 // Bundles the page into dist/: index.html, and assets named by a hash of what they hold, each
-// beside a copy compressed by gzip. `node build.mjs`; ./run does it when it sets the project up.
+// beside a copy compressed by gzip; and track.js, for other pages. `node build.mjs`; ./run does it when it sets the project up.
 
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
@@ -26,6 +26,18 @@ const made = await build({
   metafile: true,
 });
 
+// The tracking snippet is one file that any page may load, under a name that stays.
+await build({
+  absWorkingDir: here,
+  entryPoints: ["src/tracker.ts"],
+  outfile: "dist.new/track.js",
+  bundle: true,
+  format: "iife",
+  target: "es2022",
+  minify: true,
+});
+await copyFile(`${here}src/tracking.schema.json`, `${aside}/track.schema.json`);
+
 const entries = Object.entries(made.metafile.outputs)
   .filter(([, output]) => output.entryPoint)
   .map(([path]) => path.replace("dist.new/", ""));
@@ -36,8 +48,9 @@ await writeFile(
   `${aside}/index.html`,
   shell.replace("src/main.ts", script).replace("src/page.css", style),
 );
-for (const name of await readdir(`${aside}/assets`)) {
-  const path = `${aside}/assets/${name}`;
+const files = (await readdir(`${aside}/assets`)).map((name) => `assets/${name}`);
+for (const name of [...files, "track.js"]) {
+  const path = `${aside}/${name}`;
   await writeFile(`${path}.gz`, gzipSync(await readFile(path), { level: 9 }));
 }
 await rm(`${here}dist`, { recursive: true, force: true });

@@ -55,7 +55,7 @@ class Subject(TypedDict, total=False):
     mix: Sequence[PartBody]
     household: Sequence[str]
     similar_to: str
-    session: str
+    session: str | Sequence[str]
     session_share: float
     filter: Filter
     exclude: Sequence[str]
