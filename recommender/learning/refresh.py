@@ -8,7 +8,6 @@ refused, the old release stays in service.
 """
 
 import shutil
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from graph.findings import save_findings
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import weigh
-from recommender.inbox.drain import caught_up
-from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge
@@ -30,6 +27,7 @@ from recommender.learning.train import RESULTS, train
 from recommender.learning.warm import facts_of, found_by, kept_from
 from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
+from recommender.overlay.mark import mark
 from recommender.overlay.state import note_hidden
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
@@ -67,7 +65,7 @@ def refresh(
         now: seconds since 1970, for the age of events and the manifest.
         say: called with the name of each step.
         force: publish even what the gates refuse; the manifest keeps saying so.
-        full: choose everything anew; otherwise the last choices are kept if they still fit, see
+        full: choose everything again; otherwise the last choices are kept if they still fit, see
             `kept_from`.
         fence: see `publish`.
 
@@ -80,9 +78,7 @@ def refresh(
     settings = load_segment_settings(home.segments)
     parent, since = parent_of(home), newest(home)
     say("taking a snapshot")
-    with closing(Journal(home.inbox)) as journal:
-        heard, watermark = caught_up(journal, store)
-        inbox = {"journal": journal.identity(), "upto": heard}
+    inbox, watermark = mark(home, store)
     snapshot = take_snapshot(store, watermark, consent=config.consent)
     name = fingerprint(snapshot, config, parent)
     digest = digest_of([name, repr(settings), full])

@@ -353,5 +353,5 @@ class Release:
 
 def heard(manifest: Mapping[str, Any], journal: str) -> int:
     """See `Release.heard`."""
-    inbox = manifest.get("inbox", {})
+    inbox = manifest.get("inbox") or {}
     return int(inbox["upto"]) if journal and inbox.get("journal") == journal else 0

@@ -99,7 +99,7 @@ class Follower:
             base=base,
             journal=journal,
             weigher=Weigher(base),
-            sequence=heard(base, journal),
+            sequence=base.heard(journal.identity()),
             kinds=list(base.event_kinds),
             release=base,
             session_seconds=session_seconds,
@@ -389,9 +389,3 @@ class Follower:
                 hidden = hidden.copy() if not hidden.flags.writeable else hidden
                 hidden[row] = known is None or bool(known.get("hidden"))
         return hidden
-
-
-def heard(release: Release, journal: Journal) -> int:
-    """Number of the last fact that a release contains; 0 if it was made from another journal."""
-    known: Mapping[str, Any] = release.manifest.get("inbox") or {"journal": "", "upto": 0}
-    return int(known["upto"]) if known["journal"] == journal.identity() else 0
