@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     refresh_threads: int = Field(
         2, ge=1, le=64, description="threads of a refresh; with 1, the same data, seed and last "
         "release give the same bytes",
+    )  # fmt: skip
+    refresh_memory: ByteSize | None = Field(
+        None, description="memory that a refresh may take, as `8GB`: it refuses to begin if it is "
+        "expected to need more than this, or than is free; empty: as much as is free",
     )  # fmt: skip
     keep_releases: int = Field(
         5, ge=0, le=10_000, description="how many of the newest releases a refresh keeps, "

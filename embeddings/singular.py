@@ -12,6 +12,8 @@ from scipy import sparse
 from embeddings.blocks import in_blocks
 from graph.arrays import F32
 
+SPARE_VECTORS = 32  # iterated beside those that are kept, so that these settle sooner
+
 
 @dataclass(frozen=True)
 class Spectral:
@@ -41,7 +43,7 @@ def leading(
     kept = min(dimensions, count, items) if rows.nnz else 0
     if kept <= 0:
         return Spectral(np.zeros((items, 0), np.float32), np.zeros(0, np.float32))
-    width = min(kept + 32, count, items)
+    width = min(kept + SPARE_VECTORS, count, items)
     generator = np.random.default_rng(seed)
     basis = generator.standard_normal((items, width), dtype=np.float32)
     if start is not None:
@@ -49,8 +51,8 @@ def leading(
         known = np.flatnonzero(lengths > 0)
         basis[:, known] = start[:, known] * (np.sqrt(items) / lengths[known]).astype(np.float32)
     for _ in range(passes):
-        image = product(rows, basis, threads)  # (r, d)
-        basis = _orthonormal(product(columns, image, threads))  # (i, d)
+        basis = product(columns, product(rows, basis, threads), threads)  # (i, d)
+        basis = _orthonormal(basis)
     basis = _orthonormal(basis)  # once more: a Gram matrix has half the digits
     image = product(rows, basis, threads)
     squares, rotation = np.linalg.eigh((image.T @ image).astype(np.float64))

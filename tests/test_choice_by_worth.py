@@ -54,7 +54,7 @@ def test_a_short_list_finds_what_the_whole_mixture_finds(drawn, mixture):
     known, wanted, supports, scores = drawn
     judge = Judge(known, wanted, 100, 0, 1)
     factors = np.random.default_rng(1).random(ITEMS).astype(np.float32) + 0.5
-    short = judge.short_lists(supports, scores)
+    short = judge.short_lists(supports, np.stack(scores, axis=-1))
     mixed = sum(np.float32(weight) * values for weight, values in zip(mixture, scores, strict=True))
     for of_target in (np.ones(ITEMS, np.float32), factors):
         ours = short.per_user(np.array(mixture, np.float32), of_target, 20)

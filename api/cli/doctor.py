@@ -16,7 +16,7 @@ from rich.filesize import decimal
 
 from api.bootstrap import now, open_journal, open_store
 from api.cli.output import say, show_json
-from api.cli.status import memory
+from api.memory import memory
 from api.settings import Settings, load_settings
 from graph.errors import NichegraphError
 from graph.extras import EXTRA

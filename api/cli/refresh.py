@@ -9,6 +9,7 @@ import typer
 from api.bootstrap import note, now, on_disk_of, open_home, open_store
 from api.cli.output import say, show_json, step
 from api.cli.schedule import for_ever, seconds_of, share_of
+from api.memory import memory as free_memory
 from api.recording import Recording
 from api.reporting import noted, save_report, steps_of
 from api.settings import Settings, load_settings
@@ -70,6 +71,14 @@ def refresh(
             "if choices drifted, or if settings changed.",
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Refuse to begin if more is expected to be needed: 8GB. Default: the setting "
+            "refresh_memory, or what is free.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Learn from the store and publish a release.
@@ -84,8 +93,9 @@ def refresh(
     nichegraph refresh --force
     nichegraph refresh --full --wait
     nichegraph refresh --every 24h --if-changed 5%
+    nichegraph refresh --memory 8GB
     """
-    settings = load_settings(ctx.obj, refresh_threads=threads)
+    settings = load_settings(ctx.obj, refresh_threads=threads, refresh_memory=memory)
     share = None if if_changed is None else share_of(if_changed)
     options = {"write_back": write_back, "force": force, "full": full, "wait": wait}
 
@@ -179,9 +189,11 @@ def publish(
 
     Raises:
         ReleaseError: another refresh is under way, or took over.
-        InputError: no such preset, or a store that nothing can be written back to.
+        InputError: no such preset, a store that nothing can be written back to, or more memory is
+            needed than there is.
         GateRefused: the new release is worse than what is served.
     """
+    from recommender.learning.memory import foretold
     from recommender.learning.refresh import refresh as make_release
     from recommender.learning.stability import parent_of
     from recommender.releases.lease import leased
@@ -203,6 +215,8 @@ def publish(
         parent = parent_of(home)
         recording = Recording(step, steps_of(home, parent))
         with closing(open_store(settings)) as store:
+            free = free_memory()["available"]
+            step(foretold(store.counts(), config, settings.refresh_memory, free))
             try:
                 release = make_release(
                     store, home, config, now=now(), say=recording, force=force, full=full,

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from api.bootstrap import now, open_home, open_journal, open_store
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
+from api.memory import memory
 from api.reporting import last_refresh
 from api.settings import Settings, load_settings
 from graph.errors import StoreError
@@ -237,16 +238,6 @@ def disk(home: Home) -> dict[str, int]:
         "releases": _bytes(home.releases),
         "free": shutil.disk_usage(home.folder).free,
     }
-
-
-def memory() -> dict[str, int]:
-    """Bytes of the machine's memory; 0 where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {"total": 0, "available": 0}
-    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    return {"total": sizes["MemTotal"], "available": sizes["MemAvailable"]}
 
 
 def problems(facts: dict[str, Any]) -> list[dict[str, str]]:

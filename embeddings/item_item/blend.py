@@ -22,6 +22,7 @@ from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     RIDGE,
+    ROWS_AT_ONCE,
     Feature,
     Fitted,
     LearnedVectors,
@@ -122,7 +123,10 @@ def build_item_table(
     )  # fmt: skip
     blended = np.zeros(fitted.supports.shape, np.float32)
     for scorer, weight in report.recipe.weights:
-        blended += np.float32(weight) * fitted.scores(scorer)
+        scores = fitted.scores(scorer)
+        scores *= np.float32(weight)
+        blended += scores
+        del scores
     blended = fitted.calibrated(blended, report.recipe)
     table = strongest(fitted.supports, blended, report.recipe.table_width)
     return table, fitted.settled_spectrum(), report
@@ -199,10 +203,10 @@ def fit_blend(
     for model in fitted:
         model.settle(scorers)
 
-    parts = {scorer: [model.scores(scorer) for model in fitted] for scorer in scorers}
+    parts = [side_by_side(model, scorers) for model in fitted]
     mixtures = [
-        trial.mixtures(model.supports, [parts[scorer][way] for scorer in scorers])
-        for way, (trial, model) in enumerate(zip(trials, fitted, strict=True))
+        trial.mixtures(model.supports, scores)
+        for trial, model, scores in zip(trials, fitted, parts, strict=True)
     ]
 
     def mixed(weights: Mapping[Scorer, float], exponent: float = 0.0) -> Findings:
@@ -217,7 +221,7 @@ def fit_blend(
     weights = _take_up(scorers, mixed, tried, say)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
-    blended = sum_scores(parts, weights)
+    blended = [sum_scores(scores, scorers, weights) for scores in parts]
     del parts
 
     targets = {e: mixed(weights, e) for e in POPULARITY}
@@ -319,13 +323,23 @@ def _noted(
     return worthiest(findings, expected, lambda exponent: cost * (exponent - expected) ** 2)
 
 
-def sum_scores(parts: Mapping[Scorer, Sequence[F32]], weights: Mapping[Scorer, float]) -> list[F32]:
-    """For each way to hold back, the weighted sum of (i, c) scores, each divided by its spread."""
-    totals = [np.zeros_like(scores) for scores in next(iter(parts.values()))]
+def side_by_side(model: Fitted, scorers: Sequence[Scorer]) -> F32:
+    """(i, c, s) the scores of all scorers at the same pairs, each divided by its spread."""
+    scores = np.empty((*model.supports.shape, len(scorers)), np.float32)
+    for number, scorer in enumerate(scorers):
+        scores[..., number] = model.scores(scorer)
+    return scores
+
+
+def sum_scores(scores: F32, scorers: Sequence[Scorer], weights: Mapping[Scorer, float]) -> F32:
+    """(i, c) the weighted sum of scores (i, c, s)."""
+    total = np.zeros(scores.shape[:2], np.float32)
     for scorer, weight in weights.items():
-        for way, scores in enumerate(parts[scorer]):
-            totals[way] += np.float32(weight) * scores
-    return totals
+        number = scorers.index(scorer)
+        for begin in range(0, len(scores), ROWS_AT_ONCE):
+            rows = slice(begin, begin + ROWS_AT_ONCE)
+            total[rows] += np.float32(weight) * scores[rows, :, number]
+    return total
 
 
 def _take_up(
@@ -371,9 +385,14 @@ def _price_of_spectrum(weight: float) -> float:
     return SPECTRUM_COST * float(np.log(max(weight, 0.1) / SPECTRUM_WEIGHT)) ** 2
 
 
-def _neutral(features: Sequence[Feature], preset: Preset, items: int) -> Recipe:
-    width = 200 if preset == "fast" else 300
+def support_width(preset: Preset, items: int) -> int:
+    """How many targets each item has in a table, unless scorers add theirs."""
     if items > QUADRATIC_ITEMS:
-        width = 100
+        return 100
+    return 200 if preset == "fast" else 300
+
+
+def _neutral(features: Sequence[Feature], preset: Preset, items: int) -> Recipe:
+    width = support_width(preset, items)
     feature_weights = tuple(feature.weight for feature in features)
     return Recipe(((RIDGE, 1.0),), feature_weights, 0.0, width, width)

@@ -135,8 +135,8 @@ class Trial:
             by_part.append(judge.by_weightings(supports, scores, weights))
         return [_findings(self._parts, findings) for findings in zip(*by_part, strict=True)]
 
-    def mixtures(self, supports: I32, scores: Sequence[F32]) -> Mixtures:
-        """What mixtures of scores (i, c) find: of weights (s,) and factors (i,) of targets."""
+    def mixtures(self, supports: I32, scores: F32) -> Mixtures:
+        """What mixtures of scores (i, c, s) find: of weights (s,) and factors (i,) of targets."""
         lists = [judge.short_lists(supports, scores) for _, judge in self._parts]
 
         def mixed(weights: F32, factors: F32) -> Findings:

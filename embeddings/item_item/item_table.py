@@ -131,7 +131,7 @@ def strongest(supports: I32, blended: F32, width: int) -> ItemTable:
     neighbours = np.full((len(supports), width), -1, np.int32)
     scores = np.zeros((len(supports), width), np.float32)
     if width and len(supports):
-        values = np.where(supports >= 0, blended, 0).astype(np.float32).ravel()
+        values = np.where(supports >= 0, blended, 0).astype(np.float32, copy=False).ravel()
         _truncate(starts, supports.ravel(), values, neighbours, scores)
     return ItemTable(neighbours, scores)
 

@@ -1,7 +1,5 @@
 """How good blended scores are: NDCG@20 and Recall@20 on a held-back part."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -64,8 +62,8 @@ class Judge:
         tops = score_weightings(supports, blended, self.histories, weights, TOP, self._threads)
         return [top_per_user(top, self._wanted) for top in tops]
 
-    def short_lists(self, supports: I32, scores: Sequence[F32]) -> ShortLists:
-        """The short lists: what may come first under any mixture of these scores (i, c)."""
+    def short_lists(self, supports: I32, scores: F32) -> ShortLists:
+        """The short lists: what may come first under any mixture of these scores (i, c, s)."""
         return short_lists(supports, scores, self.histories, self._wanted, self._threads)
 
     def values_of(self, values: sparse.csr_matrix) -> F32:

@@ -31,6 +31,8 @@ SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
 """Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
+ROWS_AT_ONCE = 4_096
+"""Rows of scores that are worked on at once, so that no second array as large is made."""
 SPECTRUM_CELLS = 128_000_000
 """Most items x singular vectors; beyond, a scorer gets fewer vectors: 128 for a million items."""
 
@@ -286,13 +288,14 @@ class Fitted:
             np.asarray(self.popularity**exponent, np.float32)
             for exponent in (recipe.popularity_exponent, recipe.history_exponent)
         )
-        return blended * of_target[self.supports] * of_history[:, None]  # 0 at padding
+        return scaled(blended.copy(), self.supports, of_target, of_history)  # 0 at padding
 
     def scores(self, scorer: Scorer) -> F32:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "popularity":
-            scores = np.where(self.supports >= 0, self._counts[self.supports], np.float32(0))
+            scores = self._counts[self.supports]
+            scores[self.supports < 0] = 0
         elif scorer.kind in ("ridge", "exact", "cosine"):
             scores = look_up(self.table(scorer), self.supports)
         elif scorer.kind == "learned":
@@ -302,11 +305,28 @@ class Fitted:
             graph = self.graph(a, b, spectral=True)
             spectral = self.spectrum(a, b, scorer.dimensions)
             scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
-            scores *= (graph.item_degrees**b)[self.supports]  # they are 0 at padding
-            scores *= (graph.item_degrees**-b)[:, None]
-        spread = float(np.sqrt(np.square(scores, dtype=np.float64).mean())) if scores.size else 0.0
-        scores /= np.float32(spread or 1.0)
+            degrees = graph.item_degrees
+            scaled(scores, self.supports, degrees**b, degrees**-b)  # they are 0 at padding
+        scores /= np.float32(spread_of(scores) or 1.0)
         return scores
+
+
+def scaled(scores: F32, supports: I32, of_target: F32, of_history: F32) -> F32:
+    """The scores (i, c), changed in place: times (i,) of their targets and (i,) of their rows."""
+    for begin in range(0, len(scores), ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        scores[rows] *= of_target[supports[rows]]
+        scores[rows] *= of_history[rows, None]
+    return scores
+
+
+def spread_of(scores: F32) -> float:
+    """The root of the mean square of scores (i, c); 0 where there are none."""
+    total = sum(
+        float(np.square(scores[begin : begin + ROWS_AT_ONCE], dtype=np.float64).sum())
+        for begin in range(0, len(scores), ROWS_AT_ONCE)
+    )
+    return float(np.sqrt(total / scores.size)) if scores.size else 0.0
 
 
 def nearest(

@@ -4,7 +4,6 @@ Choosing asks the same histories again and again: with other weights of their en
 mixtures of the same scorers. What costs time is to walk the lists; here they are walked once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,24 +60,23 @@ class ShortLists:
 
 def short_lists(
     supports: I32,
-    scores: Sequence[F32],
+    scores: F32,
     histories: sparse.csr_matrix,
     wanted: sparse.csr_matrix,
     threads: int = 1,
 ) -> ShortLists:
     """The `SHORT` best of each of s scorers alone, and of their even sum, for each history.
 
-    Scores are (i, c) at the same supports; `histories` and `wanted` are (b, i).
+    Scores are (i, c, s) at supports (i, c); `histories` and `wanted` are (b, i).
     """
-    users, kinds = histories.shape[0], len(scores)
+    users, kinds = histories.shape[0], scores.shape[2]
     rows = np.full((users, (kinds + 1) * SHORT), -1, np.int32)
     values = np.zeros((*rows.shape, kinds), np.float32)
-    stacked = np.ascontiguousarray(np.stack(scores, axis=-1), np.float32)  # (i, c, s)
     starts = histories.indptr.astype(np.int64)
     data = np.asarray(histories.data, np.float32)
 
     def block(low: int, high: int) -> None:
-        _lists(supports, stacked, starts, histories.indices, data, rows, values, low, high)
+        _lists(supports, scores, starts, histories.indices, data, rows, values, low, high)
 
     in_blocks(block, users, threads)
     kept = rows >= 0

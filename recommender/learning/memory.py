@@ -1,0 +1,165 @@
+"""How much memory a refresh will need: the large arrays that it holds at once, from counts alone.
+
+Each moment that may be the peak is a sum of arrays, named, with the shapes that the code allocates:
+u users, i items, t tags, p pairs, c targets of an item while scores are blended, s scorers, d
+singular vectors. What a refresh of next to nothing takes is `LIBRARIES`. A full refresh is
+foretold; one that keeps what was chosen needs less.
+
+The scorers are not known before: foretold is a ridge beside item kNN, popularity and a spectrum,
+which is what most data ends with. See `./run bench memory` for how far that is off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from embeddings.item_item.blend import support_width
+from embeddings.item_item.candidates import PENALTIES, SPECTRA, Preset
+from embeddings.item_item.exact_ridge import CUBES_PER_ITEM
+from embeddings.item_item.scorers import (
+    POPULAR,
+    QUADRATIC_ITEMS,
+    RIDGE_WIDTH,
+    SETTLED_DIMENSIONS,
+    SPECTRUM_CELLS,
+)
+from embeddings.singular import SPARE_VECTORS
+from graph.errors import InputError
+from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
+
+Counts = Mapping[str, int]
+
+MB = 1_000_000
+LIBRARIES = 460 * MB
+"""The interpreter, packages and compiled code: the peak of a refresh of 2,000 events."""
+TORCH = 450 * MB  # imported by the preset graph
+WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
+EVENT = 5 * WORD + LONG  # user, item, kind, value, tag; time
+ENTRY = 2 * WORD  # of a sparse matrix: column and value
+PAIR = 4 * LONG  # user, item, key, time
+TEXTS = 120  # id, title and attributes of a node, and where they begin
+FEATURES = 50  # of a user, when users are grouped
+Arrays = dict[str, int]
+
+
+def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
+    """The moments of a refresh that may be its peak, and the bytes of what is held in each.
+
+    `counts` are those of a store: users, items, tags, events, item_tags, item_relations.
+    """
+    preset: Preset = "fast" if config.preset == "fast" else "default"
+    u, i, t, e = (counts.get(name, 0) for name in ("users", "items", "tags", "events"))
+    links = counts.get("item_tags", 0) + counts.get("item_relations", 0)
+    p = min(e, u * i)
+    rows = p + links
+    width = support_width(preset, i)
+    ridge = min(RIDGE_WIDTH, width)
+    networks = 2 if config.preset == "graph" else 0
+    exact = min(u + t, i) ** 3 <= CUBES_PER_ITEM * i
+    tables = 3 if exact else 2  # of ridges and item kNN
+    c = 2 * (width // 2) + tables * ridge + min(POPULAR, i) + networks * (width // 2)
+    s = tables + 2 + networks
+    most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(i, 1))
+    d = min(max(scorer.dimensions for scorer in SPECTRA[preset]), most, u + t, i)
+    scores = c * i * WORD
+
+    graph = {
+        "libraries": LIBRARIES + (TORCH if networks else 0),
+        "events": e * EVENT,
+        "ids, titles, attributes": (u + i + t) * TEXTS,
+        "weighted graph": (2 * p + links) * ENTRY,
+    }
+    learned = {"networks' vectors": 4 * networks * i * 128 * WORD} if networks else {}
+    # The rows of users and features: plain, for a spectrum, and normalised both ways.
+    fitting = {"normalised graphs": 5 * rows * ENTRY, **learned}
+    choosing = {"parts held back": 5 * p * ENTRY}
+    kept = {
+        "tables of scorers": tables * i * ridge * ENTRY + i * min(POPULAR, i) * ENTRY,
+        "spectrum": i * d * WORD,
+        "targets": scores,
+    }
+    built = {
+        "item table": i * width * ENTRY,
+        "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
+        "histories and cards": 2 * p * ENTRY + i * TEXTS,
+    }
+    found = {
+        "holding back": {"pairs, twice": 2 * p * PAIR, "keys of events": 4 * e * LONG},
+        "fitting ridges": {
+            **fitting,
+            **choosing,
+            "targets": i * ridge * WORD,
+            "weights by penalty": len(PENALTIES) * i * ridge * WORD,
+            "weights undone, and as a table": 5 * i * ridge * WORD,
+        },
+        "finding the spectrum": {
+            **fitting,
+            **choosing,
+            "tables of scorers": kept["tables of scorers"],
+            "targets": i * width * WORD,
+            "vectors, before and after a pass": (2 * i + u + t) * (d + SPARE_VECTORS) * WORD,
+        },
+        "choosing the blend": {
+            **fitting,
+            **choosing,
+            **kept,
+            "scores side by side": s * scores,
+            "scores of the next scorer": scores + i * d * WORD,
+        },
+        "fitting the trial": {
+            **fitting,
+            **built,
+            **kept,
+            "the same without what is held back": e * EVENT + 2 * p * ENTRY,
+            "blended scores": 2 * scores,
+        },
+        "grouping the users": {**built, "features of users": 6 * u * FEATURES * LONG},
+        "judging": {**built, "the trial": sum(built.values()), "pairs": p * PAIR},
+    }
+    if i > QUADRATIC_ITEMS:
+        links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * 32) * WORD
+        found["finding the spectrum"]["index that proposes targets"] = links_of_index
+    if networks:
+        n = u + i + t
+        found["training networks"] = {
+            **choosing,
+            "weights and their moments": 12 * n * 128 * WORD,
+            "edges both ways": 4 * rows * (2 * LONG + WORD),
+        }
+    return {moment: graph | arrays for moment, arrays in found.items()}
+
+
+def peak(counts: Counts, config: RefreshConfig) -> int:
+    """The bytes that a refresh is expected to hold at most."""
+    return max(sum(arrays.values()) for arrays in moments(counts, config).values())
+
+
+def foretold(counts: Counts, config: RefreshConfig, allowed: int | None, free: int) -> str:
+    """What a refresh is expected to need, in words.
+
+    Args:
+        counts: those of the store, see `moments`.
+        config: what is to be computed.
+        allowed: bytes that it may take; None: as many as are free.
+        free: bytes that the machine has left for it; 0: unknown.
+
+    Raises:
+        InputError: that is more than it may take, or than is free.
+    """
+    needed = peak(counts, config)
+    arrays = {name: sum(parts.values()) for name, parts in moments(counts, config).items()}
+    when = max(arrays, key=lambda name: arrays[name])
+    sentence = f"expecting to need {in_gb(needed)} of memory, most of it while {when}"
+    for most, whose in ((allowed, "it may take"), (free or None, "this machine has")):
+        if most is not None and needed > most:
+            fast = peak(counts, replace(config, preset="fast"))
+            remedy = f"; --preset fast needs {in_gb(fast)}" if fast <= most else ""
+            raise InputError(
+                f"this refresh needs about {in_gb(needed)} of memory, and {whose} {in_gb(most)}: "
+                f"run it where there is more, or raise --memory if that is what limits it{remedy}"
+            )
+    return sentence + (f"; {in_gb(free)} are free" if free else "")
+
+
+def in_gb(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e9:.1f} GB"

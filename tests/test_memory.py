@@ -1,0 +1,126 @@
+"""The memory of a refresh: foretold by the shapes that are allocated, and refused in time."""
+
+from contextlib import closing
+
+import pytest
+from scipy import sparse
+
+from api.cli.main import run
+from api.memory import memory
+from embeddings.item_item.blend import side_by_side
+from embeddings.item_item.candidates import SPECTRA
+from embeddings.item_item.scorers import RIDGE, Fitted, Recipe, Scorer
+from graph.errors import InputError
+from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
+from graph.weighting import Weighting, weigh
+from recommender.learning.build import RefreshConfig
+from recommender.learning.held_parts import features_of
+from recommender.learning.memory import foretold, moments, peak
+
+COUNTS = {"users": 40_000, "items": 50_000, "tags": 1_700, "events": 10**6, "item_tags": 126_000}
+DEFAULT, FAST = RefreshConfig(), RefreshConfig(preset="fast")
+GB = 10**9
+
+
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset):
+    with closing(EmbeddedStore(planted_home.store)) as store:
+        snapshot, counts = take_snapshot(store), store.counts()
+    graph = weigh(snapshot, Weighting(), 1_760_000_000)
+    features = features_of(graph)
+    width = 200 if preset == "fast" else 300
+    scorers = (
+        Scorer("exact", 0.2, 0.3, 10.0),
+        RIDGE,
+        Scorer("cosine", 0.5, 0.5),
+        Scorer("popularity"),
+        *SPECTRA[preset],
+    )
+    recipe = Recipe(((RIDGE, 1.0),), (1.0,) * len(features), 0.0, width, width)
+    model = Fitted(sparse.csr_matrix(graph.user_items), features, recipe, 0, 1, scorers)
+    scores = side_by_side(model, scorers)
+    expected = moments(counts, RefreshConfig(preset=preset))["choosing the blend"]
+    assert expected["targets"] == model.supports.nbytes
+    assert expected["scores side by side"] == scores.nbytes
+    tables = [model.table(scorer) for scorer in scorers[:4]]
+    held = sum(table.neighbours.nbytes + table.scores.nbytes for table in tables)
+    assert expected["tables of scorers"] == held
+    dimensions = SPECTRA[preset][0].dimensions
+    assert expected["spectrum"] == model.spectrum(0.5, 0.5, dimensions).item_vectors.nbytes
+    assert expected["events"] == sum(
+        getattr(snapshot.events, name).nbytes
+        for name in ("user", "item", "kind", "value", "tag", "at")
+    )
+
+
+def test_more_of_anything_needs_more():
+    for name, count in COUNTS.items():
+        for config in (DEFAULT, FAST):
+            assert peak(COUNTS | {name: 2 * count}, config) > peak(COUNTS, config)
+    assert peak(COUNTS, FAST) < peak(COUNTS, DEFAULT) < peak(COUNTS, RefreshConfig(preset="graph"))
+    nothing = dict.fromkeys(COUNTS, 0)
+    assert peak(nothing, DEFAULT) == moments(nothing, DEFAULT)["judging"]["libraries"]
+
+
+def test_it_says_what_it_expects_or_refuses_with_both_figures():
+    needed = peak(COUNTS, DEFAULT)
+    words = f"{needed / GB:.1f} GB"
+    assert words in foretold(COUNTS, DEFAULT, None, 0)
+    assert foretold(COUNTS, DEFAULT, needed, 30 * GB).endswith("30.0 GB are free")
+    with pytest.raises(InputError, match=f"needs about {words}.* it may take 1.5 GB.*--memory"):
+        foretold(COUNTS, DEFAULT, 3 * GB // 2, 30 * GB)
+    with pytest.raises(InputError, match="this machine has 1.8 GB.*--preset fast needs"):
+        foretold(COUNTS, DEFAULT, 30 * GB, 9 * GB // 5)
+    with pytest.raises(InputError) as refusal:
+        foretold(COUNTS, FAST, GB, 30 * GB)
+    assert "--preset fast" not in str(refusal.value)
+
+
+def files(root, **contents):
+    """Write files under a folder; `__` in a name stands for a slash."""
+    for name, text in contents.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_what_is_free_is_what_the_tightest_group_leaves(tmp_path):
+    assert memory(tmp_path) == {"total": 0, "available": 0}
+    files(tmp_path, proc__meminfo="MemTotal: 16000 kB\nMemAvailable: 9000 kB\nHugePages_Total: 0\n")
+    assert memory(tmp_path) == {"total": 16_384_000, "available": 9_216_000}
+
+    files(tmp_path, proc__self__cgroup="0::/jobs/night\n")
+    top = tmp_path / "sys/fs/cgroup/jobs"
+    files(top / "night", **{"memory.max": "max\n", "memory.current": "700000\n"})
+    assert memory(tmp_path)["available"] == 9_216_000
+    files(top, **{"memory.max": "8000000\n", "memory.current": "3000000\n"})
+    files(top, **{"memory.stat": "anon 5\ninactive_file 500000\n"})
+    assert memory(tmp_path) == {"total": 8_000_000, "available": 5_500_000}
+    files(top, **{"memory.current": "9000000\n"})
+    assert memory(tmp_path)["available"] == 0
+
+    # The older version, in a container: the path is the host's, the group stands at the top.
+    files(tmp_path, proc__self__cgroup="4:cpu:/x\n9:memory:/docker/0af\n")
+    top = tmp_path / "sys/fs/cgroup/memory"
+    files(top, **{"memory.limit_in_bytes": "4000000\n", "memory.usage_in_bytes": "1000000\n"})
+    assert memory(tmp_path) == {"total": 4_000_000, "available": 3_000_000}
+    files(top, **{"memory.limit_in_bytes": "9223372036854771712\n"})
+    assert memory(tmp_path)["total"] == 16_384_000
+
+
+def test_a_refresh_that_needs_too_much_does_not_begin(tmp_path, capfd):
+    home = ["--home", str(tmp_path / "home")]
+    plays = tmp_path / "plays.csv"
+    plays.write_text("user,item\nann,b\nann,c\nbob,b\n")
+    assert run([*home, "load", str(plays)]) == 0
+    capfd.readouterr()
+    assert run([*home, "refresh", "--memory", "100MB"]) == 1
+    errors = capfd.readouterr().err
+    assert "needs about 0.5 GB of memory, and it may take 0.1 GB" in errors
+    assert "taking a snapshot" not in errors
+    assert run([*home, "refresh", "--memory", "plenty"]) == 1
+    assert "refresh_memory" in capfd.readouterr().err
+    (tmp_path / "home" / "settings.toml").write_text('refresh_memory = "200MB"\n')
+    assert run([*home, "refresh"]) == 1
+    assert "it may take 0.2 GB" in capfd.readouterr().err
