@@ -37,6 +37,22 @@ def comparison_page(compared: Mapping[str, Any]) -> str:
     return _rendered("comparison.html", compared=compared, bars=parts)
 
 
+def tuning_page(tuned: Mapping[str, Any]) -> str:
+    """The HTML of `nichegraph tune model`, see `recommender.evaluation.model_tuning`.
+
+    A point is a trial: how far along, and its score between the worst and the best.
+    """
+    scores = [trial["ndcg@20"] for trial in tuned["trials"]]
+    low, high = min(scores), max(scores)
+    points, so_far = [], low
+    for number, score in enumerate(scores):
+        so_far = max(so_far, score)
+        across = 100 * number / max(len(scores) - 1, 1)
+        heights = [100 - 100 * (value - low) / ((high - low) or 1) for value in (score, so_far)]
+        points.append({"x": across, "y": heights[0], "best": heights[1]})
+    return _rendered("tuning.html", tuned=tuned, points=points, low=low, high=high)
+
+
 def _rendered(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("api"),

@@ -7,7 +7,6 @@ from scipy import sparse
 
 from api.cli.main import run
 from api.memory import memory
-from embeddings.item_item.blend import side_by_side
 from embeddings.item_item.candidates import SPECTRA
 from embeddings.item_item.scorers import RIDGE, Fitted, Recipe, Scorer
 from graph.errors import InputError
@@ -39,7 +38,7 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     )
     recipe = Recipe(((RIDGE, 1.0),), (1.0,) * len(features), 0.0, width, width)
     model = Fitted(sparse.csr_matrix(graph.user_items), features, recipe, 0, 1, scorers)
-    scores = side_by_side(model, scorers)
+    scores = model.side_by_side(scorers)
     expected = moments(counts, RefreshConfig(preset=preset))["choosing the blend"]
     assert expected["targets"] == model.supports.nbytes
     assert expected["scores side by side"] == scores.nbytes

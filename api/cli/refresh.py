@@ -267,16 +267,24 @@ def check_preset(preset: str) -> None:
 
 
 def config_of(home: Path | None, preset: str, seed: int) -> "RefreshConfig":
-    """What to compute, with the weighting of a home, or the default one without a home.
+    """What to compute, with the weighting and the model of a home, or the usual ones without.
 
     Raises:
-        InputError: no such preset, or a weighting file with a wrong key.
+        InputError: no such preset, or a file with a wrong key.
     """
-    from graph.weighting import Weighting
+    from dataclasses import replace
+
     from graph.weighting_file import load_weighting
     from recommender.learning.build import RefreshConfig
+    from recommender.learning.model_file import load_table_settings
     from recommender.releases.home import Home
 
     check_preset(preset)
-    weighting = Weighting() if home is None else load_weighting(Home(home).weighting)
-    return RefreshConfig(preset=cast("Preset", preset), seed=seed, weighting=weighting)
+    config = RefreshConfig(preset=cast("Preset", preset), seed=seed)
+    if home is None:
+        return config
+    return replace(
+        config,
+        weighting=load_weighting(Home(home).weighting),
+        table=load_table_settings(Home(home).model),
+    )

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,7 +12,11 @@ from api.settings import load_settings
 from graph.errors import InputError
 
 if TYPE_CHECKING:
+    from recommender.evaluation.model_trial import Split
     from recommender.evaluation.weighting_tuning import Tuned
+
+SPLITS = ("folds", "time")
+PICTURE = "tuning-model.html"
 
 
 def register(cli: typer.Typer) -> None:
@@ -23,6 +27,7 @@ def register(cli: typer.Typer) -> None:
         help="Learn what you would otherwise write into a file by hand.",
     )
     group.command("weighting")(weighting)
+    group.command("model")(model)
     cli.add_typer(group, name="tune")
 
 
@@ -80,6 +85,80 @@ def weighting(
         show_json({"file": str(path), **tuned.to_json()})
     else:
         _show(tuned, path)
+
+
+def model(
+    ctx: typer.Context,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: model.toml in the home.", show_default=False),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
+    preset: Annotated[str, typer.Option(help="fast, default, or graph.")] = "default",
+    trials: Annotated[int, typer.Option(min=1, help="How many models to try in all.")] = 100,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes after which the search ends.")
+    ] = 60.0,
+    split: Annotated[
+        str, typer.Option(help="How pairs are held back: folds (at random), or time (the last).")
+    ] = "folds",
+    folds: Annotated[int, typer.Option(min=1, max=5, help="How many folds.")] = 2,
+    seed: Annotated[int, typer.Option(help="The same data and seed try the same.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report.")] = False,
+) -> None:
+    """Learn the settings for `model.toml`.
+
+    Width of the item table, penalty and neighbours of ridges, dimensions of the spectrum, and
+    what networks weigh.
+    The file is written only if they helped on users who took no part in the search. A search that
+    was stopped goes on where it was. The next `nichegraph refresh` reads the file.
+
+    \b
+    nichegraph tune model
+    nichegraph tune model --trials 40 --minutes 10 --replace
+    nichegraph tune model --split time --to learned.toml --json
+    """
+    from api.cli.refresh import config_of, with_settings
+    from api.report_page import tuning_page
+    from graph.snapshot import take_snapshot
+    from recommender.evaluation.model_tuning import tune_model
+    from recommender.learning.model_file import model_toml
+    from recommender.releases.durable import replace_file
+
+    settings = load_settings(ctx.obj)
+    home = open_home(settings)
+    path = to or home.model
+    if path.exists() and not replace:
+        raise InputError(f"{path} is there already: add --replace, or name another with --to")
+    if split not in SPLITS:
+        raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
+    config = with_settings(config_of(settings.home, preset, seed), settings)
+    step("taking a snapshot")
+    with closing(open_store(settings)) as store:
+        snapshot = take_snapshot(store)
+    tuned = tune_model(
+        snapshot, config, home.tuning, now=now(), split=cast("Split", split), folds=folds,
+        trials=trials, seconds=60 * minutes, say=step,
+    )  # fmt: skip
+    if tuned.holds:
+        path.write_text(model_toml(tuned.settings, tuned.head()), encoding="utf-8")
+    report = {"file": str(path) if tuned.holds else None, **tuned.to_json()}
+    picture = home.reports / PICTURE
+    replace_file(picture, tuning_page(report))
+    if as_json:
+        show_json(report | {"picture": str(picture)})
+        return
+    rows = [
+        [name.replace("_", " "), value, tuned.best[name], f"{tuned.importance.get(name, 0.0):.0%}"]
+        for name, value in tuned.start.items()
+    ]
+    show_table("", ["setting", "usual", "best tried", "importance"], rows)
+    say(f"the best brings NDCG@20 {tuned.gain} over {tuned.default_ndcg:.4f} to others' lists")
+    if tuned.holds:
+        say(f"written to {path}; the next refresh reads {home.model.name} in the home")
+    else:
+        say("that is not sure enough, or nothing is better: no file is written")
+    say(f"the picture is {picture}")
 
 
 def _show(tuned: "Tuned", path: Path) -> None:

@@ -15,14 +15,14 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import hold_back
-from embeddings.item_item.candidates import Preset, Quality, Say, candidates
+from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates
 from embeddings.item_item.held_back import HeldBack, Trial, without
 from embeddings.item_item.item_table import ItemTable, strongest
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     RIDGE,
-    ROWS_AT_ONCE,
+    RIDGE_WIDTH,
     Feature,
     Fitted,
     LearnedVectors,
@@ -30,6 +30,8 @@ from embeddings.item_item.scorers import (
     Recipe,
     Scorer,
 )
+from embeddings.item_item.side_by_side import summed
+from embeddings.item_item.table_settings import TableSettings
 from embeddings.item_item.worth import Findings, together, worthiest
 from embeddings.singular import Spectral
 from graph.arrays import F32, I32
@@ -143,8 +145,12 @@ def choose_recipe(
     threads: int = 1,
     learned: Sequence[LearnedVectors] = (),
     unseen: sparse.csr_matrix | None = None,
+    settings: TableSettings = USUAL,
 ) -> BlendReport:
-    """Choose a recipe on what is held back; the arguments are those of `build_item_table`."""
+    """Choose a recipe on what is held back; the arguments are those of `build_item_table`.
+
+    What `settings` set is not chosen.
+    """
     users = sparse.csr_matrix(user_items, dtype=np.float32)
     ways = [held] if isinstance(held, HeldBack) else list(held or ())
     ways = ways or [HeldBack(hold_back(users, seed)[1])]
@@ -152,6 +158,7 @@ def choose_recipe(
     return fit_blend(
         known, ways[:1] if learned else ways, features, preset=preset, seed=seed, say=say,
         threads=threads, learned={vectors.name: vectors.without_select for vectors in learned},
+        settings=settings,
     )  # fmt: skip
 
 
@@ -166,13 +173,14 @@ def fit_blend(
     sample: int = 4000,
     threads: int = 1,
     learned: Mapping[str, Pair] | None = None,
+    settings: TableSettings = USUAL,
 ) -> BlendReport:
     """Choose a recipe by NDCG@20 + Recall@20 of what is held back from `users` (u, i).
 
     `sample` users judge, fewer in the preset fast. `learned` vectors come from the rest alone.
     """
     models = dict(learned or {})
-    recipe = _neutral(features, preset, users.shape[1])
+    recipe = _neutral(features, preset, users.shape[1], settings)
     sample = sample if preset == "default" else sample // 2
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
@@ -198,12 +206,12 @@ def fit_blend(
         say(f"{features[number].name}: weight {recipe.feature_weights[number]:g}")
 
     fitted = fitted_under(recipe)
-    scorers = candidates(trials, fitted, preset, tried, say)
+    scorers = candidates(trials, fitted, preset, tried, say, settings)
     scorers += tuple(Scorer("learned", model=name) for name in models)
     for model in fitted:
         model.settle(scorers)
 
-    parts = [side_by_side(model, scorers) for model in fitted]
+    parts = [model.side_by_side(scorers) for model in fitted]
     mixtures = [
         trial.mixtures(model.supports, scores)
         for trial, model, scores in zip(trials, fitted, parts, strict=True)
@@ -218,10 +226,11 @@ def fit_blend(
             ]
         )
 
-    weights = _take_up(scorers, mixed, tried, say)
+    weights = _take_up(scorers, mixed, tried, say, settings.network_weight)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
-    blended = [sum_scores(scores, scorers, weights) for scores in parts]
+    amounts = [weights.get(scorer, 0.0) for scorer in scorers]
+    blended = [summed(scores, amounts) for scores in parts]
     del parts
 
     targets = {e: mixed(weights, e) for e in POPULARITY}
@@ -323,30 +332,12 @@ def _noted(
     return worthiest(findings, expected, lambda exponent: cost * (exponent - expected) ** 2)
 
 
-def side_by_side(model: Fitted, scorers: Sequence[Scorer]) -> F32:
-    """(i, c, s) the scores of all scorers at the same pairs, each divided by its spread."""
-    scores = np.empty((*model.supports.shape, len(scorers)), np.float32)
-    for number, scorer in enumerate(scorers):
-        scores[..., number] = model.scores(scorer)
-    return scores
-
-
-def sum_scores(scores: F32, scorers: Sequence[Scorer], weights: Mapping[Scorer, float]) -> F32:
-    """(i, c) the weighted sum of scores (i, c, s)."""
-    total = np.zeros(scores.shape[:2], np.float32)
-    for scorer, weight in weights.items():
-        number = scorers.index(scorer)
-        for begin in range(0, len(scores), ROWS_AT_ONCE):
-            rows = slice(begin, begin + ROWS_AT_ONCE)
-            total[rows] += np.float32(weight) * scores[rows, :, number]
-    return total
-
-
 def _take_up(
     scorers: Sequence[Scorer],
     mixed: Callable[[Mapping[Scorer, float]], Findings],
     tried: dict[str, Quality],
     say: Say,
+    network_weight: float | None = None,
 ) -> dict[Scorer, float]:
     """Start from the best scorer, then add the best of each other kind that raises quality.
 
@@ -364,6 +355,9 @@ def _take_up(
              for scorer in scorers}  # fmt: skip
     for kind in dict.fromkeys(model for model in kinds.values() if model != kinds[first]):
         own = [scorer for scorer in scorers if kinds[scorer] == kind]
+        if own[0].kind == "learned" and network_weight is not None:
+            chosen |= {own[0]: network_weight} if network_weight else {}
+            continue
         scorer = max(own, key=lambda model: sum(alone[model].quality))
         spectral = scorer.kind == "spectral"
         simple = scorer.kind in ("cosine", "popularity")
@@ -392,7 +386,15 @@ def support_width(preset: Preset, items: int) -> int:
     return 200 if preset == "fast" else 300
 
 
-def _neutral(features: Sequence[Feature], preset: Preset, items: int) -> Recipe:
-    width = support_width(preset, items)
-    feature_weights = tuple(feature.weight for feature in features)
-    return Recipe(((RIDGE, 1.0),), feature_weights, 0.0, width, width)
+def _neutral(
+    features: Sequence[Feature], preset: Preset, items: int, settings: TableSettings
+) -> Recipe:
+    width = settings.width or support_width(preset, items)
+    ridge = RIDGE if settings.penalty is None else replace(RIDGE, strength=settings.penalty)
+    return Recipe(
+        ((ridge, 1.0),),
+        tuple(feature.weight for feature in features),
+        support_width=width,
+        table_width=width,
+        ridge_width=settings.neighbours or RIDGE_WIDTH,
+    )

@@ -7,16 +7,19 @@ penalties from coarse to fine; the best of each kind is blended, together with s
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from embeddings.item_item.exact_ridge import is_cheap
 from embeddings.item_item.held_back import Trial
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.scorers import RIDGE, Fitted, Scorer
+from embeddings.item_item.table_settings import TableSettings
 from embeddings.item_item.worth import Findings, together, worthiest
 
 Preset = Literal["fast", "default"]
 Say = Callable[[str], None]
+USUAL = TableSettings()
 Quality = tuple[float, float]  # NDCG@20 and Recall@20
 
 FORMS = {
@@ -45,6 +48,7 @@ def candidates(
     preset: Preset,
     tried: dict[str, Quality],
     say: Say,
+    settings: TableSettings = USUAL,
 ) -> tuple[Scorer, ...]:
     """The scorers to blend: first the ridge that the blend begins with, last the spectra.
 
@@ -66,8 +70,9 @@ def candidates(
 
     everything = all(trial.searched.all() for trial in trials)
     ridges: dict[Scorer, Findings] = {}
-    best = RIDGE
-    near: Sequence[float] = PENALTIES
+    penalties = PENALTIES if settings.penalty is None else (settings.penalty,)
+    best = RIDGE if settings.penalty is None else replace(RIDGE, strength=settings.penalty)
+    near: Sequence[float] = penalties
     for a, b in FORMS[preset]:
         family = [Scorer("ridge", a, b, penalty) for penalty in near]
         made = [
@@ -81,13 +86,13 @@ def candidates(
                     model.keep(scorer, table)
         best = worthiest(ridges, best, _price)
         say(f"{best.name}: NDCG@20 {tried[best.name][0]:.4f}")
-        if near is PENALTIES:
-            index = PENALTIES.index(best.strength)
-            near = PENALTIES[max(index - 1, 0) : index + 2]
+        if near is penalties:
+            index = penalties.index(best.strength)
+            near = penalties[max(index - 1, 0) : index + 2]
         for model in fitted:
             model.settle([best])
     kept = [best]
-    exact = _exact(best, ridges[best], alone, fitted)
+    exact = _exact(best, ridges[best], alone, fitted, penalties)
     if exact:
         say(f"{exact.name}: NDCG@20 {tried[exact.name][0]:.4f}")
         kept.insert(0, exact)
@@ -98,7 +103,11 @@ def candidates(
         kept += [
             scorer for scorer in others if findings[scorer] == max(findings.values()) >= least
         ][:1]
-    return (*kept, *SPECTRA[preset])
+    dimensions = settings.dimensions
+    spectra: tuple[Scorer, ...] = SPECTRA[preset]
+    if dimensions is not None:
+        spectra = tuple(replace(scorer, dimensions=dimensions) for scorer in spectra)
+    return (*kept, *spectra)
 
 
 def _price(ridge: Scorer) -> float:
@@ -106,17 +115,18 @@ def _price(ridge: Scorer) -> float:
 
 
 def _exact(
-    local: Scorer, findings: Findings, alone: Callable[[Scorer], Findings], fitted: Sequence[Fitted]
-) -> Scorer | None:
+    local: Scorer, findings: Findings, alone: Callable[[Scorer], Findings],
+    fitted: Sequence[Fitted], penalties: Sequence[float],
+) -> Scorer | None:  # fmt: skip
     """The best exact ridge near a local one's penalty, if it is cheap and clearly better."""
     a, b = local.row_exponent, local.item_exponent
     if not all(is_cheap(model.graph(a, b)) for model in fitted):
         return None
-    start = PENALTIES.index(local.strength)
+    start = penalties.index(local.strength)
     tried = {local: findings}
 
     def at(index: int) -> float:
-        scorer = Scorer("exact", a, b, PENALTIES[index])
+        scorer = Scorer("exact", a, b, penalties[index])
         tried[scorer] = alone(scorer)
         return sum(tried[scorer].quality)
 
@@ -125,7 +135,7 @@ def _exact(
         return None
     for step in (1, -1):
         index = start + step
-        while 0 <= index < len(PENALTIES) and (quality := at(index)) > best:
+        while 0 <= index < len(penalties) and (quality := at(index)) > best:
             best, index = quality, index + step
         if index != start + step:
             break

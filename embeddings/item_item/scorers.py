@@ -18,8 +18,8 @@ from embeddings.singular import Spectral
 from graph.arrays import F32, I32, I64, Flags
 
 RIDGE_WIDTH = 200
-"""Support of each target's regression: its strongest co-occurring items; never more than the
-support of the table. As many weights are kept for each history item."""
+"""The usual support of each target's regression: its strongest co-occurring items. As many weights
+are kept for each history item."""
 SPECTRUM_FEATURES = 0.3
 """Factor on the features' weights in a spectrum, unless a weight is 0. A ridge likes tags at
 several times that; singular vectors that must describe tags as well have less room for what people
@@ -119,6 +119,8 @@ class Recipe:
     """Of the singular vectors that propose pairs; 0: none do."""
     history_exponent: float = 0.0
     """The same for the history item: below 0, an item that few have chosen says more about them."""
+    ridge_width: int = RIDGE_WIDTH
+    """Support of each target's regression; never more than that of the table."""
     recency_exponent: float = 0.0
     """See `recency.weighed`; it changes histories, not the table."""
 
@@ -146,7 +148,7 @@ class Fitted:
             least = SPECTRUM_FEATURES * feature.weight if weight else 0.0
             self._spectral_rows = gf.add_feature_rows(self._spectral_rows, feature.rows, least)
         self._seed, self._threads = seed, threads
-        self._ridge_width = min(RIDGE_WIDTH, recipe.support_width)
+        self._ridge_width = min(recipe.ridge_width, recipe.support_width)
         self.popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
         self._counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
@@ -289,6 +291,13 @@ class Fitted:
             for exponent in (recipe.popularity_exponent, recipe.history_exponent)
         )
         return scaled(blended.copy(), self.supports, of_target, of_history)  # 0 at padding
+
+    def side_by_side(self, scorers: Sequence[Scorer]) -> F32:
+        """(i, c, s) the scores of all these scorers at the same pairs."""
+        scores = np.empty((*self.supports.shape, len(scorers)), np.float32)
+        for number, scorer in enumerate(scorers):
+            scores[..., number] = self.scores(scorer)
+        return scores
 
     def scores(self, scorer: Scorer) -> F32:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""

@@ -4,6 +4,7 @@ Choosing asks the same histories again and again: with other weights of their en
 mixtures of the same scorers. What costs time is to walk the lists; here they are walked once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,9 @@ def score_weightings(
 
     in_blocks(block, histories.shape[0], threads)
     return top
+
+
+ROWS_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,16 @@ def short_lists(
         np.isin(owners * wanted.shape[1] + targets, keys),
         np.diff(wanted.indptr).astype(np.int64),
     )
+
+
+def summed(scores: F32, weights: Sequence[float]) -> F32:
+    """(i, c) the sum of scores (i, c, s), each times its weight; rows in blocks, to save memory."""
+    total = np.zeros(scores.shape[:2], np.float32)
+    for number, weight in enumerate(weights):
+        for begin in range(0, len(scores) if weight else 0, ROWS_AT_ONCE):
+            rows = slice(begin, begin + ROWS_AT_ONCE)
+            total[rows] += np.float32(weight) * scores[rows, :, number]
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -12,37 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from embeddings.metrics import bootstrap
 from graph.arrays import F64
 from graph.errors import InputError
 from graph.snapshot import GraphSnapshot
 from graph.weighting import Weighting
 from graph.weighting_file import weighting_toml
+from recommender.evaluation.tuning import Gain, confirming, optuna_or_error
 from recommender.evaluation.weighting_knobs import Knob, Value, Values, knobs_of, weighting_with
 from recommender.evaluation.weighting_trial import Trial, trial_of
 
 Say = Callable[[str], None]
 FEWEST_USERS = 40  # users asked in all; with fewer nothing can be confirmed
 KEPT, NOTHING = "kept", "brings nothing"
-
-
-@dataclass(frozen=True)
-class Gain:
-    """The gain of a change, measured on the users that confirm."""
-
-    mean: float  # of NDCG@20, user by user
-    low: float  # of its 95 % interval
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.4f} ({self.low:+.4f} … {self.high:+.4f})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Rounded."""
-        edges = [round(self.low, 6), round(self.high, 6)]
-        return {"ndcg@20": round(self.mean, 6), "interval": edges}
 
 
 @dataclass(frozen=True)
@@ -188,7 +170,7 @@ def _search(
     First it tries each knob alone at two values, then those that helped together, then what a
     tree-structured Parzen estimator proposes (Bergstra et al. 2011).
     """
-    optuna = _optuna()
+    optuna = optuna_or_error()
     sampler = optuna.samplers.TPESampler(seed=judge.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     queue = _planned(judge)
@@ -234,9 +216,7 @@ class _Judge:
         self.knobs, self.seed = knobs, seed
         self._trial, self._base = trial, base
         self._made: dict[tuple[Value, ...], F64] = {}
-        order = np.random.default_rng(seed).permutation(len(trial.users))
-        self.confirming = np.zeros(len(trial.users), np.bool_)
-        self.confirming[order[len(order) // 2 :]] = True
+        self.confirming = confirming(len(trial.users), seed)
 
     def ndcg(self, values: Values) -> F64:
         """(s,) of each asked user."""
@@ -251,9 +231,7 @@ class _Judge:
 
     def gain(self, values: Values, over: Values) -> Gain:
         """What `values` are worth over others on the users that confirm."""
-        difference = (self.ndcg(values) - self.ndcg(over))[self.confirming]
-        low, high = bootstrap(difference, seed=self.seed)[0]
-        return Gain(float(difference.mean()), float(low), float(high))
+        return Gain.of((self.ndcg(values) - self.ndcg(over))[self.confirming], self.seed)
 
     def alone(self) -> dict[Knob, Value]:
         """The best value, other than the neutral one, of each knob that was tried alone."""
@@ -354,14 +332,3 @@ def _remark(weight: Found) -> str:
     if weight.tried == weight.knob.neutral:
         return "neutral: nothing else was tried"
     return f"neutral: {weight.tried:g} brings {weight.gain}"
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError(
-            "tuning searches with optuna, which is not installed: install nichegraph[train]"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna

@@ -10,6 +10,7 @@ from scipy import sparse
 from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
+from embeddings.item_item.table_settings import TableSettings
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import F32, unit_rows
 from graph.snapshot import GraphSnapshot
@@ -41,6 +42,7 @@ class RefreshConfig:
     threads: int = 2  # one thread: the same seed gives the same bytes
     networks: Networks = field(default_factory=Networks)  # of the preset graph
     consent: bool = True  # may users who have not said be learned from
+    table: TableSettings = field(default_factory=TableSettings)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest and the fingerprint hold it."""
@@ -51,6 +53,7 @@ class RefreshConfig:
             "threads": self.threads,
             "networks": asdict(self.networks),
             "consent": self.consent,
+            "table": self.table.to_json(),
         }
 
 
@@ -117,7 +120,8 @@ def choose(
         held=ways,
         unseen=gate,
         threads=config.threads,
-        learned=_learned(networks),
+        learned=network_vectors(networks),
+        settings=config.table,
     )
     return Choice(report.recipe, report.as_json(), networks)
 
@@ -157,7 +161,7 @@ def build(
         recipe=choice.recipe,
         threads=config.threads,
         start=start,
-        learned=_learned(choice.networks),
+        learned=network_vectors(choice.networks),
     )
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
@@ -198,7 +202,7 @@ def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:
     return "fast" if config.preset == "fast" else "default"
 
 
-def _learned(networks: Mapping[str, Trained]) -> list[LearnedVectors]:
+def network_vectors(networks: Mapping[str, Trained]) -> list[LearnedVectors]:
     """The networks' vectors, in the form that scorers of the item table take."""
     return [
         LearnedVectors(name, *(Pair(vectors.items, _ranked(vectors)) for vectors in both))

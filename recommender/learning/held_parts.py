@@ -91,17 +91,17 @@ def held_parts(
             gone = gone | new[pairs.users]
         ways.append(
             HeldBack(
-                _matrix(pairs, select, user_items),
+                entries_of(pairs, select, user_items),
                 seen,
                 features_of(without_written_tags(snapshot, graph, pairs, gone, weighting)),
                 order,
-                _matrix(pairs, later, user_items) if order is not None else None,
+                entries_of(pairs, later, user_items) if order is not None else None,
                 new,
             )
         )
         if not select.any():
             break
-    return ways, _matrix(pairs, gate, user_items)
+    return ways, entries_of(pairs, gate, user_items)
 
 
 def judges_of(pairs: Pairs, users: int, ordered: bool) -> tuple[Flags, Flags]:
@@ -173,7 +173,8 @@ def features_of(graph: WeightedGraph) -> list[Feature]:
     return features
 
 
-def _matrix(pairs: Pairs, chosen: Flags, user_items: sparse.csr_matrix) -> sparse.csr_matrix:
+def entries_of(pairs: Pairs, chosen: Flags, user_items: sparse.csr_matrix) -> sparse.csr_matrix:
+    """(u, i) 1 for each of the chosen pairs; the shape is that of `user_items`."""
     rows, columns = pairs.users[chosen], pairs.items[chosen]
     ones = np.ones(len(rows), np.float32)
     return sparse.csr_matrix((ones, (rows, columns)), shape=user_items.shape)

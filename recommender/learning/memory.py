@@ -51,15 +51,16 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     links = counts.get("item_tags", 0) + counts.get("item_relations", 0)
     p = min(e, u * i)
     rows = p + links
-    width = support_width(preset, i)
-    ridge = min(RIDGE_WIDTH, width)
+    width = config.table.width or support_width(preset, i)
+    ridge = min(config.table.neighbours or RIDGE_WIDTH, width)
     networks = 2 if config.preset == "graph" else 0
     exact = min(u + t, i) ** 3 <= CUBES_PER_ITEM * i
     tables = 3 if exact else 2  # of ridges and item kNN
     c = 2 * (width // 2) + tables * ridge + min(POPULAR, i) + networks * (width // 2)
     s = tables + 2 + networks
     most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(i, 1))
-    d = min(max(scorer.dimensions for scorer in SPECTRA[preset]), most, u + t, i)
+    wanted = config.table.dimensions or max(scorer.dimensions for scorer in SPECTRA[preset])
+    d = min(wanted, most, u + t, i)
     scores = c * i * WORD
 
     graph = {
@@ -82,7 +83,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         "histories and cards": 2 * p * ENTRY + i * TEXTS,
     }
-    found = {
+    held = {
         "holding back": {"pairs, twice": 2 * p * PAIR, "keys of events": 4 * e * LONG},
         "fitting ridges": {
             **fitting,
@@ -117,15 +118,15 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     }
     if i > QUADRATIC_ITEMS:
         links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * 32) * WORD
-        found["finding the spectrum"]["index that proposes targets"] = links_of_index
+        held["finding the spectrum"]["index that proposes targets"] = links_of_index
     if networks:
         n = u + i + t
-        found["training networks"] = {
+        held["training networks"] = {
             **choosing,
             "weights and their moments": 12 * n * 128 * WORD,
             "edges both ways": 4 * rows * (2 * LONG + WORD),
         }
-    return {moment: graph | arrays for moment, arrays in found.items()}
+    return {moment: graph | arrays for moment, arrays in held.items()}
 
 
 def peak(counts: Counts, config: RefreshConfig) -> int:

@@ -80,9 +80,10 @@ def drift_of_gate(manifest: Mapping[str, Any]) -> str | None:
 
 
 def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
-    """Which of preset, seed, weighting and consent differ from those of a release."""
-    before, now = {"consent": True} | parent.manifest["config"], config.to_json()
-    same = ("preset", "seed", "weighting", "consent")
+    """Which of preset, seed, weighting, consent and settings of the table differ from a release's."""
+    unsaid = {"consent": True, "table": {}}
+    before, now = unsaid | parent.manifest["config"], config.to_json()
+    same = ("preset", "seed", "weighting", "consent", "table")
     return [key for key in same if _plain(before.get(key)) != _plain(now[key])]
 
 

@@ -1,5 +1,6 @@
 """Forget a person: first in what is served, then in the journal, the store, and every copy."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     end_erasure(home, user, store.watermark())
     forget(home.explore)
     drop_unfinished(home)
+    shutil.rmtree(home.tuning, ignore_errors=True)
     return events
 
 
@@ -80,6 +82,7 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
         forget(home.explore)
         erasing.reached(journal, sequence, "copies for exploring", at=now())
         unfinished = len(drop_unfinished(home))
+        shutil.rmtree(home.tuning, ignore_errors=True)
         erasing.reached(journal, sequence, "unfinished refreshes", at=now(), count=unfinished)
         for location, folder in (("rejects", home.rejects), ("reports", home.reports)):
             erasing.reached(journal, sequence, location, at=now(), count=_scrub(folder, user))

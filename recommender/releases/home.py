@@ -73,6 +73,16 @@ class Home:
         return self.folder / "segments.toml"
 
     @property
+    def model(self) -> Path:
+        """What is set of the item table, see `nichegraph tune model`."""
+        return self.folder / "model.toml"
+
+    @property
+    def tuning(self) -> Path:
+        """What `tune model` has tried, so that it can go on."""
+        return self.folder / "tuning"
+
+    @property
     def rules(self) -> Path:
         """Editorial rules."""
         return self.folder / "rules.toml"
