@@ -37,6 +37,7 @@ Maker = Callable[[Parameters], ScoreBlock]
 EASE_MOST_ITEMS = 20_000  # its inverse is dense: 1.6 GB at this size
 EASE_TUNING_ITEMS = 6_000
 TUNING_USERS, QUICK_TUNING_USERS = 2_000, 500
+BLOCK_USERS = 512
 BLOCK_SCORES = 2**22  # scores held at once by each thread: 16 MB, which allocators reuse
 
 
@@ -104,7 +105,7 @@ def rank_all(score_block: ScoreBlock, users: I64, seen: csr_array, n: int) -> I3
 
     Ties go to the lower row; where fewer items are left the list ends in -1.
     """
-    size = max(1, min(512, BLOCK_SCORES // max(1, seen.shape[1])))
+    size = max(1, min(BLOCK_USERS, BLOCK_SCORES // max(1, seen.shape[1])))
     blocks = [users[begin : begin + size] for begin in range(0, len(users), size)]
     indptr, indices = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
 

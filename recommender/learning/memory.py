@@ -22,14 +22,19 @@ from embeddings.item_item.scorers import (
     SETTLED_DIMENSIONS,
     SPECTRUM_CELLS,
 )
+from embeddings.metrics import DRAWN_AT_ONCE
 from embeddings.singular import SPARE_VECTORS
 from graph.errors import InputError
 from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
+from recommender.learning.profile_learning import DIVERSITIES, FRESHNESSES, LONG_TAILS, SHOWN
+from recommender.learning.trial import MOST_USERS
+from recommender.measures.baselines import BLOCK_SCORES, BLOCK_USERS
+from recommender.ranking.rerank import POOL
 
 Counts = Mapping[str, int]
 
 MB = 1_000_000
-LIBRARIES = 460 * MB
+LIBRARIES = 410 * MB
 """The interpreter, packages and compiled code: the peak of a refresh of 2,000 events."""
 TORCH = 450 * MB  # imported by the preset graph
 WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
@@ -37,6 +42,7 @@ EVENT = 5 * WORD + LONG  # user, item, kind, value, tag; time
 ENTRY = 2 * WORD  # of a sparse matrix: column and value
 PAIR = 4 * LONG  # user, item, key, time
 TEXTS = 120  # id, title and attributes of a node, and where they begin
+PROFILES = len(DIVERSITIES) * len(LONG_TAILS) * len(FRESHNESSES)
 FEATURES = 50  # of a user, when users are grouped
 Arrays = dict[str, int]
 
@@ -114,7 +120,16 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "blended scores": 2 * scores,
         },
         "grouping the users": {**built, "features of users": 6 * u * FEATURES * LONG},
-        "judging": {**built, "the trial": sum(built.values()), "pairs": p * PAIR},
+        "judging": {
+            **built,
+            "the trial": sum(built.values()),
+            "pairs": p * PAIR,
+            "blocks of scores": 4 * min(BLOCK_SCORES, BLOCK_USERS * i) * WORD,
+            "rounds of the bootstrap": 3 * DRAWN_AT_ONCE * LONG if u else 0,
+            # Small arrays that were freed stay with the allocator.
+            "lists by profile": min(MOST_USERS, u) * PROFILES * SHOWN * LONG,
+            "candidates of lists": min(MOST_USERS, u) * POOL * (LIKENESS_DIMENSIONS + 10) * WORD,
+        },
     }
     if i > QUADRATIC_ITEMS:
         links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * 32) * WORD
