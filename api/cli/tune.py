@@ -135,7 +135,7 @@ def model(
     config = with_settings(config_of(settings.home, preset, seed), settings)
     step("taking a snapshot")
     with closing(open_store(settings)) as store:
-        snapshot = take_snapshot(store)
+        snapshot = take_snapshot(store, consent="train" in settings.agreed)
     tuned = tune_model(
         snapshot, config, home.tuning, now=now(), split=cast("Split", split), folds=folds,
         trials=trials, seconds=60 * minutes, say=step,

@@ -28,7 +28,7 @@ from recommender.learning.held_parts import (
     without_written_tags,
 )
 from recommender.learning.parts import parts_of
-from recommender.measures.split import (
+from recommender.learning.split import (
     GATE,
     GATE_SHARE,
     MINIMUM_HISTORY,

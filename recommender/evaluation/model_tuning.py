@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +131,7 @@ def tune_model(
     optuna = optuna_or_error()
     if not 1 <= folds <= MOST_FOLDS:
         raise InputError(f"--folds: {folds} is not 1 to {MOST_FOLDS}")
-    usual = RefreshConfig(
-        config.preset, config.seed, config.weighting, config.threads, config.networks
-    )
+    usual = replace(config, table=TableSettings())
     name = digest_of(["tune model", snapshot.fingerprint, usual.to_json(), split, folds])
     for other in folder.glob("*"):
         if other.name != name:

@@ -25,10 +25,10 @@ from embeddings.item_item.scorers import (
 from embeddings.metrics import DRAWN_AT_ONCE
 from embeddings.singular import SPARE_VECTORS
 from graph.errors import InputError
+from recommender.learning.baselines import BLOCK_SCORES, BLOCK_USERS
 from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
 from recommender.learning.profile_learning import DIVERSITIES, FRESHNESSES, LONG_TAILS, SHOWN
 from recommender.learning.trial import MOST_USERS
-from recommender.measures.baselines import BLOCK_SCORES, BLOCK_USERS
 from recommender.ranking.rerank import POOL
 
 Counts = Mapping[str, int]

@@ -80,7 +80,7 @@ def drift_of_gate(manifest: Mapping[str, Any]) -> str | None:
 
 
 def configuration_changed(parent: Release, config: RefreshConfig) -> list[str]:
-    """Which of preset, seed, weighting, consent and settings of the table differ from a release's."""
+    """Which of preset, seed, weighting, consent and table settings differ from a release's."""
     unsaid = {"consent": True, "table": {}}
     before, now = unsaid | parent.manifest["config"], config.to_json()
     same = ("preset", "seed", "weighting", "consent", "table")
