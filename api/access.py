@@ -41,6 +41,8 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("GET", "/v1/tags/items"): ("recommend",),
     ("GET", "/v1/popular"): ("recommend",),
     ("GET", "/v1/latest"): ("recommend",),
+    ("GET", "/v1/trending"): ("recommend",),
+    ("GET", "/v1/trending/tags"): ("recommend",),
     ("GET", "/v1/items/<id:item>"): ("recommend", "ingest"),
     ("GET", "/v1/search"): ("recommend", "explore"),
     ("POST", "/v1/events"): ("track", "ingest"),

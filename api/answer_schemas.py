@@ -76,6 +76,20 @@ class WhyAnswer(BaseModel):
     notes: list[str]
 
 
+class RisingTag(BaseModel):
+    category: str
+    tag: str
+    people: float = Field(description="How many chose an item with this tag lately, 20 or more.")
+    usual: float = Field(description="How many of them would be usual.")
+    growth: float = Field(description="How many times as many, with 20 added to both.")
+
+
+class RisingAnswer(BaseModel):
+    tags: list[RisingTag] = Field(description="Most growth first.")
+    window: str
+    release: str
+
+
 class ManyAnswer(BaseModel):
     answers: list[ListAnswer]
 

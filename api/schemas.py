@@ -166,6 +166,12 @@ class TagQuery(PagedQuery):
     name: Id = Field(description="Name of the tag.")
 
 
+class TrendingQuery(ListQuery):
+    window: Literal["hour", "day", "week"] = Field(
+        "day", description="What lately means: a choice this long ago counts 0.37 times as much."
+    )
+
+
 class UserQuery(ListQuery):
     filter: FilterQuery = Field(
         {}, description="More conditions on items, as JSON; see docs/requests.md."

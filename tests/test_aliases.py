@@ -276,7 +276,7 @@ def test_erasing_the_person_erases_what_came_from_the_alias(tmp_path, store):
     drain_all(journal, store)
     assert store.read("users").column("id").to_pylist() == ["bob"]
     (old, new) = say(journal, event("v1", "x", at=NOW - 5), event("v1", "x", at=NOW + 5))
-    assert old.refused == "this user was erased, and it happened before that"
+    assert "this user was erased" in old.refused
     assert new.refused is None  # somebody new
     for file in home.inbox.parent.glob("*"):
         assert b"ann" not in file.read_bytes()

@@ -1,22 +1,24 @@
 """Lists that are not about a person: similar items, a tag's items, what is popular or new."""
 
 import hashlib
+from dataclasses import asdict
 
 import orjson
 from flask import Response, request
 from flask_openapi3 import OpenAPI, Tag
 
-from api.answer_schemas import ListAnswer
+from api.answer_schemas import ListAnswer, RisingAnswer
 from api.bootstrap import now
 from api.inputs import JSON, checked
 from api.metrics import count_answers
 from api.new_item import NewItemBody
-from api.schemas import ItemPath, ListQuery, PagedQuery, TagQuery
+from api.schemas import ItemPath, ListQuery, PagedQuery, TagQuery, TrendingQuery
 from api.settings import Settings
 from recommender.ranking.request import Request
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 from recommender.serving.results import Results
+from recommender.serving.trending import rising, trending
 
 TAG = Tag(
     name="items",
@@ -72,6 +74,36 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         arguments = (query.n, query.conditions(), query.cursor)
         return listed(recommender, recommender.asking_popular(*arguments))
 
+    @app.get(
+        "/v1/trending",
+        tags=[TAG],
+        summary="The items that most people chose lately",
+        description="Each score is how many people did; older choices count less. Items that "
+        "fewer than 20 people chose are left out.",
+        responses={200: ListAnswer},
+    )
+    @checked
+    def trending_items(query: TrendingQuery) -> Response:
+        made = trending(live.recommender(), query.n, query.conditions(), query.window, now=now())
+        return public(orjson.dumps(made.to_json()), settings)
+
+    @app.get(
+        "/v1/trending/tags",
+        tags=[TAG],
+        summary="The tags that are chosen more than usual",
+        responses={200: RisingAnswer},
+    )
+    @checked
+    def rising_tags(query: TrendingQuery) -> Response:
+        recommender = live.recommender()
+        tags = rising(recommender, query.n, query.conditions(), query.window, now=now())
+        content = {
+            "tags": [asdict(tag) for tag in tags],
+            "window": query.window,
+            "release": recommender.release.name,
+        }
+        return cacheable(orjson.dumps(content), settings)
+
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked
     def latest_items(query: ListQuery) -> Response:
@@ -82,6 +114,11 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
 def public(content: bytes, settings: Settings) -> Response:
     """A list about no person: caches may keep it a while, then ask whether it is still valid."""
     count_answers([content])
+    return cacheable(content, settings)
+
+
+def cacheable(content: bytes, settings: Settings) -> Response:
+    """An answer about no person; see `public`."""
     response = Response(content, content_type=JSON)
     response.headers["Cache-Control"] = f"public, max-age={settings.public_seconds}"
     response.set_etag(hashlib.blake2b(content, digest_size=16).hexdigest())

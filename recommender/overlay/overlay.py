@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.arrays import I32, Flags
+from graph.arrays import I32, I64, Flags
 from graph.model import NO_ROW
 from recommender.inbox.facts import PURPOSES
 from recommender.overlay.appended import AppendedRelease
@@ -19,6 +19,7 @@ from recommender.overlay.histories import History, LiveUser, Weigher
 from recommender.overlay.sessions import Sessions
 from recommender.overlay.shown import ShownItems, counts_at
 from recommender.overlay.state import Erasure, State
+from recommender.overlay.trends import F64, Trends
 from recommender.releases.release import Release
 
 
@@ -39,6 +40,7 @@ class Overlay:
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # said since
     sessions: Sessions = field(default_factory=Sessions)  # those that may still run
     shown: Mapping[str, ShownItems] = field(default_factory=dict)  # and not clicked
+    trends: Trends | None = None  # what is chosen lately; None: nobody counts
     aliases: Mapping[str, str] = field(default_factory=dict)  # anonymous id -> whose it is
     sequence: int = 0  # number of the last fact of the journal that it contains
     journal: str = ""  # the journal's identity
@@ -91,6 +93,20 @@ class Overlay:
         agreed = ",".join(sorted(self.agreed))
         of_all = (self.release.name, self.state.name, self.journal, str(self.changed), agreed)
         return " ".join((*of_all, *heard))
+
+    def trending(self, window: str, now: int) -> tuple[I64, F64]:
+        """Rows of the items that enough people chose lately, most first; how many did."""
+        if self.trends is None:
+            return np.zeros(0, np.int64), np.zeros(0)
+        return self.trends.leading(window, now - now % 60, len(self.release.items))
+
+    def has_history(self, user: str) -> bool:
+        """Whether anything that a user did speaks for an item."""
+        if (live := self.history(user)) is not None:
+            return len(live.items) > 0
+        row = self.user_row(user)
+        starts = self.release.histories.indptr
+        return row != NO_ROW and bool(starts[row] < starts[row + 1])
 
     def own_name(self, user: str) -> str:
         """The id of a user who may be named by an anonymous id; any other id as it is."""

@@ -2,6 +2,7 @@
 
 items               the item–item table: what ranks
 spectral, node2vec, gnn   nearest vectors to the subject's own, by FAISS
+trending            what many chose lately, for somebody without a history
 friends             what several friends of somebody without a history chose
 tags                items that share the tags of the history, or those that were asked for
 popular in domain   what many chose in the domains of the history
@@ -25,7 +26,7 @@ from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of
 from recommender.releases.release import Release
 
 ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"
-FRIENDS = "friends"
+FRIENDS, TRENDING = "friends", "trending"
 FEWEST_FRIENDS = 3  # friends who must have chosen an item for that to show: fewer could be guessed
 _DENSE_CELLS = 20_000_000  # subjects × items scored densely at a time
 
@@ -76,7 +77,7 @@ class Sources:
     @property
     def names(self) -> tuple[str, ...]:
         """All sources."""
-        return (ITEMS, *self.indexes, FRIENDS, TAGS, IN_DOMAIN, POPULAR)
+        return (ITEMS, *self.indexes, FRIENDS, TRENDING, TAGS, IN_DOMAIN, POPULAR)
 
     def propose(self, name: str, subjects: Subjects, tags: AskedTags, n: int) -> Ranking:
         """At most n items a subject, best first, all of them allowed and none blocked.
@@ -112,6 +113,8 @@ class Sources:
             return np.broadcast_to(popularity, (len(subjects), len(popularity)))
         if name == FRIENDS:
             return self._chosen_by_friends(subjects)
+        if name == TRENDING:
+            return self._chosen_lately(subjects)
         links, back = (
             (self._item_tags, self._tag_items) if name == TAGS else (self._item_domains, None)
         )
@@ -133,6 +136,14 @@ class Sources:
             counts[row] = friends_who_chose(self._release, friends[friends >= 0].astype(np.int64))
         result: F32 = counts * (1 + 0.01 * self._popularity)
         return result
+
+    def _chosen_lately(self, subjects: Subjects) -> F32:
+        """(b, i) how many people chose each item lately; 0 for a subject who has a history."""
+        counts = np.zeros((len(subjects), len(self._release.items)), np.float32)
+        for row, (items, people) in enumerate(subjects.queries.get(TRENDING, ())):
+            there = people > 0
+            counts[row, items[there].astype(np.int64)] = people[there]
+        return counts
 
     def _nearest(self, name: str, subjects: Subjects, n: int) -> Ranking:
         vectors = self._release.vectors[name]

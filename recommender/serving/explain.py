@@ -14,7 +14,7 @@ import numpy as np
 from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TRENDING
 from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving.evidence import MOST_REASONS
@@ -76,6 +76,8 @@ def _without_history(
             return (_asked_for(release, item, tag),)
     if source == FRIENDS:
         return (_friends(release, subject, item),)
+    if source == TRENDING:
+        return (_lately(release, item),)
     if source in release.sources and len(subject.items):
         pulled = _near(release, subject, item, source)
         if pulled:
@@ -208,6 +210,12 @@ def _near(release: Release, subject: Subject, item: int, source: str) -> tuple[R
             through="vectors",
         ),
     )
+
+
+def _lately(release: Release, item: int) -> Reason:
+    """The reason for an item that is trending; how many chose it is left out, since it fades."""
+    path = (_item(release, item),)
+    return Reason(text="chosen by many people lately", path=path, share=1.0, through="trending")
 
 
 def _popular(

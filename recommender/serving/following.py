@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graph.arrays import F32, I32, I64
-from graph.model import NO_ROW, NO_TIME, SESSION
+from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
     ALIAS,
     CONSENT,
@@ -35,16 +35,18 @@ from recommender.overlay.appended import appended
 from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
-from recommender.overlay.sessions import SECONDS, Happened, Session, Sessions, taken_up
+from recommender.overlay.sessions import SECONDS, Session, Sessions, taken_up
 from recommender.overlay.shown import NOTHING, ShownItems, with_impressions
 from recommender.overlay.state import State
 from recommender.ranking.filters import Filters
 from recommender.releases.release import Release
 from recommender.serving.known import known_item
 from recommender.serving.live_items import live_item, placed
+from recommender.serving.live_sessions import in_sessions
 from recommender.serving.new_items import NewItems
 from recommender.serving.of_people import attributes_in, consents_in
 from recommender.serving.rotating import remembered, rotated
+from recommender.serving.trend_counts import TrendCounts
 
 CHUNK = 100_000  # facts read at a time
 ITEM_KINDS = frozenset(
@@ -74,7 +76,7 @@ class Follower:
     undone: set[str] = field(default_factory=set)  # items whose loads were taken back
     aliases: Layers[str] = field(default_factory=Layers)  # anonymous id -> whose it is
     state: State = field(default_factory=State)
-    gone: frozenset[str] = frozenset()  # digests of who is erased from the release
+    counting: TrendCounts | None = None
     sessions: Layers[Session] = field(default_factory=Layers)
     session_seconds: int = SECONDS
     agreed: frozenset[str] = frozenset(PURPOSES)  # see `Overlay`
@@ -112,8 +114,8 @@ class Follower:
         Raises:
             StoreError: the journal does not answer; the last overlay still holds.
         """
-        if state != self.state:
-            self.state, self.gone = state, state.gone(self.base.watermark)
+        self.state = state
+        self.trend_counts.without_erased(state)
         newest = self.journal.last_sequence()
         if newest and not self.recalled:
             self._recall()
@@ -123,8 +125,9 @@ class Follower:
         release = self.release or self.base
         if self.uncounted is None:
             self.uncounted = np.array(sorted(self.opted_out), np.int32)
-        if last is not None and last.sequence == self.sequence and last.state == state:
-            return last
+        trends = self.trend_counts.trends
+        if last is not None and (last.sequence, last.state) == (self.sequence, state):
+            return replace(last, trends=trends) if last.trends is None else last
         same = last is not None and last.release is release and last.state.hidden == state.hidden
         return Overlay(
             release=release,
@@ -140,11 +143,19 @@ class Follower:
             sessions=Sessions(self.sessions, self.session_seconds),
             shown=self.shown,
             aliases=self.aliases,
+            trends=trends,
             sequence=self.sequence,
             journal=self.journal.identity(),
             changed=self.changed,
             touched=self.touched,
         )
+
+    @property
+    def trend_counts(self) -> TrendCounts:
+        """What is chosen lately, by all that was heard."""
+        if self.counting is None:
+            self.counting = TrendCounts.over(self.base, self.weigher, self.agreed)
+        return self.counting
 
     def _recall(self) -> None:
         """Read what no release holds, or not all of it: consent, aliases, sessions, lists."""
@@ -211,6 +222,8 @@ class Follower:
         self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
         self.attributes, self.sessions = fresh.attributes, fresh.sessions
         self.shown, self.opted_out, self.uncounted = fresh.shown, fresh.opted_out, None
+        self.counting = None
+        self.trend_counts.without_erased(self.state)
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
         self.undone = fresh.undone
         self.touched = fresh.touched
@@ -249,6 +262,8 @@ class Follower:
         for row, agrees in zip(self.base.users.rows(newer).tolist(), newer.values(), strict=True):
             (self.opted_out.discard if all(agrees.values()) else self.opted_out.add)(row)
         self.opted_out.discard(NO_ROW)
+        for user, agrees in newer.items():
+            self.trend_counts.agree(user, facts[-1].sequence, counted=all(agrees.values()))
 
     def _join(self, fact: Row, touched: set[str]) -> None:
         """Give a user what was done under an anonymous id."""
@@ -259,8 +274,9 @@ class Follower:
             merged = with_impressions(self.shown.get(user, NOTHING), rows, times)
             self.shown = self.shown.with_({user: merged, anonymous: NOTHING})
         row = int(self.base.users.row(anonymous))
-        if row != NO_ROW and self.gone and self.state.digest(anonymous) in self.gone:
+        if row != self.trend_counts.number(anonymous):  # erased
             row = NO_ROW
+        self.trend_counts.join(anonymous, user, fact.sequence)
         done = self.weigher.events(row, self.users.get(anonymous))
         if not len(done):
             return
@@ -294,6 +310,7 @@ class Follower:
         entries = self._entries(events, rows)
         if not back:
             self._take_up_sessions(events, entries)
+            self.trend_counts.take_up(events, entries, self.kinds)
         places: dict[str, list[int]] = {}
         for number, fact in enumerate(events):
             user = str(fact.payload["user"])
@@ -308,6 +325,8 @@ class Follower:
             live = self.users.get(user, nobody)
             changed[user] = live.without(entries[own]) if back else live.with_(entries[own])
         self.users = self.users.with_(changed)
+        for user, live in changed.items() if back else ():
+            self.trend_counts.take_back(user, live, self.kinds, events[-1].sequence)
 
     def _entries(self, events: Sequence[Row], rows: I64) -> Events:
         """Events as columns; `rows` are those of their items."""
@@ -321,23 +340,7 @@ class Follower:
 
     def _take_up_sessions(self, events: Sequence[Row], entries: Events) -> None:
         """Add events to the sessions that they name."""
-        own = [number for number, fact in enumerate(events) if SESSION in fact.payload]
-        if not own:
-            return
-        users = [str(events[number].payload["user"]) for number in own]
-        numbers = {user: number for number, user in enumerate(dict.fromkeys(users))}
-        codes = np.array([numbers[user] for user in users], np.int32)
-        liked = self.weigher.liked(entries[own], codes, self.kinds).tolist()
-        happened = [
-            Happened(
-                session=str(events[number].payload[SESSION]),
-                user=user,
-                at=min(events[number].payload.get("at", when), when),
-                entry=(*entries[["item", "kind"]][number], likes, events[number].sequence),
-            )
-            for number, user, likes in zip(own, users, liked, strict=True)
-            for when in (events[number].acknowledged,)
-        ]
+        happened = in_sessions(events, entries, self.weigher, self.kinds)
         newer = taken_up(self.sessions, happened, self.session_seconds)
         self.sessions = self.sessions.with_(newer)
 

@@ -14,7 +14,7 @@ from recommender.ranking.pages import item_sums, rotation, shown_before, variety
 from recommender.ranking.ranker import Adjust, Order
 from recommender.ranking.request import NEUTRAL, Filter, Request
 from recommender.ranking.rerank import Profile
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, TRENDING
 from recommender.releases.release import Release
 from recommender.segments.membership import Behaviour, Segments
 from recommender.serving.interest_words import found_interests
@@ -181,7 +181,7 @@ class Planner:
             return (subject.request.source,)
         if subject.placed is not None and subject.placed.source is not None:
             return (subject.placed.source,)
-        if subject.served_by in (IN_DOMAIN, FRIENDS):
+        if subject.served_by in (IN_DOMAIN, FRIENDS, TRENDING):
             return (subject.served_by,)
         return (*self._fused, TAGS) if subject.tags else self._fused
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from graph.arrays import F32, I32
 from graph.model import NO_ROW
+from recommender.overlay.trends import F64
 from recommender.ranking.contexts import Context
 from recommender.ranking.request import Filter, Request
 from recommender.serving.new_items import Placed
@@ -34,6 +35,7 @@ class Subject:
     placed: Placed | None = None  # a new item
     friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
     uncounted: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # see `Overlay`
+    trending: F64 = field(default_factory=lambda: np.zeros((2, 0)))  # rows, and who chose each
 
     def for_household(self, notes: Iterable[str]) -> "Subject":
         """The subject of a household's list: the same request, without any member's own history."""
@@ -79,6 +81,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     placed: Placed | None = None
     friends: list[int] = field(default_factory=list)
+    trending: F64 = field(default_factory=lambda: np.zeros((2, 0)))
 
     def add(
         self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
@@ -116,6 +119,7 @@ class Draft:
             placed=self.placed,
             friends=np.array(self.friends, np.int32),
             uncounted=uncounted,
+            trending=self.trending,
         )
 
 

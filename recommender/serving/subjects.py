@@ -5,8 +5,7 @@ the session gets `SESSION_SHARE` of the weight: what somebody looks for now coun
 they liked for years. In a mix each part gets a share in proportion to its weight.
 """
 
-from collections.abc import Sequence, Sized
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,27 @@ from recommender.ranking.attributes import as_texts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import SESSION_DECAY, SESSION_SHARE, Filter, NewItem, Request
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, AskedTags, friends_who_chose
+from recommender.ranking.sources import (
+    FRIENDS,
+    IN_DOMAIN,
+    POPULAR,
+    TAGS,
+    TRENDING,
+    AskedTags,
+    friends_who_chose,
+)
 from recommender.ranking.unknown_names import notes_on, unknown
 from recommender.releases.rows import Rows
 from recommender.serving.circles import FEWEST, Circles
 from recommender.serving.new_items import NewItems, Placed
 from recommender.serving.subject import Draft, Kinds, Subject
+from recommender.serving.subject_arrays import (
+    asked_friends,
+    chosen_lately,
+    interests_of,
+    joined,
+    starts_of,
+)
 
 TAG_ITEMS = 50  # best known items with a tag, which stand for it in a mix
 MOST_FRIENDS = 1_000  # of one newcomer
@@ -74,7 +88,9 @@ class SubjectReader:
                 f"the subject has no {', '.join(missing)}, so no item meets what the filter says "
                 "about it"
             )
-        return draft.finished(request.filter.of(own).at(now), self._overlay.uncounted)
+        wanted = request.filter.of(own).at(now)
+        self._follow_trends(draft, wanted, now)
+        return draft.finished(wanted, self._overlay.uncounted)
 
     def check(self, request: Request) -> None:
         """An `InputError` when parts of the request do not go together."""
@@ -142,6 +158,22 @@ class SubjectReader:
         ][:MOST_FRIENDS]
         if friends_who_chose(self._release, np.array(agreeing, np.int64)).any():
             draft.friends, draft.served_by = agreeing, FRIENDS
+
+    def _follow_trends(self, draft: Draft, wanted: Filter, now: int) -> None:
+        """Show who has no history what many chose lately; by the day, or else by the week."""
+        user, only = draft.request.user, draft.request.source == TRENDING
+        if self._overlay.trends is None or not (only or (user and draft.served_by == POPULAR)):
+            return
+        if not only and user and self._overlay.why_impersonal(user) is not None:
+            return
+        allowed = self._filters.mask(wanted)
+        for window in ("day", "week"):
+            rows, people = self._overlay.trending(window, now)
+            there = allowed[rows]
+            if there.any():
+                draft.trending = np.stack([rows[there].astype(float), people[there]])
+                draft.served_by = TRENDING
+                return
 
     def _session(self, draft: Draft) -> dict[int, float]:
         items = self._release.items
@@ -300,15 +332,17 @@ class SubjectReader:
         places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         masks = [self._mask(*key) for key in places]
         subjects = Subjects(
-            indptr=_starts([subject.items for subject in known]),
-            items=_all([subject.items for subject in known]),
-            weights=_all([subject.weights for subject in known]),
-            blocked_indptr=_starts([subject.blocked for subject in known]),
-            blocked=_all([subject.blocked for subject in known]),
+            indptr=starts_of([subject.items for subject in known]),
+            items=joined([subject.items for subject in known]),
+            weights=joined([subject.weights for subject in known]),
+            blocked_indptr=starts_of([subject.blocked for subject in known]),
+            blocked=joined([subject.blocked for subject in known]),
             masks=masks[0][None, :] if len(masks) == 1 else np.stack(masks),
             mask=np.array([places[key] for key in keys], np.int32),
-            interests=_interests(known),
-            queries=self._wanted([subject.placed for subject in known]) | _friends(known),
+            interests=interests_of(known),
+            queries=self._wanted([subject.placed for subject in known])
+            | asked_friends(known)
+            | chosen_lately(known),
         )
         return subjects, self.tags([subject.tags for subject in known])
 
@@ -358,34 +392,3 @@ class SubjectReader:
 
 def _row_of(rows: Rows, row: int) -> I32:
     return np.zeros(0, np.int32) if row == NO_ROW else rows.of(row)
-
-
-def _friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
-    """(b, m) rows of the friends who are asked, -1 pads; nothing where nobody's are."""
-    most = max(len(subject.friends) for subject in known)
-    if most == 0:
-        return {}
-    rows = np.full((len(known), most), NO_ROW, np.int32)
-    for number, subject in enumerate(known):
-        rows[number, : len(subject.friends)] = subject.friends
-    return {FRIENDS: rows}
-
-
-def _interests(known: Sequence[Subject]) -> I32 | None:
-    """The interest of each history entry; None where nobody has more than one."""
-    if all(subject.interests is None for subject in known):
-        return None
-    none = [np.zeros(len(subject.items), np.int32) for subject in known]
-    several = [subject.interests for subject in known]
-    return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
-
-
-def _all(parts: list[Any]) -> Any:
-    """Arrays joined; read-only, so that compiled code always gets the same type."""
-    together = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    together.flags.writeable = False
-    return together
-
-
-def _starts(lists: Sequence[Sized]) -> I64:
-    return np.array([0, *accumulate(map(len, lists))], np.int64)

@@ -2,6 +2,7 @@
 
 from graph.model import NO_ROW, NO_TIME
 from recommender.ranking.request import Request
+from recommender.ranking.sources import TRENDING
 from recommender.serving.recommend import Recommender
 
 
@@ -22,8 +23,13 @@ def version_of(recommender: Recommender, request: Request, now: int) -> str | No
     minute = now // 60 if by_time else ""
     own_name = recommender.overlay.own_name
     holds = recommender.overlay.version([own_name(user) for user in users if user is not None])
+    lately: tuple[int, ...] = ()
+    if trends := recommender.overlay.trends:
+        alone = not any(recommender.overlay.has_history(own_name(user)) for user in users if user)
+        if request.source == TRENDING or (alone and any(users)):
+            lately = trends.stamp, now // 60
     sessions = recommender.overlay.sessions.version(request.sessions, now)
-    return f"{holds} {recommender.edited} {minute} {sessions}"
+    return f"{holds} {recommender.edited} {minute} {sessions} {lately}"
 
 
 def last_seen(recommender: Recommender, request: Request, now: int) -> int | None:

@@ -1,0 +1,55 @@
+"""Several subjects as arrays, as rankers take them."""
+
+from collections.abc import Sequence, Sized
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.arrays import I32, I64
+from graph.model import NO_ROW
+from recommender.ranking.sources import FRIENDS, TRENDING
+from recommender.serving.subject import Subject
+
+
+def asked_friends(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
+    """(b, m) rows of the friends who are asked, -1 pads; nothing where nobody's are."""
+    most = max(len(subject.friends) for subject in known)
+    if most == 0:
+        return {}
+    rows = np.full((len(known), most), NO_ROW, np.int32)
+    for number, subject in enumerate(known):
+        rows[number, : len(subject.friends)] = subject.friends
+    return {FRIENDS: rows}
+
+
+def chosen_lately(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
+    """(b, 2, m) rows that are trending and who chose each, 0 pads; nothing where nobody asks."""
+    most = max(subject.trending.shape[1] for subject in known)
+    if most == 0:
+        return {}
+    lately = np.zeros((len(known), 2, most))
+    for number, subject in enumerate(known):
+        lately[number, :, : subject.trending.shape[1]] = subject.trending
+    return {TRENDING: lately}
+
+
+def interests_of(known: Sequence[Subject]) -> I32 | None:
+    """The interest of each history entry; None where nobody has more than one."""
+    if all(subject.interests is None for subject in known):
+        return None
+    none = [np.zeros(len(subject.items), np.int32) for subject in known]
+    several = [subject.interests for subject in known]
+    return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
+
+
+def joined(parts: list[Any]) -> Any:
+    """Arrays joined; read-only, so that compiled code always gets the same type."""
+    together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    together.flags.writeable = False
+    return together
+
+
+def starts_of(lists: Sequence[Sized]) -> I64:
+    return np.array([0, *accumulate(map(len, lists))], np.int64)
