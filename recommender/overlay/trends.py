@@ -197,9 +197,9 @@ class Trends:
     def with_change(self, keys: I64, change: F64, stamp: int) -> "Trends":
         """The same after the sums of some pairs changed, (4, n)."""
         rows = np.concatenate([self.rows, _items(keys)])
-        distinct, place = np.unique(rows, return_inverse=True)
+        distinct, position = np.unique(rows, return_inverse=True)
         both = np.concatenate([self.added, change], axis=1)
-        added = np.stack([np.bincount(place, part, len(distinct)) for part in both]).astype(float)
+        added = np.stack([np.bincount(position, part, len(distinct)) for part in both]).astype(float)
         return replace(self, rows=distinct, added=added, stamp=stamp, led={})
 
     def _rebased(self, newest: int) -> "Trends":
