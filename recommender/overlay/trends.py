@@ -199,7 +199,9 @@ class Trends:
         rows = np.concatenate([self.rows, _items(keys)])
         distinct, position = np.unique(rows, return_inverse=True)
         both = np.concatenate([self.added, change], axis=1)
-        added = np.stack([np.bincount(position, part, len(distinct)) for part in both]).astype(float)
+        added = np.stack([np.bincount(position, part, len(distinct)) for part in both]).astype(
+            float
+        )
         return replace(self, rows=distinct, added=added, stamp=stamp, led={})
 
     def _rebased(self, newest: int) -> "Trends":
