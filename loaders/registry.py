@@ -2,12 +2,32 @@
 
 from pathlib import Path
 
-from loaders import citeulike, lastfm, lightgcn, movielens, movietweetings, tabular
+from loaders import (
+    citeulike,
+    ga4,
+    lastfm,
+    lightgcn,
+    movielens,
+    movietweetings,
+    segment,
+    snowplow,
+    tabular,
+)
 from loaders.format import Format
 
 FORMATS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
-    for module in (tabular, citeulike, lastfm, movielens, movietweetings, lightgcn)
+    for module in (
+        tabular,
+        citeulike,
+        lastfm,
+        movielens,
+        movietweetings,
+        lightgcn,
+        segment,
+        snowplow,
+        ga4,
+    )
 }
 
 
