@@ -4,7 +4,7 @@ A report outlives its release. The newest `MOST` are kept.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,12 @@ def save_report(
     release: "Release",
     parent: "Release | None",
     recording: Recording,
+    retained: Sequence[dict[str, Any]] = (),
 ) -> Path:
-    """Write the report of a release, or of a refused candidate; gives the path of the page."""
+    """Write the report of a release, or of a refused candidate; gives the path of the page.
+
+    `retained` says which events had been kept long enough, see `api.cli.retain`.
+    """
     from api.report_page import page
     from recommender.learning.report import report
     from recommender.overlay.overlay import Overlay
@@ -43,6 +47,7 @@ def save_report(
         steps=recording.steps(),
         loads=[_load_facts(load) for load in store.loads() if load.at >= since and not load.undone],
         overlay=Overlay.over(release, read_state(home)),
+        retained=retained,
     )
     path = home.reports / f"{release.name}.html"
     replace_file(path.with_suffix(".json"), json.dumps(content, indent=1, default=str))

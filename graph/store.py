@@ -89,6 +89,14 @@ class GraphStore(Protocol):
         """Remove a user with all events and relations; gives the number of events, 0 if unknown."""
         ...
 
+    def drop_events(self, kind: str, before: int) -> int:
+        """Remove the events of a kind (in any case) that happened before a time; how many.
+
+        Events without a time stay, and so do users and items that are left without events.
+        `before` is in seconds since 1970.
+        """
+        ...
+
     def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
         """A number for a load that begins at `at`; `about`, plain JSON values, is kept with it."""
         ...

@@ -403,6 +403,28 @@ class StoreContract:
         assert [row["id"] for row in facts(store, "users")] == ["ann"]
         assert store.watermark() > watermark  # a snapshot taken before does not change
 
+    def test_old_events_of_a_kind_go_with_their_tags_and_nothing_else(self, store):
+        rows = [("like", at, None) for at in (1, 50, None)] + [
+            ("tag", at, "noir") for at in (1, 99)
+        ]
+        store.apply(
+            {
+                "events": table(
+                    "events",
+                    [{"user": "ann", "item": "x", "kind": kind, "at": at, "tag": tag}
+                     for kind, at, tag in rows],
+                )
+            }
+        )  # fmt: skip
+        assert store.drop_events("Like", 50) == 1
+        assert store.drop_events("like", 50) == 0
+        assert store.drop_events("nothing", 50) == 0
+        assert sorted(str(row["at"]) for row in facts(store, "events")) == ["1", "50", "99", "None"]
+        assert store.counts()["tags"] == 1
+        assert store.drop_events("tag", 100) == 2
+        assert store.counts()["tags"] == 0
+        assert [row["id"] for row in facts(store, "users")] == ["ann"]
+
     def test_one_users_events_have_everything(self, store):
         store.apply(batch_of_everything())
         assert store.user_events("bob").to_pylist() == [

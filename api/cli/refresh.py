@@ -8,6 +8,7 @@ import typer
 
 from api.bootstrap import note, now, on_disk_of, open_home, open_store
 from api.cli.output import say, show_json, step
+from api.cli.retain import kept
 from api.cli.schedule import for_ever, seconds_of, share_of
 from api.memory import memory as free_memory
 from api.recording import Recording
@@ -215,6 +216,10 @@ def publish(
         parent = parent_of(home)
         recording = Recording(step, steps_of(home, parent))
         with closing(open_store(settings)) as store:
+            retained = kept(settings, store)
+            for kind in retained:
+                count = kind["store"] + kind["inbox"] + kind["shown"]
+                step(f"{count:,} of {kind['kind']} were kept for {kind['days']} days and went")
             free = free_memory()["available"]
             step(foretold(store.counts(), config, settings.refresh_memory, free))
             try:
@@ -225,11 +230,12 @@ def publish(
             except GateRefused:
                 refused = list_refused(home)[-1]["name"]
                 candidate = open_release(home.releases / REFUSED / refused, verify=False)
-                page = save_report(home, store, candidate, parent, recording)
+                page = save_report(home, store, candidate, parent, recording, retained)
                 step(f"report: {page}")
                 raise
             outcome["release"] = release.name
-            step(f"the report is {save_report(home, store, release, parent, recording)}")
+            page = save_report(home, store, release, parent, recording, retained)
+            step(f"the report is {page}")
             if settings.keep_releases:
                 for name in prune(home, settings.keep_releases):
                     step(f"removed the old release {name}")

@@ -211,6 +211,14 @@ RETURN count(*) AS gone, count(CASE WHEN changed THEN 1 END) AS changed,
 """
 
 
+# How many old events of a kind were removed, and whose tags are to be counted anew.
+DROP_EVENTS = """CYPHER 5
+UNWIND range($begin, $end) AS number MATCH (n:User) WHERE id(n) = number
+MATCH (n)-[r:INTERACTED]->() WHERE toLower(r.kind) = toLower($kind) AND r.at < $before
+WITH number, r, r.tag IS NOT NULL AS tagged
+DELETE r
+RETURN count(*) AS gone, 0 AS changed, collect(DISTINCT CASE WHEN tagged THEN number END) AS touched
+"""
 UNDO_TOLD = {
     "User": """MATCH (n:User) WHERE n.told IN [$load, -$load]
 WITH n, n.told < 0 AS changed SET n.told = null, n.attributes = null

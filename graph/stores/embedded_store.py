@@ -27,6 +27,7 @@ from graph.stores.embedded_undo import take_back
 from graph.stores.embedded_writing import (
     NAMES,
     clear_parts,
+    drop_events,
     forget_tags,
     write_events,
     write_item_domains,
@@ -217,6 +218,15 @@ class EmbeddedStore:
                 db.execute("DELETE FROM users WHERE key = ?", person)
                 if tags:  # tags that nobody else used may say who this was
                     forget_tags(db, [tag for (tag,) in tags])
+            self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
+    def drop_events(self, kind: str, before: int) -> int:
+        """See `GraphStore.drop_events`; the removed bytes on the disk are overwritten too."""
+        with self._turn:
+            self._open().execute("PRAGMA secure_delete = ON")
+            with self._transaction("IMMEDIATE") as db:
+                gone = drop_events(db, kind, before)
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.arrays import I64, Flags
+from graph.ids import as_word
 from graph.model import EVENT_TAG_CATEGORY, NO_TIME, owners_of, tag_key
 
 NAMES = "CREATE TEMP TABLE names (place INTEGER PRIMARY KEY, name TEXT)"
@@ -215,6 +216,20 @@ def write_events(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     db.executemany(statement, zip(*bound, strict=True))
     if db.total_changes > before:
         db.execute("UPDATE counter SET watermark = watermark + ?", (len(table),))
+
+
+def drop_events(db: sqlite3.Connection, kind: str, before: int) -> int:
+    """Remove the events of a kind that have a time before this one; how many."""
+    kinds = db.execute("SELECT key, name FROM kinds").fetchall()
+    gone = 0
+    for key in [key for key, name in kinds if as_word(name) == as_word(kind)]:
+        old, chosen = "kind = ? AND at < ? AND at <> ?", (key, before, NO_TIME)
+        tags = db.execute(f"SELECT DISTINCT tag FROM events WHERE tag <> 0 AND {old}", chosen)
+        tagged = [tag for (tag,) in tags]
+        gone += db.execute(f"DELETE FROM events WHERE {old}", chosen).rowcount
+        if tagged:
+            forget_tags(db, tagged)
+    return gone
 
 
 def forget_tags(db: sqlite3.Connection, keys: list[int]) -> None:

@@ -39,7 +39,8 @@ def undo_load(session: Session, tick: Tick, load: int) -> dict[str, int]:
     links = {"events": ("User", "INTERACTED", "Item"), **cypher.LINKS}
     gone, changed = {}, 0
     for table, (label, relationship, _) in links.items():
-        gone[table], restored = _undo_links(session, tick, label, relationship, load)
+        statement = cypher.undo_links(label, relationship)
+        gone[table], restored = _remove_links(session, tick, label, statement, {"load": load})
         changed += restored
     with session.begin_transaction() as tx:
         for statement in cypher.UNDO_TOLD.values():
@@ -54,9 +55,16 @@ def undo_load(session: Session, tick: Tick, load: int) -> dict[str, int]:
     return gone | {"changed": changed}
 
 
-def _undo_links(
-    session: Session, tick: Tick, label: str, relationship: str, load: int
+def drop_events(session: Session, tick: Tick, kind: str, before: int) -> int:
+    """See `GraphStore.drop_events`."""
+    which = {"kind": kind, "before": before}
+    return _remove_links(session, tick, "User", cypher.DROP_EVENTS, which)[0]
+
+
+def _remove_links(
+    session: Session, tick: Tick, label: str, statement: str, which: Mapping[str, Any]
 ) -> tuple[int, int]:
+    """Remove links of the nodes of a label; how many, and how many of them had been changed."""
     gone = changed = 0
     with session.begin_transaction() as tx:
         span = tx.run(cypher.read_span(label)).single(True)
@@ -64,8 +72,8 @@ def _undo_links(
         return 0, 0
     for begin in range(span["first"], span["last"] + 1, NODES_AT_ONCE):
         with session.begin_transaction() as tx:
-            rows = {"begin": begin, "end": begin + NODES_AT_ONCE - 1, "load": load}
-            counts = tx.run(cypher.undo_links(label, relationship), rows).single(True)
+            rows = {"begin": begin, "end": begin + NODES_AT_ONCE - 1, **which}
+            counts = tx.run(statement, rows).single(True)
             gone, changed = gone + counts["gone"], changed + counts["changed"]
             if counts["touched"]:
                 tags = {"nodes": counts["touched"], "category": EVENT_TAG_CATEGORY}

@@ -29,7 +29,7 @@ from graph.stores.batch import cleared, prepared
 from graph.stores.circuit import CircuitBreaker
 from graph.stores.deadline import Tick, within
 from graph.stores.neo4j_faults import away, too_slow, unsupported
-from graph.stores.neo4j_loads import begin_load, read_loads, undo_load
+from graph.stores.neo4j_loads import begin_load, drop_events, read_loads, undo_load
 from graph.stores.neo4j_reading import (
     count_tags,
     name_items,
@@ -180,6 +180,10 @@ class Neo4jStore:
             return int(record["events"]) if record else 0
 
         return self._transaction(work)
+
+    def drop_events(self, kind: str, before: int) -> int:
+        """See `GraphStore.drop_events`; takes many transactions, call it again if it is killed."""
+        return self._call(lambda session, tick: drop_events(session, tick, kind, before), None)
 
     def begin_load(self, at: int, about: Mapping[str, Any]) -> int:
         """See `GraphStore.begin_load`."""

@@ -37,6 +37,7 @@ def report(
     steps: Sequence[Step] = (),
     loads: Sequence[Mapping[str, Any]] = (),
     overlay: Overlay | None = None,
+    retained: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The report of a release, or of a candidate that was refused.
 
@@ -46,6 +47,7 @@ def report(
         steps: of the refresh, in the order they ran.
         loads: reports of the loads since `parent` was made.
         overlay: over `release`, so that no erased user is drawn as a sample.
+        retained: for each kind of `retention.toml`, what went before the snapshot.
     """
     manifest = release.manifest
     gates = manifest.get("gates", {})
@@ -77,6 +79,7 @@ def report(
         ],
         "compared": None if parent is None else compare(release, parent, overlay=overlay),
         "loads": [dict(load) for load in loads[-MOST_LOADS:]],
+        "retained": [dict(kind) for kind in retained],
         "steps": [vars(step) for step in steps],
     }
 

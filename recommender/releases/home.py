@@ -88,6 +88,16 @@ class Home:
         return self.folder / "rules.toml"
 
     @property
+    def retention(self) -> Path:
+        """How long events are kept."""
+        return self.folder / "retention.toml"
+
+    @property
+    def reduced(self) -> Path:
+        """Sums of events that were dropped."""
+        return self.folder / "reduced.sqlite"
+
+    @property
     def keys(self) -> Path:
         """API keys, without their secrets."""
         return self.folder / "keys.json"
