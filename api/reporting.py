@@ -40,12 +40,14 @@ def save_report(
     from recommender.overlay.overlay import Overlay
     from recommender.overlay.state import read_state
 
-    since = parent.manifest["created_at"] if parent else 0
+    before = parent.manifest.get("last_load", 0) if parent else 0
     content = report(
         release,
         parent,
         steps=recording.steps(),
-        loads=[_load_facts(load) for load in store.loads() if load.at >= since and not load.undone],
+        loads=[
+            _load_facts(load) for load in store.loads() if load.load > before and not load.undone
+        ],
         overlay=Overlay.over(release, read_state(home)),
         retained=retained,
     )

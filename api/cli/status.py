@@ -18,6 +18,8 @@ from api.settings import Settings, load_settings
 from graph.errors import StoreError
 from recommender.releases.home import Home
 
+CLOCK_SKEW = 3600  # seconds by which clocks may differ
+
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
@@ -119,9 +121,10 @@ def _show(facts: dict[str, Any]) -> None:
     else:
         new = facts["events_since_release"]
         behind = f", {new:,} events are newer" if new else ""
-        made = release.get("created_at")
-        age = f", {in_words(now() - made)} old" if made else ""
-        say(f"release  {release['name']} of {made_at(made)} UTC{age}{behind}")
+        age = facts["release_age"]
+        old = "" if age is None or age < 0 else f", {in_words(age)} old"
+        made = made_at(release.get("created_at"))
+        say(f"release  {release['name']} of {made} UTC{old}{behind}")
     _show_refresh(facts)
     disk, memory = facts["disk"], facts["memory"]
     say(
@@ -215,7 +218,9 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     with closing(open_journal(settings)) as journal:
         inbox = lag(journal, now=now()).as_dict()
     last = last_refresh(home)
+    made = served and served.get("created_at")
     facts = {
+        "release_age": None if made is None else now() - made,
         "inbox": inbox,
         "home": str(home.folder),
         "store": store_facts,
@@ -248,6 +253,12 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     def problem(what: str, mend: str) -> None:
         listed.append({"what": what, "mend": mend})
 
+    age = facts["release_age"]
+    if age is not None and age < -CLOCK_SKEW:
+        problem(
+            f"by this clock the served release was made in {in_words(-age)} from now",
+            "set the clock; the age of events and the expiry of keys depend on it",
+        )
     if facts["store"]["error"]:
         problem(
             f"the store does not answer: {facts['store']['error']}",

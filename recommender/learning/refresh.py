@@ -80,6 +80,7 @@ def refresh(
     say("taking a snapshot")
     inbox, watermark = mark(home, store)
     snapshot = take_snapshot(store, watermark, consent=config.consent)
+    last_load = max((load.load for load in store.loads()), default=0)
     name = fingerprint(snapshot, config, parent)
     digest = digest_of([name, repr(settings), full])
     with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:
@@ -108,7 +109,7 @@ def refresh(
         chosen = kept.facts if kept else facts_of(snapshot, now)
         gates = verdict.to_json()
         chosen = chosen if kept else chosen | {"found": found_by(gates)}
-        note(candidate.folder, {"gates": gates, "chosen": chosen})
+        note(candidate.folder, {"gates": gates, "chosen": chosen, "last_load": last_load})
         if not verdict.passed and not force:
             aside = set_aside(home, candidate.folder, name)
             shutil.rmtree(steps.folder)

@@ -161,6 +161,7 @@ MANIFEST: dict[str, str] = {
     "user_attributes": "names of what users say about themselves",
     "item_table": "how the table was chosen, for people to read",
     "chosen": "when it was chosen, on how many events and items, and what the gate found then",
+    "last_load": "the number of the newest load that it knows",
     "recipe": "how the table was made, so that it can be made again",
     "embedders": "reports of trained networks",
     "segments": "names, personas, profiles; see segments/grouping.py",
