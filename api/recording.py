@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 STEPS = (
     "taking a snapshot", "weighing", "training", "choosing how the item table is made",
-    "fitting the item table", "learning where new items belong", "fitting the trial",
+    "fitting the trial", "fitting the item table", "learning where new items belong",
     "grouping the users", "learning a profile for each segment", "writing the release", "judging",
 )  # fmt: skip
 """How a line begins that starts a step; other lines say more about the step under way."""

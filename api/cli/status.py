@@ -218,8 +218,8 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
     with closing(open_journal(settings)) as journal:
         inbox = lag(journal, now=now()).as_dict()
     last = last_refresh(home)
-    made = served and served.get("created_at")
-    facts = {
+    made = None if served is None else served.get("created_at")
+    facts: dict[str, Any] = {
         "release_age": None if made is None else now() - made,
         "inbox": inbox,
         "home": str(home.folder),

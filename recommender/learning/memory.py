@@ -112,11 +112,10 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "scores side by side": s * scores,
             "scores of the next scorer": scores + i * d * WORD,
         },
-        "fitting the trial": {
+        "fitting the item table": {
             **fitting,
-            **built,
             **kept,
-            "the same without what is held back": e * EVENT + 2 * p * ENTRY,
+            "the trial": sum(built.values()) + e * EVENT + 2 * p * ENTRY,
             "blended scores": 2 * scores,
         },
         "grouping the users": {**built, "features of users": 6 * u * FEATURES * LONG},

@@ -2,9 +2,12 @@
 
 snapshot ─▶ weigh ─▶ train ─▶ write ─▶ judge ─▶ verify ─▶ publish
 
-The steps of training are in `train.py`, those of judging a candidate in `judging.py`. A release is
-written aside and becomes visible at the very end. If anything fails before, or the candidate is
-refused, the old release stays in service.
+The steps of training are in `train.py`, those of judging a candidate in `judging.py`. Judging comes
+after everything is fitted: gates look at each segment, checks at what was written, and a candidate
+that is refused is kept aside whole, so that it can be looked at and published by force.
+
+A release is written aside and becomes visible at the very end. If anything fails before, or the
+candidate is refused, the old release stays in service.
 """
 
 import shutil

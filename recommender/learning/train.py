@@ -1,6 +1,6 @@
 """How a release is learned from a snapshot: everything before it is written.
 
-choose ─▶ fit the table, place new items ─▶ trial ─▶ group the users ─▶ profiles
+choose ─▶ trial: fit on *fit* ─▶ fit on everything, place new items ─▶ group the users ─▶ profiles
 """
 
 import shutil
@@ -92,11 +92,11 @@ def train(
         built = turned(built, parent, items)
         return with_new_items(built, snapshot, graph, say, config.threads)
 
-    built = steps.value("table", fitted)
     parts = parts_of(snapshot, config.seed)
     fit = parts.fit(snapshot)
-    made = Made(built.recipe, config.weighting, config.preset)
+    made = Made(choice.recipe, config.weighting, config.preset)
     trial = fit_trial(fit, parts, domains, config, made, steps, now=now, say=say)
+    built = steps.value("table", fitted)
 
     def grouped() -> Found:
         say("grouping the users")
