@@ -24,7 +24,7 @@ USUAL = {"hour": "day", "day": "week", "week": "month"}  # what a window is comp
 FEWEST = 20  # people; smaller counts are not shown
 REACH = 5  # spans after which a choice counts for next to nothing
 REBASE = 20 * 86_400  # seconds after `origin` at which sums get a newer one, before they overflow
-LEAST, SHARE = 1_000, 8  # when newer pairs are merged with the older ones
+LEAST, SHARE = 1_000, 64  # when newer pairs are merged with the older ones
 
 _SECONDS = np.array(list(SPANS.values()), np.float64)[:, None]
 

@@ -21,13 +21,11 @@ def in_sessions(
     numbers = {user: number for number, user in enumerate(dict.fromkeys(users))}
     codes = np.array([numbers[user] for user in users], np.int32)
     liked = weigher.liked(entries[own], codes, kinds).tolist()
-    return [
-        Happened(
-            session=str(events[number].payload[SESSION]),
-            user=user,
-            at=min(events[number].payload.get("at", when), when),
-            entry=(*entries[["item", "kind"]][number], likes, events[number].sequence),
-        )
-        for number, user, likes in zip(own, users, liked, strict=True)
-        for when in (events[number].acknowledged,)
-    ]
+    items, of_kind = entries["item"][own].tolist(), entries["kind"][own].tolist()
+    happened = []
+    for number, user, item, kind, likes in zip(own, users, items, of_kind, liked, strict=True):
+        fact = events[number]
+        at = min(fact.payload.get("at", fact.acknowledged), fact.acknowledged)
+        entry = (item, kind, likes, fact.sequence)
+        happened.append(Happened(str(fact.payload[SESSION]), user, at, entry))
+    return happened
