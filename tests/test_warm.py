@@ -10,9 +10,9 @@ from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from loaders.synthetic import generate
-from recommender.learning.build import RefreshConfig
+from recommender.learning.build import Choice, RefreshConfig
 from recommender.learning.refresh import refresh
-from recommender.learning.warm import kept_from
+from recommender.learning.warm import Kept, kept_from
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 
@@ -59,6 +59,14 @@ def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
     assert next(profiles) == next(profiles) != {}
     assert after.manifest["counts"]["events"] > before.manifest["counts"]["events"]
     assert after.manifest["chosen"]["found"] > 0
+
+
+def test_a_segment_without_a_profile_of_its_own_does_not_end_a_choice():
+    """It had too few users for one, and would have too few again."""
+    kept = Kept(Choice(None), {"default": {}, "many": {}}, frozenset({"many", "few"}), {})
+    assert kept.profiles_of(["many", "few"]) == {"default": {}, "many": {}}
+    assert kept.profiles_of(["many", "new"]) is None
+    assert replace(kept, profiles=None).profiles_of(["many"]) is None
 
 
 def test_many_new_events_choose_anew(base, tmp_path):

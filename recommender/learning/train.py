@@ -111,10 +111,8 @@ def train(
             say("learning a profile for each segment")
             return learn_profiles(trial, own_groups, groups, now=now)
 
-        known = kept.profiles if kept else {}
-        if known and set(groups.manifest["names"]) <= set(known):
-            profiles = known
-        else:
+        profiles = kept.profiles_of(groups.manifest["names"]) if kept else None
+        if profiles is None:
             profiles = steps.value("profiles", learned)
     built, groups = with_groups(built, groups, profiles)
     return Trained(

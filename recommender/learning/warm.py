@@ -9,7 +9,7 @@ fitted, users are grouped and gates judge as in any refresh. Recipe and profiles
   version, a preset that trains networks; or when it is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +31,13 @@ class Kept:
     """What a warm refresh takes from the release before."""
 
     choice: Choice
-    profiles: dict[str, Any]  # segment -> its profile, as the manifest holds it
+    profiles: dict[str, Any] | None  # segment -> its profile; None if none were to be learned
+    segments: frozenset[str]  # that could have got one; small ones got none
     facts: dict[str, Any]  # when and on what all this was chosen, see `facts_of`
+
+    def profiles_of(self, names: Iterable[str]) -> dict[str, Any] | None:
+        """The profiles, if they were learned with all these segments in view."""
+        return self.profiles if self.segments.issuperset(names) else None
 
 
 def kept_from(
@@ -63,11 +68,14 @@ def kept_from(
         return None, fallen
     day = datetime.fromtimestamp(facts["at"], UTC).strftime("%Y-%m-%d")
     events = counts_of(snapshot)["events"] - facts["events"]
-    profiles = parent.manifest.get("segments", {}).get("profiles", {})
-    choice = Choice(made.recipe, parent.manifest["item_table"])
-    return Kept(
-        choice, profiles, facts
-    ), f"keeping what was chosen on {day}, {events:+,} events ago"
+    segments = parent.manifest.get("segments", {})
+    kept = Kept(
+        choice=Choice(made.recipe, parent.manifest["item_table"]),
+        profiles=segments.get("profiles"),
+        segments=frozenset(segments.get("names", [])),
+        facts=facts,
+    )
+    return kept, f"keeping what was chosen on {day}, {events:+,} events ago"
 
 
 def drift_of_gate(manifest: Mapping[str, Any]) -> str | None:

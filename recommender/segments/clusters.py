@@ -17,6 +17,7 @@ from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouett
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from graph.arrays import F32, F64, I64
 from recommender.segments.features import nearest
@@ -58,6 +59,11 @@ def cluster(points: F64, method: str, fewest: int, most: int, seed: int) -> Clus
     stable one is taken, and `stable` is false. hdbscan finds its own number. So does dbscan for
     each of `REACHES`: there the reach is chosen in place of a number. Same seed, same groups.
     """
+    with threadpool_limits(1):  # on a sample, threads wait for one another more than they compute
+        return _best(points, method, fewest, most, seed)
+
+
+def _best(points: F64, method: str, fewest: int, most: int, seed: int) -> Clustering:
     rng = np.random.default_rng(seed)
     size = min(len(points), SAMPLE.get(method, SMALL_SAMPLE))
     sample = points[np.sort(rng.permutation(len(points))[:size])]
