@@ -155,7 +155,7 @@ def test_an_unknown_new_item_gets_what_is_popular_and_is_told(client):
         answer = near(client, body)
         assert len(listed(answer)) == 20
         assert answer.json["served_by"] == "popular"
-        assert "nothing is known" in answer.json["notes"][-1]
+        assert "nothing that is known about the new item says" in answer.json["notes"][-1]
     assert "these tags are not known: 'qwx'" in answer.json["notes"]
 
 

@@ -263,7 +263,7 @@ def test_a_filter_may_compare_items_with_the_user_who_asks(live):
     assert shown(users[2]) == ({items[n] for n in (1, 3, 5)}, ())
     say(journal, USER_PUT, id=users[2], attributes={"speaks": ["de", "en"]})
     none, (note,) = shown(users[2])
-    assert none == set() and "age of the subject" in note
+    assert none == set() and "the subject has no age" in note
     serving = server.recommender()
     assert serving.popular(5, wanted.filter, now=NOW).items == ()
     assert serving.latest(5, wanted.filter, now=NOW).items == ()
