@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from nichegraph_client import answers, bodies, calls
 from nichegraph_client.retries import seconds
 from recommender.ranking.request import Request
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "clients" / "python" / "examples" / "shop.py"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "clients" / "python" / "examples" / "shop.py"
+DOCS = ROOT / "docs" / "clients.md"
 NOW = 1_760_000_000
 LEFT_OUT = {  # what the service's own page asks, for whoever explores, edits and operates
     "check",
@@ -52,6 +55,7 @@ BODIES = {  # what is typed, and the schema it is sent as
 QUERIES = {
     bodies.UserChoice: "recommend",
     bodies.Paged: "popular_items",
+    bodies.Trending: "trending_items",
     bodies.Choice: "latest_items",
 }
 
@@ -392,6 +396,15 @@ def test_asynchronously_it_is_sent_again_too():
 
     assert asyncio.run(ask()).sequence == 7
     assert len(waited) == 1
+
+
+def test_the_blocks_of_the_docs_run(port, monkeypatch, capsys):
+    monkeypatch.setenv("SERVICE", f"http://127.0.0.1:{port}")
+    blocks = re.findall(r"^```python run\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        exec(compile(block, DOCS.name, "exec"), {"__name__": "__main__"})
+    *_, refusal, counts = capsys.readouterr().out.splitlines()
+    assert refusal.startswith("404 ") and counts == "[3, 3]"
 
 
 def test_the_example_shows_a_list_and_what_an_event_changes(port, planted):

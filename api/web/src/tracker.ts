@@ -304,7 +304,10 @@ function begin(): void {
   page,
   flush,
   consent: setConsent,
-  user: (id: string) => void (user = id),
+  user(id?: string): void {
+    user = id;
+    if (!id) delete tab["ng-session"]; // whoever comes next is somebody else
+  },
 };
 if (forbidden()) forget(names());
 begin();

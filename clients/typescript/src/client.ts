@@ -101,6 +101,16 @@ export class Client {
     return this.#ask("get", "/v1/latest", { path: undefined, query });
   }
 
+  /** What more people choose lately than before. */
+  trendingItems(query: Query<paths["/v1/trending"]["get"]> = {}) {
+    return this.#ask("get", "/v1/trending", { path: undefined, query });
+  }
+
+  /** Tags whose items more people choose lately than before. */
+  risingTags(query: Query<paths["/v1/trending/tags"]["get"]> = {}) {
+    return this.#ask("get", "/v1/trending/tags", { path: undefined, query });
+  }
+
   /** Items, tags and users by what somebody types. */
   search(q: string, query: Omit<Query<paths["/v1/search"]["get"]>, "q"> = {}) {
     return this.#ask("get", "/v1/search", { path: undefined, query: { ...query, q } });
@@ -151,6 +161,11 @@ export class Client {
   /** Put what a user says about themselves. */
   putUser(user: string, attributes: Record<string, unknown>) {
     return this.#ask("put", "/v1/users/{user}", { path: { user }, body: { attributes } });
+  }
+
+  /** Tell under which id a user was known before, such as that of a session. */
+  postAlias(user: string, anonymous: string) {
+    return this.#ask("post", "/v1/users/{user}/alias", { path: { user }, body: { anonymous } });
   }
 
   /** What is known about a user. */

@@ -203,6 +203,7 @@ class DataAnswer:
     events: list[dict[str, Any]]
     relations: list[dict[str, Any]]
     feedback: list[dict[str, Any]]  # what they were shown, and clicked
+    aliases: list[str]  # anonymous ids that were joined to them
     inbox: list[dict[str, Any]]
     shown: dict[str, Any] | None
 
@@ -259,6 +260,26 @@ class SimilarUsersAnswer:
     segments: list[dict[str, Any]]
     domains: list[dict[str, Any]]
     items: list[dict[str, Any]]
+    release: str
+
+
+@dataclass(frozen=True)
+class RisingTag:
+    """A tag whose items more people choose lately than before."""
+
+    category: str
+    tag: str
+    people: float
+    usual: float
+    growth: float
+
+
+@dataclass(frozen=True)
+class RisingAnswer:
+    """Such tags, most growth first."""
+
+    tags: list[RisingTag]
+    window: str
     release: str
 
 

@@ -8,7 +8,16 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from nichegraph_client import answers, calls
-from nichegraph_client.bodies import Choice, Consent, Event, NewItem, Paged, Subject, UserChoice
+from nichegraph_client.bodies import (
+    Choice,
+    Consent,
+    Event,
+    NewItem,
+    Paged,
+    Subject,
+    Trending,
+    UserChoice,
+)
 from nichegraph_client.calls import Call
 from nichegraph_client.errors import Unreachable
 from nichegraph_client.retries import Outcome, Retries
@@ -92,6 +101,14 @@ class AsyncClient:
         """The newest items."""
         return await self._ask(calls.latest_items(**choice))
 
+    async def trending_items(self, **choice: Unpack[Trending]) -> answers.ListAnswer:
+        """What more people choose lately than before."""
+        return await self._ask(calls.trending_items(**choice))
+
+    async def rising_tags(self, **choice: Unpack[Trending]) -> answers.RisingAnswer:
+        """Tags whose items more people choose lately than before."""
+        return await self._ask(calls.rising_tags(**choice))
+
     async def search(
         self, q: str, *, kind: Sequence[str] = (), n: int | None = None
     ) -> answers.SearchAnswer:
@@ -129,6 +146,10 @@ class AsyncClient:
     async def put_user(self, user: str, attributes: Mapping[str, Any]) -> answers.WriteAnswer:
         """Put what a user says about themselves."""
         return await self._ask(calls.put_user(user, attributes))
+
+    async def post_alias(self, user: str, anonymous: str) -> answers.WriteAnswer:
+        """Tell under which id a user was known before, such as that of a session."""
+        return await self._ask(calls.post_alias(user, anonymous))
 
     async def get_user(self, user: str) -> answers.KnownUserAnswer:
         """What is known about a user."""

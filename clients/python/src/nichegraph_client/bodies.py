@@ -24,6 +24,12 @@ class Paged(Choice, total=False):
     cursor: str  # the `next` of the page before
 
 
+class Trending(Choice, total=False):
+    """The same, and what lately means."""
+
+    window: str  # hour, day or week
+
+
 class UserChoice(Paged, total=False):
     """How a user's list is to be made."""
 

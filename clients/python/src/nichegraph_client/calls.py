@@ -20,6 +20,7 @@ from nichegraph_client.bodies import (
     NewItem,
     Paged,
     Subject,
+    Trending,
     UserChoice,
 )
 from nichegraph_client.errors import Malformed, Problem, Unreachable
@@ -129,6 +130,16 @@ def latest_items(**choice: Unpack[Choice]) -> Call[answers.ListAnswer]:
     return Call("GET", "/v1/latest", answers.ListAnswer, query=choice)
 
 
+def trending_items(**choice: Unpack[Trending]) -> Call[answers.ListAnswer]:
+    """What more people choose lately than before."""
+    return Call("GET", "/v1/trending", answers.ListAnswer, query=choice)
+
+
+def rising_tags(**choice: Unpack[Trending]) -> Call[answers.RisingAnswer]:
+    """Tags whose items more people choose lately than before."""
+    return Call("GET", "/v1/trending/tags", answers.RisingAnswer, query=choice)
+
+
 def search(q: str, *, kind: Sequence[str] = (), n: int | None = None) -> Call[answers.SearchAnswer]:
     """Items, tags and users by what somebody types."""
     query = {"q": q, "kind": list(kind), "n": n}
@@ -175,6 +186,13 @@ def put_user(user: str, attributes: Mapping[str, Any]) -> Call[answers.WriteAnsw
     """Put what a user says about themselves."""
     body = {"attributes": dict(attributes)}
     return Call("PUT", "/v1/users/{user}", answers.WriteAnswer, {"user": user}, body=body)
+
+
+def post_alias(user: str, anonymous: str) -> Call[answers.WriteAnswer]:
+    """Tell under which id a user was known before, such as that of a session."""
+    route = "/v1/users/{user}/alias"
+    body = {"anonymous": anonymous}
+    return Call("POST", route, answers.WriteAnswer, {"user": user}, body=body)
 
 
 def get_user(user: str) -> Call[answers.KnownUserAnswer]:
