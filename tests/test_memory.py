@@ -22,7 +22,7 @@ DEFAULT, FAST = RefreshConfig(), RefreshConfig(preset="fast")
 GB = 10**9
 
 
-@pytest.mark.parametrize("preset", ["fast", "default"])
+@pytest.mark.parametrize("preset", ["fast", pytest.param("default", marks=pytest.mark.long)])
 def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset):
     with closing(EmbeddedStore(planted_home.store)) as store:
         snapshot, counts = take_snapshot(store), store.counts()

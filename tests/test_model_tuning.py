@@ -108,7 +108,7 @@ def planted_folds(monkeypatch):
 
 
 def test_it_finds_what_helps_and_says_what_mattered(snapshot, planted_folds, tmp_path):
-    tuned = tune_model(snapshot, CONFIG, tmp_path, now=NOW, trials=60)
+    tuned = tune_model(snapshot, CONFIG, tmp_path, now=NOW, trials=40)
     assert tuned.holds
     assert tuned.settings.width == 400
     assert tuned.gain.mean == pytest.approx(0.05)  # what only helped in the search adds nothing
