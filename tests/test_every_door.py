@@ -21,6 +21,7 @@ ASKED = {
     "user": {"user": "ann"},
     "items": {"items": {"b": 1.0, "a": 0.9}},
     "tags": {"tags": ("dark", "slow")},
+    "sessions": {"sessions": ("s1", "s2")},
     "n": {"n": 7},
     "filter": {"filter": Filter(domains=("noir",))},
     "exclude": {"exclude": ("x", "y")},
@@ -54,6 +55,7 @@ NEW = {"title": "Nocturne", "tags": ["dark"], "domains": ["noir"], "related": ["
 # How each is sent. A door that lacks a field refuses what stands in `REFUSED`.
 GET = {
     "user": "",
+    "sessions": "session=s1&session=s2&session=s1",
     "n": "n=7",
     "filter": f"filter={quote(json.dumps(NOIR))}",
     "exclude": "exclude=x&exclude=y",
@@ -69,6 +71,7 @@ POST = {
     "user": {},
     "items": {"items": ["a", "b"]},
     "tags": {"tags": ["dark", "slow"]},
+    "sessions": {"session": ["s1", "s2"]},
     "n": {"n": 7},
     "filter": {"filter": NOIR},
     "exclude": {"exclude": ["x", "y"]},
