@@ -37,23 +37,23 @@ TWIN_EVENTS = 5  # an item or user of fewer events may well have a twin
 SAMPLED = 2_000  # items whose cards are read
 
 
-def older(seen: Seen) -> Text:
+def older(new: Release, old: Release) -> Text:
     """The snapshot is older than the served release's: the store is a wrong or restored one."""
-    if seen.old is None or seen.new.watermark >= seen.old.watermark:
+    if new.watermark >= old.watermark:
         return None
     return (
-        f"the snapshot ends at fact {seen.new.watermark:,}, the served release at "
-        f"{seen.old.watermark:,}: an older or another store was read; check --home and the "
+        f"the snapshot ends at fact {new.watermark:,}, the served release at "
+        f"{old.watermark:,}: an older or another store was read; check --home and the "
         f"setting store; {FORCE}"
     )
 
 
-def items_gone(seen: Seen) -> Text:
+def items_gone(new: Release, old: Release) -> Text:
     """A third of the items or more is gone."""
-    if seen.old is None or not len(seen.old.items):
+    if not len(old.items):
         return None
-    both = len(common_rows(seen.new.items, seen.old.items)[0])
-    before = len(seen.old.items)
+    both = len(common_rows(new.items, old.items)[0])
+    before = len(old.items)
     if both >= KEPT * before:
         return None
     return (
@@ -62,11 +62,11 @@ def items_gone(seen: Seen) -> Text:
     )
 
 
-def events_gone(seen: Seen) -> Text:
+def events_gone(new: Release, old: Release) -> Text:
     """A third of what users did is gone, or belongs to others."""
-    if seen.old is None or not len(seen.old.histories.indices):
+    if not len(old.histories.indices):
         return None
-    there = _still_there(seen.new, seen.old)
+    there = _still_there(new, old)
     if there.mean() >= KEPT:
         return None
     return (
@@ -75,12 +75,11 @@ def events_gone(seen: Seen) -> Text:
     )
 
 
-def domain_gone(seen: Seen) -> Text:
+def domain_gone(new: Release, old: Release) -> Text:
     """In one domain, nearly all that users did is gone."""
-    old = seen.old
-    if old is None or not len(old.domains) or not len(old.histories.indices):
+    if not len(old.domains) or not len(old.histories.indices):
         return None
-    there = _still_there(seen.new, old)
+    there = _still_there(new, old)
     items = old.item_domains.matrix  # (i, d)
     before = np.bincount(old.histories.indices, minlength=len(old.items)) @ items
     left = np.bincount(old.histories.indices[there], minlength=len(old.items)) @ items
@@ -94,11 +93,9 @@ def domain_gone(seen: Seen) -> Text:
     )
 
 
-def kind_gone(seen: Seen) -> Text:
+def kind_gone(new: Release, old: Release) -> Text:
     """A kind of event is gone."""
-    if seen.old is None:
-        return None
-    before, now = _kinds(seen.old), _kinds(seen.new)
+    before, now = _kinds(old), _kinds(new)
     gone = [
         name
         for name, count in before.items()
@@ -113,13 +110,11 @@ def kind_gone(seen: Seen) -> Text:
     )
 
 
-def turned_back(seen: Seen) -> Text:
+def turned_back(new: Release, old: Release) -> Text:
     """Events have earlier times than before: times are reversed, or in another unit."""
-    if seen.old is None:
-        return None
-    there, rows = _matched(seen.new, seen.old)
-    before = seen.old.history_times[there]
-    after = seen.new.history_times[rows]
+    there, rows = _matched(new, old)
+    before = old.history_times[there]
+    after = new.history_times[rows]
     dated = (before != NO_TIME) & (after != NO_TIME)
     if dated.sum() < FEWEST_ENTRIES:
         return None
@@ -132,18 +127,16 @@ def turned_back(seen: Seen) -> Text:
     )
 
 
-def tags_changed(seen: Seen) -> Text:
+def tags_changed(new: Release, old: Release) -> Text:
     """Items carry other tags than they did."""
-    if seen.old is None:
-        return None
-    own, theirs = common_rows(seen.new.items, seen.old.items)
-    to_new = seen.new.tags.rows(seen.old.tags)  # (old tags,)
-    before = seen.old.item_tags.matrix[theirs].tocoo()
+    own, theirs = common_rows(new.items, old.items)
+    to_new = new.tags.rows(old.tags)  # (old tags,)
+    before = old.item_tags.matrix[theirs].tocoo()
     if before.nnz < FEWEST_ENTRIES:
         return None
     tags = to_new[before.col]
-    width = max(len(seen.new.tags), 1)
-    now = seen.new.item_tags.matrix[own].tocoo()
+    width = max(len(new.tags), 1)
+    now = new.item_tags.matrix[own].tocoo()
     keys = np.where(tags >= 0, before.row.astype(np.int64) * width + tags, -1)
     left = float(np.isin(keys, now.row.astype(np.int64) * width + now.col).mean())
     if left >= TAGS_KEPT:
@@ -154,17 +147,15 @@ def tags_changed(seen: Seen) -> Text:
     )
 
 
-def column_emptied(seen: Seen) -> Text:
+def column_emptied(new: Release, old: Release) -> Text:
     """Most titles, or the values of an attribute, are gone."""
-    if seen.old is None:
-        return None
-    own, theirs = common_rows(seen.new.items, seen.old.items)
+    own, theirs = common_rows(new.items, old.items)
     step = max(1, len(own) // SAMPLED)
     pairs = list(zip(own[::step].tolist(), theirs[::step].tolist(), strict=True))
     before: dict[str, int] = {}
     now: dict[str, int] = {}
     for new_row, old_row in pairs:
-        for counts, card in ((before, seen.old.card(old_row)), (now, seen.new.card(new_row))):
+        for counts, card in ((before, old.card(old_row)), (now, new.card(new_row))):
             for name in _filled(card):
                 counts[name] = counts.get(name, 0) + 1
     for name, count in sorted(before.items(), key=lambda entry: -entry[1]):

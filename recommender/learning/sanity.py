@@ -10,6 +10,7 @@ from recommender.learning import data_checks as data
 from recommender.learning import model_checks as model
 from recommender.learning.checked_release import Seen, Text
 from recommender.learning.gates import Reason
+from recommender.releases.release import Release
 
 
 def checked(seen: Seen) -> tuple[list[Reason], list[str]]:
@@ -22,15 +23,20 @@ def checked(seen: Seen) -> tuple[list[Reason], list[str]]:
     return reasons, list(CHECKS)
 
 
+def _beside(check: Callable[[Release, Release], Text]) -> Callable[[Seen], Text]:
+    """A check that compares with the served release; nothing to say where none is served."""
+    return lambda seen: None if seen.old is None else check(seen.new, seen.old)
+
+
 CHECKS: dict[str, Callable[[Seen], Text]] = {
-    "older snapshot": data.older,
-    "items gone": data.items_gone,
-    "events gone": data.events_gone,
-    "domain gone": data.domain_gone,
-    "kind gone": data.kind_gone,
-    "times turned back": data.turned_back,
-    "tags changed": data.tags_changed,
-    "column emptied": data.column_emptied,
+    "older snapshot": _beside(data.older),
+    "items gone": _beside(data.items_gone),
+    "events gone": _beside(data.events_gone),
+    "domain gone": _beside(data.domain_gone),
+    "kind gone": _beside(data.kind_gone),
+    "times turned back": _beside(data.turned_back),
+    "tags changed": _beside(data.tags_changed),
+    "column emptied": _beside(data.column_emptied),
     "twins": data.twins,
     "leak": model.leaked,
     "not numbers": model.not_numbers,
