@@ -1,6 +1,7 @@
 """What many tests share: the `--long` counts, and one small release made from planted niches."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from api.observability import defects
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import Synthetic, generate
+from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
@@ -35,6 +37,29 @@ def no_defect():
     before = dict(defects)
     yield
     assert dict(defects) == before
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """An empty journal."""
+    with closing(Journal(tmp_path / "journal.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store in a file."""
+    with closing(EmbeddedStore(tmp_path / "store.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def home(planted_home, tmp_path) -> Home:
+    """A home over the planted releases, with keys, state and journal of its own."""
+    own = Home(tmp_path / "home").create()
+    own.releases.rmdir()
+    own.releases.symlink_to(planted_home.releases)
+    return own
 
 
 @pytest.fixture(scope="session")

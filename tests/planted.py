@@ -31,3 +31,14 @@ def neighbours_in_niche(vectors, niche, count=10):
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, axis=1)[:, :count]
     return float((niche[nearest] == niche[:, None]).mean())
+
+
+def without_a_tenth(*batches):
+    """(batches without the last tenth of the events, that tenth, how many events came before).
+
+    The events lie in the last batch of `generate(…).batches()`.
+    """
+    *first, last = batches
+    events = last["events"]
+    known = len(events) - len(events) // 10
+    return [*first, last | {"events": events.slice(0, known)}], events.slice(known), known

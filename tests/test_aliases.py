@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.settings import load_settings
-from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.aliases import ITSELF, TAKEN
 from recommender.inbox.announcing import load_into
 from recommender.inbox.drain import drain
@@ -36,20 +35,6 @@ def event(user, item, kind="view", **more):
 
 def alias(user, anonymous):
     return fact(ALIAS, {"id": user, "anonymous": anonymous})
-
-
-@pytest.fixture
-def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite")
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = EmbeddedStore(tmp_path / "store.sqlite")
-    yield store
-    store.close()
 
 
 def say(journal, *facts):

@@ -36,20 +36,6 @@ def event(user="ann", item="x", **more):
     return fact("events", {"user": user, "item": item, "kind": "play", **more})
 
 
-@pytest.fixture
-def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite")
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = EmbeddedStore(tmp_path / "store.sqlite")
-    yield store
-    store.close()
-
-
 def drain_all(journal, store, limit=10_000):
     while drain(journal, store, now=clock, limit=limit).facts:
         pass

@@ -17,22 +17,9 @@ from api.keys import SCOPES, KeyFile, subject_of, subject_token
 from api.server import _check_address
 from api.settings import load_settings
 from graph.errors import InputError, SettingError
-from recommender.releases.home import Home
+from tests.api_client import client_of
 
 NOW = 1_800_000_000
-
-
-@pytest.fixture
-def home(planted_home, tmp_path):
-    """A home over the planted releases, with keys of its own."""
-    home = Home(tmp_path / "home").create()
-    home.releases.rmdir()
-    home.releases.symlink_to(planted_home.releases)
-    return home
-
-
-def client_of(home, **settings):
-    return create_app(load_settings(home.folder, **settings)).test_client()
 
 
 def bearer(made):

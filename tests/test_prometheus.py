@@ -17,10 +17,8 @@ import yaml
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.app import create_app
 from api.observability import count_defect, defects
 from api.routes.metrics import declared
-from api.settings import load_settings
 from recommender.inbox.erasing import ask
 from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
@@ -28,6 +26,7 @@ from recommender.inbox.lag import DrainState, tell_state
 from recommender.inbox.quarantine import put_aside
 from recommender.releases.home import Home
 from recommender.serving.answers import origin
+from tests.api_client import client_of
 from tests.test_api_worker import get, served, until
 
 NOW = 1_760_000_000
@@ -135,18 +134,6 @@ def test_each_metric_that_is_declared_is_told(server):
 
 
 # ── one application ──────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def home(planted_home, tmp_path):
-    home = Home(tmp_path / "home").create()
-    home.releases.rmdir()
-    home.releases.symlink_to(planted_home.releases)
-    return home
-
-
-def client_of(home, **settings):
-    return create_app(load_settings(home.folder, **settings)).test_client()
 
 
 def told_by(client):

@@ -18,6 +18,7 @@ from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
 from recommender.releases.home import Home
 from recommender.releases.publishing import current
+from tests.planted import without_a_tenth
 
 HOSTILE = '<script>alert(1)</script> & "quotes" {{ 7 * 7 }}'
 
@@ -27,17 +28,15 @@ def home(tmp_path_factory):
     """A home with two releases of a planted catalogue, the second from a tenth more events."""
     home = Home(tmp_path_factory.mktemp("reports") / "home").create()
     home.segments.write_text("[learned]\nmost = 3\n")
-    *first, last = generate(5000, seed=1).batches()
-    events = last["events"]
-    known = len(events) - len(events) // 10
-    items = sorted(set(events["item"].to_pylist()))[:1]
+    batches, rest, _ = without_a_tenth(*generate(5000, seed=1).batches())
+    items = sorted(set(batches[-1]["events"]["item"].to_pylist()))[:1]
     titled = pa.Table.from_pylist([{"id": items[0], "title": HOSTILE}], schema=SCHEMAS["items"])
     with closing(EmbeddedStore(home.store)) as store:
-        for batch in [*first, last | {"events": events.slice(0, known)}, {"items": titled}]:
+        for batch in [*batches, {"items": titled}]:
             store.apply(batch)
     assert refreshed(home) == 0
     with closing(EmbeddedStore(home.store)) as store:
-        store.apply({"events": events.slice(known)})
+        store.apply({"events": rest})
         assert refreshed(home) == 0
     return home
 

@@ -16,20 +16,10 @@ from recommender.inbox.facts import CONSENT, DELETE, PATCH, PUT, fact
 from recommender.inbox.journal import Journal
 from recommender.overlay.state import begin_erasure
 from recommender.ranking.request import Filter, Request
-from recommender.releases.home import Home
 from recommender.serving.live import Live
 from recommender.serving.results import ENTRY, SHORTEST, Results
 
 NOW = 1_760_000_000
-
-
-@pytest.fixture
-def home(planted_home, tmp_path):
-    """A home over the planted releases."""
-    home = Home(tmp_path / "home").create()
-    home.releases.rmdir()
-    home.releases.symlink_to(planted_home.releases)
-    return home
 
 
 @pytest.fixture

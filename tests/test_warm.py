@@ -15,6 +15,7 @@ from recommender.learning.refresh import refresh
 from recommender.learning.warm import Kept, kept_from
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
+from tests.planted import without_a_tenth
 
 NOW = 1_760_000_000
 CONFIG = RefreshConfig(preset="default", threads=1)
@@ -27,14 +28,12 @@ def base(tmp_path_factory):
     """A home with a release that lacks a tenth of a catalogue, and that tenth."""
     home = Home(tmp_path_factory.mktemp("warm") / "home").create()
     home.segments.write_text("[learned]\nmost = 3\n")
-    *first, last = generate(5000, seed=1).batches()
-    events = last["events"]
-    known = len(events) - len(events) // 10
+    batches, rest, known = without_a_tenth(*generate(5000, seed=1).batches())
     with closing(EmbeddedStore(home.store)) as store:
-        for batch in [*first, last | {"events": events.slice(0, known)}]:
+        for batch in batches:
             store.apply(batch)
         refresh(store, home, CONFIG, now=NOW)
-    return home, events.slice(known), known
+    return home, rest, known
 
 
 def again(base, folder, share, config=CONFIG, **more):
