@@ -1,6 +1,5 @@
 """Edge weights by hand: kind × domain × tag category × tag rarity × age."""
 
-import json
 import math
 from dataclasses import fields
 
@@ -12,7 +11,7 @@ from graph.model import table, tag_key, tag_parts
 from graph.snapshot import drop_pairs, take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import SECONDS_A_DAY, Weighting, speaking, weigh, weigh_tags
-from graph.weighting_file import load_weighting, parse_weighting
+from graph.weighting_file import load_weighting
 from tests.store_contract import batch_of_everything, events
 
 NOW = 1_700_000_000
@@ -80,48 +79,6 @@ def test_a_first_event_counts_one_and_kinds_by_their_weights(frozen):
 
 def test_a_view_is_worth_half_by_default(frozen):
     assert pair_weights(frozen(events(event_of(kind="view")))) == {("ann", "x"): edge(0.5)}
-
-
-def test_a_count_counts_by_its_logarithm(frozen):
-    snapshot = frozen(
-        events(
-            event_of(kind="play", value=7.0),
-            event_of(item="y", kind="play", value=0.0),
-            event_of(item="z", kind="play", value=-3.0),
-            event_of(item="w", kind="play"),
-        )
-    )
-    assert pair_weights(snapshot) == {("ann", "x"): edge(3.0), ("ann", "w"): 1.0}
-
-
-def test_ratings_count_from_the_relevant_share_of_the_scale_in_the_data(frozen):
-    """Scale 1 … 5: 3 is half of it, 4 three quarters."""
-    values = {"a": 1.0, "b": 3.0, "c": 4.0, "d": 5.0}
-    snapshot = frozen(
-        events(*(event_of(item=item, kind="rating", value=value) for item, value in values.items()))
-    )
-    assert pair_weights(snapshot) == {("ann", "c"): edge(0.875), ("ann", "d"): 1.0}
-    assert pair_weights(snapshot, relevant_from=0.5).keys() == {
-        ("ann", "b"),
-        ("ann", "c"),
-        ("ann", "d"),
-    }
-    assert weigh(snapshot, Weighting(), NOW).user_seen.sum() == 4
-
-
-def test_ratings_without_a_scale_are_all_relevant(frozen):
-    same = frozen(
-        events(event_of(kind="rating", value=3.0), event_of(item="y", kind="rating", value=3.0))
-    )
-    none = frozen(events(event_of(kind="rating"), event_of(item="y", kind="rating")))
-    assert pair_weights(same) == pair_weights(none) == {("ann", "x"): 1.0, ("ann", "y"): 1.0}
-
-
-def test_other_kinds_may_be_ratings(frozen):
-    snapshot = frozen(
-        events(event_of(kind="stars", value=1.0), event_of(item="y", kind="stars", value=10.0))
-    )
-    assert pair_weights(snapshot, rating_kinds=("stars",)) == {("ann", "y"): 1.0}
 
 
 def test_a_hide_takes_the_edge_away_whatever_its_weight(frozen):
@@ -330,140 +287,6 @@ def test_matrices_are_sorted_float32_with_positive_weights_and_the_same_every_ti
         assert matrix.indices.tobytes() == twin.indices.tobytes()
 
 
-# The file
-
-EVERYTHING = """
-[kinds]
-view = 0.25
-[categories]
-genre = 0.5
-[domains]
-baroque = 1.5
-[relations]
-cites = 0.5
-[age]
-half_life_days = 365
-[tags]
-rarity = 1
-fewest_items = 3
-most_items = 30
-[minimum]
-user_events = 2
-item_events = 4
-[ratings]
-kinds = ["stars", "rating"]
-relevant_from = 0.75
-"""
-
-
-def test_a_file_says_everything(tmp_path):
-    path = tmp_path / "weighting.toml"
-    path.write_text(EVERYTHING)
-    assert load_weighting(path) == Weighting(
-        kinds={"view": 0.25},
-        categories={"genre": 0.5},
-        domains={"baroque": 1.5},
-        relations={"cites": 0.5},
-        half_life_days=365.0,
-        tag_rarity=1.0,
-        tag_fewest_items=3,
-        tag_most_items=30,
-        user_events=2,
-        item_events=4,
-        rating_kinds=("stars", "rating"),
-        relevant_from=0.75,
-    )
-
-
-def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
-    assert load_weighting(tmp_path / "none.toml") == parse_weighting({}) == Weighting()
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("[kind]\nview = 1", r"\[kind\] is not known; did you mean 'kinds'"),
-        ("[tags]\nrarety = 1", r"tags\.rarety is not known; did you mean 'rarity'"),
-        ("[xyzzy]", r"\[xyzzy\] is not known; choose from: against, age, categories"),
-        ("kinds = 3", r"written as \[kinds\]"),
-        ("[kinds]\nview = -1", r"kinds\.view is -1.*0 or more"),
-        ("[kinds]\nview = 'much'", r"kinds\.view is 'much'"),
-        ("[kinds]\nview = nan", r"kinds\.view"),
-        ("[kinds]\nview = inf", r"kinds\.view"),
-        ("[kinds]\nview = true", r"kinds\.view is True"),
-        ("[age]\nhalf_life_days = 0", r"age\.half_life_days is 0; leave it out"),
-        ("[tags]\nfewest_items = 1.5", r"tags\.fewest_items is 1\.5; it must be a whole number"),
-        ("[tags]\nfewest_items = 9\nmost_items = 3", r"tags\.fewest_items is larger"),
-        ("[ratings]\nkinds = 'stars'", r"ratings\.kinds is 'stars'; it must be a list"),
-        ("[ratings]\nkinds = [1]", r"ratings\.kinds is \[1\]; it must be a list"),
-        ("[ratings]\nscale = [5, 1]", r"ratings\.scale is \[5, 1\]; it must be \[lowest"),
-        ("[ratings]\nrelevant_from = 4", r"ratings\.relevant_from is 4; it is a share"),
-        ("[kinds\nview = 1", "not valid TOML"),
-    ],
-)
-def test_a_wrong_file_is_refused_by_key(tmp_path, text, says):
-    path = tmp_path / "weighting.toml"
-    path.write_text(text)
-    with pytest.raises(SettingError, match=rf"weighting\.toml.*{says}"):
-        load_weighting(path)
-
-
-def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
-    path = tmp_path / "weighting.toml"
-    path.write_bytes(b"\xff\xfe[kinds]")
-    with pytest.raises(SettingError, match="not valid TOML"):
-        load_weighting(path)
-
-
-def test_the_example_in_the_documentation_is_valid():
-    import tomllib
-
-    from graph import weighting
-
-    example = weighting.__doc__.split(":\n\n", 1)[1]
-    parsed = parse_weighting(tomllib.loads(example))
-    assert parsed.domains == {"baroque": 1.5}
-
-
-def test_a_manifest_holds_every_field():
-    import json
-
-    document = json.loads(json.dumps(Weighting(rating_kinds=("a",)).to_json()))
-    assert document.keys() == {field.name for field in fields(Weighting)}
-    assert document["rating_kinds"] == ["a"]
-
-
-def rated(*values, **common):
-    """Items i0, i1, … with these ratings of one user."""
-    return events(
-        *(
-            event_of(item=f"i{n}", kind="rating", value=float(value)) | common
-            for n, value in enumerate(values)
-        )
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "kept"),
-    [
-        ((1, 3, 4, 5, 55), {"i2", "i3"}),  # a slip ends nothing for the others
-        ((4, 5, 4, 5), {"i0", "i1", "i2", "i3"}),  # everybody is content
-        ((1, 2, 3), {"i2"}),  # three stars at most
-        ((1, 2, 10), {"i2"}),
-        ((0, 1), {"i1"}),
-        ((2, 2), {"i0", "i1"}),  # nothing to tell good from bad by
-    ],
-)
-def test_the_scale_of_ratings_is_found_whatever_a_few_of_them_say(frozen, values, kept):
-    assert {item for _, item in pair_weights(frozen(rated(*values)))} == kept
-
-
-def test_the_scale_of_ratings_can_be_given(frozen):
-    snapshot = frozen(rated(1, 2, 3, 9))
-    weights = pair_weights(snapshot, rating_scale=(0.0, 4.0))
-    assert weights == {("ann", "i2"): edge(0.5 + 0.5 * 0.75)}
-
-
 def test_the_last_word_on_a_pair_counts(frozen):
     def stars(item, value, at):
         return event_of(item=item, kind="rating", value=value, at=at)
@@ -546,74 +369,3 @@ def test_a_tag_that_one_user_gave_counts_one(frozen):
     root = math.sqrt(2)
     expected = {("x", "quiet"): 1.0, ("y", "loud"): 2 / root, ("y", "fast"): 1 / root}
     assert result == {pair: pytest.approx(weight, rel=1e-5) for pair, weight in expected.items()}
-
-
-def test_a_rule_is_read_back_from_what_it_told_of_itself():
-    rule = Weighting(kinds={"like": 2.0}, rating_scale=(1.0, 5.0), half_life_days=30.0)
-    document = json.loads(json.dumps(rule.to_json()))
-    assert Weighting.from_json(document | {"of an older version": 1}) == rule
-
-
-# ── what values are ──────────────────────────────────────────────────────────────────────
-
-
-def watched(*seconds, kind="watch"):
-    """Users a, b, c … watch an item for so long."""
-    return events(
-        *({**event_of(user=chr(97 + n), kind=kind), "value": s} for n, s in enumerate(seconds))
-    )
-
-
-def test_seconds_count_by_what_is_typical_and_never_more_than_two(frozen):
-    """60, 120, 240 s: the median, 120 s, is worth 1, half of it 2/3, twice as much 4/3."""
-    snapshot = frozen(watched(60.0, 120.0, 240.0))
-    assert pair_weights(snapshot, values={"watch": "seconds"}) == {
-        ("a", "x"): edge(2 / 3),
-        ("b", "x"): edge(1),
-        ("c", "x"): edge(4 / 3),
-    }
-    given = pair_weights(snapshot, values={"watch": "seconds"}, typical={"watch": 60.0})
-    assert given[("a", "x")] == edge(1)
-    hours = frozen(watched(60.0, 60.0, 360_000.0))
-    long = pair_weights(hours, values={"watch": "seconds"})["c", "x"]
-    assert long == edge(2 * 6_000 / 6_001)
-
-
-def test_money_counts_in_units_of_what_is_typical_whatever_the_currency(frozen):
-    """10, 20, 60: 20 is worth 1, 60 is worth log2(1 + 3)."""
-    euros = frozen(watched(10.0, 20.0, 60.0, kind="order"))
-    yen = frozen(watched(1_600.0, 3_200.0, 9_600.0, kind="order"))
-    rule = {"values": {"order": "money"}}
-    assert pair_weights(euros, **rule) == {
-        ("a", "x"): edge(math.log2(1.5)),
-        ("b", "x"): edge(1),
-        ("c", "x"): edge(2),
-    }
-    assert pair_weights(yen, **rule) == pair_weights(euros, **rule)
-
-
-def test_no_value_is_worth_one_and_nothing_paid_or_watched_is_worth_nothing(frozen):
-    snapshot = frozen(watched(0.0, 30.0, -5.0, None))
-    for meaning in ("seconds", "money", "count"):
-        weights = pair_weights(snapshot, values={"watch": meaning}, typical={})
-        assert {user for user, _ in weights} == {"b", "d"}
-        assert weights["d", "x"] == edge(1)
-
-
-def test_what_the_file_calls_a_rating_is_one_and_what_it_calls_something_else_is_none():
-    assert parse_weighting({"values": {"Stars": "rating"}}).rating_kinds == ("rating", "stars")
-    assert parse_weighting({"values": {"rating": "count"}}).rating_kinds == ()
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"values": {"watch": "minutes"}}, "rating, count, seconds, money"),
-        ({"values": {"stars": "count"}, "ratings": {"kinds": ["stars"]}}, "leave one of them out"),
-        ({"typical": {"watch": 60}}, "seconds or money"),
-        ({"values": {"watch": "seconds"}, "typical": {"watch": 0}}, "above 0"),
-    ],
-)
-def test_meanings_that_do_not_go_together_are_refused(document, message):
-    with pytest.raises(SettingError, match=message):
-        parse_weighting(document)
