@@ -35,6 +35,7 @@ def checked(view: View) -> View:
 
     @wraps(view)
     def checked_view(**path: str) -> Response:
+        """Read the parts of the request, call the view, and answer in JSON."""
         inputs: dict[str, BaseModel] = {}
         try:
             if "path" in models:

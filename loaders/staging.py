@@ -122,6 +122,7 @@ class Stage:
         return self._writers[table, part]
 
     def _batches(self, table: str) -> Iterator[Any]:
+        """What was staged of a table, in pieces of `BATCH_ROWS` rows; the last may be shorter."""
         waiting: list[Any] = []
         count = 0
         for batch in self._stored(table):
@@ -137,6 +138,7 @@ class Stage:
             yield pa.Table.from_batches(waiting)
 
     def _stored(self, table: str) -> Iterator[Any]:
+        """The record batches of a table as they were written, part by part."""
         for part in range(EVENT_PARTS):
             if (table, part) in self._writers:
                 with pa.OSFile(str(self._path(table, part)), "rb") as file:

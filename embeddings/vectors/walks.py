@@ -122,6 +122,7 @@ def walk(
         raise SettingError("a graph prepared by types needs a metapath to walk along")
 
     def run(begin: int, end: int) -> None:
+        """Walk from these starts; each run writes rows of its own."""
         _walk_many(
             bounds,
             graph.table,
@@ -221,7 +222,7 @@ def _walk_many(bounds, table, starts, walks, types, path, back, out, triangles, 
                     counters[lane] += np.uint64(1)
                     toss *= _TO_UNIT * highest
                     if toss < surely:
-                        break  # accepted whatever lies between the two: no search needed
+                        break  # accepted whether or not the two are neighbours: no search needed
                     if following == previous:
                         bias = back
                     elif triangles and _are_neighbours(bounds, table, types, previous, following):
@@ -237,6 +238,7 @@ def _walk_many(bounds, table, starts, walks, types, path, back, out, triangles, 
 
 @njit(cache=True, nogil=True)
 def _are_neighbours(bounds, table, types, node, target):  # type: ignore[no-untyped-def]
+    """Whether an edge joins the two: by halving, as the neighbours of a node are sorted."""
     low, high = bounds[node * types], bounds[(node + 1) * types]
     while low < high:
         middle = (low + high) >> 1
@@ -249,6 +251,7 @@ def _are_neighbours(bounds, table, types, node, target):  # type: ignore[no-unty
 
 @njit(cache=True)
 def _type_bounds(indptr, indices, offsets):  # type: ignore[no-untyped-def]
+    """Where each type of neighbour begins in each row, node by node; the last entry is the end."""
     types = len(offsets) - 1
     nodes = len(indptr) - 1
     bounds = np.empty(nodes * types + 1, dtype=np.int64)
@@ -262,7 +265,7 @@ def _type_bounds(indptr, indices, offsets):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _fill_alias(bounds, indices, weights, table):  # type: ignore[no-untyped-def]
-    """Vose's method, one table per segment; what rounding leaves over takes itself always."""
+    """Vose's method, one table per segment; an entry left over by rounding always draws itself."""
     longest = 0
     for segment in range(len(bounds) - 1):
         longest = max(longest, bounds[segment + 1] - bounds[segment])

@@ -82,7 +82,7 @@ class QueryResult:
 
 
 class Console:
-    """Runs reading queries for people who need not be trusted.
+    """Runs read-only queries for people who are not trusted.
 
     Use it from one thread or many; `close` it. Nothing is started before the first query.
     """

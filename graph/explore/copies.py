@@ -123,5 +123,5 @@ def local_secret(folder: Path) -> bytes:
 
 
 def pseudonym(secret: bytes, user: str) -> str:
-    """What strangers see instead of a user's id; the same for the same secret."""
+    """What others see instead of a user's id; the same for the same secret."""
     return "user-" + hmac.new(secret, user.encode(), hashlib.sha256).hexdigest()[:20]

@@ -124,7 +124,7 @@ class Cursor:
             self.unexpected(sign)
 
     def unexpected(self, due: str) -> NoReturn:
-        """Refuse what is ahead, as something else was due."""
+        """Refuse what is ahead, because something else was expected."""
         token = self.ahead()
         if token.kind == "end":
             refuse(f"it ends where {due} was expected")
@@ -188,7 +188,7 @@ class Cursor:
         return Piece(f"${name}", "text", string=value)
 
     def parameter(self, name: str) -> Piece:
-        """A parameter that the asker gives."""
+        """A parameter that comes with the query."""
         self.parameters.add(name)
         own = self.in_loop(self.arguments.get(name)) if self.loops else None
         return Piece(own or f"${name}", parameter=name)

@@ -20,7 +20,7 @@ def rewritten(tokens: Sequence[Token]) -> list[Token]:
 
 
 def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[str]) -> NoReturn:
-    """Refuse a `CALL { … }` whose CALL stands at `at`, and tell how to write it without.
+    """Refuse a `CALL { … }` whose CALL stands at `at`, and say how to write it without.
 
     `names` are the variables that exist before it.
     """
@@ -43,7 +43,7 @@ def refuse_call(query: str, tokens: Sequence[Token], at: int, names: Sequence[st
 
 
 def refuse_pattern(query: str, tokens: Sequence[Token], at: int, names: Sequence[str]) -> NoReturn:
-    """Refuse a list of a pattern with its bracket at `at`, and tell how to write it without."""
+    """Refuse a list of a pattern with its bracket at `at`, and say how to write it without."""
     end = _end(tokens, at)
     inside = _unnamed(tokens[at + 1 : end])
     bar = _signs(inside, "|")
