@@ -9,7 +9,6 @@ from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.item_table import (
     ItemTable,
-    contributions,
     score_history,
     transpose,
     truncate,
@@ -80,16 +79,6 @@ def test_threads_do_not_change_a_byte() -> None:
     two = score_history(table, *batch, 7, threads=2)
     assert subject[0].tobytes() == two[0].tobytes()
     assert subject[1].tobytes() == two[1].tobytes()
-
-
-def test_contributions_sum_to_the_score() -> None:
-    table = random_table()
-    indptr, items, weights = histories([9])
-    rows, scores = score_history(table, indptr, items, weights, 5)
-    for item, score in zip(rows[0], scores[0], strict=True):
-        parts = contributions(table, int(item), items, weights)
-        assert parts.shape == (9,)
-        assert parts.sum() == pytest.approx(score, rel=1e-5)
 
 
 def test_the_history_may_be_kept_among_the_candidates() -> None:

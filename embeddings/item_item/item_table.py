@@ -97,16 +97,6 @@ def score_lists(
     return rows, scores
 
 
-def contributions(table: ItemTable, item: int, history_items: I32, weights: F32) -> F32:
-    """What each history item adds to the score of `item`: float32 (h,); their sum is the score."""
-    rows = table.neighbours[history_items]  # (h, k)
-    matches = rows == item
-    return np.asarray(
-        np.where(matches, table.scores[history_items], np.float32(0)).sum(axis=1) * weights,
-        np.float32,
-    )
-
-
 def transpose(supports: I32) -> Transposed:
     """Turn target-major supports (i, c) round, so that they can be read from a history."""
     indptr, targets, positions = _transpose(supports)

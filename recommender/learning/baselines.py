@@ -34,8 +34,7 @@ Parameters = Mapping[str, float]
 ScoreBlock = Callable[[I64], F32]
 Maker = Callable[[Parameters], ScoreBlock]
 
-EASE_MOST_ITEMS = 20_000  # its inverse is dense: 1.6 GB at this size
-EASE_TUNING_ITEMS = 6_000
+EASE_MOST_ITEMS, EASE_TUNING_ITEMS = 20_000, 6_000  # its inverse is dense: 1.6 GB at the most
 TUNING_USERS, QUICK_TUNING_USERS = 2_000, 500
 BLOCK_USERS = 512
 BLOCK_SCORES = 2**22  # scores held at once by each thread: 16 MB, which allocators reuse

@@ -9,7 +9,7 @@ import { get, post, words } from "./server";
 
 export const cypherConsole: View = async (box, params, signal) => {
   const known = await get("/v1/cypher/questions", {}, {}, signal);
-  const place = h("div", { class: "editor" });
+  const frame = h("div", { class: "editor" });
   const parameters = h("input", { dir: "ltr", class: "code", spellcheck: "false", value: params.get("parameters") ?? "{}" });
   const result = h("div", { class: "result", role: "region", "aria-label": "Result", "aria-busy": "false" });
   const sentence = h("p", { class: "by" });
@@ -44,11 +44,11 @@ export const cypherConsole: View = async (box, params, signal) => {
     h("div", { class: "head" }, h("h1", {}, "Console")),
     field("Question", picked),
     sentence,
-    place,
+    frame,
     h("div", { class: "row ask" }, field("Parameters, as JSON", parameters), h("button", { type: "button", onclick: () => void run() }, "Run"), h("small", {}, "Ctrl-Enter. It can only read; users are pseudonyms.")),
     result,
   );
-  const edit = editor(place, first, known.words, () => void run());
+  const edit = editor(frame, first, known.words, () => void run());
   if (!params.has("query")) parameters.value = JSON.stringify(known.questions[0]!.parameters);
   if (params.has("query")) await run();
 };

@@ -73,8 +73,8 @@ function stated(text?: string): Consent | null {
 }
 
 function forbidden(): boolean {
-  const said = navigator as Navigator & { globalPrivacyControl?: boolean };
-  return navigator.doNotTrack === "1" || said.globalPrivacyControl === true || consent?.track === false;
+  const browser = navigator as Navigator & { globalPrivacyControl?: boolean };
+  return navigator.doNotTrack === "1" || browser.globalPrivacyControl === true || consent?.track === false;
 }
 
 function random(): string {
