@@ -119,7 +119,9 @@ class OnlineAnswer(BaseModel):
     low: float | None = None
     high: float | None = None
     by: RatesAnswer
-    left_out: int = Field(description="Groups of fewer than 20 people, which are not told.")
+    left_out: int = Field(
+        description="How many groups are left out, for having fewer than 20 people."
+    )
 
 
 class SegmentAnswer(BaseModel):

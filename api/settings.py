@@ -35,7 +35,7 @@ def _purposes(text: str) -> str:
     for name in _named_purposes(text):
         if name not in PURPOSES:
             known = ", ".join(PURPOSES)
-            raise ValueError(f"{name!r} is no purpose; name some of {known}, or `none`")
+            raise ValueError(f"{name!r} is not a purpose; choose from: {known}, or `none`")
     return text
 
 
@@ -161,13 +161,13 @@ class Settings(BaseSettings):
         description="free bytes on the journal's disk below which writes are answered with 503",
     )
     session_minutes: float = Field(
-        30.0, gt=0, le=1440, description="minutes after its last event in which a session goes on"
+        30.0, gt=0, le=1440, description="minutes without an event after which a session ends"
     )
     consent_default: Annotated[str, AfterValidator(_purposes)] = Field(
         "personalise, train, track",
-        description="purposes, separated by commas, to which whoever has not said agrees: "
-        "`personalise` their lists, `train` a refresh with what they did, `track` their events; or "
-        "`none`",
+        description="purposes, separated by commas, that count as agreed to by users who have "
+        "not said: `personalise` their lists, `train` a refresh with what they did, `track` their "
+        "events; or `none`",
     )
     request_seconds: float = Field(
         10.0, gt=0, le=3600, description="seconds a request for many subjects may take"

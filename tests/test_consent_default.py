@@ -30,7 +30,7 @@ def test_the_setting_names_purposes(tmp_path):
     assert load_settings(tmp_path).agreed == {"personalise", "train", "track"}
     assert load_settings(tmp_path, consent_default="none").agreed == set()
     assert load_settings(tmp_path, consent_default="train,track").agreed == {"train", "track"}
-    with pytest.raises(SettingError, match=r"'trian' is no purpose; name some of personalise"):
+    with pytest.raises(SettingError, match=r"'trian' is not a purpose; choose from: personalise"):
         load_settings(tmp_path, consent_default="trian")
 
 

@@ -165,7 +165,9 @@ def test_time_ends_it_and_too_few_users_are_an_error(snapshot, planted_folds, tm
     assert tuned.stopped_by_time
     assert len(tuned.tried) == 2
     planted_folds.users = planted_folds.users[:39]
-    with pytest.raises(InputError, match="39 users have a pair to be asked about, 40 are needed"):
+    with pytest.raises(
+        InputError, match="39 users have a held-back pair to judge by, 40 are needed"
+    ):
         tune_model(snapshot, CONFIG, tmp_path, now=NOW, trials=1)
 
 

@@ -158,7 +158,7 @@ def test_a_session_ends_after_its_time_and_a_later_event_begins_a_new_one(live):
     assert ask(server, at=soon, sessions=("s",)).served_by == "session"
     over = ask(server, at=soon + 1, sessions=("s",))
     assert over.served_by != "session"
-    assert over.notes == ("nothing is known of a running session 's'",)
+    assert over.notes == ("nothing is known about a running session 's'",)
     say(journal, {"user": "s", "item": second, "session": "s"}, at=soon + 1)
     again = ask(server, at=soon + 1, sessions=("s",))
     assert scores(again) == scores(ask(server, items={second: 1.0}))

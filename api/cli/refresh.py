@@ -219,7 +219,7 @@ def publish(
             retained = kept(settings, store)
             for kind in retained:
                 count = kind["store"] + kind["inbox"] + kind["shown"]
-                step(f"{count:,} of {kind['kind']} were kept for {kind['days']} days and went")
+                step(f"removed after {kind['days']} days: {count:,} of {kind['kind']}")
             free = free_memory()["available"]
             step(foretold(store.counts(), config, settings.refresh_memory, free))
             try:

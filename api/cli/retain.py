@@ -41,7 +41,7 @@ def retain(
     if as_json:
         show_json({"dry_run": dry_run, "kinds": done})
     elif not done:
-        say(f"nothing to do: {home.retention} names no kinds of events")
+        say(f"nothing to do: {home.retention} names no kind of event")
     else:
         _show(done, dry_run)
 
@@ -64,7 +64,7 @@ def kept(settings: Settings, store: "GraphStore", *, dry_run: bool = False) -> l
 
 
 def _show(done: list[dict[str, Any]], dry_run: bool) -> None:
-    title = "would go" if dry_run else "went"
+    title = "would be removed" if dry_run else "went"
     columns = ["kind", "kept for", "then", "from the store", "from the inbox", "of what was shown"]
     rows = [
         [

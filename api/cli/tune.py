@@ -153,11 +153,14 @@ def model(
         for name, value in tuned.start.items()
     ]
     show_table("", ["setting", "usual", "best tried", "importance"], rows)
-    say(f"the best brings NDCG@20 {tuned.gain} over {tuned.default_ndcg:.4f} to others' lists")
+    say(
+        f"the best changes NDCG@20 by {tuned.gain} from {tuned.default_ndcg:.4f} for the other "
+        "users"
+    )
     if tuned.holds:
         say(f"written to {path}; the next refresh reads {home.model.name} in the home")
     else:
-        say("that is not sure enough, or nothing is better: no file is written")
+        say("that is no certain gain: no file is written")
     say(f"the picture is {picture}")
 
 

@@ -144,7 +144,7 @@ def tune_model(
     trial = trial_of(snapshot, graph, choice, usual, split=split, folds=folds)
     if len(trial.users) < FEWEST_USERS:
         raise InputError(
-            f"a model cannot be tuned: {len(trial.users)} users have a pair to be asked about, "
+            f"a model cannot be tuned: {len(trial.users)} users have a held-back pair to judge by, "
             f"{FEWEST_USERS} are needed"
         )
     judge = _Judge(trial, choice.recipe, usual.seed, own / TRIED)

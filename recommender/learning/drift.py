@@ -37,7 +37,7 @@ def drifted(store: GraphStore, served: Release) -> str | None:
     share = elsewhere(*counts)
     if share <= ELSEWHERE:
         return None
-    return f"{share:.1%} more of the new events than usual lie on other items than before"
+    return f"of the new events {share:.1%} more than usual are on other items than before"
 
 
 def elsewhere(before: Counts, at_release: Counts, now: Counts) -> float:

@@ -25,7 +25,7 @@ MOST_RULES = 8  # of one answer; what further rules did is not told
 LONGEST_NAME = 80  # characters of the name of a source, rule or segment
 _LENGTH = struct.Struct("<H")  # of the header
 _ITEM = struct.Struct("<IBB")  # checksum, place of the source, a bit for each rule
-_WRONG = "this is no request_id of ours; take it from the answer as it is"
+_WRONG = "this request_id did not come from here; copy it from the answer unchanged"
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ class SubjectReader:
         for name in draft.request.sessions:
             open_session = self._overlay.sessions.running(name, now)
             if open_session is None:
-                draft.notes.append(f"nothing is known of a running session {name!r}")
+                draft.notes.append(f"nothing is known about a running session {name!r}")
                 continue
             running.append(open_session)
         heard = together(running)
