@@ -185,11 +185,12 @@ def files(path: Path, options: Options) -> list[Source]:
 
 
 def begins_with(path: Path, *fields: bytes) -> bool:
-    """Whether the beginning of a file names all of these fields."""
-    if not path.is_file():
+    """Whether the beginning of a file names all of these fields; no, if it cannot be read."""
+    try:
+        with opened(path) as (stream, _):
+            start = stream.read(8192)
+    except InputError:
         return False
-    with opened(path) as (stream, _):
-        start = stream.read(8192)
     return all(b'"' + field + b'"' in start for field in fields)
 
 

@@ -215,6 +215,12 @@ def test_a_line_that_is_none_and_a_column_that_is_none(tmp_path):
         read("segment", tmp_path / "nowhere")
 
 
+def test_a_file_that_cannot_be_read_looks_like_nothing(tmp_path):
+    (tmp_path / "events.zip").write_bytes(b"PK\x03\x04 messageId anonymousId")
+    assert sniff(tmp_path / "events.zip") is None
+    assert sniff(tmp_path) is None
+
+
 @pytest.mark.parametrize("name", ["segment", "ga4", "snowplow"])
 def test_a_folder_is_loaded_once_and_says_what_was_left_out(tmp_path, name):
     folder = tmp_path / "export" / "2026-01-03"

@@ -2,11 +2,13 @@
 
 import io
 import json
+import re
 import shutil
 import threading
 import time
 import wave
 
+import httpx
 import jsonschema_rs
 import pytest
 from browser import chromium, missing, serving
@@ -47,10 +49,19 @@ def home(planted_home, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shop():
-    """Another site: its address, and its pages by path, for tests to write."""
+    """Another site: its address, and its pages by path, for tests to write.
+
+    As a proxy it passes events on to the service whose address is `pages["service"]`.
+    """
     pages = {}
 
     def answer(environ, begin):
+        if environ["PATH_INFO"] == "/v1/events":
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            headers = {"Content-Type": environ["CONTENT_TYPE"]}
+            got = httpx.post(f"{pages['service']}v1/events", content=body, headers=headers)
+            begin(f"{got.status_code} Done", [("Content-Type", "application/json")])
+            return [got.content]
         kind, content = pages.get(environ["PATH_INFO"], ("text/plain", b""))
         begin("200 OK", [("Content-Type", kind)])
         return [content]
@@ -78,12 +89,21 @@ def service(home, shop):
 
 
 @pytest.fixture
+def proxied(shop, tmp_path):
+    """The home of a service without keys, which the shop's own origin leads to."""
+    other = Home(tmp_path / "open").create()
+    with serving(other.folder) as address:
+        shop[1]["service"] = address
+        yield other
+
+
+@pytest.fixture
 def visit(browser, service, shop):
     """Opens a browser context for a site with some pages; closes it at the end."""
-    address, key, _ = service
+    own, own_key, _ = service
     opened = []
 
-    def begin(site, user, consent="granted", script=""):
+    def begin(site, user, consent="granted", script="", service=None, key=own_key):
         context = browser.new_context(viewport={"width": 800, "height": 600})
         context.set_default_timeout(20_000)
         opened.append(context)
@@ -92,9 +112,11 @@ def visit(browser, service, shop):
         context.add_init_script(f"{script};{HEARD}")
         context.on("request", lambda request: context.requests.append(request.url))
         for path, (item, body) in site.items():
-            marks = {"key": key, "user": user, "item": item, "consent": consent}
+            marks = {
+                "key": key, "user": user, "item": item, "consent": consent, "service": service
+            }  # fmt: skip
             data = " ".join(f'data-{name}="{text}"' for name, text in marks.items() if text)
-            head = f'<script src="{address}track.js" {data}></script>'
+            head = f'<script src="{own}track.js" {data}></script>'
             html = f"<!doctype html><title>A page</title>{head}{body}"
             shop[1][path] = ("text/html; charset=utf-8", html.encode())
         return context
@@ -217,6 +239,35 @@ def test_events_survive_a_lost_connection_and_the_end_of_the_page(visit, shop, h
     assert kinds(home, "olga").count("rating") == kinds(home, "olga").count("purchase") == 1
 
 
+def test_a_browser_without_keepalive_sends_a_beacon(visit, shop, proxied):
+    site = {"/item": ("item-1", ""), "/end": (None, "")}
+    old = "delete Request.prototype.keepalive"
+    context = visit(site, "bea", script=old, service=shop[0], key=None)
+    tab = context.new_page()
+    tab.goto(f"{shop[0]}/item")
+    tab.goto("about:blank")  # long before events would have gathered
+    until(tab, lambda: kinds(proxied, "bea") == ["view"])
+    tab.goto(f"{shop[0]}/end")
+    # whether it arrived was not known, so it is sent again, and counts once
+    until(tab, lambda: tab.evaluate("nichegraph.flush().then(() => localStorage.length)") == 0)
+    assert kinds(proxied, "bea") == ["view"]
+
+
+@pytest.mark.parametrize("answer", ["{}", "5", "{personalise: true}", "{track: 0}"])
+def test_an_answer_that_does_not_say_yes_is_a_no(visit, shop, answer):
+    context = visit({"/item": ("item-1", "")}, "nick", consent=None)
+    tab = context.new_page()
+    tab.goto(f"{shop[0]}/item")
+    tab.evaluate(f"nichegraph.consent({answer})")
+    tab.evaluate("nichegraph.flush()")
+    assert tab.evaluate("Object.keys(localStorage)") == ["ng-consent"]
+    tab.reload()  # what is kept says the same
+    tab.evaluate("nichegraph.track({event: 'rating', item: 'item-1', value: 1})")
+    tab.evaluate("nichegraph.flush()")
+    assert context.heard == []
+    assert [url for url in context.requests if "/v1/" in url] == []
+
+
 @pytest.mark.parametrize(
     "wish", ["Object.defineProperty(navigator, 'doNotTrack', {get: () => '1'})",
              "Object.defineProperty(navigator, 'globalPrivacyControl', {get: () => true})"],
@@ -263,6 +314,20 @@ def test_the_snippet_is_small_and_any_site_may_load_it(browser, service):
     schema = client._http.get(f"{address}track.schema.json")
     assert schema.json()["title"] == "Tracking event"
     assert schema.headers["Content-Type"].startswith("application/schema+json")
+
+
+def test_the_docs_have_a_line_for_each_event_with_its_fields():
+    source = page.BUNDLE.parent / "src" / "tracking.schema.json"
+    schema = json.loads(source.read_text())
+    text = (source.parents[3] / "docs" / "tracking.md").read_text()
+    table = re.search(r"^\| event \|.*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [line.split(" |") for line in table[1].splitlines()]
+    lines = {name.strip("| `"): fields for name, fields, *_ in cells}
+    assert list(lines) == schema["properties"]["event"]["enum"]
+    for kind in schema["oneOf"]:
+        named = set(re.findall(r"`(\w+)`", lines[kind["properties"]["event"]["const"]]))
+        needed = set(kind["properties"]) | set(kind.get("required", []))
+        assert needed - {"event", "item"} <= named
 
 
 @pytest.mark.parametrize(

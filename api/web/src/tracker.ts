@@ -74,7 +74,7 @@ function stated(text?: string): Consent | null {
 
 function forbidden(): boolean {
   const browser = navigator as Navigator & { globalPrivacyControl?: boolean };
-  return navigator.doNotTrack === "1" || browser.globalPrivacyControl === true || consent?.track === false;
+  return navigator.doNotTrack === "1" || !!browser.globalPrivacyControl || (!!consent && !consent.track);
 }
 
 function random(): string {
