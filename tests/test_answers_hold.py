@@ -183,8 +183,9 @@ def test_popular_is_what_many_chose_and_a_few_are_called_so(tmp_path):
     recommended = recommender.recommend([Request(user="stranger", n=20)], now=NOW)[0]
     assert texts(recommended)["lone"] == "chosen by somebody"
     release = recommender.release
+    nobody = recommender.planner.subject(Request(), NOW)
     in_domain = {
-        item: _popular(release, release.items.row(item), "small")[0].text for item in of_few
+        item: _popular(release, nobody, release.items.row(item), "small")[0].text for item in of_few
     }
     assert in_domain == {"top": "popular in small", "own": "chosen by somebody"}
 

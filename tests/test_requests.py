@@ -157,7 +157,7 @@ def test_a_household_is_shown_what_no_member_has_seen(recommender, planted):
     assert len(answer.items) == 30
     assert not seen & set(recommender.release.items.rows(ids(answer)).tolist())
     assert answer.served_by == "household"
-    assert answer.notes == ("nobody knows the user 'nobody' yet",)
+    assert answer.notes == ("the user 'nobody' is not known yet",)
     assert any("one of you" in r.text for shown in answer.items for r in shown.reasons)
 
 
@@ -227,11 +227,7 @@ def test_what_was_shown_and_not_clicked_makes_room(recommender, planted):
 
 
 def test_rotation_counts_each_time():
-    class Rows:
-        def row(self, name):
-            return int(name)
-
-    factors = rotation(Request(shown={"1": 1, "2": 2}), Rows(), np.array([0, 1, 2], np.int32))
+    factors = rotation({1: 1, 2: 2}, np.array([0, 1, 2], np.int32))
     np.testing.assert_allclose(factors, [1, ROTATION, ROTATION**2], rtol=1e-6)
 
 

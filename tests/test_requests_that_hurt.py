@@ -208,4 +208,5 @@ def test_a_served_request_in_pieces_is_answered_like_small_ones(client):
     assert len(answers) == len(subjects)
     for number in (0, PIECE - 1, PIECE, PIECE + 4):
         alone = post(client, {"subjects": [subjects[number]]}).json["answers"][0]
+        assert answers[number].pop("request_id") != alone.pop("request_id")
         assert answers[number] == alone

@@ -101,12 +101,13 @@ class Overlay:
         return self.trends.leading(window, now - now % 60, len(self.release.items))
 
     def has_history(self, user: str) -> bool:
-        """Whether anything that a user did speaks for an item."""
-        if (live := self.history(user)) is not None:
-            return len(live.items) > 0
+        """Whether anything that a user did spoke for an item, when the release was made or since."""
         row = self.user_row(user)
         starts = self.release.histories.indptr
-        return row != NO_ROW and bool(starts[row] < starts[row + 1])
+        if row != NO_ROW and starts[row] < starts[row + 1]:
+            return True
+        live = self.history(user)
+        return live is not None and len(live.items) > 0
 
     def own_name(self, user: str) -> str:
         """The id of a user who may be named by an anonymous id; any other id as it is."""
