@@ -199,6 +199,13 @@ def test_no_visitor_reads_or_writes_for_another(home, planted):
     ]
     for body in bodies:
         assert client.post("/v1/recommendations", headers=mine, json=body).status_code == 403, body
+    for subject in ({"session": "s"}, {"user": None, "session": ["s"]}):  # whose is not said
+        body = {"subjects": [subject]}
+        assert client.post("/v1/recommendations", headers=mine, json=body).status_code == 403
+    nobody = {"item": "x", "session": "s"}
+    assert client.post("/v1/events", headers=mine, json=nobody).status_code == 403
+    own = {"subjects": [{"user": me, "session": "s"}]}
+    assert client.post("/v1/recommendations", headers=mine, json=own).status_code == 200
     event = {"user": other, "item": "x", "kind": "view"}
     assert client.post("/v1/events", headers=mine, json=event).status_code == 403
     assert client.post("/v1/events", headers=mine, json=event | {"user": me}).status_code == 202
