@@ -101,7 +101,7 @@ class Overlay:
         return self.trends.leading(window, now - now % 60, len(self.release.items))
 
     def has_history(self, user: str) -> bool:
-        """Whether anything that a user did spoke for an item, when the release was made or since."""
+        """Whether anything that a user did speaks for an item, by the release or since."""
         row = self.user_row(user)
         starts = self.release.histories.indptr
         if row != NO_ROW and starts[row] < starts[row + 1]:
