@@ -1,9 +1,12 @@
 """The memory of a refresh: foretold by the shapes that are allocated, and refused in time."""
 
+import tracemalloc
 from contextlib import closing
 
+import numpy as np
 import pytest
 from scipy import sparse
+from scipy.sparse import csr_array
 
 from api.cli.main import run
 from api.memory import memory
@@ -16,6 +19,7 @@ from graph.weighting import Weighting, weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of
 from recommender.learning.memory import foretold, moments, peak
+from recommender.segments.features import Catalogue, History, Layout, behaviour
 
 COUNTS = {"users": 40_000, "items": 50_000, "tags": 1_700, "events": 10**6, "item_tags": 126_000}
 DEFAULT, FAST = RefreshConfig(), RefreshConfig(preset="fast")
@@ -27,7 +31,7 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     with closing(EmbeddedStore(planted_home.store)) as store:
         snapshot, counts = take_snapshot(store), store.counts()
     graph = weigh(snapshot, Weighting(), 1_760_000_000)
-    features = features_of(graph)
+    shared = features_of(graph)
     width = 200 if preset == "fast" else 300
     scorers = (
         Scorer("exact", 0.2, 0.3, 10.0),
@@ -36,8 +40,8 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
         Scorer("popularity"),
         *SPECTRA[preset],
     )
-    recipe = Recipe(((RIDGE, 1.0),), (1.0,) * len(features), 0.0, width, width)
-    model = Fitted(sparse.csr_matrix(graph.user_items), features, recipe, 0, 1, scorers)
+    recipe = Recipe(((RIDGE, 1.0),), (1.0,) * len(shared), 0.0, width, width)
+    model = Fitted(sparse.csr_matrix(graph.user_items), shared, recipe, 0, 1, scorers)
     scores = model.side_by_side(scorers)
     expected = moments(counts, RefreshConfig(preset=preset))["choosing the blend"]
     assert expected["targets"] == model.supports.nbytes
@@ -123,3 +127,42 @@ def test_a_refresh_that_needs_too_much_does_not_begin(tmp_path, capfd):
     (tmp_path / "home" / "settings.toml").write_text('refresh_memory = "200MB"\n')
     assert run([*home, "refresh"]) == 1
     assert "it may take 0.2 GB" in capfd.readouterr().err
+
+
+@pytest.fixture
+def many_domains():
+    """9,000 users with eight items each of 4,000, every fourth of which has a domain of its own."""
+    rng = np.random.default_rng(0)
+    users, items = 9_000, 4_000
+    rows = np.repeat(np.arange(users), 8)
+    columns = rng.integers(0, items, len(rows))
+    user_items = csr_array(
+        (rng.random(len(rows)).astype(np.float32), (rows, columns)), shape=(users, items)
+    )
+    owned = np.arange(0, items, 4)
+    domains = csr_array(
+        (np.ones(len(owned), np.float32), (owned, owned // 4)), shape=(items, len(owned))
+    )
+    return user_items, domains
+
+
+def test_grouping_holds_no_matrix_of_all_users_and_all_domains(many_domains):
+    user_items, domains = many_domains
+    catalogue = Catalogue(domains, domains, np.zeros(4_000, np.float32), np.zeros((4_000, 2)))
+    empty = np.zeros(0, np.int64)
+    history = History(user_items, empty, empty, empty.astype(np.float32), empty)
+    wanted = Layout((3, 5), ("a", "b"), (), 2)
+    tracemalloc.start()
+    raw = behaviour(history, catalogue, wanted, 0)
+    _, held = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < user_items.shape[0] * domains.shape[1] * 8
+
+    mix = (user_items @ domains).toarray().astype(np.float64)
+    some = mix.sum(axis=1) > 0
+    mix[some] /= mix[some].sum(axis=1, keepdims=True)
+    largest = raw[:, wanted.names.index("largest domain")]
+    assert np.allclose(largest[some], mix[some].max(axis=1))
+    assert np.isnan(largest[~some]).all()
+    own = raw[:, wanted.names.index("domain b")]
+    assert np.allclose(own[some], mix[some][:, 5])

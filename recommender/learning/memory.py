@@ -118,7 +118,12 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "the trial": sum(built.values()) + e * EVENT + 2 * p * ENTRY,
             "blended scores": 2 * scores,
         },
-        "grouping the users": {**built, "features of users": 6 * u * FEATURES * LONG},
+        "grouping the users": {
+            **built,
+            "the trial": sum(built.values()),
+            "features of users": 6 * u * FEATURES * LONG,
+            "events of the past": 2 * e * EVENT,
+        },
         "judging": {
             **built,
             "the trial": sum(built.values()),

@@ -5,7 +5,7 @@
 outliers clipped, standardised, weighted. Both are numpy only, so a worker does the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from graph.values import COUNT, MONEY, RATING
 DAY = 86_400
 MOST_DOMAINS = 8  # domains whose share is a feature of its own
 MOST_KINDS = 6
+USERS_AT_ONCE = 1_024  # whose mix over all domains is held at once
 VECTOR_WIDTH = 8  # first dimensions of the users' vectors
 PAUSE = 30 * 60  # seconds without an event after which a new visit begins
 LATELY = 30 * DAY
@@ -155,7 +156,7 @@ def behaviour(history: History, catalogue: Catalogue, wanted: Layout, moment: in
         *_visits(user, at, users, moment),
         _orders(history, users),
         *_kinds(history, len(wanted.kinds[:MOST_KINDS]), counts),
-        *shares(history.user_items, catalogue.item_domains)[:, list(wanted.domains)].T,
+        *shares(history.user_items, catalogue.item_domains, wanted.domains).T,
         *_vectors(history.user_items, catalogue.vectors[:, : wanted.vectors]).T,
     ]
     return np.stack(columns, axis=1)
@@ -210,8 +211,27 @@ class Scale:
         return scaled
 
 
-def shares(user_items: csr_array, item_parts: csr_array) -> F64:
-    """(u, p) each user's mix over domains or tags; rows sum to one, NaN where nothing is known."""
+def shares(
+    user_items: csr_array, item_parts: csr_array, columns: Sequence[int] | None = None
+) -> F64:
+    """(u, p) each user's mix over domains or tags; rows sum to one, NaN where nothing is known.
+
+    With `columns`, only these of the parts.
+    """
+    width = item_parts.shape[1] if columns is None else len(columns)
+    result = np.empty((user_items.shape[0], width))
+    for rows in _blocks(len(result)):
+        mix = _mix(user_items[rows], item_parts)
+        result[rows] = mix if columns is None else mix[:, list(columns)]
+    return result
+
+
+def _blocks(users: int) -> Iterator[slice]:
+    for begin in range(0, users, USERS_AT_ONCE):
+        yield slice(begin, begin + USERS_AT_ONCE)
+
+
+def _mix(user_items: csr_array, item_parts: csr_array) -> F64:
     sums = np.asarray((user_items @ item_parts).todense(), np.float64)
     totals = sums.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
@@ -276,17 +296,19 @@ def _orders(history: History, users: int) -> F64:
 
 def _breadth(user_items: csr_array, catalogue: Catalogue) -> list[F64]:
     """How many domains count (the exponential of the entropy), the largest's share, tags' focus."""
-    mix = shares(user_items, catalogue.item_domains)
-    filled = np.where(mix > 0, mix, 1.0)
-    number = np.exp(-(filled * np.log(filled)).sum(axis=1))
-    unknown = np.isnan(mix).all(axis=1) if mix.shape[1] else np.ones(len(mix), np.bool_)
-    largest = np.where(np.isnan(mix), 0, mix).max(axis=1, initial=0.0)
+    number, largest = np.full((2, user_items.shape[0]), np.nan)
+    for rows in _blocks(len(number)):
+        mix = _mix(user_items[rows], catalogue.item_domains)
+        filled = np.where(mix > 0, mix, 1.0)
+        known = ~np.isnan(mix).all(axis=1) if mix.shape[1] else np.zeros(len(mix), np.bool_)
+        number[rows][known] = np.exp(-(filled * np.log(filled)).sum(axis=1))[known]
+        largest[rows][known] = np.where(np.isnan(mix), 0, mix).max(axis=1, initial=0.0)[known]
     tags = csr_array(user_items @ catalogue.item_tags)
     totals = np.asarray(tags.sum(axis=1), np.float64).ravel()
     squares = np.asarray(tags.multiply(tags).sum(axis=1), np.float64).ravel()
     with np.errstate(invalid="ignore", divide="ignore"):
         focus = np.where(totals > 0, squares / totals**2, np.nan)
-    return [np.where(unknown, np.nan, number), np.where(unknown, np.nan, largest), focus]
+    return [number, largest, focus]
 
 
 def _novelty(user_items: csr_array, rarity: F32) -> list[F64]:

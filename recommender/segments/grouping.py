@@ -255,7 +255,7 @@ def _attributes(
         from recommender.segments.attribute_learning import learn
     except ImportError:
         return nothing
-    mix = shares(graph.user_items, graph.item_domains)[:, list(wanted.domains)]
+    mix = shares(graph.user_items, graph.item_domains, wanted.domains)
     some = np.nan_to_num(mix).max(axis=1, initial=0) > 0
     chosen = np.full(len(mix), -1, np.int64)
     if mix.shape[1]:
