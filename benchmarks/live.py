@@ -82,7 +82,7 @@ def _effects(home: Home, times: int) -> Iterator[dict]:
         for kind, one_write in (
             ("an event", lambda number: _click(ports[0], users[number])),
             ("a new item", lambda number: _publish(ports[0], number)),
-            ("a hidden item", lambda number: _hide(ports[0], number)),
+            ("a hidden item", lambda _: _hide(ports[0])),
             ("an erased person", lambda number: _erase(ports[0], users[times + number])),
         ):
             seconds = [took for number in range(times) for took in _until(ports, one_write(number))]
@@ -162,7 +162,7 @@ def _publish(port: int, number: int) -> Callable[[int], bool]:
     return lambda other: item in json.dumps(_call(other, "GET", path))
 
 
-def _hide(port: int, number: int) -> Callable[[int], bool]:
+def _hide(port: int) -> Callable[[int], bool]:
     item = _listed(port, "/v1/popular?n=1")[0]
     _call(port, "PATCH", f"/v1/items/{item}", {"hidden": True})
     return lambda other: item not in _listed(other, "/v1/popular?n=3")
@@ -202,7 +202,7 @@ def _cost(home: Home, folder: Path, facts: Iterator[Fact]) -> dict:
         [sys.executable, "-m", "benchmarks.live", str(home.folder), str(folder / "journal.sqlite")],
         capture_output=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     return {"facts": count, **json.loads(done.stdout)}
 

@@ -86,18 +86,22 @@ class AppendedRelease(Release):
     def pieces(self, rows: Sequence[int]) -> list[Piece]:
         """What answers say of some items, in JSON."""
         of_base = iter(super().pieces([row for row in rows if row not in self.live]))
-        return [self._live_pieces[row] if row in self.live else next(of_base) for row in rows]
+        return [self._live_piece(row) if row in self.live else next(of_base) for row in rows]
 
-    @cached_property
-    def _live_pieces(self) -> dict[int, Piece]:
-        """Of the items that are live."""
-        made = {}
-        for row, item in self.live.items():
+    def _live_piece(self, row: int) -> Piece:
+        """Of an item that is live; made when it is first shown."""
+        if row not in self._live_pieces:
+            item = self.live[row]
             tags = [tag_parts(key)[1] for key in self.tags.ids(self.item_tags.heaviest(row))]
             domains = self.domains.ids(self.item_domains.heaviest(row))
             carried = [name for _, name, _ in item.tags]
-            made[row] = make_card(item.id, item.title, tags, domains, "{}", carried).piece
-        return made
+            card = make_card(item.id, item.title, tags, domains, "{}", carried)
+            self._live_pieces[row] = card.piece
+        return self._live_pieces[row]
+
+    @cached_property
+    def _live_pieces(self) -> dict[int, Piece]:
+        return {}
 
     def attribute(self, name: str) -> Attribute:
         """An attribute of `attribute_names`, over all items."""
@@ -126,32 +130,27 @@ def appended(
     """
     if not changed:
         return base
-    more = [name for name in changed if base.items.row(name) == NO_ROW]
+    known = base.items.rows(list(changed))
+    more = [name for name, row in zip(changed, known.tolist(), strict=True) if row == NO_ROW]
     items = Appended(base.items, more)
-    live = {items.row(name): item for name, item in changed.items()}
+    known[known == NO_ROW] = np.arange(len(base.items), len(items))
+    live = dict(zip(known.tolist(), changed.values(), strict=True))
     tags, tag_names, tag_name_rows = _tags(base, changed.values())
     domains = _domains(base, changed.values())
     count, old = len(items), len(base.items)
-    item_tags = _changed_rows(
-        base.item_tags,
-        count,
-        len(tags),
-        {row: _links(tags, [(tag_key(c, n), w) for c, n, w in item.tags]) for row, item in
-         live.items()},
-    )  # fmt: skip
+    tagged = [(row, tag_key(c, n), w) for row, item in live.items() for c, n, w in item.tags]
+    in_domains = [(row, n, w) for row, item in live.items() for n, w in item.domains]
+    item_tags = _changed_rows(base.item_tags, count, len(tags), known, _links(tags, tagged))
     item_domains = _changed_rows(
-        base.item_domains,
-        count,
-        len(domains),
-        {row: _links(domains, list(item.domains)) for row, item in live.items()},
+        base.item_domains, count, len(domains), known, _links(domains, in_domains)
     )
     popularity = _longer(np.asarray(base.popularity), count, 0)
-    for row, item in live.items():
-        if row >= old:
-            popularity[row] = item.people
+    people = np.array([item.people for item in live.values()])
+    popularity[known[known >= old]] = people[known >= old]
     created = _longer(np.asarray(base.created_at), count, NO_TIME)
-    for row, item in live.items():
-        created[row] = NO_TIME if item.created_at is None else item.created_at
+    created[known] = [
+        NO_TIME if item.created_at is None else item.created_at for item in live.values()
+    ]
     likeness = np.zeros((count, base.likeness.shape[1]), np.float32)
     likeness[:old] = base.likeness
     for row, item in live.items():
@@ -160,7 +159,9 @@ def appended(
     own = {
         "items": items,
         "arrivals": Arrivals.of(
-            old, {items.row(name): row for name, row in rows.items()}, count - old
+            old,
+            dict(zip(items.rows(list(rows)).tolist(), rows.values(), strict=True)),
+            count - old,
         ),
         "tags": tags,
         "tag_names": tag_names,
@@ -170,8 +171,8 @@ def appended(
         "carriers": _carriers(base, item_tags, live, len(tags), count),
         "item_domains": item_domains,
         "domain_items": _by_column(item_domains),
-        "item_users": _changed_rows(base.item_users, count, base.item_users.width, {}),
-        "relations": _changed_rows(base.relations, count, count, {}),
+        "item_users": _changed_rows(base.item_users, count, base.item_users.width),
+        "relations": _changed_rows(base.relations, count, count),
         "histories": replace(base.histories, width=count),
         "blocked": replace(base.blocked, width=count),
         "hides": replace(base.hides, width=count),
@@ -215,14 +216,20 @@ def _domains(base: Release, items: Iterable[LiveItem]) -> Vocabulary:
     return Appended(base.domains, list(new.values())).caseless() if new else base.domains
 
 
-def _links(vocabulary: Vocabulary, named: Sequence[tuple[str, float]]) -> tuple[I32, F32]:
-    """Rows, ascending, and weights; if a name comes in two spellings, the greater weight counts."""
-    rows = vocabulary.rows([name for name, _ in named])
-    weights = np.array([weight for _, weight in named], np.float32)
-    order = np.lexsort((-weights, rows))
-    rows, weights = rows[order], weights[order]
-    first = np.append(True, rows[1:] != rows[:-1])[: len(rows)]
-    return rows[first].astype(np.int32), weights[first]
+def _links(vocabulary: Vocabulary, named: Sequence[tuple[int, str, float]]) -> tuple[I64, I32, F32]:
+    """Item row, row of the name, weight of each (item row, name, weight); ascending.
+
+    If an item has a name in two spellings, the greater weight counts.
+    """
+    names = [name for _, name, _ in named]
+    owners = np.array([row for row, *_ in named], np.int64)
+    rows = vocabulary.rows(names) if named else np.zeros(0, np.int64)
+    weights = np.array([weight for *_, weight in named], np.float32)
+    order = np.lexsort((-weights, rows, owners))
+    owners, rows, weights = owners[order], rows[order], weights[order]
+    differs = (rows[1:] != rows[:-1]) | (owners[1:] != owners[:-1])
+    first = np.append(True, differs)[: len(rows)]
+    return owners[first], rows[first].astype(np.int32), weights[first]
 
 
 def _longer(array: npt.NDArray[Any], count: int, fill: object) -> npt.NDArray[Any]:
@@ -232,29 +239,30 @@ def _longer(array: npt.NDArray[Any], count: int, fill: object) -> npt.NDArray[An
 
 
 def _changed_rows(
-    base: Rows, count: int, width: int, changes: Mapping[int, tuple[I32, F32]]
+    base: Rows,
+    count: int,
+    width: int,
+    changed: I64 | None = None,
+    links: tuple[I64, I32, F32] | None = None,
 ) -> Rows:
-    """The same rows with some of them replaced, `count` of them."""
+    """The same rows with some of them (`changed`) replaced by `_links`; `count` of them."""
+    changed = np.zeros(0, np.int64) if changed is None else changed
+    owners, indices, weights = links or (np.zeros(0, np.int64), np.zeros(0, np.int32), None)
     counts = np.zeros(count, np.int64)
     counts[: len(base)] = np.diff(base.indptr)
-    kept = np.ones(len(base.indices), np.bool_)
-    for row, (indices, _) in changes.items():
-        counts[row] = len(indices)
-        if row < len(base):
-            kept[base.span(row)] = False
+    counts[changed] = np.bincount(owners, minlength=count)[changed]
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    replaced = np.zeros(count, np.bool_)
+    replaced[changed] = True
+    kept = ~np.repeat(replaced[: len(base)], np.diff(base.indptr))
+    new = np.repeat(replaced, counts)
     made = np.empty(indptr[-1], np.int32)
-    values = None if base.values is None else np.empty(indptr[-1], np.float32)
-    new = np.zeros(indptr[-1], np.bool_)
-    for row in changes:
-        new[indptr[row] : indptr[row + 1]] = True
-    made[~new] = base.indices[kept]
-    if values is not None and base.values is not None:
-        values[~new] = base.values[kept]
-    for row, (indices, weights) in changes.items():
-        made[indptr[row] : indptr[row + 1]] = indices
-        if values is not None:
-            values[indptr[row] : indptr[row + 1]] = weights
+    made[~new], made[new] = base.indices[kept], indices
+    if base.values is None:
+        return Rows(indptr, made, width, None)
+    values = np.empty(indptr[-1], np.float32)
+    values[~new] = base.values[kept]
+    values[new] = np.zeros(0, np.float32) if weights is None else weights
     return Rows(indptr, made, width, values)
 
 

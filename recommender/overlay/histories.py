@@ -42,7 +42,7 @@ class History:
     hidden: I32  # items that the user never wants to see again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LiveUser:
     """What one user did after the release was made."""
 

@@ -31,7 +31,7 @@ from recommender.inbox.facts import (
 from recommender.inbox.joining import all_names
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import item_after
-from recommender.overlay.appended import appended
+from recommender.overlay.appended import LiveItem, appended
 from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
@@ -48,7 +48,7 @@ from recommender.serving.of_people import attributes_in, consents_in
 from recommender.serving.rotating import remembered, rotated
 from recommender.serving.trend_counts import TrendCounts
 
-CHUNK = 100_000  # facts read at a time
+CHUNK = 20_000  # facts read at a time: each takes a kilobyte meanwhile
 ITEM_KINDS = frozenset(
     {"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE, ITEM_UNDONE}
 )
@@ -73,6 +73,7 @@ class Follower:
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
     rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
+    live: dict[str, LiveItem] = field(default_factory=dict)  # of `items`, as a release takes them
     undone: set[str] = field(default_factory=set)  # items whose loads were taken back
     aliases: Layers[str] = field(default_factory=Layers)  # anonymous id -> whose it is
     state: State = field(default_factory=State)
@@ -225,7 +226,7 @@ class Follower:
         self.counting = None
         self.trend_counts.without_erased(self.state)
         self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
-        self.undone = fresh.undone
+        self.undone, self.live = fresh.undone, fresh.live
         self.touched = fresh.touched
         self._recall()
         while facts := self.journal.facts_after(self.sequence, CHUNK):
@@ -371,24 +372,21 @@ class Follower:
     def _locate(self, names: Iterable[str]) -> None:
         """The release with all the items that are new or have changed."""
         places = NewItems(self.base, Filters(self.base))
-        live = {
-            name: replace(live_item(name, known), people=len(self.people.get(name, ())))
-            for name, known in self.items.items()
-        }
         for name in dict.fromkeys(names):
-            if name in self.names and self.items.get(name) is not None:
-                item, row = placed(places, self.base, live[name])
-                live[name] = item
-                self.rows[name] = row
-                self.items[name] = {**(self.items[name] or {}), "likeness": item.likeness}
-        in_order = sorted(live, key=lambda name: self.names.get(name, NO_ROW))
-        self.release = appended(self.base, {name: live[name] for name in in_order}, self.rows)
+            known = self.items.get(name)
+            item = replace(live_item(name, known), people=len(self.people.get(name, ())))
+            if name in self.names and known is not None:
+                item, self.rows[name] = placed(places, self.base, item)
+                self.items[name] = {**known, "likeness": item.likeness}
+            self.live[name] = item
+        in_order = sorted(self.live, key=lambda name: self.names.get(name, NO_ROW))
+        self.release = appended(self.base, {name: self.live[name] for name in in_order}, self.rows)
 
     def _hidden(self, release: Release, state: State) -> Any:
         hidden = hidden_items(release, state)
-        for name, known in self.items.items():
-            row = release.items.row(name)
-            if row != NO_ROW:
-                hidden = hidden.copy() if not hidden.flags.writeable else hidden
-                hidden[row] = known is None or bool(known.get("hidden"))
+        rows = release.items.rows(list(self.items))
+        flags = [known is None or bool(known.get("hidden")) for known in self.items.values()]
+        if len(rows):
+            hidden = hidden.copy()
+            hidden[rows[rows != NO_ROW]] = np.array(flags, np.bool_)[rows != NO_ROW]
         return hidden

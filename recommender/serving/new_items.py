@@ -55,6 +55,8 @@ class NewItems:
         """Hold the release; nothing is read yet."""
         self._release = release
         self._filters = filters
+        self._tag_rows: dict[str, tuple[list[int], list[int]]] = {}
+        self._words_rows: dict[str, int] = {}
 
     def locate(self, item: NewItem) -> Placed:
         """Fold an item in; what is not known is left out, and `notes` say so."""
@@ -99,9 +101,12 @@ class NewItems:
         learned = self._release.fold_tag_rows
         unknown, rare, rows = [], [], []
         for name in dict.fromkeys(names):
-            tags = self._filters.tag_rows(name)
-            placed.tags += tags.tolist()
-            own = np.flatnonzero(np.isin(learned, tags)).tolist()
+            if name not in self._tag_rows:  # many new items carry the same tags
+                carried = self._filters.tag_rows(name)
+                own_rows = np.flatnonzero(np.isin(learned, carried)).tolist()
+                self._tag_rows[name] = carried.tolist(), own_rows
+            tags, own = self._tag_rows[name]
+            placed.tags += tags
             rows += own
             placed.names += [("tags", name)] * len(own)
             if len(tags) == 0:
@@ -121,7 +126,10 @@ class NewItems:
 
     def _words(self, title: str, placed: Placed) -> I64:
         words = words_of(title)
-        known = _known(self._release.title_words, words)
+        new = [word for word in words if word not in self._words_rows]
+        rows = self._release.title_words.rows(new).tolist() if new else []
+        self._words_rows |= zip(new, rows, strict=True)
+        known = {w: self._words_rows[w] for w in words if self._words_rows[w] != NO_ROW}
         placed.names += [("words", word) for word in known]
         unknown = [word for word in words if word not in known]
         _tell(placed, "nothing was learned about these words of the title:", unknown)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graph.arrays import I64
 from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import Row
 from recommender.overlay.histories import Events, LiveUser, Weigher
@@ -35,10 +36,20 @@ class TrendCounts:
 
     def number(self, user: str) -> int:
         """The number of a user: their row in the release, or one behind all rows."""
-        row = int(self.release.users.row(user))
+        return self._number(user, int(self.release.users.row(user)))
+
+    def _number(self, user: str, row: int) -> int:
         if row != NO_ROW and not (self.gone and self.state.digest(user) in self.gone):
             return row
         return self.numbers.setdefault(user, len(self.release.users) + len(self.numbers))
+
+    def _numbers(self, events: Sequence[Row]) -> I64:
+        """The number of the user of each event; each user is looked up once."""
+        users = [str(fact.payload["user"]) for fact in events]
+        distinct = list(dict.fromkeys(users))
+        rows = self.release.users.rows(distinct).tolist()
+        own = {user: self._number(user, row) for user, row in zip(distinct, rows, strict=True)}
+        return np.array([own[user] for user in users], np.int64)
 
     def without_erased(self, state: State) -> None:
         """Leave out who is erased."""
@@ -51,7 +62,7 @@ class TrendCounts:
 
     def take_up(self, events: Sequence[Row], entries: Events, kinds: Sequence[str]) -> None:
         """Count newer events; those without a time, and those that do not like, count nothing."""
-        users = np.array([self.number(str(fact.payload["user"])) for fact in events], np.int64)
+        users = self._numbers(events)
         numbers, codes = np.unique(users, return_inverse=True)
         liked = self.weigher.liked(entries, codes.astype(np.int32), kinds)
         liked &= entries["at"] != NO_TIME
