@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,7 +38,7 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
             f"there is no home {settings.home}; is the name right? `nichegraph --home "
             f"{settings.home} load FILE` creates it"
         )
-    return Home(settings.home).create()
+    return Home(settings.home, settings.erasure_log).create()
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def open_live(
     from recommender.serving.live import Live  # a load or a status needs none of it
 
     return Live(
-        Home(settings.home),
+        Home(settings.home, settings.erasure_log),
         journal=open_journal(settings),
         tell=tell,
         defect=defect or refuse,
@@ -133,6 +133,16 @@ def note(home: Home, action: str, **about: object) -> None:
     from recommender.releases import audit
 
     audit.note(home.audit, action, now=now(), **about)
+
+
+def erase_again(settings: Settings, store: "GraphStore") -> None:
+    """Erase again whom a home from a backup does not know to be erased; see `erasure_log`."""
+    from recommender.overlay import erasure
+
+    if settings.erasure_log is None or not settings.home.exists():
+        return
+    with closing(open_journal(settings)) as journal:
+        erasure.erase_again(store, journal, open_home(settings), now=now())
 
 
 def open_console(settings: Settings) -> "Console":

@@ -14,7 +14,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from api.access import check_loopback
-from api.bootstrap import open_console
+from api.bootstrap import erase_again, open_console, open_store
 from api.drainer import watched
 from api.keys import KeyFile
 from api.metrics import FOLDER
@@ -38,6 +38,9 @@ def serve(settings: Settings) -> None:
     _check_address(settings)
     if settings.console_enabled:
         open_console(settings).close()
+    if settings.erasure_log is not None:
+        with contextlib.closing(open_store(settings)) as store:
+            erase_again(settings, store)
     os.environ.update(environment(settings))
     for name in ONE_THREAD:  # workers are many; each computes on one thread
         os.environ[name] = "1"

@@ -163,6 +163,11 @@ class Settings(BaseSettings):
     session_minutes: float = Field(
         30.0, gt=0, le=1440, description="minutes without an event after which a session ends"
     )
+    erasure_log: Path | None = Field(
+        None,
+        description="file outside the home and its backups, where each erasure leaves a keyed "
+        "digest: a home restored from a backup erases those people again before it serves",
+    )
     consent_default: Annotated[str, AfterValidator(_purposes)] = Field(
         "personalise, train, track",
         description="purposes, separated by commas, that count as agreed to by users who have "

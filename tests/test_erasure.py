@@ -9,6 +9,7 @@ import pytest
 from api.app import create_app
 from api.cli.main import run
 from api.settings import load_settings
+from graph.errors import InputError
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.drain import drain
 from recommender.inbox.erasing import open_erasures, receipt
@@ -17,7 +18,7 @@ from recommender.inbox.journal import Journal
 from recommender.inbox.quarantine import aside, put_aside
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
-from recommender.overlay.erasure import ask, carrier
+from recommender.overlay.erasure import ask, carrier, erase_again
 from recommender.overlay.spellings import BLOCK, search
 from recommender.releases.home import Home
 from recommender.releases.publishing import activate
@@ -262,3 +263,74 @@ def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
     assert not json.loads(capsys.readouterr().out)["known"]
     far = client.get("/v1/users/x/data", headers={"X-Forwarded-For": "10.0.0.1"})
     assert far.status_code == 403
+
+
+# ── a home from a backup ─────────────────────────────────────────────────────────────────
+
+
+def restored(backup, home, log):
+    """The home as the backup has it, put where it was."""
+    shutil.rmtree(home.folder)
+    shutil.copytree(backup, home.folder)
+    return Home(home.folder, log)
+
+
+def test_restoring_a_backup_of_the_home_brings_nobody_back(planted_home, home, tmp_path):
+    """From an erasure log apart from the home; whoever came back as a new person stays."""
+    log = tmp_path / "elsewhere" / "erasures.jsonl"
+    log.parent.mkdir()
+    home = Home(home.folder, log)
+    journal, store = Journal(home.inbox), EmbeddedStore(home.store)
+    drain_all(journal, store, home)
+    backup = shutil.copytree(home.folder, tmp_path / "backup")
+    ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    assert KNOWN not in log.read_text("utf-8")
+    journal.append([event(event_id="new", at=NOW + 50)], now=NOW + 50)  # a new person
+    drain_all(journal, store, home)
+    assert erase_again(store, journal, home, now=NOW + 60) == []
+    assert KNOWN in store.read("users")["id"].to_pylist()
+    journal.close()
+    store.close()
+
+    home = restored(backup, home, log)
+    journal, store = Journal(home.inbox), EmbeddedStore(home.store)
+    assert KNOWN in store.read("users")["id"].to_pylist()
+    assert len(erase_again(store, journal, home, now=NOW + 70)) == 1
+    drain_all(journal, store, home)
+    assert hits(home) == set()
+    assert erase_again(store, journal, home, now=NOW + 80) == []
+    assert "reader-1" in store.read("users")["id"].to_pylist()
+    journal.close()
+    store.close()
+
+
+def test_an_old_journal_beside_a_store_that_forgot_brings_nobody_back(home, tmp_path):
+    """As with a Neo4j server, which is not in the home: its store is newer than the journal."""
+    log = tmp_path / "erasures.jsonl"
+    home = Home(home.folder, log)
+    store = EmbeddedStore(tmp_path / "server.sqlite")
+    journal = Journal(home.inbox)
+    backup = shutil.copytree(home.folder, tmp_path / "backup")
+    drain_all(journal, store, home)
+    assert KNOWN in store.read("users")["id"].to_pylist()
+    ask(journal, home, PERSON, now=NOW + 5)
+    drain_all(journal, store, home)
+    journal.close()
+    home = restored(backup, home, log)
+    journal = Journal(home.inbox)
+    assert len(erase_again(store, journal, home, now=NOW + 70)) == 1
+    drain_all(journal, store, home)
+    assert KNOWN not in store.read("users")["id"].to_pylist()
+    assert "friend" in store.read("users")["id"].to_pylist()
+    assert hits(home) == set()
+    journal.close()
+    store.close()
+
+
+def test_a_damaged_erasure_log_is_said_and_nothing_is_erased_without_it(home, journal, tmp_path):
+    log = tmp_path / "erasures.jsonl"
+    log.write_text("not json\n")
+    with pytest.raises(InputError, match="setting erasure_log"):
+        ask(journal, Home(home.folder, log), PERSON, now=NOW)
+    assert open_erasures(journal) == 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import note, now, on_disk_of, open_home, open_store
+from api.bootstrap import erase_again, note, now, on_disk_of, open_home, open_store
 from api.cli.output import say, show_json, step
 from api.cli.retain import kept
 from api.cli.schedule import for_ever, seconds_of, share_of
@@ -216,6 +216,7 @@ def publish(
         parent = parent_of(home)
         recording = Recording(step, steps_of(home, parent))
         with closing(open_store(settings)) as store:
+            erase_again(settings, store)
             retained = kept(settings, store)
             for kind in retained:
                 count = kind["store"] + kind["inbox"] + kind["shown"]

@@ -58,10 +58,7 @@ def drain(
     """
     name = source(journal)
     begin = store.position(name)
-    if begin > journal.last_sequence():
-        # The journal comes from a backup older than the store, so it gives numbers out again.
-        # Under a new name the store takes all facts; those that it has already change nothing.
-        journal.rename(begin)
+    if renamed_if_older(journal, begin):
         return Drained(0, 0, begin)
     facts = journal.facts_after(begin, limit)
     if not facts:
@@ -81,6 +78,18 @@ def drain(
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)
     return Drained(len(facts) if done else 0, work.refused, facts[-1].sequence if done else begin)
+
+
+def renamed_if_older(journal: Journal, position: int) -> bool:
+    """Rename a journal from a backup that is older than the store, which has more of its facts.
+
+    It would give their numbers out again. Under a new name the store takes all facts; those that it
+    has already change nothing. `position` is the store's, see `GraphStore.position`.
+    """
+    if position <= journal.last_sequence():
+        return False
+    journal.rename(position)
+    return True
 
 
 def _carry(journal: Journal, store: GraphStore, now: Callable[[], int]) -> Carry:

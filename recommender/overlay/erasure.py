@@ -11,9 +11,11 @@ from graph.explore.copies import forget
 from graph.ids import as_id
 from graph.store import GraphStore
 from recommender.inbox import erasing, feedback
-from recommender.inbox.drain import Carry
+from recommender.inbox.drain import Carry, renamed_if_older, source
+from recommender.inbox.erased import NAMES
 from recommender.inbox.joining import names_of, own_name
 from recommender.inbox.journal import Journal
+from recommender.overlay import erasure_log
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.spellings import spellings
 from recommender.overlay.state import begin_erasure, end_erasure, read_state
@@ -61,6 +63,8 @@ def ask(journal: Journal, home: Home, user: str, *, now: int) -> int:
 
 
 def _ask(journal: Journal, home: Home, user: str, now: int) -> int:
+    if home.erasure_log is not None:
+        erasure_log.note(home, home.erasure_log, user, now=now)
     begin_erasure(home, user)
     person = read_state(home).digest(user)
     sequence = erasing.ask(journal, user, person, now=now)
@@ -68,6 +72,42 @@ def _ask(journal: Journal, home: Home, user: str, now: int) -> int:
     erasing.reached(journal, sequence, "serving", at=now)
     journal.shorten()
     return sequence
+
+
+def erase_again(store: GraphStore, journal: Journal, home: Home, *, now: int) -> list[int]:
+    """Erase again whom a home from a backup does not know to be erased; the erasures' numbers.
+
+    To be called before anything is drained, served or learned. Nothing without an erasure log. If
+    the store does not answer, nothing is taken for done.
+    """
+    if home.erasure_log is None or not home.erasure_log.exists():
+        return []
+    was_erased, missed = erasure_log.unheard(home, home.erasure_log)
+    if not missed:
+        return []
+    if journal.last_sequence():
+        renamed_if_older(journal, store.position(source(journal)))
+    users = dict.fromkeys(filter(was_erased, _everybody(store, journal, home)))
+    numbers = [ask(journal, home, user, now=now) for user in users]
+    erasure_log.hear_all(home, home.erasure_log)
+    return numbers
+
+
+def _everybody(store: GraphStore, journal: Journal, home: Home) -> list[str]:
+    """Every user whom the home or its store knows, some of them several times."""
+    users: list[str] = store.read("users").column("id").to_pylist()
+    for name in names(home):
+        try:
+            users += open_release(home.releases / name, verify=False).users
+        except ReleaseError:  # of another version, or damaged: nobody serves it
+            continue
+    after = 0
+    while facts := journal.facts_after(after):
+        after = facts[-1].sequence
+        for fact in facts:
+            fields = (fact.payload.get(field) for field in NAMES.get(fact.kind, ()))
+            users += [str(user) for user in fields if user is not None]
+    return users
 
 
 def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], int]) -> Carry:

@@ -11,6 +11,7 @@ class Home:
     """The places inside a catalogue's folder; nothing is made before `create()`."""
 
     folder: Path
+    erasure_log: Path | None = None  # outside of it, see `recommender.overlay.erasure_log`
 
     @property
     def store(self) -> Path:
@@ -96,6 +97,11 @@ class Home:
     def reduced(self) -> Path:
         """Sums of events that were dropped."""
         return self.folder / "reduced.sqlite"
+
+    @property
+    def erasures_heard(self) -> Path:
+        """How many lines of the erasure log this home has heard of."""
+        return self.folder / "erasures-heard"
 
     @property
     def keys(self) -> Path:
