@@ -8,6 +8,7 @@ doi:10.1109/ICDE.2009.65, "forward decay").
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -60,15 +61,63 @@ class Newest:
 
 
 @dataclass(frozen=True)
-class Trends:
-    """How many people chose each item lately; an immutable value, replaced by a newer one."""
+class Released:
+    """What a release holds of choices; its sums are made when they are first asked for."""
 
     release: Release
     weigher: Weigher
+    silent: frozenset[int] = frozenset()  # users (rows) who are in none of the sums
+
+    @property
+    def made(self) -> int:
+        """When the release was made; the sums are as they were then."""
+        return int(self.release.manifest["created_at"])
+
+    @cached_property
+    def sums(self) -> F64:
+        """(4, i) how many people chose each item, for each of SPANS."""
+        keys, times = self.chosen_since(self.made - REACH * SPANS["month"])
+        if self.silent:
+            users = (keys >> _BITS).tolist()
+            counted = np.array([user not in self.silent for user in users], np.bool_)
+            keys, times = keys[counted], times[counted]
+        items, count = _items(keys), len(self.release.items)
+        sums = [np.bincount(items, faded, count) for faded in _faded(times, self.made)]
+        return np.stack(sums).astype(np.float64)
+
+    def chosen_since(self, since: int) -> tuple[I64, I64]:
+        """Pairs chosen after a time, and when last."""
+        return self._chosen(np.flatnonzero(self.release.arrays["events.at"] > since))
+
+    def chosen_by(self, users: I64) -> tuple[I64, I64]:
+        """Pairs of some users; those whom the release lacks have none."""
+        starts = self.release.arrays["events.indptr"].astype(np.int64)
+        users = users[users < len(starts) - 1]
+        lengths = starts[users + 1] - starts[users]
+        ahead = np.cumsum(lengths) - lengths
+        at = np.repeat(starts[users] - ahead, lengths) + np.arange(lengths.sum())
+        return self._chosen(at.astype(np.int64))
+
+    def _chosen(self, places: I64) -> tuple[I64, I64]:
+        """The pairs of the events at some places that speak for their items."""
+        release = self.release
+        users = np.searchsorted(release.arrays["events.indptr"], places, side="right") - 1
+        events: Events = np.zeros(len(places), EVENT)
+        for name in ("item", "kind", "value", "at"):
+            events[name] = release.arrays[f"events.{name}"][places]
+        liked = self.weigher.liked(events, users.astype(np.int32), release.event_kinds)
+        liked &= events["at"] > self.made - REACH * SPANS["month"]
+        return newest_of(key_of(users[liked], events["item"][liked]), events["at"][liked])
+
+
+@dataclass(frozen=True)
+class Trends:
+    """How many people chose each item lately; an immutable value, replaced by a newer one."""
+
+    released: Released
     origin: int  # seconds since 1970
-    sums: F64  # (4, i) of the release, for each of SPANS
-    rows: I64  # (k,) items whose sums have changed since, ascending
-    added: F64  # (4, k) by how much
+    rows: I64  # (k,) items whose counts have changed since the release, ascending
+    added: F64  # (4, k) by how much, as it was at `origin`
     newest: Newest  # pairs chosen since; NO_TIME: taken back
     silent: frozenset[int] = frozenset()  # numbers of users who are in no count
     stamp: int = 0  # the last fact that changed a count
@@ -79,27 +128,18 @@ class Trends:
         cls, release: Release, weigher: Weigher, silent: frozenset[int] = frozenset()
     ) -> "Trends":
         """Count what the release holds, but for users (rows) who are in no count."""
-        made = int(release.manifest["created_at"])
-        since = made - REACH * SPANS["month"]
-        keys, times = _chosen(release, weigher, np.flatnonzero(release.arrays["events.at"] > since))
-        if silent:
-            heard = np.array([user not in silent for user in (keys >> _BITS).tolist()], np.bool_)
-            keys, times = keys[heard], times[heard]
-        items = len(release.items)
-        sums = np.stack(
-            [np.bincount(_items(keys), faded, items) for faded in _faded(times, made)]
-        ).astype(np.float64)
-        nothing = np.zeros((len(SPANS), 0))
-        newest = Newest(*_none(), *_none())
-        return cls(release, weigher, made, sums, _none()[0], nothing, newest, silent)
+        released = Released(release, weigher, silent)
+        nothing, newest = np.zeros((len(SPANS), 0)), Newest(*_none(), *_none())
+        return cls(released, released.made, _none()[0], nothing, newest, silent)
 
     def counts(self, span: str, now: int, items: int) -> F64:
         """(i,) how many people chose each of the first `items` items lately, faded up to `now`."""
-        number = list(SPANS).index(span)
+        number, seconds = list(SPANS).index(span), SPANS[span]
+        known = self.released.sums[number]
         counts = np.zeros(items)
-        counts[: self.sums.shape[1]] = self.sums[number]
-        np.add.at(counts, self.rows, self.added[number])
-        return np.maximum(counts, 0) * np.exp((self.origin - now) / SPANS[span])
+        counts[: len(known)] = known * np.exp((self.released.made - now) / seconds)
+        counts[self.rows] += self.added[number] * np.exp((self.origin - now) / seconds)
+        return np.maximum(counts, 0)
 
     def leading(self, span: str, now: int, items: int) -> tuple[I64, F64]:
         """Rows of the items that `FEWEST` people or more chose lately, most first; how many did."""
@@ -153,8 +193,7 @@ class Trends:
 
     def pairs_since(self, since: int) -> tuple[I64, I64, I64]:
         """Every pair that was chosen after a time, and counts: users, items, newest times."""
-        counted = np.flatnonzero(self.release.arrays["events.at"] > since)
-        keys, times = _merged(*_chosen(self.release, self.weigher, counted), *self.newest.all())
+        keys, times = _merged(*self.released.chosen_since(since), *self.newest.all())
         users = keys >> _BITS
         there = (times > since) & ~self._silent(users)
         return users[there], _items(keys[there]), times[there]
@@ -166,23 +205,14 @@ class Trends:
         """What a user chose."""
         keys, times = self.newest.all()
         own = slice(*np.searchsorted(keys, [user << _BITS, (user + 1) << _BITS]).tolist())
-        return _merged(*self._released(np.array([user])), keys[own], times[own])
+        return _merged(*self.released.chosen_by(np.array([user])), keys[own], times[own])
 
     def _times_of(self, keys: I64) -> I64:
         """When pairs were chosen last; NO_TIME: never."""
-        released = Newest(*self._released(np.unique(keys >> _BITS)), *_none())
+        released = Newest(*self.released.chosen_by(np.unique(keys >> _BITS)), *_none())
         return self.newest.times_of(
             keys, released.times_of(keys, np.full(len(keys), NO_TIME, np.int64))
         )
-
-    def _released(self, users: I64) -> tuple[I64, I64]:
-        """What some users chose by the release."""
-        starts = self.release.arrays["events.indptr"].astype(np.int64)
-        users = users[users < len(starts) - 1]
-        lengths = starts[users + 1] - starts[users]
-        ahead = np.cumsum(lengths) - lengths
-        at = np.repeat(starts[users] - ahead, lengths) + np.arange(lengths.sum())
-        return _chosen(self.release, self.weigher, at.astype(np.int64))
 
     def _with(self, keys: I64, before: I64, after: I64, stamp: int) -> "Trends":
         """The same where some pairs were chosen at other times than before."""
@@ -208,9 +238,7 @@ class Trends:
         if newest - self.origin <= REBASE:
             return self
         faded = np.exp((self.origin - newest) / _SECONDS)
-        return replace(
-            self, led={}, origin=newest, sums=self.sums * faded, added=self.added * faded
-        )
+        return replace(self, led={}, origin=newest, added=self.added * faded)
 
 
 _BITS = 32
@@ -251,14 +279,3 @@ def _faded(times: I64, origin: int) -> F64:
     ages = np.where(times == NO_TIME, -np.inf, times - float(origin))
     faded: F64 = np.exp(ages / _SECONDS)
     return faded
-
-
-def _chosen(release: Release, weigher: Weigher, places: I64) -> tuple[I64, I64]:
-    """The pairs of the release's events at some places that speak for their items."""
-    users = np.searchsorted(release.arrays["events.indptr"], places, side="right") - 1
-    events: Events = np.zeros(len(places), EVENT)
-    for name in ("item", "kind", "value", "at"):
-        events[name] = release.arrays[f"events.{name}"][places]
-    liked = weigher.liked(events, users.astype(np.int32), release.event_kinds)
-    liked &= events["at"] > int(release.manifest["created_at"]) - REACH * SPANS["month"]
-    return newest_of(key_of(users[liked], events["item"][liked]), events["at"][liked])
