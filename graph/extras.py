@@ -14,6 +14,7 @@ EXTRA = {  # package -> extra
     "node2vec": "train",
     "gensim": "train",
     "optuna": "train",
+    "pyrage": "backup",
 }
 
 

@@ -14,6 +14,7 @@ import typer
 
 from api.cli import (
     audit,
+    backup,
     data,
     demo,
     doctor,
@@ -113,6 +114,7 @@ for part in (
     migrate,
     erase,
     audit,
+    backup,
     data,
 ):
     part.register(cli)

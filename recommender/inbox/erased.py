@@ -54,6 +54,11 @@ def any_erasure(db: sqlite3.Connection) -> bool:
 def mark(db: sqlite3.Connection, user: str) -> bytes:
     """A user's pseudonym in this journal."""
     (key,) = db.execute("SELECT value FROM about WHERE name = 'key'").fetchone()
+    return pseudonym(key, user)
+
+
+def pseudonym(key: bytes, user: str) -> bytes:
+    """A user's pseudonym under the key of a journal."""
     return hashlib.blake2b(user.encode(), key=key, digest_size=16).digest()
 
 

@@ -7,11 +7,12 @@ before the erasure are refused when they are sent again; and a receipt of what w
 and when.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graph.errors import NotFound
-from recommender.inbox.erased import mark, purge
+from recommender.inbox.erased import mark, pseudonym, purge
 from recommender.inbox.facts import USER_DELETE, fact
 from recommender.inbox.journal import Journal
 
@@ -44,6 +45,34 @@ class Erasure:
                 {"place": step.location, "at": step.at, "count": step.count} for step in self.steps
             ],
         }
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Everybody who was ever erased from a home, by pseudonym."""
+
+    key: bytes  # of the journal, which makes the pseudonyms
+    moments: Mapping[bytes, int]  # pseudonym -> when the last erasure was asked for
+
+    def asked_for(self, user: str) -> int | None:
+        """When this user was erased for the last time; None: never."""
+        return self.moments.get(pseudonym(self.key, user))
+
+    def knows_more(self, user: str, before: "Erased | None") -> bool:
+        """Whether there is an erasure of this user of which an earlier state knew nothing."""
+        known = None if before is None else before.asked_for(user)
+        now = self.asked_for(user)
+        return now is not None and (known is None or known < now)
+
+
+def erased(journal: Journal) -> Erased | None:
+    """Everybody who was ever erased; None if there is no journal yet."""
+    with journal.reading() as db:
+        if db is None:
+            return None
+        (key,) = db.execute("SELECT value FROM about WHERE name = 'key'").fetchone()
+        rows = db.execute("SELECT mark, max(asked) FROM erasures GROUP BY mark")
+        return Erased(key, dict(rows.fetchall()))
 
 
 def ask(journal: Journal, user: str, person: str, *, now: int) -> int:

@@ -87,13 +87,13 @@ def erase_again(store: GraphStore, journal: Journal, home: Home, *, now: int) ->
         return []
     if journal.last_sequence():
         renamed_if_older(journal, store.position(source(journal)))
-    users = dict.fromkeys(filter(was_erased, _everybody(store, journal, home)))
+    users = dict.fromkeys(filter(was_erased, everybody(store, journal, home)))
     numbers = [ask(journal, home, user, now=now) for user in users]
     erasure_log.hear_all(home, home.erasure_log)
     return numbers
 
 
-def _everybody(store: GraphStore, journal: Journal, home: Home) -> list[str]:
+def everybody(store: GraphStore, journal: Journal, home: Home) -> list[str]:
     """Every user whom the home or its store knows, some of them several times."""
     users: list[str] = store.read("users").column("id").to_pylist()
     for name in names(home):

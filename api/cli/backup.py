@@ -1,0 +1,142 @@
+"""`nichegraph backup` and `nichegraph restore`: a whole home in one file, and the way back."""
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.bootstrap import note, now, on_disk_of, open_home, open_journal, open_store
+from api.cli.output import say, show_json
+from api.cli.releases import made_at
+from api.settings import load_settings
+from graph.errors import InputError
+from recommender.releases.home import Home
+
+if TYPE_CHECKING:
+    from recommender.inbox.erasing import Erased
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Name = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    cli.command("backup")(backup)
+    cli.command("restore")(restore)
+
+
+def backup(
+    ctx: typer.Context,
+    file: Name,
+    encrypt: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPIENT", help="Public key of age; only its owner can restore."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the whole home into one file, while servers run.
+
+    A graph on a Neo4j server is not part of it: back that up by its own means.
+
+    \b
+    nichegraph backup monday.tar.gz
+    nichegraph backup monday.age --encrypt age1…
+    """
+    from recommender.releases.backups import save
+
+    settings = load_settings(ctx.obj)
+    home = open_home(settings)
+    with on_disk_of(home):
+        made = save(home, file, now=now(), recipient=encrypt)
+    note(home, "backup", encrypted=encrypt is not None)
+    if as_json:
+        show_json({"file": str(file), "files": len(made.files), "bytes": made.bytes})
+        return
+    say(f"{len(made.files):,} files, {made.bytes:,} bytes, are in {file}")
+    if settings.store != "embedded":
+        say(f"the graph is on {settings.store}: back that up, too")
+    if encrypt is None:
+        say("it is not encrypted, and holds what is known about people; --encrypt does that")
+
+
+def restore(
+    ctx: typer.Context,
+    file: Name,
+    identity: Annotated[Path | None, typer.Option(help="File with the private key of age.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of the home that is there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a home from a backup.
+
+    With --replace, whom the present home has erased since is erased again; the present home is kept
+    beside the new one. If that home is lost, the setting erasure_log does the same.
+
+    \b
+    nichegraph restore monday.tar.gz --replace
+    nichegraph --home elsewhere restore monday.age --identity key.txt
+    """
+    from recommender.releases.backups import unpack
+
+    settings = load_settings(ctx.obj)
+    home = Home(settings.home)
+    there = home.folder.is_dir() and any(home.folder.iterdir())
+    if there and not replace:
+        raise InputError(f"{home.folder} is not empty; add --replace, or name another --home")
+    newer = _erased(ctx, home) if there else None
+    fresh = home.folder.with_name(f"{home.folder.name}.restoring-{os.getpid()}")
+    try:
+        made = unpack(file, fresh, identity=identity)
+        again = _erase_again(fresh, newer) if newer else 0
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    kept = None
+    if there:
+        kept = home.folder.with_name(f"{home.folder.name}.before-{now()}")
+        home.folder.rename(kept)
+    elif home.folder.is_dir():
+        home.folder.rmdir()
+    fresh.rename(home.folder)
+    note(home, "restore", made_at=made.created_at, erased_again=again)
+    if as_json:
+        show_json({"made_at": made.created_at, "erased_again": again, "kept": kept and str(kept)})
+        return
+    say(f"{home.folder} is as it was on {made_at(made.created_at)} UTC")
+    say(f"{again:,} people who were erased since then were erased again; refresh now")
+    if kept:
+        say(f"what was there is in {kept}; remove it when you need it no more")
+
+
+def _erased(ctx: typer.Context, home: Home) -> "Erased | None":
+    """Who was erased from the present home, on which no server may run."""
+    from recommender.inbox.drain import lease
+    from recommender.inbox.erasing import erased
+
+    with lease(home.inbox) as mine:
+        if not mine:
+            raise InputError(f"a server runs on {home.folder}; stop it first")
+    with closing(open_journal(load_settings(ctx.obj))) as journal:
+        return erased(journal)
+
+
+def _erase_again(folder: Path, newer: "Erased") -> int:
+    """Erase whoever is in a restored home although `newer` knows them to be erased since."""
+    from api.cli.erase import finish
+    from recommender.inbox.erasing import erased
+    from recommender.overlay.erasure import ask, everybody
+
+    settings = load_settings(folder)
+    home = open_home(settings)
+    with closing(open_journal(settings)) as journal:
+        before = erased(journal)
+        with closing(open_store(settings)) as store:
+            users = set(everybody(store, journal, home))
+        people = sorted(user for user in users if newer.knows_more(user, before))
+        for person in people:
+            finish(settings, home, journal, ask(journal, home, person, now=now()))
+    return len(people)
