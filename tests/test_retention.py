@@ -158,7 +158,7 @@ def test_the_inbox_and_what_was_shown_follow_but_not_what_the_store_lacks(store,
 
 def test_the_command_says_what_it_does(store, home, capsys):
     assert run(["--home", str(home.folder), "retain"]) == 0
-    assert "names no kinds" in capsys.readouterr().out
+    assert "names no kind of event" in capsys.readouterr().out
     home.retention.write_text("[days]\nview = 40\n")
     store.close()
     assert run(["--home", str(home.folder), "retain", "--dry-run", "--json"]) == 0

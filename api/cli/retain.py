@@ -21,7 +21,7 @@ def register(cli: typer.Typer) -> None:
 def retain(
     ctx: typer.Context,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")
+        bool, typer.Option("--dry-run", help="Only say what would be removed; nothing is changed.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -47,7 +47,7 @@ def retain(
 
 
 def kept(settings: Settings, store: "GraphStore", *, dry_run: bool = False) -> list[dict[str, Any]]:
-    """What went, or would go, by kind; noted in the audit log. Nothing without a file."""
+    """What was removed, or would be, by kind; noted in the audit log. Nothing without a file."""
     from recommender.overlay.retention import retain as keep
     from recommender.overlay.retention_file import load_retention
 
@@ -64,7 +64,7 @@ def kept(settings: Settings, store: "GraphStore", *, dry_run: bool = False) -> l
 
 
 def _show(done: list[dict[str, Any]], dry_run: bool) -> None:
-    title = "would be removed" if dry_run else "went"
+    title = "would be removed" if dry_run else "removed"
     columns = ["kind", "kept for", "then", "from the store", "from the inbox", "of what was shown"]
     rows = [
         [
