@@ -9,6 +9,8 @@ from api.cli import main as command_line
 from api.cli.main import run
 from api.cli.output import plain
 from graph.errors import GateRefused
+from recommender.releases.audit import lines
+from recommender.releases.home import Home
 
 
 @pytest.fixture
@@ -130,6 +132,10 @@ def test_releases_can_be_listed_rolled_back_and_pruned(home, capsys):
     assert json.loads(out)["config"]["seed"] == 2
     code, out, _ = ask(capsys, "--home", home, "releases", "prune", "--keep", 1, "--json")
     assert json.loads(out)["removed"] == []  # the newest and the current one stay
+    for words in (["pin", "1"], ["pin", "1", "--off"]):
+        assert ask(capsys, "--home", home, "releases", *words)[0] == 0
+    done = [line["what"] for line in lines(Home(home).audit)]
+    assert done[-3:] == ["rollback", "pin", "unpin"]
     code, _, err = ask(capsys, "--home", home, "releases", "rollback", "9")
     assert code == 1
     assert names[0] in err

@@ -203,7 +203,9 @@ def pin(
     """
     from recommender.releases.publishing import pin as keep
 
-    full = keep(_home(ctx), name, on=not off)
+    home = _home(ctx)
+    full = keep(home, name, on=not off)
+    note(home, "unpin" if off else "pin", release=full)
     say(f"release {full} is {'no longer pinned' if off else 'pinned'}")
 
 
