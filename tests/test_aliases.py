@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
+from api.cli.main import run
 from api.settings import load_settings
+from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.aliases import ITSELF, TAKEN
 from recommender.inbox.announcing import load_into
 from recommender.inbox.drain import drain
@@ -266,6 +268,18 @@ def test_erasing_the_person_erases_what_came_from_the_alias(tmp_path, store):
     for file in home.inbox.parent.glob("*"):
         assert b"ann" not in file.read_bytes()
     journal.close()
+
+
+def test_a_person_can_be_erased_by_the_name_that_only_the_journal_knows(tmp_path, capsys):
+    home = Home(tmp_path / "home").create()
+    journal, store = Journal(home.inbox), EmbeddedStore(home.store)
+    say(journal, event("v1", "x"), event("ann", "y"), event("bob", "y"), alias("ann", "v1"))
+    drain_all(journal, store)
+    assert journal.trim(10) == 4
+    journal.close()
+    store.close()
+    assert run(["--home", str(home.folder), "erase", "v1"]) == 0
+    assert "ann was erased, with 2 events" in capsys.readouterr().out
 
 
 def test_the_data_of_a_person_holds_what_they_did_under_any_name(journal, store):

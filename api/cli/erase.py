@@ -50,6 +50,7 @@ def erase(
     nichegraph erase alice --verify
     """
     from recommender.inbox.erasing import receipt
+    from recommender.inbox.joining import own_name
     from recommender.overlay.erasure import ask
 
     settings = load_settings(ctx.obj)
@@ -59,6 +60,7 @@ def erase(
         _verify(home, user, as_json)
         return
     with closing(open_journal(settings)) as journal:
+        user = own_name(journal, user)
         _check_known(settings, home, journal, user)
         sequence = ask(journal, home, user, now=now())
         finish(settings, home, journal, sequence)
