@@ -1,5 +1,8 @@
 """Google Analytics 4: events as exported by BigQuery, JSON Lines or Parquet.
 
+Source: the schema of the BigQuery export, https://support.google.com/analytics/answer/7029846.
+Licence: none is needed for events of your own.
+
 `event_params`, a list of keys and values, is read as an object, so that a parameter can be named:
 `--column item=event_params.article_id`. `user_id` counts before `user_pseudo_id`.
 """

@@ -1,5 +1,8 @@
 """Segment: messages as they are archived, JSON Lines, mostly gzipped.
 
+Source: the spec, https://segment.com/docs/connections/spec.
+Licence: none is needed for events of your own.
+
 Names of events and fields are those of its spec for e-commerce (version 2, and the older names)
 and video. `userId` counts before `anonymousId`; what links the two (`identify`, `alias`) is not
 followed.

@@ -1,5 +1,8 @@
 """Snowplow: enriched events, as the pipeline writes them (tabs, 131 columns) or as JSON Lines.
 
+Source: the canonical event model, https://docs.snowplow.io/docs/fundamentals/canonical-event.
+Licence: none is needed for events of your own.
+
 The JSON is that of its analytics SDKs, in which each self-describing part has a field of its own,
 such as `contexts_com_acme_song_1`; lines with tabs are brought into the same form. Items are found
 in events of the e-commerce plug-in, in its older events, and in transactions. Others can be named:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli.main import run
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.format import Options
 from loaders.ingest import load, read_tables
@@ -167,6 +168,17 @@ def test_each_data_set_is_recognised():
         ("lightgcn", "gowalla-lightgcn"),
     ):
         assert sniff(shared_data(name)) == form
+
+
+def test_who_gives_no_format_is_told_which_it_looks_like(tmp_path, capsys):
+    (tmp_path / "ml").mkdir()
+    (tmp_path / "ml" / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,4,9\n")
+    (tmp_path / "ml" / "movies.csv").write_text("movieId,title,genres\n2,Two,Drama\n")
+    assert run(["--home", str(tmp_path / "home"), "load", str(tmp_path / "ml"), "--dry-run"]) == 1
+    assert "looks like the format movielens: add --format movielens" in capsys.readouterr().err
+    (tmp_path / "plain.csv").write_text("who,what\na,b\n")
+    assert run(["--home", str(tmp_path / "home"), "load", str(tmp_path / "plain.csv")]) == 1
+    assert "looks like" not in capsys.readouterr().err
 
 
 def test_every_format_states_its_source_and_licence():

@@ -189,10 +189,11 @@ def _load(
 
     from graph.weighting_file import load_weighting
     from loaders.ingest import load as load_files
+    from loaders.registry import hinted
     from recommender.releases.home import Home
 
     scale = load_weighting(Home(settings.home).weighting).rating_scale
-    with progress("load") as tell:
+    with progress("load") as tell, hinted(paths, format_name):
         return load_files(
             paths,
             format_name,
