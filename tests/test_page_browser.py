@@ -194,8 +194,8 @@ def test_releases_are_served_pinned_and_read_about(tab, operated):
         with tab.expect_popup() as report:
             tab.get_by_role("link", name=f"Report of release {second}").click()
         assert report.value.get_by_role("heading").inner_text() == "Report of the second"
-        tab.get_by_role("button", name=f"Keep release {first}").click()
-        tab.get_by_role("button", name=f"Let release {first} go").wait_for()
+        tab.get_by_role("button", name=f"Pin release {first}").click()
+        tab.get_by_role("button", name=f"Unpin release {first}").wait_for()
         tab.get_by_role("button", name=f"Serve release {first}").click()
         tab.get_by_role("button", name=f"Serve release {second}").wait_for()
         assert current(operated) == first

@@ -118,8 +118,8 @@ function acts(release: Manifest, act: Act): (HTMLElement | false)[] {
   return [
     changes && !release.current && button("Serve", `Serve release ${name}`, () => change("put", "/v1/releases/current", {}, { release: name })),
     changes && (release.pinned
-      ? button("Unpin", `Let release ${name} go when it is old`, () => change("delete", "/v1/releases/{release}/pin", { release: name }))
-      : button("Pin", `Keep release ${name}`, () => change("put", "/v1/releases/{release}/pin", { release: name }))),
+      ? button("Unpin", `Unpin release ${name}`, () => change("delete", "/v1/releases/{release}/pin", { release: name }))
+      : button("Pin", `Pin release ${name}`, () => change("put", "/v1/releases/{release}/pin", { release: name }))),
     release.report && (key()
       ? button("Report", `Download the report of release ${name}`, () => downloaded(name))
       : h("a", { href: `v1/releases/${name}/report`, target: "_blank", rel: "noopener", "aria-label": `Report of release ${name}` }, "Report")),
