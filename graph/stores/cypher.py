@@ -217,7 +217,8 @@ UNWIND range($begin, $end) AS number MATCH (n:User) WHERE id(n) = number
 MATCH (n)-[r:INTERACTED]->() WHERE toLower(r.kind) = toLower($kind) AND r.at < $before
 WITH number, r, r.tag IS NOT NULL AS tagged
 DELETE r
-RETURN count(*) AS gone, sum(0) AS changed, collect(DISTINCT CASE WHEN tagged THEN number END) AS touched
+RETURN count(*) AS gone, sum(0) AS changed,
+  collect(DISTINCT CASE WHEN tagged THEN number END) AS touched
 """
 UNDO_TOLD = {
     "User": """MATCH (n:User) WHERE n.told IN [$load, -$load]
