@@ -213,7 +213,7 @@ def test_rules_are_tried_saved_and_a_wrong_one_is_told(tab, operated):
         tab.get_by_role("row", name="all together").wait_for()
         rules = tab.get_by_label("Rules, as in rules.toml")
         tab.get_by_role("button", name="Save", exact=True).click()
-        tab.get_by_text("Saved.").wait_for()
+        tab.get_by_text("Every worker follows them").wait_for()
         assert operated.rules.read_text() == rules.input_value()
         for button in ("Try them on users", "Save"):
             rules.fill("[[rule]")
