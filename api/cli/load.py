@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import note, now, on_disk_of, open_home, open_journal, open_store
+from api.bootstrap import erase_again, note, now, on_disk_of, open_home, open_journal, open_store
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
 from graph.errors import InputError, StoreAway
@@ -135,17 +135,20 @@ def load(
     else:
         home = open_home(settings, make=True)
         from recommender.inbox.announcing import load_into
+        from recommender.overlay.erasure import carrier
 
         rejects = home.rejects / f"{now()}.csv"
         with (
             on_disk_of(home),
             closing(open_store(settings)) as store,
             closing(open_journal(settings)) as journal,
-            load_into(store, journal, now=now()) as target,
         ):
-            report = _load(
-                settings, paths, format_name, options, replace, target, home.staging, rejects
-            )
+            erase_again(settings, store)
+            carry = carrier(journal, store, home, now)
+            with load_into(store, journal, now=now(), carry=carry) as target:
+                report = _load(
+                    settings, paths, format_name, options, replace, target, home.staging, rejects
+                )
         note(home, "load", load=report["load"], rows=report["rows"])
     if as_json:
         show_json(report)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from graph.model import ITEM_PARTS, SCHEMAS, Batch
 from graph.store import GraphStore
 from recommender.inbox import undone
-from recommender.inbox.drain import drain, lease
+from recommender.inbox.drain import Carry, drain, lease
 from recommender.inbox.facts import LOAD, PATCH, USER_PUT, Fact, fact
 from recommender.inbox.joining import all_names, renamed_batch
 from recommender.inbox.journal import Journal
@@ -23,16 +23,19 @@ TOGETHER = 5_000  # facts of one transaction, so that the server's own writes ne
 
 
 @contextmanager
-def load_into(store: GraphStore, journal: Journal, *, now: int) -> Iterator[GraphStore]:
+def load_into(
+    store: GraphStore, journal: Journal, *, now: int, carry: Carry | None = None
+) -> Iterator[GraphStore]:
     """The store that a load writes into. A server that runs on this home learns of the load.
 
-    Without a server, facts that wait in the journal are written first, since they came before.
+    Without a server, facts that wait in the journal are written first, since they came before;
+    `carry` takes erasures among them wherever the person is known, see `drain`.
     """
     with lease(journal.path) as alone:
         if not alone:
             yield cast("GraphStore", _Announced(store, journal, now))
             return
-        while journal.last_sequence() and drain(journal, store, now=lambda: now).facts:
+        while journal.last_sequence() and drain(journal, store, now=lambda: now, carry=carry).facts:
             pass
         try:
             yield cast("GraphStore", _Named(store, journal))
