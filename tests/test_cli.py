@@ -50,7 +50,7 @@ def test_a_wrong_filter_is_told_of_by_its_option(home, capsys):
 def test_an_unknown_user_gets_a_list_and_is_told_why(home, capsys):
     code, out, _ = ask(capsys, "--home", home, "recommend", "nobody/[etc]", "-n", 2)
     assert code == 0
-    assert "nobody knows the user" in out
+    assert "is not known yet" in out
 
 
 def test_similar_asks_for_a_known_item(home, planted, capsys):
