@@ -10,12 +10,14 @@ import numpy as np
 import pyrage
 import pytest
 
+from api import bootstrap
 from api.app import create_app
 from api.bootstrap import open_journal
+from api.cli import backup
 from api.cli.main import run
 from api.settings import load_settings
 from graph.stores.embedded_store import EmbeddedStore
-from recommender.inbox.drain import lease
+from recommender.inbox.drain import drain, lease
 from recommender.overlay.spellings import search
 from recommender.releases.backups import CONTENTS, LEFT_OUT, save, unpack
 from recommender.releases.home import Home
@@ -157,6 +159,31 @@ def test_without_the_present_home_the_person_would_be_back(home, tmp_path):
     shutil.rmtree(home.folder)
     assert command(home, "restore", file) == 0
     assert list(search(home.folder, ALICE))
+
+
+def test_a_store_that_is_newer_than_the_backup_takes_what_comes_next(home, tmp_path, monkeypatch):
+    """As on a server, which no backup of the home holds: here it is an embedded one elsewhere."""
+    elsewhere = shutil.copy(home.store, tmp_path / "elsewhere.sqlite")
+    monkeypatch.setattr(bootstrap, "open_store", lambda *_, **__: EmbeddedStore(elsewhere))
+    monkeypatch.setattr(backup, "open_store", lambda *_, **__: EmbeddedStore(elsewhere))
+    file = tmp_path / "b.tar.gz"
+    assert command(home, "backup", file) == 0
+    for number in range(5):
+        tell(home, "late", f"evergreen-{number + 1}")
+    with (
+        closing(open_journal(load_settings(home.folder))) as journal,
+        closing(EmbeddedStore(elsewhere)) as store,
+    ):
+        drain(journal, store, now=lambda: NOW)
+    assert command(home, "restore", file, "--replace") == 0
+    tell(home, "later", "evergreen-1")  # before anybody drains
+    with (
+        closing(open_journal(load_settings(home.folder))) as journal,
+        closing(EmbeddedStore(elsewhere)) as store,
+    ):
+        drain(journal, store, now=lambda: NOW)
+        users = store.read("events").column("user").to_pylist()
+    assert (users.count("late"), users.count("later")) == (5, 1)
 
 
 def test_a_home_with_a_server_is_not_replaced(home, tmp_path):

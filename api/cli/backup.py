@@ -91,7 +91,7 @@ def restore(
     fresh = home.folder.with_name(f"{home.folder.name}.restoring-{os.getpid()}")
     try:
         made = unpack(file, fresh, identity=identity)
-        again = _erase_again(fresh, newer) if newer else 0
+        again = _made_fit(fresh, newer)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -124,9 +124,14 @@ def _erased(ctx: typer.Context, home: Home) -> "Erased | None":
         return erased(journal)
 
 
-def _erase_again(folder: Path, newer: "Erased") -> int:
-    """Erase whoever is in a restored home although `newer` knows them to be erased since."""
+def _made_fit(folder: Path, newer: "Erased | None") -> int:
+    """Make a restored home fit its store, and erase whom `newer` knows to be erased; how many.
+
+    A store on a server may be newer than the home. The journal must not give out the numbers of
+    facts that the store has already.
+    """
     from api.cli.erase import finish
+    from recommender.inbox.drain import renamed_if_older, source
     from recommender.inbox.erasing import erased
     from recommender.overlay.erasure import ask, everybody
 
@@ -135,8 +140,10 @@ def _erase_again(folder: Path, newer: "Erased") -> int:
     with closing(open_journal(settings)) as journal:
         before = erased(journal)
         with closing(open_store(settings)) as store:
-            users = set(everybody(store, journal, home))
-        people = sorted(user for user in users if newer.knows_more(user, before))
+            if before is not None:
+                renamed_if_older(journal, store.position(source(journal)))
+            users = set(everybody(store, journal, home)) if newer else set()
+        people = [user for user in sorted(users) if newer and newer.knows_more(user, before)]
         for person in people:
             finish(settings, home, journal, ask(journal, home, person, now=now()))
     return len(people)
