@@ -75,10 +75,10 @@ def test_a_home_that_cannot_be_written_is_served_and_takes_no_writes(
         with pytest.raises(urllib.error.HTTPError) as refused:
             get(port, "/v1/events", {"user": "ann", "item": "x"})
         assert refused.value.code == 503
-        assert "cannot be written to" in json.load(refused.value)["detail"]
+        assert "is read-only; mount it writable" in json.load(refused.value)["detail"]
         ready = get(port, "/ready")
         assert (ready["status"], ready["writes"]) == ("ready", "refused")
-        assert "cannot be written to" in ready["inbox"]["closed"]
+        assert "is read-only" in ready["inbox"]["closed"]
         assert value(scraped(port), "nichegraph_inbox_open") == 0
         assert server.poll() is None
     finally:

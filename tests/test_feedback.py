@@ -320,7 +320,7 @@ def test_a_newer_release_remembers_what_was_shown_before_it(live, planted, monke
     assert list(map(len, expected)) == [1, 1]
     feedback.take(journal.path, journal.facts_after(0))
     monkeypatch.setattr(
-        "recommender.serving.following.heard", lambda *_: journal.last_sequence()
+        "recommender.releases.release.Release.heard", lambda *_: journal.last_sequence()
     )  # as the manifest of a release made after the drain says
     newer = server().recommender().overlay
     assert newer.sequence == len(facts)
@@ -332,7 +332,7 @@ def test_consent_to_lists_outlives_the_release_that_was_made_after_it(live, plan
     user = planted.answers.users[0]
     journal.append([fact(CONSENT, {"id": user, "consent": {"personalise": False}})], now=NOW)
     monkeypatch.setattr(
-        "recommender.serving.following.heard", lambda *_: journal.last_sequence()
+        "recommender.releases.release.Release.heard", lambda *_: journal.last_sequence()
     )  # as the manifest of a release made after the drain says
     answer = server().recommender().recommend([Request(user=user)], now=NOW)[0]
     assert answer.served_by == "popular"

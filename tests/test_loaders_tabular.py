@@ -86,7 +86,7 @@ def test_a_column_that_is_not_there_is_named(file):
         read(file("user,thing\na,b\n"))
     with pytest.raises(InputError, match="column 'colour' is not one of events"):
         read(file("user,item\n"), columns={"colour": 1})
-    with pytest.raises(InputError, match="table 'evens' is not known"):
+    with pytest.raises(InputError, match="there is no table 'evens'"):
         read(file("user,item\n"), table="evens")
 
 

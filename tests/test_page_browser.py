@@ -307,7 +307,7 @@ def test_no_view_is_wider_than_the_window(tab, address, view):
         tab.evaluate(f"document.documentElement.dir = '{direction}'")
         for width in (320, 390, 720, 1920):
             tab.set_viewport_size({"width": width, "height": 800})
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            tab.wait_for_function(f"document.documentElement.scrollWidth <= {width}")
 
 
 HOSTILE = [
