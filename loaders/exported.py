@@ -20,9 +20,10 @@ import pyarrow as pa
 
 from graph.errors import InputError
 from loaders.format import Options, Source
-from loaders.lines import blocks, opened
+from loaders.json_lines import decoded_lines, json_object
+from loaders.lines import opened
 from loaders.parquet_file import batches
-from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
+from loaders.reasons import OBJECT
 from loaders.records import Chunk, Rejected, shortened
 from loaders.understood import Understood
 
@@ -84,7 +85,7 @@ def read(
     )
     left_out: Counter[str] = Counter()
     done = 0
-    for messages, rejected, read_bytes in _messages(source, options, decode or _object):
+    for messages, rejected, read_bytes in _messages(source, options, decode or json_object):
         done = read_bytes
         rows: list[dict[str, Any]] = []
         lines: list[int] = []
@@ -206,28 +207,7 @@ def _messages(
             messages = [dict(zip(names, row, strict=True)) for row in rows]
             yield zip(lines.tolist(), messages, strict=True), [], done
         return
-    for block in blocks(source.path, options.encoding, most=source.most_bytes):
-        taken: list[tuple[int, Message]] = []
-        rejected: list[Rejected] = []
-        for number, line in enumerate(block.data.split(b"\n")[:-1], block.first_line):
-            if not line.strip():
-                continue
-            message = None if block.too_long else decode(line)
-            if message is None:
-                reason = LINE_TOO_LONG if block.too_long else NOT_JSON
-                text = shortened(line.decode("utf-8", "backslashreplace"))
-                rejected.append(Rejected(number, reason, text))
-            else:
-                taken.append((number, message))
-        yield taken, rejected, block.done
-
-
-def _object(line: bytes) -> Message | None:
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
+    yield from decoded_lines(source, options, decode)
 
 
 def _values(

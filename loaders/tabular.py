@@ -21,11 +21,12 @@ from graph.model import EVENT_TAG_CATEGORY, SCHEMAS
 from loaders.attributes import attributes_of
 from loaders.columns import Layout, resolve
 from loaders.format import Format, Options, Source
-from loaders.lines import blocks, first_lines, opened, too_large
+from loaders.json_lines import decoded_lines, json_object
+from loaders.lines import first_lines, opened, too_large
 from loaders.lists import ListForm, exploded
 from loaders.order import check_order
 from loaders.parquet_file import batches
-from loaders.reasons import LINE_TOO_LONG, NOT_JSON, OBJECT
+from loaders.reasons import NOT_JSON, OBJECT
 from loaders.records import EARLIEST_EVENT, RATING, Chunk, Derived, Rejected, shortened
 from loaders.separated import Dialect, cells, first_row
 from loaders.survey import IDS, SURVEYED_ROWS, Survey, with_kind
@@ -183,20 +184,8 @@ def _separated(source: Source, options: Options) -> File:
 
 
 def _json_lines(source: Source, options: Options) -> Iterator[Part]:
-    for block in blocks(source.path, options.encoding, most=source.most_bytes):
-        rows: list[tuple[int, dict[str, Any]]] = []
-        rejected: list[Rejected] = []
-        for number, line in enumerate(block.data.split(b"\n")[:-1], block.first_line):
-            if not line.strip():
-                continue
-            row = None if block.too_long else _object(line)
-            if row is None:
-                reason = LINE_TOO_LONG if block.too_long else NOT_JSON
-                text = shortened(line.decode("utf-8", "backslashreplace"))
-                rejected.append(Rejected(number, reason, text))
-            else:
-                rows.append((number, row))
-        yield _json_part(rows, block.done, rejected, source.path, options)
+    for rows, rejected, done in decoded_lines(source, options, json_object):
+        yield _json_part(rows, done, rejected, source.path, options)
 
 
 def _json_array(source: Source, options: Options) -> Iterator[Part]:
@@ -266,14 +255,6 @@ def _flat(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
 
 def _parent(name: str, paths: list[str], value: Any) -> bool:
     return isinstance(value, dict) and any(path.startswith(f"{name}.") for path in paths)
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
 
 
 def _json_column(values: list[Any], position: int, layout: Layout, wanted: set[int]) -> Any:

@@ -371,3 +371,14 @@ def test_memory_of_a_snapshot_is_bounded_by_its_arrays(address, store):
 
 if __name__ == "__main__":
     load_all(*sys.argv[1:])
+
+
+@pytest.mark.neo4j
+def test_a_property_of_an_older_version_gets_its_name_of_today(address, store):
+    store.apply({"items": table("items", [{"id": "a", "title": "A"}])})
+    ask(address, "MATCH (n:Item {id: 'a'}) SET n.told = 7 REMOVE n.described")
+    again = address.store()
+    again.apply({"items": table("items", [{"id": "b"}])})
+    again.close()
+    (node,) = ask(address, "MATCH (n:Item {id: 'a'}) RETURN n.told AS old, n.described AS new")
+    assert (node["old"], node["new"]) == (None, 7)

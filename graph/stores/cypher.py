@@ -28,6 +28,12 @@ def drop_index(constraint: str) -> str:
     return f"DROP INDEX {constraint.split()[2]} IF EXISTS"
 
 
+# Stores from before `described` had that name; the key stays known when nothing has it any more.
+HAS_OLD_NAME = "CALL db.propertyKeys() YIELD propertyKey AS k WHERE k = 'told' RETURN count(k) AS n"
+RENAME_DESCRIBED = """
+MATCH (n) WHERE (n:User OR n:Item) AND n.told IS NOT NULL WITH n LIMIT 10000
+SET n.described = n.told REMOVE n.told RETURN count(n) AS n
+"""
 AWAIT_INDEXES = "CALL db.awaitIndexes(60)"
 
 # The counter is a node that every writer locks first, so there is one writer at a time.
@@ -92,19 +98,19 @@ def make_nodes(label: str) -> str:
 # $rows: node, and the new values; those that are not null replace the stored ones
 SET_USERS = f"""CYPHER 5
 UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
-SET n.told = CASE WHEN row.attributes IS NULL OR row.attributes = n.attributes THEN n.told
-    WHEN n.attributes IS NULL THEN $by ELSE {_changed("n.told")} END,
+SET n.described = CASE WHEN row.attributes IS NULL OR row.attributes = n.attributes THEN n.described
+    WHEN n.attributes IS NULL THEN $by ELSE {_changed("n.described")} END,
     n.consent = coalesce(row.consent, n.consent),
     n.has_said = coalesce(row.consent IS NOT NULL OR n.has_said, false),
     n.attributes = coalesce(row.attributes, n.attributes)
 """
 SET_ITEMS = f"""CYPHER 5
 UNWIND $rows AS row MATCH (n) WHERE id(n) = row.node
-SET n.told = CASE WHEN coalesce(row.title = n.title, row.title IS NULL)
+SET n.described = CASE WHEN coalesce(row.title = n.title, row.title IS NULL)
     AND coalesce(row.created_at = n.created_at, row.created_at IS NULL)
-    AND coalesce(row.attributes = n.attributes, row.attributes IS NULL) THEN n.told
+    AND coalesce(row.attributes = n.attributes, row.attributes IS NULL) THEN n.described
     WHEN n.title IS NULL AND n.created_at IS NULL AND n.attributes IS NULL THEN $by
-    ELSE {_changed("n.told")} END,
+    ELSE {_changed("n.described")} END,
     n.hider = CASE WHEN row.hidden AND NOT coalesce(n.hidden, false) THEN $by
     WHEN NOT row.hidden THEN null ELSE n.hider END,
     n.title = coalesce(row.title, n.title), n.hidden = coalesce(row.hidden, n.hidden),
@@ -221,21 +227,21 @@ RETURN count(*) AS gone, sum(0) AS changed,
   collect(DISTINCT CASE WHEN tagged THEN number END) AS touched
 """
 UNDO_TOLD = {
-    "User": """MATCH (n:User) WHERE n.told IN [$load, -$load]
-WITH n, n.told < 0 AS changed SET n.told = null, n.attributes = null
+    "User": """MATCH (n:User) WHERE n.described IN [$load, -$load]
+WITH n, n.described < 0 AS changed SET n.described = null, n.attributes = null
 RETURN count(CASE WHEN changed THEN 1 END) AS changed""",
-    "Item": """MATCH (n:Item) WHERE n.told IN [$load, -$load]
-WITH n, n.told < 0 AS changed
-SET n.told = null, n.title = null, n.created_at = null, n.attributes = null
+    "Item": """MATCH (n:Item) WHERE n.described IN [$load, -$load]
+WITH n, n.described < 0 AS changed
+SET n.described = null, n.title = null, n.created_at = null, n.attributes = null
 RETURN count(CASE WHEN changed THEN 1 END) AS changed""",
 }
 UNDO_HIDDEN = """MATCH (n:Item {hider: $load}) SET n.hidden = false, n.hider = null
 RETURN count(n) AS gone"""
 UNDO_NODES = {
-    "users": """MATCH (n:User {load: $load}) WHERE n.told IS NULL AND n.consent
+    "users": """MATCH (n:User {load: $load}) WHERE n.described IS NULL AND n.consent
   AND NOT EXISTS { (n)-[:INTERACTED|KNOWS]-() }
 DETACH DELETE n RETURN count(*) AS gone""",
-    "items": """MATCH (n:Item {load: $load}) WHERE n.told IS NULL AND NOT n.hidden
+    "items": """MATCH (n:Item {load: $load}) WHERE n.described IS NULL AND NOT n.hidden
   AND NOT EXISTS { (n)-[:INTERACTED|HAS_TAG|IN|RELATED]-() }
 DETACH DELETE n RETURN count(*) AS gone""",
 }

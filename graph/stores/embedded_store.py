@@ -84,6 +84,10 @@ MIGRATIONS = [
     ALTER TABLE item_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE user_relations ADD COLUMN load INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE users RENAME COLUMN told TO described;
+    ALTER TABLE items RENAME COLUMN told TO described;
+    """,
 ]
 """Statement n takes a file from version n to n + 1; append to them, never change them.
 

@@ -24,20 +24,21 @@ def take_back(db: sqlite3.Connection, load: int) -> dict[str, int]:
         ("users", ("attributes",)),
         ("items", ("title", "created_at", "attributes")),
     ):
-        changed += db.execute(f"SELECT count(*) FROM {table} WHERE told = ?", (-load,)).fetchone()[
-            0
-        ]
+        others = f"SELECT count(*) FROM {table} WHERE described = ?"
+        changed += db.execute(others, (-load,)).fetchone()[0]
         cleared = ", ".join(f"{column} = NULL" for column in columns)
-        db.execute(f"UPDATE {table} SET told = 0, {cleared} WHERE told IN (?, ?)", (load, -load))
+        update = f"UPDATE {table} SET described = 0, {cleared} WHERE described IN (?, ?)"
+        db.execute(update, (load, -load))
     shown = "UPDATE items SET hidden = 0, hider = 0 WHERE hider = ?"
     gone["shown"] = db.execute(shown, (load,)).rowcount
     gone["items"] = db.execute(
-        "DELETE FROM items WHERE load = ? AND told = 0 AND NOT hidden "
+        "DELETE FROM items WHERE load = ? AND described = 0 AND NOT hidden "
         f"AND key NOT IN ({_USED_ITEMS})",
         (load,),
     ).rowcount
     gone["users"] = db.execute(
-        f"DELETE FROM users WHERE load = ? AND told = 0 AND consent AND key NOT IN ({_USED_USERS})",
+        "DELETE FROM users WHERE load = ? AND described = 0 AND consent "
+        f"AND key NOT IN ({_USED_USERS})",
         (load,),
     ).rowcount
     db.execute("UPDATE loads SET undone = 1 WHERE key = ?", (load,))

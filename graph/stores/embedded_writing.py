@@ -86,8 +86,8 @@ def write_users(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     keys = _column_keys(db, "users", table["id"], load).tolist()
     rows = zip(table["consent"].to_pylist(), table["attributes"].to_pylist(), keys, strict=True)
     db.executemany(
-        "UPDATE users SET told = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes "
-        f"THEN {_last_teller(load, 'attributes')} ELSE told END, "
+        "UPDATE users SET described = CASE WHEN ?2 IS NOT NULL AND ?2 IS NOT attributes "
+        f"THEN {_last_describer(load, 'attributes')} ELSE described END, "
         "consent = CASE ?1 WHEN 1 THEN 2 WHEN 0 THEN 0 ELSE consent END, "
         "attributes = ifnull(?2, attributes) WHERE key = ?3",
         (row for row in rows if row[:2] != (None, None)),
@@ -118,10 +118,10 @@ def write_items(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     columns = [table[name].to_pylist() for name in ("title", "created_at", "hidden", "attributes")]
     rows = zip(*columns, keys, strict=True)
     db.executemany(
-        "UPDATE items SET told = CASE WHEN (?1 IS NOT NULL AND ?1 IS NOT title) "
+        "UPDATE items SET described = CASE WHEN (?1 IS NOT NULL AND ?1 IS NOT title) "
         "OR (?2 IS NOT NULL AND ?2 IS NOT created_at) "
         "OR (?4 IS NOT NULL AND ?4 IS NOT attributes) "
-        f"THEN {_last_teller(load, 'title', 'created_at', 'attributes')} ELSE told END, "
+        f"THEN {_last_describer(load, 'title', 'created_at', 'attributes')} ELSE described END, "
         f"hider = CASE WHEN ?3 AND NOT hidden THEN {load} WHEN NOT ?3 THEN 0 ELSE hider END, "
         "title = ifnull(?1, title), created_at = ifnull(?2, created_at), "
         "hidden = ifnull(?3, hidden), attributes = ifnull(?4, attributes) WHERE key = ?5",
@@ -129,10 +129,10 @@ def write_items(db: sqlite3.Connection, table: pa.Table, load: int) -> None:
     )
 
 
-def _last_teller(load: int, *columns: str) -> str:
-    """SQL: what `told` becomes when `load` gives one of these columns a value."""
+def _last_describer(load: int, *columns: str) -> str:
+    """SQL: what `described` becomes when `load` gives one of these columns a value."""
     empty = " AND ".join(f"{column} IS NULL" for column in columns)
-    return f"CASE WHEN {empty} THEN {load} ELSE {changed_by(load, 'told')} END"
+    return f"CASE WHEN {empty} THEN {load} ELSE {changed_by(load, 'described')} END"
 
 
 def write_item_tags(db: sqlite3.Connection, table: pa.Table, load: int) -> None:

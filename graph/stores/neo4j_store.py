@@ -351,7 +351,7 @@ class Neo4jStore:
         )
 
     def _prepare_schema(self) -> None:
-        """Make the constraints before any data is written; once per store object."""
+        """Make constraints, rename old properties, before data is written; once per store."""
         if self._has_schema:
             return
 
@@ -360,6 +360,10 @@ class Neo4jStore:
                 _make_constraint(session, statement)
                 tick()
             session.run(cypher.AWAIT_INDEXES).consume()
+            left = session.run(cypher.HAS_OLD_NAME).single(strict=True)["n"]
+            while left:
+                tick()
+                left = session.run(cypher.RENAME_DESCRIBED).single(strict=True)["n"]
 
         self._call(work, self._bulk_deadline)
         self._has_schema = True

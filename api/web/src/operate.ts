@@ -19,10 +19,10 @@ export const operate: View = async (box, _, signal) => {
 async function drawHealth(box: HTMLElement, signal: AbortSignal): Promise<void> {
   const ready = await get("/ready", {}, {}, signal);
   const rows = Object.entries(ready).filter(([, value]) => value !== null && !(Array.isArray(value) && !value.length));
-  replace(box, h("h2", {}, "Now"), h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name.replace("_", " ")), h("dd", {}, told(value))]).flat()));
+  replace(box, h("h2", {}, "Now"), h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name.replace("_", " ")), h("dd", {}, worded(value))]).flat()));
 }
 
-function told(value: unknown): string {
+function worded(value: unknown): string {
   if (Array.isArray(value)) return value.join(" ");
   if (value && typeof value === "object") return Object.entries(value).filter(([, own]) => own !== null).map(([name, own]) => `${name.replace("_", " ")} ${own}`).join(" · ");
   return String(value);
