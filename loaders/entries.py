@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from graph.model import EVENT_TAG_CATEGORY, SCHEMAS, SESSION
+from loaders.plain import plain_event
 from loaders.reasons import REASONS
 from loaders.records import validate
 
@@ -49,6 +50,17 @@ def check_events(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
 
     An event that names a session and no user was done by the visitor whom the session's id names.
     """
+    results: list[Entry | Refused | None] = [plain_event(entry, now) for entry in entries]
+    rest = iter(
+        _events_by_column([e for e, r in zip(entries, results, strict=True) if r is None], now)
+    )
+    return [next(rest) if result is None else result for result in results]
+
+
+def _events_by_column(entries: Sequence[Any], now: int) -> list[Entry | Refused]:
+    """What `check_events` promises, for entries of any form."""
+    if not entries:
+        return []
     known = [*SCHEMAS["events"].names, SESSION]
     results: list[Entry | Refused] = [_shape(entry, known) for entry in entries]
     named = {

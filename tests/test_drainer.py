@@ -113,3 +113,15 @@ def test_killed_drainers_and_servers_neither_lose_nor_double(tmp_path):
     store = EmbeddedStore(home.store)
     assert sorted(store.read("events")["item"].to_pylist()) == ["a", "b", "c", "d"]
     store.close()
+
+
+def test_a_drainer_that_is_asked_to_end_ends_well(tmp_path):
+    home = Home(tmp_path / "home").create()
+    EmbeddedStore(home.store).close()
+    words = [sys.executable, "-m", "api.drainer"]
+    environment = os.environ | {"NICHEGRAPH_HOME": str(home.folder)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as drainer:
+        assert drainer.stdout.read(1)  # it beats
+        drainer.terminate()
+        assert drainer.wait(60) == 0, drainer.stderr.read()

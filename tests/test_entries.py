@@ -1,8 +1,11 @@
 """Events and items of requests are checked like those of files, and every refusal names a field."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from loaders.entries import Refused, check_items, check_rows
+from loaders.entries import Refused, _events_by_column, check_events, check_items, check_rows
+from loaders.plain import plain_event
 
 NOW = 1_760_000_000
 
@@ -49,6 +52,46 @@ def test_a_refusal_names_the_field_and_leaves_its_neighbours_alone(wrong, field,
     taken = {"user": "ann", "item": "x", "kind": "view"}
     results = check_rows("events", [good, good | wrong, good], NOW)
     assert results == [taken, Refused(field, reason), taken]
+
+
+TEXTS = st.one_of(
+    st.text("abZ 0~\x1f\x7f\u00e9\u0301\u2003", max_size=4),
+    st.sampled_from(["x" * 512, "x" * 513, "\ud800", "Play", "4.5", "NaN"]),
+    st.integers(-5, 5) | st.floats() | st.booleans() | st.none(),
+)
+AROUND = (0, 631_152_000, NOW, NOW + 86_400, 10**11, 10**14, 10**17)
+TIMES = st.one_of(
+    st.sampled_from(AROUND).flatmap(lambda time: st.integers(time - 1001, time + 1001)),
+    st.sampled_from(AROUND).map(lambda time: 1000 * time + 1),
+    st.sampled_from([NOW + 0.5, "2020-01-31", True, None]),
+)
+VALUES = st.floats() | st.integers(-(10**40), 10**40) | TEXTS
+EVENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("user", "item", "kind", "tag", "event_id", "session"), TEXTS),
+        "at": TIMES,
+        "value": VALUES,
+        "usr": TEXTS,
+    },
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(EVENTS | st.none(), max_size=3))
+def test_events_that_are_plainly_good_are_what_their_columns_make_of_them(entries):
+    """The short way gives, for whatever it takes, what the rules for files give."""
+    assert check_events(entries, NOW) == _events_by_column(entries, NOW)
+
+
+def test_most_events_need_no_columns():
+    plain = {"user": "ann", "item": 7, "kind": "Play", "value": 0.1, "event_id": "e-1"}
+    for entry in (
+        plain,
+        plain | {"at": NOW},
+        plain | {"at": NOW * 1000, "session": "s", "tag": "x"},
+    ):
+        assert plain_event(entry, NOW) is not None
 
 
 def test_what_is_no_object_is_refused():

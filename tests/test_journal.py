@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,12 +123,22 @@ def test_facts_of_one_user_or_item_are_found_by_their_subject(journal):
     assert kinds(user_subject("nobody")) == []
 
 
+def counted(journal, monkeypatch):
+    """The number of requests in each commit from now on."""
+    commits, taken = [], journal._taken
+
+    def count():
+        together = taken()
+        commits.append(len(together))
+        return together
+
+    monkeypatch.setattr(journal, "_taken", count)
+    return commits
+
+
 def test_requests_of_the_same_moment_share_a_commit(journal, monkeypatch):
     append(journal, event("first"))
-    commits, commit = [], journal._commit
-    monkeypatch.setattr(
-        journal, "_commit", lambda together: (commits.append(len(together)), commit(together))
-    )
+    commits = counted(journal, monkeypatch)
     blocker = sqlite3.connect(journal.path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     took = [None] * 8
@@ -137,15 +149,40 @@ def test_requests_of_the_same_moment_share_a_commit(journal, monkeypatch):
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    while sum(commits) + len(journal._waiting) < 8:  # the first one leads, the others queue up
+    while len(journal._waiting) < 8:  # the first one waits for the file, the others for it
         assert all(thread.is_alive() for thread in threads)
     blocker.execute("COMMIT")
     blocker.close()
     for thread in threads:
         thread.join()
-    assert len(commits) <= 2  # the one that leads, and all who came meanwhile
-    assert sum(commits) == 8
+    assert commits == [8]
     assert sorted(sequence for [(sequence, _)] in took) == list(range(2, 10))
+
+
+def test_those_who_wait_do_not_wait_for_each_other(journal, monkeypatch):
+    """On a slow disk, requests that come while a commit is written all go into the next one."""
+    append(journal, event("first"))
+    commits, written = counted(journal, monkeypatch), journal._written
+
+    @contextmanager
+    def slow():
+        with written() as db:
+            yield db
+            time.sleep(0.005)
+
+    monkeypatch.setattr(journal, "_written", slow)
+
+    def write(number):
+        for turn in range(10):
+            append(journal, event(f"user {number} {turn}"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(commits) == 80
+    assert len(commits) <= 40  # some twelve; each thread for itself would take 57 or more
 
 
 WRITER = """

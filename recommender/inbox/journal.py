@@ -1,7 +1,7 @@
 """The journal: a SQLite file in the home, where a fact is stored before it is acknowledged.
 
-Every process of a host may write and read it. Requests of the same moment share a commit: the first
-one also writes the facts of all others that wait in its process. A commit is on the disk
+Every process of a host may write and read it. Requests of the same moment share a commit: one of
+them also writes the facts of all others that wait in its process. A commit is on the disk
 (`synchronous=FULL`) before anybody reads it, so what was read or acknowledged is never taken back.
 """
 
@@ -44,7 +44,8 @@ class Journal:
         self.limits = limits or Limits()
         self.tracked: Tracked | None = None  # set where not everybody agrees who has not said
         self._waiting: list[Waiting] = []
-        self._queue = threading.Lock()  # held for moments, around `_waiting`
+        self._led = False  # whether a thread is about to commit what waits
+        self._queue = threading.Condition()  # held for moments, around these two
         self._turn = threading.Lock()  # held by whoever commits
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -75,15 +76,14 @@ class Journal:
         mine = Waiting(facts, now, request)
         with self._queue:
             self._waiting.append(mine)
-        if not self._turn.acquire(timeout=2 * PATIENCE):
-            raise StoreAway(f"{self.path}: other writes keep it busy; try again")
-        try:
+            until = time.monotonic() + 2 * PATIENCE
+            while self._led and not mine.done:
+                if not self._queue.wait(until - time.monotonic()):
+                    raise self._busy()
             if not mine.done:
-                with self._queue:
-                    together, self._waiting = self._waiting, []
-                self._commit(together)
-        finally:
-            self._turn.release()
+                self._led = True
+        if not mine.done:
+            self._lead()
         if mine.error is not None:
             raise mine.error
         return mine.receipts
@@ -205,7 +205,7 @@ class Journal:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes, for the other modules of this room."""
         if not self._turn.acquire(timeout=2 * PATIENCE):
-            raise StoreAway(f"{self.path}: other writes keep it busy; try again")
+            raise self._busy()
         try:
             with self._answers(), self._written() as db:
                 yield db
@@ -218,15 +218,32 @@ class Journal:
         with self._read() as db:
             yield db
 
-    def _commit(self, together: list[Waiting]) -> None:
+    def _lead(self) -> None:
+        """Commit everything that waits, and let the others know."""
+        try:
+            if not self._turn.acquire(timeout=2 * PATIENCE):
+                raise self._busy()
+            try:
+                self._commit()
+            finally:
+                self._turn.release()
+        finally:
+            with self._queue:
+                self._led = False
+                self._queue.notify_all()
+
+    def _commit(self) -> None:
+        together: list[Waiting] = []
         try:
             with self._answers():
                 self._check_room()
                 with self._written() as db:
+                    together = self._taken()  # as late as possible: more came meanwhile
                     loaded = last_load(db)
                     for entry in together:
                         entry.receipts = write_once(db, entry, loaded, self.tracked)
         except BaseException as error:
+            together = together or self._taken()
             for entry in together:
                 entry.error, entry.receipts = error, []
             if not isinstance(error, Exception):
@@ -234,6 +251,14 @@ class Journal:
         finally:
             for entry in together:
                 entry.done = True
+
+    def _taken(self) -> list[Waiting]:
+        with self._queue:
+            together, self._waiting = self._waiting, []
+        return together
+
+    def _busy(self) -> StoreAway:
+        return StoreAway(f"{self.path}: other writes keep it busy; try again")
 
     @contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
