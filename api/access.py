@@ -70,6 +70,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("GET", "/v1/segments"): ("explore", "admin"),
     ("GET", "/v1/releases"): ("admin", "explore"),
     ("GET", "/v1/releases/<release>/report"): ("admin", "explore"),
+    ("POST", "/v1/releases/<release>/recommendations"): ("admin", "explore"),
     ("PUT", "/v1/releases/current"): ("admin",),
     ("PUT", "/v1/releases/<release>/pin"): ("admin",),
     ("DELETE", "/v1/releases/<release>/pin"): ("admin",),

@@ -122,7 +122,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     items.register(app, live, results, settings)
     explore.register(app, live)
     rules.register(app, live)
-    releases.register(app, live)
+    releases.register(app, live, settings)
     caller.register(app)
     online.register(app, journal)
     networks = trusted_networks(settings.trusted_proxies)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from contextlib import closing
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,9 @@ from browser import chromium, missing, serious, serving
 
 from api.keys import KeyFile
 from graph.stores.embedded_store import EmbeddedStore
+from recommender.inbox.click_rates import wilson
+from recommender.inbox.drain import drain
+from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
@@ -203,6 +207,76 @@ def test_releases_are_served_pinned_and_read_about(tab, operated):
         tab.get_by_role("button", name=f"Serve release {second}").click()
         tab.get_by_role("alert").wait_for()
         assert current(operated) == first
+
+
+def test_two_releases_side_by_side_answer_for_the_same_user(tab, operated):
+    first, _ = names(operated)
+    with serving(operated.folder) as where:
+        tab.goto(f"{where}#/recommend?user=reader-1")
+        tab.get_by_role("button", name="Side by side").click()
+        settled(tab)
+        tab.get_by_label("Profile", exact=True).nth(1).select_option("")
+        with tab.expect_request(f"**/v1/releases/{first}/recommendations"):
+            tab.get_by_label("Release", exact=True).nth(1).select_option(first)
+        settled(tab)
+        assert f"b-release={first}" in tab.url
+        assert titles(tab, 0) == titles(tab, 1)
+        assert "The same list" in tab.locator(".side").nth(1).inner_text()
+        shutil.rmtree(operated.releases / first)
+        tab.reload()
+        tab.get_by_role("alert").first.wait_for()
+        assert f"there is no release '{first}'" in tab.get_by_role("alert").first.inner_text()
+
+
+def test_operators_see_how_the_service_does_and_how_releases_went(tab, operated):
+    first, second = names(operated)
+    for name, overlap in ((first, None), (second, 0.5)):
+        manifest = operated.releases / name / "manifest.json"
+        facts = json.loads(manifest.read_text())
+        facts["drift"] = {"vectors": {"spectral": {"jaccard@10": overlap}}}
+        facts["counts"]["events"] += 7 * (name == second)
+        manifest.write_text(json.dumps(facts))
+    with serving(operated.folder) as where:
+        told = {"user": "reader-1", "item": "evergreen-1", "kind": "view"}
+        assert tab.context.request.post(f"{where}v1/events", data=told).ok
+        tab.goto(f"{where}#/operate")
+        settled(tab)
+        traffic = tab.get_by_role("region", name="Requests since")
+        traffic.get_by_role("row", name="GET /v1/access").wait_for()
+        assert " ms" in traffic.get_by_role("row", name="GET /v1/access").inner_text()
+        assert (
+            "1 facts wait for the store" in tab.get_by_role("region", name="Traffic").inner_text()
+        )
+        assert tab.locator(".small-plots figure").count() == 3  # 0.5 alone is no drift
+        events = tab.get_by_role("img", name="Events, release by release: from 3000 to 3007")
+        assert events.locator("canvas").count() == 1
+
+
+def test_click_rates_are_shown_with_their_intervals(tab, operated):
+    with serving(operated.folder) as where:
+        request = tab.context.request
+        users = [f"reader-{number}" for number in range(1, 26)]
+        events = []
+        for user in users:
+            answer = request.get(f"{where}v1/users/{user}/recommendations?n=2").json()
+            fields = {"user": user, "request_id": answer["request_id"]}
+            events += [
+                {"kind": "impression", "item": item["item"], **fields} for item in answer["items"]
+            ]
+        clicks = [{**shown, "kind": "click"} for shown in events[:40:2]]
+        for part in (events, clicks):
+            assert request.post(f"{where}v1/events", data={"events": part}).ok
+        with closing(EmbeddedStore(operated.store)) as store:
+            drain(Journal(operated.inbox), store, now=lambda: int(time.time()))
+        tab.goto(f"{where}#/operate")
+        settled(tab)
+        tab.get_by_role("combobox", name="Click rates").select_option("release")
+        row = tab.get_by_role("region", name="Click rates").get_by_role(
+            "row", name=names(operated)[1]
+        )
+        low, high = wilson(20, 50)
+        row.get_by_text("40.0 %").wait_for()
+        assert f"{100 * low:.1f} % – {100 * high:.1f} %" in row.inner_text()
 
 
 def test_rules_are_tried_saved_and_a_wrong_one_is_told(tab, operated):

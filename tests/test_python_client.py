@@ -43,6 +43,7 @@ LEFT_OUT = {  # what the service's own page asks, for whoever explores, edits an
     "put_current",
     "put_pin",
     "put_rules",
+    "recommend_by",
 }
 SAMPLES = {"subjects": [], "new": {}, "entries": [], "items": [], "fields": {}, "attributes": {}}
 BODIES = {  # what is typed, and the schema it is sent as

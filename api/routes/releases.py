@@ -7,14 +7,19 @@ from typing import Any
 from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 
-from api.bootstrap import note
+from api.access import charge
+from api.answer_schemas import ManyAnswer
+from api.bootstrap import note, now
 from api.errors import Problem
-from api.inputs import checked, from_here_or_with
+from api.inputs import about_similar_users, checked, from_here_or_with, has_key
+from api.long_requests import LongRequests
 from api.operate_schemas import ReleaseAnswer, ReleasePath, ReleasesAnswer, ServeBody
-from api.schemas import NoQuery
+from api.schemas import NoQuery, RecommendationsBody
+from api.settings import Settings
 from graph.errors import NotFound
 from recommender.releases.home import Home
 from recommender.releases.publishing import activate, known, list_refused, list_releases, pin
+from recommender.serving.beside import Beside
 from recommender.serving.live import Live
 
 TAG = Tag(name="releases", description="What was published, and which release is served.")
@@ -25,9 +30,10 @@ PAGE = {  # a report has no scripts and loads nothing, but styles its bars where
 }
 
 
-def register(app: OpenAPI, live: Live) -> None:
+def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     """Add the routes."""
     home = live.home
+    beside, long_requests = Beside(live), LongRequests(settings)
 
     @app.get(
         "/v1/releases",
@@ -42,6 +48,26 @@ def register(app: OpenAPI, live: Live) -> None:
             "releases": [_shown(home, release) for release in list_releases(home)],
             "refused": [_shown(home, release) for release in list_refused(home)],
         }
+
+    @app.post(
+        "/v1/releases/<release>/recommendations",
+        tags=[TAG],
+        summary="Lists as another release would answer them, to compare; nothing is counted",
+        responses={200: ManyAnswer},
+    )
+    @checked
+    def recommend_by(path: ReleasePath, body: RecommendationsBody) -> bytes:
+        if has_key() and not has_key("recommend"):
+            raise Problem(403, "this API key lacks the scope recommend")
+        if any(subject.similar_to is not None for subject in body.subjects):
+            about_similar_users(settings)
+        requests = [subject.request() for subject in body.subjects]
+        charge(sum(request.n for request in requests))
+        with beside.recommender(path.release) as recommender:
+            answers = long_requests.answers(
+                lambda some: recommender.recommend_json(some, now=now()), requests
+            )
+        return b'{"answers":[%b]}' % b",".join(answers)
 
     @app.put(
         "/v1/releases/current",

@@ -215,6 +215,14 @@ def known(home: Home, name: str) -> str:
     raise NotFound(f"there is no release {name!r}; there are: {there}")
 
 
+def find(home: Home, name: str) -> Path:
+    """The folder of a release given by name or number, or of a refused candidate given by name."""
+    aside = home.releases / REFUSED
+    if name in {path.name for path in _numbered(aside)}:
+        return aside / name
+    return home.releases / known(home, name)
+
+
 def list_releases(home: Home) -> list[dict[str, Any]]:
     """One manifest per release, oldest first, with `name` and `current`; unreadable ones say so."""
     served, pinned = current(home), _pinned(home)

@@ -45,6 +45,7 @@ class Live:
         clock: Callable[[], float] = time.monotonic,
         session_seconds: int = SECONDS,
         agreed: frozenset[str] = frozenset(PURPOSES),
+        only: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -56,8 +57,10 @@ class Live:
             clock: seconds, for how often files are looked at.
             session_seconds: after its last event a session ends.
             agreed: purposes to which whoever has not said agrees.
+            only: the folder of the release that is meant, whichever is current.
         """
         self.home = home
+        self.only = only
         self.tell: Tell = tell or _nobody_hears
         self.problem: str | None = None
         self.segments_problem: str | None = None  # why `segments.toml` as it stands is not used
@@ -87,6 +90,18 @@ class Live:
                 or f"no release in {self.home.folder} yet; run `nichegraph refresh` first"
             )
         return self._recommender
+
+    def over(self, release: Path) -> "Live":
+        """The same home, facts, state, rules and segments over another release of it."""
+        return Live(
+            self.home,
+            journal=self._journal,
+            defect=self._defect,
+            clock=self._clock,
+            session_seconds=self._session_seconds,
+            agreed=self.agreed,
+            only=release,
+        )
 
     def watch(self) -> None:
         """Look for newer parts in a thread of its own, so that no request waits for that."""
@@ -164,14 +179,15 @@ class Live:
         return state
 
     def _over_newest_release(self, state: State) -> Recommender | None:
-        last, name = self._recommender, current(self.home)
+        last = self._recommender
+        name = self.only.name if self.only is not None else current(self.home)
         here = last.release.name if last is not None else None
         if name is None or name in {here, self._refused}:
             if name == here:
                 self.problem, self._refused = self.state_problem, None
             return last
         try:
-            release = open_release(self.home.releases / name)
+            release = open_release(self.only or self.home.releases / name)
             made = self._successor(last, release, state)
         except NichegraphError as error:
             self.problem, self._refused = str(error), name

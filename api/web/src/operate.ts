@@ -1,18 +1,27 @@
-// Operate: is it well, what was released and refused, how two releases differ; rules.
+// Operate: is it well, what was released and refused, how two releases differ; clicks; rules.
 
 import { h, replace } from "./dom";
 import type { View } from "./main";
 import { choice, empty, field, notice, number } from "./parts";
-import { plot } from "./plot";
+import { drawClicks } from "./clicks";
+import { drift } from "./drift";
 import { everyRelease, type Gates, type Manifest } from "./releases";
 import { drawRules } from "./rules";
 import { may } from "./scopes";
 import { change, get, key, page, words } from "./server";
+import { drawTraffic } from "./traffic";
 
 export const operate: View = async (box, _, signal) => {
-  const [health, list, rules] = [h("section", { class: "card", "aria-label": "Health" }), h("section", { class: "card", "aria-label": "Releases" }), h("section", { class: "card", "aria-label": "Rules" })];
-  replace(box, h("div", { class: "head" }, h("h1", {}, "Operate")), h("div", { class: "stack", "aria-busy": "true" }, health, list, rules));
-  await Promise.all([drawHealth(health, signal), drawReleases(list, signal), drawRules(rules, signal)]);
+  const part = (label: string) => h("section", { class: "card", "aria-label": label });
+  const parts: [HTMLElement, (box: HTMLElement, signal: AbortSignal) => Promise<void>][] = [
+    [part("Health"), drawHealth],
+    ...(may("admin") ? [[part("Traffic"), drawTraffic] as [HTMLElement, typeof drawTraffic]] : []),
+    [part("Releases"), drawReleases],
+    [part("Clicks"), drawClicks],
+    [part("Rules"), drawRules],
+  ];
+  replace(box, h("div", { class: "head" }, h("h1", {}, "Operate")), h("div", { class: "stack", "aria-busy": "true" }, parts.map(([own]) => own)));
+  await Promise.all(parts.map(([own, draw]) => draw(own, signal)));
   box.querySelector(".stack")?.setAttribute("aria-busy", "false");
 };
 
@@ -53,7 +62,7 @@ async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void
     state,
     refused.length > 0 && refusals(refused.reverse(), act),
     all.filter((own) => own.current).flatMap((own) => gates(own.name, own.gates)),
-    all.length > 2 && drift([...all].reverse()),
+    all.length > 1 && drift([...all].reverse()),
     all.length > 1 && [
       h("h3", {}, "What changed between two"),
       h("div", { class: "knobs" }, field("From", choice(names, left, (value) => ((left = value), compare()))), field("To", choice(names, right, (value) => ((right = value), compare())))),
@@ -158,13 +167,6 @@ function gates(name: string, own: Gates | undefined): HTMLElement[] {
     ),
   );
   return [h("h3", {}, `How ${name} was judged`), table];
-}
-
-function drift(all: Manifest[]): HTMLElement {
-  const box = h("div", { class: "plot" });
-  const measured = all.map((release) => figures(release)["NDCG@20"] ?? null);
-  plot(box, { label: "NDCG@20 of each release", x: all.map((release) => release.created_at), time: true, lines: [{ label: "NDCG@20", values: measured, colour: "accent", points: true }], high: 180 });
-  return h("figure", {}, h("figcaption", {}, "NDCG@20 of the default profile, release by release"), box);
 }
 
 function compared(left: Manifest, right: Manifest): HTMLElement {

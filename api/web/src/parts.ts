@@ -26,6 +26,20 @@ export function number(value: number): string {
   return value.toLocaleString("en");
 }
 
+/** Rows under their headings; the first cell of a row names it, the others are figures. */
+export function tableOf(label: string, headings: string[], rows: string[][]): HTMLElement {
+  return h(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, headings.map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, rows.map(([name, ...figures]) => h("tr", {}, h("th", { scope: "row" }, text(name!)), figures.map((figure) => h("td", { class: "figure" }, figure))))),
+    ),
+  );
+}
+
 /** A labelled control. */
 export function field(label: string, control: HTMLElement, hint = ""): HTMLElement {
   const id = control.id || fresh("field");

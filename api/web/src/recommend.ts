@@ -6,9 +6,12 @@ import { filterBar, type Filters } from "./filters";
 import { list } from "./list";
 import type { View } from "./main";
 import { notice, searchBox, type Schema } from "./parts";
-import { curves, type Curve } from "./releases";
-import { post, words } from "./server";
+import { curvesOf, everyRelease, type Curve, type Manifest } from "./releases";
+import { may } from "./scopes";
+import { post, postTo, words } from "./server";
 import { knobs, read, subject, type Side, subjectChips, write } from "./side";
+
+type Answer = Schema["ListAnswer"];
 
 const SHOWN = 20;
 const JUDGED = 100; // items of the list without reranking that a cost is counted on
@@ -20,7 +23,8 @@ export const recommend: View = async (box, params, signal) => {
     only: params.getAll("only").map(split),
     not: params.getAll("not").map(split),
   };
-  const [learned, profiles] = [await learnedCurves(signal), new Map<string, string>()];
+  const releases = await everyKnown(signal);
+  const learned = (side: Side) => curvesOf(releases.find((own) => (side.release ? own.name === side.release : own.current)));
   const columns = h("div", { class: "columns" });
   const filterBox = h("div");
   const compare = h("button", { type: "button", class: "quiet", onclick: () => toggleSecond() });
@@ -75,21 +79,16 @@ export const recommend: View = async (box, params, signal) => {
     asking = new AbortController();
     bars.forEach(({ list: box }) => box.setAttribute("aria-busy", "true"));
     signal.addEventListener("abort", () => asking.abort(), { once: true });
-    const subjects = sides.flatMap((side) => [
-      subject(side, filters, SHOWN),
-      { ...subject({ ...side, profile: "neutral", longTail: null, diversity: null, freshness: null }, filters, JUDGED), reasons: false },
-    ]);
     try {
-      const { answers } = await post("/v1/recommendations", { subjects }, asking.signal);
+      const answers = await Promise.all(sides.map((side) => answered(side, filters, asking.signal)));
       sides.forEach((side, at) => {
-        const [shown, plain] = [answers[2 * at]!, answers[2 * at + 1]!];
-        profiles.set(shown.profile, shown.profile);
+        const [shown, plain] = answers[at]!;
         const { controls, list: box } = bars[at]!;
         if (!controls.contains(document.activeElement) || !controls.childElementCount) {
-          replace(controls, knobs(side, shown, learned, () => changed(false)));
+          replace(controls, knobs(side, shown, learned(side), releases, () => changed(false)));
         }
-        controls.querySelector(".cost")?.replaceWith(cost(shown, plain, learned, side));
-        const other = sides[1] ? answers[2 * (1 - at)] : undefined;
+        controls.querySelector(".cost")?.replaceWith(cost(shown, plain, learned(side), side));
+        const other = sides[1] ? answers[1 - at]![0] : undefined;
         box.setAttribute("aria-busy", "false");
         replace(box, list(shown, { user: side.user, other, filter: addFilter, more: (item) => addItem(side, item) }));
       });
@@ -115,8 +114,18 @@ export const recommend: View = async (box, params, signal) => {
   await ask();
 };
 
+/** The list of a side, and what it would be without reranking; of the release that the side has chosen. */
+async function answered(side: Side, filters: Filters, signal: AbortSignal): Promise<[Answer, Answer]> {
+  const plain = { ...side, profile: "neutral", longTail: null, diversity: null, freshness: null };
+  const body = { subjects: [subject(side, filters, SHOWN), { ...subject(plain, filters, JUDGED), reasons: false }] };
+  const { answers } = side.release
+    ? await postTo("/v1/releases/{release}/recommendations", { release: side.release }, body, signal)
+    : await post("/v1/recommendations", body, signal);
+  return [answers[0]!, answers[1]!];
+}
+
 /** What a list gives up, in this list and as it was measured when the release was made. */
-function cost(shown: Schema["ListAnswer"], plain: Schema["ListAnswer"], learned: Record<string, Curve>, side: Side): HTMLElement {
+function cost(shown: Answer, plain: Answer, learned: Record<string, Curve>, side: Side): HTMLElement {
   const relevance = new Map(plain.items.map((item) => [item.item, Math.max(item.score, 0)]));
   const gain = (items: string[]) => items.reduce((sum, item, at) => sum + (relevance.get(item) ?? 0) / Math.log2(at + 2), 0);
   const whole = gain(plain.items.slice(0, shown.items.length).map((item) => item.item));
@@ -138,12 +147,15 @@ function measured(curve: Curve | undefined, side: Side): string {
   return `; measured on ${curve.users.toLocaleString("en")} users: NDCG@20 ${change >= 0 ? "+" : "−"}${Math.abs(100 * change).toFixed(1)} %, long tail ${tail} of what is shown.`;
 }
 
-async function learnedCurves(signal: AbortSignal): Promise<Record<string, Curve>> {
+/** Every release that the key may see, for comparing and for what was measured of them. */
+async function everyKnown(signal: AbortSignal): Promise<Manifest[]> {
+  if (!may("explore") && !may("admin")) return [];
   try {
-    return await curves(signal);
+    const { published, refused } = await everyRelease(signal);
+    return [...published, ...refused].filter((own) => !own.damaged);
   } catch (error) {
     words(error); // a page without the measured cost still shows lists
-    return {};
+    return [];
   }
 }
 

@@ -40,16 +40,12 @@ export interface Manifest {
   damaged?: string;
   refused?: string;
   gates?: Gates;
+  drift?: { vectors?: Record<string, { "jaccard@10": number | null }> } | null;
   segments?: { profiles?: Record<string, Curve>; segments?: Record<string, unknown>[] };
   [key: string]: unknown;
 }
 
-/** Every release that lies in the home, oldest first. */
-export async function releases(signal?: AbortSignal): Promise<Manifest[]> {
-  return (await everyRelease(signal)).published;
-}
-
-/** The same, and the candidates that were refused. */
+/** Every release that lies in the home, oldest first, and the candidates that were refused. */
 export async function everyRelease(signal?: AbortSignal): Promise<{ published: Manifest[]; refused: Manifest[] }> {
   const answer = await get("/v1/releases", {}, {}, signal);
   return { published: answer.releases as unknown as Manifest[], refused: answer.refused as unknown as Manifest[] };
@@ -57,8 +53,13 @@ export async function everyRelease(signal?: AbortSignal): Promise<{ published: M
 
 /** The curves of the release that is served, by profile; empty where none were learned. */
 export async function curves(signal?: AbortSignal): Promise<Record<string, Curve>> {
-  const served = (await releases(signal)).find((release) => release.current);
-  return served?.segments?.profiles ?? {};
+  const { published } = await everyRelease(signal);
+  return curvesOf(published.find((release) => release.current));
+}
+
+/** The curves of a release, by profile. */
+export function curvesOf(release: Manifest | undefined): Record<string, Curve> {
+  return release?.segments?.profiles ?? {};
 }
 
 /** What was measured at a place of a curve, 0 … 1 along its long-tail share, as the server counts it. */

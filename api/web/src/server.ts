@@ -50,8 +50,18 @@ export async function post<P extends Routes<"post">>(
   body: unknown,
   signal?: AbortSignal,
 ): Promise<Answer<P, "post">> {
+  return postTo(path, {}, body, signal);
+}
+
+/** The same for a route with {names}. */
+export async function postTo<P extends Routes<"post">>(
+  path: P,
+  inPath: Record<string, string>,
+  body: unknown,
+  signal?: AbortSignal,
+): Promise<Answer<P, "post">> {
   return json(
-    await asked(path, {
+    await asked(address(path, inPath, {}), {
       method: "POST",
       body: JSON.stringify(body),
       headers: { "Content-Type": "application/json" },
@@ -74,6 +84,11 @@ export async function change<M extends "put" | "delete", P extends Routes<M>>(
 /** A page of the server, as a file of this browser: a link cannot send a key. */
 export async function page(path: Routes<"get">, inPath: Record<string, string>): Promise<Blob> {
   return (await asked(address(path, inPath, {}), {})).blob();
+}
+
+/** The text of an address that is not in the OpenAPI document. */
+export async function plain(path: string, signal?: AbortSignal): Promise<string> {
+  return (await asked(path, { signal })).text();
 }
 
 /** The bytes of a route. */

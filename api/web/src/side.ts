@@ -3,7 +3,9 @@
 import { h, replace, text } from "./dom";
 import { conditions, type Filters } from "./filters";
 import { choice, field, type Schema } from "./parts";
-import { along, type Curve, type Point } from "./releases";
+import { along, type Curve, type Manifest, type Point } from "./releases";
+
+export type Release = Pick<Manifest, "name" | "current" | "refused">;
 
 export interface Side {
   user: string;
@@ -11,6 +13,7 @@ export interface Side {
   tags: string[];
   profile: string; // "" is that of the segment
   device: string; // "" is none in particular
+  release: string; // "" is the one that is served
   longTail: number | null; // null is as the profile has it
   diversity: number | null;
   freshness: number | null;
@@ -25,6 +28,7 @@ export function read(params: URLSearchParams, prefix: string): Side {
     tags: params.getAll(`${prefix}tag`),
     profile: params.get(`${prefix}profile`) ?? "",
     device: params.get(`${prefix}device`) ?? "",
+    release: params.get(`${prefix}release`) ?? "",
     longTail: share("long_tail"),
     diversity: share("diversity"),
     freshness: share("freshness"),
@@ -43,6 +47,7 @@ export function write(side: Side, prefix: string): Record<string, string | strin
     [`${prefix}tag`]: side.tags,
     [`${prefix}profile`]: side.profile,
     [`${prefix}device`]: side.device,
+    [`${prefix}release`]: side.release,
     ...Object.fromEntries(Object.entries(numbers).map(([name, value]) => [prefix + name, value === null ? "" : String(value)])),
   };
 }
@@ -84,8 +89,8 @@ export function subjectChips(side: Side, changed: () => void): HTMLElement {
   );
 }
 
-/** Profile, device and sliders; `answer` tells what holds where nothing is chosen. */
-export function knobs(side: Side, answer: Schema["ListAnswer"], learned: Record<string, Curve>, changed: () => void): HTMLElement[] {
+/** Profile, device, release and sliders; `answer` tells what holds where nothing is chosen. */
+export function knobs(side: Side, answer: Schema["ListAnswer"], learned: Record<string, Curve>, releases: Release[], changed: () => void): HTMLElement[] {
   const names = [...new Set(["", "neutral", "default", ...Object.keys(learned), side.profile])];
   const label = (name: string) => (name === "" ? "of the segment" : name);
   const profile = choice(names.map((name) => [name, label(name)]), side.profile, (value) => ((side.profile = value), changed()));
@@ -96,12 +101,18 @@ export function knobs(side: Side, answer: Schema["ListAnswer"], learned: Record<
       { class: "knobs" },
       field("Profile", profile, side.profile ? "" : `here: ${answer.profile}`),
       field("Device", device),
+      releases.length > 1 && field("Release", ofReleases(side, releases, changed)),
       slider("Long tail", side.longTail, (value) => ((side.longTail = value), changed())),
       slider("Diversity", side.diversity, (value) => ((side.diversity = value), changed())),
       slider("Freshness", side.freshness, (value) => ((side.freshness = value), changed())),
     ),
     h("p", { class: "cost", role: "status" }),
   ];
+}
+
+function ofReleases(side: Side, releases: Release[], changed: () => void): HTMLSelectElement {
+  const others = releases.filter((own) => !own.current).map((own): [string, string] => [own.name, own.refused === undefined ? own.name : `${own.name} (refused)`]);
+  return choice([["", "served now"], ...others.reverse()], side.release, (value) => ((side.release = value), changed()));
 }
 
 function slider(label: string, value: number | null, moved: (value: number | null) => void): HTMLElement {
