@@ -3,8 +3,13 @@
 import json
 import re
 import shutil
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from browser import chromium, missing, serving
 from node import PROGRAMS, ROOT, node, programs
 from test_api_worker import served
 from test_python_client import LEFT_OUT
@@ -14,9 +19,12 @@ from api.app import create_app
 from api.keys import subject_of
 from api.settings import load_settings
 from recommender.ranking.request import Request
+from recommender.releases.home import Home
 
 NOW = 1_760_000_000
 SOURCE = ROOT / "clients" / "typescript"
+PAGE = """<!doctype html><script type="importmap">
+{"imports": {"nichegraph-client": "/node_modules/nichegraph-client/dist/index.js"}}</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +57,52 @@ def port(planted_home, tmp_path_factory):
         yield opened
 
 
+@pytest.fixture(scope="module", params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+def asked_for(request, planted):
+    """What `tests/clients/package.mjs` saw, under Node and in a browser."""
+    ask = {"node": "in_node", "chromium": "in_chromium"}[request.param]
+    return request.getfixturevalue(ask)(planted.answers.users[0])
+
+
 @pytest.fixture(scope="module")
-def asked_for(app, port, planted):
-    """What `tests/clients/package.mjs` prints."""
-    user = planted.answers.users[0]
-    return json.loads(node("package.mjs", f"http://127.0.0.1:{port}", user, folder=app))
+def in_node(app, port):
+    return lambda user: json.loads(
+        node("package.mjs", f"http://127.0.0.1:{port}", user, folder=app)
+    )
+
+
+@pytest.fixture(scope="module")
+def in_chromium(app, planted_home, tmp_path_factory):
+    """On a page of another site, which loads the package as it is: modules, no bundle."""
+    if reason := missing():
+        pytest.skip(reason)
+    (app / "index.html").write_text(PAGE)
+    home = Home(shutil.copytree(planted_home.folder, tmp_path_factory.mktemp("browser") / "home"))
+
+    def ask(user):
+        with (
+            files(app) as site,
+            serving(home.folder, cors_origins=site) as service,
+            chromium() as browser,
+        ):
+            tab = browser.new_page()
+            tab.goto(site)
+            script = "async ([own, user]) => (await import('/package.mjs')).tried(own, user)"
+            return tab.evaluate(script, [service, user])
+
+    return ask
+
+
+@contextmanager
+def files(folder):
+    """The origin of a site that serves the files of a folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_each_operation_has_a_method_or_is_left_out_on_purpose(asked_for, document):

@@ -1,8 +1,5 @@
-// Asks a running server, and a made-up one, through the package of clients/typescript.
+// Asks a running server, and a made-up one, through the package of clients/typescript; in Node and in browsers.
 import { Client, Malformed, Problem, subjectToken, pixelAddress, Unreachable } from "nichegraph-client";
-
-const [address, user] = process.argv.slice(2);
-const service = new Client(address);
 
 /** A client whose service answers so, in turn; and what was sent. */
 function scripted(...outcomes) {
@@ -19,7 +16,7 @@ function scripted(...outcomes) {
 const taken = () => Response.json({ sequence: 7 }, { status: 202 });
 const failure = (promise) => promise.then(() => "no error", (error) => error);
 
-async function lists() {
+async function lists(service, user) {
   const own = await service.recommend(user, { n: 5, reasons: true });
   const first = own.items[0].item;
   const only = await service.recommend(user, { filter: { items: [first] } });
@@ -37,7 +34,7 @@ async function lists() {
   };
 }
 
-async function writes() {
+async function writes(service) {
   const event = { user: "tess", item: "item-1", kind: "play", event_id: "t-1" };
   const put = await service.putItem("a/b", { title: "New", tags: ["odd"] });
   await service.patchItem("a/b", { title: null });
@@ -85,13 +82,17 @@ async function retries() {
   };
 }
 
-console.log(
-  JSON.stringify({
+/** Everything that was seen, for the service at an address and one of its users. */
+export async function tried(address, user) {
+  const service = new Client(address);
+  return {
     methods: Object.getOwnPropertyNames(Client.prototype),
-    lists: await lists(),
-    writes: await writes(),
+    lists: await lists(service, user),
+    writes: await writes(service),
     retries: await retries(),
     token: await subjectToken("secret", "älice", 1760000000),
     pixel: await pixelAddress("http://shop/", "1f2e3d4c", "secret", { user: "a", item: "b", event_id: "c" }, 9),
-  }),
-);
+  };
+}
+
+if (globalThis.process) console.log(JSON.stringify(await tried(...process.argv.slice(2))));
