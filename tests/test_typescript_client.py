@@ -57,7 +57,9 @@ def port(planted_home, tmp_path_factory):
         yield opened
 
 
-@pytest.fixture(scope="module", params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+@pytest.fixture(
+    scope="module", params=["node", pytest.param("chromium", marks=pytest.mark.browser)]
+)
 def asked_for(request, planted):
     """What `tests/clients/package.mjs` saw, under Node and in a browser."""
     ask = {"node": "in_node", "chromium": "in_chromium"}[request.param]
