@@ -91,20 +91,20 @@ def test_one_is_open_at_most_and_is_let_go_when_nobody_asks(two, beside):
 
 def test_those_who_compare_take_turns(two, beside, monkeypatch):
     monkeypatch.setattr("recommender.serving.beside.WAIT_SECONDS", 0.01)
-    said = []
+    outcomes = []
 
     def another():
         try:
             with beside.recommender("2"):
-                said.append("in")
+                outcomes.append("in")
         except ReleaseError as error:
-            said.append(str(error))
+            outcomes.append(str(error))
 
     with beside.recommender("1"):
         thread = threading.Thread(target=another)
         thread.start()
         thread.join()
-    assert "somebody else is comparing" in said[0]
+    assert "somebody else is comparing" in outcomes[0]
 
 
 def test_a_damaged_release_says_so_and_the_next_question_is_answered(two, beside):

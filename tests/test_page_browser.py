@@ -237,8 +237,8 @@ def test_operators_see_how_the_service_does_and_how_releases_went(tab, operated)
         facts["counts"]["events"] += 7 * (name == second)
         manifest.write_text(json.dumps(facts))
     with serving(operated.folder) as where:
-        told = {"user": "reader-1", "item": "evergreen-1", "kind": "view"}
-        assert tab.context.request.post(f"{where}v1/events", data=told).ok
+        event = {"user": "reader-1", "item": "evergreen-1", "kind": "view"}
+        assert tab.context.request.post(f"{where}v1/events", data=event).ok
         tab.goto(f"{where}#/operate")
         settled(tab)
         traffic = tab.get_by_role("region", name="Requests since")
