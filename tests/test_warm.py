@@ -1,8 +1,9 @@
 """A refresh after few new events keeps what was chosen; one after many chooses anew."""
 
+import json
 import shutil
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from graph.weighting import Weighting, weigh
 from loaders.synthetic import generate
 from recommender.learning.build import Choice, RefreshConfig
 from recommender.learning.refresh import refresh
+from recommender.learning.trial import Made, made_of
 from recommender.learning.warm import Kept, kept_from
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
@@ -58,6 +60,16 @@ def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
     assert next(profiles) == next(profiles) != {}
     assert after.manifest["counts"]["events"] > before.manifest["counts"]["events"]
     assert after.manifest["chosen"]["found"] > 0
+
+
+def test_the_served_recipe_is_not_fitted_again_beside_the_same_candidate(base):
+    """What a manifest says it was made by equals what made it, so one trial stands for both."""
+    home = base[0]
+    made = made_of(open_release(home.releases / current(home)).manifest)
+    assert made == Made(made.recipe, CONFIG.weighting, CONFIG.preset)
+    scaled = replace(CONFIG, weighting=Weighting(rating_scale=(1.0, 5.0), typical={"play": 9.0}))
+    manifest = {"config": scaled.to_json(), "recipe": asdict(made.recipe)}
+    assert made_of(json.loads(json.dumps(manifest))) == replace(made, weighting=scaled.weighting)
 
 
 def test_a_segment_without_a_profile_of_its_own_does_not_end_a_choice():

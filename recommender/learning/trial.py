@@ -116,10 +116,9 @@ def made_of(manifest: Mapping[str, Any]) -> Made | None:
         recipe = Recipe(
             **{**stored, "weights": weights, "feature_weights": tuple(stored["feature_weights"])}
         )
-        weighting = dict(manifest["config"]["weighting"])
-        weighting["rating_kinds"] = tuple(weighting["rating_kinds"])
+        weighting = Weighting.from_json(manifest["config"]["weighting"])
         preset = cast("Preset", manifest["config"]["preset"])
-        return Made(recipe, Weighting(**weighting), preset)
+        return Made(recipe, weighting, preset)
     except (KeyError, TypeError, ValueError):
         return None
 
