@@ -31,7 +31,7 @@ from embeddings import metrics
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
 from embeddings.item_item.recency import weighed
-from embeddings.item_item.scorers import Recipe, Scorer
+from embeddings.item_item.recipe import Recipe, Scorer
 from graph.arrays import F64, I32, I64
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph

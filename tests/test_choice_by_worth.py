@@ -7,7 +7,7 @@ from scipy import sparse
 from embeddings.item_item.candidates import PENALTIES
 from embeddings.item_item.item_table import ItemTable, score_history
 from embeddings.item_item.judge import Judge
-from embeddings.item_item.side_by_side import score_weightings
+from embeddings.item_item.side_by_side import Targets, score_weightings
 from embeddings.item_item.worth import Findings, together, worthiest
 from recommender.learning.held_parts import ENOUGH_JUDGES, MOST_JUDGES, judges_of
 from recommender.learning.split import Pairs
@@ -32,12 +32,16 @@ def drawn():
     return sparse.csr_matrix(known), sparse.csr_matrix(wanted), supports, scores
 
 
+def everything(supports):
+    return Targets.of(np.arange(ITEMS, dtype=np.int32), supports, ITEMS)
+
+
 def test_many_weightings_in_one_pass_are_each_what_it_is_alone(drawn):
     known, _, supports, (scores, _) = drawn
     exponents = (0.0, 0.5, 2.0)
     weights = np.column_stack([known.data**exponent for exponent in exponents])
     for threads in (1, 2):
-        tops = score_weightings(supports, scores, known, weights, 15, threads)
+        tops = score_weightings(everything(supports), scores, known, weights, 15, threads)
         for exponent, top in zip(exponents, tops, strict=True):
             alone, _ = score_history(
                 ItemTable(supports, scores),
@@ -49,12 +53,25 @@ def test_many_weightings_in_one_pass_are_each_what_it_is_alone(drawn):
             assert (top == alone).all()
 
 
+def test_targets_of_the_items_in_histories_are_enough(drawn):
+    known, _, supports, (scores, _) = drawn
+    weights = known.data[:, None]
+    used = np.unique(known.indices)[::-1].astype(np.int32)
+    assert len(used) < ITEMS
+    of_some = Targets.of(used, supports[used], ITEMS)
+    top = score_weightings(of_some, scores[used], known, weights, 15)
+    assert (top == score_weightings(everything(supports), scores, known, weights, 15)).all()
+    without_first = Targets.of(used[1:], supports[used[1:]], ITEMS)
+    with pytest.raises(ValueError, match="entries of histories have no targets"):
+        score_weightings(without_first, scores[used[1:]], known, weights, 15)
+
+
 @pytest.mark.parametrize("mixture", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.3)])
 def test_a_short_list_finds_what_the_whole_mixture_finds(drawn, mixture):
     known, wanted, supports, scores = drawn
     judge = Judge(known, wanted, 100, 0, 1)
     factors = np.random.default_rng(1).random(ITEMS).astype(np.float32) + 0.5
-    short = judge.short_lists(supports, np.stack(scores, axis=-1))
+    short = judge.short_lists(everything(supports), np.stack(scores, axis=-1))
     mixed = sum(np.float32(weight) * values for weight, values in zip(mixture, scores, strict=True))
     for of_target in (np.ones(ITEMS, np.float32), factors):
         ours = short.per_user(np.array(mixture, np.float32), of_target, 20)

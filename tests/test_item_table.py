@@ -14,7 +14,8 @@ from embeddings.item_item.item_table import (
     truncate,
 )
 from embeddings.item_item.judge import Judge, top_quality
-from embeddings.item_item.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
+from embeddings.item_item.recipe import Recipe, Scorer
+from embeddings.item_item.scorers import Feature, LearnedVectors, Pair
 
 
 def planted(users: int = 120, items: int = 60, seed: int = 3) -> sparse.csr_matrix:

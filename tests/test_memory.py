@@ -11,14 +11,15 @@ from scipy.sparse import csr_array
 from api.cli.main import run
 from api.memory import memory
 from embeddings.item_item.candidates import SPECTRA
-from embeddings.item_item.scorers import RIDGE, Fitted, Recipe, Scorer
+from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
+from embeddings.item_item.scorers import Fitted
 from graph.errors import InputError
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of
-from recommender.learning.memory import foretold, moments, peak
+from recommender.learning.memory import foretold, judged_items, moments, peak
 from recommender.segments.features import Catalogue, History, Layout, behaviour
 
 COUNTS = {"users": 40_000, "items": 50_000, "tags": 1_700, "events": 10**6, "item_tags": 126_000}
@@ -42,11 +43,23 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     )
     recipe = Recipe(((RIDGE, 1.0),), (1.0,) * len(shared), 0.0, width, width)
     model = Fitted(sparse.csr_matrix(graph.user_items), shared, recipe, 0, 1, scorers)
-    scores = model.side_by_side(scorers)
-    expected = moments(counts, RefreshConfig(preset=preset))["choosing the blend"]
-    assert expected["targets"] == model.supports.nbytes
-    assert expected["scores side by side"] == scores.nbytes
-    tables = [model.table(scorer) for scorer in scorers[:4]]
+    item_rows = np.arange(3, len(snapshot.items), 2, dtype=np.int32)
+    targets, scores = model.side_by_side(scorers, item_rows)
+    expected = moments(counts, RefreshConfig(preset=preset))
+    at_all = expected["fitting the item table"]["blended scores, and those of a scorer"]
+    assert at_all == 2 * model.scores(RIDGE).nbytes
+    for number, scorer in enumerate(scorers):  # those of some items are those of all
+        assert np.array_equal(scores[..., number], model.scores(scorer)[item_rows])
+    assert np.array_equal(
+        targets.supports, np.concatenate([block for _, block in model.blocks()])[item_rows]
+    )
+    expected = expected["choosing the blend"]
+    share = len(item_rows) / judged_items(counts)
+    assert expected["targets of judges' items"] * share == pytest.approx(
+        targets.supports.nbytes, rel=0.01
+    )
+    assert expected["scores side by side"] * share == pytest.approx(scores.nbytes, rel=0.01)
+    tables = [model.table(scorer) for scorer in scorers[:3]]
     held = sum(table.neighbours.nbytes + table.scores.nbytes for table in tables)
     assert expected["tables of scorers"] == held
     dimensions = SPECTRA[preset][0].dimensions
@@ -58,9 +71,13 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
 
 
 def test_more_of_anything_needs_more():
-    for name, count in COUNTS.items():
+    more = {name: {name: 2 * count} for name, count in COUNTS.items()}
+    # More people with as many events each: with fewer, the judges' histories hold fewer items.
+    more["users"]["events"] = 2 * COUNTS["events"]
+    more["items"]["items"] = 60_000  # above that, tables are narrower
+    for counts in more.values():
         for config in (DEFAULT, FAST):
-            assert peak(COUNTS | {name: 2 * count}, config) > peak(COUNTS, config)
+            assert peak(COUNTS | counts, config) > peak(COUNTS, config)
     assert peak(COUNTS, FAST) < peak(COUNTS, DEFAULT) < peak(COUNTS, RefreshConfig(preset="graph"))
     nothing = dict.fromkeys(COUNTS, 0)
     assert peak(nothing, DEFAULT) == moments(nothing, DEFAULT)["judging"]["libraries"]
@@ -112,21 +129,30 @@ def test_what_is_free_is_what_the_tightest_group_leaves(tmp_path):
     assert memory(tmp_path)["total"] == 16_384_000
 
 
-def test_a_refresh_that_needs_too_much_does_not_begin(tmp_path, capfd):
+def does_not_begin(home, capfd):
+    """With less memory than a refresh of next to nothing takes."""
+    capfd.readouterr()
+    assert run([*home, "refresh", "--preset", "fast", "--threads", "1", "--memory", "100MB"]) == 1
+    errors = capfd.readouterr().err
+    assert "needs about 0.5 GB of memory, and it may take 0.1 GB" in errors
+    assert "taking a snapshot" not in errors
+
+
+def test_a_refresh_that_needs_too_much_does_not_begin(tmp_path, capfd, monkeypatch):
     home = ["--home", str(tmp_path / "home")]
     plays = tmp_path / "plays.csv"
     plays.write_text("user,item\nann,b\nann,c\nbob,b\n")
     assert run([*home, "load", str(plays)]) == 0
-    capfd.readouterr()
-    assert run([*home, "refresh", "--memory", "100MB"]) == 1
-    errors = capfd.readouterr().err
-    assert "needs about 0.5 GB of memory, and it may take 0.1 GB" in errors
-    assert "taking a snapshot" not in errors
+    does_not_begin(home, capfd)
     assert run([*home, "refresh", "--memory", "plenty"]) == 1
     assert "refresh_memory" in capfd.readouterr().err
     (tmp_path / "home" / "settings.toml").write_text('refresh_memory = "200MB"\n')
     assert run([*home, "refresh"]) == 1
     assert "it may take 0.2 GB" in capfd.readouterr().err
+    # Without the refusal the same looks for it in vain.
+    monkeypatch.setattr("recommender.learning.memory.foretold", lambda *_: "expecting little")
+    with pytest.raises(AssertionError):
+        does_not_begin(home, capfd)
 
 
 @pytest.fixture

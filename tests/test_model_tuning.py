@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from api.cli.main import run
-from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
+from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from embeddings.item_item.table_settings import TableSettings
 from graph.errors import InputError, SettingError
 from graph.snapshot import take_snapshot

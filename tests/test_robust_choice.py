@@ -13,7 +13,7 @@ from embeddings.item_item.graph_filter import normalise
 from embeddings.item_item.held_back import HeldBack, Trial, learned_from
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
-from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
+from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import held_parts
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs

@@ -9,7 +9,7 @@ import pytest
 
 from api.cli.main import run
 from embeddings.item_item import graph_filter as gf
-from embeddings.item_item.scorers import Recipe
+from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.spectrum import spectrum
 from embeddings.vectors.align import neighbour_overlap
 from graph.snapshot import take_snapshot

@@ -17,24 +17,22 @@ from scipy import sparse
 from embeddings.hold_out import hold_back
 from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates
 from embeddings.item_item.held_back import HeldBack, Trial, without
-from embeddings.item_item.item_table import ItemTable, strongest
+from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
+from embeddings.item_item.recipe import RIDGE, RIDGE_WIDTH, Recipe, Scorer
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
-    RIDGE,
-    RIDGE_WIDTH,
     Feature,
     Fitted,
     LearnedVectors,
     Pair,
-    Recipe,
-    Scorer,
+    scaled,
 )
-from embeddings.item_item.side_by_side import summed
+from embeddings.item_item.side_by_side import Targets, summed
 from embeddings.item_item.table_settings import TableSettings
 from embeddings.item_item.worth import Findings, together, worthiest
 from embeddings.singular import Spectral
-from graph.arrays import F32, I32
+from graph.arrays import F32
 
 
 @dataclass(frozen=True)
@@ -123,14 +121,7 @@ def build_item_table(
         users, features, report.recipe, seed, threads, scorers, start,
         {vectors.name: vectors.of_all for vectors in learned},
     )  # fmt: skip
-    blended = np.zeros(fitted.supports.shape, np.float32)
-    for scorer, weight in report.recipe.weights:
-        scores = fitted.scores(scorer)
-        scores *= np.float32(weight)
-        blended += scores
-        del scores
-    blended = fitted.calibrated(blended, report.recipe)
-    table = strongest(fitted.supports, blended, report.recipe.table_width)
+    table = fitted.blended(report.recipe)
     return table, fitted.settled_spectrum(), report
 
 
@@ -211,11 +202,11 @@ def fit_blend(
     for model in fitted:
         model.settle(scorers)
 
-    parts = [model.side_by_side(scorers) for model in fitted]
-    mixtures = [
-        trial.mixtures(model.supports, scores)
-        for trial, model, scores in zip(trials, fitted, parts, strict=True)
+    parts = [
+        model.side_by_side(scorers, trial.item_rows)
+        for trial, model in zip(trials, fitted, strict=True)
     ]
+    mixtures = [trial.mixtures(*part) for trial, part in zip(trials, parts, strict=True)]
 
     def mixed(weights: Mapping[Scorer, float], exponent: float = 0.0) -> Findings:
         amounts = np.array([weights.get(scorer, 0.0) for scorer in scorers], np.float32)
@@ -230,31 +221,37 @@ def fit_blend(
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
     amounts = [weights.get(scorer, 0.0) for scorer in scorers]
-    blended = [summed(scores, amounts) for scores in parts]
+    targets = [own for own, _ in parts]
+    blended = [summed(scores, amounts) for _, scores in parts]
     del parts
 
-    targets = {e: mixed(weights, e) for e in POPULARITY}
-    exponent = _noted("popularity", targets, 0.0, POPULARITY_COST, tried)
+    of_popularity = {e: mixed(weights, e) for e in POPULARITY}
+    exponent = _noted("popularity", of_popularity, 0.0, POPULARITY_COST, tried)
     recipe = replace(recipe, popularity_exponent=exponent)
-    scores = [model.calibrated(own, recipe) for model, own in zip(fitted, blended, strict=True)]
+    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
     histories = [
-        trial.by_popularity(model.supports, own, model.popularity, HISTORY)
-        for trial, model, own in zip(trials, fitted, scores, strict=True)
+        trial.by_popularity(own, values, model.popularity, HISTORY)
+        for trial, model, own, values in zip(trials, fitted, targets, scores, strict=True)
     ]
     of_history = dict(zip(HISTORY, map(together, zip(*histories, strict=True)), strict=True))
     exponent = _noted("history", of_history, 0.0, HISTORY_COST, tried)
     recipe = replace(recipe, history_exponent=exponent)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     if all(trial.by_order for trial in trials):
-        scores = [model.calibrated(own, recipe) for model, own in zip(fitted, blended, strict=True)]
-        supports = [model.supports for model in fitted]
-        recipe = replace(recipe, recency_exponent=_recency(trials, supports, scores, tried, say))
+        scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
+        recipe = replace(recipe, recency_exponent=_recency(trials, targets, scores, tried, say))
     return BlendReport(recipe, judges, tried, scorers)
+
+
+def _calibrated(model: Fitted, targets: Targets, blended: F32, recipe: Recipe) -> F32:
+    """(r, c) scores times the recipe's powers of both items' popularity."""
+    of_target, of_history = model.powers(recipe)
+    return scaled(blended.copy(), targets.supports, of_target, of_history[targets.items])
 
 
 def _recency(
     trials: Sequence[Trial],
-    supports: Sequence[I32],
+    targets: Sequence[Targets],
     scores: Sequence[F32],
     tried: dict[str, Quality],
     say: Say,
@@ -264,7 +261,7 @@ def _recency(
     def judged(judges: Sequence[RecencyJudge], exponents: Sequence[float]) -> list[Findings]:
         ways = [
             judge(own, values, exponents)
-            for judge, own, values in zip(judges, supports, scores, strict=True)
+            for judge, own, values in zip(judges, targets, scores, strict=True)
         ]
         count = sum(len(way[0]) for way in ways if way)
         return [

@@ -13,7 +13,8 @@ from typing import Literal
 from embeddings.item_item.exact_ridge import is_cheap
 from embeddings.item_item.held_back import Trial
 from embeddings.item_item.item_table import ItemTable
-from embeddings.item_item.scorers import RIDGE, Fitted, Scorer
+from embeddings.item_item.recipe import RIDGE, Scorer
+from embeddings.item_item.scorers import Fitted
 from embeddings.item_item.table_settings import TableSettings
 from embeddings.item_item.worth import Findings, together, worthiest
 

@@ -62,26 +62,35 @@ def normalise(
 
 
 def co_occurrence_supports(
-    graph: NormalisedGraph, width: int, threads: int = 1, gains: F32 | None = None
+    graph: NormalisedGraph,
+    width: int,
+    threads: int = 1,
+    gains: F32 | None = None,
+    items: I32 | None = None,
 ) -> I32:
     """For each item the `width` others with the largest (X'X) x gain, strongest first, -1 padded.
 
-    `gains` (i,) are of the others, 1 when not given. Returns int32 (i, width). Time is the sum of
-    squared row degrees.
+    `gains` (i,) are of the others, 1 when not given; `items` (r,) are those asked for, or all.
+    Returns int32 (r, width). Time is the sum of squared row degrees.
     """
-    return co_occurrence(graph, width, threads, gains)[0]
+    return co_occurrence(graph, width, threads, gains, items)[0]
 
 
 def co_occurrence(
-    graph: NormalisedGraph, width: int, threads: int = 1, gains: F32 | None = None
+    graph: NormalisedGraph,
+    width: int,
+    threads: int = 1,
+    gains: F32 | None = None,
+    items: I32 | None = None,
 ) -> tuple[I32, F32]:
-    """`co_occurrence_supports`, and beside each its (X'X) x gain: float32 (i, width), 0 padded."""
+    """`co_occurrence_supports`, and beside each its (X'X) x gain: float32 (r, width), 0 padded."""
     weights = np.ones(graph.columns.shape[0], np.float32) if gains is None else gains
-    supports = np.full((graph.columns.shape[0], width), -1, np.int32)
+    item_rows = np.arange(graph.columns.shape[0], dtype=np.int32) if items is None else items
+    supports = np.full((len(item_rows), width), -1, np.int32)
     scores = np.zeros(supports.shape, np.float32)
 
     def block(low: int, high: int) -> None:
-        _co_occurrence(*both_ways(graph), weights, supports, scores, low, high)
+        _co_occurrence(*both_ways(graph), weights, item_rows, supports, scores, low, high)
 
     in_blocks(block, supports.shape[0], threads)
     return supports, scores
@@ -113,10 +122,13 @@ def vector_supports(
     return supports
 
 
-def merge_supports(first: I32, second: I32) -> I32:
-    """All of `first` and what `second` adds, row by row: int32 (i, c1 + c2), -1 at the end."""
+def merge_supports(first: I32, second: I32, begin: int = 0, items: int | None = None) -> I32:
+    """All of `first` and what `second` adds, row by row: int32 (r, c1 + c2), -1 at the end.
+
+    The rows are those of the items `begin` and following, from a catalogue of `items`, or of all.
+    """
     merged = np.full((first.shape[0], first.shape[1] + second.shape[1]), -1, np.int32)
-    _merge(first, second, merged)
+    _merge(first, second, merged, begin, len(first) if items is None else items)
     return merged
 
 
@@ -147,9 +159,11 @@ def both_ways(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
 
 @njit(cache=True, nogil=True)
 def _co_occurrence(  # type: ignore[no-untyped-def]
-    ip, ix, xv, tp, ti, tv, gains, supports, scores, low, high
+    ip, ix, xv, tp, ti, tv, gains, item_rows, supports, scores, low, high
 ):
-    """Fill rows low … high - 1 of supports (i, w) i32 and scores (i, w) f32, strongest first.
+    """Fill rows low … high - 1 of supports (r, w) i32 and scores (r, w) f32, strongest first.
+
+    They are those of `item_rows` (r,).
 
     ip, ix, xv are X (r, i) by row: where each row begins, its items, their values; tp, ti, tv the
     same by item: its rows and values; gains (i,) f32 by which a score is multiplied.
@@ -163,8 +177,8 @@ def _co_occurrence(  # type: ignore[no-untyped-def]
     """
     sums = np.zeros(len(tp) - 1, np.float32)
     touched = np.empty(len(tp) - 1, np.int32)
-    for target in range(low, high):
-        rows, best = supports[target], scores[target]
+    for row in range(low, high):
+        rows, best, target = supports[row], scores[row], item_rows[row]
         count = 0
         for e in range(tp[target], tp[target + 1]):
             for f in range(ip[ti[e]], ip[ti[e] + 1]):
@@ -199,8 +213,8 @@ def _strongest_per_row(scores, supports, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _merge(first, second, merged):  # type: ignore[no-untyped-def]
-    seen_by = np.full(first.shape[0], -1, np.int32)
+def _merge(first, second, merged, begin, items):  # type: ignore[no-untyped-def]
+    seen_by = np.full(items, -1, np.int32)
     for row in range(first.shape[0]):
         size = 0
         for item in first[row]:
@@ -209,7 +223,7 @@ def _merge(first, second, merged):  # type: ignore[no-untyped-def]
                 merged[row, size] = item
                 size += 1
         for item in second[row]:
-            if item >= 0 and item != row and seen_by[item] != row:
+            if item >= 0 and item != begin + row and seen_by[item] != row:
                 seen_by[item] = row
                 merged[row, size] = item
                 size += 1

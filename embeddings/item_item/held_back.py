@@ -17,6 +17,7 @@ from embeddings.hold_out import part, places, rows_of
 from embeddings.item_item.judge import TOP, Judge, PerUser
 from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
+from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.worth import Findings
 from graph.arrays import F32, I32, Flags
 
@@ -102,6 +103,15 @@ class Trial:
             recency_judge, fit, gone, sample=sample, seed=seed, threads=threads, seen=seen
         )
         self._order = held.order
+        histories = [judge.histories for _, judge in self._parts]
+        if held.order is not None:
+            ends = np.flatnonzero(np.diff(gone.indptr) > 0)
+            histories += [entries[ends] for entries in (fit, gone, seen)]
+        item_rows = np.zeros(fit.shape[1], np.bool_)
+        for entries in histories:
+            item_rows[entries.indices] = True
+        self.item_rows = np.flatnonzero(item_rows).astype(np.int32)
+        """(r,) the items in the histories of those who judge: only what these speak for counts."""
 
     def by_chance(self, draw: int) -> RecencyJudge:
         """`by_order` with the order shuffled, to see what is gained by chance."""
@@ -125,19 +135,19 @@ class Trial:
         )
 
     def by_popularity(
-        self, supports: I32, scores: F32, popularity: F32, exponents: Sequence[float]
+        self, targets: Targets, scores: F32, popularity: F32, exponents: Sequence[float]
     ) -> list[Findings]:
-        """What is found with history items times each power of their popularity (i,)."""
+        """What scores (r, c) find with history items times each power of their popularity (i,)."""
         by_part = []
         for _, judge in self._parts:
             of_items = popularity[judge.histories.indices]
             weights = np.column_stack([judge.histories.data * of_items**e for e in exponents])
-            by_part.append(judge.by_weightings(supports, scores, weights))
+            by_part.append(judge.by_weightings(targets, scores, weights))
         return [_findings(self._parts, findings) for findings in zip(*by_part, strict=True)]
 
-    def mixtures(self, supports: I32, scores: F32) -> Mixtures:
-        """What mixtures of scores (i, c, s) find: of weights (s,) and factors (i,) of targets."""
-        lists = [judge.short_lists(supports, scores) for _, judge in self._parts]
+    def mixtures(self, targets: Targets, scores: F32) -> Mixtures:
+        """What mixtures of scores (r, c, s) find: of weights (s,) and factors (i,) of targets."""
+        lists = [judge.short_lists(targets, scores) for _, judge in self._parts]
 
         def mixed(weights: F32, factors: F32) -> Findings:
             return _findings(

@@ -42,7 +42,7 @@ class Transposed:
 
     indptr: I64  # (i + 1,)
     targets: I32  # (nnz,)
-    positions: I64  # (nnz,), into the flattened (i, c) supports
+    positions: I64  # (nnz,), into the flattened (r, c) supports
 
 
 def score_history(
@@ -97,14 +97,17 @@ def score_lists(
     return rows, scores
 
 
-def transpose(supports: I32) -> Transposed:
-    """Turn target-major supports (i, c) round, so that they can be read from a history."""
-    indptr, targets, positions = _transpose(supports)
-    return Transposed(indptr, targets, positions)
+def transpose(supports: I32, targets: I32 | None = None, items: int | None = None) -> Transposed:
+    """Turn target-major supports (r, c) round, so that they can be read from a history.
+
+    Their rows are those of `targets` (r,) from a catalogue of `items`, or of all.
+    """
+    item_rows = np.arange(len(supports), dtype=np.int32) if targets is None else targets
+    return Transposed(*_transpose(supports, item_rows, len(supports) if items is None else items))
 
 
 def truncate(turned: Transposed, blended: F32, width: int) -> ItemTable:
-    """Keep the `width` strongest targets of each item; `blended` is (i, c) like supports."""
+    """Keep the `width` strongest targets of each item; `blended` is (r, c) like supports."""
     items = len(turned.indptr) - 1
     neighbours = np.full((items, width), -1, np.int32)
     scores = np.zeros((items, width), np.float32)
@@ -136,10 +139,13 @@ def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
-def look_up(table: ItemTable, supports: I32) -> F32:
-    """The table's scores at other pairs: float32 (i, c), 0 where the table has none."""
+def look_up(table: ItemTable, supports: I32, begin: int = 0) -> F32:
+    """The table's scores at other pairs: float32 (r, c), 0 where the table has none.
+
+    The rows of supports (r, c) are those of the items `begin` and following.
+    """
     scores = np.zeros(supports.shape, np.float32)
-    _look_up(table.neighbours, table.scores, supports, scores)
+    _look_up(table.neighbours, table.scores, supports, scores, begin)
     return scores
 
 
@@ -179,24 +185,24 @@ def _score(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _transpose(supports):  # type: ignore[no-untyped-def]
-    items, width = supports.shape
+def _transpose(supports, item_rows, items):  # type: ignore[no-untyped-def]
+    width = supports.shape[1]
     indptr = np.zeros(items + 1, np.int64)
-    for target in range(items):
+    for row in range(len(item_rows)):
         for q in range(width):
-            if supports[target, q] >= 0:
-                indptr[supports[target, q] + 1] += 1
+            if supports[row, q] >= 0:
+                indptr[supports[row, q] + 1] += 1
     for item in range(items):
         indptr[item + 1] += indptr[item]
     filled = indptr[:-1].copy()
     targets = np.empty(indptr[items], np.int32)
     positions = np.empty(indptr[items], np.int64)
-    for target in range(items):
+    for row in range(len(item_rows)):
         for q in range(width):
-            item = supports[target, q]
+            item = supports[row, q]
             if item >= 0:
-                targets[filled[item]] = target
-                positions[filled[item]] = target * width + q
+                targets[filled[item]] = item_rows[row]
+                positions[filled[item]] = row * width + q
                 filled[item] += 1
     return indptr, targets, positions
 
@@ -218,17 +224,18 @@ def _truncate(indptr, targets, values, neighbours, scores):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _look_up(neighbours, scores, supports, found_scores):  # type: ignore[no-untyped-def]
+def _look_up(neighbours, scores, supports, found_scores, begin):  # type: ignore[no-untyped-def]
     of_item = np.zeros(neighbours.shape[0], np.float32)
-    for row in range(neighbours.shape[0]):
+    for number in range(supports.shape[0]):
+        row = begin + number
         for at in range(neighbours.shape[1]):
             if neighbours[row, at] < 0:
                 break
             of_item[neighbours[row, at]] = scores[row, at]
         for at in range(supports.shape[1]):
-            if supports[row, at] < 0:
+            if supports[number, at] < 0:
                 break
-            found_scores[row, at] = of_item[supports[row, at]]
+            found_scores[number, at] = of_item[supports[number, at]]
         for at in range(neighbours.shape[1]):
             if neighbours[row, at] < 0:
                 break

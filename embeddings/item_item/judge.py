@@ -6,7 +6,7 @@ from scipy import sparse
 
 from embeddings import metrics
 from embeddings.item_item.item_table import ItemTable, history_of, score_history
-from embeddings.item_item.side_by_side import ShortLists, score_weightings, short_lists
+from embeddings.item_item.side_by_side import ShortLists, Targets, score_weightings, short_lists
 from graph.arrays import F32, I32
 
 TOP = 20
@@ -57,14 +57,14 @@ class Judge:
         )
         return top_per_user(top, self._wanted)
 
-    def by_weightings(self, supports: I32, blended: F32, weights: F32) -> list[PerUser]:
+    def by_weightings(self, targets: Targets, blended: F32, weights: F32) -> list[PerUser]:
         """The same for each of k weightings (nnz, k) of what stands in `histories`."""
-        tops = score_weightings(supports, blended, self.histories, weights, TOP, self._threads)
+        tops = score_weightings(targets, blended, self.histories, weights, TOP, self._threads)
         return [top_per_user(top, self._wanted) for top in tops]
 
-    def short_lists(self, supports: I32, scores: F32) -> ShortLists:
-        """The short lists: what may come first under any mixture of these scores (i, c, s)."""
-        return short_lists(supports, scores, self.histories, self._wanted, self._threads)
+    def short_lists(self, targets: Targets, scores: F32) -> ShortLists:
+        """The short lists: what may come first under any mixture of these scores (r, c, s)."""
+        return short_lists(targets, scores, self.histories, self._wanted, self._threads)
 
     def values_of(self, values: sparse.csr_matrix) -> F32:
         """(nnz,) what `values` (u, i) holds of each entry of `histories`."""

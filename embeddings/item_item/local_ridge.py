@@ -20,20 +20,25 @@ def local_ridge(
     penalties: Sequence[float],
     threads: int = 1,
     steps: int = 12,
+    targets: I32 | None = None,
 ) -> F32:
-    """Weights w of (A + penalty * m I) w = b per penalty and target: float32 (p, i, c), 0 at -1.
+    """Weights w of (A + penalty * m I) w = b per penalty and target: float32 (p, r, c), 0 at -1.
 
+    The rows of supports (r, c) are those of `targets` (r,), or of all items.
     A is X'X over the target's support, b its column for the target, m as in `mean_square`. Solved
     by at most `steps` conjugate-gradient steps, of which all penalties share the products (B.
     Jegerlehner, arXiv:hep-lat/9612014); stopping early only regularises more.
     """
     weights = np.zeros((len(penalties), *supports.shape), np.float32)
+    item_rows = np.arange(len(supports), dtype=np.int32) if targets is None else targets
     mean = mean_square(graph)
     ridges = np.array([max(penalty * mean, 1e-6) for penalty in penalties])
 
     def block(low: int, high: int) -> None:
         columns = both_ways(graph)[3:]
-        _ridges(graph.rows.shape[0], *columns, supports, weights, ridges, steps, low, high)
+        _ridges(
+            graph.rows.shape[0], *columns, item_rows, supports, weights, ridges, steps, low, high
+        )
 
     in_blocks(block, supports.shape[0], threads)
     return weights
@@ -50,12 +55,12 @@ def mean_square(graph: NormalisedGraph) -> float:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _ridges(  # type: ignore[no-untyped-def]
-    rows, tp, ti, tv, supports, weights, ridges, steps, low, high
+    rows, tp, ti, tv, item_rows, supports, weights, ridges, steps, low, high
 ):
-    """Fill weights (p, i, w) f32 of targets low … high - 1, for each of p ridges.
+    """Fill weights (p, r, w) f32 of the targets item_rows[low] … item_rows[high - 1], for p ridges.
 
     rows says how many rows X (r, i) has; tp, ti, tv are X by item: where each begins, its rows,
-    their values; supports (i, w) i32, -1 after the last; ridges (p,) f32; `steps` at most are
+    their values; supports (r, w) i32, -1 after the last; ridges (p,) f32; `steps` at most are
     taken to solve.
 
         target j, supports k, l, m                head (r,): the last entry met in each row
@@ -79,11 +84,12 @@ def _ridges(  # type: ignore[no-untyped-def]
     wanted = np.empty(width, np.float32)
     spare = np.empty((3, width), np.float32)
     directions = np.empty((len(ridges), width), np.float32)
-    for target in range(low, high):
+    for number in range(low, high):
+        target, own = item_rows[number], supports[number]
         size = 0
         total = 0
-        while size < width and supports[target, size] >= 0:
-            item = supports[target, size]
+        while size < width and own[size] >= 0:
+            item = own[size]
             total += tp[item + 1] - tp[item]
             size += 1
         if total > len(entry):
@@ -97,7 +103,7 @@ def _ridges(  # type: ignore[no-untyped-def]
             for t in range(q + 1):
                 gram[q, t] = 0
             both = np.float32(0)
-            item = supports[target, q]
+            item = own[q]
             for e in range(tp[item], tp[item + 1]):
                 row = ti[e]
                 x = tv[e]
@@ -114,14 +120,14 @@ def _ridges(  # type: ignore[no-untyped-def]
                 used += 1
             wanted[q] = both
         for q in range(size):
-            item = supports[target, q]
+            item = own[q]
             for e in range(tp[item], tp[item + 1]):
                 head[ti[e]] = -1
             for t in range(q):
                 gram[t, q] = gram[q, t]
         for e in range(tp[target], tp[target + 1]):
             of_row[ti[e]] = 0
-        _solve(gram, ridges, wanted, spare, directions, weights[:, target], size, steps)
+        _solve(gram, ridges, wanted, spare, directions, weights[:, number], size, steps)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from embeddings.item_item.judge import Judge, PerUser
+from embeddings.item_item.side_by_side import Targets
 from graph.arrays import F32, I32, I64
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
 """A history is cut here: the entries before are to find those in the next fifth."""
-RecencyJudge = Callable[[I32, F32, Sequence[float]], list[list[PerUser]]]
+RecencyJudge = Callable[[Targets, F32, Sequence[float]], list[list[PerUser]]]
 CLEARLY, DRAWS = 0.01, 2
 """An order must gain more than its shuffles do on average, by at least this much."""
 
@@ -53,7 +54,7 @@ def recency_judge(
     threads: int,
     seen: sparse.csr_matrix | None = None,
 ) -> RecencyJudge:
-    """What scores find at their supports: (b, 2) for each exponent at each cut.
+    """What scores find at their targets: (b, 2) for each exponent at each cut.
 
     At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by the
     exponent, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
@@ -73,11 +74,11 @@ def recency_judge(
         if judge.users.size:
             windows.append((judge, np.maximum(judge.values_of(_ranks(known, order)), 1)))
 
-    def judged(supports: I32, scores: F32, exponents: Sequence[float]) -> list[list[PerUser]]:
+    def judged(targets: Targets, scores: F32, exponents: Sequence[float]) -> list[list[PerUser]]:
         by_cut = []
         for judge, ranks in windows:
             weights = np.column_stack([judge.histories.data * ranks**-e for e in exponents])
-            by_cut.append(judge.by_weightings(supports, scores, weights))
+            by_cut.append(judge.by_weightings(targets, scores, weights))
         return [list(of_exponent) for of_exponent in zip(*by_cut, strict=True)]
 
     return judged

@@ -1,8 +1,7 @@
 """Ways to score pairs of items, each fitted once to a data set and then asked for scores."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -11,15 +10,20 @@ from embeddings.indexes.faiss_index import likely_neighbours
 from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import NormalisedGraph
-from embeddings.item_item.item_table import ItemTable, look_up, transpose, truncate
+from embeddings.item_item.item_table import (
+    ItemTable,
+    look_up,
+    strongest,
+    transpose,
+    truncate,
+)
 from embeddings.item_item.local_ridge import local_ridge
+from embeddings.item_item.recipe import Recipe, Scorer
+from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.spectrum import spectral_scores, spectrum
 from embeddings.singular import Spectral
 from graph.arrays import F32, I32, I64, Flags
 
-RIDGE_WIDTH = 200
-"""The usual support of each target's regression: its strongest co-occurring items. As many weights
-are kept for each history item."""
 SPECTRUM_FEATURES = 0.3
 """Factor on the features' weights in a spectrum, unless a weight is 0. A ridge likes tags at
 several times that; singular vectors that must describe tags as well have less room for what people
@@ -32,7 +36,7 @@ SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
 """Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
 ROWS_AT_ONCE = 4_096
-"""Rows of scores that are worked on at once, so that no second array as large is made."""
+"""Rows of targets, and of scores at them, that are worked on at once: all of them are wide."""
 SPECTRUM_CELLS = 128_000_000
 """Most items x singular vectors; beyond, a scorer gets fewer vectors: 128 for a million items."""
 
@@ -61,68 +65,6 @@ class LearnedVectors:
     name: str
     without_select: Pair
     of_all: Pair
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
-
-    ridge        a regression of each target on its strongest co-occurring items
-    exact        the same on all items
-    cosine       X'X: item kNN, the linear part of GF-CF where both exponents are .5
-    popularity   how many users have the target
-    spectral     singular vectors, of which there are `dimensions`
-    learned      products of the vectors of a `model`
-
-    `strength` is the penalty of a ridge, the sharpness of a spectrum.
-    """
-
-    kind: Literal["ridge", "exact", "cosine", "popularity", "spectral", "learned"]
-    row_exponent: float = 0.0
-    item_exponent: float = 0.0
-    strength: float = 1.0
-    dimensions: int = 0
-    model: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON; `Scorer(**fields)` makes the same scorer."""
-        return asdict(self)
-
-    @property
-    def name(self) -> str:
-        """What a report calls it."""
-        if self.kind == "learned":
-            return self.model
-        if self.kind == "popularity":
-            return self.kind
-        if self.kind == "cosine":
-            return f"cosine {self.row_exponent:g}/{self.item_exponent:g}"
-        fitted = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
-        return fitted + (f" d{self.dimensions}" if self.dimensions else "")
-
-
-RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
-"""Used where there is too little to choose by, and to choose the weights of features."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What was chosen: enough to fit the same table on other data."""
-
-    weights: tuple[tuple[Scorer, float], ...]
-    feature_weights: tuple[float, ...] = ()
-    popularity_exponent: float = 0.0
-    """Added to the exponent of the target's degree: above 0 favours the popular."""
-    support_width: int = 300
-    table_width: int = 300
-    proposal_dimensions: int = 64
-    """Of the singular vectors that propose pairs; 0: none do."""
-    history_exponent: float = 0.0
-    """The same for the history item: below 0, an item that few have chosen says more about them."""
-    ridge_width: int = RIDGE_WIDTH
-    """Support of each target's regression; never more than that of the table."""
-    recency_exponent: float = 0.0
-    """See `recency.weighed`; it changes histories, not the table."""
 
 
 class Fitted:
@@ -155,44 +97,59 @@ class Fitted:
         self._spectra: dict[tuple[float, float], Spectral] = {}
         self._tables: dict[Scorer, ItemTable] = {}
         self._recipe = recipe
-        self._supports: I32 | None = None
-
-    @property
-    def supports(self) -> I32:
-        """(i, c) the targets that each history item speaks for, as every scorer proposes them."""
-        if self._supports is None:
-            self._supports = self._make_supports(self._recipe)
-        return self._supports
+        self._proposals: list[I32] | None = None
 
     def settle(self, scorers: Sequence[Scorer]) -> None:
         """Use these scorers from now on; drop what was computed only for others."""
         self._scorers = scorers
         self._tables = {scorer: made for scorer, made in self._tables.items() if scorer in scorers}
-        self._supports = None
+        self._proposals = None
 
     def keep(self, scorer: Scorer, table: ItemTable) -> None:
         """Hold a table of `ridges` ready."""
         self._tables[scorer] = table
 
-    def _make_supports(self, recipe: Recipe) -> I32:
+    @property
+    def proposals(self) -> list[I32]:
+        """The targets that each history item speaks for, as each scorer proposes them: (i, k)."""
+        if self._proposals is None:
+            self._proposals = self._proposed(self._recipe)
+        return self._proposals
+
+    @property
+    def width(self) -> int:
+        """c, the number of columns of `blocks`."""
+        return sum(proposed.shape[1] for proposed in self.proposals)
+
+    def blocks(self) -> Iterator[tuple[slice, I32]]:
+        """Block after block of items, and the targets of each, without repetitions: (b, c)."""
+        first, *others = self.proposals
+        for begin in range(0, len(first), ROWS_AT_ONCE):
+            rows = slice(begin, min(begin + ROWS_AT_ONCE, len(first)))
+            supports = first[rows]
+            for proposed in others:
+                more = np.ascontiguousarray(proposed[rows])
+                supports = gf.merge_supports(supports, more, begin, len(first))
+            yield rows, supports
+
+    def _proposed(self, recipe: Recipe) -> list[I32]:
         width = recipe.support_width // 2
         graph = self.graph(0.3, 0.4)
         gains = np.asarray(graph.item_degrees**0.4, np.float32)
-        supports = gf.co_occurrence_supports(graph, width, self._threads, gains)
+        proposals = [gf.co_occurrence_supports(graph, width, self._threads, gains)]
         if recipe.proposal_dimensions:
             spectral = self.spectrum(0.5, 0.5, recipe.proposal_dimensions)
             vectors = spectral.item_vectors * spectral.values**0.25
             degrees = self.graph(0.5, 0.5, spectral=True).item_degrees
             targets = vectors * np.sqrt(degrees)[:, None]
-            supports = gf.merge_supports(supports, nearest(vectors, targets, width, self._threads))
+            proposals.append(nearest(vectors, targets, width, self._threads))
         for scorer in self._scorers:
             if scorer.kind in ("ridge", "exact", "cosine", "popularity"):
-                supports = gf.merge_supports(supports, self.table(scorer).neighbours)
+                proposals.append(self.table(scorer).neighbours)
             if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
-                near = nearest(pair.inputs, pair.outputs, width, self._threads)
-                supports = gf.merge_supports(supports, near)
-        return supports
+                proposals.append(nearest(pair.inputs, pair.outputs, width, self._threads))
+        return proposals
 
     def table(self, scorer: Scorer) -> ItemTable:
         """The table of one scorer alone, by history item, normalisation undone."""
@@ -219,21 +176,31 @@ class Fitted:
         """
         a, b = scorers[0].row_exponent, scorers[0].item_exponent
         graph = self.graph(a, b)
-        supports = gf.co_occurrence_supports(graph, self._ridge_width, self._threads)
-        if among is not None:
-            supports[~among] = -1
-        turned = transpose(supports)
+        items = graph.rows.shape[1]
+        targets = np.arange(items) if among is None else np.flatnonzero(among)
+        item_rows = targets.astype(np.int32)
+        supports = gf.co_occurrence_supports(
+            graph, self._ridge_width, self._threads, items=item_rows
+        )
+        turned = transpose(supports, item_rows, items)
         powers = graph.item_degrees**b
         strengths = [scorer.strength for scorer in scorers]
-        undone = np.where(supports >= 0, powers[:, None] / powers[supports], np.float32(0))
-        for weights in local_ridge(graph, supports, strengths, self._threads):
-            yield truncate(turned, weights * undone, self._ridge_width)
+        made = local_ridge(graph, supports, strengths, self._threads, targets=item_rows)
+        for weights in made:
+            for begin in range(0, len(item_rows), ROWS_AT_ONCE):
+                rows = slice(begin, begin + ROWS_AT_ONCE)
+                weights[rows] *= (
+                    powers[item_rows[rows], None] / powers[supports[rows]]
+                )  # 0 at padding
+            yield truncate(turned, weights, self._ridge_width)
 
     def _popular(self) -> ItemTable:
         items = len(self._counts)
         best = np.argsort(-self._counts, kind="stable")[: min(POPULAR, items)].astype(np.int32)
         best = best[self._counts[best] > 0]
-        return ItemTable(np.tile(best, (items, 1)), np.tile(self._counts[best], (items, 1)))
+        shape = items, len(best)  # every row is the same one, and is held once
+        counts = np.broadcast_to(self._counts[best], shape)
+        return ItemTable(np.broadcast_to(best, shape), counts)
 
     def graph(
         self, row_exponent: float, item_exponent: float, *, spectral: bool = False
@@ -284,44 +251,93 @@ class Fitted:
             widest.item_vectors,
         )
 
-    def calibrated(self, blended: F32, recipe: Recipe) -> F32:
-        """(i, c) scores times the recipe's powers of both items' popularity."""
+    def powers(self, recipe: Recipe) -> tuple[F32, F32]:
+        """(i,) and (i,): what scores are multiplied with for their target and history item."""
         of_target, of_history = (
             np.asarray(self.popularity**exponent, np.float32)
             for exponent in (recipe.popularity_exponent, recipe.history_exponent)
         )
-        return scaled(blended.copy(), self.supports, of_target, of_history)  # 0 at padding
+        return of_target, of_history
 
-    def side_by_side(self, scorers: Sequence[Scorer]) -> F32:
-        """(i, c, s) the scores of all these scorers at the same pairs."""
-        scores = np.empty((*self.supports.shape, len(scorers)), np.float32)
-        for number, scorer in enumerate(scorers):
-            scores[..., number] = self.scores(scorer)
-        return scores
+    def side_by_side(self, scorers: Sequence[Scorer], item_rows: I32) -> tuple[Targets, F32]:
+        """The targets of some items (r,), and (r, c, s) the scores of all these scorers there.
+
+        They are divided by their spread over all items, as in `scores`.
+        """
+        shape = len(item_rows), self.width
+        supports = np.empty(shape, np.int32)
+        scores = np.empty((*shape, len(scorers)), np.float32)
+        squares = np.zeros(len(scorers))
+        scoring = [self._scoring(scorer) for scorer in scorers]
+        for rows, block in self.blocks():
+            low, high = np.searchsorted(item_rows, (rows.start, rows.stop))
+            own = item_rows[low:high] - rows.start
+            supports[low:high] = block[own]
+            for number, score in enumerate(scoring):
+                values = score(rows, block)
+                squares[number] += sum_of_squares(values)
+                scores[low:high, :, number] = values[own]
+        for number, total in enumerate(squares):
+            scores[..., number] /= self._spread(total)
+        return Targets.of(item_rows, supports, len(self._counts)), scores
 
     def scores(self, scorer: Scorer) -> F32:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
+        scores = np.empty((len(self._counts), self.width), np.float32)
+        score, squares = self._scoring(scorer), 0.0
+        for rows, block in self.blocks():
+            scores[rows] = score(rows, block)
+            squares += sum_of_squares(scores[rows])
+        scores /= self._spread(squares)
+        return scores
+
+    def blended(self, recipe: Recipe) -> ItemTable:
+        """The strongest targets of each item by the recipe's mixture of scores."""
+        items, width = len(self._counts), recipe.table_width
+        mixed = np.zeros((items, self.width), np.float32)
+        for scorer, weight in recipe.weights:
+            scores = self.scores(scorer)
+            scores *= np.float32(weight)
+            mixed += scores
+            del scores
+        powers = self.powers(recipe)
+        neighbours, kept = np.empty((items, width), np.int32), np.empty((items, width), np.float32)
+        for rows, block in self.blocks():
+            made = strongest(block, scaled(mixed[rows], block, powers[0], powers[1][rows]), width)
+            neighbours[rows], kept[rows] = made.neighbours, made.scores
+        return ItemTable(neighbours, kept)
+
+    def _spread(self, squares: float) -> np.float32:
+        """The root of the mean square of scores (i, c), given the sum of their squares; never 0."""
+        cells = len(self._counts) * self.width
+        return np.float32(np.sqrt(squares / cells) if cells and squares else 1.0)
+
+    def _scoring(self, scorer: Scorer) -> Callable[[slice, I32], F32]:
+        """Scores (b, c) of some rows at their supports (b, c), not yet divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "popularity":
-            scores = self._counts[self.supports]
-            scores[self.supports < 0] = 0
-        elif scorer.kind in ("ridge", "exact", "cosine"):
-            scores = look_up(self.table(scorer), self.supports)
-        elif scorer.kind == "learned":
+            return lambda _, supports: np.where(supports < 0, np.float32(0), self._counts[supports])
+        if scorer.kind in ("ridge", "exact", "cosine"):
+            table = self.table(scorer)
+            return lambda rows, supports: look_up(table, supports, rows.start)
+        if scorer.kind == "learned":
             pair = self._learned[scorer.model]
-            scores = gf.vector_scores(pair.inputs, pair.outputs, self.supports, self._threads)
-        else:
-            graph = self.graph(a, b, spectral=True)
-            spectral = self.spectrum(a, b, scorer.dimensions)
-            scores = spectral_scores(spectral, self.supports, scorer.strength, self._threads)
-            degrees = graph.item_degrees
-            scaled(scores, self.supports, degrees**b, degrees**-b)  # they are 0 at padding
-        scores /= np.float32(spread_of(scores) or 1.0)
-        return scores
+            return lambda rows, supports: gf.vector_scores(
+                pair.inputs[rows], pair.outputs, supports, self._threads
+            )
+        degrees = self.graph(a, b, spectral=True).item_degrees
+        of_target, of_history = degrees**b, degrees**-b
+        spectral = self.spectrum(a, b, scorer.dimensions)
+
+        def by_spectrum(rows: slice, supports: I32) -> F32:
+            scores = spectral_scores(spectral, supports, scorer.strength, self._threads, rows.start)
+            return scaled(scores, supports, of_target, of_history[rows])  # they are 0 at padding
+
+        return by_spectrum
 
 
 def scaled(scores: F32, supports: I32, of_target: F32, of_history: F32) -> F32:
-    """The scores (i, c), changed in place: times (i,) of their targets and (i,) of their rows."""
+    """The scores (r, c), changed in place: times (i,) of their targets and (r,) of their rows."""
     for begin in range(0, len(scores), ROWS_AT_ONCE):
         rows = slice(begin, begin + ROWS_AT_ONCE)
         scores[rows] *= of_target[supports[rows]]
@@ -329,13 +345,9 @@ def scaled(scores: F32, supports: I32, of_target: F32, of_history: F32) -> F32:
     return scores
 
 
-def spread_of(scores: F32) -> float:
-    """The root of the mean square of scores (i, c); 0 where there are none."""
-    total = sum(
-        float(np.square(scores[begin : begin + ROWS_AT_ONCE], dtype=np.float64).sum())
-        for begin in range(0, len(scores), ROWS_AT_ONCE)
-    )
-    return float(np.sqrt(total / scores.size)) if scores.size else 0.0
+def sum_of_squares(scores: F32) -> float:
+    """The sum of the squares of scores (b, c)."""
+    return float(np.square(scores, dtype=np.float64).sum())
 
 
 def nearest(

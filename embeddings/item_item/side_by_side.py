@@ -21,21 +21,48 @@ SHORT = 60
 else among their first twenty."""
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What some history items speak for: choosing needs it of those in its judges' histories."""
+
+    items: I32  # (r,) the history items
+    supports: I32  # (r, c) the targets of each, -1 at the end
+    row_of: I32  # (i,) the row of every item; -1: it has none
+
+    @classmethod
+    def of(cls, items: I32, supports: I32, count: int) -> "Targets":
+        """Supports (r, c) of `items` (r,), from a catalogue of `count`."""
+        row_of = np.full(count, -1, np.int32)
+        row_of[items] = np.arange(len(items), dtype=np.int32)
+        return cls(items, supports, row_of)
+
+    def require(self, histories: sparse.csr_matrix) -> None:
+        """Raise ValueError where a history (b, i) holds an item that has no row."""
+        missing = self.row_of[histories.indices] < 0
+        if missing.any():
+            raise ValueError(f"{np.count_nonzero(missing)} entries of histories have no targets")
+
+
 def score_weightings(
-    supports: I32, scores: F32, histories: sparse.csr_matrix, weights: F32, count: int,
+    targets: Targets, scores: F32, histories: sparse.csr_matrix, weights: F32, count: int,
     threads: int = 1,
 ) -> I32:  # fmt: skip
     """The `count` best items of each history under each of k weightings: int32 (k, b, n).
 
-    `weights` (nnz, k) stand for the data of `histories` (b, i). As `item_table.score_history`: only
-    positive scores, nothing of the history itself, -1 pads what is missing.
+    Scores are (r, c), as targets; `weights` (nnz, k) stand for the data of `histories` (b, i). As
+    `item_table.score_history`: only positive scores, nothing of the history itself, -1 pads what is
+    missing.
     """
+    targets.require(histories)
     top = np.full((weights.shape[1], histories.shape[0], count), -1, np.int32)
     amounts = np.ascontiguousarray(weights, np.float32)
     starts = histories.indptr.astype(np.int64)
 
     def block(low: int, high: int) -> None:
-        _weightings(supports, scores, starts, histories.indices, amounts, top, low, high)
+        _weightings(
+            targets.row_of, targets.supports, scores,
+            starts, histories.indices, amounts, top, low, high,
+        )  # fmt: skip
 
     in_blocks(block, histories.shape[0], threads)
     return top
@@ -63,7 +90,7 @@ class ShortLists:
 
 
 def short_lists(
-    supports: I32,
+    targets: Targets,
     scores: F32,
     histories: sparse.csr_matrix,
     wanted: sparse.csr_matrix,
@@ -71,8 +98,9 @@ def short_lists(
 ) -> ShortLists:
     """The `SHORT` best of each of s scorers alone, and of their even sum, for each history.
 
-    Scores are (i, c, s) at supports (i, c); `histories` and `wanted` are (b, i).
+    Scores are (r, c, s), as targets; `histories` and `wanted` are (b, i).
     """
+    targets.require(histories)
     users, kinds = histories.shape[0], scores.shape[2]
     rows = np.full((users, (kinds + 1) * SHORT), -1, np.int32)
     values = np.zeros((*rows.shape, kinds), np.float32)
@@ -80,24 +108,27 @@ def short_lists(
     data = np.asarray(histories.data, np.float32)
 
     def block(low: int, high: int) -> None:
-        _lists(supports, scores, starts, histories.indices, data, rows, values, low, high)
+        _lists(
+            targets.row_of, targets.supports, scores,
+            starts, histories.indices, data, rows, values, low, high,
+        )  # fmt: skip
 
     in_blocks(block, users, threads)
     kept = rows >= 0
     owners = np.repeat(np.arange(users), kept.sum(axis=1))
-    targets = rows[kept]
+    listed = rows[kept]
     keys = np.repeat(np.arange(users), np.diff(wanted.indptr)) * wanted.shape[1] + wanted.indices
     return ShortLists(
         np.concatenate([[0], np.cumsum(kept.sum(axis=1))]),
-        targets,
+        listed,
         values[kept],
-        np.isin(owners * wanted.shape[1] + targets, keys),
+        np.isin(owners * wanted.shape[1] + listed, keys),
         np.diff(wanted.indptr).astype(np.int64),
     )
 
 
 def summed(scores: F32, weights: Sequence[float]) -> F32:
-    """(i, c) the sum of scores (i, c, s), each times its weight; rows in blocks, to save memory."""
+    """(r, c) the sum of scores (r, c, s), each times its weight; rows in blocks, to save memory."""
     total = np.zeros(scores.shape[:2], np.float32)
     for number, weight in enumerate(weights):
         for begin in range(0, len(scores) if weight else 0, ROWS_AT_ONCE):
@@ -108,21 +139,23 @@ def summed(scores: F32, weights: Sequence[float]) -> F32:
 
 @njit(cache=True, nogil=True)
 def _weightings(  # type: ignore[no-untyped-def]
-    supports, scores, starts, items, weights, top, low, high
+    row_of, supports, scores, starts, items, weights, top, low, high
 ):
     """Fill top (k, b, n) i32 of histories low … high - 1; weights (nnz, k) f32.
+
+    Item i's targets are supports[row_of[i]], with scores[row_of[i]] beside them.
 
     The sums of a target under all weightings lie side by side in memory.
     """
     kinds, _, width = top.shape
-    sums = np.zeros((len(supports), kinds), np.float32)
-    seen = np.zeros(len(supports), np.uint8)
-    touched = np.empty(len(supports), np.int32)
+    sums = np.zeros((len(row_of), kinds), np.float32)
+    seen = np.zeros(len(row_of), np.uint8)
+    touched = np.empty(len(row_of), np.int32)
     best = np.empty(width, np.float32)
     for subject in range(low, high):
         count = 0
         for h in range(starts[subject], starts[subject + 1]):
-            item = items[h]
+            item = row_of[items[h]]
             for q in range(supports.shape[1]):
                 target = supports[item, q]
                 if target < 0:
@@ -150,24 +183,24 @@ def _weightings(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _lists(  # type: ignore[no-untyped-def]
-    supports, scores, starts, items, weights, rows, values, low, high
+    row_of, supports, scores, starts, items, weights, rows, values, low, high
 ):
-    """Fill rows (b, n) i32 and values (b, n, s) f32 of histories low … high - 1; scores (i, c, s).
+    """Fill rows (b, n) i32 and values (b, n, s) f32 of histories low … high - 1; scores (r, c, s).
 
     Column s of the sums belongs to scorer s. A target that is among the best of any scorer, or of
     all together, is written once.
     """
     kinds = scores.shape[2]
     width = rows.shape[1] // (kinds + 1)
-    sums = np.zeros((len(supports), kinds), np.float32)
-    seen = np.zeros(len(supports), np.uint8)  # 1 touched, 2 on the list
-    touched = np.empty(len(supports), np.int32)
+    sums = np.zeros((len(row_of), kinds), np.float32)
+    seen = np.zeros(len(row_of), np.uint8)  # 1 touched, 2 on the list
+    touched = np.empty(len(row_of), np.int32)
     best = np.empty(width, np.float32)
     kept = np.empty(width, np.int32)
     for subject in range(low, high):
         count = 0
         for h in range(starts[subject], starts[subject + 1]):
-            item, weight = items[h], weights[h]
+            item, weight = row_of[items[h]], weights[h]
             for q in range(supports.shape[1]):
                 target = supports[item, q]
                 if target < 0:

@@ -21,8 +21,12 @@ def spectrum(
 
 
 def spectral_scores(
-    spectral: Spectral, supports: I32, sharpness: float = 1.0, threads: int = 1
+    spectral: Spectral, supports: I32, sharpness: float = 1.0, threads: int = 1, begin: int = 0
 ) -> F32:
-    """(V diag(s^sharpness) V')[support, target] for each target: float32 (i, c), 0 at padding."""
-    weighted = spectral.item_vectors * spectral.values**sharpness
+    """(V diag(s^sharpness) V')[support, target] for each target: float32 (r, c), 0 at padding.
+
+    The rows of supports (r, c) are those of the items `begin` and following.
+    """
+    rows = spectral.item_vectors[begin : begin + len(supports)]
+    weighted = rows * spectral.values**sharpness
     return vector_scores(weighted, spectral.item_vectors, supports, threads)

@@ -15,7 +15,8 @@ from embeddings.hold_out import places, taken
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recency import weighed
-from embeddings.item_item.scorers import Feature, LearnedVectors, Pair, Recipe, Scorer
+from embeddings.item_item.recipe import Recipe, Scorer
+from embeddings.item_item.scorers import Feature, LearnedVectors, Pair
 from embeddings.item_item.table_settings import TableSettings
 from graph.arrays import F64, I64, Flags
 from graph.snapshot import GraphSnapshot

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embeddings.item_item.scorers import Recipe
+from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.table_settings import TableSettings
 from graph.arrays import F64
 from graph.errors import InputError

@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from embeddings import metrics
 from embeddings.item_item.blend import build_item_table
 from embeddings.item_item.item_table import history_of, score_history
-from embeddings.item_item.scorers import RIDGE, Feature, Recipe
+from embeddings.item_item.recipe import RIDGE, Recipe
+from embeddings.item_item.scorers import Feature
 from graph.arrays import F64, I8, I64, Flags
 from graph.domains import derive_domains
 from graph.snapshot import EventColumns, GraphSnapshot, drop_pairs

@@ -9,7 +9,8 @@ from scipy import sparse
 
 from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.recency import weighed
-from embeddings.item_item.scorers import LearnedVectors, Pair, Recipe
+from embeddings.item_item.recipe import Recipe
+from embeddings.item_item.scorers import LearnedVectors, Pair
 from embeddings.item_item.table_settings import TableSettings
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import F32, unit_rows

@@ -2,23 +2,25 @@
 
 Each moment that may be the peak is a sum of arrays, named, with the shapes that the code allocates:
 u users, i items, t tags, p pairs, c targets of an item while scores are blended, s scorers, d
-singular vectors. What a refresh of next to nothing takes is `LIBRARIES`. A full refresh is
-foretold; one that keeps what was chosen needs less.
+singular vectors, r items in the histories of those who judge. What a refresh of next to nothing
+takes is `LIBRARIES`. A full refresh is foretold; one that keeps what was chosen needs less.
 
 The scorers are not known before: foretold is a ridge beside item kNN, popularity and a spectrum,
 which is what most data ends with. See `./run bench memory` for how far that is off.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from embeddings.item_item.blend import support_width
-from embeddings.item_item.candidates import PENALTIES, SPECTRA, Preset
+from embeddings.item_item.candidates import COSINES, PENALTIES, SPECTRA, Preset
 from embeddings.item_item.exact_ridge import CUBES_PER_ITEM
+from embeddings.item_item.held_back import SEARCHED, SEARCHED_SHARE
+from embeddings.item_item.recipe import RIDGE_WIDTH
 from embeddings.item_item.scorers import (
     POPULAR,
     QUADRATIC_ITEMS,
-    RIDGE_WIDTH,
     SETTLED_DIMENSIONS,
     SPECTRUM_CELLS,
 )
@@ -27,6 +29,7 @@ from embeddings.singular import SPARE_VECTORS
 from graph.errors import InputError
 from recommender.learning.baselines import BLOCK_SCORES, BLOCK_USERS
 from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
+from recommender.learning.held_parts import MOST_JUDGES, MOST_NEWCOMERS
 from recommender.learning.profile_learning import DIVERSITIES, FRESHNESSES, LONG_TAILS, SHOWN
 from recommender.learning.trial import MOST_USERS
 from recommender.ranking.rerank import POOL
@@ -67,7 +70,9 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(i, 1))
     wanted = config.table.dimensions or max(scorer.dimensions for scorer in SPECTRA[preset])
     d = min(wanted, most, u + t, i)
-    scores = c * i * WORD
+    r = judged_items(counts)
+    of_form = min(i, max(SEARCHED, int(SEARCHED_SHARE * i)))  # targets while a form is chosen
+    one_table = i * ridge * ENTRY
 
     graph = {
         "libraries": LIBRARIES + (TORCH if networks else 0),
@@ -80,9 +85,9 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     fitting = {"normalised graphs": 5 * rows * ENTRY, **learned}
     choosing = {"parts held back": 5 * p * ENTRY}
     kept = {
-        "tables of scorers": tables * i * ridge * ENTRY + i * min(POPULAR, i) * ENTRY,
+        "tables of scorers": tables * one_table,
         "spectrum": i * d * WORD,
-        "targets": scores,
+        "proposals": (2 + networks) * i * (width // 2) * WORD,
     }
     built = {
         "item table": i * width * ENTRY,
@@ -94,29 +99,37 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "fitting ridges": {
             **fitting,
             **choosing,
-            "targets": i * ridge * WORD,
-            "weights by penalty": len(PENALTIES) * i * ridge * WORD,
-            "weights undone, and as a table": 5 * i * ridge * WORD,
+            "targets": of_form * ridge * WORD,
+            "weights by penalty": len(PENALTIES) * of_form * ridge * WORD,
+            "targets and weights by history item": of_form * ridge * (2 * WORD + LONG),
+            "tables": (len(PENALTIES) if i <= SEARCHED else 2) * one_table,
+        },
+        "comparing tables": {
+            **fitting,
+            **choosing,
+            "tables of scorers": (len(COSINES) + tables - 1) * one_table,
+            "a table laid out": i * min(POPULAR, i) * ENTRY,
         },
         "finding the spectrum": {
             **fitting,
             **choosing,
             "tables of scorers": kept["tables of scorers"],
-            "targets": i * width * WORD,
+            "proposals": i * (width // 2) * WORD,
             "vectors, before and after a pass": (2 * i + u + t) * (d + SPARE_VECTORS) * WORD,
         },
         "choosing the blend": {
             **fitting,
             **choosing,
             **kept,
-            "scores side by side": s * scores,
-            "scores of the next scorer": scores + i * d * WORD,
+            "targets of judges' items": r * c * WORD,
+            "scores side by side": s * r * c * WORD,
+            "blended scores": 2 * r * c * WORD,
         },
         "fitting the item table": {
             **fitting,
             **kept,
             "the trial": sum(built.values()) + e * EVENT + 2 * p * ENTRY,
-            "blended scores": 2 * scores,
+            "blended scores, and those of a scorer": 2 * i * c * WORD,
         },
         "grouping the users": {
             **built,
@@ -146,6 +159,14 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "edges both ways": 4 * rows * (2 * LONG + WORD),
         }
     return {moment: graph | arrays for moment, arrays in held.items()}
+
+
+def judged_items(counts: Counts) -> int:
+    """About how many different items the histories of those who judge hold."""
+    users, items = counts.get("users", 0), counts.get("items", 0)
+    judges = min(users, MOST_JUDGES + MOST_NEWCOMERS)
+    drawn = counts.get("events", 0) * judges / max(users, 1)
+    return round(items * (1 - math.exp(-drawn / items))) if items else 0
 
 
 def peak(counts: Counts, config: RefreshConfig) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embeddings.item_item.scorers import Recipe, Scorer
+from embeddings.item_item.recipe import Recipe, Scorer
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import I16
 from graph.domains import Domains

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csr_array
 
-from embeddings.item_item.scorers import RIDGE, Recipe, Scorer
+from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from graph.arrays import I64
 from graph.domains import Domains
 from graph.snapshot import GraphSnapshot

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.indexes.faiss_index import FaissIndex
-from embeddings.item_item.scorers import Recipe
+from embeddings.item_item.recipe import Recipe
 from graph.snapshot import GraphSnapshot
 from graph.weighting import scale_of, typical_of
 from recommender.learning.build import Built, RefreshConfig

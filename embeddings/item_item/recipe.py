@@ -1,0 +1,70 @@
+"""What is chosen for a data set: ways to score pairs of items, and how they are mixed."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+RIDGE_WIDTH = 200
+"""The usual support of each target's regression: its strongest co-occurring items. As many weights
+are kept for each history item."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One way to score (history item, target) pairs on X = Du^-row_exponent R Di^-item_exponent.
+
+    ridge        a regression of each target on its strongest co-occurring items
+    exact        the same on all items
+    cosine       X'X: item kNN, the linear part of GF-CF where both exponents are .5
+    popularity   how many users have the target
+    spectral     singular vectors, of which there are `dimensions`
+    learned      products of the vectors of a `model`
+
+    `strength` is the penalty of a ridge, the sharpness of a spectrum.
+    """
+
+    kind: Literal["ridge", "exact", "cosine", "popularity", "spectral", "learned"]
+    row_exponent: float = 0.0
+    item_exponent: float = 0.0
+    strength: float = 1.0
+    dimensions: int = 0
+    model: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON; `Scorer(**fields)` makes the same scorer."""
+        return asdict(self)
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        if self.kind == "learned":
+            return self.model
+        if self.kind == "popularity":
+            return self.kind
+        if self.kind == "cosine":
+            return f"cosine {self.row_exponent:g}/{self.item_exponent:g}"
+        fitted = f"{self.kind} {self.row_exponent:g}/{self.item_exponent:g} {self.strength:g}"
+        return fitted + (f" d{self.dimensions}" if self.dimensions else "")
+
+
+RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
+"""Used where there is too little to choose by, and to choose the weights of features."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen: enough to fit the same table on other data."""
+
+    weights: tuple[tuple[Scorer, float], ...]
+    feature_weights: tuple[float, ...] = ()
+    popularity_exponent: float = 0.0
+    """Added to the exponent of the target's degree: above 0 favours the popular."""
+    support_width: int = 300
+    table_width: int = 300
+    proposal_dimensions: int = 64
+    """Of the singular vectors that propose pairs; 0: none do."""
+    history_exponent: float = 0.0
+    """The same for the history item: below 0, an item that few have chosen says more about them."""
+    ridge_width: int = RIDGE_WIDTH
+    """Support of each target's regression; never more than that of the table."""
+    recency_exponent: float = 0.0
+    """See `recency.weighed`; it changes histories, not the table."""
