@@ -1,5 +1,6 @@
 """What is not good enough is not published; what is honest passes."""
 
+import shutil
 from contextlib import closing
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from benchmarks._spoiled import SPOILS, Tables, before, forgotten
 from graph.errors import GateRefused
 from graph.stores.embedded_store import EmbeddedStore
+from graph.vocabulary import Vocabulary
 from graph.weighting import Weighting
 from loaders.synthetic import generate
 from recommender.learning import model_checks, parts
@@ -19,6 +21,7 @@ from recommender.learning.refresh import refresh
 from recommender.learning.sanity import CHECKS, checked
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.state import begin_erasure
+from recommender.releases.graph_arrays import vocabulary_arrays
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
     MOST_REFUSED,
@@ -26,6 +29,7 @@ from recommender.releases.publishing import (
     current,
     list_refused,
     list_releases,
+    note,
     open_release,
 )
 from recommender.releases.rows import Rows
@@ -251,6 +255,82 @@ def only(name, new, old, **more):
 def test_an_unchanged_release_passes_every_check(opened):
     seen = Seen(opened, opened, parts.Parts(None, np.zeros(0, np.int8)))
     assert checked(seen)[0] == []
+
+
+def test_items_that_went_alone(opened):
+    """The served release had more items that nobody chose: two of five."""
+    count = len(opened.items)
+    ids = opened.items.ids(list(range(count)))
+    more = [f"~{number}" for number in range(count * 2 // 3)]
+    arrays = vocabulary_arrays("items", Vocabulary.of([*ids, *more]))  # "~" comes after letters
+    for name in ("item_domains.indptr", "item_tags.indptr"):
+        arrays[name] = np.pad(opened.arrays[name], (0, len(more)), mode="edge")
+    only("items gone", opened, replace(opened, arrays=dict(opened.arrays) | arrays))
+
+
+def test_events_that_went_alone(opened):
+    """Every other one."""
+    rows, kept = opened.histories, np.arange(len(opened.histories.indices)) % 2 == 0
+    arrays = {f"histories.{part}": opened.arrays[f"histories.{part}"][kept]
+              for part in ("indices", "values", "kinds", "at")}  # fmt: skip
+    arrays["histories.indptr"] = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
+    only("events gone", replace(opened, arrays=dict(opened.arrays) | arrays), opened)
+
+
+def test_a_domain_that_went_alone(opened):
+    shares = opened.item_domains.matrix.toarray()  # (i, d)
+    pairs = shares[opened.histories.indices].sum(axis=0)
+    domain = int(np.argmin(np.where(pairs >= 20, pairs, np.inf)))
+    of_domain = shares[:, domain] > 0
+    other = int(np.flatnonzero(~of_domain)[0])
+    indices = np.array(opened.histories.indices)
+    indices[of_domain[indices]] = other
+    only("domain gone", changed(opened, histories__indices=indices), opened)
+
+
+def test_a_kind_that_went_alone(opened):
+    kinds = np.full_like(opened.history_kinds, np.bincount(opened.history_kinds).argmax())
+    only("kind gone", changed(opened, histories__kinds=kinds), opened)
+
+
+def test_times_that_turned_back_alone(opened):
+    only("times turned back", changed(opened, histories__at=opened.history_times - 1), opened)
+
+
+def test_tags_that_changed_alone(opened):
+    tags = (np.array(opened.item_tags.indices) + 1) % len(opened.tags)
+    only("tags changed", changed(opened, item_tags__indices=tags), opened)
+
+
+def test_titles_that_went_alone(opened):
+    cards = opened.arrays["cards.data"].tobytes().replace(b'"named":true', b'"named":null')
+    emptied = np.frombuffer(cards, np.uint8)
+    only("column emptied", changed(opened, cards__data=emptied), opened)
+
+
+def test_twins_alone(opened):
+    """Three items of ten have the very users of another."""
+    users = [opened.item_users.of(row).tolist() for row in range(len(opened.items))]
+    busy = [row for row, own in enumerate(users) if len(own) >= 5]
+    for first, second in zip(busy[: len(busy) // 6], busy[::-1], strict=False):
+        users[first] = users[second]
+    indptr = np.concatenate([[0], np.cumsum([len(own) for own in users])])
+    indices = np.concatenate(users).astype(opened.item_users.indices.dtype)
+    arrays = {"item_users.indptr": indptr, "item_users.indices": indices}
+    only("twins", replace(opened, arrays=dict(opened.arrays) | arrays), opened)
+
+
+def test_a_fall_alone(base, tmp_path):
+    """The served release had found far more when it was judged."""
+    home = Home(shutil.copytree(base.folder, tmp_path / "home"))
+    served = home.releases / current(home)
+    gates = open_release(served).manifest["gates"]
+    for entry in gates["figures"]:
+        entry["candidate"] = 0.9
+    note(served, {"gates": gates})
+    with pytest.raises(GateRefused, match="NDCG@20 fell from 0.9000"):
+        again(home, lambda *_: None)
+    assert gates_of(home) == {"fall"}
 
 
 def test_an_older_snapshot_alone(opened):

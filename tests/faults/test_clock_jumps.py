@@ -13,8 +13,19 @@ from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import END, generate
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
+from recommender.releases import publishing, steps
 from recommender.releases.home import Home
-from recommender.releases.publishing import current, list_releases, note, prune
+from recommender.releases.publishing import (
+    activate,
+    current,
+    list_releases,
+    note,
+    open_release,
+    prune,
+    publish,
+    staged,
+)
+from tests.tiny_release import write_tiny
 
 YEAR = 365 * 86_400
 NOW = END + 30 * 86_400
@@ -114,3 +125,62 @@ def test_a_report_lists_the_loads_since_the_last_release_whatever_the_clock_says
     assert run(["--home", str(home.folder), "refresh", "--preset", "fast", "--threads", "1"]) == 0
     report = json.loads((home.reports / f"{current(home)}.json").read_text())
     assert [load["files"] for load in report["loads"]] == [["plays.csv"]]
+
+
+# ── the same without what protects from it ───────────────────────────────────────────────
+
+
+def newest_stays(home, jump):
+    """The release made last is listed last and stays, though the clock had jumped before it."""
+    for number, at in enumerate((NOW, NOW + jump, NOW + 60), start=1):
+        with staged(home.releases) as folder:
+            write_tiny(folder, number)
+            publish(home, folder, f"{number:064x}")
+        note(home.releases / current(home), {"created_at": at})
+    first, second, third = sorted(path.name for path in home.releases.glob("0*"))
+    activate(home, second)  # so that being served protects no other
+    assert prune(home, 1) == [first]
+    assert [release["name"] for release in list_releases(home)] == [second, third]
+
+
+@pytest.mark.parametrize("jump", [YEAR, -YEAR], ids=["forwards", "back"])
+def test_releases_are_in_the_order_of_their_numbers(tmp_path, monkeypatch, jump):
+    newest_stays(Home(tmp_path / "numbers").create(), jump)
+
+    def by_the_clock(home):
+        paths = home.releases.glob("0*")
+        made = {path.name: open_release(path).manifest.get("created_at", 0) for path in paths}
+        return sorted(made, key=made.__getitem__)
+
+    monkeypatch.setattr(publishing, "names", by_the_clock)
+    with pytest.raises(AssertionError):
+        newest_stays(Home(tmp_path / "clock").create(), jump)
+
+
+def begins_anew(home, jump):
+    """What was finished when the clock had jumped is not taken up when it is right again."""
+    quiet = {"types": (), "say": lambda _: None}
+    with (
+        pytest.raises(KeyboardInterrupt),
+        steps.taken_up(home, "same", now=NOW + jump, **quiet) as first,
+    ):
+        first.value("step", lambda: "then")
+        raise KeyboardInterrupt
+    with steps.taken_up(home, "same", now=NOW + 60, **quiet) as second:
+        assert second.value("step", lambda: "now") == "now"
+        assert second.now == NOW + 60
+
+
+@pytest.mark.parametrize("jump", [YEAR, -YEAR], ids=["forwards", "back"])
+def test_without_a_limit_a_stopped_refresh_would_go_on_in_another_year(tmp_path, monkeypatch, jump):
+    begins_anew(Home(tmp_path / "limited").create(), jump)
+
+    def whatever_stands_there(folder, now):
+        path = folder / steps.BEGAN
+        if not path.exists():
+            path.write_text(json.dumps({"now": now}))
+        return json.loads(path.read_text())["now"]
+
+    monkeypatch.setattr(steps, "_began", whatever_stands_there)
+    with pytest.raises(AssertionError):
+        begins_anew(Home(tmp_path / "unlimited").create(), jump)

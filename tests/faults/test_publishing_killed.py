@@ -295,8 +295,8 @@ def another_shape(folder, draws):
 MUTATIONS = (flipped, cut_or_grown, swapped, missing, stale_manifest, another_shape)
 
 
-@pytest.mark.parametrize("count", [120, pytest.param(10_000, marks=pytest.mark.long)])
-def test_no_mutated_release_is_opened(home, count):
+def opened_although_mutated(home, count, verify=True):
+    """Which mutations go unnoticed when a release is opened: names of kinds and of files."""
     folder = home.releases / current(home)
     draws = random.Random(11)
     opened = []
@@ -310,12 +310,22 @@ def test_no_mutated_release_is_opened(home, count):
                 path.write_bytes(content)
         if changes and changes != before:
             with contextlib.suppress(ReleaseError):
-                open_release(folder)
+                open_release(folder, verify=verify)
                 opened.append((mutate.__name__, sorted(path.name for path in changes)))
         for path, content in before.items():
             path.write_bytes(content)
-    assert opened == []
+    return opened
+
+
+@pytest.mark.parametrize("count", [120, pytest.param(10_000, marks=pytest.mark.long)])
+def test_no_mutated_release_is_opened(home, count):
+    assert opened_although_mutated(home, count) == []
     assert whole(home) == 1
+
+
+def test_without_sums_and_shapes_mutated_releases_are_opened(home):
+    opened = {mutation for mutation, _ in opened_although_mutated(home, 60, verify=False)}
+    assert opened >= {"flipped", "swapped", "another_shape"}
 
 
 def test_one_of_a_newer_schema_is_refused_by_name(home):
