@@ -25,11 +25,14 @@ class Tables:
 
     uri = "spoiled"
 
-    def __init__(self, store, change, rng):
+    def __init__(self, store, change, rng, users=None):
+        """Read a store, or of `users` of its users alone, drawn by chance; and change that."""
         tables = {
             name: store.read(name).cast(schema).to_pandas() for name, schema in SCHEMAS.items()
         }
         self._mark = store.watermark()
+        if users is not None:
+            of_some(tables, users)
         change(tables, rng)
         self._tables = {
             name: pa.Table.from_pandas(frame, SCHEMAS[name], preserve_index=False)
@@ -47,6 +50,22 @@ class Tables:
 
     def read(self, table, *, until=None):  # noqa: ARG002 - as a store
         return self._tables[table]
+
+
+def of_some(tables, users):
+    """Leave a few users with their whole histories, and the items that these hold."""
+    everybody = tables["events"].user.unique()
+    count = min(users, len(everybody))
+    drawn = set(np.random.default_rng(0).choice(everybody, count, replace=False))
+    events = tables["events"] = tables["events"][tables["events"].user.isin(drawn)]
+    items = set(events.item)
+    tables["users"] = tables["users"][tables["users"].id.isin(drawn)]
+    tables["items"] = tables["items"][tables["items"].id.isin(items)]
+    for name in ("item_tags", "item_domains"):
+        tables[name] = tables[name][tables[name].item.isin(items)]
+    for name, ids in (("item_relations", items), ("user_relations", drawn)):
+        both = tables[name].source.isin(ids) & tables[name].target.isin(ids)
+        tables[name] = tables[name][both]
 
 
 def shuffled(column):
