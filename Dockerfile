@@ -29,7 +29,7 @@ COPY api api
 COPY --from=page /page/api/web/dist api/web/dist
 
 FROM base AS serve
-RUN pip install -c constraints.txt ".[neo4j,console,redis]"
+RUN pip install -c constraints.txt ".[neo4j,console,redis,traces]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]

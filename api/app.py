@@ -11,14 +11,14 @@ from flask import Flask, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
-from api import access, errors, headers, health, metrics
+from api import access, answered_log, errors, headers, health, metrics, traces
 from api.answer_schemas import ProblemAnswer
 from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import finish, operation_name
 from api.inputs import is_loopback
 from api.keys import KeyFile
 from api.observability import count_defect, log, set_format
-from api.proxies import behind_prefix, relative, trusted_networks
+from api.proxies import behind_proxy, relative, trusted_networks
 from api.routes import (
     caller,
     catalogue,
@@ -110,6 +110,8 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     app.url_map.strict_slashes = True
     results = app.extensions["results"] = open_results(settings)
     errors.register(app)
+    answered_log.register(app, live, settings.request_log)
+    traces.register(app, live, settings)
     metrics.register(app, results)
     _check_hosts(app, settings)
     headers.register(app, settings)
@@ -126,7 +128,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     caller.register(app)
     online.register(app, journal)
     networks = trusted_networks(settings.trusted_proxies)
-    app.wsgi_app = behind_prefix(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = behind_proxy(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
     app.after_request(relative)
     recommendations.register(app, live, results, settings)
     segments.register(app, live, settings)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from api.bootstrap import note, now, open_home, open_journal, open_store
@@ -39,7 +39,7 @@ BEAT = b"."
 STALLED = (
     180.0  # seconds without a beat after which a drainer is killed; calls have shorter deadlines
 )
-GRACE = 10.0  # seconds that it has to end by itself
+GRACE = 8.0  # seconds that it has to end by itself
 
 
 def main() -> None:
@@ -156,16 +156,19 @@ def _beat() -> None:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Keep a drainer running during the block: restart it when it dies, kill it when it stalls."""
+def watched() -> Iterator[Callable[[], None]]:
+    """Keep a drainer running during the block: restart it when it dies, kill it when it stalls.
+
+    Gives a function that tells it to end before the block does. It is gone `GRACE` seconds later.
+    """
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
     watcher.start()
     try:
-        yield
+        yield stop.set
     finally:
         stop.set()
-        watcher.join(2 * GRACE)
+        watcher.join(GRACE + PAUSE)
 
 
 def _watch(stop: threading.Event) -> None:

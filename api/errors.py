@@ -121,7 +121,8 @@ def register(app: Flask) -> None:
     @app.errorhandler(Exception)
     def _defect(error: Exception) -> Response:
         number = secrets.token_hex(6)
-        log_failure(error, number=number, method=request.method, path=request.path)
+        rule = None if request.url_rule is None else request.url_rule.rule
+        log_failure(error, number=number, method=request.method, route=rule)
         return problem(500, f"a fault in this program; the server's log says more under {number}")
 
 

@@ -10,11 +10,11 @@ import re
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from api.observability import defects
 from recommender.serving.answers import origin
@@ -115,8 +115,9 @@ def register(app: Flask, kept: Results) -> None:
             in_flight.dec()
 
 
-def count_answers(made: Iterable[bytes]) -> None:
-    """Count lists by what they were made from."""
+def count_answers(made: Sequence[bytes]) -> None:
+    """Count lists by what they were made from; the log and traces tell their ids."""
+    g.answers = made
     for (served_by, fell_back), count in Tally(map(origin, made)).items():
         answers.labels(served_by).inc(count)
         if fell_back:
@@ -149,8 +150,14 @@ def _forget_the_dead(folder: Path) -> None:
 
 
 @cache
+def template(rule: str) -> str:
+    """A route as the OpenAPI document writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
+@cache
 def _about(method: str, rule: str, status: int) -> tuple[prometheus.Counter, prometheus.Histogram]:
-    route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)  # as the OpenAPI document writes it
+    route = template(rule)
     return requests.labels(method, route, str(status)), seconds.labels(method, route)
 
 

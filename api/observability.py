@@ -37,9 +37,14 @@ def count_defect(defect: str, items: int) -> None:
 
 
 def log_failure(error: BaseException, **fields: Any) -> None:
-    """Log an unexpected error, and where it came from."""
-    where = "".join(traceback.format_exception(error))
-    log("failure", error=type(error).__name__, **fields, trace=where)
+    """Log an unexpected error and where it came from; not its message, which may name people."""
+    log("failure", error=type(error).__name__, **fields, where=_where(error))
+
+
+def _where(error: BaseException) -> str:
+    """The lines that an error came through, the innermost first."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
 
 
 class ServerLines(logging.Formatter):
@@ -64,7 +69,9 @@ class ServerLines(logging.Formatter):
                 "from": request["addr"],
             }
         elif record.exc_info:
-            event["trace"] = self.formatException(record.exc_info)
+            error = record.exc_info[1]
+            if error is not None:
+                event.update(error=type(error).__name__, where=_where(error))
         return self._render(None, "", dict(_time(None, "", event)))
 
 

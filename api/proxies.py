@@ -1,7 +1,8 @@
-"""A proxy in front: the prefix that it strips from paths, if a trusted proxy names it.
+"""A proxy in front: what a trusted one says about a request, and nobody else.
 
 `https://shop.example/recommend/v1/popular` arrives as `/v1/popular` with the header
-`X-Forwarded-Prefix: /recommend`; links and redirects then begin with that.
+`X-Forwarded-Prefix: /recommend`; links and redirects then begin with that. `X-Forwarded-For` names
+who asked: the last address there that is not a trusted proxy's. Limits count for that address.
 """
 
 import ipaddress
@@ -15,6 +16,8 @@ from flask import Response
 from graph.errors import SettingError
 
 HEADER = "HTTP_X_FORWARDED_PREFIX"
+ASKED_FOR = "HTTP_X_FORWARDED_FOR"
+SCHEME = "HTTP_X_FORWARDED_PROTO"
 PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -31,19 +34,23 @@ def trusted_networks(setting: str) -> tuple[Network, ...]:
         ) from error
 
 
-def behind_prefix(app: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
-    """The application, made to believe the prefix that a trusted proxy names, and no other."""
+def behind_proxy(app: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
+    """The application, made to believe what a trusted proxy says, and nobody else."""
 
-    def prefixed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        prefix = environ.get(HEADER, "").rstrip("/")
-        if PREFIX.fullmatch(prefix) and _trusts(trusted, environ.get("REMOTE_ADDR", "")):
-            environ["SCRIPT_NAME"] = prefix
-            path = environ["PATH_INFO"]
-            if path.startswith(f"{prefix}/"):  # a proxy that does not strip it
-                environ["PATH_INFO"] = path.removeprefix(prefix)
+    def behind(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if trusted and _trusts(trusted, environ.get("REMOTE_ADDR", "")):
+            prefix = environ.get(HEADER, "").rstrip("/")
+            if PREFIX.fullmatch(prefix):
+                environ["SCRIPT_NAME"] = prefix
+                path = environ["PATH_INFO"]
+                if path.startswith(f"{prefix}/"):  # a proxy that does not strip it
+                    environ["PATH_INFO"] = path.removeprefix(prefix)
+            if environ.get(SCHEME) in ("http", "https"):
+                environ["wsgi.url_scheme"] = environ[SCHEME]
+            environ["REMOTE_ADDR"] = _asker(trusted, environ)
         return app(environ, start_response)
 
-    return prefixed
+    return behind
 
 
 def relative(response: Response) -> Response:
@@ -52,6 +59,19 @@ def relative(response: Response) -> Response:
         to = urlsplit(response.headers["Location"])
         response.headers["Location"] = urlunsplit(("", "", to.path, to.query, to.fragment))
     return response
+
+
+def _asker(trusted: tuple[Network, ...], environ: dict[str, Any]) -> str:
+    """The address nearest to us that is not a trusted proxy's; what stands before it is hearsay."""
+    nearest: str = environ["REMOTE_ADDR"]
+    for name in reversed(environ.get(ASKED_FOR, "").split(",")):
+        try:
+            nearest = str(ipaddress.ip_address(name.strip()))
+        except ValueError:
+            break
+        if not _trusts(trusted, nearest):
+            break
+    return nearest
 
 
 def _trusts(trusted: tuple[Network, ...], address: str) -> bool:

@@ -7,11 +7,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
+from granian.server.mp import MPServer
 
 from api.access import check_loopback
 from api.bootstrap import erase_again, open_console, open_store
@@ -20,22 +20,28 @@ from api.keys import KeyFile
 from api.metrics import FOLDER
 from api.observability import log, server_lines, set_format
 from api.settings import Settings, environment
+from api.tls import checked_files
+from api.traces import check as check_traces
 from graph.errors import SettingError
 from recommender.releases.home import Home
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 BACKLOG = 1024
+END_SECONDS = 9  # from SIGTERM until what is still under way is cut off; the rest is tidying
 
 
 def serve(settings: Settings) -> None:
     """Listen until stopped; each worker opens the release by itself, a drainer runs beside them.
 
     Raises:
-        SettingError: the address is beyond loopback, the port is taken, or the console is on and
-            lacks a password.
+        SettingError: the address is beyond loopback, the port is taken, the files of TLS are
+            wrong, or the console is on and lacks a password.
+        MissingExtra: traces are asked for, and the extra is not installed.
     """
     set_format(settings.log_format)
     _check_address(settings)
+    certificate, key = checked_files(settings) or (None, None)
+    check_traces(settings)
     if settings.console_enabled:
         open_console(settings).close()
     if settings.erasure_log is not None:
@@ -46,7 +52,7 @@ def serve(settings: Settings) -> None:
         os.environ[name] = "1"
     # A forked child of a process with threads can hang for ever in FAISS or OpenMP.
     multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
+    server = _Server(
         "api.app:application",
         factory=True,
         address=settings.host,
@@ -61,10 +67,24 @@ def serve(settings: Settings) -> None:
         log_dictconfig=server_lines(settings.log_format),
         log_access=settings.access_log,
         respawn_failed_workers=True,
-        workers_kill_timeout=10,
+        workers_kill_timeout=END_SECONDS,
+        ssl_cert=certificate,
+        ssl_key=key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
-    with _counted_together(), watched():
+    with _counted_together(), watched() as end_drainer:
+        server.at_end = end_drainer
         server.serve()
+
+
+class _Server(MPServer):
+    """Tells the drainer to end when the workers are told, so that neither waits for the other."""
+
+    at_end: Callable[[], None]
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        self.at_end()
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port the server listens on")
+    tls_cert: Path | None = Field(
+        None, description="file of the certificate and its chain (PEM): the server speaks HTTPS"
+    )
+    tls_key: Path | None = Field(None, description="file of the key of `tls_cert` (PEM)")
     bind_anywhere: bool = Field(
         False,
         description="allow a `host` beyond loopback without API keys; for containers "
@@ -199,13 +203,24 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the server's log lines"
     )
+    request_log: float = Field(
+        0, ge=0, le=1, description="share of the requests that get a log line with route, status, "
+        "milliseconds, release and request id, and no id of a person: 1 all, 0.01 one in a hundred",
+    )  # fmt: skip
+    traces_url: str = Field(
+        "", description="address of an OpenTelemetry collector for OTLP over HTTP, such as "
+        "`http://127.0.0.1:4318/v1/traces`: each request is traced; empty: none",
+    )  # fmt: skip
+    traces_share: float = Field(
+        1.0, ge=0, le=1, description="share of the traces that is sent to `traces_url`"
+    )
     access_log: bool = Field(
         False, description="a log line for each request; its path may contain the id of a user"
     )
     trusted_proxies: str = Field(
         "",
         description="addresses or networks, separated by commas, of proxies whose "
-        "`X-Forwarded-Prefix` is believed",
+        "`X-Forwarded-Prefix`, `X-Forwarded-For` and `X-Forwarded-Proto` are believed",
     )
 
     @property

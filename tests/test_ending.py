@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -15,16 +18,17 @@ from tests.test_api_worker import PATIENCE, free_port, get, until
 from tests.test_compose import in_read_only_root, namespaces  # noqa: F401
 from tests.test_prometheus import scraped, value
 
+SLACK = 5  # seconds that a busy machine may need to end what was told to end
 SUBJECTS = 1000  # of a request that takes a while
 
 
-def start(home, port, environment, wrapped=lambda words: words):
+def start(home, port, environment, wrapped=lambda words: words, workers=1, output=None):
     words = [sys.executable, "-m", "api.cli.main", "--home", str(home), "serve"]
     return subprocess.Popen(
-        wrapped([*words, "--port", str(port), "--workers", "1"]),
+        wrapped([*words, "--port", str(port), "--workers", str(workers)]),
         env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
+        stderr=output or subprocess.DEVNULL,
     )
 
 
@@ -52,6 +56,38 @@ def test_a_request_under_way_is_answered_before_the_server_ends(home):
     finally:
         server.kill()
         server.wait(PATIENCE)
+
+
+def test_a_stuck_request_and_a_stuck_drainer_hold_the_server_up_for_ten_seconds_at_most(home):
+    """A body that never comes, and a drainer that hears nothing; the other worker is idle."""
+    port = free_port()
+    server = start(home, port, {}, workers=2)
+    try:
+        until(lambda: get(port, "/ready"))
+        with socket.create_connection(("127.0.0.1", port)) as stuck:
+            head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+            stuck.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode())
+            until(lambda: value(scraped(port), "nichegraph_requests_in_flight") == 2)
+            (drainer,) = processes("api.drainer", of=server.pid)
+            os.kill(drainer, signal.SIGSTOP)
+            began = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(PATIENCE) == 0
+            assert time.monotonic() - began < 10 + SLACK
+            assert not processes("", of=server.pid) and not Path(f"/proc/{drainer}").exists()
+    finally:
+        server.kill()
+        server.wait(PATIENCE)
+
+
+def processes(words, of):
+    """Processes of a parent whose command line has these words."""
+    return [
+        int(stat.parent.name)
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if stat.read_text().rpartition(")")[2].split()[1] == str(of)
+        and words in (stat.parent / "cmdline").read_text()
+    ]
 
 
 @pytest.mark.parametrize("inbox", [False, True], ids=["never written to", "written to before"])

@@ -1,5 +1,6 @@
 """`nichegraph serve`: answer over HTTP."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,14 +18,20 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Number of processes that answer.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="File of a certificate and its chain: speak HTTPS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File of its key.")] = None,
 ) -> None:
     """Answer over HTTP; /openapi/ describes the API.
 
     \b
     nichegraph serve
     nichegraph serve --workers 4 --port 9000
+    nichegraph serve --tls-cert fullchain.pem --tls-key privkey.pem
     curl http://127.0.0.1:8000/v1/users/alice/recommendations
     """
     from api.server import serve as run_server
 
-    run_server(load_settings(ctx.obj, workers=workers, host=host, port=port))
+    options = {"workers": workers, "host": host, "port": port}
+    run_server(load_settings(ctx.obj, tls_cert=tls_cert, tls_key=tls_key, **options))

@@ -37,8 +37,9 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         request = query.request(path.user)
         charge(request.n)
         answers = results.answers(live.recommender(), [request], now=now())
-        count_answers(answers)
-        return numbered(answers[0], _number())
+        answer = numbered(answers[0], _number())
+        count_answers([answer])
+        return answer
 
     @app.get(
         "/v1/users/<id:user>/recommendations/<id:item>/why",
@@ -68,8 +69,8 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         answers = long_requests.answers(
             lambda some: results.answers(recommender, some, now=moment), requests
         )
-        count_answers(answers)
         own = [numbered(answer, _number()) for answer in answers]
+        count_answers(own)
         return b'{"answers":[%b]}' % b",".join(own)
 
 

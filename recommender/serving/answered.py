@@ -25,6 +25,7 @@ MOST_RULES = 8  # of one answer; what further rules did is not told
 LONGEST_NAME = 80  # characters of the name of a source, rule or segment
 _LENGTH = struct.Struct("<H")  # of the header
 _ITEM = struct.Struct("<IBB")  # checksum, place of the source, a bit for each rule
+_FIELD = b'"request_id":"'
 _WRONG = "this request_id did not come from here; copy it from the answer unchanged"
 
 
@@ -67,6 +68,20 @@ def request_id(
 def numbered(made: bytes, number: str) -> bytes:
     """An answer as JSON, which ends with its `request_id`, with a number added to that."""
     return b'%b.%b"}' % (made[:-2], number.encode())
+
+
+def id_of(made: bytes) -> str:
+    """The `request_id` of an answer as JSON, with which it ends."""
+    return made[made.rindex(_FIELD) + len(_FIELD) : -2].decode()  # in texts, quotes are escaped
+
+
+def release_of(text: str) -> str:
+    """The release that an id names.
+
+    Raises:
+        InputError: this is no id of an answer.
+    """
+    return _read(text.partition(".")[0])[0]
 
 
 def shown(text: str, item: str, position: int | None) -> Shown:
