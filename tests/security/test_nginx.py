@@ -20,12 +20,12 @@ GIVEN = Path(__file__).parents[2] / "docs" / "operating" / "nginx.conf"
 
 @pytest.fixture(scope="module")
 def program():
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if found is None:
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
         if os.environ.get("TESTS_REQUIRE_NGINX"):
             pytest.fail("nginx was there and is gone")
         pytest.skip("no nginx on this machine")
-    return found
+    return nginx
 
 
 @pytest.fixture(scope="module")
