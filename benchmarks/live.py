@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inbox import _free_port, _home, _wait_for
+from graph.model import tag_parts
 from recommender.inbox.facts import PUT, Fact, fact
 from recommender.inbox.journal import Journal
 from recommender.ranking.request import Request
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> dict:
             name: _cost(home, Path(folder) / name, facts)
             for name, facts in (
                 ("events", _events(home, chosen.events)),
-                ("items", _items(chosen.items)),
+                ("items", _items(home, chosen.items)),
             )
         }
         ratio = _lists(home, Path(folder) / "lists")
@@ -187,10 +188,12 @@ def _events(home: Home, count: int) -> Iterator[Fact]:
         yield fact("events", content | {"event_id": f"e{number}", "at": NOW + number % 1000})
 
 
-def _items(count: int) -> Iterator[Fact]:
-    """New items with a title, three tags and a domain."""
+def _items(home: Home, count: int) -> Iterator[Fact]:
+    """New items with a title, three tags that others have, and a domain: all find their place."""
+    known = [tag_parts(key) for key in Live(home).recommender().release.tags]
     for number in range(count):
-        tags = [{"category": "tag", "tag": f"tag {number * k % 997}"} for k in (1, 3, 7)]
+        own = {known[number * k % len(known)] for k in (1, 3, 7)}
+        tags = [{"category": category, "tag": tag} for category, tag in sorted(own)]
         content = {"id": f"fresh-{number}", "title": f"Fresh item {number}", "tags": tags}
         yield fact(PUT, content | {"created_at": NOW, "domains": [{"domain": "fresh"}]})
 

@@ -143,7 +143,7 @@ def test_an_item_of_the_journal_is_told_of_like_one_of_the_release(recommender):
         "new": LiveItem("new", HOSTILE, tags=(("tag", tag, 1.0),), domains=((domain, 1.0),)),
         known: LiveItem(known, "another title"),
     }
-    longer = appended(release, live, {})
+    longer = appended(release, live)
     piece = json.loads(longer.piece(longer.items.row("new")).shown + "}")
     assert piece == {"item": "new", "title": HOSTILE, "tags": [tag], "domains": [domain]}
     assert json.loads(longer.piece(0).title) == "another title"

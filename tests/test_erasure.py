@@ -265,17 +265,22 @@ def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
     assert far.status_code == 403
 
 
-def test_a_load_without_a_server_takes_a_waiting_erasure_everywhere(home, journal, store, capsys):
+@pytest.mark.parametrize("undone", [False, True], ids=["a load", "taking back a load"])
+def test_a_load_without_a_server_takes_a_waiting_erasure_everywhere(home, journal, store, undone):
     drain_all(journal, store, home)
     home.rejects.mkdir(exist_ok=True)
     (home.rejects / "1.csv").write_text(f"file,line\na,user={PERSON}\nb,user=other\n", "utf-8")
-    sequence = ask(journal, home, PERSON, now=NOW + 5)
     events = home.folder.parent / "more.csv"
     events.write_text("user,item\nbob,item-1\n")
-    assert run(["--home", str(home.folder), "load", str(events)]) == 0
+    load = ["--home", str(home.folder), "load", str(events)]
+    undo = ["--home", str(home.folder), "loads", "undo", "1"]
+    if undone:
+        assert run(load) == 0
+    sequence = ask(journal, home, PERSON, now=NOW + 5)
+    assert run(undo if undone else load) == 0
     assert receipt(journal, sequence).done
     assert hits(home) == set()
-    assert "bob" in store.read("users")["id"].to_pylist()
+    assert ("bob" in store.read("users")["id"].to_pylist()) is not undone
 
 
 # ── a home from a backup ─────────────────────────────────────────────────────────────────

@@ -443,7 +443,7 @@ def test_dates_of_a_csv_file_have_ranges(tmp_path):
         mask = Filters(of).mask(parse_filter({"attributes": {"premiere": bounds}}))
         return "".join("abcde"[row] for row in np.flatnonzero(mask))
 
-    longer = appended(release, came_since, {})
+    longer = appended(release, came_since)
     assert allowed(longer, **{"from": "2024"}) == "ce"
     assert allowed(longer, **{"in": ["soon"]}) == "b"
 

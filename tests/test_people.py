@@ -10,7 +10,7 @@ from graph.model import table
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting
 from loaders.synthetic import generate
-from recommender.inbox.facts import CONSENT, USER_PUT, fact
+from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, fact
 from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
@@ -330,7 +330,10 @@ def test_what_fewer_than_three_friends_chose_is_nobodys_business(live):
 
 
 def test_friends_who_do_not_agree_and_who_were_erased_are_not_asked(live):
-    """Of four friends one may not be learned from; when another is erased, two are too few."""
+    """Of four friends one may not be learned from; when another is erased, two are too few.
+
+    So they are when others opt out of any purpose: how many chose an item is shown.
+    """
     server, journal, users, _ = live
     serving = server.recommender()
     release = serving.release
@@ -342,7 +345,7 @@ def test_friends_who_do_not_agree_and_who_were_erased_are_not_asked(live):
     few = answer(serving.following(overlay=overlay), "friendly", profile="neutral")
     assert few.served_by == "popular"
     for n in range(4, 60, 2):
-        say(journal, CONSENT, id=users[n], consent={"train": False})
+        say(journal, CONSENT, id=users[n], consent={PURPOSES[n // 2 % 3]: False})
     assert answer(server.recommender(), "friendly", profile="neutral").served_by == "popular"
 
 

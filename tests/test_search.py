@@ -65,7 +65,7 @@ def test_what_came_since_is_found_and_nothing_else_is_read_again(recommender, mo
         changed: LiveItem(changed, title="Quite otherwise"),
         "new": LiveItem("new", title=f"Zymurgy after {before}", tags=(("tag", "zymurgist", 1.0),)),
     }
-    first = recommender.following(overlay=Overlay.over(appended(release, since, {})))
+    first = recommender.following(overlay=Overlay.over(appended(release, since)))
     search, cards = first.opened.search, first.release
     anew = Names.of(
         [f"{cards.card(row)['title'] or ''} {cards.items.id(row)}" for row in range(count + 1)],
@@ -84,7 +84,7 @@ def test_what_came_since_is_found_and_nothing_else_is_read_again(recommender, mo
         AppendedRelease, "card", lambda own, row: read.append(row) or card(own, row)
     )
     since["newer"] = LiveItem("newer", title="Yet another")
-    second = first.following(overlay=Overlay.over(appended(release, since, {})))
+    second = first.following(overlay=Overlay.over(appended(release, since)))
     assert second.opened.search.find("item", "yet another", 5)[0][0] == count + 1
     assert set(read) <= {3, count, count + 1}
     assert second.opened.search.base is search.base is recommender.opened.search
@@ -95,7 +95,7 @@ def test_what_came_since_lies_beside_what_it_is_most_like(recommender):
     release = recommender.release
     near = release.likeness[7]
     since = {"new": LiveItem("new", likeness=near), "unplaced": LiveItem("unplaced")}
-    newer = recommender.following(overlay=Overlay.over(appended(release, since, {})))
+    newer = recommender.following(overlay=Overlay.over(appended(release, since)))
     places, old = newer.opened.map.places, recommender.opened.map.places
     assert np.array_equal(places[: len(old)], old)
     assert np.array_equal(places[len(old)], old[int((release.likeness @ near).argmax())])

@@ -1,5 +1,7 @@
 """Who is like a user is told of twenty people together or more, on this machine, if at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,14 @@ def test_at_least_twenty_stand_behind_everything(recommender, planted):
             assert shared == sorted(shared, reverse=True)
         for entry in result["items"]:
             assert entry["users"] <= counts[recommender.release.items.row(entry["item"])]
+
+
+def test_who_opted_out_since_stands_behind_nothing(recommender, planted):
+    user = planted.answers.users[0]
+    circle = recommender.circles.of(user, recommender.overlay)
+    out = np.sort(circle[:50])
+    after = recommender.circles.of(user, replace(recommender.overlay, uncounted=out))
+    assert after.tolist() == circle[50:].tolist()  # the world is so small that all were in it
 
 
 def test_nobody_is_named_and_nothing_known_is_repeated(recommender, planted):

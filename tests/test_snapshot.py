@@ -311,7 +311,7 @@ def test_so_are_domains_at_every_door(tmp_path):
     assert Filters(release).flags(wanted).tolist() == [True, True, True, False]
     assert notes_on(wanted, release, Filters(release)) == []
     new = LiveItem("e", domains=(("jAZZ", 0.5), ("jazz", 1.0), ("Opera", 1.0), ("opera", 1.0)))
-    longer = appended(release, {"e": new}, {})
+    longer = appended(release, {"e": new})
     assert list(longer.domains) == ["Film", "Jazz", "Opera"]
     own = longer.item_domains.span(4)
     assert longer.domains.ids(longer.item_domains.indices[own]) == ["Jazz", "Opera"]

@@ -270,12 +270,15 @@ def undo(
     nichegraph loads undo 3
     """
     from recommender.inbox.announcing import undo_load
+    from recommender.overlay.erasure import carrier
 
     settings = load_settings(ctx.obj)
     home = open_home(settings)
     with closing(open_store(settings)) as store, closing(open_journal(settings)) as journal:
         _wait_for_drainer(journal, store)
-        gone = undo_load(store, journal, load, now=now())
+        erase_again(settings, store)
+        carry = carrier(journal, store, home, now)
+        gone = undo_load(store, journal, load, now=now(), carry=carry)
     note(home, "load undone", load=load)
     if as_json:
         show_json({"load": load, "taken_back": gone})

@@ -35,8 +35,7 @@ def load_into(
         if not alone:
             yield cast("GraphStore", _Announced(store, journal, now))
             return
-        while journal.last_sequence() and drain(journal, store, now=lambda: now, carry=carry).facts:
-            pass
+        _drain_all(journal, store, now, carry)
         try:
             yield cast("GraphStore", _Named(store, journal))
         finally:
@@ -44,16 +43,18 @@ def load_into(
                 journal.append([fact(LOAD, {"at": now})], now=now)
 
 
-def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> dict[str, int]:
+def undo_load(
+    store: GraphStore, journal: Journal, load: int, *, now: int, carry: Carry | None = None
+) -> dict[str, int]:
     """Take a load back, see `GraphStore.undo_load`; a server that runs on this home learns of it.
 
+    Without a server, facts that wait in the journal are written first; `carry` as in `load_into`.
     The server must have carried into the store what it had acknowledged (`caught_up`): an event
     of the load that still waits there would come back.
     """
     with lease(journal.path) as alone:
         if alone:
-            while journal.last_sequence() and drain(journal, store, now=lambda: now).facts:
-                pass
+            _drain_all(journal, store, now, carry)
             gone = store.undo_load(load)
             facts: Iterator[Fact] = iter(())
         else:
@@ -65,6 +66,11 @@ def undo_load(store: GraphStore, journal: Journal, load: int, *, now: int) -> di
         if journal.last_sequence():  # the same fact sent again from now on counts as new
             journal.append([fact(LOAD, {"at": now})], now=now)
     return gone
+
+
+def _drain_all(journal: Journal, store: GraphStore, now: int, carry: Carry | None) -> None:
+    while journal.last_sequence() and drain(journal, store, now=lambda: now, carry=carry).facts:
+        pass
 
 
 class _Named:

@@ -26,7 +26,7 @@ from recommender.releases.rows import Rows
 UNKNOWN_RARITY = 1.0  # of an item that nobody chose yet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LiveItem:
     """What is known of an item that came, or changed, after the release was made."""
 
@@ -36,7 +36,6 @@ class LiveItem:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[tuple[str, str, float], ...] = ()  # category, name, weight
     domains: tuple[tuple[str, float], ...] = ()  # name, weight
-    related: tuple[tuple[str, str], ...] = ()  # kind, id of the other item
     likeness: F32 | None = None  # (l,) a unit vector: where it was placed
     people: int = 0  # who chose it since
 
@@ -119,14 +118,15 @@ class AppendedRelease(Release):
 
 
 def appended(
-    base: Release, changed: Mapping[str, LiveItem], rows: Mapping[str, tuple[I32, F32]]
+    base: Release, changed: Mapping[str, LiveItem], arrivals: Arrivals | None = None
 ) -> Release:
     """The release with items added and changed; the release itself if there are none.
 
     Args:
         base: the release as it lies on the disk.
         changed: id -> all that is known of an item now.
-        rows: id of a new item -> its row, see `arrivals.placed_row`.
+        arrivals: the table's scores of the new items, in the order in which they are named; None:
+            it has none.
     """
     if not changed:
         return base
@@ -158,11 +158,7 @@ def appended(
             likeness[row] = item.likeness
     own = {
         "items": items,
-        "arrivals": Arrivals.of(
-            old,
-            dict(zip(items.rows(list(rows)).tolist(), rows.values(), strict=True)),
-            count - old,
-        ),
+        "arrivals": arrivals or Arrivals.of(old, {}, count - old),
         "tags": tags,
         "tag_names": tag_names,
         "domains": domains,

@@ -30,6 +30,8 @@ class Circles:
     def of(self, user: str, overlay: Overlay) -> I64:
         """Rows of at most `CIRCLE` users who are most like the user, nearest first.
 
+        Who opted out of anything since the release is none of them.
+
         Raises:
             NotFound: nobody knows the user, or the user is erased.
             InputError: fewer than `FEWEST` other users have a history.
@@ -41,6 +43,7 @@ class Circles:
         likeness = self._vectors @ self._vectors[row]  # (u, d) @ (d,) -> (u,)
         likeness[self._silent] = -np.inf
         likeness[overlay.gone] = -np.inf
+        likeness[overlay.uncounted] = -np.inf
         likeness[row] = -np.inf
         order = np.argsort(-likeness, kind="stable")[:CIRCLE]
         circle = order[np.isfinite(likeness[order])]

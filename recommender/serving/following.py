@@ -5,13 +5,13 @@ made, and makes a new overlay from them. Earlier overlays stay as they are, for 
 use them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from graph.arrays import F32, I32, I64
+from graph.arrays import I32, I64
 from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
     ALIAS,
@@ -30,20 +30,15 @@ from recommender.inbox.facts import (
 )
 from recommender.inbox.joining import all_names
 from recommender.inbox.journal import Journal
-from recommender.inbox.known import item_after
-from recommender.overlay.appended import LiveItem, appended
 from recommender.overlay.histories import EVENT, Events, LiveUser, Weigher
 from recommender.overlay.layers import Layers
 from recommender.overlay.overlay import Overlay, hidden_items
 from recommender.overlay.sessions import SECONDS, Session, Sessions, taken_up
 from recommender.overlay.shown import NOTHING, ShownItems, with_impressions
 from recommender.overlay.state import State
-from recommender.ranking.filters import Filters
 from recommender.releases.release import Release
-from recommender.serving.known import known_item
-from recommender.serving.live_items import live_item, placed
+from recommender.serving.live_items import LiveItems
 from recommender.serving.live_sessions import in_sessions
-from recommender.serving.new_items import NewItems
 from recommender.serving.of_people import attributes_in, consents_in
 from recommender.serving.rotating import remembered, rotated
 from recommender.serving.trend_counts import TrendCounts
@@ -69,12 +64,7 @@ class Follower:
     uncounted: I32 | None = None  # the same as an array; None: it has changed
     attributes: Layers[Mapping[str, Any]] = field(default_factory=Layers)
     shown: Layers[ShownItems] = field(default_factory=Layers)  # and not clicked
-    items: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: taken away
-    people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
-    rows: dict[str, tuple[I32, F32]] = field(default_factory=dict)  # new item -> its place
-    names: dict[str, int] = field(default_factory=dict)  # new item -> its row
-    live: dict[str, LiveItem] = field(default_factory=dict)  # of `items`, as a release takes them
-    undone: set[str] = field(default_factory=set)  # items whose loads were taken back
+    kept: LiveItems | None = None  # items that are new or have changed; None: none yet
     aliases: Layers[str] = field(default_factory=Layers)  # anonymous id -> whose it is
     state: State = field(default_factory=State)
     counting: TrendCounts | None = None
@@ -82,7 +72,6 @@ class Follower:
     session_seconds: int = SECONDS
     agreed: frozenset[str] = frozenset(PURPOSES)  # see `Overlay`
     recalled: bool = False  # whether what came before `sequence` and still counts was read
-    release: Release | None = None  # with the newer items
     changed: int = 0  # the last fact that changed anything but one user's history
     touched: Layers[int] = field(default_factory=Layers)  # user -> the last fact about them
 
@@ -104,7 +93,6 @@ class Follower:
             weigher=Weigher(base),
             sequence=base.heard(journal.identity()),
             kinds=list(base.event_kinds),
-            release=base,
             session_seconds=session_seconds,
             agreed=agreed,
         )
@@ -123,7 +111,7 @@ class Follower:
         if newest > self.sequence:
             while facts := self.journal.facts_after(self.sequence, CHUNK):
                 self._hear(facts)
-        release = self.release or self.base
+        release = self.items.release_with_all()
         if self.uncounted is None:
             self.uncounted = np.array(sorted(self.opted_out), np.int32)
         trends = self.trend_counts.trends
@@ -133,7 +121,9 @@ class Follower:
         return Overlay(
             release=release,
             state=state,
-            hidden=last.hidden if last is not None and same else self._hidden(release, state),
+            hidden=last.hidden
+            if last is not None and same
+            else self.items.hidden_among(hidden_items(release, state)),
             weigher=self.weigher,
             users=self.users,
             kinds=tuple(self.kinds),
@@ -152,6 +142,13 @@ class Follower:
         )
 
     @property
+    def items(self) -> LiveItems:
+        """What came since of items, by all that was heard."""
+        if self.kept is None:
+            self.kept = LiveItems(self.base, self.agreed)
+        return self.kept
+
+    @property
     def trend_counts(self) -> TrendCounts:
         """What is chosen lately, by all that was heard."""
         if self.counting is None:
@@ -167,21 +164,20 @@ class Follower:
         known = [fact for fact, row in zip(events, rows.tolist(), strict=True) if row != NO_ROW]
         if known:
             self._take_up_sessions(known, self._entries(known, rows[rows != NO_ROW]))
-        before = remembered(self.journal.path, self.sequence, self._rows_of)
+        before = remembered(self.journal.path, self.sequence, self.items.rows_of)
         self.shown = self.shown.with_(before)
         self.recalled = True
 
     def _hear(self, facts: Sequence[Row], *, again: bool = False) -> None:
         """Apply facts in order; `again`: the journal is being read anew after an erasure."""
         events: list[Row] = []
-        touched: set[str] = set()
         changed: dict[str, list[Row]] = {}
         shown: list[Row] = []
         about: list[Row] = []
         for fact in facts:
             if fact.kind in ("events", EVENT_UNDONE):
                 if events and events[-1].kind != fact.kind:
-                    self._take_up(events, touched)
+                    self._take_up(events)
                     events = []
                 events.append(fact)
             elif fact.kind in ITEM_KINDS:
@@ -190,10 +186,10 @@ class Follower:
             elif fact.kind in FEEDBACK:
                 shown.append(fact)
             elif fact.kind == ALIAS:
-                self._take_up(events, touched)
-                self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
+                self._take_up(events)
+                self.shown = self.shown.with_(rotated(self.shown, shown, self.items.rows_of))
                 events, shown = [], []
-                self._join(fact, touched)
+                self._join(fact)
             elif fact.kind in (CONSENT, USER_PUT, USER_UNDONE, "users"):
                 about.append(fact)
             elif fact.kind == USER_DELETE:
@@ -201,32 +197,27 @@ class Follower:
                 if not again:
                     self._begin_again()
                     return
-        for name, own in changed.items():
-            self._change(name, own)
+        self.items.change(changed)
         self._agree(about)
         self.attributes = self.attributes.with_(attributes_in(about))
-        self._take_up(events, touched)
-        self.shown = self.shown.with_(rotated(self.shown, shown, self._rows_of))
+        self._take_up(events)
+        self.shown = self.shown.with_(rotated(self.shown, shown, self.items.rows_of))
         self._note(facts)
         self.sequence = facts[-1].sequence
         self.users, self.consent = self.users.settled(), self.consent.settled()
         begun = facts[-1].acknowledged - self.session_seconds
         self.sessions = self.sessions.settled(lambda session: session.last >= begun)
         self.attributes, self.shown = self.attributes.settled(), self.shown.settled()
-        if changed or touched:
-            self._locate([*changed, *touched])
 
     def _begin_again(self) -> None:
         """Read the journal again from the start: it has dropped all facts of an erased person."""
         fresh = Follower.over(self.base, self.journal, self.session_seconds, self.agreed)
-        self.sequence, self.kinds, self.release = fresh.sequence, fresh.kinds, fresh.release
-        self.users, self.consent, self.items = fresh.users, fresh.consent, fresh.items
+        self.sequence, self.kinds, self.kept = fresh.sequence, fresh.kinds, None
+        self.users, self.consent = fresh.users, fresh.consent
         self.attributes, self.sessions = fresh.attributes, fresh.sessions
         self.shown, self.opted_out, self.uncounted = fresh.shown, fresh.opted_out, None
         self.counting = None
         self.trend_counts.without_erased(self.state)
-        self.people, self.rows, self.names = fresh.people, fresh.rows, fresh.names
-        self.undone, self.live = fresh.undone, fresh.live
         self.touched = fresh.touched
         self._recall()
         while facts := self.journal.facts_after(self.sequence, CHUNK):
@@ -238,7 +229,7 @@ class Follower:
         for fact in facts:
             if fact.kind == "events":
                 about_users[str(fact.payload["user"])] = fact.sequence
-                if str(fact.payload["item"]) not in self.names:
+                if str(fact.payload["item"]) not in self.items.names:
                     continue  # what one user did changes nobody else's lists
             if fact.kind == ALIAS:
                 about_users |= dict.fromkeys(map(str, fact.payload.values()), fact.sequence)
@@ -266,7 +257,7 @@ class Follower:
         for user, agrees in newer.items():
             self.trend_counts.agree(user, facts[-1].sequence, counted=all(agrees.values()))
 
-    def _join(self, fact: Row, touched: set[str]) -> None:
+    def _join(self, fact: Row) -> None:
         """Give a user what was done under an anonymous id."""
         anonymous, user = str(fact.payload["anonymous"]), str(fact.payload["id"])
         self.aliases = self.aliases.with_({anonymous: user}).settled()
@@ -285,29 +276,16 @@ class Follower:
         left = LiveUser(nobody.events, undone=self.weigher.events(row, None))
         live = self.users.get(user, nobody).with_(done)
         self.users = self.users.with_({user: live, anonymous: left})
-        for name, people in self.people.items():
-            if anonymous in people:
-                people.discard(anonymous)
-                people.add(user)
-                touched.add(name)
-                self.changed = max(self.changed, fact.sequence)
+        if self.items.join(anonymous, user):
+            self.changed = max(self.changed, fact.sequence)
 
-    def _take_up(self, events: Sequence[Row], touched: set[str]) -> None:
+    def _take_up(self, events: Sequence[Row]) -> None:
         """Add events to the histories of their users, or take undone events out of them."""
         if not events:
             return
         names = [str(fact.payload["item"]) for fact in events]
         back = events[0].kind == EVENT_UNDONE
-        for name, row in zip(names, self._rows_of(names).tolist(), strict=True):
-            if name in self.undone and not back:
-                self.items[name] = {"id": name}
-                self.undone.discard(name)
-                touched.add(name)
-            if row == NO_ROW and name not in self.names:
-                self.items.setdefault(name, {"id": name})
-                self.names[name] = len(self.base.items) + len(self.names)
-                touched.add(name)
-        rows = self._rows_of(names)
+        rows = self.items.named(names, back=back)
         entries = self._entries(events, rows)
         if not back:
             self._take_up_sessions(events, entries)
@@ -316,10 +294,7 @@ class Follower:
         for number, fact in enumerate(events):
             user = str(fact.payload["user"])
             places.setdefault(user, []).append(number)
-            if names[number] in self.names:
-                chosen_by = self.people.setdefault(names[number], set())
-                (chosen_by.discard if back else chosen_by.add)(user)
-                touched.add(names[number])
+            self.items.choose(names[number], user, back=back)
         nobody = LiveUser(np.zeros(0, EVENT))
         changed = {}
         for user, own in places.items():
@@ -345,48 +320,7 @@ class Follower:
         newer = taken_up(self.sessions, happened, self.session_seconds)
         self.sessions = self.sessions.with_(newer)
 
-    def _rows_of(self, names: Sequence[str]) -> I64:
-        rows = self.base.items.rows(names)
-        for number in np.flatnonzero(rows == NO_ROW).tolist():
-            rows[number] = self.names.get(names[number], NO_ROW)
-        return rows
-
     def _kind(self, name: str) -> int:
         if name not in self.kinds:
             self.kinds.append(name)
         return self.kinds.index(name)
-
-    def _change(self, name: str, facts: Sequence[Row]) -> None:
-        """What is known of an item after facts about it."""
-        before = self.items[name] if name in self.items else known_item(self._plain, name)
-        self.items[name] = item_after(before, facts, name)
-        gone = any(fact.kind == ITEM_UNDONE for fact in facts) and self.items[name] is None
-        (self.undone.add if gone else self.undone.discard)(name)
-        if self.base.items.row(name) == NO_ROW and name not in self.names:
-            self.names[name] = len(self.base.items) + len(self.names)
-
-    @property
-    def _plain(self) -> Overlay:
-        return Overlay.over(self.base, agreed=self.agreed)
-
-    def _locate(self, names: Iterable[str]) -> None:
-        """The release with all the items that are new or have changed."""
-        places = NewItems(self.base, Filters(self.base))
-        for name in dict.fromkeys(names):
-            known = self.items.get(name)
-            item = replace(live_item(name, known), people=len(self.people.get(name, ())))
-            if name in self.names and known is not None:
-                item, self.rows[name] = placed(places, self.base, item)
-                self.items[name] = {**known, "likeness": item.likeness}
-            self.live[name] = item
-        in_order = sorted(self.live, key=lambda name: self.names.get(name, NO_ROW))
-        self.release = appended(self.base, {name: self.live[name] for name in in_order}, self.rows)
-
-    def _hidden(self, release: Release, state: State) -> Any:
-        hidden = hidden_items(release, state)
-        rows = release.items.rows(list(self.items))
-        flags = [known is None or bool(known.get("hidden")) for known in self.items.values()]
-        if len(rows):
-            hidden = hidden.copy()
-            hidden[rows[rows != NO_ROW]] = np.array(flags, np.bool_)[rows != NO_ROW]
-        return hidden

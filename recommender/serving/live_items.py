@@ -1,57 +1,230 @@
 """Items that came after a release: what is known of each, and where its vectors place it."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from graph.arrays import F32, I32
-from recommender.overlay.appended import LiveItem
+from graph.arrays import F32, I32, I64, Flags
+from graph.model import NO_ROW
+from recommender.inbox.facts import ITEM_UNDONE, Row
+from recommender.inbox.known import item_after
+from recommender.overlay.appended import LiveItem, appended
+from recommender.overlay.overlay import Overlay
+from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
-from recommender.releases.arrivals import NEAREST, placed_row
+from recommender.releases.arrivals import NEAREST, Arrivals, placed_rows
 from recommender.releases.release import Release
+from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
+
+TOGETHER = 8_000_000  # cosines that are held at once
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass
+class LiveItems:
+    """Keeps what came since of items, for one follower; `release` has it too, after `located`."""
+
+    base: Release  # as it was written
+    agreed: frozenset[str]  # see `Overlay`
+    live: dict[str, LiveItem] = field(default_factory=dict)  # items that are new or have changed
+    hidden: set[str] = field(default_factory=set)  # of these
+    gone: set[str] = field(default_factory=set)  # of these: taken away
+    undone: set[str] = field(default_factory=set)  # of these: their loads were taken back
+    names: dict[str, int] = field(default_factory=dict)  # new item -> its row
+    people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
+    moved: set[str] = field(default_factory=set)  # not yet in `release` as they are now
+    arrivals: Arrivals | None = None  # where the new items were placed
+    release: Release | None = None  # the last that `release_with_all` made
+
+    def change(self, changed: Mapping[str, Sequence[Row]]) -> None:
+        """Take up facts about items, by their names."""
+        rows = self.base.items.rows(list(changed)).tolist()
+        for (name, facts), row in zip(changed.items(), rows, strict=True):
+            known = item_after(self._known(name, row), facts, name)
+            self._know(name, known)
+            gone = any(fact.kind == ITEM_UNDONE for fact in facts) and known is None
+            (self.undone.add if gone else self.undone.discard)(name)
+            if row == NO_ROW:
+                self.names.setdefault(name, len(self.base.items) + len(self.names))
+
+    def named(self, names: Sequence[str], *, back: bool) -> I64:
+        """The rows of items that events name; those that nobody knew are new items.
+
+        `back`: the events were taken back.
+        """
+        rows = self.rows_of(names)
+        for at, (name, row) in enumerate(zip(names, rows.tolist(), strict=True)):
+            if name in self.undone and not back:
+                self._know(name, {"id": name})
+                self.undone.discard(name)
+            if row == NO_ROW:
+                if name not in self.live:
+                    self._know(name, {"id": name})
+                rows[at] = self.names.setdefault(name, len(self.base.items) + len(self.names))
+        return rows
+
+    def choose(self, name: str, user: str, *, back: bool) -> None:
+        """Note who did something to an item, if it is new; `back`: that was taken back."""
+        if name in self.names:
+            people = self.people.setdefault(name, set())
+            (people.discard if back else people.add)(user)
+            self.moved.add(name)
+
+    def join(self, anonymous: str, user: str) -> bool:
+        """Note of a user what was noted under an anonymous id; whether anything was."""
+        changed = False
+        for name, people in self.people.items():
+            if anonymous in people:
+                people.discard(anonymous)
+                people.add(user)
+                self.moved.add(name)
+                changed = True
+        return changed
+
+    def rows_of(self, names: Sequence[str]) -> I64:
+        """The rows of items, `NO_ROW` where nobody knows one."""
+        rows = self.base.items.rows(names)
+        for number in np.flatnonzero(rows == NO_ROW).tolist():
+            rows[number] = self.names.get(names[number], NO_ROW)
+        return rows
+
+    def release_with_all(self) -> Release:
+        """The release with all the items that are new or have changed."""
+        if self.release is None or self.moved:
+            self._locate()
+        return self.release or self.base
+
+    def hidden_among(self, hidden: Flags) -> Flags:
+        """(i,) the items that no list shows, from those of the release as it was written."""
+        if self.live:
+            off = self.hidden | self.gone
+            hidden = hidden.copy()
+            hidden[self.rows_of(list(self.live))] = [name in off for name in self.live]
+        return hidden
+
+    def _locate(self) -> None:
+        new = [
+            replace(self.live[name], people=len(self.people.get(name, ())))
+            for name in self.moved
+            if name in self.names and name not in self.gone
+        ]
+        made, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
+        self.live |= {item.id: item for item in made}
+        rows = np.array([self.names[item.id] for item in made], np.int64)
+        before = self.arrivals or Arrivals.none(len(self.base.items))
+        self.arrivals = before.with_(rows, near, scores, len(self.names))
+        changed = {name: item for name, item in self.live.items() if name not in self.names}
+        changed |= {name: self.live[name] for name in self.names}  # in the order of their rows
+        self.release = appended(self.base, changed, self.arrivals)
+        self.moved = set()
+
+    def _known(self, name: str, row: int) -> dict[str, Any] | None:
+        """What is known of an item so far; `row` is that in the release as it was written."""
+        if name in self.live:
+            hidden = name in self.hidden
+            return None if name in self.gone else known_of(self.live[name], hidden=hidden)
+        return None if row == NO_ROW else known_item(self._plain, name)
+
+    def _know(self, name: str, known: Mapping[str, Any] | None) -> None:
+        """Replace what is known of an item; None: it was taken away."""
+        self.live[name] = live_item(name, known)
+        (self.gone.add if known is None else self.gone.discard)(name)
+        (self.hidden.add if known and known.get("hidden") else self.hidden.discard)(name)
+        self.moved.add(name)
+
+    @cached_property
+    def _plain(self) -> Overlay:
+        return Overlay.over(self.base, agreed=self.agreed)
 
 
 def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
-    """What is known of an item, as an appended release takes it."""
+    """What is known of an item, as an appended release takes it; many share names of tags."""
     known = known or {}
     return LiveItem(
         id=name,
         title=known.get("title"),
         created_at=known.get("created_at"),
-        attributes=known.get("attributes") or {},
+        attributes=known.get("attributes") or NOTHING,
         tags=tuple(
-            (tag.get("category") or "tag", tag["tag"], float(tag.get("weight", 1.0)))
+            (
+                sys.intern(tag.get("category") or "tag"),
+                sys.intern(tag["tag"]),
+                float(tag.get("weight", 1.0)),
+            )
             for tag in known.get("tags") or ()
         ),
         domains=tuple(
-            (domain["domain"], float(domain.get("weight", 1.0)))
+            (sys.intern(domain["domain"]), float(domain.get("weight", 1.0)))
             for domain in known.get("domains") or ()
         ),
-        likeness=known.get("likeness"),
     )
 
 
-def placed(places: NewItems, base: Release, item: LiveItem) -> tuple[LiveItem, tuple[I32, F32]]:
-    """A new item's vectors, from what is known of it, and its row: the items that it proposes."""
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    known = NewItem(
-        title=item.title or "",
-        tags=tuple(name for _, name, _ in item.tags),
-        domains=tuple(name for name, _ in item.domains),
-        related=tuple(other for _, other in item.related),
-    )
-    located = places.locate(known)
-    if located.source is None:
-        return item, nothing
-    vector = located.vector(located.source)
-    near, likeness = places.nearest(located.source, vector, NEAREST)
+def known_of(item: LiveItem, *, hidden: bool) -> dict[str, Any]:
+    """An item in the form of `recommender.inbox.known`, as `live_item` took it."""
+    return {
+        "id": item.id,
+        "title": item.title,
+        "created_at": item.created_at,
+        "hidden": hidden,
+        "attributes": dict(item.attributes) or None,
+        "tags": [
+            {"category": category, "tag": name, "weight": weight}
+            for category, name, weight in item.tags
+        ],
+        "domains": [{"domain": name, "weight": weight} for name, weight in item.domains],
+    }
+
+
+def placed(
+    places: NewItems, base: Release, items: Sequence[LiveItem]
+) -> tuple[list[LiveItem], I32, F32]:
+    """New items with their vectors, from what is known of each, and their rows.
+
+    The rows are those of `placed_rows`: the items that each one proposes, and their scores.
+    """
+    made: list[LiveItem] = []
+    rows: list[tuple[I32, F32]] = []
+    step = max(1, TOGETHER // max(len(base.items), 1))
+    for start in range(0, len(items), step):
+        some = items[start : start + step]
+        known = [
+            NewItem(
+                title=item.title or "",
+                tags=tuple(name for _, name, _ in item.tags),
+                domains=tuple(name for name, _ in item.domains),
+            )
+            for item in some
+        ]
+        near, likeness, units = _near(places, base, known)
+        made += [
+            replace(item, likeness=unit) if near_any else replace(item, likeness=None)
+            for item, unit, near_any in zip(some, units, likeness.any(axis=1).tolist(), strict=True)
+        ]
+        people = np.array([item.people for item in some], np.int64)
+        rows.append(placed_rows(base.table, near, likeness, people))
+    if not rows:
+        return [], np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+    neighbours, scores = zip(*rows, strict=True)
+    return made, np.concatenate(neighbours), np.concatenate(scores)
+
+
+def _near(places: NewItems, base: Release, items: Sequence[NewItem]) -> tuple[I32, F32, F32]:
+    """The items of the release nearest to each, their cosines, and its short unit vector (n, l)."""
     width = base.likeness.shape[1]
-    short = np.zeros(width, np.float32)
-    if located.source == "spectral":
-        short[:] = vector[:width]
-    length = float(np.linalg.norm(short))
-    unit = short / length if length > 0 else short
-    return replace(item, likeness=unit), placed_row(base.table, near, likeness, item.people)
+    units = np.zeros((len(items), width), np.float32)
+    near: I32 = np.zeros((len(items), NEAREST), np.int32)
+    likeness: F32 = np.zeros((len(items), NEAREST), np.float32)
+    for source, (numbers, vectors) in places.locate_many(items).items():
+        closest, cosines = places.nearest_many(source, vectors, NEAREST)
+        near[numbers, : closest.shape[1]], likeness[numbers, : closest.shape[1]] = closest, cosines
+        if source == "spectral":
+            short = vectors[:, :width]
+            lengths = np.linalg.norm(short, axis=1, keepdims=True)
+            units[numbers, : short.shape[1]] = short / np.where(lengths > 0, lengths, 1)
+    return near, likeness, units

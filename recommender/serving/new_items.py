@@ -5,13 +5,14 @@ a map (`fold_in_arrays`), within milliseconds and without a refresh. Items near 
 the new one; reasons say which of its features put it there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
-from embeddings.vectors.fold_in import RELATED, fold_in_item
+from embeddings.vectors.fold_in import RELATED, fold_in_item, fold_in_items
 from embeddings.vectors.inductive import InductiveMap
 from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
@@ -77,13 +78,39 @@ class NewItems:
         placed.source = next((s for s in self._maps if placed.vector(s).any()), None)
         return placed
 
-    def nearest(self, source: str, vector: F32, n: int) -> tuple[I32, F32]:
-        """The n items of the release that lie nearest to a unit vector, and their cosines."""
-        vectors, lengths = self._release.vectors[source], self._lengths[source]
-        cosines = (vectors @ vector) / lengths  # (i, d) @ (d,) -> (i,)
-        near = np.argpartition(-cosines, min(n, len(cosines)) - 1)[:n]
-        best = near[np.argsort(-cosines[near], kind="stable")].astype(np.int32)
-        return best, cosines[best].astype(np.float32)
+    def locate_many(self, items: Sequence[NewItem]) -> dict[str, tuple[I64, F32]]:
+        """The same for many items without related ones.
+
+        For each source: the items (numbers) that it is the best to place, and their vectors.
+        """
+        self._look_up({word for item in items for word in words_of(item.title)})
+        rows: dict[str, list[I64]] = {
+            "tags": [self._tags(item.tags, Placed()) for item in items],
+            "domains": [self._domains(item.domains, Placed()) for item in items],
+            "words": [self._words(item.title, Placed()) for item in items],
+        }
+        placed: dict[str, tuple[I64, F32]] = {}
+        left = np.arange(len(items))
+        for source, learned in self._maps.items():
+            known = {
+                kind: _matrix([own[number] for number in left.tolist()], len(learned.vectors[kind]))
+                for kind, own in rows.items()
+            }
+            vectors = fold_in_items(learned, known)
+            there = vectors.any(axis=1)
+            placed[source] = left[there], vectors[there]
+            left = left[~there]
+        return placed
+
+    def nearest_many(self, source: str, vectors: F32, n: int) -> tuple[I32, F32]:
+        """(b, n) the n items of the release nearest to unit vectors (b, d), and their cosines."""
+        known, lengths = self._release.vectors[source], self._lengths[source]
+        cosines: F32 = (vectors @ known.T) / lengths  # (b, d) @ (d, i) -> (b, i)
+        near = np.argpartition(-cosines, min(n, len(lengths)) - 1, axis=1)[:, :n]
+        likeness = np.take_along_axis(cosines, near, axis=1)
+        order = np.argsort(-likeness, axis=1, kind="stable")
+        best = np.take_along_axis(near, order, axis=1)
+        return best.astype(np.int32), np.take_along_axis(likeness, order, axis=1).astype(np.float32)
 
     @cached_property
     def _lengths(self) -> dict[str, F32]:
@@ -126,14 +153,19 @@ class NewItems:
 
     def _words(self, title: str, placed: Placed) -> I64:
         words = words_of(title)
-        new = [word for word in words if word not in self._words_rows]
-        rows = self._release.title_words.rows(new).tolist() if new else []
-        self._words_rows |= zip(new, rows, strict=True)
+        self._look_up(words)
         known = {w: self._words_rows[w] for w in words if self._words_rows[w] != NO_ROW}
         placed.names += [("words", word) for word in known]
         unknown = [word for word in words if word not in known]
         _tell(placed, "nothing was learned about these words of the title:", unknown)
         return np.array(list(known.values()), np.int64)
+
+    def _look_up(self, words: Iterable[str]) -> None:
+        """Remember the rows of words: one look-up costs as much as that of thousands."""
+        new = [word for word in words if word not in self._words_rows]
+        if new:
+            rows = self._release.title_words.rows(new).tolist()
+            self._words_rows |= zip(new, rows, strict=True)
 
     def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
         count = len(self._release.table.neighbours)  # items after the table have no vector
@@ -141,6 +173,14 @@ class NewItems:
         placed.names += [("related", name) for name in known]
         _tell(placed, "these related items are not known:", [i for i in ids if i not in known])
         return list(known.values())
+
+
+def _matrix(rows: Sequence[I64], width: int) -> sparse.csr_matrix:
+    """(n, width) ones at the rows of each item, twice where a row is named twice."""
+    indptr = np.cumsum([0, *map(len, rows)])
+    indices = np.concatenate([np.zeros(0, np.int64), *rows])
+    ones = np.ones(len(indices), np.float32)
+    return sparse.csr_matrix((ones, indices, indptr), shape=(len(rows), width))
 
 
 def _known(vocabulary: Vocabulary, names: Sequence[str]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from graph.arrays import I32, I64, Flags
 from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from graph.weighting import HIDE
+from recommender.inbox.facts import PURPOSES
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.sessions import together
 from recommender.ranking.attributes import as_texts
@@ -148,13 +149,16 @@ class SubjectReader:
             self._ask_friends(draft)
 
     def _ask_friends(self, draft: Draft) -> None:
-        """Ask the friends of somebody without a history: those who are known and may be asked."""
+        """Ask the friends of somebody without a history, but for who opted out of anything.
+
+        How many of them chose an item is shown: who opted out is in no such number.
+        """
         overlay, users = self._overlay, self._release.users
         known = self._release.friends.of(draft.user_row)
         agreeing = [
             row
             for row in known[~overlay.gone[known]].tolist()
-            if overlay.agrees(users.id(row), "train")
+            if all(overlay.agrees(users.id(row), purpose) for purpose in PURPOSES)
         ][:MOST_FRIENDS]
         if friends_who_chose(self._release, np.array(agreeing, np.int64)).any():
             draft.friends, draft.served_by = agreeing, FRIENDS
