@@ -62,7 +62,7 @@ def exact_ridge(graph: NormalisedGraph, penalty: float, width: int, power: float
 
 
 def _primal(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped-def]
-    inverse = _inverse((x @ x.T).toarray(), ridge)
+    inverse = ridge_inverse((x @ x.T).toarray(), ridge)
     diagonal = np.diag(inverse).copy()
 
     def block(rows: I64) -> F32:
@@ -72,7 +72,7 @@ def _primal(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped
 
 
 def _dual(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped-def]
-    inverse = _inverse((x.T @ x).toarray(), ridge)
+    inverse = ridge_inverse((x.T @ x).toarray(), ridge)
     own = np.empty(x.shape[0], np.float32)  # x_t' M x_t
     for begin in range(0, x.shape[0], BLOCK):
         part = x[begin : begin + BLOCK]
@@ -86,7 +86,7 @@ def _dual(x: sparse.csr_matrix, ridge: np.float32):  # type: ignore[no-untyped-d
     return block
 
 
-def _inverse(gram: F32, ridge: np.float32) -> F32:
+def ridge_inverse(gram: F32, ridge: np.float32) -> F32:
     """(gram + ridge I)^-1 by Cholesky, float32, both triangles; `gram` is overwritten."""
     gram = np.asfortranarray(gram, np.float32)
     gram[np.diag_indices_from(gram)] += ridge

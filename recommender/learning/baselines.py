@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from scipy.linalg import lapack
 from scipy.sparse import csr_array, csr_matrix
 
 from embeddings import metrics
@@ -28,6 +27,7 @@ from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.spectrum import spectrum
 from graph.arrays import F32, I32, I64
 from graph.model import NO_TIME
+from recommender.learning.ease import ease_scores
 from recommender.learning.split import Pairs, held_out
 
 Parameters = Mapping[str, float]
@@ -151,23 +151,9 @@ def item_knn(train: csr_array, most: Parameters) -> Maker:
 
 
 def ease(train: csr_array, _most: Parameters) -> Maker:
-    """Score = x·B with B = -P / diag(P), zero diagonal, P = (XᵀX + λI)⁻¹ in float32."""
-    gram = (train.T @ train).tocsr()
-
-    def make(parameters: Parameters) -> ScoreBlock:
-        weights = np.asfortranarray(gram.toarray().astype(np.float32, copy=False).T)
-        weights[np.diag_indices_from(weights)] += np.float32(parameters["penalty"])
-        weights, failed = lapack.spotrf(weights, lower=1, overwrite_a=1)
-        if not failed:
-            weights, failed = lapack.spotri(weights, lower=1, overwrite_c=1)
-        if failed:
-            raise np.linalg.LinAlgError(f"EASE: no inverse with penalty {parameters['penalty']}")
-        _mirror(weights)
-        weights /= -np.diag(weights).copy()  # column j by P_jj
-        np.fill_diagonal(weights, 0.0)
-        return lambda rows: np.ascontiguousarray(train[rows] @ weights)
-
-    return make
+    """Score = x·B for B of EASE, see `ease.py`."""
+    made = ease_scores(train)
+    return lambda parameters: made(parameters["penalty"])
 
 
 def gf_cf(train: csr_array, most: Parameters) -> Maker:
@@ -298,16 +284,6 @@ def _neighbours(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(part, range(threads)))
     return columns, values
-
-
-def _mirror(lower: Any) -> None:
-    """Copy the lower triangle of a square matrix into the upper one, block by block."""
-    n, size = len(lower), 1024
-    for begin in range(0, n, size):
-        end = min(begin + size, n)
-        block = lower[begin:end, begin:end]
-        lower[begin:end, begin:end] = np.tril(block) + np.tril(block, -1).T
-        lower[begin:end, end:] = lower[end:, begin:end].T
 
 
 @njit(nogil=True, cache=True)
