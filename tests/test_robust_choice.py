@@ -7,15 +7,16 @@ from scipy import sparse
 from benchmarks import robust
 from benchmarks._worlds import world
 from embeddings.hold_out import hold_back
-from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import normalise
 from embeddings.item_item.held_back import HeldBack, Trial, learned_from
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
+from embeddings.item_item.scorers import Feature
 from graph.weighting import Weighting, weigh
-from recommender.learning.held_parts import held_parts
+from recommender.learning.held_parts import MOST_WAYS, held_parts
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
 
 NOW = 1_760_000_000
@@ -138,6 +139,37 @@ def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
             assert not missing.any()
 
 
+def test_what_nobody_has_changes_no_choice():
+    """Every second of 1,200 items is in no history; choosing looks at the other 600 alone."""
+    rng = np.random.default_rng(5)
+    few = drawn("popular")
+    tags = sparse.csr_matrix((rng.random((30, 600)) < 0.05).astype(np.float32))
+    wide_users, wide_tags = spread(few), spread(tags)
+    reports = [
+        choose_recipe(users, [Feature("tags", rows)], preset="fast", held=HeldBack(part))
+        for users, rows, part in (
+            (few, tags, hold_back(few, 1)[1]),
+            (wide_users, wide_tags, spread(hold_back(few, 1)[1])),
+        )
+    ]
+    assert reports[0].recipe == reports[1].recipe
+    assert reports[0].tried == reports[1].tried
+
+
+def spread(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    return sparse.csr_matrix(
+        (matrix.data, 2 * matrix.indices, matrix.indptr), (matrix.shape[0], 1200)
+    )
+
+
+def test_popularity_alone_is_left_alone():
+    """Everybody draws from one law: any other scorer beside it would add noise."""
+    report = choose_recipe(drawn("popular"), held=[HeldBack(hold_back(drawn("popular"), 7)[1])])
+    ((first, _), *others) = report.recipe.weights
+    assert first.kind == "popularity"
+    assert not others
+
+
 def test_the_bench_tells_how_far_the_default_is_from_the_best(monkeypatch):
     monkeypatch.setattr(robust, "MOST_DRAWS", 1)
     result = robust.main(["--set", "tiny", "--baselines", "popularity,item_knn", "--json"])
@@ -156,7 +188,7 @@ def test_a_small_catalogue_holds_back_in_several_ways():
     snapshot = world("tiny", 1)
     graph = weigh(snapshot, Weighting(), NOW)
     ways, _ = held_parts(snapshot, graph, Weighting(), 0)
-    assert len(ways) == 3
+    assert len(ways) == MOST_WAYS
     assert (ways[0].select != ways[1].select).nnz > 0
     assert all(held.later is None and held.newcomers is None for held in ways)
 

@@ -16,10 +16,11 @@ from scipy import sparse
 
 from embeddings.hold_out import hold_back
 from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates
-from embeddings.item_item.held_back import HeldBack, Trial, without
+from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.mixture import mixture
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
-from embeddings.item_item.recipe import RIDGE, RIDGE_WIDTH, Recipe, Scorer
+from embeddings.item_item.recipe import BY_PAIRS, RIDGE, RIDGE_WIDTH, Recipe, Scorer
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     Feature,
@@ -30,7 +31,7 @@ from embeddings.item_item.scorers import (
 )
 from embeddings.item_item.side_by_side import Targets, summed
 from embeddings.item_item.table_settings import TableSettings
-from embeddings.item_item.worth import Findings, together, worthiest
+from embeddings.item_item.worth import Findings, clearly_better, together, worthiest
 from embeddings.singular import Spectral
 from graph.arrays import F32
 
@@ -64,16 +65,13 @@ class BlendReport:
 
 FEATURE_FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of a feature's weight: tried from 1 upwards, else downwards, while quality rises."""
-WEIGHTS = (0.15, 0.3, 0.5)
-"""Weights of simple scorers beside a ridge: too small to outvote the ridge where it is right."""
-ANY_WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
-SPECTRUM_EXPECTED, SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.4, 0.012
-"""The weight that a spectrum is expected to have beside a ridge. Another weight w must raise
-quality by cost x log(w / .4)^2; no spectrum at all counts as w = .1."""
 HISTORY = (-0.3, -0.2, -0.1, 0.0, 0.1)
 POPULARITY = (-0.15, -0.1, -0.05, 0.0, 0.05, 0.1)
 HISTORY_COST, POPULARITY_COST = 0.3, 2.0
 """An exponent e must raise quality by cost x e^2, because popularity changes with time."""
+HISTORY_EXPECTED = -0.1
+"""Expected of a table that begins with a ridge or item kNN; of others 0. Another exponent e must
+raise quality by cost x (e + .1)^2."""
 RECENCY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 RECENCY_EXPONENT, RECENCY_COST = 0.3, 0.05
 """The exponent expected for a history's order, see `recency.weighed`. Another exponent e must raise
@@ -170,8 +168,8 @@ def fit_blend(
 
     `sample` users judge, fewer in the preset fast. `learned` vectors come from the rest alone.
     """
-    models = dict(learned or {})
     recipe = _neutral(features, preset, users.shape[1], settings)
+    users, held, features, models = _in_use(users, held, features, learned or {})
     sample = sample if preset == "default" else sample // 2
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
@@ -217,7 +215,7 @@ def fit_blend(
             ]
         )
 
-    weights = _take_up(scorers, mixed, tried, say, settings.network_weight)
+    weights = mixture(scorers, mixed, tried, say, settings.network_weight)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
     amounts = [weights.get(scorer, 0.0) for scorer in scorers]
@@ -234,7 +232,8 @@ def fit_blend(
         for trial, model, own, values in zip(trials, fitted, targets, scores, strict=True)
     ]
     of_history = dict(zip(HISTORY, map(together, zip(*histories, strict=True)), strict=True))
-    exponent = _noted("history", of_history, 0.0, HISTORY_COST, tried)
+    likely = HISTORY_EXPECTED if recipe.weights[0][0].kind in BY_PAIRS else 0.0
+    exponent = _noted("history", of_history, likely, HISTORY_COST, tried)
     recipe = replace(recipe, history_exponent=exponent)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     if all(trial.by_order for trial in trials):
@@ -247,6 +246,21 @@ def _calibrated(model: Fitted, targets: Targets, blended: F32, recipe: Recipe) -
     """(r, c) scores times the recipe's powers of both items' popularity."""
     of_target, of_history = model.powers(recipe)
     return scaled(blended.copy(), targets.supports, of_target, of_history[targets.items])
+
+
+def _in_use(
+    users: sparse.csr_matrix,
+    held: Sequence[HeldBack],
+    features: Sequence[Feature],
+    learned: Mapping[str, Pair],
+) -> tuple[sparse.csr_matrix, list[HeldBack], list[Feature], dict[str, Pair]]:
+    """All of it for the items that somebody has: no other item is asked for while choosing."""
+    items = np.flatnonzero(users.getnnz(axis=0))
+    if len(items) == users.shape[1]:
+        return users, list(held), list(features), dict(learned)
+    models = {name: Pair(pair.inputs[items], pair.outputs[items]) for name, pair in learned.items()}
+    ways = [way.among(items) for way in held]
+    return sparse.csr_matrix(users[:, items]), ways, features_among(features, items), models
 
 
 def _recency(
@@ -297,19 +311,20 @@ def _with_best_weight(
 ) -> Recipe:
     """The recipe with the best weight of a feature, found by climbing from 1."""
 
-    def at(factor: float) -> tuple[Recipe, float]:
+    def at(factor: float) -> tuple[Recipe, Findings]:
         weights = list(recipe.feature_weights)
         weights[number] = factor * feature.weight
         variant = replace(recipe, feature_weights=tuple(weights))
-        tried[f"{feature.name} x {weights[number]:g}"] = quality = judged(variant).quality
-        return variant, sum(quality)
+        findings = judged(variant)
+        tried[f"{feature.name} x {weights[number]:g}"] = findings.quality
+        return variant, findings
 
     middle = FEATURE_FACTORS.index(1.0)
     start = best = at(1.0)
     for side in (FEATURE_FACTORS[middle + 1 :], FEATURE_FACTORS[:middle][::-1]):
         for factor in side:
             further = at(factor)
-            if further[1] <= best[1]:
+            if not clearly_better(further[1], best[1]):
                 break
             best = further
         if best is not start:
@@ -327,53 +342,6 @@ def _noted(
     """The worthiest exponent; the farther from the expected one, the more it must gain."""
     tried |= {f"{name} {exponent:+g}": model.quality for exponent, model in findings.items()}
     return worthiest(findings, expected, lambda exponent: cost * (exponent - expected) ** 2)
-
-
-def _take_up(
-    scorers: Sequence[Scorer],
-    mixed: Callable[[Mapping[Scorer, float]], Findings],
-    tried: dict[str, Quality],
-    say: Say,
-    network_weight: float | None = None,
-) -> dict[Scorer, float]:
-    """Start from the best scorer, then add the best of each other kind that raises quality.
-
-    A part held back at random understates what will be popular later, which a spectrum is good at.
-    So its weight is drawn towards `SPECTRUM_WEIGHT`, which is near the best value both for data
-    that drifts and for data that does not.
-    """
-    alone = {scorer: mixed({scorer: 1.0}) for scorer in scorers}
-    for scorer, findings in alone.items():
-        tried[scorer.name] = findings.quality
-        say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
-    first = worthiest(alone, scorers[0])
-    chosen = {first: 1.0}
-    kinds = {scorer: ("ridge" if scorer.kind == "exact" else scorer.kind, scorer.model)
-             for scorer in scorers}  # fmt: skip
-    for kind in dict.fromkeys(model for model in kinds.values() if model != kinds[first]):
-        own = [scorer for scorer in scorers if kinds[scorer] == kind]
-        if own[0].kind == "learned" and network_weight is not None:
-            chosen |= {own[0]: network_weight} if network_weight else {}
-            continue
-        scorer = max(own, key=lambda model: sum(alone[model].quality))
-        spectral = scorer.kind == "spectral"
-        simple = scorer.kind in ("cosine", "popularity")
-        results = {
-            weight: mixed(chosen | {scorer: weight})
-            for weight in (0.0, *(WEIGHTS if simple else ANY_WEIGHTS))
-        }
-        tried |= {
-            f"+ {scorer.name} x {weight:g}": model.quality for weight, model in results.items()
-        }
-        weight = worthiest(results, SPECTRUM_EXPECTED if spectral else 0.0,
-                           _price_of_spectrum if spectral else lambda _: 0.0)  # fmt: skip
-        if weight:
-            chosen[scorer] = weight
-    return chosen
-
-
-def _price_of_spectrum(weight: float) -> float:
-    return SPECTRUM_COST * float(np.log(max(weight, 0.1) / SPECTRUM_WEIGHT)) ** 2
 
 
 def support_width(preset: Preset, items: int) -> int:

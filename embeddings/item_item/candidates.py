@@ -35,9 +35,11 @@ PENALTY_COST = 0.02
 what is left prefers a stronger penalty than all of the data would."""
 COSINES = (0.0, 0.25, 0.5)
 """Exponents of users' degrees; doubled, they damp what users add to X'X. Items have .5."""
+LOW_PASS = Scorer("spectral", 0.5, 0.5, 0.0, 64)
+"""The low-pass of GF-CF: its few directions all count alike."""
 SPECTRA = {
-    "default": (Scorer("spectral", 0.5, 0.5, 0.5, 768),),
-    "fast": (Scorer("spectral", 0.5, 0.5, 0.5, 256),),
+    "default": (Scorer("spectral", 0.5, 0.5, 0.5, 768), LOW_PASS),
+    "fast": (Scorer("spectral", 0.5, 0.5, 0.5, 256), LOW_PASS),
 }
 WORTH_BLENDING = 0.3
 """A scorer with less than this share of the best one's quality is not blended."""
@@ -51,7 +53,7 @@ def candidates(
     say: Say,
     settings: TableSettings = USUAL,
 ) -> tuple[Scorer, ...]:
-    """The scorers to blend: first the ridge that the blend begins with, last the spectra.
+    """The scorers to blend: first the ridge that mixtures begin with, last spectra by width.
 
     `fitted` holds one for each of `trials`, each without any scorer yet.
     """
@@ -107,7 +109,7 @@ def candidates(
     dimensions = settings.dimensions
     spectra: tuple[Scorer, ...] = SPECTRA[preset]
     if dimensions is not None:
-        spectra = tuple(replace(scorer, dimensions=dimensions) for scorer in spectra)
+        spectra = (replace(spectra[0], dimensions=dimensions), *spectra[1:])
     return (*kept, *spectra)
 
 

@@ -7,7 +7,7 @@ together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
 from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.worth import Findings
-from graph.arrays import F32, I32, Flags
+from graph.arrays import F32, I32, I64, Flags
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
 """Weights of the parts' NDCG@20 and Recall@20. The end of a history is found about half as easily
@@ -31,7 +31,7 @@ KNOWN = 0.5
 FEWEST_NEWCOMERS = 50
 
 
-SEARCHED, SEARCHED_SHARE = 12_000, 0.25
+SEARCHED, SEARCHED_SHARE = 6_000, 0.1
 """While the form of a ridge is chosen, only so many items of a large catalogue are ranked. Each
 target is a regression of its own, and a few of them tell which penalty suits all."""
 
@@ -55,6 +55,21 @@ class HeldBack:
     """(u, i) the last entries of each history, held back, too; none of them is in `select`."""
     newcomers: Flags | None = None
     """(u,) users of whom nothing at all is learned."""
+
+    def among(self, items: I64) -> "HeldBack":
+        """The same of these items alone, in this order; other items lose their columns."""
+
+        def narrowed(matrix: sparse.csr_matrix | None) -> sparse.csr_matrix | None:
+            return None if matrix is None else sparse.csr_matrix(matrix[:, items])
+
+        return replace(
+            self,
+            select=sparse.csr_matrix(self.select[:, items]),
+            seen=narrowed(self.seen),
+            features=None if self.features is None else features_among(self.features, items),
+            order=narrowed(self.order),
+            later=narrowed(self.later),
+        )
 
 
 class Trial:
@@ -156,6 +171,11 @@ class Trial:
             )
 
         return mixed
+
+
+def features_among(features: Sequence[Feature], items: I64) -> list[Feature]:
+    """The features of these items alone, in this order."""
+    return [replace(entry, rows=sparse.csr_matrix(entry.rows[:, items])) for entry in features]
 
 
 def _findings(parts: Sequence[tuple[float, Judge]], findings: Sequence[PerUser]) -> Findings:

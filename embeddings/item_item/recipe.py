@@ -46,6 +46,8 @@ class Scorer:
         return fitted + (f" d{self.dimensions}" if self.dimensions else "")
 
 
+BY_PAIRS = ("ridge", "exact", "cosine")
+"""Kinds that score the pairs of items which people have had together."""
 RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
 """Used where there is too little to choose by, and to choose the weights of features."""
 

@@ -18,7 +18,7 @@ from embeddings.item_item.item_table import (
     truncate,
 )
 from embeddings.item_item.local_ridge import local_ridge
-from embeddings.item_item.recipe import Recipe, Scorer
+from embeddings.item_item.recipe import BY_PAIRS, Recipe, Scorer
 from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.spectrum import spectral_scores, spectrum
 from embeddings.singular import Spectral
@@ -144,7 +144,7 @@ class Fitted:
             targets = vectors * np.sqrt(degrees)[:, None]
             proposals.append(nearest(vectors, targets, width, self._threads))
         for scorer in self._scorers:
-            if scorer.kind in ("ridge", "exact", "cosine", "popularity"):
+            if scorer.kind in (*BY_PAIRS, "popularity"):
                 proposals.append(self.table(scorer).neighbours)
             if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
@@ -317,7 +317,7 @@ class Fitted:
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "popularity":
             return lambda _, supports: np.where(supports < 0, np.float32(0), self._counts[supports])
-        if scorer.kind in ("ridge", "exact", "cosine"):
+        if scorer.kind in BY_PAIRS:
             table = self.table(scorer)
             return lambda rows, supports: look_up(table, supports, rows.start)
         if scorer.kind == "learned":

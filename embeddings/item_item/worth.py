@@ -60,3 +60,8 @@ def worthiest(
     best = max(worth, key=lambda key: worth[key])
     ahead = worth[best] - worth[expected]
     return best if ahead > CAUTION * findings[best].error(findings[expected]) else expected
+
+
+def clearly_better(findings: Findings, than: Findings) -> bool:
+    """Whether one is better than another by more than the standard error."""
+    return worthiest({True: findings, False: than}, expected=False)

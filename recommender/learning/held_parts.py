@@ -2,7 +2,7 @@
 
 Held back are a random tenth of each user's pairs (*select*), the last pairs of each user if most
 pairs have a time, and all pairs of some users. If that is too little to choose by, a
-second tenth is added to the first, and for a small catalogue several such draws are averaged.
+second tenth is added to the first, and where there are few pairs several such draws are averaged.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ from recommender.learning.split import (
 DATED = 0.9  # share of the pairs that must have a time, or their order is not used
 LATER_SHARE = 0.1  # share of each user's pairs
 ENOUGH = 5_000  # random pairs to choose by, over all draws together
-MOST_WAYS, SMALL = 3, 3_000  # more than one only where there are at most so many items
+MOST_WAYS, FEW_PAIRS = 5, 20_000  # more than one only where there are at most so many pairs
 NEWCOMERS = 0.05  # share of the users
 MOST_NEWCOMERS = 700
 MOST_JUDGES = 4_000  # users of whom pairs are held back: of all others everything is learned
@@ -60,7 +60,7 @@ def held_parts(
     gate = np.isin(pairs.users * width + pairs.items, judged[0] * width + judged[1])
     order = order_of_pairs(pairs, user_items)
     seen = sparse.csr_matrix(graph.user_seen + graph.user_hides)
-    most = MOST_WAYS if user_items.shape[1] <= SMALL else 1
+    most = MOST_WAYS if len(pairs.users) <= FEW_PAIRS else 1
 
     def draw(number: int) -> Pairs:
         if not number:
