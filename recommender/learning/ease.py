@@ -47,9 +47,9 @@ def _by_users(train: csr_array) -> Callable[[float], Scores]:
 
         def scores(rows: I64) -> F32:
             shares = np.ascontiguousarray((gram[rows] @ inverse).T)  # (u, b)
-            found = np.ascontiguousarray((by_item @ shares).T)  # (b, i)
-            found -= train[rows].multiply(own[None, :]).toarray()  # nothing speaks for itself
-            return np.asarray(found / np.maximum(1 - own, np.float32(1e-6)), np.float32)
+            values = np.ascontiguousarray((by_item @ shares).T)  # (b, i)
+            values -= train[rows].multiply(own[None, :]).toarray()  # nothing speaks for itself
+            return np.asarray(values / np.maximum(1 - own, np.float32(1e-6)), np.float32)
 
         return scores
 

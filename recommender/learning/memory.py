@@ -5,7 +5,7 @@ u users, i items, t tags, p pairs, c targets of an item while scores are blended
 singular vectors, r items in the histories of those who judge. What a refresh of next to nothing
 takes is `LIBRARIES`. A full refresh is foretold; one that keeps what was chosen needs less.
 
-The scorers are not known before: foretold is a ridge beside item kNN, popularity and a spectrum,
+The scorers are not known before: foretold is a ridge beside item kNN, popularity and two spectra,
 which is what most data ends with. See `./run bench memory` for how far that is off.
 """
 
@@ -66,7 +66,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     exact = min(u + t, i) ** 3 <= CUBES_PER_ITEM * i
     tables = 3 if exact else 2  # of ridges and item kNN
     c = 2 * (width // 2) + tables * ridge + min(POPULAR, i) + networks * (width // 2)
-    s = tables + 2 + networks
+    s = tables + 1 + len(SPECTRA[preset]) + networks
     most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(i, 1))
     wanted = config.table.dimensions or max(scorer.dimensions for scorer in SPECTRA[preset])
     d = min(wanted, most, u + t, i)
