@@ -244,9 +244,7 @@ def test_operators_see_how_the_service_does_and_how_releases_went(tab, operated)
         traffic = tab.get_by_role("region", name="Requests since")
         traffic.get_by_role("row", name="GET /v1/access").wait_for()
         assert " ms" in traffic.get_by_role("row", name="GET /v1/access").inner_text()
-        assert (
-            "1 facts wait for the store" in tab.get_by_role("region", name="Traffic").inner_text()
-        )
+        assert "1 facts wait for the store" in tab.get_by_role("region", name="Health").inner_text()
         assert tab.locator(".small-plots figure").count() == 3  # 0.5 alone is no drift
         events = tab.get_by_role("img", name="Events, release by release: from 3000 to 3007")
         assert events.locator("canvas").count() == 1
@@ -344,6 +342,7 @@ def test_the_console_answers_draws_completes_and_refuses(tab, planted_home, wron
         typed(tab, "MATCH p = (i:Item)-[:HAS_TAG]->(t:Tag) RETURN p LIMIT 3")
         tab.get_by_role("button", name="Run").click()
         tab.locator(".canvas canvas").first.wait_for()
+        assert serious(tab) == []
         typed(tab, "MATCH (i:Ite")
         tab.locator(".cm-tooltip-autocomplete").get_by_text("Item").wait_for()
         tab.keyboard.press("Escape")
@@ -434,11 +433,84 @@ def test_hostile_titles_are_text(tab, hostile, view):
         assert shown and set(shown) <= {" ".join(title.split()) for title in HOSTILE}
 
 
-def test_without_a_release_the_page_says_what_to_do(tab, tmp_path):
+@pytest.mark.parametrize("view", VIEWS)
+def test_without_a_release_every_view_says_what_to_do(tab, tmp_path, view):
     with serving(tmp_path) as where:
-        tab.goto(where)
-        tab.get_by_role("alert").wait_for()
-        assert "nichegraph refresh" in tab.get_by_role("alert").inner_text()
+        tab.goto(f"{where}#/{view}")
+        tab.locator("main").get_by_text("nichegraph refresh").first.wait_for()
+        assert serious(tab) == []
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory):
+    """The address of a server over a release of a store that holds nothing."""
+    home = Home(tmp_path_factory.mktemp("nothing")).create()
+    with closing(EmbeddedStore(home.store)) as store:
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=1_760_000_000)
+    with serving(home.folder) as where:
+        yield where
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ("recommend", "load items first"),
+        ("explore", "The catalogue is empty"),
+        ("segments", "no learned segments"),
+        ("operate", "No group has 20 people yet"),
+    ],
+)
+def test_an_empty_catalogue_is_told_in_every_view(tab, nothing, view, words):
+    tab.goto(f"{nothing}#/{view}")
+    settled(tab)
+    tab.get_by_text(words).first.wait_for()
+    assert tab.get_by_role("alert").count() == 0
+    assert serious(tab) == []
+
+
+def refusing(status, detail):
+    """What a route answers in place of the server, as it would answer itself."""
+    problem = {"type": "about:blank", "title": "No", "status": status, "detail": detail}
+    return {
+        "status": status,
+        "content_type": "application/problem+json",
+        "body": json.dumps(problem),
+    }
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_tells_what_the_server_refuses(tab, address, view):
+    tab.route("**/v1/**", lambda route: route.fulfill(**refusing(503, "the store is away")))
+    tab.goto(f"{address}#/{view}")
+    tab.get_by_role("alert").first.wait_for()
+    assert "the store is away" in tab.get_by_role("alert").first.inner_text()
+    assert serious(tab) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusing(401, "this API key is not valid"), "this API key is not valid"),
+        (refusing(403, "this API key lacks the scope recommend"), "lacks the scope recommend"),
+        (refusing(404, "there is no user 'x'"), "there is no user 'x'"),
+        (refusing(429, "more than 5 per second; wait a moment"), "wait a moment"),
+        (refusing(500, "<b>it broke</b>"), "<b>it broke</b>"),
+        ({"status": 500, "body": "<h1>Bad</h1>"}, "The server answered 500"),
+        ({"status": 502, "body": ""}, "The server answered 502"),
+    ],
+    ids=["401", "403", "404", "429", "500", "500 without words", "502"],
+)
+def test_an_error_of_each_kind_is_told_and_gone_when_it_is_over(tab, address, answer, words):
+    tab.goto(f"{address}#/recommend?user=reader-1")
+    settled(tab)
+    tab.route("**/v1/recommendations", lambda route: route.fulfill(**answer))
+    tab.get_by_role("button", name="to the session").first.click()
+    tab.get_by_role("alert").wait_for()
+    assert words in tab.get_by_role("alert").inner_text()
+    tab.unroute("**/v1/recommendations")
+    tab.get_by_role("button", name="Remove").last.click()
+    tab.locator(".item .title").first.wait_for()
+    assert tab.get_by_role("alert").count() == 0
 
 
 def test_a_server_that_is_gone_is_a_sentence(tab, address):

@@ -1,7 +1,7 @@
 // How often what was shown is clicked: by source, release and more, with the interval of each rate.
 
 import { h, replace, s, text } from "./dom";
-import { choice, empty, field, notice, number, percent, type Schema } from "./parts";
+import { choice, empty, field, heading, notice, number, percent, type Schema } from "./parts";
 import { get, words } from "./server";
 
 type Rate = Schema["RateAnswer"];
@@ -49,7 +49,7 @@ function rates(answer: Schema["OnlineAnswer"], by: By): (HTMLElement | null)[] {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, [BY[by].replace("by ", ""), "shown", "clicked", "rate", "95 % interval", ""].map((name) => h("th", { scope: "col" }, name)))),
+        heading([BY[by].replace("by ", ""), "shown", "clicked", "rate", "95 % interval", ""], 1),
         h("tbody", {}, rows.map((row) => line(row, most))),
       ),
     ),

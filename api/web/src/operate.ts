@@ -1,15 +1,16 @@
 // Operate: is it well, what was released and refused, how two releases differ; clicks; rules.
 
+import { link } from "./address";
 import { h, replace } from "./dom";
 import type { View } from "./main";
-import { choice, empty, field, notice, number } from "./parts";
+import { choice, empty, field, heading, notice, number } from "./parts";
 import { drawClicks } from "./clicks";
 import { drift } from "./drift";
 import { everyRelease, type Gates, type Manifest } from "./releases";
 import { drawRules } from "./rules";
 import { may } from "./scopes";
 import { change, get, key, page, words } from "./server";
-import { drawTraffic } from "./traffic";
+import { again, drawTraffic, waits } from "./traffic";
 
 export const operate: View = async (box, _, signal) => {
   const part = (label: string) => h("section", { class: "card", "aria-label": label });
@@ -26,15 +27,11 @@ export const operate: View = async (box, _, signal) => {
 };
 
 async function drawHealth(box: HTMLElement, signal: AbortSignal): Promise<void> {
-  const ready = await get("/ready", {}, {}, signal);
-  const rows = Object.entries(ready).filter(([, value]) => value !== null && !(Array.isArray(value) && !value.length));
-  replace(box, h("h2", {}, "Now"), h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name.replace("_", " ")), h("dd", {}, worded(value))]).flat()));
-}
-
-function worded(value: unknown): string {
-  if (Array.isArray(value)) return value.join(" ");
-  if (value && typeof value === "object") return Object.entries(value).filter(([, own]) => own !== null).map(([name, own]) => `${name.replace("_", " ")} ${own}`).join(" · ");
-  return String(value);
+  await again(signal, async () => {
+    const { inbox, notes, ...rest } = await get("/ready", {}, {}, signal);
+    const rows = Object.entries({ ...rest, notes: notes.join(" "), inbox: waits(inbox) }).filter(([, value]) => value);
+    replace(box, h("h2", {}, "Now"), h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]).flat()));
+  });
 }
 
 async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void> {
@@ -54,7 +51,10 @@ async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void
       if (message) replace(state, notice(message));
     }
   };
-  const compare = () => replace(difference, compared(all.find((own) => own.name === left)!, all.find((own) => own.name === right)!));
+  const compare = () => {
+    const [before, after] = [left, right].map((name) => all.find((own) => own.name === name)!) as [Manifest, Manifest];
+    replace(difference, compared(before, after), sideBySide(before, after));
+  };
   replace(
     box,
     h("h2", {}, "Releases"),
@@ -89,7 +89,7 @@ function table(all: Manifest[], act: Act): HTMLElement {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ["Release", "Made", "", "", ...names].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
+    heading(["Release", "Made", "", "", ...names.map((name) => name.replaceAll("_", " "))], 4),
     h(
       "tbody",
       {},
@@ -162,11 +162,17 @@ function gates(name: string, own: Gates | undefined): HTMLElement[] {
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, ["NDCG@20 at the gate", "users", "this release", ...rivals.map(named)].map((label) => h("th", { scope: "col" }, label)))),
+      heading(["NDCG@20 at the gate", "users", "this release", ...rivals.map(named)], 1),
       h("tbody", {}, own.figures.map((figure) => h("tr", {}, h("th", { scope: "row" }, figure.part), h("td", { class: "figure" }, number(figure.users)), cell(figure.candidate), rivals.map((rival) => cell(figure.rivals[rival]?.mean))))),
     ),
   );
   return [h("h3", {}, `How ${name} was judged`), table];
+}
+
+/** The way to the lists of both for the same user. */
+function sideBySide(before: Manifest, after: Manifest): HTMLElement {
+  const of = (release: Manifest) => (release.current ? "" : release.name);
+  return h("p", {}, h("a", { href: link("recommend", { release: of(before), b: "1", "b-release": of(after) }) }, "Their lists side by side"));
 }
 
 function compared(left: Manifest, right: Manifest): HTMLElement {

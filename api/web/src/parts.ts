@@ -26,6 +26,11 @@ export function number(value: number): string {
   return value.toLocaleString("en");
 }
 
+/** The headings of a table; from the column `figures` on, those of figures. */
+export function heading(names: string[], figures: number): HTMLElement {
+  return h("thead", {}, h("tr", {}, names.map((name, at) => h("th", { scope: "col", class: at >= figures && "figure" }, name))));
+}
+
 /** Rows under their headings; the first cell of a row names it, the others are figures. */
 export function tableOf(label: string, headings: string[], rows: string[][]): HTMLElement {
   return h(
@@ -34,7 +39,7 @@ export function tableOf(label: string, headings: string[], rows: string[][]): HT
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, headings.map((name) => h("th", { scope: "col" }, name)))),
+      heading(headings, 1),
       h("tbody", {}, rows.map(([name, ...figures]) => h("tr", {}, h("th", { scope: "row" }, text(name!)), figures.map((figure) => h("td", { class: "figure" }, figure))))),
     ),
   );

@@ -2,7 +2,7 @@
 
 import { h, replace } from "./dom";
 import { empty, number, percent, tableOf, type Schema } from "./parts";
-import { get, plain } from "./server";
+import { plain } from "./server";
 
 const EVERY = 5000; // milliseconds between two looks, while somebody looks
 const SHOWN = 12; // routes
@@ -39,19 +39,22 @@ export function quantile(buckets: [below: number, count: number][], share: numbe
 export async function drawTraffic(box: HTMLElement, signal: AbortSignal): Promise<void> {
   const body = h("div");
   replace(box, h("h2", {}, "How it does"), body);
-  const draw = async () => {
-    const [text, ready] = [await plain("/metrics", signal), await get("/ready", {}, {}, signal).catch(() => null)];
-    const read = samples(text);
-    replace(body, routes(read), h("dl", { class: "facts" }, facts(read, ready).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
-  };
+  await again(signal, async () => {
+    const read = samples(await plain("/metrics", signal));
+    replace(body, routes(read), h("dl", { class: "facts" }, facts(read).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+  });
+}
+
+/** Draw now, and again as long as somebody looks; the last figures stay while the server is away. */
+export async function again(signal: AbortSignal, draw: () => Promise<void>): Promise<void> {
   await draw();
-  const again = setInterval(() => draw().catch(() => {}), EVERY); // the last figures stay when the server is away
-  signal.addEventListener("abort", () => clearInterval(again), { once: true });
+  const timer = setInterval(() => draw().catch(() => {}), EVERY);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 }
 
 /** Requests since the server was started, route by route, the most asked first. */
 function routes(read: Sample[]): HTMLElement {
-  const requests = read.filter(({ name }) => name === "nichegraph_requests_total");
+  const requests = read.filter(({ name, labels }) => name === "nichegraph_requests_total" && labels.route!.startsWith("/v1/"));
   const routeOf = ({ labels }: Sample) => `${labels.method} ${labels.route}`;
   const sum = (some: Sample[]) => some.reduce((all, { value }) => all + value, 0);
   const rows = [...new Set(requests.map(routeOf))]
@@ -72,19 +75,18 @@ function routes(read: Sample[]): HTMLElement {
   );
 }
 
-function facts(read: Sample[], ready: Schema["ReadyAnswer"] | null): [string, string][] {
+function facts(read: Sample[]): [string, string][] {
   const of = (name: string, outcome = "") => read.filter((own) => own.name === name && (!outcome || own.labels.outcome === outcome)).reduce((sum, { value }) => sum + value, 0);
   const [hits, shared, misses] = [of("nichegraph_cache_total", "hits"), of("nichegraph_cache_total", "shared_hits"), of("nichegraph_cache_total", "misses")];
   const looked = hits + shared + misses;
-  const inbox = ready?.inbox;
   return [
     ["Kept answers", looked ? `${percent((hits + shared) / looked, 1)} of ${number(looked)} lists were kept ones` : "no list was asked for yet"],
     ["Refused by limits", number(of("nichegraph_refused_total"))],
-    ["Inbox", inbox ? waits(inbox) : "cannot be read"],
   ];
 }
 
-function waits(inbox: NonNullable<Schema["ReadyAnswer"]["inbox"]>): string {
+/** What waits in the inbox, in words. */
+export function waits(inbox: Schema["ReadyAnswer"]["inbox"]): string {
   const { waiting, oldest_seconds: oldest, aside, problem, closed } = inbox as Record<string, number | string | null | undefined>;
   const words = [waiting ? `${number(Number(waiting))} facts wait for the store, the oldest for ${oldest ?? 0} s` : "nothing waits for the store"];
   if (aside) words.push(`${number(Number(aside))} were refused by it`);
