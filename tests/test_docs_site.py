@@ -68,22 +68,50 @@ def test_without_the_site_the_answer_says_how_to_build_it(client, monkeypatch, t
     assert "./run docs" in client.get("/docs/").json["detail"]
 
 
-@pytest.mark.browser
-def test_a_reader_searches_and_opens_what_was_looked_for(site, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def browser():
     if reason := missing():
         pytest.skip(reason)
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(browser, site, tmp_path, monkeypatch):
+    """A page of the site; the test fails if a script does, or the policy keeps something away."""
     monkeypatch.setattr(docs, "SITE", site)
     wrong = []
-    with chromium() as browser, serving(tmp_path) as where:
-        tab = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        tab.set_default_timeout(15_000)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on(
-            "console",
-            lambda note: wrong.append(note.text) if "Security Policy" in note.text else None,
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on(
+        "console", lambda note: wrong.append(note.text) if "Security Policy" in note.text else None
+    )
+    with serving(tmp_path) as where:
+        own = (where, "data:", "blob:")
+        opened.on(
+            "request",
+            lambda request: None if request.url.startswith(own) else wrong.append(request.url),
         )
-        tab.goto(f"{where}docs/")
-        tab.get_by_role("textbox", name="Search").fill("half_life_days")
-        tab.locator(".md-search-result__item a").first.click()
-        tab.get_by_role("heading", name="Weighting").first.wait_for()
+        opened.goto(f"{where}docs/")
+        yield opened
+        context.close()
     assert not wrong
+
+
+@pytest.mark.browser
+def test_a_reader_searches_and_opens_what_was_looked_for(tab):
+    tab.get_by_role("textbox", name="Search").fill("half_life_days")
+    tab.locator(".md-search-result__item a").first.click()
+    tab.get_by_role("heading", name="Weighting").first.wait_for()
+
+
+@pytest.mark.browser
+def test_pictures_that_are_written_as_text_are_drawn(tab):
+    tab.goto(f"{tab.url}architecture/")
+    drawn = tab.locator("div.mermaid")
+    drawn.nth(1).wait_for()
+    assert drawn.count() == (ROOT / "docs" / "architecture.md").read_text().count("```mermaid")
+    assert all(drawn.nth(at).bounding_box()["height"] > 200 for at in range(drawn.count()))
+    assert tab.locator("pre.mermaid").count() == 0
