@@ -98,6 +98,8 @@ def domain_dropped(tables, rng):
         items = set(domains.item[domains.domain == large[int(rng.integers(len(large)))]])
     else:
         tags = tables["item_tags"]
+        if not len(tags):  # none but those that users wrote
+            tags = events[events.tag.notna()].assign(category="tag")
         genres = tags[tags.category == "genre"] if (tags.category == "genre").any() else tags
         large = genres.tag.value_counts().head(5).index
         items = set(genres.item[genres.tag == large[int(rng.integers(len(large)))]])

@@ -46,8 +46,8 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     item_rows = np.arange(3, len(snapshot.items), 2, dtype=np.int32)
     targets, scores = model.side_by_side(scorers, item_rows)
     expected = moments(counts, RefreshConfig(preset=preset))
-    at_all = expected["fitting the item table"]["blended scores, and those of a scorer"]
-    assert at_all == 2 * model.scores(RIDGE).nbytes
+    at_all = expected["fitting the item table"]["blended scores"]
+    assert at_all == model.scores(RIDGE).nbytes
     for number, scorer in enumerate(scorers):  # those of some items are those of all
         assert np.array_equal(scores[..., number], model.scores(scorer)[item_rows])
     assert np.array_equal(

@@ -76,26 +76,26 @@ def with_cold_items(
         return table
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
     known = (table.neighbours >= 0) & ~is_cold[table.neighbours]
-    from_warm = _padded(_of_warm(table, known, rows, back) for rows in blocks)
+    from_warm = _padded((_of_warm(table, known, rows, back) for rows in blocks), items, WIDTH)
     if vectors is not None:
         from_warm = _beside_products(from_warm, vectors[0], cold, vectors[1][order], threads)
-    return _padded(_joined(table, known, from_warm, rows) for rows in blocks)
+    most = table.neighbours.shape[1] + from_warm.neighbours.shape[1]
+    return _padded((_joined(table, known, from_warm, rows) for rows in blocks), items, most)
 
 
-def _padded(parts: Iterable[ItemTable]) -> ItemTable:
-    """Tables of consecutive rows as one, as wide as the widest row."""
-    kept = list(parts)
-    widest = max(int((part.neighbours >= 0).sum(axis=1).max(initial=0)) for part in kept)
-    items = sum(len(part.neighbours) for part in kept)
-    table = ItemTable(np.full((items, widest), -1, np.int32), np.zeros((items, widest), np.float32))
-    begin = 0
-    for part in kept:
-        rows = slice(begin, begin + len(part.neighbours))
-        width = min(widest, part.neighbours.shape[1])
-        table.neighbours[rows, :width] = part.neighbours[:, :width]
-        table.scores[rows, :width] = part.scores[:, :width]
-        begin = rows.stop
-    return table
+def _padded(parts: Iterable[ItemTable], items: int, most: int) -> ItemTable:
+    """Tables of consecutive rows as one, as wide as the widest row; none is wider than `most`."""
+    neighbours = np.full((items, most), -1, np.int32)
+    scores = np.zeros((items, most), np.float32)
+    begin = widest = 0
+    for part in parts:
+        count, width = part.neighbours.shape
+        neighbours[begin : begin + count, :width] = part.neighbours
+        scores[begin : begin + count, :width] = part.scores
+        widest = max(widest, int((part.neighbours >= 0).sum(axis=1).max(initial=0)))
+        begin += count
+    neighbours = np.ascontiguousarray(neighbours[:, :widest])  # and the wider one is freed
+    return ItemTable(neighbours, np.ascontiguousarray(scores[:, :widest]))
 
 
 def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:

@@ -35,6 +35,8 @@ SETTLED_DIMENSIONS = 128
 SETTLING_PASSES = 5
 QUADRATIC_ITEMS = 60_000
 """Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
+LOOKED_UP = (*BY_PAIRS, "popularity")
+"""Scorers with a table: what they give a pair is read from there."""
 ROWS_AT_ONCE = 4_096
 """Rows of targets, and of scores at them, that are worked on at once: all of them are wide."""
 SPECTRUM_CELLS = 128_000_000
@@ -144,7 +146,7 @@ class Fitted:
             targets = vectors * np.sqrt(degrees)[:, None]
             proposals.append(nearest(vectors, targets, width, self._threads))
         for scorer in self._scorers:
-            if scorer.kind in (*BY_PAIRS, "popularity"):
+            if scorer.kind in LOOKED_UP:
                 proposals.append(self.table(scorer).neighbours)
             if scorer.kind == "learned":
                 pair = self._learned[scorer.model]
@@ -292,14 +294,21 @@ class Fitted:
         return scores
 
     def blended(self, recipe: Recipe) -> ItemTable:
-        """The strongest targets of each item by the recipe's mixture of scores."""
+        """The strongest targets of each item by the recipe's mixture of scores.
+
+        An array of all scores is large, and there is one, their sum. What the others give is
+        computed twice, block by block, first for its spread; so what costs most comes first.
+        """
         items, width = len(self._counts), recipe.table_width
-        mixed = np.zeros((items, self.width), np.float32)
-        for scorer, weight in recipe.weights:
-            scores = self.scores(scorer)
-            scores *= np.float32(weight)
-            mixed += scores
-            del scores
+        first, *others = sorted(recipe.weights, key=lambda entry: entry[0].kind in LOOKED_UP)
+        mixed = self.scores(first[0])
+        mixed *= np.float32(first[1])
+        for scorer, weight in others:
+            score = self._scoring(scorer)
+            squares = sum(sum_of_squares(score(rows, block)) for rows, block in self.blocks())
+            spread = self._spread(squares)
+            for rows, block in self.blocks():
+                mixed[rows] += score(rows, block) / spread * np.float32(weight)
         powers = self.powers(recipe)
         neighbours, kept = np.empty((items, width), np.int32), np.empty((items, width), np.float32)
         for rows, block in self.blocks():

@@ -105,8 +105,8 @@ def kind_gone(new: Release, old: Release) -> Text:
         return None
     worst = max(gone, key=lambda name: before[name])
     return (
-        f"{worst!r} events: {before[worst]:,} pairs of the served release came from them, "
-        f"{now.get(worst, 0):,} do now; load them; {FORCE}"
+        f"{worst!r} events: the served release had {before[worst]:,}, now there are "
+        f"{now.get(worst, 0):,}; load them; {FORCE}"
     )
 
 
@@ -204,7 +204,8 @@ def _still_there(new: Release, old: Release) -> Flags:
 
 
 def _kinds(release: Release) -> dict[str, int]:
-    counts = np.bincount(release.history_kinds, minlength=len(release.event_kinds))
+    """How many events there are of each kind. Histories would hide a kind that comes second."""
+    counts = np.bincount(release.arrays["events.kind"], minlength=len(release.event_kinds))
     return dict(zip(release.event_kinds, counts.tolist(), strict=False))
 
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from embeddings.item_item import cold_items
 from embeddings.item_item.blend import support_width
 from embeddings.item_item.candidates import COSINES, PENALTIES, SPECTRA, Preset
 from embeddings.item_item.exact_ridge import CUBES_PER_ITEM
@@ -123,13 +124,19 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **kept,
             "targets of judges' items": r * c * WORD,
             "scores side by side": s * r * c * WORD,
-            "blended scores": 2 * r * c * WORD,
+            "blended scores": r * c * WORD,
         },
         "fitting the item table": {
             **fitting,
             **kept,
             "the trial": sum(built.values()) + e * EVENT + 2 * p * ENTRY,
-            "blended scores, and those of a scorer": 2 * i * c * WORD,
+            "blended scores": i * c * WORD,
+        },
+        "placing new items": {
+            **built,
+            "the trial": e * EVENT + 2 * p * ENTRY,
+            "what is known of new items": 2 * i * cold_items.WIDTH * ENTRY,
+            "the wider table": 3 * i * (width + cold_items.WIDTH) * ENTRY // 2,
         },
         "grouping the users": {
             **built,
