@@ -1,17 +1,19 @@
 """Answers as JSON say what answers as values say; what is said of items survives any text."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from recommender.overlay.appended import LiveItem, appended
 from recommender.ranking.request import Filter, Part, Request, session
-from recommender.releases.cards import make_card
+from recommender.releases.cards import make_card, read
 from recommender.serving.evidence import evidence
 from recommender.serving.recommend import Recommender
 
 NOW = 1_760_000_000
+NOBODY = np.zeros(0, np.int32)
 HOSTILE = 'a "quoted" \\ title\n\t\x01 with 漢字, 🎼 and \u2028 </script>'
 
 
@@ -94,8 +96,9 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
     for user in range(0, len(release.users), max(1, len(release.users) // 30)):
         items = release.histories.of(user)
         weights = release.histories.values[release.histories.span(user)]
+        speaker = SimpleNamespace(items=items, weights=weights, user_row=user, uncounted=NOBODY)
         shown = np.random.default_rng(user).permutation(len(release.items))[:15].astype(np.int32)
-        speaking = evidence(release, shown, items, weights, user)
+        speaking = evidence(release, [speaker], [shown])
         for at, item in enumerate(shown.tolist()):
             expected = list(spoken_for(release, items, weights, item, user))
             assert (speaking.entries[at] >= 0).sum() == len(expected)
@@ -107,6 +110,13 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
                 assert speaking.people[at, rank] == (what if through == "people" else 0)
                 throughs.add(through)
     assert {"tag", "people"} <= throughs
+
+
+def piece_of(release, row):
+    """What answers say of an item, found among others."""
+    data, starts, parts = release.cards_of(np.array([0, row, 0], np.int32))
+    id_end, title_end, end = parts[1].tolist()
+    return read(bytes(data[starts[1] : starts[1] + end]).decode("ascii"), id_end, title_end)
 
 
 # ── cards ────────────────────────────────────────────────────────────────────────────────
@@ -144,10 +154,10 @@ def test_an_item_of_the_journal_is_told_of_like_one_of_the_release(recommender):
         known: LiveItem(known, "another title"),
     }
     longer = appended(release, live)
-    piece = json.loads(longer.piece(longer.items.row("new")).shown + "}")
+    piece = json.loads(piece_of(longer, longer.items.row("new")).shown + "}")
     assert piece == {"item": "new", "title": HOSTILE, "tags": [tag], "domains": [domain]}
-    assert json.loads(longer.piece(0).title) == "another title"
-    assert longer.piece(1) == release.piece(1)
+    assert json.loads(piece_of(longer, 0).title) == "another title"
+    assert piece_of(longer, 1) == piece_of(release, 1)
     answer = Recommender(longer).recommend_json(
         [Request(filter=Filter(items=("new",)), n=1)], now=NOW
     )[0]
@@ -157,7 +167,7 @@ def test_an_item_of_the_journal_is_told_of_like_one_of_the_release(recommender):
 def test_every_card_of_a_release_names_its_item(recommender):
     release = recommender.release
     for row in range(0, len(release.items), 7):
-        piece = release.piece(row)
+        piece = piece_of(release, row)
         assert json.loads(piece.id) == release.items.id(row)
         assert json.loads(piece.title) == (release.card(row)["title"] or release.items.id(row))
         shown = json.loads(piece.shown + "}")

@@ -5,22 +5,20 @@ it and says which one is served. Arrays are memory-mapped, read-only, shared bet
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
-from graph.arrays import F32, F64, I32, I64, Flags
+from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
 from graph.model import NO_ROW
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
-from recommender.releases.cards import Piece, read
 from recommender.releases.contents import Arrays
 from recommender.releases.rows import Rows
 
@@ -253,23 +251,13 @@ class Release:
         title = card["title"] if card["named"] else None
         return {"title": title, "attributes": card["attributes"], "tags": card["carried"]}
 
-    def piece(self, row: int) -> Piece:
-        """What answers say of an item, in JSON."""
-        return self.pieces([row])[0]
-
-    def pieces(self, rows: Sequence[int]) -> list[Piece]:
-        """What answers say of some items."""
-        places = np.array(rows, np.int64)
-        starts, parts = self._card_starts[places].tolist(), self._card_parts[places].tolist()
-        cards = self._cards
-        return [
-            read(str(cards[start : start + end], "ascii"), id_end, title_end)
-            for start, (id_end, title_end, end) in zip(starts, parts, strict=True)
-        ]
+    def cards_of(self, rows: I32) -> tuple[U8, I64, I32]:
+        """The cards of items (k,): bytes, (k,) where each begins, (k, 3) where its parts end."""
+        return self._cards, self._card_starts[rows], self._card_parts[rows]
 
     @cached_property
-    def _cards(self) -> memoryview:
-        return self.arrays["cards.data"].data
+    def _cards(self) -> U8:
+        return self.arrays["cards.data"]
 
     @cached_property
     def _card_starts(self) -> I64:

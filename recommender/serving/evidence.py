@@ -5,8 +5,9 @@ of them with the item. That is a relation between the two, or else the rarest ta
 or else how many people chose both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
@@ -14,6 +15,7 @@ from numba import njit
 from graph.arrays import F32, F64, I32, I64, Flags
 from recommender.ranking.candidates import arriving, row_of, scratch
 from recommender.releases.release import Release
+from recommender.serving.subject_arrays import joined, starts_of
 
 MOST_REASONS = 3
 
@@ -22,42 +24,68 @@ MOST_REASONS = 3
 class Evidence:
     """For each of k items up to three history entries, strongest first; -1 after the last."""
 
-    entries: I64  # (k, 3) places in the history
+    entries: I64  # (k, 3) places in the histories of all speakers, one after the other
+    near: I32  # (k, 3) the items there
     shares: F64  # (k, 3) share of all that speaks for the item
     relations: I64  # (k, 3) places in `Release.relations`; -1: none
     tags: I32  # (k, 3) rows of tags; -1: none, or a relation is told instead
     tagged: Flags  # (k, 3) whether both items carry the tag; else people wrote it
     people: I32  # (k, 3) how many others chose both; 0 where a relation or tag is told instead
 
+    @classmethod
+    def none(cls, items: int) -> "Evidence":
+        """Nothing speaks for so many items."""
+        return cls(*_nothing(items))
 
-NOBODY: I32 = np.zeros(0, np.int32)
+    def put(self, places: I64, items: int) -> "Evidence":
+        """The evidence for more items, of which those at `places` (k,) have this."""
+        if np.array_equal(places, np.arange(items)):
+            return self
+        whole = Evidence.none(items)
+        for name in vars(self):
+            getattr(whole, name)[places] = getattr(self, name)
+        return whole
 
 
-def evidence(
-    release: Release,
-    shown: I32,
-    items: I32,
-    weights: F32,
-    user_row: int,
-    left_out: I32 = NOBODY,
-) -> Evidence:
-    """Which entries of a history speak for the items shown.
+class Speaker(Protocol):
+    """Whose history speaks for items; see `Subject`."""
+
+    @property
+    def items(self) -> I32:
+        """(h,) the history."""
+
+    @property
+    def weights(self) -> F32:
+        """(h,) its weights."""
+
+    @property
+    def user_row(self) -> int:
+        """The user who asks, and is not counted among the people."""
+
+    @property
+    def uncounted(self) -> I32:
+        """Further users who are not counted, ascending; the same for all speakers."""
+
+
+def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]) -> Evidence:
+    """Which entries of their histories speak for the items shown to some people, in one call.
 
     Args:
         release: what is served.
-        shown: (k,) rows of different items.
-        items: (h,) the history.
-        weights: (h,) its weights.
-        user_row: the user who asks, and is not counted among the people.
-        left_out: further users who are not counted, ascending.
+        speakers: at least one.
+        shown: for each speaker rows of different items; all together they are the k of the result.
     """
     item = release
     return Evidence(
         *_evidence(  # type: ignore[call-arg]
-            *_of_table(release), shown, items, weights, item.relations.indptr,
+            *_of_table(release), starts_of(shown), joined(list(shown)),
+            starts_of([speaker.items for speaker in speakers]),
+            joined([speaker.items for speaker in speakers]),
+            joined([speaker.weights for speaker in speakers]), item.relations.indptr,
             item.relations.indices, item.item_tags.indptr, item.item_tags.indices, item.tags_given,
-            item.tag_items.indptr, item.item_users.indptr, item.item_users.indices, user_row,
-            left_out, scratch(len(release.items))[1],
+            item.tag_items.indptr, item.item_users.indptr, item.item_users.indices,
+            np.array([speaker.user_row for speaker in speakers]), speakers[0].uncounted,
+            scratch(len(release.items))[1],
         )
     )  # fmt: skip
 
@@ -104,40 +132,61 @@ def _contributions(neighbours, strengths, arrivals, shown, items, weights, marks
 
 
 @njit(cache=True, nogil=True)
+def _nothing(count):  # type: ignore[no-untyped-def]
+    """The arrays of `Evidence` where nothing speaks for an item."""
+    return (
+        np.full((count, MOST_REASONS), -1, np.int64),
+        np.full((count, MOST_REASONS), -1, np.int32),
+        np.zeros((count, MOST_REASONS), np.float64),
+        np.full((count, MOST_REASONS), -1, np.int64),
+        np.full((count, MOST_REASONS), -1, np.int32),
+        np.zeros((count, MOST_REASONS), np.bool_),
+        np.zeros((count, MOST_REASONS), np.int32),
+    )
+
+
+@njit(cache=True, nogil=True)
 def _evidence(  # type: ignore[no-untyped-def]
-    neighbours, strengths, arrivals, shown, items, weights, relation_indptr, relations, tag_indptr,
-    tags, tagged, carriers_indptr, people_indptr, people, user, left_out, marks,
+    neighbours, strengths, arrivals, shown_indptr, shown, indptr, items, weights, relation_indptr,
+    relations, tag_indptr, tags, tagged, carriers_indptr, people_indptr, people, users, left_out,
+    marks,
 ):  # fmt: skip
-    count = len(shown)
-    parts = _contributions(neighbours, strengths, arrivals, shown, items, weights, marks)
-    entries = np.full((count, MOST_REASONS), -1, np.int64)
-    shares = np.zeros((count, MOST_REASONS), np.float64)
-    related = np.full((count, MOST_REASONS), -1, np.int64)
-    shared = np.full((count, MOST_REASONS), -1, np.int32)
-    both_tagged = np.zeros((count, MOST_REASONS), np.bool_)
-    both = np.zeros((count, MOST_REASONS), np.int32)
-    for s in range(count):
-        total = 0.0
-        for part in parts[s]:
-            if part > 0:
-                total += part
-        if total <= 0:
-            continue
-        kept = _strongest(parts[s], items, entries[s])
-        for position in range(kept):
-            entry = entries[s, position]
-            shares[s, position] = parts[s, entry] / total
-            near = items[entry]
-            at = _relation(relation_indptr, relations, near, shown[s])
-            if at >= 0:
-                related[s, position] = at
+    entries, near_rows, shares, related, shared, both_tagged, both = _nothing(len(shown))
+    for speaker in range(len(users)):
+        first = indptr[speaker]
+        own, worth = items[first : indptr[speaker + 1]], weights[first : indptr[speaker + 1]]
+        start, stop = shown_indptr[speaker], shown_indptr[speaker + 1]
+        parts = _contributions(
+            neighbours, strengths, arrivals, shown[start:stop], own, worth, marks
+        )
+        for s in range(start, stop):
+            total = 0.0
+            for part in parts[s - start]:
+                if part > 0:
+                    total += part
+            if total <= 0:
                 continue
-            tag, as_tagged = _rarest_tag(tag_indptr, tags, tagged, carriers_indptr, near, shown[s])
-            if tag >= 0:
-                shared[s, position], both_tagged[s, position] = tag, as_tagged
-                continue
-            both[s, position] = _people(people_indptr, people, near, shown[s], user, left_out)
-    return entries, shares, related, shared, both_tagged, both
+            kept = _strongest(parts[s - start], own, entries[s])
+            for position in range(kept):
+                entry = entries[s, position]
+                near = own[entry]
+                near_rows[s, position] = near
+                entries[s, position] = first + entry
+                shares[s, position] = parts[s - start, entry] / total
+                at = _relation(relation_indptr, relations, near, shown[s])
+                if at >= 0:
+                    related[s, position] = at
+                    continue
+                tag, as_tagged = _rarest_tag(
+                    tag_indptr, tags, tagged, carriers_indptr, near, shown[s]
+                )
+                if tag >= 0:
+                    shared[s, position], both_tagged[s, position] = tag, as_tagged
+                    continue
+                both[s, position] = _people(
+                    people_indptr, people, near, shown[s], users[speaker], left_out
+                )
+    return entries, near_rows, shares, related, shared, both_tagged, both
 
 
 @njit(cache=True, nogil=True)

@@ -15,12 +15,11 @@ from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TRENDING
-from recommender.releases.cards import Piece
 from recommender.releases.release import Release
 from recommender.serving.evidence import MOST_REASONS
 from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subject import Subject
-from recommender.serving.telling import FEWEST_PEOPLE, ReasonText, Teller
+from recommender.serving.telling import FEWEST_PEOPLE
 
 HALF_AS_RARE = 0.5
 
@@ -33,8 +32,10 @@ _NEAR = {
 _NODES = {"tags": "Tag", "domains": "Domain"}
 
 
-def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple[Reason, ...]:
-    """At most three reasons, strongest first; none where nothing speaks for the item.
+def reasons_apart_from_history(
+    release: Release, subject: Subject, item: int, source: str
+) -> tuple[Reason, ...]:
+    """Reasons for an item that a rule placed, or that no entry of the history explains.
 
     Args:
         release: what is served.
@@ -42,31 +43,8 @@ def reasons(release: Release, subject: Subject, item: int, source: str) -> tuple
         item: the row of the item shown.
         source: what proposed it, or the label of the rule that placed it.
     """
-    teller = Teller(release, subject, [item])
-    return tuple(each.reason() for each in reason_texts(release, subject, item, source, teller))
-
-
-def reason_texts(
-    release: Release,
-    subject: Subject,
-    item: int,
-    source: str,
-    teller: Teller,
-    piece: Piece | None = None,
-) -> Sequence[ReasonText]:
-    """The same as JSON; `teller` knows of the item, `said` is what is said of it."""
     if source in (PINNED, SPONSORED):
-        return [ReasonText.of(_placed(release, item, source))]
-    from_history = teller.reasons(item, piece or release.piece(item))
-    if from_history:
-        return from_history
-    return [ReasonText.of(reason) for reason in _without_history(release, subject, item, source)]
-
-
-def _without_history(
-    release: Release, subject: Subject, item: int, source: str
-) -> tuple[Reason, ...]:
-    """Reasons for an item that no entry of the history explains."""
+        return (_placed(release, item, source),)
     pulled = _from_new_item(release, subject, item, source)
     if pulled:
         return pulled

@@ -7,9 +7,10 @@ An HTTP request is a batch of one; evaluation and jobs are large batches over th
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,16 +27,17 @@ from recommender.ranking.sources import POPULAR
 from recommender.releases.release import Release
 from recommender.segments.membership import Segments
 from recommender.segments.settings import SegmentSettings
-from recommender.serving.answers import Listed, answer, answer_json
+from recommender.serving.answers import answers, answers_json
 from recommender.serving.circles import Circles
 from recommender.serving.entries import entries_of, fallback, merged
 from recommender.serving.households import fair_order, relevance
 from recommender.serving.households import members as members_of
 from recommender.serving.interest_words import in_proportion
+from recommender.serving.listed import Columns, Listed
 from recommender.serving.opened import Opened
 from recommender.serving.planning import Plan, Planner
 from recommender.serving.profiles import SEGMENTS, Profiles
-from recommender.serving.rules import Entry, Rulebook
+from recommender.serving.rules import PINNED, SPONSORED, Entry, Rulebook
 from recommender.serving.rules_file import Rule
 from recommender.serving.subject import Subject
 from recommender.serving.subjects import SubjectReader
@@ -141,11 +143,11 @@ class Recommender:
                 answer's notes. Unknown profiles, sources and attributes are `InputError`s.
             now: seconds since 1970, for freshness, ages and the times of rules.
         """
-        return [answer(self.release, listed) for listed in self._lists(requests, now)]
+        return answers(self.release, self._lists(requests, now))
 
     def recommend_json(self, requests: Sequence[Request], *, now: int) -> list[bytes]:
         """The same answers as JSON texts, as `Answer.to_json` would give them."""
-        return [answer_json(self.release, listed) for listed in self._lists(requests, now)]
+        return answers_json(self.release, self._lists(requests, now))
 
     def _lists(self, requests: Sequence[Request], now: int) -> list[Listed]:
         requests = self.planner.checked(requests)
@@ -291,8 +293,8 @@ class Recommender:
         entries = [Entry(row, float(created[row]), LATEST, {LATEST: 1.0}) for row in rows.tolist()]
         listed = Listed(
             request=Request(reasons=False),
-            entries=entries,
-            speaker=_nobody,
+            columns=Columns.of(entries),
+            subject=None,
             served_by=LATEST,
             fallback=None if entries else "no item that is allowed has a known time",
             release=self.release.name,
@@ -301,17 +303,14 @@ class Recommender:
             notes=(),
             next=None,
         )
-        return answer(self.release, listed)
+        return answers(self.release, [listed])[0]
 
     # ── read, rank, arrange, explain ─────────────────────────────────────────────────────
 
     def _for_each(self, requests: Sequence[Request], now: int) -> list[Listed]:
         plans = [self.planner.read(request, now) for request in requests]
         lists = self._ranked(plans, now)
-        return [
-            self._listed(plan, entries_of(lists, at, self.sources), _always(plan.subject), now)
-            for at, plan in enumerate(plans)
-        ]
+        return [self._listed(plan, lists, at, now) for at, plan in enumerate(plans)]
 
     def _for_household(self, request: Request, now: int) -> Listed:
         """One list for several users, without what any of them hid or may not be shown."""
@@ -334,8 +333,7 @@ class Recommender:
         together = plans[0].subject.for_household(note for m in members for note in m.notes)
         profile, _ = self.planner.profile(together)
         household = replace(plans[0], subject=together, profile=profile)
-        entries = entries_of(ranked, 0, self.sources)
-        return self._listed(household, entries, lambda row: heard[closest.get(row, 0)], now)
+        return self._listed(household, ranked, 0, now, {r: heard[m] for r, m in closest.items()})
 
     def _ranked(self, plans: Sequence[Plan], now: int) -> Lists:
         subjects, tags = self._reader.arrays([plan.subject for plan in plans])
@@ -344,27 +342,45 @@ class Recommender:
     # ── from arrays to answers ───────────────────────────────────────────────────────────
 
     def _listed(
-        self, plan: Plan, entries: list[Entry], speaker: Callable[[int], Subject], now: int
+        self,
+        plan: Plan,
+        lists: Lists,
+        at: int,
+        now: int,
+        members: Mapping[int, Subject] = MappingProxyType({}),
     ) -> Listed:
-        """The list after rules; `speaker` gives the subject whose history explains an item."""
+        """A ranked list after rules; `members` as in `Listed`."""
         subject, request = plan.subject, plan.subject.request
-        shown, notes = self._arranged(plan, in_proportion(self.release, subject, entries))
-        sources = plan.order.sources + ((POPULAR,) if subject.served_by == "popular" else ())
-        filled = {e.source for e in shown if e.label is None and e.source not in sources}
-        full = len(shown) == request.n
-        ids = self.release.items
+        notes: tuple[str, ...] = ()
+        touched: Sequence[tuple[str, ...]] = ()
+        if plan.rules or subject.interests is not None:
+            entries = in_proportion(self.release, subject, entries_of(lists, at, self.sources))
+            entries, notes = self._arranged(plan, entries)
+            columns = Columns.of(entries)
+            touched = self.rulebook.touched(plan.rules, entries, now)
+        else:
+            columns = Columns.ranked(lists, at, request.n, self.sources)
+        used = {columns.names[source] for source in set(columns.sources.tolist())}
+        filled = used - {*plan.order.sources, PINNED, SPONSORED}
+        if subject.served_by == POPULAR:
+            filled.discard(POPULAR)
+        shown = len(columns)
+        full = shown == request.n
         return Listed(
             request=request,
-            entries=shown,
-            speaker=speaker,
+            columns=columns,
+            subject=subject,
+            members=members,
             served_by=self._served_by(subject) if shown else "nothing",
-            fallback=fallback(len(shown), filled, request.n),
+            fallback=fallback(shown, filled, request.n),
             release=self.release.name,
             profile=plan.profile,
             segment=subject.segments[0] if subject.segments else None,
             notes=(*subject.notes, *notes),
-            next=next_cursor(request, ids.all_encoded([e.row for e in shown])) if full else None,
-            rules=self.rulebook.touched(plan.rules, shown, now),
+            next=next_cursor(request, self.release.items.all_encoded(columns.rows.tolist()))
+            if full
+            else None,
+            rules=touched,
         )
 
     def _served_by(self, subject: Subject) -> str:
@@ -389,11 +405,3 @@ class Recommender:
                 "a rule placed an item that the request does not allow", len(arranged) - len(good)
             )
         return good, notes
-
-
-def _always(subject: Subject) -> Callable[[int], Subject]:
-    return lambda _row: subject
-
-
-def _nobody(row: int) -> Subject:
-    raise AssertionError(f"nobody's history speaks for row {row}")

@@ -51,16 +51,16 @@ class Kinds(Sequence[str]):
 
     def __init__(self, codes: I32, names: Sequence[str]) -> None:
         """`codes` (h,) are places in `names`."""
-        self._codes = codes
-        self._names = names
+        self.codes = codes
+        self.names = names
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.codes)
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
-            return Kinds(self._codes[at], self._names)
-        return self._names[self._codes[at]]
+            return Kinds(self.codes[at], self.names)
+        return self.names[self.codes[at]]
 
 
 @dataclass

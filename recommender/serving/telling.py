@@ -1,7 +1,8 @@
-"""Reasons from a history as JSON: a sentence, the path it describes, a share.
+"""What reasons from a history say: sentences with gaps, one for each kind of event and way.
 
-Answers over HTTP are put together from texts made once (see `recommender.releases.cards`), so
-a reason is written as JSON at once; whoever wants it as a value reads it from that.
+A reason is JSON: a sentence, the path it describes, a share. `written.py` fills the gaps for each
+item of a list, in compiled code. Whoever wants a reason as a value reads that JSON, so that there
+is only one wording.
 """
 
 import json
@@ -11,12 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graph.model import tag_parts
-from recommender.ranking.request import Reason
-from recommender.releases.cards import Piece
-from recommender.releases.release import Release
-from recommender.serving.evidence import evidence
-from recommender.serving.subject import Subject
+from graph.arrays import I32, I64, U8
+from recommender.serving.subject import Kinds
 from recommender.serving.subjects import ASKED, SHARED
 
 FEWEST_PEOPLE = 3  # a smaller count is not shown: it could point at somebody
@@ -30,142 +27,104 @@ VERBS = {
     "buy": "bought",
     "visit": "visited",
 }
-OPEN, CLOSE = (
-    "\\u201c",
-    "\\u201d",
-)  # quotation marks as JSON escapes them: ASCII is put together fastest
+OPEN, CLOSE = "\\u201c", "\\u201d"  # quotation marks as JSON escapes them
 CARRIES = '{"relationship":"HAS_TAG","of":"both","text":""}'
 CARRIED = '{"relationship":"HAS_TAG","of":"","text":""}'
 NEAR = '{"relationship":"NEAR","of":"both","text":""}'
 
+# Gaps are control characters, which stand in no JSON.
+NEAR_NAME, NEAR_TITLE, NEAR_ID = "\x01", "\x02", "\x03"  # of the history's item; name: unquoted
+TITLE, ID = "\x04", "\x05"  # of the item shown
+TAG, PEOPLE, SHARE = "\x06", "\x07", "\x08"  # a tag's name, unquoted; how many; share of the score
+# From an entry of the history to the item: how the second half of a sentence goes on. Further ways
+# are the kinds of relations, in the order of a release.
+VECTORS, BY_PEOPLE, BY_FEW, BY_TAG, BY_RELATION = range(5)
 
-class ReasonText(NamedTuple):
-    """One reason."""
 
-    json: str  # an object of `text`, `path` and `share`
-    because: str | None  # id of the history's item that the path starts from, as JSON
-    through: str
-    tag: str | None = None
+class Wording(NamedTuple):
+    """The sentences of some kinds of events: that of kind k and way w is number k x ways + w."""
+
+    data: U8  # all sentences in ASCII, one after the other
+    indptr: I64  # where each begins
+    ways: int
 
     @classmethod
-    def of(cls, reason: Reason) -> "ReasonText":
-        """Make one from a `Reason`."""
-        text = json.dumps(
-            {"text": reason.text, "path": reason.path, "share": reason.share},
-            separators=(",", ":"),
-        )
-        because = None if reason.because is None else json.dumps(reason.because)
-        return cls(text, because, reason.through, reason.tag)
-
-    def reason(self) -> Reason:
-        """The same as a `Reason`."""
-        read = json.loads(self.json)
-        return Reason(
-            text=read["text"],
-            path=tuple(read["path"]),
-            share=read["share"],
-            because=None if self.because is None else json.loads(self.because),
-            through=self.through,
-            tag=self.tag,
-        )
+    def joined(cls, several: Sequence["Wording"]) -> "Wording":
+        """The sentences of several, one after the other; all have equally many ways."""
+        if len(several) == 1:
+            return several[0]
+        starts = np.cumsum([0, *(len(each.data) for each in several)])
+        ends = [each.indptr[1:] + at for each, at in zip(several, starts.tolist(), strict=False)]
+        data = np.concatenate([each.data for each in several])
+        data.flags.writeable = False  # as of one
+        return cls(data, np.concatenate([[0], *ends]), several[0].ways)
 
 
-class Teller:
-    """Writes the reasons of one subject's list."""
+@lru_cache(256)
+def wording(kinds: tuple[str, ...], relations: tuple[str, ...], subject_name: str) -> Wording:
+    """The sentences.
 
-    def __init__(self, release: Release, subject: Subject, shown: Sequence[int]) -> None:
-        """Find the evidence for all rows of items shown at once."""
-        self._release = release
-        self._subject = subject
-        self._ways: dict[tuple[int, int, bool, int], tuple[str, str, str, str | None]] = {}
-        self._evidence: dict[int, list[tuple[int, float, int, int, bool, int]]] = {}
-        if len(subject.items) == 0 or len(shown) == 0:
-            return
-        rows = np.array(shown, np.int32)
-        speaking = evidence(
-            release, rows, subject.items, subject.weights, subject.user_row, subject.uncounted
-        )
-        columns = (
-            speaking.entries, speaking.shares.round(4), speaking.relations, speaking.tags,
-            speaking.tagged, speaking.people,
-        )  # fmt: skip
-        for item, *reasons in zip(shown, *(column.tolist() for column in columns), strict=True):
-            self._evidence[item] = list(zip(*reasons, strict=True))
-        entries = np.unique(speaking.entries[speaking.entries >= 0])
-        piece = release.pieces(subject.items[entries].tolist())
-        self._starts = {
-            entry: self._start(subject.kinds[entry], near)
-            for entry, near in zip(entries.tolist(), piece, strict=True)
-        }
+    Args:
+        kinds: of entries of histories, see `Subject.kinds`.
+        relations: names of the kinds of relations between items.
+        subject_name: whom the sentences speak to: "you", or "one of you".
+    """
+    ways = _ways(relations)
+    sentences = [_sentence(_begins(kind, subject_name), way) for kind in kinds for way in ways]
+    encoded = [sentence.encode("ascii") for sentence in sentences]
+    indptr = np.cumsum([0, *map(len, encoded)])
+    return Wording(np.frombuffer(b"".join(encoded), np.uint8), indptr, len(ways))
 
-    def reasons(self, item: int, piece: Piece) -> list[ReasonText]:
-        """At most three reasons for an item, strongest first; none without a history."""
-        reasons = []
-        for entry, share, relation, shared, tagged, people in self._evidence.get(item, ()):
-            if entry < 0:
-                break
-            because, text, path = self._starts[entry]
-            way = relation, shared, tagged, people
-            if way not in self._ways:
-                self._ways[way] = self._goes_on(*way)
-            through, more, steps, tag = self._ways[way]
-            reasons.append(
-                ReasonText(
-                    f'{{"text":"{text}{more}","path":[{path},{steps}{{"node":"Item","text":'
-                    f'{piece.title},"id":{piece.id}}}],"share":{share}}}',
-                    because,
-                    through,
-                    tag,
-                )
-            )
-        return reasons
 
-    def _start(self, kind: str, piece: Piece) -> tuple[str, str, str]:
-        """The first half, from the user to a history entry: the item's id, words, the path."""
-        request = self._subject.request
-        name, there = piece.title[1:-1], node(piece)
-        subject_name = "one of you" if request.household or request.mix else "you"
-        if kind.startswith(SHARED):
-            alike = f"{inside(kind.removeprefix(SHARED))} users like this one"
-            text, path = f"because {alike} chose {OPEN}{name}{CLOSE}", edge("INTERACTED", alike, "")
-        elif kind.startswith(ASKED):
-            tag = inside(kind.removeprefix(ASKED))
-            text = f"because you asked for {OPEN}{tag}{CLOSE}, a tag of {OPEN}{name}{CLOSE}"
-            path = f"{tag_node(tag)},{CARRIED}"
-        else:
-            text = f"because {subject_name} {VERBS.get(kind, 'chose')} {OPEN}{name}{CLOSE}"
-            path = edge("INTERACTED", subject_name, inside(kind))
-        return piece.id, text, f"{path},{there}"
+def coded(kinds: Sequence[str]) -> tuple[I32, tuple[str, ...]]:
+    """The kinds of a history's entries as places in their names, and the names."""
+    if isinstance(kinds, Kinds):
+        return kinds.codes, tuple(kinds.names)
+    names = tuple(dict.fromkeys(kinds))
+    places = {name: place for place, name in enumerate(names)}
+    return np.array([places[kind] for kind in kinds], np.int32), names
 
-    def _goes_on(
-        self, relation: int, tag: int, tagged: bool, people: int
-    ) -> tuple[str, str, str, str | None]:
-        """The second half, from a history entry to the item: the kind, words, the path, a tag."""
-        if relation >= 0:
-            kind = inside(self._release.relation_kind(relation))
-            way = f"{edge('RELATED', 'both', kind)},"
-            return "relation", f", linked to it as {OPEN}{kind}{CLOSE}", way, None
-        if tag >= 0:
-            plain = tag_parts(self._release.tags.id(tag))[1]
-            name = inside(plain)
-            way = f"{CARRIES},{tag_node(name)},{CARRIED},"
-            return (
-                "tag" if tagged else "written tag",
-                f", both tagged {OPEN}{name}{CLOSE}",
-                way,
-                plain,
-            )
-        if people:
-            many = f"{people} people" if people >= FEWEST_PEOPLE else "the same people"
-            by = edge("INTERACTED", "both", f"by {many}")
-            return "people", f", which {many} choose as well", f"{by},", None
+
+def _sentence(begins: tuple[str, str], way: tuple[str, str]) -> str:
+    (text, path), (more, steps) = begins, way
+    there = f'{{"node":"Item","text":{TITLE},"id":{ID}}}'
+    return f'{{"text":"{text}{more}","path":[{path},{steps}{there}],"share":{SHARE}}}'
+
+
+def _begins(kind: str, subject_name: str) -> tuple[str, str]:
+    """The first half, from the user to an entry of the history: words and path."""
+    there = f'{{"node":"Item","text":{NEAR_TITLE},"id":{NEAR_ID}}}'
+    name = f"{OPEN}{NEAR_NAME}{CLOSE}"
+    if kind.startswith(SHARED):
+        alike = f"{inside(kind.removeprefix(SHARED))} users like this one"
+        text, path = f"because {alike} chose {name}", edge("INTERACTED", alike, "")
+    elif kind.startswith(ASKED):
+        tag = inside(kind.removeprefix(ASKED))
+        text = f"because you asked for {OPEN}{tag}{CLOSE}, a tag of {name}"
+        path = f"{tag_node(tag)},{CARRIED}"
+    else:
+        text = f"because {subject_name} {VERBS.get(kind, 'chose')} {name}"
+        path = edge("INTERACTED", subject_name, inside(kind))
+    return text, f"{path},{there}"
+
+
+def _ways(relations: Sequence[str]) -> list[tuple[str, str]]:
+    """The second half, from an entry of the history to the item: words and path."""
+    many, few = f"{PEOPLE} people", "the same people"
+    return [
         # Near through people of similar taste, or by features; nobody chose both.
-        return "vectors", ", which is close to it in the graph", f"{NEAR},", None
-
-
-def node(piece: Piece) -> str:
-    """An item as a node of a path."""
-    return f'{{"node":"Item","text":{piece.title},"id":{piece.id}}}'
+        (", which is close to it in the graph", f"{NEAR},"),
+        (f", which {many} choose as well", f"{edge('INTERACTED', 'both', f'by {many}')},"),
+        (f", which {few} choose as well", f"{edge('INTERACTED', 'both', f'by {few}')},"),
+        (f", both tagged {OPEN}{TAG}{CLOSE}", f"{CARRIES},{tag_node(TAG)},{CARRIED},"),
+        *(
+            (
+                f", linked to it as {OPEN}{inside(kind)}{CLOSE}",
+                f"{edge('RELATED', 'both', inside(kind))},",
+            )
+            for kind in relations
+        ),
+    ]
 
 
 def tag_node(name: str) -> str:

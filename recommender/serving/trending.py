@@ -14,10 +14,10 @@ from graph.model import tag_parts
 from recommender.overlay.trends import F64, FEWEST, REACH, SPANS, USUAL, newest_of
 from recommender.ranking.request import NEUTRAL, Answer, Filter, Request
 from recommender.ranking.sources import TRENDING
-from recommender.serving.answers import Listed, answer
+from recommender.serving.answers import answers
+from recommender.serving.listed import Columns, Listed
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules import Entry
-from recommender.serving.subject import Subject
 
 DAY = "day"
 CANDIDATES = 500  # tags whose people are counted
@@ -49,8 +49,8 @@ def trending(
     ]
     listed = Listed(
         request=Request(reasons=False),
-        entries=entries,
-        speaker=_nobody,
+        columns=Columns.of(entries),
+        subject=None,
         served_by=TRENDING,
         fallback=None if len(entries) == n
         else f"{FEWEST} people or more chose only {len(entries)} allowed items lately",
@@ -60,7 +60,7 @@ def trending(
         notes=(),
         next=None,
     )  # fmt: skip
-    return answer(recommender.release, listed)
+    return answers(recommender.release, [listed])[0]
 
 
 def rising(
@@ -127,7 +127,3 @@ def _allowed(recommender: Recommender, wanted: Filter | None, now: int) -> Flags
         Filter(all_of=((wanted or Filter()).of({}).at(now),), none_of=hidden)
     )
     return mask
-
-
-def _nobody(row: int) -> Subject:
-    raise AssertionError(f"nobody's history speaks for row {row}")

@@ -1,0 +1,111 @@
+"""Why the items of a batch of lists are shown: evidence from histories, or else other reasons."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graph.arrays import I64
+from graph.model import tag_parts
+from recommender.ranking.request import Reason
+from recommender.releases.release import Release
+from recommender.serving.evidence import Evidence, evidence
+from recommender.serving.explain import reasons_apart_from_history
+from recommender.serving.listed import Listed
+from recommender.serving.rules import PINNED, SPONSORED
+from recommender.serving.subject import Subject
+from recommender.serving.telling import Wording, coded, wording
+
+
+@dataclass(frozen=True)
+class Told:
+    """The reasons of k items."""
+
+    evidence: Evidence  # (k, 3)
+    sentences: Wording
+    begins: I64  # (k, 3) the first of the sentences about that kind of entry; -1: no reason
+    others: Mapping[int, Sequence[Reason]]  # of items that no history explains
+
+    @property
+    def texts(self) -> dict[int, bytes]:
+        """The others as JSON, joined by commas."""
+        return {at: b",".join(map(_as_json, own)) for at, own in self.others.items()}
+
+    def details(self, release: Release, at: int) -> Iterator[dict[str, Any]]:
+        """What JSON leaves out of each reason for an item: fields of `Reason`."""
+        if at in self.others:
+            for reason in self.others[at]:
+                yield {name: getattr(reason, name) for name in ("because", "through", "tag")}
+            return
+        own = self.evidence
+        for place in np.flatnonzero(self.begins[at] >= 0).tolist():
+            tag, through = int(own.tags[at, place]), "vectors"
+            if own.relations[at, place] >= 0:
+                through = "relation"
+            elif tag >= 0:
+                through = "tag" if own.tagged[at, place] else "written tag"
+            elif own.people[at, place]:
+                through = "people"
+            yield {
+                "because": release.items.id(int(own.near[at, place])),
+                "through": through,
+                "tag": tag_parts(release.tags.id(tag))[1] if tag >= 0 else None,
+            }
+
+
+def tell(release: Release, lists: Sequence[Listed]) -> Told:
+    """The reasons for all items of some lists, where they are asked for, in one pass."""
+    speaking: list[tuple[Listed, Subject, I64, int]] = []  # list, speaker, entries, its start
+    start = 0
+    for listed in lists:
+        if listed.request.reasons:
+            speaking += [(listed, subject, at, start) for subject, at in listed.speakers()]
+        start += len(listed.columns)
+    told = _from_histories(release, [each for each in speaking if len(each[1].items)], start)
+    others = {}
+    for listed, subject, at, begin in speaking:
+        columns = listed.columns
+        silent = told.begins[begin + at, 0] < 0
+        labels = [place for place, name in enumerate(columns.names) if name in (PINNED, SPONSORED)]
+        if labels:
+            silent |= np.isin(columns.sources[at], labels)
+        for place in at[silent].tolist():
+            others[begin + place] = reasons_apart_from_history(
+                release, subject, int(columns.rows[place]), columns.names[columns.sources[place]]
+            )
+    return Told(told.evidence, told.sentences, told.begins, others)
+
+
+def _from_histories(
+    release: Release, speaking: Sequence[tuple[Listed, Subject, I64, int]], count: int
+) -> Told:
+    """The evidence for `count` items, and the sentences that say it."""
+    begins = np.full((count, 3), -1, np.int64)
+    if not speaking:
+        return Told(Evidence.none(count), wording((), (), ""), begins, {})
+    relations = tuple(release.manifest["relation_kinds"])
+    wordings: dict[Any, tuple[Wording, int]] = {}  # and the number of its first sentence
+    of_entries, sentences = [], 0
+    for listed, subject, *_ in speaking:
+        codes, kinds = coded(subject.kinds)
+        several = bool(listed.request.household or listed.request.mix)
+        key = kinds, several
+        if key not in wordings:
+            made = wording(kinds, relations, "one of you" if several else "you")
+            wordings[key] = made, sentences
+            sentences += len(made.indptr) - 1
+        made, first = wordings[key]
+        of_entries.append(codes.astype(np.int64) * made.ways + first)
+    shown = [listed.columns.rows[at] for listed, _, at, _ in speaking]
+    own = evidence(release, [subject for _, subject, *_ in speaking], shown)
+    places = np.concatenate([start + at for *_, at, start in speaking])
+    begins[places] = np.where(own.entries >= 0, np.concatenate(of_entries)[own.entries], -1)
+    together = Wording.joined([made for made, _ in wordings.values()])
+    return Told(own.put(places, count), together, begins, {})
+
+
+def _as_json(reason: Reason) -> bytes:
+    told = {"text": reason.text, "path": reason.path, "share": reason.share}
+    return json.dumps(told, separators=(",", ":")).encode()
