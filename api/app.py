@@ -4,12 +4,14 @@ A worker reads releases, never a store, and imports nothing that only training n
 """
 
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, request
+from flask.wrappers import Request as HttpRequest
 from flask_openapi3 import Info, OpenAPI
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from api import access, answered_log, errors, headers, health, metrics, traces
 from api.answer_schemas import ProblemAnswer
@@ -54,6 +56,35 @@ class IdConverter(BaseConverter):
     part_isolating = False
 
 
+class Application(OpenAPI):
+    """Flask without what only others need: coroutines as views, routes by host or subdomain."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """A view or hook as it is: all of ours are plain functions."""
+        return func
+
+    def create_url_adapter(self, request: HttpRequest | None) -> MapAdapter | None:
+        """What finds the route of a request; redirects are made relative, so no host is needed."""
+        if request is None:
+            return None
+        environ = request.environ
+        return MapAdapter(
+            self.url_map,
+            server_name="localhost",
+            script_name=_utf8(environ.get("SCRIPT_NAME", "")),
+            subdomain="",
+            url_scheme=environ["wsgi.url_scheme"],
+            path_info=_utf8(environ["PATH_INFO"]),
+            default_method=environ["REQUEST_METHOD"],
+            query_args=environ.get("QUERY_STRING", ""),
+        )
+
+
+def _utf8(text: str) -> str:
+    """A text of a WSGI environment, whose bytes stand as letters of Latin-1."""
+    return text.encode("latin-1").decode(errors="replace")
+
+
 def application() -> Flask:
     """The application of a worker: settings from the environment, the release opened."""
     leave_pandas_out()
@@ -91,7 +122,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     `live` is what is served; None: it is opened here, and checked for changes at each request.
     """
     live = live or open_live(settings, tell=log, defect=count_defect)
-    app = OpenAPI(
+    app = Application(
         __name__,
         info=Info(
             title="nichegraph",

@@ -16,6 +16,7 @@ EVERY = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+POLICY = "Content-Security-Policy"
 DATA = "default-src 'none'; frame-ancestors 'none'"  # policy of an answer that is no page
 DATA_TYPES = ("application/json", "application/problem+json", "text/plain")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
@@ -45,10 +46,12 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def _add(response: Response) -> Response:
+        own = {name.lower() for name, _ in response.headers}
         for name, value in EVERY.items():
-            response.headers.setdefault(name, value)
-        if response.mimetype in DATA_TYPES:
-            response.headers.setdefault("Content-Security-Policy", DATA)
+            if name.lower() not in own:
+                response.headers.add(name, value)
+        if response.mimetype in DATA_TYPES and POLICY.lower() not in own:
+            response.headers.add(POLICY, DATA)
         if allowed:
             response.vary.add("Origin")
         if _named(allowed):

@@ -18,6 +18,7 @@ JSON = "application/json"
 # Headers that show that the request comes from another machine.
 PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Real-IP")
 View = Callable[..., Any]
+QUERIES, LONGEST_KEPT = 256, 500  # checked queries kept for each view, and their bytes at most
 CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 
 
@@ -33,6 +34,12 @@ def checked(view: View) -> View:
     query_model = models.get("query")
     listed = _lists(query_model) if query_model is not None else frozenset()
 
+    @lru_cache(QUERIES)
+    def query_of(_text: bytes) -> BaseModel:
+        """The query of this request, whose text is given: the same text means the same."""
+        assert query_model is not None
+        return query_model.model_validate(_query(query_model, listed))
+
     @wraps(view)
     def checked_view(**path: str) -> Response:
         """Read the parts of the request, call the view, and answer in JSON."""
@@ -41,7 +48,9 @@ def checked(view: View) -> View:
             if "path" in models:
                 inputs["path"] = models["path"].model_validate(path)
             if query_model is not None:
-                inputs["query"] = query_model.model_validate(_query(query_model, listed))
+                text = request.query_string
+                read = query_of if len(text) <= LONGEST_KEPT else query_of.__wrapped__
+                inputs["query"] = read(text)
             if "body" in models:
                 inputs["body"] = models["body"].model_validate(_body())
         except ValidationError as error:

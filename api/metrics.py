@@ -119,9 +119,8 @@ def count_answers(made: Sequence[bytes]) -> None:
     """Count lists by what they were made from; the log and traces tell their ids."""
     g.answers = made
     for (served_by, fell_back), count in Tally(map(origin, made)).items():
-        answers.labels(served_by).inc(count)
-        if fell_back:
-            fallbacks.labels(served_by).inc(count)
+        for counter in _of_lists(served_by, fell_back):
+            counter.inc(count)
 
 
 def count_refused(why: str) -> None:
@@ -159,6 +158,11 @@ def template(rule: str) -> str:
 def _about(method: str, rule: str, status: int) -> tuple[prometheus.Counter, prometheus.Histogram]:
     route = template(rule)
     return requests.labels(method, route, str(status)), seconds.labels(method, route)
+
+
+@cache
+def _of_lists(served_by: str, fell_back: bool) -> list[prometheus.Counter]:
+    return [each.labels(served_by) for each in ((answers, fallbacks) if fell_back else (answers,))]
 
 
 class _Carried:

@@ -1,6 +1,7 @@
 """The inputs of the HTTP API, as the OpenAPI document shows them."""
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -189,9 +190,13 @@ class UserQuery(ListQuery):
 
     def request(self, user: str) -> Request:
         """As the recommender takes it."""
+        return replace(self.of_nobody, user=user)
+
+    @cached_property
+    def of_nobody(self) -> Request:
+        """The same request without its user: users who ask alike share it."""
         conditions = parse_conditions(self.filter)
         return Request(
-            user=user,
             sessions=_sessions(self.session),
             n=self.n,
             filter=replace(self.conditions(), all_of=(conditions.filter,) if self.filter else ()),
