@@ -5,7 +5,7 @@ the sorted ids as one run of UTF-8 bytes, and the place where each begins. A loo
 search.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from graph.arrays import I64, U8
 from graph.ids import as_word
 from graph.model import NO_ROW
 
+RECENT = 256  # look-ups that a vocabulary remembers
 SEARCHES = 200  # looked up one by one in the time that one pass over as many ids takes
 
 
@@ -28,6 +29,7 @@ class Vocabulary:
         """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order."""
         self.data = data
         self.offsets = offsets
+        self._recent: dict[str, int] = {}  # the last look-ups: a request asks for a user often
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> "Vocabulary":
@@ -57,10 +59,9 @@ class Vocabulary:
         start, stop = self.offsets.item(row), self.offsets.item(row + 1)
         return self.data[start:stop].tobytes()
 
-    def all_encoded(self, rows: Sequence[int]) -> list[bytes]:
+    def all_encoded(self, rows: npt.NDArray[np.integer[Any]]) -> list[bytes]:
         """The ids at some rows in UTF-8."""
-        places = np.array(rows, np.int64)
-        starts, stops = self.offsets[places].tolist(), self.offsets[places + 1].tolist()
+        starts, stops = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
         data = self.data.data
         return [bytes(data[a:b]) for a, b in zip(starts, stops, strict=True)]
 
@@ -70,6 +71,15 @@ class Vocabulary:
 
     def row(self, name: str) -> int:
         """The row of an id, or `NO_ROW` when it is not here."""
+        row = self._recent.get(name)
+        if row is None:
+            row = self._search(name)
+            if len(self._recent) >= RECENT:
+                self._recent = {}
+            self._recent[name] = row
+        return row
+
+    def _search(self, name: str) -> int:
         try:
             wanted = name.encode()
         except UnicodeEncodeError:  # a lone surrogate is no id

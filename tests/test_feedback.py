@@ -3,8 +3,10 @@
 import json
 import random
 import shutil
+import zlib
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,8 +47,9 @@ NAMES = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable())
              max_size=30, unique_by=lambda item: item[0]),
 )  # fmt: skip
 def test_the_id_of_an_answer_says_of_every_item_what_brought_it(release, segment, before, items):
-    encoded = [(name.encode(), source, tuple(rules)) for name, source, rules in items]
-    text = request_id(release, segment, before, encoded)
+    sums = np.array([zlib.crc32(name.encode()) for name, *_ in items], np.uint32)
+    sources, ruled = [item[1] for item in items], [tuple(item[2]) for item in items]
+    text = request_id(release, segment, before, sums, sources, ruled)
     for rank, (name, source, rules) in enumerate(items, before + 1):
         about = shown(f"{text}.number", name, rank)
         assert (about.release, about.segment, about.source) == (release, segment, source)
@@ -60,7 +63,7 @@ def test_the_id_of_an_answer_says_of_every_item_what_brought_it(release, segment
 def test_whatever_else_is_sent_as_an_id_is_refused(text, data):
     with pytest.raises(InputError):
         shown(text, "item", None)
-    whole = request_id("1-abc", None, 0, [(b"item", "items", ())])
+    whole = request_id("1-abc", None, 0, np.array([zlib.crc32(b"item")], np.uint32), ["items"])
     at = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(InputError):
         shown(whole[:at], "item", None)

@@ -17,15 +17,20 @@ from recommender.ranking.pages import (
     next_cursor,
     rotation,
     shown_before,
+    sums_of,
     variety,
 )
 from recommender.ranking.request import Filter, Request
 
 IDS = [f"item {number}" for number in range(2500)]
-ENCODED = [item.encode() for item in IDS]
 ITEMS = Vocabulary.of(IDS)
 SUMS = item_sums(ITEMS)
+NOTHING = SUMS[:0]
 ASKED = Request(user="ann", n=5)
+
+
+def sums(*ids):
+    return sums_of(ITEMS, ITEMS.rows(ids))
 
 
 def after(cursor, **fields):
@@ -37,30 +42,30 @@ def packed(content):
 
 
 def sum_of(request):
-    return base64.urlsafe_b64decode(next_cursor(request, []) + "==")[:4]
+    return base64.urlsafe_b64decode(next_cursor(request, NOTHING) + "==")[:4]
 
 
 def test_a_cursor_brings_back_what_the_pages_before_showed():
-    first = next_cursor(ASKED, [b"item 3", b"item 1"])
+    first = next_cursor(ASKED, sums("item 3", "item 1"))
     assert ITEMS.ids(shown_before(after(first), SUMS)) == ["item 1", "item 3"]
-    second = next_cursor(after(first), [b"item 2"])
+    second = next_cursor(after(first), sums("item 2"))
     assert ITEMS.ids(shown_before(after(second), SUMS)) == ["item 1", "item 2", "item 3"]
     assert shown_before(ASKED, SUMS) == []
 
 
 def test_pages_end_at_a_thousand_items_and_not_before():
     assert MOST_PAGED == 1000
-    almost = next_cursor(ASKED, ENCODED[:999])
+    almost = next_cursor(ASKED, SUMS[:999])
     assert len(shown_before(after(almost), SUMS)) == 999
-    assert next_cursor(ASKED, ENCODED[:1000]) is None
-    assert next_cursor(after(almost), ENCODED[999:1000]) is None
-    assert next_cursor(after(almost), []) == almost
+    assert next_cursor(ASKED, SUMS[:1000]) is None
+    assert next_cursor(after(almost), SUMS[999:1000]) is None
+    assert next_cursor(after(almost), NOTHING) == almost
 
 
-@pytest.mark.parametrize("sums", [0, 1, 2000])
-def test_a_cursor_of_any_length_that_can_arise_is_read(sums):
-    content = sum_of(ASKED) + SUMS[:sums].astype("<u4").tobytes()
-    assert len(shown_before(after(packed(content)), SUMS)) == sums
+@pytest.mark.parametrize("count", [0, 1, 2000])
+def test_a_cursor_of_any_length_that_can_arise_is_read(count):
+    content = sum_of(ASKED) + SUMS[:count].astype("<u4").tobytes()
+    assert len(shown_before(after(packed(content)), SUMS)) == count
 
 
 @pytest.mark.parametrize(
@@ -94,19 +99,20 @@ def test_what_is_no_base64_is_refused(text):
     ids=lambda other: next(iter(other)),
 )
 def test_a_cursor_is_of_one_request(other):
-    cursor = next_cursor(ASKED, [b"item 1"])
+    cursor = next_cursor(ASKED, sums("item 1"))
     with pytest.raises(InputError, match="another request"):
         shown_before(after(cursor, **other), SUMS)
 
 
 def test_length_and_reasons_may_change_from_page_to_page():
-    cursor = next_cursor(ASKED, [b"item 1"])
+    cursor = next_cursor(ASKED, sums("item 1"))
     assert shown_before(after(cursor, n=50, reasons=False), SUMS) == [ITEMS.row("item 1")]
 
 
 def test_a_sum_is_the_crc_of_an_id():
     ids = Vocabulary.of(["a", "läß", "读者"])
     assert item_sums(ids).tolist() == [zlib.crc32(name.encode()) for name in ids]
+    assert sums_of(ids, np.array([2, 0])).tolist() == item_sums(ids)[[2, 0]].tolist()
 
 
 def test_each_time_shown_costs_three_tenths():

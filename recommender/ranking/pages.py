@@ -9,7 +9,7 @@ import base64
 import binascii
 import itertools
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,10 +25,10 @@ VARIETY = 0.1  # share of a score by which a seed moves it up or down
 _NOT_COMPARED = {"n", "cursor", "reasons"}  # what may differ from page to page
 
 
-def next_cursor(request: Request, shown: Iterable[bytes]) -> str | None:
-    """The cursor of the page after the ids shown; None when `MOST_PAGED` items were shown."""
+def next_cursor(request: Request, shown: U32) -> str | None:
+    """The cursor of the page after items with these checksums; None after `MOST_PAGED` items."""
     before = b"" if request.cursor is None else _decoded(request.cursor)[4:]
-    sums = before + b"".join([zlib.crc32(item).to_bytes(4, "little") for item in shown])
+    sums = before + shown.astype("<u4").tobytes()
     if len(sums) >= 4 * MOST_PAGED:
         return None
     return base64.urlsafe_b64encode(_sum(request) + sums).decode().rstrip("=")
@@ -63,6 +63,11 @@ def item_sums(items: Vocabulary) -> U32:
     edges = items.offsets.tolist()
     pairs = itertools.pairwise(edges)
     return np.fromiter((zlib.crc32(raw[a:b]) for a, b in pairs), np.uint32, len(items))
+
+
+def sums_of(items: Vocabulary, rows: I32) -> U32:
+    """(k,) the checksums of some ids."""
+    return np.fromiter(map(zlib.crc32, items.all_encoded(rows)), np.uint32, len(rows))
 
 
 def rotation(times: Mapping[int, int], rows: I32) -> F32:

@@ -153,17 +153,17 @@ class Ranker:
             orders: how each subject's list is to be made.
             now: seconds since 1970, for freshness.
         """
-        count, names = len(subjects), self._sources.names
-        lists = Lists.empty(count, max((o.length for o in orders), default=0), len(names))
         groups: dict[Any, list[int]] = {}
         for row, (order, several) in enumerate(zip(orders, _several(subjects), strict=True)):
             groups.setdefault((order.kind, several), []).append(row)
+        if len(groups) == 1:
+            return self._lists(subjects, tags, orders, now)
+        longest = max((order.length for order in orders), default=0)
+        lists = Lists.empty(len(subjects), longest, len(self._sources.names))
         for rows in groups.values():
             of_kind = np.array(rows)
             own = [orders[row] for row in rows]
             chosen = self._lists(take(subjects, of_kind), tags[of_kind], own, now)
-            if len(groups) == 1:
-                return chosen
             lists.put(of_kind, chosen, orders[rows[0]].length)
         return lists
 
@@ -184,12 +184,8 @@ class Ranker:
             self._release.table, self._release.arrivals, subjects, first.pool, first.length,
             weights, traits,
         )  # fmt: skip
-        there = items >= 0
-        parts = np.zeros((*items.shape, len(self._sources.names)), np.float32)
-        number = self._sources.names.index(ITEMS)
-        parts[:, :, number] = np.where(there, scores, 0)
-        origins = np.where(there, number, -1).astype(np.int8)
-        lists = Lists(items=items, scores=scores, origins=origins, parts=parts)
+        names = self._sources.names
+        lists = Lists(items, scores, *_of_one(items, scores, names.index(ITEMS), len(names)))
         if short.any():  # filled-up items are chosen from together with the rest
             short_rows = np.flatnonzero(short)
             some = [orders[row] for row in short_rows.tolist()]
@@ -295,6 +291,20 @@ class Ranker:
             self._traits.domains, self._traits.shares, len(self._release.domains),
         )  # fmt: skip
         return mix
+
+
+@njit(cache=True, nogil=True)
+def _of_one(items, scores, source, sources):  # type: ignore[no-untyped-def]
+    """Origins and parts of lists to which one source gave everything."""
+    origins = np.full(items.shape, -1, np.int8)
+    parts = np.zeros((*items.shape, sources), np.float32)
+    for s in range(items.shape[0]):
+        for place in range(items.shape[1]):
+            if items[s, place] < 0:
+                break
+            origins[s, place] = source
+            parts[s, place, source] = scores[s, place]
+    return origins, parts
 
 
 @njit(cache=True, nogil=True)

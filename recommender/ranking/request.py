@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from graph.dates import seconds_of
@@ -69,6 +69,11 @@ class Filter:
     any_of: tuple["Filter", ...] = ()
     none_of: tuple["Filter", ...] = ()
 
+    @cached_property
+    def allows_all(self) -> bool:
+        """Whether there is no condition at all."""
+        return self == EVERYTHING
+
     def of(self, attributes: Mapping[str, Any]) -> "Filter":
         """The filter with the subject's attributes filled in; if one is missing, no item passes."""
         parts = (self.all_of, self.any_of, self.none_of)
@@ -110,6 +115,7 @@ class Filter:
         )  # fmt: skip
 
 
+EVERYTHING = Filter()
 NOTHING = Filter(items=("\x01",))  # holds for no item: loading refuses such an id
 
 
@@ -152,7 +158,7 @@ class Request:
     tags: tuple[str, ...] = ()  # names of tags
     sessions: tuple[str, ...] = ()  # ids of running sessions: what was done in them so far
     n: int = 20
-    filter: Filter = field(default_factory=Filter)
+    filter: Filter = EVERYTHING
     exclude: tuple[str, ...] = ()  # item ids
     include_seen: bool = False
     profile: str | None = None  # of reranking; None: that of the user's segment, else default

@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import orjson
 
+from graph.arrays import U32
 from graph.errors import InputError
 
 LONGEST = 12_000  # characters of an id: a list of 1,000 items fits
@@ -25,6 +27,7 @@ MOST_RULES = 8  # of one answer; what further rules did is not told
 LONGEST_NAME = 80  # characters of the name of a source, rule or segment
 _LENGTH = struct.Struct("<H")  # of the header
 _ITEM = struct.Struct("<IBB")  # checksum, place of the source, a bit for each rule
+_PACKED = np.dtype([("sum", "<u4"), ("source", "u1"), ("rules", "u1")])  # the same as an array
 _FIELD = b'"request_id":"'
 _WRONG = "this request_id did not come from here; copy it from the answer unchanged"
 
@@ -44,7 +47,9 @@ def request_id(
     release: str,
     segment: str | None,
     before: int,
-    items: Sequence[tuple[bytes, str, tuple[str, ...]]],
+    sums: U32,
+    sources: Sequence[str],
+    rules: Sequence[tuple[str, ...]] = (),
 ) -> str:
     """The id of an answer, without a number.
 
@@ -52,17 +57,21 @@ def request_id(
         release: its name.
         segment: of the subject.
         before: how many items were on the pages before.
-        items: for each item its id, the name of its source, and the names of its rules.
+        sums: (k,) the checksum of each item's id, see `pages.sums_of`.
+        sources: for each item the name of its source.
+        rules: for each item the names of its rules; empty: no rule did anything.
     """
-    sources = tuple(dict.fromkeys([source for _, source, _ in items]))
-    rules = tuple(dict.fromkeys([rule for *_, own in items for rule in own]))[:MOST_RULES]
-    numbers = {source: number for number, source in enumerate(sources)}
-    bits = {rule: 1 << number for number, rule in enumerate(rules)}
-    content = [_header(release, segment, before, sources, rules)]
-    for item, source, own in items:
-        mask = sum([bits.get(rule, 0) for rule in own]) if own else 0
-        content.append(_ITEM.pack(zlib.crc32(item), numbers[source], mask))
-    return base64.urlsafe_b64encode(b"".join(content)).decode().rstrip("=")
+    named = tuple(dict.fromkeys(sources))
+    ruling = tuple(dict.fromkeys([rule for own in rules for rule in own]))[:MOST_RULES]
+    numbers = {source: number for number, source in enumerate(named)}
+    bits = {rule: 1 << number for number, rule in enumerate(ruling)}
+    items = np.zeros(len(sums), _PACKED)
+    items["sum"] = sums
+    items["source"] = [numbers[source] for source in sources]
+    if ruling:
+        items["rules"] = [sum([bits.get(rule, 0) for rule in own]) for own in rules]
+    content = _header(release, segment, before, named, ruling) + items.tobytes()
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def numbered(made: bytes, number: str) -> bytes:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from recommender.ranking.pages import pages_before
+from graph.arrays import U32
+from recommender.ranking.pages import next_cursor, pages_before, sums_of
 from recommender.ranking.request import Answer, Reason, Recommended
 from recommender.releases.release import Release
 from recommender.serving.answered import request_id
@@ -49,12 +50,14 @@ def _recommended(release: Release, told: Told, at: int, read: dict[str, Any]) ->
 
 def _whole(release: Release, listed: Listed, items: bytes) -> bytes:
     notes = ",".join(map(_text, listed.notes))
+    sums = sums_of(release.items, listed.columns.rows)
+    cursor = next_cursor(listed.request, sums) if listed.full else None
     about = (
         f'"served_by":{_text(listed.served_by)},'
         f'"fallback":{_text(listed.fallback)},"release":{_text(listed.release)},'
         f'"profile":{_text(listed.profile)},"segment":{_text(listed.segment)},'
-        f'"notes":[{notes}],"next":{_text(listed.next)},'
-        f'"request_id":"{_request_id(release, listed)}"'
+        f'"notes":[{notes}],"next":{_text(cursor)},'
+        f'"request_id":"{_request_id(listed, sums)}"'
     )
     return b'{"items":[%b],%b}' % (items, about.encode())
 
@@ -66,12 +69,10 @@ def origin(made: bytes) -> tuple[str, bool]:
     return made[begin:end].decode(), not made.startswith(b',"fallback":null', end + 1)
 
 
-def _request_id(release: Release, listed: Listed) -> str:
-    columns = listed.columns
-    ids = release.items.all_encoded(columns.rows.tolist())
+def _request_id(listed: Listed, sums: U32) -> str:
+    columns, before = listed.columns, pages_before(listed.request)
     sources = [columns.names[source] for source in columns.sources.tolist()]
-    items = list(zip(ids, sources, listed.rules or [()] * len(columns), strict=True))
-    return request_id(listed.release, listed.segment, pages_before(listed.request), items)
+    return request_id(listed.release, listed.segment, before, sums, sources, listed.rules)
 
 
 def _text(text: str | None) -> str:

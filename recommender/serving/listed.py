@@ -107,7 +107,7 @@ class Listed:
     profile: str
     segment: str | None
     notes: tuple[str, ...]
-    next: str | None
+    full: bool = False  # as long as was asked for: there may be a next page
     rules: Sequence[tuple[str, ...]] = ()  # for each entry, the rules that placed or moved it
     members: Mapping[int, Subject] = field(default_factory=dict)  # of a household: item -> who
     # likes it most, whose history explains it in place of the subject's

@@ -1,8 +1,9 @@
 """How a request's list is to be made: who asks, which rules, profile and sources hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from recommender.serving.profiles import Profiles
 from recommender.serving.rules import LABELS, Rulebook
 from recommender.serving.rules_file import Rule
 from recommender.serving.subject import Subject
-from recommender.serving.subjects import SubjectReader
+from recommender.serving.subjects import NO_ATTRIBUTES, SubjectReader
 
 MOST_ITEMS = 1000  # in one list
 ARRANGING = ("limit", *LABELS)  # rules that need more items to choose from than are shown
@@ -86,8 +87,12 @@ class Planner:
             features = self.features_of(request, now)
             held = tuple(context for context in self._contexts if context.holds(features))
         subject = self._reader.read(request, now, session_share(held))
-        attributes = None if request.user is None else self._overlay.said_since(request.user)
-        described = {} if request.user is None else self._overlay.attributes_of(request.user)
+        attributes: Mapping[str, Any] | None = None
+        described: Mapping[str, Any] = NO_ATTRIBUTES
+        if request.user is not None:
+            attributes = self._overlay.said_since(request.user)
+            if self._segments.rules:  # only they ask for attributes by name
+                described = self._overlay.attributes_of(request.user)
         behaviour = Behaviour(
             subject.user_row, subject.items, subject.weights, attributes, described
         )

@@ -16,7 +16,7 @@ from recommender.serving.explain import reasons_apart_from_history
 from recommender.serving.listed import Listed
 from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subject import Subject
-from recommender.serving.telling import Wording, coded, wording
+from recommender.serving.telling import NO_WORDS, Wording, coded, wording
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Told:
     sentences: Wording
     begins: I64  # (k, 3) the first of the sentences about that kind of entry; -1: no reason
     others: Mapping[int, Sequence[Reason]]  # of items that no history explains
+
+    @property
+    def any(self) -> bool:
+        """Whether a history explains anything."""
+        return len(self.sentences.data) > 0
 
     @property
     def texts(self) -> dict[int, bytes]:
@@ -84,7 +89,7 @@ def _from_histories(
     """The evidence for `count` items, and the sentences that say it."""
     begins = np.full((count, 3), -1, np.int64)
     if not speaking:
-        return Told(Evidence.none(count), wording((), (), ""), begins, {})
+        return Told(Evidence.none(count), NO_WORDS, begins, {})
     relations = tuple(release.manifest["relation_kinds"])
     wordings: dict[Any, tuple[Wording, int]] = {}  # and the number of its first sentence
     of_entries, sentences = [], 0

@@ -20,7 +20,7 @@ from graph.model import NO_TIME
 from recommender.overlay.overlay import Overlay
 from recommender.ranking.candidates import Ranking
 from recommender.ranking.filters import Filters
-from recommender.ranking.pages import next_cursor, shown_before
+from recommender.ranking.pages import shown_before
 from recommender.ranking.ranker import Defect, Lists, Order, pool_size, refuse
 from recommender.ranking.request import NEUTRAL, Answer, Filter, Request
 from recommender.ranking.sources import POPULAR
@@ -301,7 +301,6 @@ class Recommender:
             profile=NEUTRAL,
             segment=None,
             notes=(),
-            next=None,
         )
         return answers(self.release, [listed])[0]
 
@@ -365,7 +364,6 @@ class Recommender:
         if subject.served_by == POPULAR:
             filled.discard(POPULAR)
         shown = len(columns)
-        full = shown == request.n
         return Listed(
             request=request,
             columns=columns,
@@ -377,9 +375,7 @@ class Recommender:
             profile=plan.profile,
             segment=subject.segments[0] if subject.segments else None,
             notes=(*subject.notes, *notes),
-            next=next_cursor(request, self.release.items.all_encoded(columns.rows.tolist()))
-            if full
-            else None,
+            full=shown == request.n,
             rules=touched,
         )
 

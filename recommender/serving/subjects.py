@@ -5,7 +5,8 @@ the session gets `SESSION_SHARE` of the weight: what somebody looks for now coun
 they liked for years. In a mix each part gets a share in proportion to its weight.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,14 @@ from recommender.overlay.sessions import together
 from recommender.ranking.attributes import as_texts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.filters import Filters
-from recommender.ranking.request import SESSION_DECAY, SESSION_SHARE, Filter, NewItem, Request
+from recommender.ranking.request import (
+    EVERYTHING,
+    SESSION_DECAY,
+    SESSION_SHARE,
+    Filter,
+    NewItem,
+    Request,
+)
 from recommender.ranking.sources import (
     FRIENDS,
     IN_DOMAIN,
@@ -46,6 +54,7 @@ from recommender.serving.subject_arrays import (
 
 TAG_ITEMS = 50  # best known items with a tag, which stand for it in a mix
 MOST_FRIENDS = 1_000  # of one newcomer
+NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 MOST_MEMBERS = 10  # of a household
 ASKED = "asked:"  # kind of history entries that stand for a tag of a mix
 SHARED = "shared:"  # … that so many users like the one named chose
@@ -79,19 +88,29 @@ class SubjectReader:
             self._new_item(draft, request.new_item)
         else:
             self._sum(draft, now)
+        if request.exclude:
+            rows = map(self._release.items.row, request.exclude)
+            draft.blocked.append([row for row in rows if row != NO_ROW])
+        wanted = request.filter
+        if not wanted.allows_all:
+            wanted = self._filter(draft, now)
+        self._follow_trends(draft, wanted, now)
+        return draft.finished(wanted, self._overlay.uncounted)
+
+    def _filter(self, draft: Draft, now: int) -> Filter:
+        """The request's filter, with what the subject says and with times filled in."""
+        request = draft.request
         draft.notes += notes_on(request.filter, self._release, self._filters)
-        rows = map(self._release.items.row, request.exclude)
-        draft.blocked.append([row for row in rows if row != NO_ROW])
-        own = {} if request.user is None else self._overlay.attributes_of(request.user)
-        missing = sorted(name for name in request.filter.asks_for if not as_texts(own.get(name)))
+        asked, own = request.filter.asks_for, NO_ATTRIBUTES
+        if request.user is not None and asked:
+            own = self._overlay.attributes_of(request.user)
+        missing = sorted(name for name in asked if not as_texts(own.get(name)))
         if missing:
             draft.notes.append(
                 f"the subject has no {', '.join(missing)}, so no item meets what the filter says "
                 "about it"
             )
-        wanted = request.filter.of(own).at(now)
-        self._follow_trends(draft, wanted, now)
-        return draft.finished(wanted, self._overlay.uncounted)
+        return request.filter.of(own).at(now)
 
     def check(self, request: Request) -> None:
         """An `InputError` when parts of the request do not go together."""
@@ -330,11 +349,14 @@ class SubjectReader:
     def arrays(self, known: Sequence[Subject]) -> tuple[Subjects, AskedTags]:
         """All subjects as arrays, and the tags they ask for."""
         keys = [
-            (subject.filter, None if subject.seen is None else tuple(subject.seen.tolist()))
+            (
+                None if subject.filter.allows_all else subject.filter,
+                None if subject.seen is None else tuple(subject.seen.tolist()),
+            )
             for subject in known
         ]
         places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        masks = [self._mask(*key) for key in places]
+        masks = [self._mask(wanted or EVERYTHING, seen) for wanted, seen in places]
         subjects = Subjects(
             indptr=starts_of([subject.items for subject in known]),
             items=joined([subject.items for subject in known]),

@@ -60,6 +60,9 @@ class Wording(NamedTuple):
         return cls(data, np.concatenate([[0], *ends]), several[0].ways)
 
 
+NO_WORDS = Wording(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64), 0)
+
+
 @lru_cache(256)
 def wording(kinds: tuple[str, ...], relations: tuple[str, ...], subject_name: str) -> Wording:
     """The sentences.

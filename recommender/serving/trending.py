@@ -58,7 +58,6 @@ def trending(
         profile=NEUTRAL,
         segment=None,
         notes=(),
-        next=None,
     )  # fmt: skip
     return answers(recommender.release, [listed])[0]
 

@@ -68,7 +68,10 @@ def written(release: Release, lists: Sequence[Columns], told: Told) -> list[byte
     if count == 0:
         return [b""] * len(lists)
     speaking = told.evidence
-    cards = release.cards_of(np.concatenate([columns.rows, speaking.near.ravel()]))
+    rows = columns.rows
+    if told.any:
+        rows = np.concatenate([rows, speaking.near.ravel()])
+    cards = release.cards_of(rows)
     text, ends = _written(
         starts_of(lists), *cards, columns.scores, columns.sources, columns.parts,
         *_names(columns.names), *_constants, told.sentences.data, told.sentences.indptr,
@@ -88,10 +91,10 @@ def _written(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The text u8, and where each list ends.
 
-    cards u8, starts (k + 3k,) and card_parts (k + 3k, 3): of the entries, then of the items that
-    their reasons begin from; sources (k,) places in names and parts (k, s); begins, relations,
-    tags, people and shares (k, 3) as in `Told`. given: k texts that stand in the place of
-    sentences where they are not empty; marks: k texts, or empty.
+    cards u8, starts and card_parts (…, 3): of the k entries, then of the k x 3 items that their
+    reasons begin from, if there are any; sources (k,) places in names and parts (k, s); begins,
+    relations, tags, people and shares (k, 3) as in `Told`. given: k texts that stand in the
+    place of sentences where they are not empty; marks: k texts, or empty.
     """
     count = len(scores)
     which = np.empty(begins.shape, np.int64)
