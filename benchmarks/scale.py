@@ -8,8 +8,11 @@ that peaks of memory are not mixed. Compared with implicit's ALS (64 factors, 15
 same weighted matrix, with as many threads, and its `recommend` for the same users.
 
 `own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the release
-that it has touched, which the workers of a host share. `niche` is the share of recommended items
-that lie in the user's own two niches; items in no niche (the popular head) count as outside.
+that it has touched, which the workers of a host share. The columns with `http` are those of a
+server with two workers that wrk asks for the same users, over one connection (p50) and over 16;
+there `own` and `shared` are what the kernel says of a worker after that. `niche` is the share of
+recommended items that lie in the user's own two niches; items in no niche (the popular head) count
+as outside.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.serve import SCRIPT, Case, ask, ours, path_of
 from graph.model import SCHEMAS
 from graph.snapshot import take_snapshot
 from graph.weighting import weigh
@@ -32,7 +36,9 @@ from loaders.synthetic import END, Synthetic, generate
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
 from recommender.ranking.request import Request
-from recommender.releases.publishing import open_release
+from recommender.releases.home import Home
+from recommender.releases.publishing import current, open_release, publish
+from recommender.releases.release import Release
 from recommender.serving.recommend import Recommender
 
 PER_ITEM = 10  # events
@@ -50,6 +56,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--sizes", default="10k,30k", help="items, as 300, 10k or 1M")
     parser.add_argument("--presets", default="fast,default")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, default=4, help="over HTTP; 0: no server is started")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     presets = [name for name in options.presets.split(",") if name]
@@ -62,7 +69,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 home = str(Path(folder) / preset)
                 row = {"items": size, "events": PER_ITEM * size, "what": f"preset {preset}"}
                 row |= apart(built, size, options.seed, preset, home)
-                table.append(row | apart(served, size, options.seed, home))
+                row |= apart(served, size, options.seed, home)
+                table.append(row | apart(over_http, size, options.seed, home, options.seconds))
             row = {"items": size, "events": PER_ITEM * size, "what": "ALS (implicit)"}
             table.append(row | apart(als, size, options.seed))
     return {"bench": "scale", "seed": options.seed, "table": table, "ratios": ratios(table)}
@@ -88,7 +96,9 @@ def built(size: int, seed: int, preset: Any, folder: str) -> Row:
     snapshot = take_snapshot(store)  # type: ignore[arg-type]
     del store  # one in a file or on a server takes no memory either
     graph = weigh(snapshot, config.weighting, END)
-    release = build_release(snapshot, graph, config, Path(folder), now=END, say=say)
+    home = Home(Path(folder)).create()
+    made = build_release(snapshot, graph, config, home.folder / "made", now=END, say=say)
+    release = publish(home, made.folder, "scale")
     took = time.perf_counter() - began, time.process_time() - busy
     say("done")
     files = sum(path.stat().st_size for path in release.folder.iterdir())
@@ -97,7 +107,7 @@ def built(size: int, seed: int, preset: Any, folder: str) -> Row:
 
 def served(size: int, seed: int, folder: str) -> Row:
     """A worker over the release in `folder`: milliseconds, users/s, memory, niches."""
-    recommender = Recommender(open_release(Path(folder)))
+    recommender = Recommender(released(folder))
     catalogue = generate(PER_ITEM * size, seed, items=size)
     users = users_asking(catalogue)
     requests = [Request(user=user, n=SHOWN, reasons=False) for user in users]
@@ -113,6 +123,36 @@ def served(size: int, seed: int, folder: str) -> Row:
         "own MB": round(memory("RssAnon")),
         "mapped MB": round(memory("RssFile")),
     }
+
+
+def over_http(size: int, seed: int, folder: str, seconds: int) -> Row:
+    """A server over the home in `folder`: requests/s, milliseconds, memory of a worker."""
+    if not seconds:
+        return {}
+    paths = [
+        path_of(user, reasons="false")
+        for user in users_asking(generate(PER_ITEM * size, seed, items=size))
+    ]
+    home, case = Home(Path(folder)), Case("plain", paths)
+    script = home.folder / "ask.lua"
+    script.write_text(SCRIPT, encoding="utf-8")
+    with ours(home, argparse.Namespace(workers=2, threads=2)) as server:
+        for turn in range(2):  # the first warms up
+            alone, busy = (ask(server, case, count, seconds, script, turn) for count in (1, 16))
+        own, shared = server.memory(home.releases)
+    return {
+        "http requests/s": round(busy["requests/s"]),
+        "http p50 ms": round(alone["p50 ms"], 2),
+        "http p99 ms": round(busy["p99 ms"], 2),
+        "http CPU µs": round(busy["CPU µs"]),
+        "http own MB": round(own),
+        "http shared MB": round(shared),
+    }
+
+
+def released(folder: str) -> Release:
+    home = Home(Path(folder))
+    return open_release(home.releases / str(current(home)))
 
 
 def als(size: int, seed: int) -> Row:

@@ -91,6 +91,25 @@ class Server(NamedTuple):
                 total += int(fields[11]) + int(fields[12])
         return total / TICKS
 
+    def memory(self, folder: Path) -> tuple[float, float]:
+        """MB of the worker that has most of its own, and what it shares; workers map `folder`."""
+        workers = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                session = int((process / "stat").read_text().rpartition(")")[2].split()[3])
+                if session != self.pid or str(folder) not in (process / "maps").read_text():
+                    continue
+                lines = (process / "smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            sizes = {"Private": 0.0, "Shared": 0.0}
+            for line in lines:
+                kind = line.partition("_")[0]
+                if kind in sizes and line.split()[0] != "Shared_Hugetlb:":
+                    sizes[kind] += 1024 * int(line.split()[1]) / 1e6
+            workers.append((sizes["Private"], sizes["Shared"]))
+        return max(workers)
+
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Measure; `--set NAME` (default: gowalla and ml-latest-small), `--home FOLDER` keeps homes."""

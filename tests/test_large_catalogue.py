@@ -73,7 +73,7 @@ def test_a_catalogue_without_vectors_has_no_neighbours() -> None:
 
 
 def test_the_bench_tells_cost_and_quality_of_each_preset(capsys) -> None:
-    result = scale.main(["--sizes", "300", "--presets", "fast", "--json"])
+    result = scale.main(["--seconds", "0", "--sizes", "300", "--presets", "fast", "--json"])
     ours, als = result["table"]
     assert (ours["items"], ours["events"]) == (300, 3000)
     assert min(ours["CPU µs/item"], ours["peak MB"], ours["release KB/item"], ours["p50 ms"]) > 0
