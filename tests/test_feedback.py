@@ -36,7 +36,8 @@ DAY = 86_400
 
 # ── the id of an answer ──────────────────────────────────────────────────────────────────
 
-NAMES = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable())
+PRINTED = st.characters(categories=("L", "M", "N", "P", "S"), include_characters=" ")
+NAMES = st.text(PRINTED, min_size=1, max_size=20)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

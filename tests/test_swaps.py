@@ -3,8 +3,11 @@
 import gc
 import os
 import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -12,12 +15,13 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
-from recommender.releases.publishing import activate, list_releases
+from recommender.releases.publishing import activate, list_releases, open_release
 from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
 from recommender.serving.why import why
 
 NOW = 1_760_000_000
-OPEN = Path("/proc/self/fd")
+OPEN, MAPS = Path("/proc/self/fd"), Path("/proc/self/maps")
 RULES = """
 [[rule]]
 name = "boost"
@@ -66,3 +70,50 @@ def test_files_stay_as_many_over_many_swaps(home, planted):
     finally:
         gc.enable()
     assert len(set(opened)) == 1, opened
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="needs /proc to see what is mapped")
+def test_under_load_each_answer_is_of_one_release_and_the_old_one_goes(home, planted):
+    """Threads ask without a pause while the release changes; nothing fails, nothing is mixed."""
+    names = [release["name"] for release in list_releases(home)]
+    users = planted.answers.users[:8]
+    expected = {}
+    for name in names:
+        served = Recommender(open_release(home.releases / name))
+        made = served.recommend_json([Request(user=user) for user in users], now=NOW)
+        expected[name] = dict(zip(users, made, strict=True))
+    assert expected[names[0]] != expected[names[1]]
+    del served
+    home.rules.unlink()
+    seconds = count()
+    live = Live(home, clock=lambda: next(seconds))
+    wrong, answered, ended = [], Counter(), Event()
+
+    def ask(start):
+        for number in count(start):
+            if ended.is_set():
+                return
+            user = users[number % len(users)]
+            serving = live.recommender()
+            name = serving.release.name
+            if serving.recommend_json([Request(user=user)], now=NOW)[0] != expected[name][user]:
+                wrong.append((name, user))
+            answered[name] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, start) for start in range(4)]
+        for swap in range(10):
+            wanted = names[swap % 2]
+            before = answered[wanted]
+            activate(home, wanted)
+            while answered[wanted] < before + 20 and not any(done.done() for done in asking):
+                ended.wait(0.001)
+        ended.set()
+        for done in asking:
+            done.result()
+    assert wrong == []
+    assert min(answered.values()) >= 100
+    gc.collect()
+    mapped = {line.split("/releases/")[1].split("/")[0]
+              for line in MAPS.read_text().splitlines() if f"{home.releases}/" in line}  # fmt: skip
+    assert mapped == {live.recommender().release.name}

@@ -63,10 +63,10 @@ _names = lru_cache(64)(lambda names: _joined([name.encode() for name in names]))
 
 def written(release: Release, lists: Sequence[Columns], told: Told) -> list[bytes]:
     """For each list its items as JSON, joined by commas; `told` are the reasons of all of them."""
-    columns = Columns.joined(lists)
-    count = len(columns.rows)
-    if count == 0:
+    if not any(map(len, lists)):
         return [b""] * len(lists)
+    columns = Columns.joined(lists)
+    count = len(columns)
     speaking = told.evidence
     rows = columns.rows
     if told.any:
