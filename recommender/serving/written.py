@@ -9,11 +9,13 @@ reason says are sentences with gaps (`telling.py`). So this copies bytes, and pu
                             ├─ sentences, or texts of one item
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from graph.arrays import I64, U8
@@ -56,6 +58,14 @@ def _some(texts: Mapping[int, bytes], count: int) -> tuple[U8, I64]:
     return _joined([texts.get(at, b"") for at in range(count)])
 
 
+def _fixed(*arrays: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Arrays as read-only ones, so that compiled code always gets the same types."""
+    for array in arrays:
+        view = array.view()
+        view.flags.writeable = False
+        yield view
+
+
 NOTHING: U8 = np.frombuffer(b"", np.uint8)
 _constants = _joined(CONSTANTS)
 _names = lru_cache(64)(lambda names: _joined([name.encode() for name in names]))
@@ -76,7 +86,7 @@ def written(release: Release, lists: Sequence[Columns], told: Told) -> list[byte
         starts_of(lists), *cards, columns.scores, columns.sources, columns.parts,
         *_names(columns.names), *_constants, told.sentences.data, told.sentences.indptr,
         told.begins, speaking.relations, release.arrays["relations.kinds"], speaking.tags,
-        speaking.people, speaking.shares, release.tags.data, release.tags.offsets,
+        speaking.people, speaking.shares, *_fixed(release.tags.data, release.tags.offsets),
         *_some(told.texts, count), *_some(columns.marks, count),
     )  # fmt: skip
     content = text.data
