@@ -82,7 +82,7 @@ def written(release: Release, lists: Sequence[Columns], told: Told) -> list[byte
     if told.any:
         rows = np.concatenate([rows, speaking.near.ravel()])
     cards = release.cards_of(rows)
-    text, ends = _written(
+    text, ends = _written(  # type: ignore[call-arg]
         starts_of(lists), *cards, columns.scores, columns.sources, columns.parts,
         *_names(columns.names), *_constants, told.sentences.data, told.sentences.indptr,
         told.begins, speaking.relations, release.arrays["relations.kinds"], speaking.tags,
