@@ -299,11 +299,11 @@ def _of_one(items, scores, source, sources):  # type: ignore[no-untyped-def]
     origins = np.full(items.shape, -1, np.int8)
     parts = np.zeros((*items.shape, sources), np.float32)
     for s in range(items.shape[0]):
-        for place in range(items.shape[1]):
-            if items[s, place] < 0:
+        for rank in range(items.shape[1]):
+            if items[s, rank] < 0:
                 break
-            origins[s, place] = source
-            parts[s, place, source] = scores[s, place]
+            origins[s, rank] = source
+            parts[s, rank, source] = scores[s, rank]
     return origins, parts
 
 

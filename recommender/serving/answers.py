@@ -10,7 +10,7 @@ from recommender.ranking.request import Answer, Reason, Recommended
 from recommender.releases.release import Release
 from recommender.serving.answered import request_id
 from recommender.serving.listed import Listed
-from recommender.serving.reasons import Told, tell
+from recommender.serving.reasons import Reasons, tell
 from recommender.serving.telling import inside
 from recommender.serving.written import written
 
@@ -25,24 +25,24 @@ def answers_json(release: Release, lists: Sequence[Listed]) -> list[bytes]:
 
 def answers(release: Release, lists: Sequence[Listed]) -> list[Answer]:
     """The same answers as Python values."""
-    told = tell(release, lists)
-    items = written(release, [listed.columns for listed in lists], told)
+    why = tell(release, lists)
+    items = written(release, [listed.columns for listed in lists], why)
     made, start = [], 0
     for listed, text in zip(lists, items, strict=True):
         read = json.loads(_whole(release, listed, text))
         shown = (
-            _recommended(release, told, at, entry) for at, entry in enumerate(read["items"], start)
+            _recommended(release, why, at, entry) for at, entry in enumerate(read["items"], start)
         )
         start += len(listed.columns)
         made.append(Answer(**{**read, "items": tuple(shown), "notes": tuple(read["notes"])}))
     return made
 
 
-def _recommended(release: Release, told: Told, at: int, read: dict[str, Any]) -> Recommended:
+def _recommended(release: Release, why: Reasons, at: int, read: dict[str, Any]) -> Recommended:
     """The entry at a place of all, from its JSON and what that leaves out of reasons."""
     reasons = [
         Reason(**{**reason, "path": tuple(reason["path"])}, **more)
-        for reason, more in zip(read["reasons"], told.details(release, at), strict=True)
+        for reason, more in zip(read["reasons"], why.details(release, at), strict=True)
     ]
     lists = {name: tuple(read[name]) for name in ("tags", "domains")}
     return Recommended(**{**read, **lists, "reasons": tuple(reasons)})

@@ -46,7 +46,7 @@ class Columns:
         """Of entries that were moved one by one."""
         names = dict.fromkeys(entry.source for entry in entries)
         names |= dict.fromkeys(source for entry in entries for source in entry.parts)
-        places = {name: place for place, name in enumerate(names)}
+        places = {name: at for at, name in enumerate(names)}
         parts = np.zeros((len(entries), len(names)))
         for row, entry in zip(parts, entries, strict=True):
             for source, part in entry.parts.items():

@@ -18,9 +18,11 @@ from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subject import Subject
 from recommender.serving.telling import NO_WORDS, Wording, coded, wording
 
+LABELLED = (PINNED, SPONSORED)
+
 
 @dataclass(frozen=True)
-class Told:
+class Reasons:
     """The reasons of k items."""
 
     evidence: Evidence  # (k, 3)
@@ -45,22 +47,22 @@ class Told:
                 yield {name: getattr(reason, name) for name in ("because", "through", "tag")}
             return
         own = self.evidence
-        for place in np.flatnonzero(self.begins[at] >= 0).tolist():
-            tag, through = int(own.tags[at, place]), "vectors"
-            if own.relations[at, place] >= 0:
+        for rank in np.flatnonzero(self.begins[at] >= 0).tolist():
+            tag, through = int(own.tags[at, rank]), "vectors"
+            if own.relations[at, rank] >= 0:
                 through = "relation"
             elif tag >= 0:
-                through = "tag" if own.tagged[at, place] else "written tag"
-            elif own.people[at, place]:
+                through = "tag" if own.tagged[at, rank] else "written tag"
+            elif own.people[at, rank]:
                 through = "people"
             yield {
-                "because": release.items.id(int(own.near[at, place])),
+                "because": release.items.id(int(own.near[at, rank])),
                 "through": through,
                 "tag": tag_parts(release.tags.id(tag))[1] if tag >= 0 else None,
             }
 
 
-def tell(release: Release, lists: Sequence[Listed]) -> Told:
+def tell(release: Release, lists: Sequence[Listed]) -> Reasons:
     """The reasons for all items of some lists, where they are asked for, in one pass."""
     speaking: list[tuple[Listed, Subject, I64, int]] = []  # list, speaker, entries, its start
     start = 0
@@ -68,28 +70,30 @@ def tell(release: Release, lists: Sequence[Listed]) -> Told:
         if listed.request.reasons:
             speaking += [(listed, subject, at, start) for subject, at in listed.speakers()]
         start += len(listed.columns)
-    told = _from_histories(release, [each for each in speaking if len(each[1].items)], start)
+    why = _from_histories(release, [each for each in speaking if len(each[1].items)], start)
     others = {}
     for listed, subject, at, begin in speaking:
         columns = listed.columns
-        silent = told.begins[begin + at, 0] < 0
-        labels = [place for place, name in enumerate(columns.names) if name in (PINNED, SPONSORED)]
+        silent = why.begins[begin + at, 0] < 0
+        labels = [
+            number for number, name in enumerate(columns.names) if name in (PINNED, SPONSORED)
+        ]
         if labels:
             silent |= np.isin(columns.sources[at], labels)
-        for place in at[silent].tolist():
-            others[begin + place] = reasons_apart_from_history(
-                release, subject, int(columns.rows[place]), columns.names[columns.sources[place]]
+        for rank in at[silent].tolist():
+            others[begin + rank] = reasons_apart_from_history(
+                release, subject, int(columns.rows[rank]), columns.names[columns.sources[rank]]
             )
-    return Told(told.evidence, told.sentences, told.begins, others)
+    return Reasons(why.evidence, why.sentences, why.begins, others)
 
 
 def _from_histories(
     release: Release, speaking: Sequence[tuple[Listed, Subject, I64, int]], count: int
-) -> Told:
+) -> Reasons:
     """The evidence for `count` items, and the sentences that say it."""
     begins = np.full((count, 3), -1, np.int64)
     if not speaking:
-        return Told(Evidence.none(count), NO_WORDS, begins, {})
+        return Reasons(Evidence.none(count), NO_WORDS, begins, {})
     relations = tuple(release.manifest["relation_kinds"])
     wordings: dict[Any, tuple[Wording, int]] = {}  # and the number of its first sentence
     of_entries, sentences = [], 0
@@ -108,9 +112,9 @@ def _from_histories(
     places = np.concatenate([start + at for *_, at, start in speaking])
     begins[places] = np.where(own.entries >= 0, np.concatenate(of_entries)[own.entries], -1)
     together = Wording.joined([made for made, _ in wordings.values()])
-    return Told(own.put(places, count), together, begins, {})
+    return Reasons(own.put(places, count), together, begins, {})
 
 
 def _as_json(reason: Reason) -> bytes:
-    told = {"text": reason.text, "path": reason.path, "share": reason.share}
-    return json.dumps(told, separators=(",", ":")).encode()
+    content = {"text": reason.text, "path": reason.path, "share": reason.share}
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -101,10 +101,10 @@ class SubjectReader:
         """The request's filter, with what the subject says and with times filled in."""
         request = draft.request
         draft.notes += notes_on(request.filter, self._release, self._filters)
-        asked, own = request.filter.asks_for, NO_ATTRIBUTES
-        if request.user is not None and asked:
+        wanted, own = request.filter.asks_for, NO_ATTRIBUTES
+        if request.user is not None and wanted:
             own = self._overlay.attributes_of(request.user)
-        missing = sorted(name for name in asked if not as_texts(own.get(name)))
+        missing = sorted(name for name in wanted if not as_texts(own.get(name)))
         if missing:
             draft.notes.append(
                 f"the subject has no {', '.join(missing)}, so no item meets what the filter says "

@@ -84,7 +84,7 @@ def coded(kinds: Sequence[str]) -> tuple[I32, tuple[str, ...]]:
     if isinstance(kinds, Kinds):
         return kinds.codes, tuple(kinds.names)
     names = tuple(dict.fromkeys(kinds))
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: at for at, name in enumerate(names)}
     return np.array([places[kind] for kind in kinds], np.int32), names
 
 

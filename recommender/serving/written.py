@@ -21,7 +21,7 @@ from numba import njit
 from graph.arrays import I64, U8
 from recommender.releases.release import Release
 from recommender.serving.listed import Columns
-from recommender.serving.reasons import Told
+from recommender.serving.reasons import Reasons
 from recommender.serving.subject_arrays import starts_of
 from recommender.serving.telling import (
     BY_FEW,
@@ -71,23 +71,23 @@ _constants = _joined(CONSTANTS)
 _names = lru_cache(64)(lambda names: _joined([name.encode() for name in names]))
 
 
-def written(release: Release, lists: Sequence[Columns], told: Told) -> list[bytes]:
-    """For each list its items as JSON, joined by commas; `told` are the reasons of all of them."""
+def written(release: Release, lists: Sequence[Columns], why: Reasons) -> list[bytes]:
+    """For each list its items as JSON, joined by commas; `why` are the reasons of all of them."""
     if not any(map(len, lists)):
         return [b""] * len(lists)
     columns = Columns.joined(lists)
     count = len(columns)
-    speaking = told.evidence
+    speaking = why.evidence
     rows = columns.rows
-    if told.any:
+    if why.any:
         rows = np.concatenate([rows, speaking.near.ravel()])
     cards = release.cards_of(rows)
     text, ends = _written(  # type: ignore[call-arg]
         starts_of(lists), *cards, columns.scores, columns.sources, columns.parts,
-        *_names(columns.names), *_constants, told.sentences.data, told.sentences.indptr,
-        told.begins, speaking.relations, release.arrays["relations.kinds"], speaking.tags,
+        *_names(columns.names), *_constants, why.sentences.data, why.sentences.indptr,
+        why.begins, speaking.relations, release.arrays["relations.kinds"], speaking.tags,
         speaking.people, speaking.shares, *_fixed(release.tags.data, release.tags.offsets),
-        *_some(told.texts, count), *_some(columns.marks, count),
+        *_some(why.texts, count), *_some(columns.marks, count),
     )  # fmt: skip
     content = text.data
     return [bytes(content[a:b]) for a, b in pairwise([0, *ends.tolist()])]
@@ -97,13 +97,13 @@ def written(release: Release, lists: Sequence[Columns], told: Told) -> list[byte
 def _written(  # type: ignore[no-untyped-def]
     list_indptr, cards, starts, card_parts, scores, sources, parts, names, name_indptr, constants,
     constant_indptr, sentences, sentence_indptr, begins, relations, relation_kinds, tags, people,
-    shares, tag_data, tag_indptr, given, given_indptr, marks, mark_indptr,
+    shares, tag_data, tag_indptr, others, other_indptr, marks, mark_indptr,
 ):  # fmt: skip
     """The text u8, and where each list ends.
 
     cards u8, starts and card_parts (…, 3): of the k entries, then of the k x 3 items that their
     reasons begin from, if there are any; sources (k,) places in names and parts (k, s); begins,
-    relations, tags, people and shares (k, 3) as in `Told`. given: k texts that stand in the
+    relations, tags, people and shares (k, 3) as in `Reasons`. others: k texts that stand in the
     place of sentences where they are not empty; marks: k texts, or empty.
     """
     count = len(scores)
@@ -112,7 +112,7 @@ def _written(  # type: ignore[no-untyped-def]
     for k in range(count):
         title, own_id = card_parts[k, 1], card_parts[k, 0]
         room += ROOM + card_parts[k, 2] + 2 * len(names) + 30 * parts.shape[1]
-        room += given_indptr[k + 1] - given_indptr[k] + mark_indptr[k + 1] - mark_indptr[k]
+        room += other_indptr[k + 1] - other_indptr[k] + mark_indptr[k + 1] - mark_indptr[k]
         for r in range(which.shape[1]):
             which[k, r] = sentence = -1
             if begins[k, r] >= 0:
@@ -151,8 +151,8 @@ def _written(  # type: ignore[no-untyped-def]
                 out[at], out[at + 1] = QUOTE, COLON
                 at = _number(out, at + 2, parts[k, s], MILLIONTHS)
             at = _part(out, at, constants, constant_indptr, 3)
-            if given_indptr[k + 1] > given_indptr[k]:
-                at = _part(out, at, given, given_indptr, k)
+            if other_indptr[k + 1] > other_indptr[k]:
+                at = _part(out, at, others, other_indptr, k)
             else:
                 for r in range(which.shape[1]):
                     if which[k, r] < 0:
