@@ -277,7 +277,8 @@ def open_release(folder: Path, *, verify: bool = True) -> Release:
                 )
             if name.endswith(".npy"):
                 # A plain view of the map: `np.memmap` itself is slow to take parts of.
-                arrays[name.removesuffix(".npy")] = np.load(path, mmap_mode="r").view(np.ndarray)
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                arrays[name.removesuffix(".npy")] = array.view(np.ndarray)
         except (OSError, ValueError) as error:
             raise ReleaseError(
                 f"release {folder.name} cannot be read: {name}: {error}; "
