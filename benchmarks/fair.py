@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmarks.inbox import _free_port, _home, _wait_for
+from recommender.releases.home import Home
 from recommender.serving.live import Live
 
 JSON = {"Content-Type": "application/json"}
@@ -37,11 +38,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two lists")
+    parser.add_argument("--home", type=Path, help="one with a release; else it is made up")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="nichegraph-fair-") as folder:
-        home = _home(Path(folder) / "home")
+        home = Home(chosen.home) if chosen.home else _home(Path(folder) / "home")
         users = list(Live(home).recommender().release.users)
         words = ["--home", str(home.folder), "serve", "--port", str(port)]
         server = subprocess.Popen(

@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -61,10 +62,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--refresh-seconds", type=float, default=60.0)
+    parser.add_argument("--home", type=Path, help="one with a release, copied; else made up")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="nichegraph-soak-") as folder:
-        home = _home(Path(folder) / "home")
+        own = Path(folder) / "home"
+        home = Home(shutil.copytree(chosen.home, own)) if chosen.home else _home(own)
         samples, sent, refreshes = _run(home, chosen)
     warm = 60 * chosen.minutes * chosen.warm_up
     return report([(at, stands) for at, stands in samples if at >= warm], sent, refreshes)
