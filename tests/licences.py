@@ -22,6 +22,7 @@ SHORT = {
     "Apache License, Version 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "The MIT License (MIT)": "MIT",
     "ISC License (ISCL)": "ISC",
 }
