@@ -130,7 +130,7 @@ def _figures(
     return [
         {
             "what": name,
-            **_found(_lists(door.port, lines), fit.items, truth[rows]),
+            **_judged(_lists(door.port, lines), fit.items, truth[rows]),
             **{
                 what: round(float(np.median([turn[what] for turn in rates[name]])), 1)
                 for what in ("requests/s", "p50 ms", "p99 ms")
@@ -154,7 +154,7 @@ def _id_of(entry: dict[str, Any]) -> str:
     return str(entry["item"] if "item" in entry else entry["Id"])
 
 
-def _found(lists: list[list[str]], items: Vocabulary, truth: csr_array) -> dict[str, Any]:
+def _judged(lists: list[list[str]], items: Vocabulary, truth: csr_array) -> dict[str, Any]:
     ranked = np.full((len(lists), SHOWN), -1, np.int32)
     for row, shown in enumerate(lists):
         ranked[row, : len(shown)] = items.rows(shown)[:SHOWN]

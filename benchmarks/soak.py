@@ -9,6 +9,7 @@ its 95 % interval.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -30,7 +31,7 @@ from urllib.parse import quote
 import numpy as np
 from scipy import stats
 
-from benchmarks.inbox import _free_port, _home, _wait_for
+from benchmarks.inbox import _free_port, _home
 from recommender.releases.home import Home
 from recommender.serving.live import Live
 
@@ -127,7 +128,7 @@ def _run(home: Home, chosen: argparse.Namespace) -> tuple[list[Sample], Counter,
     samples: list[Sample] = []
     refreshes = 0
     try:
-        _wait_for(port, "/ready")
+        _wait_for(server, port)
         traffic = Traffic(home)
         pause = chosen.clients / chosen.rate
         clients = [
@@ -159,12 +160,27 @@ def _run(home: Home, chosen: argparse.Namespace) -> tuple[list[Sample], Counter,
     return samples, sent, refreshes
 
 
+def _wait_for(server: subprocess.Popen, port: int) -> None:
+    """Until lists are served; compiling for the first time takes minutes on a busy machine."""
+    while server.poll() is None:
+        with contextlib.suppress(OSError), closing(_connection(port)) as connection:
+            connection.request("GET", "/ready")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.5)
+    raise RuntimeError(f"the server ended with code {server.returncode}")
+
+
+def _connection(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+
 def _client(
     port: int, traffic: "Traffic", seed: int, pause: float, sent: Counter, stop: threading.Event
 ) -> None:
     """Send a request every `pause` seconds; a server that ends is no failure."""
     rng = random.Random(seed)
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with closing(_connection(port)) as connection:
         while not stop.wait(pause):
             name, method, path, body = traffic.draw(rng)
             try:
