@@ -29,6 +29,7 @@ EVENT = np.dtype(
     ]
 )
 Events = npt.NDArray[np.void]  # of dtype EVENT, in any order
+NONE: Events = np.zeros(0, EVENT)
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class LiveUser:
     """What one user did after the release was made."""
 
     events: Events
-    undone: Events = field(default_factory=lambda: np.zeros(0, EVENT))  # events of the release
+    undone: Events = field(default_factory=lambda: NONE)  # events of the release
 
     def with_(self, events: Events) -> "LiveUser":
-        """The same with more events."""
-        return replace(self, events=np.concatenate([self.events, events]))
+        """The same with more events, which are copied."""
+        return LiveUser(_joined(self.events, events), self.undone)
 
     def without(self, events: Events) -> "LiveUser":
         """The same after some events were taken back; if they happen again later, they count."""
@@ -106,7 +107,7 @@ class Weigher:
         kept = self._kept(user_row)
         if live is not None and len(live.undone):
             kept = _less(kept, live.undone)
-        return np.concatenate([kept, events])
+        return _joined(kept, events)
 
     def _kept(self, row: int) -> Events:
         """The events of a user in the release."""
@@ -177,6 +178,13 @@ def _columns(events: Events) -> EventColumns:
         tag=np.full(len(events), NO_ROW, np.int32),
         at=events["at"].astype(np.int64),
     )
+
+
+def _joined(events: Events, more: Events) -> Events:
+    """Both, one after the other: numpy compares the fields of two types anew for each pair."""
+    joined = np.empty(len(events) + len(more), EVENT)
+    joined[: len(events)], joined[len(events) :] = events, more
+    return joined
 
 
 def _less(events: Events, undone: Events) -> Events:

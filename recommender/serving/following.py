@@ -5,7 +5,9 @@ made, and makes a new overlay from them. Earlier overlays stay as they are, for 
 use them.
 """
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,8 +111,9 @@ class Follower:
         if newest and not self.recalled:
             self._recall()
         if newest > self.sequence:
-            while facts := self.journal.facts_after(self.sequence, CHUNK):
-                self._hear(facts)
+            with _uncollected(newest - self.sequence >= CHUNK):
+                while facts := self.journal.facts_after(self.sequence, CHUNK):
+                    self._hear(facts)
         release = self.items.release_with_all()
         if self.uncounted is None:
             self.uncounted = np.array(sorted(self.opted_out), np.int32)
@@ -226,10 +229,11 @@ class Follower:
     def _note(self, facts: Sequence[Row]) -> None:
         """Note the number of the last fact about each user, and of the last about the catalogue."""
         about_users: dict[str, int] = {}
+        new_items = self.items.names
         for fact in facts:
             if fact.kind == "events":
-                about_users[str(fact.payload["user"])] = fact.sequence
-                if str(fact.payload["item"]) not in self.items.names:
+                about_users[fact.payload["user"]] = fact.sequence
+                if fact.payload["item"] not in new_items:
                     continue  # what one user did changes nobody else's lists
             if fact.kind == ALIAS:
                 about_users |= dict.fromkeys(map(str, fact.payload.values()), fact.sequence)
@@ -290,16 +294,20 @@ class Follower:
         if not back:
             self._take_up_sessions(events, entries)
             self.trend_counts.take_up(events, entries, self.kinds)
-        places: dict[str, list[int]] = {}
-        for number, fact in enumerate(events):
-            user = str(fact.payload["user"])
-            places.setdefault(user, []).append(number)
-            self.items.choose(names[number], user, back=back)
+        users = [str(fact.payload["user"]) for fact in events]
+        if self.items.names:
+            for name, user in zip(names, users, strict=True):
+                self.items.choose(name, user, back=back)
+        numbers = {user: number for number, user in enumerate(dict.fromkeys(users))}
+        codes = np.array([numbers[user] for user in users])
+        in_order = entries[np.argsort(codes, kind="stable")]
+        ends = np.cumsum(np.bincount(codes)).tolist()
         nobody = LiveUser(np.zeros(0, EVENT))
-        changed = {}
-        for user, own in places.items():
-            live = self.users.get(user, nobody)
-            changed[user] = live.without(entries[own]) if back else live.with_(entries[own])
+        changed, start = {}, 0
+        for user, end in zip(numbers, ends, strict=True):
+            live, own = self.users.get(user, nobody), in_order[start:end]
+            changed[user] = live.without(own) if back else live.with_(own)
+            start = end
         self.users = self.users.with_(changed)
         for user, live in changed.items() if back else ():
             self.trend_counts.take_back(user, live, self.kinds, events[-1].sequence)
@@ -308,7 +316,9 @@ class Follower:
         """Events as columns; `rows` are those of their items."""
         entries = np.zeros(len(events), EVENT)
         entries["item"] = rows
-        entries["kind"] = [self._kind(str(fact.payload["kind"])) for fact in events]
+        kinds = [str(fact.payload["kind"]) for fact in events]
+        codes = {kind: self._kind(kind) for kind in dict.fromkeys(kinds)}
+        entries["kind"] = [codes[kind] for kind in kinds]
         entries["value"] = [fact.payload.get("value", np.nan) for fact in events]
         entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
         entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
@@ -324,3 +334,16 @@ class Follower:
         if name not in self.kinds:
             self.kinds.append(name)
         return self.kinds.index(name)
+
+
+@contextmanager
+def _uncollected(many: bool) -> Iterator[None]:
+    """Look for no cycles while many facts are read: they hold none, and looking takes a third."""
+    paused = many and gc.isenabled()
+    if paused:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
