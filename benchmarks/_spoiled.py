@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from graph.domains import derive_domains
 from graph.model import SCHEMAS
+from graph.snapshot import take_snapshot
 
 Change = Callable[[dict[str, pd.DataFrame], np.random.Generator], Any]
 
@@ -20,20 +22,13 @@ def unchanged(_tables, _rng):
     """The tables as they are."""
 
 
-class Tables:
-    """What a refresh reads of a store, changed."""
+class Plain:
+    """What a refresh reads of a store, from tables that are at hand."""
 
     uri = "spoiled"
 
-    def __init__(self, store, change, rng, users=None):
-        """Read a store, or of `users` of its users alone, drawn by chance; and change that."""
-        tables = {
-            name: store.read(name).cast(schema).to_pandas() for name, schema in SCHEMAS.items()
-        }
-        self._mark = store.watermark()
-        if users is not None:
-            of_some(tables, users)
-        change(tables, rng)
+    def __init__(self, tables, mark=0):
+        self._mark = mark
         self._tables = {
             name: pa.Table.from_pandas(frame, SCHEMAS[name], preserve_index=False)
             for name, frame in tables.items()
@@ -50,6 +45,20 @@ class Tables:
 
     def read(self, table, *, until=None):  # noqa: ARG002 - as a store
         return self._tables[table]
+
+
+class Tables(Plain):
+    """The tables of a store, changed."""
+
+    def __init__(self, store, change, rng, users=None):
+        """Read a store, or of `users` of its users alone, drawn by chance; and change that."""
+        tables = {
+            name: store.read(name).cast(schema).to_pandas() for name, schema in SCHEMAS.items()
+        }
+        if users is not None:
+            of_some(tables, users)
+        change(tables, rng)
+        super().__init__(tables, store.watermark())
 
 
 def of_some(tables, users):
@@ -89,7 +98,7 @@ def kind_lost(tables, rng):
 
 
 def domain_dropped(tables, rng):
-    """The busiest domain, or one that holds a twentieth of the catalogue at least."""
+    """All that was done with a large domain: one that the data names, a genre, or a community."""
     domains, events = tables["item_domains"], tables["events"]
     if len(domains):
         counts = events.item.map(domains.drop_duplicates("item").set_index("item").domain)
@@ -97,12 +106,11 @@ def domain_dropped(tables, rng):
         large = large[large >= max(20, len(events) // 20)].index
         items = set(domains.item[domains.domain == large[int(rng.integers(len(large)))]])
     else:
-        tags = tables["item_tags"]
-        if not len(tags):  # none but those that users wrote
-            tags = events[events.tag.notna()].assign(category="tag")
-        genres = tags[tags.category == "genre"] if (tags.category == "genre").any() else tags
-        large = genres.tag.value_counts().head(5).index
-        items = set(genres.item[genres.tag == large[int(rng.integers(len(large)))]])
+        snapshot = take_snapshot(Plain(tables))
+        links = derive_domains(snapshot).links
+        large = np.argsort(-np.bincount(links.target))[:5]
+        rows = links.source[links.target == large[int(rng.integers(len(large)))]]
+        items = set(snapshot.items.ids(np.unique(rows).tolist()))
     tables["events"] = events[~events.item.isin(items)]
 
 
