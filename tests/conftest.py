@@ -31,6 +31,19 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(skip)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests counted, a line each: see `record_property("counted", …)`."""
+    lines = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "counted"
+    ]
+    if lines:
+        terminalreporter.section("counted")
+        terminalreporter.write("\n".join(lines) + "\n")
+
+
 @pytest.fixture(autouse=True)
 def no_defect():
     """Servers go on where a promise breaks for one item; a test that makes them do so fails."""

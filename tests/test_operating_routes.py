@@ -9,7 +9,7 @@ from api.app import create_app
 from api.settings import load_settings
 from recommender.releases.audit import lines
 from recommender.releases.home import Home
-from recommender.releases.publishing import current, list_releases, names
+from recommender.releases.publishing import current, list_releases, names, note
 from tests.test_api_routes import problem
 from tests.test_api_worker import until
 
@@ -74,9 +74,9 @@ def test_a_refused_candidate_is_listed_with_its_reasons_and_its_report(home, cli
     first, _ = names(home)
     aside = home.releases / "refused" / "000003-abcdefabcdef"
     shutil.copytree(home.releases / first, aside)
-    manifest = json.loads((aside / "manifest.json").read_text())
-    manifest["gates"]["reasons"] = [{"gate": "events gone", "text": "half of them are gone"}]
-    (aside / "manifest.json").write_text(json.dumps(manifest))
+    gates = json.loads((aside / "manifest.json").read_text())["gates"]
+    gates["reasons"] = [{"gate": "events gone", "text": "half of them are gone"}]
+    note(aside, {"gates": gates})
     (home.reports / f"{aside.name}.html").write_text("why")
     (shown,) = client.get("/v1/releases").json["refused"]
     assert (shown["name"], shown["refused"]) == (aside.name, "half of them are gone")

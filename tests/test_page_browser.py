@@ -17,7 +17,7 @@ from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
-from recommender.releases.publishing import current, names
+from recommender.releases.publishing import current, names, note
 
 pytestmark = pytest.mark.browser
 
@@ -182,9 +182,9 @@ def operated(planted_home, tmp_path):
     (home.releases / "CURRENT").write_text(second)
     aside = home.releases / "refused" / "000003-abcdefabcdef"
     shutil.copytree(home.releases / first, aside)
-    manifest = json.loads((aside / "manifest.json").read_text())
-    manifest["gates"]["reasons"] = [{"gate": "events gone", "text": "half of the events are gone"}]
-    (aside / "manifest.json").write_text(json.dumps(manifest))
+    gates = json.loads((aside / "manifest.json").read_text())["gates"]
+    gates["reasons"] = [{"gate": "events gone", "text": "half of the events are gone"}]
+    note(aside, {"gates": gates})
     (home.reports / f"{second}.html").write_text("<h1>Report of the second</h1>")
     return home
 
@@ -231,11 +231,11 @@ def test_two_releases_side_by_side_answer_for_the_same_user(tab, operated):
 def test_operators_see_how_the_service_does_and_how_releases_went(tab, operated):
     first, second = names(operated)
     for name, overlap in ((first, None), (second, 0.5)):
-        manifest = operated.releases / name / "manifest.json"
-        facts = json.loads(manifest.read_text())
-        facts["drift"] = {"vectors": {"spectral": {"jaccard@10": overlap}}}
-        facts["counts"]["events"] += 7 * (name == second)
-        manifest.write_text(json.dumps(facts))
+        folder = operated.releases / name
+        counts = json.loads((folder / "manifest.json").read_text())["counts"]
+        counts["events"] += 7 * (name == second)
+        drift = {"vectors": {"spectral": {"jaccard@10": overlap}}}
+        note(folder, {"drift": drift, "counts": counts})
     with serving(operated.folder) as where:
         event = {"user": "reader-1", "item": "evergreen-1", "kind": "view"}
         assert tab.context.request.post(f"{where}v1/events", data=event).ok

@@ -141,6 +141,7 @@ ARRAYS: tuple[Array, ...] = (
 MANIFEST: dict[str, str] = {
     "schema": "version of this list",
     "files": "size and SHA-256 of every other file",
+    "sum": "SHA-256 of this manifest without it",
     "fingerprint": "of all that went into the release",
     "snapshot": "fingerprint of the graph's facts",
     "watermark": "highest sequence number of an event in the snapshot",

@@ -37,11 +37,12 @@ from recommender.releases.home import Home
 from recommender.releases.lease import Fence
 from recommender.releases.release import Release, heard
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 CURRENT = "CURRENT"
 LOCK = ".lock"
 PINNED = "PINNED"
 MANIFEST = "manifest.json"
+SUM = "sum"  # where a manifest holds its own SHA-256
 STAGING_PREFIX = ".staging-"
 REFUSED = "refused"
 MOST_REFUSED = 3  # kept aside
@@ -79,12 +80,18 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     unknown = sorted(set(facts) - set(FACTS))
     if unknown:
         raise ValueError(f"contents.py does not describe {', '.join(unknown)} of a manifest")
-    replace_file(folder / MANIFEST, json.dumps(facts, indent=1))
+    write_manifest(folder, facts)
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a manifest and, within it, its own SHA-256."""
+    stored = json.loads(json.dumps({key: facts[key] for key in facts if key != SUM}))
+    replace_file(folder / MANIFEST, json.dumps({**stored, SUM: _sum_of(stored)}, indent=1))
 
 
 def note(folder: Path, facts: Mapping[str, Any]) -> None:
     """Add facts to the manifest of a sealed folder that is not published yet."""
-    replace_file(folder / MANIFEST, json.dumps(_manifest(folder) | dict(facts), indent=1))
+    write_manifest(folder, _manifest(folder) | dict(facts))
 
 
 def set_aside(home: Home, folder: Path, fingerprint: str) -> str:
@@ -318,7 +325,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
             f"release {folder.name} has schema {schema}, this version reads {SCHEMA_VERSION}: "
             "refresh once with this version"
         )
+    if manifest.get(SUM) != _sum_of({key: manifest[key] for key in manifest if key != SUM}):
+        raise ReleaseError(
+            f"release {folder.name} is damaged: {MANIFEST} is not as it was written; "
+            "go back with `nichegraph releases rollback` or refresh again"
+        )
     return manifest
+
+
+def _sum_of(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest as JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _make_current(home: Home, name: str) -> None:

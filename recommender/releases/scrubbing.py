@@ -44,7 +44,10 @@ def scrub(home: Home, name: str, rows: Iterable[int]) -> bool:
             if path.name != MANIFEST and path.name.removesuffix(".npy") not in changed:
                 _link(path, folder / path.name)
         write_arrays(folder, changed)
-        seal(folder, {key: value for key, value in release.manifest.items() if key != "files"})
+        made = {
+            key: value for key, value in release.manifest.items() if key not in ("files", "sum")
+        }
+        seal(folder, made)
         with locked(home.releases / LOCK):
             if current(home) == name or not release.folder.exists():
                 return False

@@ -37,7 +37,9 @@ def alone(*words):
 
 
 @pytest.mark.parametrize("places", [5, pytest.param(24, marks=pytest.mark.long)])
-def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(tmp_path, places):
+def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(
+    tmp_path, places, record_property
+):
     home = Home(tmp_path / "home").create()
     home.segments.write_text("[learned]\nmost = 3\n")
     with closing(EmbeddedStore(home.store)) as store:
@@ -58,3 +60,4 @@ def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(tmp_path, pla
         assert outcome["code"] == 1, outcome
         assert "No space left on device" in outcome["message"], outcome
         assert str(tmp_path / "disk" / "home") in outcome["message"], outcome
+    record_property("counted", f"disk full at {places} places: all whole, all named, all healed")

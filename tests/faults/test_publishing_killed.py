@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from graph.errors import ReleaseError
-from recommender.releases import durable, publishing
+from recommender.releases import publishing
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
     CURRENT,
@@ -101,7 +101,9 @@ def whole(home):
     return int(open_release(home.releases / current(home)).popularity[0])
 
 
-def test_killed_at_every_point_the_old_or_the_new_one_is_served(home, tmp_path, pytestconfig):
+def test_killed_at_every_point_the_old_or_the_new_one_is_served(
+    home, tmp_path, pytestconfig, record_property
+):
     """At every point with --long, at 24 in CI."""
     other = Home(shutil.copytree(home.folder, tmp_path / "other"))
     count = killed(lambda: carefully(other, 2))
@@ -119,6 +121,7 @@ def test_killed_at_every_point_the_old_or_the_new_one_is_served(home, tmp_path, 
         carefully(copy, 3 if len(names(copy)) == 2 else 2)  # and all goes on
         shutil.rmtree(copy.folder)
     assert served == {1, 2}
+    record_property("counted", f"publishing killed at {len(points)} of {count} calls: all whole")
 
 
 def test_without_care_the_same_test_fails(home, tmp_path):
@@ -130,7 +133,7 @@ def test_without_care_the_same_test_fails(home, tmp_path):
 
 
 @pytest.mark.parametrize("kills", [200, pytest.param(1000, marks=pytest.mark.long)])
-def test_killed_at_random_moments(home, kills):
+def test_killed_at_random_moments(home, kills, record_property):
     draws = random.Random(5)
 
     def for_ever():
@@ -148,6 +151,10 @@ def test_killed_at_random_moments(home, kills):
     collect_leftovers(home)
     left = [path.name for path in home.releases.iterdir() if path.name.startswith(".staging")]
     assert left == []
+    record_property(
+        "counted", f"publishing killed at {kills} random moments: {before} releases came of it, "
+        "0 unreadable, 0 mixed",
+    )  # fmt: skip
 
 
 # ── the order of the system calls ────────────────────────────────────────────────────────
@@ -285,7 +292,7 @@ def another_shape(folder, draws):
         "bytes": path.stat().st_size,
         "sha256": publishing._sha256(path),
     }
-    durable.replace_file(folder / publishing.MANIFEST, publishing.json.dumps(manifest))
+    publishing.write_manifest(folder, manifest)
     after = {file: file.read_bytes() for file in before}
     for file, content in before.items():
         file.write_bytes(content)
@@ -318,14 +325,31 @@ def opened_although_mutated(home, count, verify=True):
 
 
 @pytest.mark.parametrize("count", [120, pytest.param(10_000, marks=pytest.mark.long)])
-def test_no_mutated_release_is_opened(home, count):
+def test_no_mutated_release_is_opened(home, count, record_property):
     assert opened_although_mutated(home, count) == []
     assert whole(home) == 1
+    record_property("counted", f"{count} mutated releases: 0 opened")
 
 
 def test_without_sums_and_shapes_mutated_releases_are_opened(home):
     opened = {mutation for mutation, _ in opened_although_mutated(home, 60, verify=False)}
-    assert opened >= {"flipped", "swapped", "another_shape"}
+    assert opened >= {"swapped", "another_shape"}
+
+
+def test_a_manifest_with_any_letter_changed_is_refused(home):
+    """A hundred of its letters, each changed a little: keys, figures, sums, signs."""
+    path = home.releases / current(home) / publishing.MANIFEST
+    content = path.read_bytes()
+    for at in range(0, len(content), len(content) // 100):
+        for bit in (1, 4):
+            changed = bytearray(content)
+            changed[at] ^= bit
+            with contextlib.suppress(ValueError):
+                if publishing.json.loads(changed) == publishing.json.loads(content):
+                    continue  # a space
+            path.write_bytes(changed)
+            with pytest.raises(ReleaseError):
+                open_release(path.parent)
 
 
 def test_one_of_a_newer_schema_is_refused_by_name(home):
