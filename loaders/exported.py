@@ -85,7 +85,7 @@ def read(
     )
     left_out: Counter[str] = Counter()
     done = 0
-    for messages, rejected, read_bytes in _messages(source, options, decode or json_object):
+    for messages, rejected, read_bytes in messages_of(source, options, decode or json_object):
         done = read_bytes
         rows: list[dict[str, Any]] = []
         lines: list[int] = []
@@ -195,7 +195,7 @@ def begins_with(path: Path, *fields: bytes) -> bool:
     return all(b'"' + field + b'"' in start for field in fields)
 
 
-def _messages(
+def messages_of(
     source: Source, options: Options, decode: Decode
 ) -> Iterator[tuple[Iterable[tuple[int, Message]], list[Rejected], int]]:
     """Numbered messages, rejected lines, and bytes of the file so far."""

@@ -44,6 +44,7 @@ class Source:
     path: Path
     role: str
     most_bytes: int = MOST_UNPACKED  # that may come out when it is unpacked
+    names: Mapping[str, str] = field(default_factory=dict)  # anonymous id -> user, over all files
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Format:
     sources: Callable[[Path, Options], list[Source]]  # the files of a given path, in reading order
     read: Callable[[Source, Options], Iterator[Chunk]]
     looks_like: Callable[[Path], bool]  # cheap; only for hints in messages, never for decisions
+    together: Callable[[list[Source], Options], list[Source]] = lambda sources, _: sources
+    # adds to each file of a load what only all of them say
 
 
 @dataclass(frozen=True)

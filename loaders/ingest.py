@@ -20,7 +20,7 @@ from graph.errors import InputError, TooManyRejects
 from graph.store import GraphStore
 from loaders.checking import checked
 from loaders.duplicates import UserCounts
-from loaders.format import Format, Options
+from loaders.format import Format, Options, Source
 from loaders.lines import MOST_UNPACKED
 from loaders.merging import KnownAttributes
 from loaders.reasons import HINTS
@@ -85,11 +85,7 @@ def load(
     began = time.perf_counter()
     chosen = format_named(format_name)
     options = options or Options()
-    sources = [
-        dataclasses.replace(source, most_bytes=max_unpacked_bytes)
-        for path in paths
-        for source in chosen.sources(path, options)
-    ]
+    sources = _sources(chosen, paths, options, max_unpacked_bytes)
     sizes = [source.path.stat().st_size for source in sources]
     meter = _Meter(sum(sizes), progress)
     report = LoadReport(chosen.name, dry_run=dry_run)
@@ -151,13 +147,12 @@ def read_tables(
     options = options or Options()
     tables: dict[str, list[pa.Table]] = {}
     reasons: Counter[str] = Counter()
-    for path in paths:
-        for source in chosen.sources(path, options):
-            for chunk in chosen.read(source, options):
-                for table, good, rejected, _ in checked(chunk, now):
-                    tables.setdefault(table, []).append(good)
-                    reasons.update(reject.reason for reject in rejected)
-                reasons.update(reject.reason for reject in chunk.rejected)
+    for source in _sources(chosen, paths, options):
+        for chunk in chosen.read(source, options):
+            for table, good, rejected, _ in checked(chunk, now):
+                tables.setdefault(table, []).append(good)
+                reasons.update(reject.reason for reject in rejected)
+            reasons.update(reject.reason for reject in chunk.rejected)
     return {table: pa.concat_tables(parts) for table, parts in tables.items()}, reasons
 
 
@@ -263,6 +258,18 @@ def _apply(
             users.add(batch.column("user"))
         meter.applying(done / rows, size)
     store.note_load(load, report.about())
+
+
+def _sources(
+    chosen: Format, paths: Sequence[Path], options: Options, most_bytes: int = MOST_UNPACKED
+) -> list[Source]:
+    """The files of a load, in reading order."""
+    found = [
+        dataclasses.replace(source, most_bytes=most_bytes)
+        for path in paths
+        for source in chosen.sources(path, options)
+    ]
+    return chosen.together(found, options)
 
 
 class _Meter:

@@ -4,12 +4,17 @@ Source: the spec, https://segment.com/docs/connections/spec.
 Licence: none is needed for events of your own.
 
 Names of events and fields are those of its spec for e-commerce (version 2, and the older names)
-and video. `userId` counts before `anonymousId`; what links the two (`identify`, `alias`) is not
-followed.
+and video. `userId` counts before `anonymousId`. A message that has both (`identify`, and others),
+or an `alias`, says who an anonymous visitor was, for all messages of all files of the load; unless
+several users had the same anonymous id, as on a shared computer.
 """
 
-from loaders.exported import Message, Tracker, begins_with, files, read
-from loaders.format import Format
+from collections.abc import Mapping
+from dataclasses import replace
+
+from loaders.exported import Message, Tracker, begins_with, files, messages_of, read
+from loaders.format import Format, Options, Source
+from loaders.json_lines import json_object
 
 KINDS = {
     "product viewed": "view",
@@ -43,6 +48,39 @@ def _products(message: Message) -> list[tuple[str, Message]]:
     return [("properties", properties)]
 
 
+def _with_names(sources: list[Source], options: Options) -> list[Source]:
+    if "user" in options.columns:  # the caller says who it was
+        return sources
+    names = _names(sources, options)
+    return [replace(source, names=names) for source in sources]
+
+
+def _names(sources: list[Source], options: Options) -> dict[str, str]:
+    """Anonymous ids with the one user whose messages have them."""
+    users: dict[str, str | None] = {}  # None: several
+    for source in sources:
+        for messages, _, _ in messages_of(source, options, _with_user):
+            for _, message in messages:
+                user = message.get("userId")
+                before = message.get("previousId", message.get("anonymousId"))
+                if isinstance(user, str) and user and isinstance(before, str) and before:
+                    users[before] = user if users.get(before, user) == user else None
+    return {before: user for before, user in users.items() if user is not None}
+
+
+def _with_user(line: bytes) -> Message:
+    """The message on a line, if it names a user; wrong lines are told when it is read."""
+    return (json_object(line) or {}) if b'"userId"' in line else {}
+
+
+def _named(message: Message, names: Mapping[str, str]) -> Message:
+    """The message with the user that its anonymous visitor turned out to be."""
+    who = message.get("anonymousId")
+    if message.get("userId") or not isinstance(who, str) or who not in names:
+        return message
+    return {**message, "userId": names[who]}
+
+
 TRACKER = Tracker(
     about="messages of Segment",
     name=_name,
@@ -57,6 +95,9 @@ FORMAT = Format(
     name="segment",
     about="Segment: archived messages, JSON Lines",
     sources=files,
-    read=lambda source, options: read(source, options, TRACKER),
+    together=_with_names,
+    read=lambda source, options: read(
+        source, options, TRACKER, change=lambda message: _named(message, source.names)
+    ),
     looks_like=lambda path: begins_with(path, b"messageId", b"anonymousId"),
 )

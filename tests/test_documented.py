@@ -164,10 +164,10 @@ def test_every_long_command_runs(path, tmp_path, monkeypatch):
     run_file(path, ["run", "long"], tmp_path, monkeypatch)
 
 
-def test_the_examples_in_the_readme_are_the_files_beside_it():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_examples_on_the_first_page_are_the_files_beside_it():
+    first = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for path in (ROOT / "docs" / "example").glob("*.csv"):
-        assert path.read_text(encoding="utf-8") in readme
+        assert path.read_text(encoding="utf-8") in first
 
 
 def prose(text):

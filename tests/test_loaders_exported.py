@@ -23,7 +23,8 @@ def read(form, path, **options):
     """Events as (user, item, kind, value, at, event_id), (line, reason) of rejects, warnings."""
     chosen = Options(**options)
     rows, rejects, warnings = [], [], []
-    for source in format_named(form).sources(path, chosen):
+    sources = format_named(form).sources(path, chosen)
+    for source in format_named(form).together(sources, chosen):
         for chunk in format_named(form).read(source, chosen):
             rejects += [(r.line, r.reason) for r in chunk.rejected]
             warnings += chunk.warnings
@@ -46,11 +47,43 @@ def test_messages_of_segment_become_events():
         ("alice", "goldberg", "view", None, NOON, "s-1"),
         ("alice", "goldberg", "purchase", 1.0, NOON + 300, "s-3/1"),
         ("alice", "partitas", "purchase", 2.0, NOON + 300, "s-3/2"),
-        ("anon-2", "art-of-fugue", "rating", 4.0, NOON + 23 * 3600, "s-4"),
+        ("bob", "art-of-fugue", "rating", 4.0, NOON + 23 * 3600, "s-4"),  # identified later
     ]
     (warning,) = warnings
     assert warning.startswith("3 messages are not about an item, and were left out: ")
     assert "Home (1)" in warning and "Song Played (1)" in warning and "identify (1)" in warning
+
+
+def segment(number, **fields):
+    """A message about an item, or of another type."""
+    about = {"type": "track", "event": "Product Viewed", "properties": {"product_id": "x"}}
+    if "type" in fields:
+        about = {}
+    return {**about, "messageId": f"m-{number}", "timestamp": "2026-01-03T10:00:00Z", **fields}
+
+
+def test_who_a_visitor_turned_out_to_be_holds_over_all_files(tmp_path):
+    written(
+        tmp_path / "1.jsonl",
+        segment(1, anonymousId="a"),
+        segment(2, anonymousId="shared"),
+        segment(3, anonymousId="nobody"),
+        segment(4, anonymousId="old"),
+    )
+    written(
+        tmp_path / "2.jsonl",
+        segment(5, anonymousId="shared", userId="ann"),
+        segment(6, type="identify", anonymousId="shared", userId="ben"),
+        segment(7, type="identify", anonymousId="a", userId="alice"),
+        segment(8, type="alias", previousId="old", userId="alice"),
+        segment(9, anonymousId="a", userId="alice"),
+        segment(10, type="identify", anonymousId=["a"], userId={"id": 1}),
+    )
+    rows, rejects, _ = read("segment", tmp_path)
+    assert rejects == []
+    assert [row[0] for row in rows] == ["alice", "shared", "nobody", "alice", "ann", "alice"]
+    rows, _, _ = read("segment", tmp_path, columns={"user": "anonymousId"})
+    assert [row[0] for row in rows] == ["a", "shared", "nobody", "old", "shared", "a"]
 
 
 def test_an_own_event_is_read_where_the_caller_says_its_item_is():

@@ -268,7 +268,9 @@ def test_no_requests_no_answers(recommender):
 # ── everybody, from the command line ─────────────────────────────────────────────────────
 
 
-def test_lists_for_all_users_are_those_of_each(recommender, planted_home, planted, tmp_path):
+def test_lists_for_all_users_are_those_of_each(
+    recommender, planted_home, planted, tmp_path, capsys
+):
     """Parquet and JSON Lines hold the same, with any number of threads; the erased are left out."""
     import json
 
@@ -282,7 +284,9 @@ def test_lists_for_all_users_are_those_of_each(recommender, planted_home, plante
     for form in ("parquet", "jsonl"):
         out = tmp_path / f"lists.{form}"
         arguments = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
-        assert run(arguments) == 0
+        assert run([*arguments, "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert printed == {"lists": len(recommender.release.users), "file": str(out)}
     assert {path.name for path in tmp_path.iterdir()} == {"lists.parquet", "lists.jsonl"}
     wrong = [*home, "--profile", "nothing", "--out", str(tmp_path / "none.parquet")]
     assert run(wrong) == 1

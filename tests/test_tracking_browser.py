@@ -216,6 +216,20 @@ def test_what_a_visitor_does_on_a_page_counts_in_their_next_list(visit, shop, ho
     assert search["query"] == "moss"
 
 
+def test_who_signs_in_is_named_until_they_sign_out(visit, shop):
+    context = visit({"/door": ("goldberg", "")}, None)
+    tab = context.new_page()
+    tab.goto(f"{shop[0]}/door")
+    tab.evaluate("nichegraph.identify('nora')")
+    tab.evaluate("nichegraph.track({event: 'rating', item: 'goldberg', value: 5})")
+    tab.evaluate("nichegraph.user()")
+    tab.evaluate("nichegraph.track({event: 'rating', item: 'goldberg', value: 4})")
+    until(tab, lambda: len(context.heard) == 3)
+    viewed, rated, after = context.heard
+    assert [event.get("user") for event in context.heard] == [None, "nora", None]
+    assert viewed["session"] == rated["session"] != after["session"]
+
+
 def test_events_survive_a_lost_connection_and_the_end_of_the_page(visit, shop, home):
     context = visit({"/item": ("item-1", ""), "/end": (None, "")}, "olga")
     tab = context.new_page()

@@ -107,7 +107,10 @@ def recommend(
         from recommender.serving.list_files import write_lists
 
         count = write_lists(recommender, out, form, n=n, profile=profile, now=now())
-        say(f"{count:,} lists written to {out}")
+        if as_json:
+            show_json({"lists": count, "file": str(out)})
+        else:
+            say(f"{count:,} lists written to {out}")
         return
     user = as_id(user or "")
     conditions = parse_conditions(strict_json.parse((where or "{}").encode(), "--filter"))

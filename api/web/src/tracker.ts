@@ -183,6 +183,12 @@ function setConsent(given: Consent | "granted" | "denied"): void {
   } else waiting.forEach(track);
 }
 
+/** Who the visitor is, from now on; nobody in particular after they sign out. */
+function identify(id?: string): void {
+  user = id;
+  if (!id) delete tab["ng-session"]; // whoever comes next is somebody else
+}
+
 /** The page is about an item; for sites that change pages without loading them. */
 function page(item?: string): void {
   leave();
@@ -304,10 +310,8 @@ function begin(): void {
   page,
   flush,
   consent: setConsent,
-  user(id?: string): void {
-    user = id;
-    if (!id) delete tab["ng-session"]; // whoever comes next is somebody else
-  },
+  user: identify,
+  identify, // as other trackers call it
 };
 if (forbidden()) forget(names());
 begin();
