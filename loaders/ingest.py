@@ -264,12 +264,12 @@ def _sources(
     chosen: Format, paths: Sequence[Path], options: Options, most_bytes: int = MOST_UNPACKED
 ) -> list[Source]:
     """The files of a load, in reading order."""
-    found = [
+    sources = [
         dataclasses.replace(source, most_bytes=most_bytes)
         for path in paths
         for source in chosen.sources(path, options)
     ]
-    return chosen.together(found, options)
+    return chosen.together(sources, options)
 
 
 class _Meter:

@@ -75,10 +75,10 @@ def _with_user(line: bytes) -> Message:
 
 def _named(message: Message, names: Mapping[str, str]) -> Message:
     """The message with the user that its anonymous visitor turned out to be."""
-    who = message.get("anonymousId")
-    if message.get("userId") or not isinstance(who, str) or who not in names:
+    visitor = message.get("anonymousId")
+    if message.get("userId") or not isinstance(visitor, str) or visitor not in names:
         return message
-    return {**message, "userId": names[who]}
+    return {**message, "userId": names[visitor]}
 
 
 TRACKER = Tracker(
