@@ -19,7 +19,8 @@ Scores = Callable[[I64], F32]
 
 def ease_scores(train: csr_array) -> Callable[[float], Scores]:
     """For each penalty, the scores of all items for rows of `train` (u, i): f32 (b, i)."""
-    return _by_users(train) if train.shape[0] < train.shape[1] else _by_items(train)
+    users = np.count_nonzero(np.diff(train.indptr))
+    return _by_users(train) if users < train.shape[1] else _by_items(train)
 
 
 def _by_items(train: csr_array) -> Callable[[float], Scores]:
@@ -35,8 +36,9 @@ def _by_items(train: csr_array) -> Callable[[float], Scores]:
 
 
 def _by_users(train: csr_array) -> Callable[[float], Scores]:
-    by_item = train.T.tocsr()
-    gram = (train @ by_item).tocsr()
+    known = train[np.flatnonzero(np.diff(train.indptr))]
+    by_item = known.T.tocsr()
+    gram = known @ by_item
 
     def made(penalty: float) -> Scores:
         inverse = ridge_inverse(gram.toarray(), np.float32(penalty))
@@ -46,7 +48,7 @@ def _by_users(train: csr_array) -> Callable[[float], Scores]:
             own[begin : begin + BLOCK] = part.multiply(part @ inverse).sum(axis=1)
 
         def scores(rows: I64) -> F32:
-            shares = np.ascontiguousarray((gram[rows] @ inverse).T)  # (u, b)
+            shares = np.ascontiguousarray((train[rows] @ by_item @ inverse).T)  # (u, b)
             values = np.ascontiguousarray((by_item @ shares).T)  # (b, i)
             values -= train[rows].multiply(own[None, :]).toarray()  # nothing speaks for itself
             return np.asarray(values / np.maximum(1 - own, np.float32(1e-6)), np.float32)
