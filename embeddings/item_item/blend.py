@@ -15,10 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import hold_back
-from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates
+from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates, wide_spectrum
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
-from embeddings.item_item.mixture import mixture
+from embeddings.item_item.mixture import mixture, usual_mixture
 from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.recipe import BY_PAIRS, RIDGE, RIDGE_WIDTH, Recipe, Scorer
 from embeddings.item_item.scorers import (
@@ -77,7 +77,7 @@ RECENCY_EXPONENT, RECENCY_COST = 0.3, 0.05
 """The exponent expected for a history's order, see `recency.weighed`. Another exponent e must raise
 quality by cost x (e - .3)^2."""
 FEWEST_USERS = 50
-"""With fewer users to judge by, the first scorer and neutral weights are kept."""
+"""With fewer users to judge by, however often parts are drawn, what is usual is kept."""
 
 
 def build_item_table(
@@ -173,8 +173,9 @@ def fit_blend(
     sample = sample if preset == "default" else sample // 2
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
-    if judges < FEWEST_USERS:
-        return BlendReport(recipe, judges)
+    if max(trial.users for trial in trials) < FEWEST_USERS:
+        usual = usual_mixture(recipe.weights[0][0], wide_spectrum(preset, settings))
+        return BlendReport(replace(recipe, weights=usual), judges, candidates=tuple(dict(usual)))
     tried: dict[str, Quality] = {}
 
     def fitted_under(recipe: Recipe) -> list[Fitted]:

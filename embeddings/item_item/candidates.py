@@ -106,11 +106,14 @@ def candidates(
         kept += [
             scorer for scorer in others if findings[scorer] == max(findings.values()) >= least
         ][:1]
-    dimensions = settings.dimensions
-    spectra: tuple[Scorer, ...] = SPECTRA[preset]
-    if dimensions is not None:
-        spectra = (replace(spectra[0], dimensions=dimensions), *spectra[1:])
-    return (*kept, *spectra)
+    return (*kept, wide_spectrum(preset, settings), LOW_PASS)
+
+
+def wide_spectrum(preset: Preset, settings: TableSettings = USUAL) -> Scorer:
+    """The spectrum that usually stands beside a ridge."""
+    if settings.dimensions is None:
+        return SPECTRA[preset][0]
+    return replace(SPECTRA[preset][0], dimensions=settings.dimensions)
 
 
 def _price(ridge: Scorer) -> float:

@@ -24,6 +24,11 @@ SPECTRUM_EXPECTED, SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.4, 0.012
 quality by cost x log(w / .4)^2; no spectrum at all counts as w = .1."""
 
 
+def usual_mixture(ridge: Scorer, spectrum: Scorer) -> tuple[tuple[Scorer, float], ...]:
+    """What is expected to rank best."""
+    return (ridge, 1.0), (spectrum, SPECTRUM_EXPECTED)
+
+
 def mixture(
     scorers: Sequence[Scorer],
     mixed: Callable[[Mapping[Scorer, float]], Findings],
@@ -38,17 +43,16 @@ def mixture(
     that drifts and for data that does not.
     """
     wide = next(scorer for scorer in scorers if scorer.kind == "spectral")
-    usual = (1.0, SPECTRUM_EXPECTED)
     begins = {(scorer, 0.0): mixed({scorer: 1.0}) for scorer in scorers}
     for (scorer, _), findings in begins.items():
         tried[scorer.name] = findings.quality
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
     begins |= {
-        (scorer, usual[1]): mixed(dict(zip((scorer, wide), usual, strict=True)))
+        (scorer, SPECTRUM_EXPECTED): mixed(dict(usual_mixture(scorer, wide)))
         for scorer in scorers
         if scorer.kind in ("ridge", "exact")
     }
-    first, beside = worthiest(begins, (scorers[0], usual[1]))
+    first, beside = worthiest(begins, (scorers[0], SPECTRUM_EXPECTED))
     chosen = {first: 1.0} | ({wide: beside} if beside else {})
     others = [scorer for scorer in scorers if scorer != first]
     for scorer in others if network_weight is not None else ():
