@@ -105,7 +105,11 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
             return None
         if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
             return None
-        g.key = _key(keys, method, rule)
+        try:
+            g.key = _key(keys, method, rule)
+        except Problem:
+            limiter.count(None)  # who has no key for this route counts by address
+            raise
         limiter.count(g.key)
         if g.key is not None and g.key.signing is not None:
             g.subject = _subject(g.key)

@@ -252,6 +252,16 @@ def test_a_key_that_asks_too_often_is_told_to_wait_and_others_are_not(home):
     assert refused.headers["Retry-After"] == "1"
 
 
+def test_who_has_no_key_is_limited_by_address_and_holds_nobody_up_who_has(home):
+    made = create(home, "recommend")
+    client = client_of(home, requests_per_second=3, workers=1)
+    made_up = {"X-API-Key": "ng_00000000_made-up"}
+    codes = statuses(client, 2) + statuses(client, 8, made_up) + statuses(client, 2)
+    assert codes[:3] == [401] * 3
+    assert 429 in codes
+    assert statuses(client, 1, bearer(made)) == [200]
+
+
 def test_work_is_bounded_and_not_only_requests(home, planted):
     client = client_of(home, items_per_second=100, workers=1)
     url = f"/v1/users/{planted.answers.users[0]}/recommendations?n=60"
