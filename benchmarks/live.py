@@ -38,7 +38,7 @@ JSON = {"Content-Type": "application/json"}
 def main(arguments: list[str]) -> dict:
     """Measure; `--times N` of each kind of write, `--events N` and `--items N` overlaid."""
     parser = argparse.ArgumentParser(prog="bench live")
-    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--json", action="store_true")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import chromium, missing, serving
 from test_api_worker import served
 
 from recommender.inbox.journal import Journal
@@ -63,3 +64,24 @@ def test_every_example_is_taken(tmp_path):
     written = ["events"] * 3 + ["item_put", "item_patch", "item_delete", "alias"]
     assert kinds[: len(written)] == written
     assert set(kinds[len(written) :]) == {"events"}
+
+
+@pytest.mark.browser
+def test_the_example_in_javascript_runs_in_a_page(tmp_path):
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    home, lines = Home(tmp_path / "home").create(), []
+    (script,) = blocks("javascript run")
+    with serving(home.folder) as address, chromium() as browser:
+        tab = browser.new_page()
+        tab.on("console", lambda message: lines.append(message.text))
+        tab.goto(address)
+        tab.evaluate(f"async () => {{ {script} }}")
+    journal = Journal(home.inbox)
+    (row,) = journal.facts_after(0)
+    journal.close()
+    assert (row.payload["user"], row.payload["item"], row.payload["kind"]) == (
+        "alice", "partitas", "play"
+    )  # fmt: skip
+    assert str(row.sequence) in lines
