@@ -11,8 +11,16 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from recommender.ranking.candidates import Ranking
-from recommender.ranking.ranker import shares_of
-from recommender.ranking.rerank import BLUR, DEFAULT_PROFILE, DPP, OWN, Profile, Traits, rerank
+from recommender.ranking.rerank import (
+    BLUR,
+    DEFAULT_PROFILE,
+    DPP,
+    OWN,
+    Profile,
+    Traits,
+    rerank,
+    shares_of,
+)
 
 ITEMS, WIDTH, POOL, SHOWN, DOMAINS = 20_000, 32, 300, 20, 20
 PROFILES = {

@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from embeddings.item_item.item_table import ItemTable
 from recommender.ranking import ranker as ranking
 from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
-from recommender.ranking.ranker import Lists, Order, Ranker, pool_size, shares_of, take
+from recommender.ranking.ranker import Lists, Order, Ranker, pool_size, take
 from recommender.ranking.request import Filter
-from recommender.ranking.rerank import NEUTRAL_PROFILE, Profile
+from recommender.ranking.rerank import NEUTRAL_PROFILE, Profile, shares_of
 from recommender.ranking.sources import AskedTags, fuse
 from recommender.releases.arrivals import Arrivals
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from recommender.ranking.candidates import Ranking
-from recommender.ranking.ranker import shares_of
 from recommender.ranking.rerank import (
     BLUR,
     DPP,
@@ -20,6 +19,7 @@ from recommender.ranking.rerank import (
     _logarithms,
     freshness,
     rerank,
+    shares_of,
 )
 
 

@@ -5,11 +5,14 @@ import pytest
 
 from embeddings.item_item.item_table import ItemTable
 from recommender.ranking.candidates import MANY_ENTRIES, Ranking, Subjects
+from recommender.ranking.ranker import Ranker
+from recommender.ranking.request import Request
 from recommender.ranking.rerank import Profile, Traits, chosen_places
 from recommender.ranking.sources import fuse
 from recommender.ranking.table_lists import count_wrong, table_lists
 from recommender.releases.arrivals import Arrivals
 
+NOW = 1_760_000_000
 WIDTH, POOL, N = 6, 12, 5
 STRENGTHS = np.array([4, 2, 1, 1, 0.5, -0.5], np.float32)  # sums are exact, and often equal
 
@@ -122,3 +125,20 @@ def test_what_a_filter_forbids_and_what_is_blocked_is_counted():
         wrong += sum(row in own or not of.masks[of.mask[subject], row] for row in shown)
     assert wrong > 5
     assert count_wrong(rows, of) == wrong
+
+
+def test_lists_whose_scores_are_adjusted_are_those_made_step_by_step(
+    recommender, planted, monkeypatch
+):
+    """Rotation, variety and a profile, in lists long enough to be filled up and in short ones."""
+    requests = []
+    for number, user in enumerate(planted.answers.users[:12]):
+        (plain,) = recommender.recommend([Request(user=user, n=10, reasons=False)], now=NOW)
+        shown = {item.item: rank % 4 for rank, item in enumerate(plain.items)}
+        profile = ("neutral", "default", None)[number % 3]
+        for n in (1, 10, 400):
+            requests.append(Request(user=user, n=n, profile=profile, shown=shown, seed=None))
+            requests.append(Request(user=user, n=n, profile=profile, shown=shown, seed=number))
+    quick = recommender.recommend_json(requests, now=NOW)
+    monkeypatch.setattr(Ranker, "_lists", Ranker._from_sources)
+    assert quick == recommender.recommend_json(requests, now=NOW)

@@ -24,9 +24,8 @@ from embeddings import metrics
 from graph.arrays import F32, F64, I64, Flags
 from graph.model import NO_TIME
 from recommender.ranking.candidates import Ranking
-from recommender.ranking.ranker import shares_of
 from recommender.ranking.request import DEFAULT, NEUTRAL
-from recommender.ranking.rerank import DPP, POOL, Profile, Traits, freshness, rerank
+from recommender.ranking.rerank import DPP, POOL, Profile, Traits, freshness, rerank, shares_of
 from recommender.releases.release import Release
 from recommender.segments.settings import EVERYONE, NEW
 

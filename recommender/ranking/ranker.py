@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from scipy.sparse import csr_array
 
 from graph.arrays import F32, I8, I32, I64
 from recommender.ranking.candidates import Ranking, Subjects
@@ -24,9 +23,10 @@ from recommender.ranking.rerank import (
     Traits,
     chosen_places,
     freshness,
+    shares_of,
 )
 from recommender.ranking.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, AskedTags, Sources, fuse
-from recommender.ranking.table_lists import count_wrong, table_lists
+from recommender.ranking.table_lists import adjusted_lists, count_wrong, factors_of, table_lists
 from recommender.releases.release import Release
 from recommender.releases.rows import runs
 
@@ -173,17 +173,25 @@ class Ranker:
         """The lists of subjects of one kind."""
         first = orders[0]
         several = subjects.interests is not None and bool(subjects.interests.any())
-        if first.sources != (ITEMS,) or first.adjust is not None or several:
+        if first.sources != (ITEMS,) or several:
             return self._from_sources(subjects, tags, orders, now)
         weights = None
         traits = self._traits
         if not first.plain:
             weights = np.array([order.weights for order in orders], np.float32)
             traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
-        items, scores, short = table_lists(
-            self._release.table, self._release.arrivals, subjects, first.pool, first.length,
-            weights, traits,
-        )  # fmt: skip
+        table, arrivals = self._release.table, self._release.arrivals
+        if first.adjust is None:
+            items, scores, short = table_lists(
+                table, arrivals, subjects, first.pool, first.length, weights, traits
+            )
+        else:
+            items, scores, _ = table_lists(
+                table, arrivals, subjects, first.pool, first.pool, None, traits
+            )
+            short = items[:, first.length - 1] < 0
+            factors = factors_of(items, [order.adjust for order in orders])
+            items, scores = adjusted_lists(items, scores, factors, weights, traits, first.length)
         names = self._sources.names
         lists = Lists(items, scores, *_of_one(items, scores, names.index(ITEMS), len(names)))
         if short.any():  # filled-up items are chosen from together with the rest
@@ -323,18 +331,6 @@ def _mixes(indptr, items, weights, domain_indptr, domains, shares, width):  # ty
     return mix
 
 
-def shares_of(item_domains: csr_array) -> dict[str, Any]:
-    """The fields of `Traits` for domains: each item's shares sum to one."""
-    sums = np.asarray(item_domains.sum(axis=1), np.float64).ravel()
-    owner = np.repeat(np.arange(item_domains.shape[0]), np.diff(item_domains.indptr))
-    shares = item_domains.data / np.where(sums > 0, sums, 1)[owner]
-    return {
-        "indptr": item_domains.indptr.astype(np.int64),
-        "domains": item_domains.indices.astype(np.int32),
-        "shares": shares.astype(np.float32),
-    }
-
-
 def _several(subjects: Subjects) -> list[bool]:
     """Which subjects have more than one interest."""
     if subjects.interests is None:
@@ -352,11 +348,7 @@ def _reranked(lists: Lists, weights: F32, traits: Traits, n: int) -> Lists:
 
 def _adjusted(lists: Lists, adjustments: Sequence[Adjust | None]) -> Lists:
     """Scores multiplied, and the order that follows from them."""
-    factors = np.ones_like(lists.scores)
-    for row, adjust in enumerate(adjustments):
-        count = int(np.count_nonzero(lists.items[row] >= 0))
-        if adjust is not None:
-            factors[row, :count] = adjust(lists.items[row, :count])
+    factors = factors_of(lists.items, adjustments)
     scores, parts = lists.scores * factors, lists.parts * factors[:, :, None]
     order = np.argsort(-scores, axis=1, kind="stable")
     return replace(lists, scores=scores, parts=parts).taken(order)

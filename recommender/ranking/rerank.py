@@ -9,10 +9,12 @@ neutral profile leaves the order of the scores alone.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from scipy.sparse import csr_array
 
 from graph.arrays import F32, I32, I64, U64
 from graph.mixing import GAMMA, mixed_bits
@@ -101,6 +103,18 @@ def freshness(created_at: I64, now: int) -> F32:
     """(i,) 1 for an item made now, halved every `FRESH_DAYS`; 0 where the time is unknown."""
     age = np.maximum(now - created_at.astype(np.float64), 0) / 86_400  # NO_TIME: 10^14 days
     return np.exp2(-age / FRESH_DAYS).astype(np.float32)
+
+
+def shares_of(item_domains: csr_array) -> dict[str, Any]:
+    """The fields of `Traits` for domains: each item's shares sum to one."""
+    sums = np.asarray(item_domains.sum(axis=1), np.float64).ravel()
+    owner = np.repeat(np.arange(item_domains.shape[0]), np.diff(item_domains.indptr))
+    shares = item_domains.data / np.where(sums > 0, sums, 1)[owner]
+    return {
+        "indptr": item_domains.indptr.astype(np.int64),
+        "domains": item_domains.indices.astype(np.int32),
+        "shares": shares.astype(np.float32),
+    }
 
 
 def rerank(candidates: Ranking, weights: F32, traits: Traits, n: int) -> Ranking:

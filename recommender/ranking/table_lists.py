@@ -4,13 +4,17 @@ It runs the functions that rank several sources one after the other, without the
 between them. So the cost of a single request is that of its history and its pool.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from embeddings.item_item.item_table import ItemTable
-from graph.arrays import F32, I32, Flags
-from recommender.ranking.candidates import Subjects, scratch, top_of_table
-from recommender.ranking.rerank import Traits, choose
+from graph.arrays import F32, I32, I64, Flags
+from recommender.ranking.candidates import Ranking, Subjects, scratch, top_of_table
+from recommender.ranking.rerank import Traits, choose, chosen_places
 from recommender.releases.arrivals import Arrivals
 
 
@@ -49,6 +53,40 @@ def table_lists(
         *scratch(subjects.masks.shape[1]),
     )  # fmt: skip
     return items, scores, short
+
+
+def adjusted_lists(
+    items: I32, scores: F32, factors: F32, weights: F32 | None, traits: Traits, n: int
+) -> tuple[I32, F32]:
+    """The n best of each pool (b, c) after its scores were multiplied, reranked as `table_lists`.
+
+    Padded like them; the pools hold at least n items each, or are made anew by the caller.
+    """
+    scores = scores * factors
+    at = np.argsort(-scores, axis=1, kind="stable")
+    if weights is not None:
+        ordered = Ranking(_at(items, at), _at(scores, at))
+        chosen = chosen_places(ordered, weights, traits, n)
+        at = np.where(chosen >= 0, _at(at, chosen), -1)
+    at = at[:, :n]
+    return (
+        np.where(at >= 0, _at(items, at), -1).astype(np.int32),
+        np.where(at >= 0, _at(scores, at), -np.inf).astype(np.float32),
+    )
+
+
+def factors_of(items: I32, adjustments: Sequence[Callable[[I32], F32] | None]) -> F32:
+    """(b, c) what the scores of items, -1 after the last, are multiplied by; None: by nothing."""
+    factors = np.ones(items.shape, np.float32)
+    for row, adjust in enumerate(adjustments):
+        count = int(np.count_nonzero(items[row] >= 0))
+        if adjust is not None:
+            factors[row, :count] = adjust(items[row, :count])
+    return factors
+
+
+def _at(values: npt.NDArray[Any], places: I64) -> npt.NDArray[Any]:
+    return np.take_along_axis(values, places, axis=1)
 
 
 def count_wrong(items: I32, subjects: Subjects) -> int:
