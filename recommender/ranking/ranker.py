@@ -272,7 +272,7 @@ class Ranker:
 
     def _traits_of(self, part: Subjects, weights: F32, now: int, seeds: Sequence[int]) -> Traits:
         """The traits that these subjects' weights need: ages, their own mix, seeds of draws."""
-        if not weights[:, [FRESHNESS, BALANCE, EXPLORATION]].any():
+        if not any(map(any, weights[:, FRESHNESS : EXPLORATION + 1].tolist())):
             return self._traits  # nothing is asked of ages, mixes and draws
         fresh, mix = self._unknown_age, np.zeros((len(part), 0), np.float32)
         if weights[:, FRESHNESS].any():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ def tell(release: Release, lists: Sequence[Listed]) -> Reasons:
         if listed.request.reasons:
             speaking += [(listed, subject, at, start) for subject, at in listed.speakers()]
         start += len(listed.columns)
+    if not speaking:
+        return _silence(start)
     why = _from_histories(release, [each for each in speaking if len(each[1].items)], start)
     others = {}
     for listed, subject, at, begin in speaking:
@@ -85,6 +88,12 @@ def tell(release: Release, lists: Sequence[Listed]) -> Reasons:
                 release, subject, int(columns.rows[rank]), columns.names[columns.sources[rank]]
             )
     return Reasons(why.evidence, why.sentences, why.begins, others)
+
+
+@lru_cache(16)
+def _silence(count: int) -> Reasons:
+    """No reasons for `count` items; nobody writes into its arrays."""
+    return Reasons(Evidence.none(count), NO_WORDS, np.full((count, 3), -1, np.int64), {})
 
 
 def _from_histories(

@@ -18,7 +18,7 @@ from recommender.serving.versions import last_seen, version_of
 
 SHORTEST = 60.0  # seconds an answer is kept at least
 OF_THE_PAUSE = 24  # share of the time since a user was last seen
-FORM = 2  # of answers as JSON; to be raised with every change, as other versions share a Redis
+FORM = 3  # of answers as JSON; to be raised with every change, as other versions share a Redis
 ENTRY = 200  # bytes that keeping an answer takes besides its own
 
 
