@@ -17,6 +17,7 @@ VIEWS = {
     "map": "explore",
     "graph": "explore?item=evergreen-1",
     "segments": "segments",
+    "operate": "operate",
 }
 COLOURS = 64  # of each picture, so that it stays small
 

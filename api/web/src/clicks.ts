@@ -1,7 +1,7 @@
 // How often what was shown is clicked: by source, release and more, with the interval of each rate.
 
 import { h, replace, s, text } from "./dom";
-import { choice, empty, field, heading, notice, number, percent, type Schema } from "./parts";
+import { choice, counted, empty, field, heading, notice, number, percent, type Schema } from "./parts";
 import { get, words } from "./server";
 
 type Rate = Schema["RateAnswer"];
@@ -39,7 +39,7 @@ export async function drawClicks(box: HTMLElement, signal: AbortSignal): Promise
 
 function rates(answer: Schema["OnlineAnswer"], by: By): (HTMLElement | null)[] {
   const rows = answer.by[by];
-  const left = answer.left_out ? h("p", { class: "by" }, `${number(answer.left_out)} groups of fewer than 20 people are left out.`) : null;
+  const left = answer.left_out ? h("p", { class: "by" }, `${counted(answer.left_out, "group", "groups")} of fewer than 20 people ${answer.left_out === 1 ? "is" : "are"} left out.`) : null;
   if (!rows.length) return [empty("No group has 20 people yet. Impressions and clicks come from the tracking snippet, or from POST /v1/events."), left];
   const most = Math.max(...rows.map((row) => row.high));
   return [

@@ -26,6 +26,11 @@ export function number(value: number): string {
   return value.toLocaleString("en");
 }
 
+/** A count with its noun. */
+export function counted(count: number, one: string, many: string): string {
+  return `${number(count)} ${count === 1 ? one : many}`;
+}
+
 /** The headings of a table; from the column `figures` on, those of figures. */
 export function heading(names: string[], figures: number): HTMLElement {
   return h("thead", {}, h("tr", {}, names.map((name, at) => h("th", { scope: "col", class: at >= figures && "figure" }, name))));

@@ -1,7 +1,7 @@
 // How the service does: how long its routes take, how often an answer was kept, what waits for the store.
 
 import { h, replace } from "./dom";
-import { empty, number, percent, tableOf, type Schema } from "./parts";
+import { counted, empty, number, percent, tableOf, type Schema } from "./parts";
 import { plain } from "./server";
 
 const EVERY = 5000; // milliseconds between two looks, while somebody looks
@@ -88,8 +88,8 @@ function facts(read: Sample[]): [string, string][] {
 /** What waits in the inbox, in words. */
 export function waits(inbox: Schema["ReadyAnswer"]["inbox"]): string {
   const { waiting, oldest_seconds: oldest, aside, problem, closed } = inbox as Record<string, number | string | null | undefined>;
-  const words = [waiting ? `${number(Number(waiting))} facts wait for the store, the oldest for ${oldest ?? 0} s` : "nothing waits for the store"];
-  if (aside) words.push(`${number(Number(aside))} were refused by it`);
+  const words = [waiting ? `${counted(Number(waiting), "fact waits", "facts wait")} for the store, the oldest for ${oldest ?? 0} s` : "nothing waits for the store"];
+  if (aside) words.push(`it refused ${number(Number(aside))}`);
   if (problem) words.push(String(problem));
   if (closed) words.push(`writes are refused: ${closed}`);
   return words.join("; ");
