@@ -5,16 +5,23 @@ import shutil
 from contextlib import closing
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+from scipy import sparse
 
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from loaders.synthetic import generate
+from recommender.learning import gate_figures, judging
 from recommender.learning.build import Choice, RefreshConfig
+from recommender.learning.going_on import changes_since, fits_of, learned_pairs, too_much
+from recommender.learning.parts import parts_of
 from recommender.learning.refresh import refresh
+from recommender.learning.split import GATE, SELECT
 from recommender.learning.trial import Made, made_of
 from recommender.learning.warm import Kept, kept_from
+from recommender.overlay.erasure import erase
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 from tests.planted import without_a_tenth
@@ -49,8 +56,23 @@ def again(base, folder, share, config=CONFIG, **more):
     return content, before, after
 
 
-def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
-    content, before, after = again(base, tmp_path, 0.02)
+@pytest.fixture(scope="module")
+def little(base, tmp_path_factory):
+    """Refreshed with a few new events, as `again` gives it, and the trial that gates judged."""
+    trials = []
+
+    def figures(trial, *others, **more):
+        trials.append(trial)
+        return gate_figures.figures(trial, *others, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "figures", figures)
+        content, before, after = again(base, tmp_path_factory.mktemp("little"), 0.02)
+    return content, before, after, trials[0]
+
+
+def test_few_new_events_keep_recipe_and_profiles(little):
+    content, before, after, _ = little
     assert CHOOSING not in content
     assert PROFILES not in content
     assert any(line.startswith("keeping what was chosen on 2025-10-09") for line in content)
@@ -60,6 +82,103 @@ def test_few_new_events_keep_recipe_and_profiles(base, tmp_path):
     assert next(profiles) == next(profiles) != {}
     assert after.manifest["counts"]["events"] > before.manifest["counts"]["events"]
     assert after.manifest["chosen"]["found"] > 0
+
+
+def test_few_new_events_change_few_items(base, little):
+    """The others speak for each other as before, and what is kept is the new fit."""
+    content, before, after, _ = little
+    (going_on,) = [line for line in content if line.startswith("going on from the last fit")]
+    count = int(going_on.split(": ")[1].split()[0])
+    assert 0 < count < 0.5 * len(after.items)
+    assert list(after.items) == list(before.items)
+    same = changed = 0
+    for old, new in zip(entries(before), entries(after), strict=True):
+        for target in old.keys() & new.keys():
+            same += old[target] == new[target]
+            changed += old[target] != new[target]
+    assert changed > 0
+    assert same / (same + changed) > 1 - 1.5 * count / len(after.items)
+    home = Home(after.folder.parents[1])
+    fits = fits_of(home, after)
+    assert fits.whole.fit.moved > 0
+    assert fits_of(home, before) is None
+    assert fits.trial.release.manifest["recipe"] == after.manifest["recipe"]
+
+
+def entries(release):
+    """Of each item, its targets and their scores."""
+    table = zip(release.arrays["table.neighbours"], release.arrays["table.scores"], strict=True)
+    return [dict(zip(*map(np.ndarray.tolist, row), strict=True)) for row in table]
+
+
+def test_nothing_that_a_trial_has_learned_from_is_held_back_later(base, little):
+    """Where a user has more pairs now, one that the last trial knew would come to be held back."""
+    before, after, trial = little[1:]
+    home = Home(after.folder.parents[1])
+    with closing(EmbeddedStore(home.store)) as store:
+        snapshot = take_snapshot(store)
+    known = learned_pairs(fits_of(base[0], before).trial.release, snapshot)
+
+    def held_back(parts):
+        users, items = map(np.concatenate, zip(parts.rows(GATE), parts.rows(SELECT), strict=True))
+        return users * len(snapshot.items) + items
+
+    assert np.isin(held_back(parts_of(snapshot, CONFIG.seed)), known).any()
+    parts = parts_of(snapshot, CONFIG.seed, known)
+    assert not np.isin(held_back(parts), known).any()
+    for part, wanted in ((GATE, trial.gate), (SELECT, trial.select)):
+        assert (parts.of(part, wanted.truth.shape) != wanted.truth).nnz == 0
+        assert wanted.truth.multiply(trial.graph.user_items).nnz == 0
+        assert wanted.truth.nnz > 0
+
+
+def test_pairs_that_came_and_went_are_counted_item_by_item(base):
+    """A user's pair with the most popular item goes, and they get one with another item."""
+    home = base[0]
+    parent = open_release(home.releases / current(home))
+    with closing(EmbeddedStore(home.store)) as store:
+        snapshot = take_snapshot(store)
+    graph = weigh(snapshot, CONFIG.weighting, NOW)
+    fits = fits_of(home, parent)
+    unchanged = changes_since(fits.whole, snapshot, graph)
+    assert not unchanged.changed.any()
+    assert unchanged.moved == 0
+    user_items = sparse.lil_array(graph.user_items)
+    counts = np.diff(graph.user_items.tocsc().indptr)
+    user = int(np.flatnonzero(graph.user_items.tocsc()[:, [counts.argmax()]].toarray())[0])
+    rare = min((row for row in range(len(counts)) if not user_items[user, row]),
+               key=lambda row: (counts[row] == 0, counts[row]))  # fmt: skip
+    user_items[user, counts.argmax()] = 0
+    user_items[user, rare] = 1
+    changes = changes_since(
+        fits.whole, snapshot, replace(graph, user_items=sparse.csr_array(user_items))
+    )
+    assert changes.moved == 2
+    assert np.flatnonzero(changes.changed).tolist() == [rare]
+    assert np.flatnonzero(changes.pending).tolist() == [counts.argmax()]  # too little to learn
+    assert not too_much(changes, graph)
+    assert too_much(replace(changes, moved=int(0.06 * graph.user_items.nnz)), graph)
+
+
+def test_an_erasure_leaves_nothing_to_go_on_from(base, tmp_path):
+    """A trial knows who did what."""
+    home = Home(shutil.copytree(base[0].folder, tmp_path / "home"))
+    parent = open_release(home.releases / current(home))
+    assert fits_of(home, parent) is not None
+    with closing(EmbeddedStore(home.store)) as store:
+        erase(store, home, parent.users.id(0))
+    assert fits_of(home, parent) is None
+    assert not home.kept.exists()
+
+
+def test_a_damaged_fit_is_not_gone_on_from(base, tmp_path):
+    home = Home(shutil.copytree(base[0].folder, tmp_path / "home"))
+    parent = open_release(home.releases / current(home))
+    (array,) = home.kept.glob("*/fit/0.npy")
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    assert fits_of(home, parent) is None
 
 
 def test_the_served_recipe_is_not_fitted_again_beside_the_same_candidate(base):

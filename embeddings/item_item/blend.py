@@ -16,6 +16,7 @@ from scipy import sparse
 
 from embeddings.hold_out import hold_back
 from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates, wide_spectrum
+from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.mixture import mixture, usual_mixture
@@ -114,13 +115,10 @@ def build_item_table(
             learned=learned, unseen=unseen,
         )  # fmt: skip
     say("fitting the chosen scorers on everything")
-    scorers = [scorer for scorer, _ in report.recipe.weights]
-    fitted = Fitted(
-        users, features, report.recipe, seed, threads, scorers, start,
-        {vectors.name: vectors.of_all for vectors in learned},
-    )  # fmt: skip
-    table = fitted.blended(report.recipe)
-    return table, fitted.settled_spectrum(), report
+    table, settled, _ = fit_table(
+        users, features, report.recipe, seed=seed, threads=threads, start=start, learned=learned
+    )
+    return table, settled, report
 
 
 def choose_recipe(

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from embeddings.best import keep_best, sort_best
 from embeddings.blocks import in_blocks
-from graph.arrays import F32, I32
+from graph.arrays import F32, I32, I64
 
 TAG_DEGREES = (2, 2000)
 """A tag on one item links nothing, one on very many says nothing and costs its degree squared."""
@@ -144,6 +144,17 @@ def vector_scores(vectors: F32, targets: F32, supports: I32, threads: int = 1) -
     return scores
 
 
+def pair_products(left: F32, right: F32, rows: I64, others: I64, threads: int = 1) -> F32:
+    """The products of rows of `left` (i, d) and `right` (i, d), pair by pair: float32 (p,)."""
+    products = np.zeros(len(rows), np.float32)
+
+    def block(low: int, high: int) -> None:
+        _pair_products(left, right, rows, others, products, low, high)
+
+    in_blocks(block, len(rows), threads)
+    return products
+
+
 def both_ways(graph: NormalisedGraph) -> tuple[Any, Any, Any, Any, Any, Any]:
     """Starts, places and values of the rows, then of the columns, as kernels take them."""
     rows, columns = graph.rows, graph.columns
@@ -240,3 +251,12 @@ def _inner_products(left, right, supports, scores, low, high):  # type: ignore[n
             for d in range(left.shape[1]):
                 total += left[item, d] * right[target, d]
             scores[target, q] = total
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _pair_products(left, right, rows, others, products, low, high):  # type: ignore[no-untyped-def]
+    for pair in range(low, high):
+        total = np.float32(0)
+        for d in range(left.shape[1]):
+            total += left[rows[pair], d] * right[others[pair], d]
+        products[pair] = total

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from embeddings.best import add_row, keep_best, sort_best
 from embeddings.blocks import in_blocks
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, I32, I64, Flags
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,15 @@ def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:
     return ItemTable(neighbours, scores)
 
 
+def replaced(table: ItemTable, kept: Flags, new: sparse.csr_matrix, width: int) -> ItemTable:
+    """The strongest of the entries `kept` (i, k) of a table and of `new` (i, i), row by row."""
+    neighbours = np.full((len(table.neighbours), width), -1, np.int32)
+    scores = np.zeros(neighbours.shape, np.float32)
+    entries = new.indptr.astype(np.int64), new.indices, new.data
+    _replace(table.neighbours, table.scores, kept, *entries, neighbours, scores)
+    return ItemTable(neighbours, scores)
+
+
 def look_up(table: ItemTable, supports: I32, begin: int = 0) -> F32:
     """The table's scores at other pairs: float32 (r, c), 0 where the table has none.
 
@@ -221,6 +230,30 @@ def _truncate(indptr, targets, values, neighbours, scores):  # type: ignore[no-u
             if rows[at] < 0:
                 rows[at] = ~rows[at]
                 best[at] = -best[at]
+
+
+@njit(cache=True, nogil=True)
+def _replace(  # type: ignore[no-untyped-def]
+    old, old_scores, kept, indptr, targets, values, neighbours, scores
+):
+    ends = np.zeros(2, np.int64)
+    for item in range(neighbours.shape[0]):
+        count = 0
+        for at in range(old.shape[1]):
+            count += kept[item, at]
+        size = count + indptr[item + 1] - indptr[item]
+        own, amounts = np.empty(size, np.int32), np.empty(size, np.float32)
+        ends[1] = 0
+        for at in range(old.shape[1]):
+            if kept[item, at]:
+                own[ends[1]] = old[item, at]
+                amounts[ends[1]] = old_scores[item, at]
+                ends[1] += 1
+        for e in range(indptr[item], indptr[item + 1]):
+            own[ends[1]] = targets[e]
+            amounts[ends[1]] = values[e]
+            ends[1] += 1
+        _truncate(ends, own, amounts, neighbours[item : item + 1], scores[item : item + 1])
 
 
 @njit(cache=True, nogil=True)

@@ -94,7 +94,8 @@ class Fitted:
         self._seed, self._threads = seed, threads
         self._ridge_width = min(recipe.ridge_width, recipe.support_width)
         self.popularity = np.maximum(np.asarray(users.sum(axis=0)).ravel(), 1.0)
-        self._counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
+        self.counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
+        self.spreads: dict[Scorer, float] = {}  # by which scores are divided
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
         self._spectra: dict[tuple[float, float], Spectral] = {}
         self._tables: dict[Scorer, ItemTable] = {}
@@ -197,11 +198,11 @@ class Fitted:
             yield truncate(turned, weights, self._ridge_width)
 
     def _popular(self) -> ItemTable:
-        items = len(self._counts)
-        best = np.argsort(-self._counts, kind="stable")[: min(POPULAR, items)].astype(np.int32)
-        best = best[self._counts[best] > 0]
+        items = len(self.counts)
+        best = np.argsort(-self.counts, kind="stable")[: min(POPULAR, items)].astype(np.int32)
+        best = best[self.counts[best] > 0]
         shape = items, len(best)  # every row is the same one, and is held once
-        counts = np.broadcast_to(self._counts[best], shape)
+        counts = np.broadcast_to(self.counts[best], shape)
         return ItemTable(np.broadcast_to(best, shape), counts)
 
     def graph(
@@ -281,16 +282,18 @@ class Fitted:
                 scores[low:high, :, number] = values[own]
         for number, total in enumerate(squares):
             scores[..., number] /= self._spread(total)
-        return Targets.of(item_rows, supports, len(self._counts)), scores
+        return Targets.of(item_rows, supports, len(self.counts)), scores
 
     def scores(self, scorer: Scorer) -> F32:
         """(i, c) scores with the normalisation undone for the target, divided by their spread."""
-        scores = np.empty((len(self._counts), self.width), np.float32)
+        scores = np.empty((len(self.counts), self.width), np.float32)
         score, squares = self._scoring(scorer), 0.0
         for rows, block in self.blocks():
             scores[rows] = score(rows, block)
             squares += sum_of_squares(scores[rows])
-        scores /= self._spread(squares)
+        spread = self._spread(squares)
+        scores /= spread
+        self.spreads[scorer] = float(spread)
         return scores
 
     def blended(self, recipe: Recipe) -> ItemTable:
@@ -299,7 +302,7 @@ class Fitted:
         An array of all scores is large, and there is one, their sum. What the others give is
         computed twice, block by block, first for its spread; so what costs most comes first.
         """
-        items, width = len(self._counts), recipe.table_width
+        items, width = len(self.counts), recipe.table_width
         first, *others = sorted(recipe.weights, key=lambda entry: entry[0].kind in LOOKED_UP)
         mixed = self.scores(first[0])
         mixed *= np.float32(first[1])
@@ -307,6 +310,7 @@ class Fitted:
             score = self._scoring(scorer)
             squares = sum(sum_of_squares(score(rows, block)) for rows, block in self.blocks())
             spread = self._spread(squares)
+            self.spreads[scorer] = float(spread)
             for rows, block in self.blocks():
                 mixed[rows] += score(rows, block) / spread * np.float32(weight)
         powers = self.powers(recipe)
@@ -318,14 +322,14 @@ class Fitted:
 
     def _spread(self, squares: float) -> np.float32:
         """The root of the mean square of scores (i, c), given the sum of their squares; never 0."""
-        cells = len(self._counts) * self.width
+        cells = len(self.counts) * self.width
         return np.float32(np.sqrt(squares / cells) if cells and squares else 1.0)
 
     def _scoring(self, scorer: Scorer) -> Callable[[slice, I32], F32]:
         """Scores (b, c) of some rows at their supports (b, c), not yet divided by their spread."""
         a, b = scorer.row_exponent, scorer.item_exponent
         if scorer.kind == "popularity":
-            return lambda _, supports: np.where(supports < 0, np.float32(0), self._counts[supports])
+            return lambda _, supports: np.where(supports < 0, np.float32(0), self.counts[supports])
         if scorer.kind in BY_PAIRS:
             table = self.table(scorer)
             return lambda rows, supports: look_up(table, supports, rows.start)

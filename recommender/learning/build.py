@@ -7,16 +7,19 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from embeddings.item_item.blend import build_item_table, choose_recipe
+from embeddings.item_item.blend import choose_recipe
+from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.recipe import Recipe
-from embeddings.item_item.scorers import LearnedVectors, Pair
+from embeddings.item_item.relearning import relearned
+from embeddings.item_item.scorers import Fitted, LearnedVectors, Pair
 from embeddings.item_item.table_settings import TableSettings
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import F32, unit_rows
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
+from recommender.learning.going_on import Changes, Fit, fit_after
 from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
 from recommender.learning.split import relevant_pairs
@@ -67,6 +70,7 @@ class Built:
     weights: dict[str, float]  # name -> its share when sources are fused
     recipe: Recipe  # what the table was made by
     manifest: dict[str, Any]
+    fit: Fit | None = None  # to go on from at the next refresh
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def build(
     *,
     choice: Choice | None = None,
     start: F32 | None = None,
+    changes: Changes | None = None,
 ) -> Built:
     """Compute the table, the vectors, and all that filters, reasons and fallbacks need.
 
@@ -146,6 +151,8 @@ def build(
         choice: the recipe of the table; None: it is chosen here.
         start: (i, d) the last release's spectral vectors. The search for those of the whole graph
             begins there; they have no say in what is chosen.
+        changes: what changed since the last fit, see `changes_since`; only that is learned anew.
+            None: everything is.
     """
     choice = choice or choose(snapshot, graph, config, say)
     user_items = sparse.csr_matrix(graph.user_items)
@@ -153,17 +160,19 @@ def build(
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     order = order_of_pairs(pairs, user_items)
     say("fitting the item table")
-    table, spectral, _ = build_item_table(
-        user_items,
-        features_of(graph),
-        preset=_table_preset(config),
-        seed=config.seed,
-        progress=say,
-        recipe=choice.recipe,
-        threads=config.threads,
-        start=start,
-        learned=network_vectors(choice.networks),
-    )
+    features, recipe = features_of(graph), choice.recipe
+    if changes is None:
+        table, spectral, learned = fit_table(
+            sparse.csr_matrix(user_items, dtype=np.float32), features, recipe,
+            seed=config.seed, threads=config.threads, start=start,
+            learned=network_vectors(choice.networks),
+        )  # fmt: skip
+    else:
+        fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
+        table, spectral, learned = relearned(
+            changes.table, changes.learned, fitted, recipe, changes.changed, changes.fresh,
+            config.threads,
+        )  # fmt: skip
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
@@ -196,6 +205,7 @@ def build(
             "item_table": choice.report,
             "embedders": reports,
         },
+        fit=fit_after(learned, changes, len(snapshot.items)) if learned else None,
     )
 
 

@@ -40,10 +40,19 @@ class Parts:
         return drop_pairs(snapshot, self.pairs.users[out], self.pairs.items[out])
 
 
-def parts_of(snapshot: GraphSnapshot, seed: int) -> Parts:
-    """The parts of a snapshot, see `split.pair_parts`."""
+def parts_of(snapshot: GraphSnapshot, seed: int, learned: I64 | None = None) -> Parts:
+    """The parts of a snapshot, see `split.pair_parts`.
+
+    Pairs that a trial has `learned` from (user x items + item, see `going_on.learned_pairs`) stay
+    in the part to learn from if that trial is gone on from: where a user has more pairs now, one
+    of them could come to be held back, and the trial would know it.
+    """
     pairs = relevant_pairs(snapshot, _relevant(snapshot), seed)
-    return Parts(pairs, pair_parts(pairs))
+    part = pair_parts(pairs)
+    if learned is not None:
+        keys = pairs.users * max(len(snapshot.items), 1) + pairs.items
+        part[np.isin(keys, learned)] = FIT
+    return Parts(pairs, part)
 
 
 def _relevant(snapshot: GraphSnapshot) -> csr_array:

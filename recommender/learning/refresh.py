@@ -23,6 +23,7 @@ from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig, Say
+from recommender.learning.going_on import fits_of, keep
 from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge
 from recommender.learning.stability import parent_of
@@ -68,8 +69,8 @@ def refresh(
         now: seconds since 1970, for the age of events and the manifest.
         say: called with the name of each step.
         force: publish even what the gates refuse; the manifest keeps saying so.
-        full: choose everything again; otherwise the last choices are kept if they still fit, see
-            `kept_from`.
+        full: choose and fit everything again; otherwise the last choices are kept if they still
+            fit, see `kept_from`, and only what changed is learned anew, see `going_on`.
         fence: see `publish`.
 
     Raises:
@@ -85,7 +86,8 @@ def refresh(
     snapshot = take_snapshot(store, watermark, consent=config.consent)
     last_load = max((load.load for load in store.loads()), default=0)
     name = fingerprint(snapshot, config, parent)
-    digest = digest_of([name, repr(settings), full])
+    fits = None if full else fits_of(home, parent)
+    digest = digest_of([name, repr(settings), full, fits is not None])
     with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:
         now = steps.now
         say(f"weighing {len(snapshot.events.user):,} events")
@@ -96,7 +98,7 @@ def refresh(
         say(why if kept else "choosing again" + ("" if full else f": {why}"))
         trained = train(
             snapshot, graph, domains, config, settings, steps,
-            parent=parent, kept=kept, now=now, say=say,
+            parent=parent, kept=kept, fits=fits if kept else None, now=now, say=say,
         )  # fmt: skip
 
         def written(folder: Path) -> None:
@@ -123,6 +125,7 @@ def refresh(
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
         release = publish(home, candidate.folder, name, since, fence)
+        keep(home, steps, trained.built.fit, release)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"removed erased people from {', '.join(scrubbed)}")

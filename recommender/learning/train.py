@@ -16,6 +16,7 @@ from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import Built, Choice, RefreshConfig, Say, build, choose
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.going_on import TYPES, Fits, changes_since, learned_pairs, too_much
 from recommender.learning.grouping_step import (
     group_users,
     groups_in,
@@ -33,7 +34,7 @@ from recommender.releases.steps import Steps
 from recommender.segments.grouping import Found
 from recommender.segments.settings import SegmentSettings
 
-RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found)
+RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found, *TYPES)
 """The dataclasses in the results of steps, see `Steps`."""
 
 
@@ -59,6 +60,7 @@ def train(
     *,
     parent: Release | None = None,
     kept: Kept | None = None,
+    fits: Fits | None = None,
     now: int,
     say: Say,
 ) -> Trained:
@@ -73,6 +75,7 @@ def train(
         steps: keeps finished steps, so that a killed refresh can go on after them.
         parent: the release before; vectors are turned onto its, and groups take over its names.
         kept: choices taken over from the last release, see `kept_from`.
+        fits: those of the last release, to go on from; None: everything is fitted.
         now: seconds since 1970.
         say: called with the name of each step.
     """
@@ -88,14 +91,19 @@ def train(
 
     def fitted() -> Built:
         start = start_of(parent, items)
-        built = build(snapshot, graph, config, say, choice=choice, start=start)
+        built = build(snapshot, graph, config, say, choice=choice, start=start, changes=changes)
         built = turned(built, parent, items)
         return with_new_items(built, snapshot, graph, say, config.threads)
 
-    parts = parts_of(snapshot, config.seed)
+    changes = changes_since(fits.whole, snapshot, graph) if fits else None
+    if changes is not None and too_much(changes, graph, say):
+        changes = fits = None
+    last_trial = fits.trial if fits else None
+    known = learned_pairs(last_trial.release, snapshot) if last_trial else None
+    parts = parts_of(snapshot, config.seed, known)
     fit = parts.fit(snapshot)
     made = Made(choice.recipe, config.weighting, config.preset)
-    trial = fit_trial(fit, parts, domains, config, made, steps, now=now, say=say)
+    trial = fit_trial(fit, parts, domains, config, made, steps, before=last_trial, now=now, say=say)
     built = steps.value("table", fitted)
 
     def grouped() -> Found:

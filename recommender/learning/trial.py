@@ -21,6 +21,7 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
 from recommender.learning.build import Choice, Preset, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.going_on import FIT, TRIAL, TYPES, Before, changes_since
 from recommender.learning.held_parts import features_of
 from recommender.learning.parts import Parts
 from recommender.learning.split import GATE, SELECT
@@ -67,7 +68,8 @@ def fit_trial(
     config: RefreshConfig,
     made: Made,
     steps: Steps,
-    name: str = "trial",
+    name: str = TRIAL,
+    before: Before | None = None,
     *,
     now: int,
     say: Say,
@@ -82,6 +84,7 @@ def fit_trial(
         made: the recipe and the weighting.
         steps: of the refresh, where the trial's release is kept.
         name: of this step.
+        before: the last trial, to go on from; None: everything is fitted.
         now: seconds since 1970.
         say: called with the name of each step.
     """
@@ -92,9 +95,12 @@ def fit_trial(
     recipe = _fitting(without_networks(made.recipe), len(features_of(graph)))
 
     def written(folder: Path) -> None:
-        built = build(fit, graph, plain, _quiet, choice=Choice(recipe))
+        changes = changes_since(before, fit, graph) if before else None
+        built = build(fit, graph, plain, _quiet, choice=Choice(recipe), changes=changes)
         built = with_new_items(built, fit, graph, _quiet, config.threads)
         write(folder, built, fit, plain, now=now)
+        if built.fit is not None and name == TRIAL:
+            Steps(folder, TYPES).value(FIT, lambda: built.fit)
 
     release = steps.release(name, written)
     known = np.diff(graph.user_items.indptr) > 0

@@ -1,7 +1,8 @@
 """A warm refresh: it keeps what the last one chose, as long as the data hardly changes.
 
-What is kept is the recipe with its exponents, and the profiles of the segments. The table is
-fitted, users are grouped and gates judge as in any refresh. Recipe and profiles are chosen anew
+What is kept is the recipe with its exponents, and the profiles of the segments. Of the table only
+what changed is learned anew, see `going_on`; users are grouped and gates judge as in any refresh.
+Recipe and profiles are chosen anew
 
 - when the number of events or of items has changed by more than `MOVED` since they were chosen;
 - when, up to the release before, NDCG@20 on the gate part has fallen by more than `DRIFTED`;

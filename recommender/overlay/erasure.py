@@ -45,7 +45,8 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     end_erasure(home, user, store.watermark())
     forget(home.explore)
     drop_unfinished(home)
-    shutil.rmtree(home.tuning, ignore_errors=True)
+    for folder in (home.tuning, home.kept):
+        shutil.rmtree(folder, ignore_errors=True)
     return events
 
 
@@ -122,7 +123,8 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
         forget(home.explore)
         erasing.reached(journal, sequence, "copies for exploring", at=now())
         unfinished = len(drop_unfinished(home))
-        shutil.rmtree(home.tuning, ignore_errors=True)
+        for folder in (home.tuning, home.kept):
+            shutil.rmtree(folder, ignore_errors=True)
         erasing.reached(journal, sequence, "unfinished refreshes", at=now(), count=unfinished)
         for location, folder in (("rejects", home.rejects), ("reports", home.reports)):
             erasing.reached(journal, sequence, location, at=now(), count=_scrub(folder, user))

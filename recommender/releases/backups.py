@@ -28,7 +28,7 @@ from recommender.releases.publishing import LOCK
 
 CONTENTS = "backup.json"
 VERSION = 1
-LEFT_OUT = ("explore", "staging", "tuning", "unfinished")  # folders that are made again
+LEFT_OUT = ("explore", "kept", "staging", "tuning", "unfinished")  # folders that are made again
 SQLITE = ".sqlite"
 HEADER = b"age-encryption.org/"
 RECIPIENT = "age1"

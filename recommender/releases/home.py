@@ -39,6 +39,11 @@ class Home:
         return self.releases / "unfinished"
 
     @property
+    def kept(self) -> Path:
+        """What the next refresh goes on from: beside the releases, on the same disk."""
+        return self.releases / "kept"
+
+    @property
     def rejects(self) -> Path:
         """Rows that loads refused, with file, line and reason."""
         return self.folder / "rejects"

@@ -66,6 +66,11 @@ class Steps:
             (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
         return value
 
+    def kept(self, name: str) -> Any:
+        """What `value` gave under this name; None if it is not there, or damaged."""
+        kept = self._read(self.folder / name)
+        return kept[0] if kept is not None else None
+
     def release(self, name: str, write: Callable[[Path], object]) -> Release:
         """The release that `write` puts into a folder."""
         path = self.folder / name

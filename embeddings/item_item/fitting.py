@@ -1,0 +1,100 @@
+"""An item table fitted by a recipe, and what its fit leaves so that the next can go on from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.recipe import Recipe
+from embeddings.item_item.scorers import Feature, Fitted, LearnedVectors
+from embeddings.singular import Spectral
+from graph.arrays import F32, I64
+
+REGRESSIONS = ("ridge", "cosine")
+TARGET_BY_TARGET = (*REGRESSIONS, "popularity", "spectral")
+"""Kinds of scorers that can learn one target without all others; the first propose what for."""
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Singular vectors in half precision, as they are kept on disk."""
+
+    vectors: npt.NDArray[np.float16]  # (i, d), times `scale`
+    values: F32  # (d,)
+    scale: float
+
+    @staticmethod
+    def of(spectral: Spectral) -> "Halved":
+        """In half precision, scaled so that nothing is lost near 0."""
+        scale = float(np.sqrt(max(len(spectral.item_vectors), 1)))
+        return Halved(
+            (spectral.item_vectors * np.float32(scale)).astype(np.float16), spectral.values, scale
+        )
+
+    def whole(self) -> Spectral:
+        """In single precision."""
+        return Spectral(self.vectors.astype(np.float32) / np.float32(self.scale), self.values)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a fit leaves for the next one, beside its table."""
+
+    exponents: tuple[tuple[float, float], ...]  # of each spectrum
+    spectra: tuple[Halved, ...]
+    settled: Halved  # the leading vectors, which are served
+    spreads: tuple[float, ...]  # by which the scores of each scorer of the recipe are divided
+
+    def by_rows(self, rows: I64) -> "Learned":
+        """The same for other items: of each its row here, -1 for a new one (its vectors are 0)."""
+
+        def moved(spectrum: Halved) -> Halved:
+            vectors = np.where((rows >= 0)[:, None], spectrum.vectors[rows], np.float16(0))
+            return Halved(vectors, spectrum.values, spectrum.scale)
+
+        return Learned(
+            self.exponents, tuple(map(moved, self.spectra)), moved(self.settled), self.spreads
+        )
+
+
+def fit_table(
+    user_items: sparse.csr_matrix,
+    features: Sequence[Feature],
+    recipe: Recipe,
+    *,
+    seed: int,
+    threads: int,
+    start: F32 | None = None,
+    learned: Sequence[LearnedVectors] = (),
+) -> tuple[ItemTable, Spectral, Learned | None]:
+    """The table of a recipe, its leading singular vectors, and what to go on from.
+
+    The arguments are those of `blend.build_item_table`.
+    """
+    scorers = [scorer for scorer, _ in recipe.weights]
+    models = {vectors.name: vectors.of_all for vectors in learned}
+    fitted = Fitted(user_items, features, recipe, seed, threads, scorers, start, models)
+    table = fitted.blended(recipe)
+    settled = fitted.settled_spectrum()
+    return table, settled, learned_by(fitted, recipe, settled)
+
+
+def learned_by(fitted: Fitted, recipe: Recipe, settled: Spectral) -> Learned | None:
+    """What is needed to go on from a finished fit; None if it cannot be brought up to date."""
+    kinds = {scorer.kind for scorer, _ in recipe.weights}
+    if kinds.isdisjoint(REGRESSIONS) or not kinds.issubset(TARGET_BY_TARGET):
+        return None
+    wanted = {
+        (scorer.row_exponent, scorer.item_exponent): scorer.dimensions
+        for scorer, _ in sorted(recipe.weights, key=lambda both: both[0].dimensions)
+        if scorer.kind == "spectral"
+    }
+    return Learned(
+        exponents=tuple(wanted),
+        spectra=tuple(Halved.of(fitted.spectrum(*key, wanted[key])) for key in wanted),
+        settled=Halved.of(settled),
+        spreads=tuple(fitted.spreads[scorer] for scorer, _ in recipe.weights),
+    )
