@@ -3,7 +3,8 @@
 A release is made from all of a set's events but a hundredth, drawn at random. Then the rest is
 loaded, and a refresh is done twice from there: once by default, which keeps what was chosen before,
 and once with `full`. Both are judged on the same pairs, those of the gate, and also on the set's
-test part if it has one.
+test part if it has one. With `--steps N`, N such hundredths come one after the other, each followed
+by a warm refresh; the last step is what is compared.
 """
 
 import argparse
@@ -36,23 +37,26 @@ GATES = ("fitting the trial", "judging")
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Measure; `--set NAME` (repeat), `--preset`, `--share` of new events, `--seed`."""
+    """Measure; `--set NAME` (repeat), `--preset`, `--share` of new events, `--steps`, `--seed`."""
     parser = argparse.ArgumentParser(prog="bench refresh")
     parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     config = RefreshConfig(preset=options.preset, seed=options.seed, threads=options.threads)
-    table, ratios = [], {}
+    table: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
     for name in _sets.chosen(options.sets or ["gowalla"]):
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
-            rows = measured(name, config, options.share, Path(folder))
+            rows = measured(name, config, options.share, options.steps, Path(folder))
         table += [{"set": name, "refresh": which, **row} for which, row in rows.items()]
         ratios |= {f"{name}/{what}": value for what, value in compared(rows).items()}
-    return {"bench": "refresh", "share": options.share, "table": table, "ratios": ratios}
+    new = {"share": options.share, "steps": options.steps}
+    return {"bench": "refresh", **new, "table": table, "ratios": ratios}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Refreshed:
 
 
 def measured(
-    name: str, config: RefreshConfig, share: float, folder: Path
+    name: str, config: RefreshConfig, share: float, steps: int, folder: Path
 ) -> dict[str, dict[str, Any]]:
     """A row for the warm refresh and one for the full one."""
     train, test = _sets.parts(name, config, folder / "set")
@@ -77,13 +81,16 @@ def measured(
     events = tables["events"]
     pairs = zip(events["user"].to_pylist(), events["item"].to_pylist(), strict=True)
     events = events.filter(np.array([pair in known for pair in pairs]))
-    new = np.random.default_rng(config.seed).random(len(events)) < share
+    step = np.random.default_rng(config.seed).random(len(events)) // share  # from `steps` on: known
     home = Home(folder / "home").create()
     with closing(EmbeddedStore(home.store)) as store:
-        store.apply({**tables, "events": events.filter(~new)})
+        store.apply({**tables, "events": events.filter(step >= steps)})
     refreshed(home, config, full=True)  # also compiles
-    with closing(EmbeddedStore(home.store)) as store:
-        store.apply({"events": events.filter(new)})
+    for number in range(steps):
+        if number:
+            refreshed(home, config, full=False)
+        with closing(EmbeddedStore(home.store)) as store:
+            store.apply({"events": events.filter(step == number)})
     rows = {}
     for which in ("full", "warm"):
         own = Home(shutil.copytree(home.folder, folder / which))

@@ -90,7 +90,6 @@ class Pairs:
     keys: I64  # (p,) ascending: place of the target x items + history item
     targets: I64  # (p,)
     histories: I64  # (p,)
-    places: I64  # (i,) of each target; -1: it is none
 
 
 def folded(graph: NormalisedGraph, spectral: Spectral, targets: I64, threads: int) -> Spectral:
@@ -105,8 +104,8 @@ def folded(graph: NormalisedGraph, spectral: Spectral, targets: I64, threads: in
     leading = np.ascontiguousarray(spectral.item_vectors[:, : len(strong)])  # they come first
     image = product(graph.rows, leading, threads)  # (r, i) @ (i, d) -> (r, d)
     vectors = spectral.item_vectors.copy()
-    found = product(graph.columns[targets], image, threads)
-    vectors[targets, : len(strong)] = found / spectral.values[: len(strong)] ** 2
+    products = product(graph.columns[targets], image, threads)
+    vectors[targets, : len(strong)] = products / spectral.values[: len(strong)] ** 2
     return Spectral(vectors, spectral.values)
 
 
@@ -147,7 +146,7 @@ def _proposed(table: ItemTable, regressions: Sequence[ItemTable], targets: I64) 
     each = np.unique(np.concatenate(keys)).astype(np.int64)
     of_target, histories = targets[each // items], each % items
     others = of_target != histories
-    return Pairs(each[others], of_target[others], histories[others], places)
+    return Pairs(each[others], of_target[others], histories[others])
 
 
 def _scores(
