@@ -102,21 +102,47 @@ def test_a_row_of_a_new_item_is_read_from_its_own_regression(users):
     assert np.abs(own[5]).sum() == pytest.approx(np.abs(expected[5]).sum(), rel=0.2)
 
 
-def test_folding_in_finds_the_singular_vectors_again(users):
-    """Of a diagonal matrix they are the unit vectors."""
-    graph = Fitted(sparse.csr_matrix(np.diag([1.0, 1, 1])), (), RECIPE, 0, 1, ()).graph(0.0, 0.0)
-    known = Spectral(np.eye(3, dtype=np.float32), np.ones(3, np.float32))
-    lost = Spectral(np.diag([1, 0.3, 1]).astype(np.float32), known.values)
-    assert folded(graph, lost, np.array([0, 2]), 1).item_vectors == pytest.approx(lost.item_vectors)
-    half = folded(graph, lost, np.array([1]), 1).item_vectors
-    assert half == pytest.approx(lost.item_vectors)  # x'XV of its own vector alone
+def test_folding_in_finds_a_vector_again_from_the_others():
+    """Two items that the same two users have: v = (√½, √½), s = 2, and each is half of s²."""
     shared = Fitted(sparse.csr_matrix([[1.0, 1, 0], [1, 1, 0]]), (), RECIPE, 0, 1, ())
     graph = shared.graph(0.0, 0.0)
-    first = Spectral(np.array([[0.5**0.5], [0.0], [0.0]], np.float32), np.array([2.0], np.float32))
-    # Item 1 is in the same rows as item 0: 2 · √½ / 2² of it at once.
-    assert folded(graph, first, np.array([1]), 1).item_vectors.ravel() == pytest.approx(
-        [0.5**0.5, 0.5**1.5, 0.0]
-    )
+    for stale in (0.0, 0.3, 9.0):  # what was there before does not matter
+        vectors = np.array([[0.5**0.5], [stale], [0.0]], np.float32)
+        last = Spectral(vectors, np.array([2.0], np.float32))
+        own = folded(graph, last, np.array([1]), 1).item_vectors.ravel()
+        assert own == pytest.approx([0.5**0.5, 0.5**0.5, 0.0])
+        weak = Spectral(vectors, np.array([1.9], np.float32))
+        assert folded(graph, weak, np.array([1]), 1).item_vectors[1] == 0
+
+
+def test_ten_steps_end_near_a_whole_fit(users):
+    """Half of the items are rare; of their pairs most come while only what changed is learned."""
+    rng = np.random.default_rng(1)
+    entries = users.tocoo()
+    rare = (entries.col % 2 == 1) & (rng.random(users.nnz) < 0.9)
+    kept = ~rare | (rng.random(users.nnz) < 0.1)
+    own = sparse.csr_matrix((entries.data, (entries.row, entries.col)), shape=users.shape)
+    step = np.where(kept & (rng.random(users.nnz) < 0.9), 0, rng.integers(1, 11, users.nnz))
+
+    def upto(number):
+        there = step <= number
+        places = entries.row[there], entries.col[there]
+        return sparse.csr_matrix((entries.data[there], places), shape=users.shape)
+
+    before = upto(0)
+    last, pending = fitted(before, MIXED), np.zeros(ITEMS, int)
+    for number in range(1, 11):
+        now = upto(number)
+        counts = now.getnnz(axis=0)
+        pending += counts - before.getnnz(axis=0)
+        changed = (pending > 0) & (pending >= 0.05 * counts)
+        fresh = changed & (pending >= 0.5 * counts)
+        last = again(now, MIXED, last, np.flatnonzero(changed), np.flatnonzero(fresh))
+        pending[changed], before = 0, now
+    assert (before != own).nnz == 0
+    whole = square(fitted(before, MIXED)[0])
+    assert np.corrcoef(square(last[0]).ravel(), whole.ravel())[0, 1] > 0.9
+    assert np.abs(square(last[0])).max() < 2 * np.abs(whole).max()
 
 
 def test_recipes_that_cannot_learn_one_target_alone_leave_nothing(users):

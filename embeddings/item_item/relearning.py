@@ -3,9 +3,9 @@
 An entry (history item h, target t) of the table belongs to its target. For targets that changed
 all entries are learned again by the scorers of the recipe, from all of today's data; the others
 stay as they are. A row is made anew only for an item that was hardly known: from the same
-regressions, read in the other direction. Singular vectors of items that changed are found from
-those of all others (folding in). How far scores spread is taken over, so that old and new entries
-are on the same scale.
+regressions, read in the other direction; the singular vectors of such an item are found from those
+of all others (folding in), while known items keep theirs. How far scores spread is taken over, so
+that old and new entries are on the same scale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,6 @@ from embeddings.item_item.recipe import Recipe, Scorer
 from embeddings.item_item.scorers import Fitted
 from embeddings.singular import Spectral, product
 from graph.arrays import F32, I64, Flags
-
-WEAK = 0.1  # share of the largest singular value
 
 
 def relearned(
@@ -47,12 +45,12 @@ def relearned(
         fresh: (i,) those of them whose own rows are made anew, too.
         threads: how many work at once.
     """
-    targets = np.flatnonzero(changed).astype(np.int64)
+    targets, new = np.flatnonzero(changed), np.flatnonzero(fresh)
     spectra = {
-        key: folded(fitted.graph(*key, spectral=True), old.whole(), targets, threads)
+        key: folded(fitted.graph(*key, spectral=True), old.whole(), new, threads)
         for key, old in zip(last.exponents, last.spectra, strict=True)
     }
-    settled = _settled(fitted, last, targets, threads)
+    settled = _settled(fitted, last, new, threads)
     regressions = {
         scorer: _regressed(fitted, scorer, recipe, targets, threads)
         for scorer, _ in recipe.weights
@@ -71,7 +69,7 @@ def relearned(
     rows = np.concatenate([pairs.histories, pairs.targets[turned]])
     columns = np.concatenate([pairs.targets, pairs.histories[turned]])
     entries = np.concatenate([there, back[turned]])
-    new = sparse.csr_matrix((entries, (rows, columns)), shape=(len(changed), len(changed)))
+    learned = sparse.csr_matrix((entries, (rows, columns)), shape=(len(changed), len(changed)))
     gone = changed | (fitted.counts == 0)  # nobody has the latter: whoever places them does so anew
     kept = (table.neighbours >= 0) & ~gone[table.neighbours] & ~fresh[:, None]
     left = Learned(
@@ -80,7 +78,7 @@ def relearned(
         settled=Halved.of(settled),
         spreads=last.spreads,
     )
-    return replaced(table, kept, new, recipe.table_width), settled, left
+    return replaced(table, kept, learned, recipe.table_width), settled, left
 
 
 @dataclass(frozen=True)
@@ -92,31 +90,36 @@ class Pairs:
     histories: I64  # (p,)
 
 
-def folded(graph: NormalisedGraph, spectral: Spectral, targets: I64, threads: int) -> Spectral:
-    """The spectrum with the vectors of `targets` found from the others': v = x'XV / s^2.
+def folded(graph: NormalisedGraph, spectral: Spectral, fresh: I64, threads: int) -> Spectral:
+    """The spectrum with the vectors of the `fresh` items found from those of all others.
 
-    x is the target's column of X. Where V are singular vectors of X this is what they already are.
-    Weak directions, where rounding would grow by 1/s^2, stay as they are.
+    For singular vectors X'XV = V s^2. Of the row of item j, x its column of X, this leaves
+    v = x'XW / (s^2 - x'x), where W is V without the fresh items. So a vector never feeds on what
+    was found for it before: over several refreshes that would grow without bounds. Directions that
+    are too weak beside the item's own part (s^2 < 2 x'x) are 0.
     """
-    strong = np.flatnonzero(spectral.values > WEAK * spectral.values.max(initial=0))
-    if not len(strong) or not len(targets):
+    if not spectral.values.size or not len(fresh):
         return spectral
-    leading = np.ascontiguousarray(spectral.item_vectors[:, : len(strong)])  # they come first
-    image = product(graph.rows, leading, threads)  # (r, i) @ (i, d) -> (r, d)
     vectors = spectral.item_vectors.copy()
-    products = product(graph.columns[targets], image, threads)
-    vectors[targets, : len(strong)] = products / spectral.values[: len(strong)] ** 2
+    vectors[fresh] = 0
+    columns = graph.columns[fresh]
+    image = product(graph.rows, vectors, threads)  # (r, i) @ (i, d) -> (r, d)
+    own = np.asarray(columns.multiply(columns).sum(axis=1), np.float32).reshape(-1, 1)
+    squares = spectral.values**2
+    strong = squares >= 2 * own  # (f, d)
+    rest = np.where(strong, squares - own, np.float32(1))
+    vectors[fresh] = np.where(strong, product(columns, image, threads) / rest, np.float32(0))
     return Spectral(vectors, spectral.values)
 
 
-def _settled(fitted: Fitted, last: Learned, targets: I64, threads: int) -> Spectral:
+def _settled(fitted: Fitted, last: Learned, fresh: I64, threads: int) -> Spectral:
     """The served vectors: on the graph of the widest spectrum, as in `Fitted.settled_spectrum`."""
     key = (0.5, 0.5)
     widest = 0
     for exponents, spectrum in zip(last.exponents, last.spectra, strict=True):
         if spectrum.values.size > widest:
             key, widest = exponents, spectrum.values.size
-    return folded(fitted.graph(*key, spectral=True), last.settled.whole(), targets, threads)
+    return folded(fitted.graph(*key, spectral=True), last.settled.whole(), fresh, threads)
 
 
 def _regressed(
