@@ -208,7 +208,7 @@ def test_many_new_events_choose_anew(base, tmp_path):
 
 
 def test_it_chooses_anew_when_it_is_asked_to(base, tmp_path):
-    content, _, _ = again(base, tmp_path, 0.02, full=True)
+    content, _, _ = again(base, tmp_path, 0.02, full=True, force=True)  # whatever gates say of it
     assert CHOOSING in content
     assert "choosing again" in content
 
