@@ -31,7 +31,7 @@ from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
 from recommender.releases.steps import Steps, digest_of
 
-MOVED = 0.05  # share of all pairs that may come or go before everything is fitted again
+MOVED = 0.03  # share of all pairs that may come or go before everything is fitted again
 CHANGED = 0.05  # share of an item's pairs that came or went; below, it is left as it was learned
 HARDLY_KNOWN = 0.5  # of its pairs came or went: its own row is made anew, too
 FIT, TRIAL = "fit", "trial"
