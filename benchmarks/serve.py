@@ -42,6 +42,7 @@ SHOWN = 20
 MANY = 100  # subjects of a batch
 ASKED = 2000  # different users, or batches of them
 UNSAVED = {"NICHEGRAPH_CACHE_BYTES": "0"}  # every list is made anew
+TRIES = 3000  # of 0.1 s each, until a server answers that may have to compile first
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # wrk runs this: lines of a file are asked for at random, and the summary is one line of JSON.
@@ -372,7 +373,7 @@ def running(command: list[str], port: int, path: str, more: dict[str, str]) -> I
 
 
 def wait_for(server: subprocess.Popen[bytes], port: int, path: str) -> None:
-    for _ in range(600):
+    for _ in range(TRIES):
         if server.poll() is not None:
             raise SystemExit(f"bench serve: the server ended with code {server.returncode}")
         try:
