@@ -177,6 +177,16 @@ def test_a_hide_holds_at_once_also_against_who_asks_for_what_was_seen(live, worl
     assert item not in ids(server.recommender(), user=user, n=500, include_seen=True)
 
 
+def test_who_chose_many_new_items_has_a_segment_and_a_list(live, world):
+    """A segment is learned from vectors, which items that came since do not have."""
+    server, journal = live
+    known = world[1].answers.items[:6]
+    say(journal, *[event("keen", item) for item in (*known, *(f"new {n}" for n in range(12)))])
+    mine = server.recommender().recommend([Request(user="keen", n=10)], now=NOW)[0]
+    assert mine.served_by != "popular" and len(mine.items) == 10
+    assert mine.segment not in (None, "new")
+
+
 def test_a_newcomer_gets_lists_of_their_own_with_the_first_click(live, world):
     server, journal = live
     item = world[1].answers.items[0]

@@ -331,5 +331,6 @@ def _kinds(history: History, kinds: int, counts: F64) -> list[F64]:
 
 
 def _vectors(user_items: csr_array, vectors: F32) -> F64:
-    unit = unit_rows(np.asarray(user_items @ vectors, np.float64)).astype(np.float64)
+    known = user_items[:, : len(vectors)]  # items that came since the release have no vector
+    unit = unit_rows(np.asarray(known @ vectors, np.float64)).astype(np.float64)
     return np.where(unit.any(axis=1, keepdims=True), unit, np.nan)
