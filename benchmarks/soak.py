@@ -236,7 +236,7 @@ class Traffic:
 
     def draw_event(self, rng: random.Random) -> tuple[str, str, Any]:
         number = rng.randrange(PEOPLE * 10)
-        user = self.users[number % PEOPLE] if number % 2 else f"guest-{number % PEOPLE}"
+        user = self.users[number % len(self.users)] if number % 2 else f"guest-{number % PEOPLE}"
         item = self.items[number * 31 % len(self.items)]
         event = {"user": user, "item": item, "event_id": f"e{number}", "at": 1_759_000_000 + number}
         return "POST", "/v1/events", event
