@@ -126,7 +126,9 @@ def times_reversed(tables, _rng):
 
 
 def tags_shuffled(tables, rng):
-    tags = tables["item_tags"]
+    tags, events = tables["item_tags"], tables["events"]
+    written = events.tag.notna().to_numpy()
+    events.loc[written, "tag"] = rng.permutation(events.tag[written].to_numpy())
     tags["item"] = rng.permutation(tags.item.to_numpy())
     tables["item_tags"] = tags.drop_duplicates(["item", "category", "tag"])
 
