@@ -80,7 +80,7 @@ def test_one_is_open_at_most_and_is_let_go_when_nobody_asks(two, beside):
     with beside.recommender("2"):
         assert beside.opened == second
     gc.collect()
-    lives = [live for live in gc.get_objects() if isinstance(live, Live) and live.home == two]
+    lives = [live for live in gc.get_objects() if type(live) is Live and live.home == two]
     assert [live.only.name for live in lives if live.only is not None] == [second]
     short = Beside(Live(two), idle_seconds=0.01)
     with short.recommender("1"):

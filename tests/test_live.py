@@ -57,6 +57,11 @@ def live(world, tmp_path):
     journal.close()
 
 
+def by_history(server):
+    """What serves a history; in so small a world a simple recommender may do best alone."""
+    return server.recommender().release.manifest.get("ranks_by", "history")
+
+
 def say(journal, *facts):
     return journal.append([fact(kind, payload) for kind, payload in facts], now=NOW)
 
@@ -155,8 +160,8 @@ def test_release_and_journal_rank_as_a_release_that_holds_the_same_events(
 
 def test_a_click_moves_the_next_list_and_is_no_longer_unseen(live, world):
     server, journal = live
-    named = 0
-    for user in world[1].answers.users[:10]:
+    users, named = world[1].answers.users[:40], 0
+    for user in users:
         before = ids(server.recommender(), user=user)
         say(journal, event(user, before[0], "like", at=NOW))
         after = ids(server.recommender(), user=user)
@@ -166,7 +171,7 @@ def test_a_click_moves_the_next_list_and_is_no_longer_unseen(live, world):
         release = server.recommender().release
         title = release.card(release.items.row(before[0]))["title"]
         named += any(title in reason.text for item in answer.items for reason in item.reasons)
-    assert named >= 5
+    assert named >= len(users) / 2
 
 
 def test_a_hide_holds_at_once_also_against_who_asks_for_what_was_seen(live, world):
@@ -194,7 +199,7 @@ def test_a_newcomer_gets_lists_of_their_own_with_the_first_click(live, world):
     assert server.recommender().recommend([request], now=NOW)[0].served_by == "popular"
     say(journal, event("just came", item))
     answer = server.recommender().recommend([request], now=NOW)[0]
-    assert answer.served_by == "history"
+    assert answer.served_by == by_history(server)
     assert not answer.notes
     assert ids(server.recommender(), user="just came", n=10) == ids(
         server.recommender(), items={item: 1.0}, n=10, profile=answer.profile
@@ -216,7 +221,8 @@ def test_who_does_not_agree_to_lists_of_their_own_gets_none_and_hides_hold(live,
     assert "does not agree" in answer.notes[0]
     assert ids(serving, user=user, profile="neutral")[:5] == popular[1:6]
     say(journal, (CONSENT, {"id": user, "consent": {"personalise": True}}))
-    assert server.recommender().recommend([Request(user=user)], now=NOW)[0].served_by == "history"
+    answer = server.recommender().recommend([Request(user=user)], now=NOW)[0]
+    assert answer.served_by == by_history(server)
 
 
 # ── items ────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from threading import Event
 
 import pytest
 
+from graph.errors import ReleaseError
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Filter, Request
@@ -73,6 +74,26 @@ def test_files_stay_as_many_over_many_swaps(home, planted):
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="needs /proc to see what is mapped")
+def test_a_release_that_is_still_being_copied_is_served_once_it_is_there(home, tmp_path):
+    """Somebody copies a home file by file, the name of the current release first."""
+    copy, current = Home(tmp_path / "copy").create(), (home.releases / "CURRENT").read_text()
+    folder = copy.releases / current.strip()
+    shutil.copytree(home.releases / current.strip(), folder)
+    left_out = sorted(folder.glob("*.npy"))[3]
+    whole = left_out.read_bytes()
+    left_out.write_bytes(whole[: len(whole) // 2])
+    (copy.releases / "CURRENT").write_text(current)
+    ticks, heard = iter(range(10**7)), []
+    live = Live(copy, clock=lambda: next(ticks), tell=lambda event, **_: heard.append(event))
+    for _ in range(3):
+        with pytest.raises(ReleaseError, match=left_out.name.split(".")[0]):
+            live.recommender()
+    assert heard == ["release refused"]  # opened once, not at every look
+    left_out.write_bytes(whole)
+    assert live.recommender().release.name == current.strip()
+    assert live.problem is None
+
+
 def test_under_load_each_answer_is_of_one_release_and_the_old_one_goes(home, planted):
     """Threads ask without a pause while the release changes; nothing fails, nothing is mixed."""
     names = [release["name"] for release in list_releases(home)]

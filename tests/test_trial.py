@@ -143,14 +143,14 @@ def test_the_table_is_chosen_without_the_tags_written_on_what_it_has_to_find(tmp
     def recorded(name, into):
         keep = getattr(building, name)
 
-        def record(user_items, features, **options):
+        def record(user_items, features, *others, **options):
             into.update(options, features=features)
-            return keep(user_items, features, **options)
+            return keep(user_items, features, *others, **options)
 
         monkeypatch.setattr(building, name, record)
 
     recorded("choose_recipe", heard)
-    recorded("build_item_table", fitted)
+    recorded("fit_table", fitted)
     build(snapshot, graph, CONFIG, quiet)
     events, width = snapshot.events, len(snapshot.items)
     for way in heard["held"]:

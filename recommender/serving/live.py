@@ -21,6 +21,7 @@ from recommender.serving.following import Follower
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules_file import Rule, load_rules
 
+Stamp = tuple[str, int, int]  # a file, its size and time
 Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
 CHECK_SECONDS = 0.5  # seconds that a changed CURRENT may go unnoticed
 FOLLOW_SECONDS = 0.05  # … and a fact of the journal, where a thread watches
@@ -77,7 +78,7 @@ class Live:
         self._checked = float("-inf")
         self._lock = threading.Lock()
         self._recommender: Recommender | None = None
-        self._refused: str | None = None  # the release that `problem` is about
+        self._refused: tuple[str, list[Stamp]] | None = None  # what `problem` is about
         self._read: dict[Path, tuple[str, int]] = {}  # file -> release and time it was read for
 
     def recommender(self) -> Recommender:
@@ -182,15 +183,19 @@ class Live:
         last = self._recommender
         name = self.only.name if self.only is not None else current(self.home)
         here = last.release.name if last is not None else None
-        if name is None or name in {here, self._refused}:
-            if name == here:
+        if name is None or name == here:
+            if name is not None:
                 self.problem, self._refused = self.state_problem, None
             return last
+        folder = self.only or self.home.releases / name
+        as_it_lies = name, _stamps(folder)  # refused while somebody copies it, it is tried again
+        if as_it_lies == self._refused:
+            return last
         try:
-            release = open_release(self.only or self.home.releases / name)
+            release = open_release(folder)
             made = self._successor(last, release, state)
         except NichegraphError as error:
-            self.problem, self._refused = str(error), name
+            self.problem, self._refused = str(error), as_it_lies
             self.tell("release refused", release=name, problem=error)
             return last
         self.problem, self._refused = self.state_problem, None
@@ -256,6 +261,14 @@ class Live:
         newer = self._read.get(file) != read
         self._read[file] = read
         return newer
+
+
+def _stamps(folder: Path) -> list[Stamp]:
+    """The files of a folder as they lie there now; none where it cannot be read."""
+    with contextlib.suppress(OSError):
+        stats = {path.name: path.stat() for path in folder.iterdir()}
+        return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
+    return []
 
 
 def _nobody_hears(event: str, **fields: object) -> None:
