@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import small_world
 
-from graph.errors import QueryRefused, QueryStopped, StoreError
+from graph.errors import QueryRefused, QueryStopped, StoreAway, StoreError
 from graph.explore import console_build, ladybug_graph
 from graph.explore.console import Console, Limits, Target
 from graph.explore.copies import (
@@ -155,7 +155,7 @@ def test_a_third_query_at_once_is_refused(console):
     try:
         for slot in slots:
             fcntl.flock(slot, fcntl.LOCK_EX)
-        with pytest.raises(QueryRefused, match="running already"):
+        with pytest.raises(StoreAway, match="running already"):
             console.run("RETURN 1 AS x", {}, privacy=True)
     finally:
         for slot in slots:

@@ -1,5 +1,10 @@
 """`POST /v1/cypher`: off by default, for this machine, and nobody is seen by name."""
 
+import contextlib
+import errno
+import os
+import resource
+
 import pytest
 import small_world
 
@@ -7,6 +12,7 @@ from api.app import create_app
 from api.bootstrap import open_console
 from api.settings import load_settings
 from graph.errors import SettingError
+from graph.explore import console_process
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
@@ -36,6 +42,15 @@ def client(home):
 def ask(client, query, parameters=None, **how):
     body = {"query": query, "parameters": parameters or {}}
     return client.post("/v1/cypher", json=body, **how)
+
+
+@pytest.fixture
+def fresh(home, monkeypatch):
+    """A client whose console has not started a process yet, and what it calls in the system."""
+    app = create_app(load_settings(home.folder, console_enabled=True))
+    yield app.test_client(), monkeypatch
+    monkeypatch.undo()
+    app.extensions["console"].close()
 
 
 def problem(response, status):
@@ -143,3 +158,43 @@ def test_a_new_release_shows_the_graph_as_it_is_then(home, client):
     refresh(store, home, RefreshConfig(preset="fast", threads=1), now=small_world.START, force=True)
     store.close()
     assert ask(client, "MATCH (i:Item) RETURN count(i) AS n").json["rows"] == [[before + 1]]
+
+
+@pytest.mark.parametrize("lacking", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
+def test_a_machine_without_room_for_a_process_is_a_503_that_says_so(fresh, lacking):
+    client, patch = fresh
+
+    def full(*_, **__):
+        raise OSError(lacking, os.strerror(lacking))
+
+    patch.setattr(console_process.subprocess, "Popen", full)
+    answer = ask(client, COUNT)
+    assert os.strerror(lacking) in problem(answer, 503)["detail"]
+    assert answer.headers["Retry-After"] == "1"
+    patch.undo()
+    assert ask(client, COUNT).status_code == 200
+
+
+def test_a_process_that_starts_too_slowly_is_a_503_that_says_so(fresh):
+    client, patch = fresh
+    patch.setattr(console_process, "STARTING", 0.0)
+    assert "machine is busy" in problem(ask(client, COUNT), 503)["detail"]
+    patch.undo()
+    assert ask(client, COUNT).status_code == 200
+
+
+def test_a_server_with_a_thousand_open_files_answers(fresh):
+    """A pipe's number beyond 1,024 is none that select() takes."""
+    client, _ = fresh
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1200:
+        pytest.skip("fewer than 1,200 files may be open here")
+    with contextlib.ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(open(os.devnull))
+        assert ask(client, COUNT).status_code == 200
+
+
+def test_a_sum_beyond_64_bits_is_a_number_of_json(client):
+    most = 2**63 - 1
+    query = f"UNWIND [{most}, {most}, {most}] AS x RETURN sum(x) AS total"
+    assert ask(client, query).json["rows"] == [[pytest.approx(3 * most)]]

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graph.errors import QueryRefused, QueryStopped, StoreError
+from graph.errors import QueryRefused, QueryStopped, StoreAway, StoreError
 from graph.explore.console_process import KINDS, Worker, built
 from graph.explore.copies import local_secret
 from graph.explore.cypher_guard import check, check_parameters
@@ -118,7 +118,7 @@ class Console:
 
         Raises:
             QueryRefused: the guard or the engine will not run it, or it exceeded a limit.
-            StoreAway: the store cannot be asked now.
+            StoreAway: the store is away, two others are running, or the machine has no room.
         """
         began = time.perf_counter()
         verdict, rows = "failed", 0
@@ -131,6 +131,11 @@ class Console:
         except QueryRefused:
             verdict = "refused"
             raise
+        except OSError as error:
+            raise StoreAway(
+                f"The console cannot answer now ({error.strerror or error}). Look for free memory, "
+                "disk and open files on the server, and try again."
+            ) from error
         else:
             return result
         finally:
@@ -281,5 +286,5 @@ def _slot(folder: Path, at_once: int) -> Iterator[None]:
                 yield
                 return
         if time.monotonic() > deadline:
-            raise QueryRefused(f"{at_once} queries are running already; try again in a moment.")
+            raise StoreAway(f"{at_once} queries are running already; try again in a moment.")
         time.sleep(0.02)

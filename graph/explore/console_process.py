@@ -46,7 +46,9 @@ class Worker:
         """Start it; `order` is its first message: which graph to open, and the limits.
 
         Raises:
-            StoreError: it cannot open the graph, or cannot be started.
+            StoreError: it cannot open the graph, or ended at once.
+            StoreAway: it took too long to start.
+            OSError: the machine has no room for another process.
             MissingExtra: it lacks a package.
         """
         self.graph, self.answered = graph, 0
@@ -55,6 +57,12 @@ class Worker:
         self._process = _started("graph.explore.console_worker", self._room.name)
         try:
             hello = self.ask(order, STARTING)
+        except QueryStopped:
+            self.kill()
+            raise StoreAway(
+                f"The process that answers queries was not ready within {STARTING:g} seconds: the "
+                "machine is busy. Try again in a moment."
+            ) from None
         except QueryRefused as error:
             self.kill()
             failure = StoreError("The process that answers queries could not be started.")
@@ -100,10 +108,12 @@ class Worker:
     def _read(self, length: int, deadline: float) -> bytes:
         assert self._process.stdout is not None
         source = self._process.stdout.fileno()
+        ready = select.poll()  # select() fails where a server has a thousand files open
+        ready.register(source, select.POLLIN)
         parts, missing = [], length
         while missing:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([source], [], [], left)[0]:
+            if left <= 0 or not ready.poll(left * 1000):
                 raise QueryStopped("The query ran longer than allowed and was stopped.")
             part = os.read(source, min(missing, 1 << 20))
             if not part:

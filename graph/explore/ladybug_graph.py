@@ -138,10 +138,12 @@ def _plain_rows(result: Any) -> Iterator[list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int):  # beyond 64 bits, a number of JSON is a float
+        return value if -(1 << 63) <= value < 1 << 63 else float(value)
     if isinstance(value, Decimal):  # sums of whole numbers
-        return int(value) if value == value.to_integral_value() else float(value)
+        return _plain(int(value)) if value == value.to_integral_value() else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
