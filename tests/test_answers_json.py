@@ -96,7 +96,9 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
     for user in range(0, len(release.users), max(1, len(release.users) // 30)):
         items = release.histories.of(user)
         weights = release.histories.values[release.histories.span(user)]
-        speaker = SimpleNamespace(items=items, weights=weights, user_row=user, uncounted=NOBODY)
+        speaker = SimpleNamespace(
+            items=items, weights=weights, newest=None, user_row=user, uncounted=NOBODY
+        )
         shown = np.random.default_rng(user).permutation(len(release.items))[:15].astype(np.int32)
         speaking = evidence(release, [speaker], [shown])
         for at, item in enumerate(shown.tolist()):

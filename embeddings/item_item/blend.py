@@ -2,9 +2,9 @@
 
 `build_item_table` is the entry. It holds parts back, fits every scorer on the rest, and keeps what
 raises NDCG@20 + Recall@20 on those parts. First the weights of features are chosen, then scorers
-one by one (see `candidates`), then the powers of popularity, then how much the order of a history
-counts. What was chosen is fitted again on all data. Only a few numbers are chosen, each from a
-short list, so that a small data set is not overfitted.
+one by one (see `candidates`), then the powers of popularity, then how the order of a history is
+read (see `by_order`). What was chosen is fitted again on all data. Only a few numbers are chosen,
+each from a short list, so that a small data set is not overfitted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,13 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import hold_back
+from embeddings.item_item.by_order import way_of_order
 from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates, wide_spectrum
 from embeddings.item_item.fitting import fit_table
+from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.mixture import mixture, usual_mixture
-from embeddings.item_item.recency import DRAWS, RecencyJudge, order_tells
 from embeddings.item_item.recipe import BY_PAIRS, RIDGE, RIDGE_WIDTH, Recipe, Scorer
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
@@ -57,6 +58,8 @@ class BlendReport:
             "popularity_exponent": self.recipe.popularity_exponent,
             "history_exponent": self.recipe.history_exponent,
             "recency_exponent": self.recipe.recency_exponent,
+            "follows_weight": self.recipe.follows_weight,
+            "follows_steepness": self.recipe.follows_steepness,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
             "users": self.users,
@@ -73,10 +76,6 @@ HISTORY_COST, POPULARITY_COST = 0.3, 2.0
 HISTORY_EXPECTED = -0.1
 """Expected of a table that begins with a ridge or item kNN; of others 0. Another exponent e must
 raise quality by cost x (e + .1)^2."""
-RECENCY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
-RECENCY_EXPONENT, RECENCY_COST = 0.3, 0.05
-"""The exponent expected for a history's order, see `recency.weighed`. Another exponent e must raise
-quality by cost x (e - .3)^2."""
 FEWEST_USERS = 50
 """With fewer users to judge by, however often parts are drawn, what is usual is kept."""
 
@@ -94,6 +93,7 @@ def build_item_table(
     start: F32 | None = None,
     learned: Sequence[LearnedVectors] = (),
     unseen: sparse.csr_matrix | None = None,
+    order: sparse.csr_matrix | None = None,
 ) -> tuple[ItemTable, Spectral, BlendReport]:
     """Fit, choose and fold item-item scores into one table; weights positive, float32.
 
@@ -102,8 +102,9 @@ def build_item_table(
     used); without it a fifth of each user's entries is drawn by `seed`. A `recipe` skips choosing.
     `start` (i, d) is where the search for singular vectors begins in the last fit, see
     `spectrum.spectrum`; choosing never sees it, nor the entries that `unseen` (u, i) has. `learned`
-    vectors are further scorers. Memory grows with items x (support + table width) and the widest
-    spectrum. An empty matrix gives a table of padding.
+    vectors are further scorers. `order` (u, i) says when each entry came, see `recency.order_of`;
+    of it the table of what follows what is made, if the recipe gives that a weight. Memory grows
+    with items x (support + table width) and the widest spectrum. An empty matrix gives a table of padding.
     Raises ValueError when shapes do not fit.
     """
     say = progress or (lambda _step: None)
@@ -118,7 +119,7 @@ def build_item_table(
     table, settled, _ = fit_table(
         users, features, report.recipe, seed=seed, threads=threads, start=start, learned=learned
     )
-    return table, settled, report
+    return with_follows(table, users, order, report.recipe, threads), settled, report
 
 
 def choose_recipe(
@@ -237,7 +238,11 @@ def fit_blend(
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
     if all(trial.by_order for trial in trials):
         scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
-        recipe = replace(recipe, recency_exponent=_recency(trials, targets, scores, tried, say))
+        way = way_of_order(trials, targets, scores, tried, say)
+        recipe = replace(
+            recipe, recency_exponent=way.recency, follows_weight=way.weight,
+            follows_steepness=way.steepness,
+        )  # fmt: skip
     return BlendReport(recipe, judges, tried, scorers)
 
 
@@ -260,45 +265,6 @@ def _in_use(
     models = {name: Pair(pair.inputs[items], pair.outputs[items]) for name, pair in learned.items()}
     ways = [way.among(items) for way in held]
     return sparse.csr_matrix(users[:, items]), ways, features_among(features, items), models
-
-
-def _recency(
-    trials: Sequence[Trial],
-    targets: Sequence[Targets],
-    scores: Sequence[F32],
-    tried: dict[str, Quality],
-    say: Say,
-) -> float:
-    """The exponent for a history's order; 0 if the same histories, shuffled, do as well."""
-
-    def judged(judges: Sequence[RecencyJudge], exponents: Sequence[float]) -> list[Findings]:
-        ways = [
-            judge(own, values, exponents)
-            for judge, own, values in zip(judges, targets, scores, strict=True)
-        ]
-        count = sum(len(way[0]) for way in ways if way)
-        return [
-            Findings(tuple((1 / count, model) for way in ways if way for model in way[number]))
-            for number in range(len(exponents))
-        ]
-
-    by_order = judged([trial.by_order for trial in trials if trial.by_order], RECENCY)
-    findings = dict(zip(RECENCY, by_order, strict=True))
-    exponent = _noted("recency", findings, RECENCY_EXPONENT, RECENCY_COST, tried)
-
-    def gain(plain: Findings, weighed: Findings) -> float:
-        """By what factor histories weighed with the chosen exponent are better than plain ones."""
-        return sum(weighed.quality) / (sum(plain.quality) or 1.0)
-
-    by_chance = [
-        gain(*judged([trial.by_chance(draw) for trial in trials], (0.0, exponent)))
-        for draw in range(DRAWS if exponent else 0)
-    ]
-    if exponent and not order_tells(gain(findings[0.0], findings[exponent]), by_chance):
-        say("recency: shuffled histories do just as well, so their order is not used")
-        exponent = 0.0
-    say(f"recency: exponent {exponent:g}")
-    return exponent
 
 
 def _with_best_weight(

@@ -14,6 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.hold_out import part, places, rows_of
+from embeddings.item_item.follows import follow_table
+from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import TOP, Judge, PerUser
 from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
@@ -117,7 +119,7 @@ class Trial:
         self._by: Callable[[sparse.csr_matrix], RecencyJudge] = partial(
             recency_judge, fit, gone, sample=sample, seed=seed, threads=threads, seen=seen
         )
-        self._order = held.order
+        self._order, self._threads = held.order, threads
         histories = [judge.histories for _, judge in self._parts]
         if held.order is not None:
             ends = np.flatnonzero(np.diff(gone.indptr) > 0)
@@ -132,6 +134,12 @@ class Trial:
         """`by_order` with the order shuffled, to see what is gained by chance."""
         assert self._order is not None
         return self._by(shuffled(self._order, draw))
+
+    def followers(self, draw: int | None = None) -> ItemTable:
+        """What follows what in the part that may be learned from; `draw`: in a shuffled order."""
+        assert self._order is not None
+        order = self._order if draw is None else shuffled(self._order, draw)
+        return follow_table(self.fit, order, threads=self._threads)
 
     def __call__(self, supports: I32, scores: F32) -> tuple[float, float]:
         """The weighted mean of NDCG@20 and of Recall@20 over the parts."""

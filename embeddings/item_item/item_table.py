@@ -28,6 +28,9 @@ class ItemTable:
 
     neighbours: I32  # (i, k)
     scores: F32  # (i, k)
+    follows: "ItemTable | None" = None
+    """What people go on to after each item, read by the newest entries of a history only, which
+    have a second weight for that; None: the order of things says nothing. See `follows`."""
 
     def __post_init__(self) -> None:
         if self.neighbours.ndim != 2 or self.neighbours.shape != self.scores.shape:

@@ -57,9 +57,21 @@ class Judge:
         )
         return top_per_user(top, self._wanted)
 
-    def by_weightings(self, targets: Targets, blended: F32, weights: F32) -> list[PerUser]:
-        """The same for each of k weightings (nnz, k) of what stands in `histories`."""
-        tops = score_weightings(targets, blended, self.histories, weights, TOP, self._threads)
+    def by_weightings(
+        self,
+        targets: Targets,
+        blended: F32,
+        weights: F32,
+        follows: ItemTable | None = None,
+        newest: F32 | None = None,
+    ) -> list[PerUser]:
+        """The same for each of k weightings (nnz, k) of what stands in `histories`.
+
+        `newest` (nnz, k) are the weights with which the same entries read `follows`.
+        """
+        tops = score_weightings(
+            targets, blended, self.histories, weights, TOP, self._threads, follows, newest
+        )
         return [top_per_user(top, self._wanted) for top in tops]
 
     def short_lists(self, targets: Targets, scores: F32) -> ShortLists:

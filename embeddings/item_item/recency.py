@@ -4,21 +4,41 @@ Only the order of a user's own entries counts, never how long ago they were, so 
 afternoon and a history of ten years are treated alike. Entries of the same moment weigh the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge, PerUser
 from embeddings.item_item.side_by_side import Targets
 from graph.arrays import F32, I32, I64
 
 CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
 """A history is cut here: the entries before are to find those in the next fifth."""
-RecencyJudge = Callable[[Targets, F32, Sequence[float]], list[list[PerUser]]]
 CLEARLY, DRAWS = 0.01, 2
 """An order must gain more than its shuffles do on average, by at least this much."""
+
+
+class Way(NamedTuple):
+    """How the order of a history is read."""
+
+    recency: float = 0.0
+    """An entry weighs (1 + how many came later) to the power -`recency` in the item table, …"""
+    weight: float = 0.0
+    steepness: float = 0.0
+    """… and `weight` x (1 + how many came later)^-`steepness` in the table of what follows what."""
+
+
+class RecencyJudge(Protocol):
+    """Judges scores at their targets by what came next: (b, 2) for each way, at each cut."""
+
+    def __call__(
+        self, targets: Targets, scores: F32, ways: Sequence[Way], follows: ItemTable | None = None
+    ) -> list[list[PerUser]]:
+        """`follows` is the table of what follows what, where a way reads it."""
 
 
 def order_of(user_items: sparse.csr_matrix, at: I64) -> sparse.csr_matrix:
@@ -54,10 +74,10 @@ def recency_judge(
     threads: int,
     seen: sparse.csr_matrix | None = None,
 ) -> RecencyJudge:
-    """What scores find at their targets: (b, 2) for each exponent at each cut.
+    """What scores find at their targets: (b, 2) for each way at each cut.
 
-    At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by the
-    exponent, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
+    At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by their
+    order, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
     entries of both came. Other entries of either, and items that were `seen`, are not ranked.
     """
     users = np.flatnonzero(np.diff(select.indptr) > 0)
@@ -74,12 +94,16 @@ def recency_judge(
         if judge.users.size:
             windows.append((judge, np.maximum(judge.values_of(_ranks(known, order)), 1)))
 
-    def judged(targets: Targets, scores: F32, exponents: Sequence[float]) -> list[list[PerUser]]:
+    def judged(
+        targets: Targets, scores: F32, ways: Sequence[Way], follows: ItemTable | None = None
+    ) -> list[list[PerUser]]:
         by_cut = []
         for judge, ranks in windows:
-            weights = np.column_stack([judge.histories.data * ranks**-e for e in exponents])
-            by_cut.append(judge.by_weightings(targets, scores, weights))
-        return [list(of_exponent) for of_exponent in zip(*by_cut, strict=True)]
+            known = judge.histories.data
+            weights = np.column_stack([known * ranks**-way.recency for way in ways])
+            newest = np.column_stack([known * way.weight * ranks**-way.steepness for way in ways])
+            by_cut.append(judge.by_weightings(targets, scores, weights, follows, newest))
+        return [list(of_way) for of_way in zip(*by_cut, strict=True)]
 
     return judged
 

@@ -70,3 +70,7 @@ class Recipe:
     """Support of each target's regression; never more than that of the table."""
     recency_exponent: float = 0.0
     """See `recency.weighed`; it changes histories, not the table."""
+    follows_weight: float = 0.0
+    """Of the table of what follows what, see `follows`; 0: it is left out."""
+    follows_steepness: float = 0.0
+    """How steeply the weights fall off with which a history reads it, from the newest entry on."""

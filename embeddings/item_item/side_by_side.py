@@ -14,6 +14,7 @@ from scipy import sparse
 
 from embeddings.best import keep_best, sort_best
 from embeddings.blocks import in_blocks
+from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32
 
 SHORT = 60
@@ -45,23 +46,27 @@ class Targets:
 
 def score_weightings(
     targets: Targets, scores: F32, histories: sparse.csr_matrix, weights: F32, count: int,
-    threads: int = 1,
+    threads: int = 1, follows: ItemTable | None = None, newest: F32 | None = None,
 ) -> I32:  # fmt: skip
     """The `count` best items of each history under each of k weightings: int32 (k, b, n).
 
     Scores are (r, c), as targets; `weights` (nnz, k) stand for the data of `histories` (b, i). As
     `item_table.score_history`: only positive scores, nothing of the history itself, -1 pads what is
-    missing.
+    missing. `newest` (nnz, k) are the weights with which the same entries read `follows`.
     """
     targets.require(histories)
     top = np.full((weights.shape[1], histories.shape[0], count), -1, np.int32)
     amounts = np.ascontiguousarray(weights, np.float32)
     starts = histories.indptr.astype(np.int64)
+    if follows is None or newest is None:
+        after, newest = (targets.supports[:, :0], scores[:, :0]), amounts
+    else:
+        after, newest = (follows.neighbours, follows.scores), np.asarray(newest, np.float32)
 
     def block(low: int, high: int) -> None:
         _weightings(
-            targets.row_of, targets.supports, scores,
-            starts, histories.indices, amounts, top, low, high,
+            targets.row_of, targets.supports, scores, *after,
+            starts, histories.indices, amounts, newest, top, low, high,
         )  # fmt: skip
 
     in_blocks(block, histories.shape[0], threads)
@@ -139,11 +144,12 @@ def summed(scores: F32, weights: Sequence[float]) -> F32:
 
 @njit(cache=True, nogil=True)
 def _weightings(  # type: ignore[no-untyped-def]
-    row_of, supports, scores, starts, items, weights, top, low, high
+    row_of, supports, scores, after, worths, starts, items, weights, newest, top, low, high
 ):
-    """Fill top (k, b, n) i32 of histories low … high - 1; weights (nnz, k) f32.
+    """Fill top (k, b, n) i32 of histories low … high - 1; weights, newest (nnz, k) f32.
 
-    Item i's targets are supports[row_of[i]], with scores[row_of[i]] beside them.
+    Item i's targets are supports[row_of[i]], with scores[row_of[i]] beside them; what follows it is
+    after[i], with worths[i] beside it.
 
     The sums of a target under all weightings lie side by side in memory.
     """
@@ -167,6 +173,17 @@ def _weightings(  # type: ignore[no-untyped-def]
                 value = scores[item, q]
                 for k in range(kinds):
                     sums[target, k] += weights[h, k] * value
+            item = items[h]
+            for q in range(after.shape[1]):
+                target = after[item, q]
+                if target < 0:
+                    break
+                if seen[target] == 0:
+                    seen[target] = 1
+                    touched[count] = target
+                    count += 1
+                for k in range(kinds):
+                    sums[target, k] += newest[h, k] * worths[item, q]
         for h in range(starts[subject], starts[subject + 1]):
             sums[items[h]] = 0
         for k in range(kinds):

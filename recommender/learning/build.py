@@ -9,6 +9,7 @@ from scipy import sparse
 
 from embeddings.item_item.blend import choose_recipe
 from embeddings.item_item.fitting import fit_table
+from embeddings.item_item.follows import with_follows
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.relearning import relearned
@@ -173,6 +174,7 @@ def build(
             changes.table, changes.learned, fitted, recipe, changes.changed, changes.fresh,
             config.threads,
         )  # fmt: skip
+    table = with_follows(table, user_items, order, recipe, config.threads)  # a pass over the data
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
     arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
@@ -181,8 +183,12 @@ def build(
         vectors[name] = _ranked(made)
         arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
         reports[name] = made.report
-    exponent = choice.recipe.recency_exponent
-    histories = user_items if order is None else weighed(user_items, order, exponent)
+    histories = user_items if order is None else weighed(user_items, order, recipe.recency_exponent)
+    if table.follows is not None and order is not None:
+        arrays["follows.neighbours"] = table.follows.neighbours
+        arrays["follows.scores"] = table.follows.scores
+        newest = weighed(user_items, order, recipe.follows_steepness).data
+        arrays["histories.newest"] = np.float32(recipe.follows_weight) * newest
     arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
     arrays |= people_arrays(snapshot, graph)
     arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32, I64, Flags
+from graph.arrays import F32, I32, Flags
 from graph.model import NO_ROW, NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighting import HIDE, Weighting, domain_factors, event_weights
@@ -39,6 +39,7 @@ class History:
     items: I32  # (h,) that the user chose
     weights: F32  # (h,)
     kinds: tuple[str, ...]  # (h,) the kind of event of each; of several, the first by name
+    newest: F32  # (h,) what each counts where the table of what follows what is read
     seen: I32  # items that the user did anything to
     hidden: I32  # items that the user never wants to see again
 
@@ -79,7 +80,10 @@ class Weigher:
         rule["typical"] = release.manifest.get("typical", {})
         self._weighting = Weighting.from_json(rule)
         self._made = int(release.manifest["created_at"])
-        self._exponent = float(release.manifest["recipe"]["recency_exponent"])
+        recipe = release.manifest["recipe"]
+        self._exponent = float(recipe["recency_exponent"])
+        self._follows = float(recipe.get("follows_weight", 0.0))
+        self._steepness = float(recipe.get("follows_steepness", 0.0))
 
     @cached_property
     def _factors(self) -> F32 | None:
@@ -155,18 +159,30 @@ class Weigher:
         by_name = sorted(kinds)
         return History(
             items=items[chosen].astype(np.int32),
-            weights=weights[chosen] * self._recent(at[chosen]),
+            weights=weights[chosen] * _recent(at[chosen], self._exponent),
             kinds=tuple(by_name[entry] for entry in first[chosen].tolist()),
+            newest=self._follows * weights[chosen] * _recent(at[chosen], self._steepness),
             seen=np.unique(columns.item[~hides]),
             hidden=hidden,
         )
 
-    def _recent(self, at: I64) -> F32:
-        """What each entry is multiplied by, see `embeddings.item_item.recency.weighed`."""
-        if self._exponent == 0:
-            return np.ones(len(at), np.float32)
-        later = len(at) - np.searchsorted(np.sort(at), at, side="right")
-        return ((1.0 + later) ** -self._exponent).astype(np.float32)
+    def of_session(self, weights: Sequence[float]) -> F32:
+        """(h,) what each item of a session counts where what follows what is read.
+
+        The newer an item, the more it weighs; equal weights say nothing of an order.
+        """
+        if self._follows == 0:
+            return np.zeros(len(weights), np.float32)
+        at = np.asarray(weights, np.float64)
+        return np.float32(self._follows) * _recent(at, self._steepness)
+
+
+def _recent(at: npt.NDArray[Any], exponent: float) -> F32:
+    """What each entry is multiplied by, see `embeddings.item_item.recency.weighed`."""
+    if exponent == 0 or len(at) == 0:
+        return np.ones(len(at), np.float32)
+    later = len(at) - np.searchsorted(np.sort(at), at, side="right")
+    return ((1.0 + later) ** -exponent).astype(np.float32)
 
 
 def _columns(events: Events) -> EventColumns:

@@ -33,6 +33,7 @@ class Subjects:
     masks: Flags  # (m, i) allowed items of each distinct filter
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
+    newest: F32 | None = None  # of each history entry: its weight where `follows` is read
     # Source -> (b, …) its input besides the history: vectors, weights of domains, rows of
     # friends (-1 pads).
     queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Subjects:
             masks=self.masks,
             mask=self.mask[start:stop],
             interests=None if self.interests is None else self.interests[own],
+            newest=None if self.newest is None else self.newest[own],
             queries={source: rows[start:stop] for source, rows in self.queries.items()},
         )
 
@@ -93,6 +95,7 @@ def from_table(
             part.indptr,
             part.items,
             part.weights,
+            follows_read(table, part),
             part.blocked_indptr,
             part.blocked,
             part.masks,
@@ -115,6 +118,24 @@ def _in_blocks(
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, parts))
     return np.concatenate([rows for rows, _ in done]), np.concatenate([s for _, s in done])
+
+
+Follows = tuple[I32, F32, F32]
+
+
+def follows_read(table: ItemTable, subjects: Subjects) -> Follows:
+    """What follows what, as the histories of these subjects read it."""
+    return follows_of(table, subjects.weights, subjects.newest)
+
+
+def follows_of(table: ItemTable, weights: F32, newest: F32 | None) -> Follows:
+    """What follows what as compiled code takes it: neighbours, scores and the entries' weights.
+
+    Without rows, if nothing reads it; `weights` only lend their type then.
+    """
+    if table.follows is None or newest is None:
+        return table.neighbours[:0], table.scores[:0], weights
+    return table.follows.neighbours, table.follows.scores, newest
 
 
 MANY_ENTRIES = 4  # if so many times the entries exceed the items, all items are looked at
@@ -145,6 +166,7 @@ def top_of_table(  # type: ignore[no-untyped-def]
     indptr,
     items,
     weights,
+    follows,
     blocked_indptr,
     blocked,
     masks,
@@ -158,7 +180,8 @@ def top_of_table(  # type: ignore[no-untyped-def]
 
     neighbours (i, k) i32, -1 after the last, and strengths (i, k) f32 are the table; arrivals the
     rows of items behind it, and the same by the table's items (`Arrivals.arrays`); indptr (b + 1,),
-    items and weights the histories; blocked_indptr (b + 1,) and blocked what is never shown;
+    items and weights the histories; follows what comes after items (i, f), and with which weight
+    each entry says it (`follows_read`); blocked_indptr (b + 1,) and blocked what is never shown;
     masks (m, i) bool, mask (b,) which of them holds; scores (i,) f32, state (i,) u8 and touched
     (i + 1,) i32 are `scratch`: the first two come as zeros, and are left as zeros.
 
@@ -175,6 +198,7 @@ def top_of_table(  # type: ignore[no-untyped-def]
     """
     subjects, catalogue = len(indptr) - 1, masks.shape[1]
     targets, gains = arrivals[4], arrivals[5]
+    after, worth, newest = follows
     rows = np.full((subjects, n), -1, np.int32)
     best = np.full((subjects, n), -np.inf, np.float32)
     # state: + 1: in `touched`, + 2: blocked; touched: one more, written before it counts
@@ -193,6 +217,11 @@ def top_of_table(  # type: ignore[no-untyped-def]
                 start, stop = arriving(arrivals, item)
                 for k in range(start, stop):
                     scores[targets[k]] += weight * gains[k]
+                if item < len(after):
+                    for k in range(after.shape[1]):
+                        if after[item, k] < 0:
+                            break
+                        scores[after[item, k]] += newest[entry] * worth[item, k]
             for item in shut:
                 scores[item] = 0.0
             least = np.float32(0)  # an item must score above this to be kept
@@ -216,6 +245,9 @@ def top_of_table(  # type: ignore[no-untyped-def]
             if start < stop:
                 behind, gained = targets[start:stop], gains[start:stop]
                 count = add_row(behind, gained, weight, scores, state, touched, count)
+            if item < len(after):
+                weight, row = newest[entry], after[item]
+                count = add_row(row, worth[item], weight, scores, state, touched, count)
         for t in range(count):
             item = touched[t]
             score, free = scores[item], state[item] == 1 and allowed[item]

@@ -15,7 +15,14 @@ from numba import njit
 
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64
-from recommender.ranking.candidates import Ranking, Subjects, arriving, from_table, row_of
+from recommender.ranking.candidates import (
+    Ranking,
+    Subjects,
+    arriving,
+    follows_read,
+    from_table,
+    row_of,
+)
 from recommender.releases.arrivals import Arrivals
 
 MOST = 5  # interests of a subject
@@ -91,6 +98,7 @@ def voices(table: ItemTable, subject: Subjects, pool: I32, arrivals: Arrivals | 
         behind,
         subject.items,
         subject.weights,
+        follows_read(table, subject),
         subject.interests,
         pool,
     )
@@ -134,6 +142,7 @@ def _apart(subject: Subjects, count: int) -> Subjects:
         indptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         items=subject.items[order],
         weights=subject.weights[order],
+        newest=None if subject.newest is None else subject.newest[order],
         blocked_indptr=np.arange(count + 1, dtype=np.int64) * len(subject.blocked),
         blocked=np.tile(subject.blocked, count),
         mask=np.repeat(subject.mask, count),
@@ -142,10 +151,11 @@ def _apart(subject: Subjects, count: int) -> Subjects:
 
 
 @njit(cache=True, nogil=True)
-def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # type: ignore[no-untyped-def]
+def _voices(neighbours, strengths, arrivals, items, weights, follows, labels, pool):  # type: ignore[no-untyped-def]
     scores = np.zeros((len(pool), labels.max() + 1), np.float32)
     position = np.full(neighbours.shape[0] + len(arrivals[0]), -1, np.int32)
     targets, gains = arrivals[4], arrivals[5]
+    after, worth, newest = follows
     for at in range(len(pool)):
         position[pool[at]] = at
     for entry in range(len(items)):
@@ -161,6 +171,13 @@ def _voices(neighbours, strengths, arrivals, items, weights, labels, pool):  # t
         for k in range(start, stop):
             if position[targets[k]] >= 0:
                 scores[position[targets[k]], label] += weight * gains[k]
+        if item < len(after):
+            for k in range(after.shape[1]):
+                following = after[item, k]
+                if following < 0:
+                    break
+                if position[following] >= 0:
+                    scores[position[following], label] += newest[entry] * worth[item, k]
     return scores
 
 

@@ -394,5 +394,6 @@ def take(subjects: Subjects, rows: I64) -> Subjects:
         masks=subjects.masks,
         mask=subjects.mask[rows],
         interests=None if subjects.interests is None else subjects.interests[liked_at],
+        newest=None if subjects.newest is None else subjects.newest[liked_at],
         queries={source: vectors[rows] for source, vectors in subjects.queries.items()},
     )

@@ -13,7 +13,7 @@ from numba import njit
 
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64, Flags
-from recommender.ranking.candidates import Ranking, Subjects, scratch, top_of_table
+from recommender.ranking.candidates import Ranking, Subjects, follows_read, scratch, top_of_table
 from recommender.ranking.rerank import Traits, choose, chosen_places
 from recommender.releases.arrivals import Arrivals
 
@@ -47,9 +47,9 @@ def table_lists(
         weights = np.zeros((len(subjects), 7), np.float32)
     items, scores, short = _lists(
         table.neighbours, table.scores, arrivals.arrays, subjects.indptr, subjects.items,
-        subjects.weights, subjects.blocked_indptr, subjects.blocked, subjects.masks, subjects.mask,
-        pool, n, reranked, weights, traits.likeness, traits.rarity, traits.fresh, traits.indptr,
-        traits.domains, traits.shares, traits.mix, traits.draws,
+        subjects.weights, follows_read(table, subjects), subjects.blocked_indptr, subjects.blocked,
+        subjects.masks, subjects.mask, pool, n, reranked, weights, traits.likeness, traits.rarity,
+        traits.fresh, traits.indptr, traits.domains, traits.shares, traits.mix, traits.draws,
         *scratch(subjects.masks.shape[1]),
     )  # fmt: skip
     return items, scores, short
@@ -98,13 +98,13 @@ def count_wrong(items: I32, subjects: Subjects) -> int:
 
 @njit(cache=True, nogil=True)
 def _lists(  # type: ignore[no-untyped-def]
-    neighbours, strengths, arrivals, indptr, items, weights, blocked_indptr, blocked, masks, mask,
-    pool, n, reranked, profiles, likeness, rarity, fresh, domain_indptr, domains, shares, mix,
-    draws, sums, state, touched,
+    neighbours, strengths, arrivals, indptr, items, weights, follows, blocked_indptr, blocked,
+    masks, mask, pool, n, reranked, profiles, likeness, rarity, fresh, domain_indptr, domains,
+    shares, mix, draws, sums, state, touched,
 ):  # fmt: skip
     rows, best = top_of_table(
-        neighbours, strengths, arrivals, indptr, items, weights, blocked_indptr, blocked, masks,
-        mask, pool, sums, state, touched,
+        neighbours, strengths, arrivals, indptr, items, weights, follows, blocked_indptr, blocked,
+        masks, mask, pool, sums, state, touched,
     )  # fmt: skip
     _over_the_best(rows, best)
     subjects = len(indptr) - 1

@@ -77,6 +77,8 @@ ARRAYS: tuple[Array, ...] = (
     *_matrix("histories", "u", "i", "the items of each user, with their weights", GRAPH),
     Array("histories.kinds", "int32", "n:histories", "what was done: row of `event_kinds`", GRAPH),
     Array("histories.at", "int64", "n:histories", "when it was last done; NO_TIME: unknown", GRAPH),
+    Array("histories.newest", "float32", "n:histories", "what each counts where `follows` is read",
+          BUILD, optional=True),
     Array("events.indptr", "int64", "u+1", "where the events of each user begin", GRAPH),
     Array("events.item", "int32", "n:events", "what each event was done to", GRAPH, "i"),
     Array("events.kind", "int32", "n:events", "a row of `event_kinds`", GRAPH),
@@ -113,6 +115,9 @@ ARRAYS: tuple[Array, ...] = (
     Array("table.neighbours", "int32", "i k", "strongest first; -1 pads", BUILD, "i", padded=True),
     Array("table.scores", "float32", "i k", "what each adds to the score",
           BUILD),
+    Array("follows.neighbours", "int32", "i f", "what people go on to after each item, strongest "
+          "first; -1 pads", BUILD, "i", padded=True, optional=True),
+    Array("follows.scores", "float32", "i f", "what each adds to the score", BUILD, optional=True),
     Array("likeness", "float32", "i l", "of length 1, or 0; cosines: similarity", BUILD),
     Array(f"vectors.{SOURCE}", "float32", f"i v:{SOURCE}", "what queries are compared with", BUILD),
     Array(f"queries.{SOURCE}", "float32", f"i v:{SOURCE}", "what histories are summed from, "

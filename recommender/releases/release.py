@@ -117,6 +117,11 @@ class Release:
         return self.arrays["histories.at"]
 
     @property
+    def newest(self) -> F32 | None:
+        """What each entry of the histories counts where `follows` is read; None: it is not."""
+        return self.arrays.get("histories.newest")
+
+    @property
     def event_kinds(self) -> list[str]:
         """Names of the kinds of events."""
         kinds: list[str] = self.manifest["event_kinds"]
@@ -272,7 +277,10 @@ class Release:
     @cached_property
     def table(self) -> ItemTable:
         """The item table that ranks."""
-        return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"])
+        follows = None
+        if "follows.scores" in self.arrays:
+            follows = ItemTable(self.arrays["follows.neighbours"], self.arrays["follows.scores"])
+        return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"], follows)
 
     @cached_property
     def arrivals(self) -> Arrivals:

@@ -2,7 +2,8 @@
 
 For each item shown: the three history entries that add most to its score, and what connects each
 of them with the item. That is a relation between the two, or else the rarest tag that both carry,
-or else how many people chose both.
+or else how many people chose both. If most of what an entry adds comes from what people go on to
+after it, that is the connection.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ import numpy as np
 from numba import njit
 
 from graph.arrays import F32, F64, I32, I64, Flags
-from recommender.ranking.candidates import arriving, row_of, scratch
+from recommender.ranking.candidates import arriving, follows_of, row_of, scratch
 from recommender.releases.release import Release
-from recommender.serving.subject_arrays import joined, starts_of
+from recommender.serving.subject_arrays import joined, newest_of, starts_of
 
 MOST_REASONS = 3
+GO_ON = -1
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Evidence:
     relations: I64  # (k, 3) places in `Release.relations`; -1: none
     tags: I32  # (k, 3) rows of tags; -1: none, or a relation is told instead
     tagged: Flags  # (k, 3) whether both items carry the tag; else people wrote it
-    people: I32  # (k, 3) how many others chose both; 0 where a relation or tag is told instead
+    people: I32  # (k, 3) how many others chose both; 0 where a relation or tag is told instead;
+    # `GO_ON`: people go on from the entry to the item
 
     @classmethod
     def none(cls, items: int) -> "Evidence":
@@ -59,6 +62,10 @@ class Speaker(Protocol):
         """(h,) its weights."""
 
     @property
+    def newest(self) -> F32 | None:
+        """(h,) its weights where what follows what is read; None: it is not."""
+
+    @property
     def user_row(self) -> int:
         """The user who asks, and is not counted among the people."""
 
@@ -76,26 +83,34 @@ def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]
         shown: for each speaker rows of different items; all together they are the k of the result.
     """
     item = release
+    weights = joined([speaker.weights for speaker in speakers])
+    follows = follows_of(release.table, weights, newest_of(speakers))
     return Evidence(
         *_evidence(  # type: ignore[call-arg]
             *_of_table(release), starts_of(shown), joined(list(shown)),
             starts_of([speaker.items for speaker in speakers]),
             joined([speaker.items for speaker in speakers]),
-            joined([speaker.weights for speaker in speakers]), item.relations.indptr,
-            item.relations.indices, item.item_tags.indptr, item.item_tags.indices, item.tags_given,
-            item.tag_items.indptr, item.item_users.indptr, item.item_users.indices,
+            weights, follows, item.relations.indptr, item.relations.indices, item.item_tags.indptr,
+            item.item_tags.indices, item.tags_given, item.tag_items.indptr, item.item_users.indptr,
+            item.item_users.indices,
             np.array([speaker.user_row for speaker in speakers]), speakers[0].uncounted,
             scratch(len(release.items))[1],
         )
     )  # fmt: skip
 
 
-def contributions(release: Release, item: int, rows: I32, weights: F32) -> F32:
-    """(h,) what each history item adds to the item's score in the table; they sum to it."""
+def contributions(
+    release: Release, item: int, rows: I32, weights: F32, newest: F32 | None = None
+) -> F32:
+    """(h,) what each history item adds to the item's score; they sum to it.
+
+    `newest` (h,) are the weights where what follows what is read; None: it is not.
+    """
     marks = scratch(len(release.items))[1]
     parts: F32 = _contributions(  # type: ignore[call-arg]
-        *_of_table(release), np.array([item], np.int32), rows, weights, marks
-    )[0]
+        *_of_table(release), np.array([item], np.int32), rows, weights,
+        follows_of(release.table, weights, newest), marks,
+    )[0][0]  # fmt: skip
     return parts
 
 
@@ -104,9 +119,13 @@ def _of_table(release: Release) -> tuple[Any, ...]:
 
 
 @njit(cache=True, nogil=True)
-def _contributions(neighbours, strengths, arrivals, shown, items, weights, marks):  # type: ignore[no-untyped-def]
-    """(k, h) what each history entry adds to each item shown; marks (i,) come and go as zeros."""
+def _contributions(neighbours, strengths, arrivals, shown, items, weights, follows, marks):  # type: ignore[no-untyped-def]
+    """(k, h) what each history entry adds to each item shown, and how much of that because people
+    go on from the one to the other; marks (i,) come and go as zeros.
+    """
     parts = np.zeros((len(shown), len(items)), np.float32)
+    going_on = np.zeros(parts.shape, np.float32)
+    after, worth, newest = follows
     order = np.argsort(shown)
     ascending = shown[order]
     targets, gains = arrivals[4], arrivals[5]
@@ -126,9 +145,16 @@ def _contributions(neighbours, strengths, arrivals, shown, items, weights, marks
             if marks[targets[k]]:
                 at = order[np.searchsorted(ascending, targets[k])]
                 parts[at, entry] += weight * gains[k]
+        if item < len(after):
+            for k in range(after.shape[1]):
+                if after[item, k] < 0:
+                    break
+                if marks[after[item, k]]:
+                    at = order[np.searchsorted(ascending, after[item, k])]
+                    going_on[at, entry] += newest[entry] * worth[item, k]
     for item in shown:
         marks[item] = 0
-    return parts
+    return parts + going_on, going_on
 
 
 @njit(cache=True, nogil=True)
@@ -147,17 +173,18 @@ def _nothing(count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _evidence(  # type: ignore[no-untyped-def]
-    neighbours, strengths, arrivals, shown_indptr, shown, indptr, items, weights, relation_indptr,
-    relations, tag_indptr, tags, tagged, carriers_indptr, people_indptr, people, users, left_out,
-    marks,
+    neighbours, strengths, arrivals, shown_indptr, shown, indptr, items, weights, follows,
+    relation_indptr, relations, tag_indptr, tags, tagged, carriers_indptr, people_indptr, people,
+    users, left_out, marks,
 ):  # fmt: skip
     entries, near_rows, shares, related, shared, both_tagged, both = _nothing(len(shown))
     for speaker in range(len(users)):
         first = indptr[speaker]
         own, worth = items[first : indptr[speaker + 1]], weights[first : indptr[speaker + 1]]
         start, stop = shown_indptr[speaker], shown_indptr[speaker + 1]
-        parts = _contributions(
-            neighbours, strengths, arrivals, shown[start:stop], own, worth, marks
+        after = follows[0], follows[1], follows[2][first : indptr[speaker + 1]]
+        parts, going_on = _contributions(
+            neighbours, strengths, arrivals, shown[start:stop], own, worth, after, marks
         )
         for s in range(start, stop):
             total = 0.0
@@ -173,6 +200,9 @@ def _evidence(  # type: ignore[no-untyped-def]
                 near_rows[s, position] = near
                 entries[s, position] = first + entry
                 shares[s, position] = parts[s - start, entry] / total
+                if going_on[s - start, entry] > parts[s - start, entry] / 2:
+                    both[s, position] = GO_ON
+                    continue
                 at = _relation(relation_indptr, relations, near, shown[s])
                 if at >= 0:
                     related[s, position] = at

@@ -104,6 +104,7 @@ def _alone(subject: Subject) -> Subjects:
         masks=np.ones((1, 0), np.bool_),
         mask=np.zeros(1, np.int32),
         interests=subject.interests,
+        newest=subject.newest,
     )
 
 

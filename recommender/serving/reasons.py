@@ -12,7 +12,7 @@ from graph.arrays import I64
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
 from recommender.releases.release import Release
-from recommender.serving.evidence import Evidence, evidence
+from recommender.serving.evidence import GO_ON, Evidence, evidence
 from recommender.serving.explain import reasons_apart_from_history
 from recommender.serving.listed import Listed
 from recommender.serving.rules import PINNED, SPONSORED
@@ -54,6 +54,8 @@ class Reasons:
                 through = "relation"
             elif tag >= 0:
                 through = "tag" if own.tagged[at, rank] else "written tag"
+            elif own.people[at, rank] == GO_ON:
+                through = "next"
             elif own.people[at, rank]:
                 through = "people"
             yield {

@@ -24,6 +24,7 @@ class Subject:
     weights: F32  # (h,)
     kinds: Sequence[str]  # (h,) what was done to each
     blocked: I32
+    newest: F32 | None = None  # (h,) its weight where `follows` is read; None: it is not
     user_row: int = NO_ROW
     tags: tuple[int, ...] = ()
     seen: I32 | None = None  # nothing but these may be shown
@@ -41,8 +42,9 @@ class Subject:
         """The subject of a household's list: the same request, without any member's own history."""
         nothing = np.zeros(0, np.int32)
         return replace(
-            self, items=nothing, weights=nothing.astype(np.float32), kinds=(), user_row=NO_ROW,
-            seen=None, served_by="household", notes=tuple(dict.fromkeys(notes)), segments=(),
+            self, items=nothing, weights=nothing.astype(np.float32), kinds=(), newest=None,
+            user_row=NO_ROW, seen=None, served_by="household", notes=tuple(dict.fromkeys(notes)),
+            segments=(),
         )  # fmt: skip
 
 
@@ -73,6 +75,7 @@ class Draft:
     items: Sequence[int] | I32 = field(default_factory=list)
     weights: Sequence[float] | F32 = field(default_factory=list)
     kinds: Sequence[str] = field(default_factory=list)
+    newest: Sequence[float] | F32 = field(default_factory=list)
     blocked: list[Sequence[int] | I32] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
     seen: Sequence[int] | I32 | None = None
@@ -84,12 +87,22 @@ class Draft:
     trending: F64 = field(default_factory=lambda: np.zeros((2, 0)))
 
     def add(
-        self, items: Sequence[int] | I32, weights: Sequence[float] | F32, kinds: Sequence[str]
+        self,
+        items: Sequence[int] | I32,
+        weights: Sequence[float] | F32,
+        kinds: Sequence[str],
+        newest: Sequence[float] | F32 | None = None,
     ) -> None:
-        """Add entries to the history; if they stay its only part, they are not copied."""
+        """Add entries to the history; if they stay its only part, they are not copied.
+
+        `newest` are their weights where `follows` is read; None: they have no order.
+        """
+        if newest is None:
+            newest = np.zeros(len(items), np.float32)
         if len(self.items) == 0:
-            self.items, self.weights, self.kinds = items, weights, kinds
+            self.items, self.weights, self.kinds, self.newest = items, weights, kinds, newest
         elif len(items):
+            self.newest = [*_listed(self.newest), *_listed(newest)]
             self.items = [*_listed(self.items), *_listed(items)]
             self.weights = [*_listed(self.weights), *_listed(weights)]
             self.kinds = [*self.kinds, *kinds]
@@ -99,8 +112,9 @@ class Draft:
         weights = _listed(self.weights)
         old = sum(weights[start:])
         if old > 0:
-            scaled = [weight * total / old for weight in weights[start:]]
-            self.weights = [*weights[:start], *scaled]
+            factor, newest = total / old, _listed(self.newest)
+            self.weights = [*weights[:start], *(weight * factor for weight in weights[start:])]
+            self.newest = [*newest[:start], *(weight * factor for weight in newest[start:])]
 
     def finished(self, wanted: Filter, uncounted: I32) -> Subject:
         """The subject, its filter given with ages turned into times."""
@@ -110,6 +124,7 @@ class Draft:
             items=np.asarray(self.items, np.int32),
             weights=np.asarray(self.weights, np.float32),
             kinds=self.kinds,
+            newest=np.asarray(self.newest, np.float32),
             blocked=_joined(self.blocked),
             user_row=self.user_row,
             tags=tuple(self.tags),

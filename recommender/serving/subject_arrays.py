@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence, Sized
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import I32, I64
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
 from recommender.ranking.sources import FRIENDS, TRENDING
 from recommender.serving.subject import Subject
@@ -42,6 +42,21 @@ def interests_of(known: Sequence[Subject]) -> I32 | None:
     none = [np.zeros(len(subject.items), np.int32) for subject in known]
     several = [subject.interests for subject in known]
     return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
+
+
+class Newest(Protocol):
+    """Whose newest entries may read what follows what; see `Subject`."""
+
+    @property
+    def newest(self) -> F32 | None:
+        """(h,) the weights of the history's entries for that; None: there is no order."""
+
+
+def newest_of(known: Sequence[Newest]) -> F32 | None:
+    """The weight of each history entry where `follows` is read; None where nobody has one."""
+    parts = [subject.newest for subject in known]
+    some = [part for part in parts if part is not None]
+    return joined(some) if len(some) == len(parts) else None
 
 
 def joined(parts: list[Any]) -> Any:

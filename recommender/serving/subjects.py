@@ -49,6 +49,7 @@ from recommender.serving.subject_arrays import (
     chosen_lately,
     interests_of,
     joined,
+    newest_of,
     starts_of,
 )
 
@@ -154,7 +155,8 @@ class SubjectReader:
             share = draft.session_share
             draft.scale(1 - share)
             start = len(draft.items)
-            draft.add(list(session), list(session.values()), kinds)
+            weights = list(session.values())
+            draft.add(list(session), weights, kinds, self._overlay.weigher.of_session(weights))
             draft.scale(share if start else 1.0, start)
             draft.blocked.append(list(session))
         for name in request.tags:
@@ -311,7 +313,7 @@ class SubjectReader:
                 draft.blocked.append(_row_of(self._release.hides, row))
             return NO_ROW
         if live is not None:
-            draft.add(live.items, live.weights, live.kinds)
+            draft.add(live.items, live.weights, live.kinds, live.newest)
             draft.known = [*live.seen.tolist(), *live.hidden.tolist()]
             seen_too = draft.request.include_seen or draft.request.only_seen
             draft.blocked.append(live.hidden if seen_too else draft.known)
@@ -326,6 +328,7 @@ class SubjectReader:
             histories.indices[own],
             [] if values is None else values[own],
             Kinds(self._release.history_kinds[own], names),
+            None if self._release.newest is None else self._release.newest[own],
         )
         draft.blocked.append(self._never(draft.request, row))
         return row
@@ -366,6 +369,7 @@ class SubjectReader:
             masks=masks[0][None, :] if len(masks) == 1 else np.stack(masks),
             mask=np.array([places[key] for key in keys], np.int32),
             interests=interests_of(known),
+            newest=newest_of(known),
             queries=self._wanted([subject.placed for subject in known])
             | asked_friends(known)
             | chosen_lately(known),
@@ -409,6 +413,7 @@ class SubjectReader:
             indptr=starts,
             items=histories.indices[at],
             weights=weights if histories.values is None else histories.values[at],
+            newest=None if self._release.newest is None else self._release.newest[at],
             blocked_indptr=shut_starts,
             blocked=blocked.indices[shut],
             masks=self._filters.mask(Filter())[None, :],

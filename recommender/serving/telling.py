@@ -38,7 +38,7 @@ TITLE, ID = "\x04", "\x05"  # of the item shown
 TAG, PEOPLE, SHARE = "\x06", "\x07", "\x08"  # a tag's name, unquoted; how many; share of the score
 # From an entry of the history to the item: how the second half of a sentence goes on. Further ways
 # are the kinds of relations, in the order of a release.
-VECTORS, BY_PEOPLE, BY_FEW, BY_TAG, BY_RELATION = range(5)
+VECTORS, BY_PEOPLE, BY_FEW, BY_TAG, ON_TO_IT, BY_RELATION = range(6)
 
 
 class Wording(NamedTuple):
@@ -120,6 +120,10 @@ def _ways(relations: Sequence[str]) -> list[tuple[str, str]]:
         (f", which {many} choose as well", f"{edge('INTERACTED', 'both', f'by {many}')},"),
         (f", which {few} choose as well", f"{edge('INTERACTED', 'both', f'by {few}')},"),
         (f", both tagged {OPEN}{TAG}{CLOSE}", f"{CARRIES},{tag_node(TAG)},{CARRIED},"),
+        (
+            ", from which people go on to it",
+            f"{edge('INTERACTED', 'both', 'by people who went on')},",
+        ),
         *(
             (
                 f", linked to it as {OPEN}{inside(kind)}{CLOSE}",

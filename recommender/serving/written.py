@@ -20,6 +20,7 @@ from numba import njit
 
 from graph.arrays import I64, U8
 from recommender.releases.release import Release
+from recommender.serving.evidence import GO_ON
 from recommender.serving.listed import Columns
 from recommender.serving.reasons import Reasons
 from recommender.serving.subject_arrays import starts_of
@@ -29,6 +30,7 @@ from recommender.serving.telling import (
     BY_RELATION,
     BY_TAG,
     FEWEST_PEOPLE,
+    ON_TO_IT,
     VECTORS,
 )
 
@@ -191,6 +193,8 @@ def _way(relation, relation_kinds, tag, people):  # type: ignore[no-untyped-def]
         return BY_RELATION + relation_kinds[relation]
     if tag >= 0:
         return BY_TAG
+    if people == GO_ON:
+        return ON_TO_IT
     if people >= FEWEST_PEOPLE:
         return BY_PEOPLE
     return BY_FEW if people > 0 else VECTORS
