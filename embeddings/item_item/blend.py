@@ -104,8 +104,8 @@ def build_item_table(
     `spectrum.spectrum`; choosing never sees it, nor the entries that `unseen` (u, i) has. `learned`
     vectors are further scorers. `order` (u, i) says when each entry came, see `recency.order_of`;
     of it the table of what follows what is made, if the recipe gives that a weight. Memory grows
-    with items x (support + table width) and the widest spectrum. An empty matrix gives a table of padding.
-    Raises ValueError when shapes do not fit.
+    with items x (support + table width) and the widest spectrum. An empty matrix gives a table of
+    padding. Raises ValueError when shapes do not fit.
     """
     say = progress or (lambda _step: None)
     users = sparse.csr_matrix(user_items, dtype=np.float32)
