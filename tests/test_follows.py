@@ -1,5 +1,7 @@
 """What follows what: a planted order is found and told exactly, a shuffled one changes nothing."""
 
+import re
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,20 @@ from embeddings.item_item.follows import DAMPING, REACH, follow_table
 from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import order_of, shuffled
-from embeddings.item_item.side_by_side import score_weightings
+from embeddings.item_item.recipe import RIDGE, Recipe
+from embeddings.item_item.side_by_side import Targets, score_weightings
+from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
+from graph.weighting import weigh
+from recommender.learning.build import Choice, RefreshConfig, build
+from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.writing import write
+from recommender.overlay.histories import EVENT, LiveUser
+from recommender.ranking.request import Request
+from recommender.releases.publishing import open_release
+from recommender.serving.evidence import contributions
+from recommender.serving.recommend import Recommender
+from tests.store_contract import events
 
 NOW = 1_760_000_000
 
@@ -80,8 +95,9 @@ def test_weightings_add_up_both_tables():
     worth, worth_after = rng.random((20, 6), np.float32), rng.random((20, 4), np.float32)
     users, _ = in_order([[0, 5, 9], [3], []], 20)
     weights, newest = rng.random((2, users.nnz, 2)).astype(np.float32)
+    targets = Targets.of(np.arange(20, dtype=np.int32), near, 20)
     top = score_weightings(
-        near, worth, users, weights, 5, follows=ItemTable(after, worth_after), newest=newest
+        targets, worth, users, weights, 5, follows=ItemTable(after, worth_after), newest=newest
     )
     for k in range(2):
         for user in range(3):
@@ -136,3 +152,120 @@ def test_a_planted_order_is_found_and_a_shuffled_one_changes_nothing(planted):
     following = table.follows.neighbours[:, 0]
     expected = np.arange(ITEMS) // 30 * 30 + (np.arange(ITEMS) + 1) % 30
     assert (following == expected).mean() > 0.95
+
+
+# ── served ───────────────────────────────────────────────────────────────────────────────
+
+RECIPE = Recipe(((RIDGE, 1.0),), recency_exponent=0.3, follows_weight=2.0, follows_steepness=1.5)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A release of the walks that reads what follows what, and its store."""
+    folder = tmp_path_factory.mktemp("walks")
+    told = [
+        {"user": f"u{user:03}", "item": f"i{item:03}", "kind": "play", "at": NOW - 1000 + place}
+        for user, history in enumerate(walks(users=300))
+        for place, item in enumerate(history)
+    ]
+    with closing(EmbeddedStore(folder / "store.sqlite")) as store:
+        store.apply(events(*told))
+        snapshot = take_snapshot(store)
+    config = RefreshConfig(preset="fast")
+    graph = weigh(snapshot, config.weighting, NOW)
+    built = build(snapshot, graph, config, lambda _: None, choice=Choice(RECIPE))
+    built = with_new_items(built, snapshot, graph, lambda _: None, 1)
+    write(folder / "release", built, snapshot, config, now=NOW)
+    return Recommender(open_release(folder / "release"))
+
+
+def expected_scores(release, items, weights, newest):
+    """(i,) both tables added up without compiled code."""
+    sums = np.zeros(len(release.items))
+    for item, weight, other in zip(items, weights, newest, strict=True):
+        for table, factor in ((release.table, weight), (release.table.follows, other)):
+            kept = table.neighbours[item] >= 0
+            sums[table.neighbours[item][kept]] += factor * table.scores[item][kept]
+    return sums
+
+
+def test_a_release_ranks_by_both_tables_and_the_shares_of_reasons_are_exact(served):
+    release = served.release
+    later = np.arange(12)[::-1]  # of the twelve items of a history, in their order
+    for row in (0, 7, 123):
+        own = release.histories.span(row)
+        items, weights = release.histories.indices[own], release.histories.values[own]
+        newest = release.newest[own]
+        by_age = np.argsort(release.history_times[own])
+        assert newest[by_age] == pytest.approx(2 * (1.0 + later) ** -1.5)
+        sums = expected_scores(release, items, weights, newest)
+        sums[items] = 0
+        answer = served.recommend([Request(user=release.users.id(row), n=5)], now=NOW)[0]
+        ranking = served.rank_users(np.array([row]), 5, source="items")
+        assert ranking.items[0].tolist() == np.argsort(-sums, kind="stable")[:5].tolist()
+        assert ranking.scores[0] == pytest.approx(np.sort(sums)[::-1][:5], rel=1e-4)
+        for shown in answer.items:
+            item = release.items.row(shown.item)
+            parts = contributions(release, item, items, weights, newest)
+            assert parts.sum() == pytest.approx(sums[item], rel=1e-4)
+            total = parts[parts > 0].sum()
+            for reason in shown.reasons:
+                at = items.tolist().index(release.items.row(reason.because))
+                assert reason.share == pytest.approx(parts[at] / total, abs=1e-4)
+
+
+def test_people_are_told_when_others_go_on_from_what_they_did(served):
+    release = served.release
+    texts = [
+        reason.text
+        for row in range(60)
+        for shown in served.recommend([Request(user=release.users.id(row), n=3)], now=NOW)[0].items
+        for reason in shown.reasons
+        if reason.through == "next"
+    ]
+    assert len(texts) > 30
+    assert all(
+        re.fullmatch(r"because you played “i\d+”, from which people go on to it", text)
+        for text in texts
+    )
+
+
+def following(item: str) -> str:
+    """The next of its ring."""
+    row = int(item[1:])
+    return f"i{row // 30 * 30 + (row + 1) % 30:03}"
+
+
+def test_a_session_is_read_from_its_newest_item(served):
+    right = 0
+    for item in range(ITEMS):
+        session = {f"i{(item + 50) % ITEMS:03}": 0.9, f"i{item:03}": 1.0}
+        first = served.recommend([Request(items=session, n=1)], now=NOW)[0].items[0].item
+        right += first == following(f"i{item:03}")
+    assert right > 0.9 * ITEMS
+    release = served.release
+    items = release.items.rows(["i003", "i070"])
+    answer = served.recommend(
+        [Request(items={"i003": 1.0, "i070": 1.0}, n=9, profile="neutral")], now=NOW
+    )[0]
+    sums = expected_scores(release, items, [0.5, 0.5], [1.0, 1.0])  # equal weights: no order
+    sums[items] = 0
+    assert release.items.rows([shown.item for shown in answer.items]).tolist() == (
+        np.argsort(-sums, kind="stable")[:9].tolist()
+    )
+
+
+def test_a_newer_event_becomes_the_newest(served):
+    release = served.release
+    user, row = release.users.id(5), 5
+    before = set(release.items.ids(release.histories.of(row)))
+    item = next(i for i in release.items if i not in before and following(i) not in before)
+    kinds = release.event_kinds
+    at = np.array([(release.items.row(item), kinds.index("play"), np.nan, NOW + 5, False)], EVENT)
+    overlay = replace(served.overlay, users={user: LiveUser(at)})
+    history = overlay.history(user)
+    newest = dict(zip(release.items.ids(history.items), history.newest, strict=True))
+    assert newest[item] == 2.0
+    assert sorted(newest.values()) == pytest.approx(2 * (1.0 + np.arange(13))[::-1] ** -1.5)
+    shown = Recommender(release, overlay).recommend([Request(user=user, n=3)], now=NOW)[0].items
+    assert following(item) in [each.item for each in shown]

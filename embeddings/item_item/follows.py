@@ -17,7 +17,6 @@ from embeddings.best import keep_best, sort_best
 from embeddings.blocks import in_blocks
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recipe import Recipe
-from embeddings.item_item.scorers import spread_of
 from graph.arrays import I32, I64
 
 REACH = 10
@@ -73,7 +72,8 @@ def follow_table(
         _followers(begins, at, ends, items, *places, neighbours, scores, low, high)
 
     in_blocks(block, count, threads)
-    scores /= np.float32(spread_of(scores) or 1.0)
+    spread = np.sqrt(np.square(scores, dtype=np.float64).mean()) if scores.size else 0.0
+    scores /= np.float32(spread or 1.0)
     return ItemTable(neighbours, scores)
 
 
