@@ -54,9 +54,9 @@ def nearest_lists(
     rarity = np.log(len(lists) / counts).astype(np.float32)
     sizes = np.sqrt(np.maximum(np.diff(starts), 1)).astype(np.float32)
 
-    def ranked(asked: Lists, n: int) -> I32:
-        begins, own = _flat(asked)
-        best = np.full((len(asked), n), -1, np.int32)
+    def ranked(queries: Lists, n: int) -> I32:
+        begins, own = _flat(queries)
+        best = np.full((len(queries), n), -1, np.int32)
         _neighbours(
             begins, own, starts, flat, by_item.indptr, by_item.indices, rarity, sizes,
             int(neighbours), np.float32(decay), np.float32(spread), best,
@@ -86,15 +86,16 @@ def tuned(name: str, lists: Lists, items: int, seed: int) -> tuple[Ranked, dict[
     able = np.flatnonzero([len(own) > 1 for own in lists])
     drawn = np.random.default_rng(seed).permutation(able)[:TUNING_USERS].tolist()
     shorter = [own[:-1] for own in lists]
-    asked, last = [shorter[row] for row in drawn], np.array([lists[row][-1] for row in drawn])
+    queries, last = [shorter[row] for row in drawn], np.array([lists[row][-1] for row in drawn])
     worth = [
-        found(make(shorter, items, **setting)(asked, 10), last)["ndcg@10"] for setting in settings
+        figures(make(shorter, items, **setting)(queries, 10), last)["ndcg@10"]
+        for setting in settings
     ]
     chosen = settings[int(np.argmax(worth))]
     return make(lists, items, **chosen), chosen
 
 
-def found(ranked: I32, wanted: I32) -> dict[str, float]:
+def figures(ranked: I32, wanted: I32) -> dict[str, float]:
     """Recall and NDCG at 10 of lists (b, 10) in which one item each is wanted (b,)."""
     hits = ranked == np.asarray(wanted)[:, None]
     gains = hits @ (1 / np.log2(np.arange(2, ranked.shape[1] + 2)))
@@ -118,10 +119,10 @@ def _steps(lists: Lists, items: int, reach: int, *, normed: bool) -> sparse.csr_
 
 
 def _by_last(after: sparse.csr_matrix) -> Ranked:
-    def ranked(asked: Lists, n: int) -> I32:
-        best = np.full((len(asked), n), -1, np.int32)
-        for begin in range(0, len(asked), ASKED_AT_ONCE):
-            part = asked[begin : begin + ASKED_AT_ONCE]
+    def ranked(queries: Lists, n: int) -> I32:
+        best = np.full((len(queries), n), -1, np.int32)
+        for begin in range(0, len(queries), ASKED_AT_ONCE):
+            part = queries[begin : begin + ASKED_AT_ONCE]
             scores: F32 = after[[own[-1] for own in part]].toarray()
             for row, own in enumerate(part):
                 scores[row, list(own)] = 0
@@ -146,10 +147,10 @@ def _neighbours(  # type: ignore[no-untyped-def]
     likeness = np.zeros(len(starts) - 1, np.float32)
     scores = np.zeros(len(rarity), np.float32)
     for user in range(len(begins) - 1):
-        asked = own[begins[user] : begins[user + 1]]
-        for place in range(len(asked)):
-            weight = np.exp(-np.float32(len(asked) - 1 - place) / decay)
-            for at in range(item_starts[asked[place]], item_starts[asked[place] + 1]):
+        queries = own[begins[user] : begins[user + 1]]
+        for step in range(len(queries)):
+            weight = np.exp(-np.float32(len(queries) - 1 - step) / decay)
+            for at in range(item_starts[queries[step]], item_starts[queries[step] + 1]):
                 likeness[item_lists[at]] += weight
         near = np.flatnonzero(likeness)
         alike = likeness[near] / sizes[near]
@@ -157,21 +158,21 @@ def _neighbours(  # type: ignore[no-untyped-def]
         for k in order:
             other = flat[starts[near[k]] : starts[near[k] + 1]]
             shared, newest = -1, -1
-            for place in range(len(other)):
-                for position in range(newest + 1, len(asked)):
-                    if asked[position] == other[place]:
-                        newest, shared = position, place
-            by_shared = np.exp(-np.float32(len(asked) - 1 - newest) / decay)
-            for place in range(len(other)):
-                worth = alike[k] * by_shared * rarity[other[place]]
+            for step in range(len(other)):
+                for position in range(newest + 1, len(queries)):
+                    if queries[position] == other[step]:
+                        newest, shared = position, step
+            by_shared = np.exp(-np.float32(len(queries) - 1 - newest) / decay)
+            for step in range(len(other)):
+                worth = alike[k] * by_shared * rarity[other[step]]
                 if spread > 0:
-                    worth *= np.exp(-np.float32(abs(place - shared)) / spread)
-                scores[other[place]] += worth
+                    worth *= np.exp(-np.float32(abs(step - shared)) / spread)
+                scores[other[step]] += worth
         likeness[near] = 0
-        for item in asked:
+        for item in queries:
             scores[item] = 0
         order = np.argsort(-scores)[: best.shape[1]]
-        for place in range(len(order)):
-            if scores[order[place]] > 0:
-                best[user, place] = order[place]
+        for step in range(len(order)):
+            if scores[order[step]] > 0:
+                best[user, step] = order[step]
         scores[:] = 0

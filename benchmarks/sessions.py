@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import _sets
-from benchmarks._sequences import GRIDS, Lists, found, tuned
+from benchmarks._sequences import GRIDS, Lists, figures, tuned
 from graph.arrays import I32
 from graph.model import NO_ROW
 from graph.snapshot import GraphSnapshot, take_snapshot
@@ -114,9 +114,9 @@ def measure(name: str, parts: Parts, options: argparse.Namespace) -> list[dict[s
     rows = []
 
     def row(label: str, ranked: I32, began: float, **more: Any) -> None:
-        figures = {key: round(value, 4) for key, value in found(ranked, parts.wanted).items()}
+        quality = {key: round(value, 4) for key, value in figures(ranked, parts.wanted).items()}
         rows.append(
-            {"set": name, "name": label, **figures}
+            {"set": name, "name": label, **quality}
             | {"seconds": round(time.perf_counter() - began, 1), **more}
         )
         print(rows[-1], file=sys.stderr, flush=True)
@@ -125,8 +125,8 @@ def measure(name: str, parts: Parts, options: argparse.Namespace) -> list[dict[s
         began = time.perf_counter()
         ranked, parameters = tuned(other, parts.learned, parts.items, options.seed)
         row(other, ranked(parts.known, 10), began, parameters=parameters)
-    for given in options.lists:
-        label, _, path = given.partition("=")
+    for pair in options.lists:
+        label, _, path = pair.partition("=")
         row(label, lists_of(Path(path), len(parts.known)), time.perf_counter())
     for ordered in (False, True):
         began = time.perf_counter()

@@ -45,28 +45,28 @@ def in_order(histories: list[list[int]], items: int) -> tuple[sparse.csr_matrix,
 def counted(table: ItemTable) -> dict[tuple[int, int], float]:
     rows, places = np.nonzero(table.neighbours >= 0)
     return {
-        (int(row), int(table.neighbours[row, place])): float(table.scores[row, place])
-        for row, place in zip(rows, places, strict=True)
+        (int(row), int(table.neighbours[row, at])): float(table.scores[row, at])
+        for row, at in zip(rows, places, strict=True)
     }
 
 
 def test_pairs_count_by_the_steps_between_them_and_only_forwards():
     users, order = in_order([[0, 1, 2], [0, 2], [3]], 4)
-    found = counted(follow_table(users, order, width=3))
+    pairs = counted(follow_table(users, order, width=3))
     # 0 is followed by 1 (a step) and by 2 (two steps, and one); 1 by 2.
     plain = {(0, 1): 1 / 2.5**DAMPING, (0, 2): 1.5 / 2.5**DAMPING, (1, 2): 1.0}
     size = np.sqrt(sum(value**2 for value in plain.values()) / 12)
-    assert found.keys() == plain.keys()
+    assert pairs.keys() == plain.keys()
     for pair, value in plain.items():
-        assert found[pair] == pytest.approx(value / size)
+        assert pairs[pair] == pytest.approx(value / size)
 
 
 def test_entries_of_a_moment_do_not_follow_each_other_and_a_bulk_says_nothing():
     users, order = in_order([[0, 1, 2]], 3)
     order.data[:] = [1, 1, 3]  # 0 and 1 in the same moment, 2 after both
-    found = counted(follow_table(users, order))
-    assert found.keys() == {(0, 2), (1, 2)}
-    assert found[0, 2] == found[1, 2]
+    pairs = counted(follow_table(users, order))
+    assert pairs.keys() == {(0, 2), (1, 2)}
+    assert pairs[0, 2] == pairs[1, 2]
     many = REACH + 1
     users, order = in_order([list(range(many + 1))], many + 1)
     order.data[:many], order.data[many] = 1, many + 1
@@ -163,13 +163,13 @@ RECIPE = Recipe(((RIDGE, 1.0),), recency_exponent=0.3, follows_weight=2.0, follo
 def served(tmp_path_factory):
     """A release of the walks that reads what follows what, and its store."""
     folder = tmp_path_factory.mktemp("walks")
-    told = [
-        {"user": f"u{user:03}", "item": f"i{item:03}", "kind": "play", "at": NOW - 1000 + place}
+    rows = [
+        {"user": f"u{user:03}", "item": f"i{item:03}", "kind": "play", "at": NOW - 1000 + at}
         for user, history in enumerate(walks(users=300))
-        for place, item in enumerate(history)
+        for at, item in enumerate(history)
     ]
     with closing(EmbeddedStore(folder / "store.sqlite")) as store:
-        store.apply(events(*told))
+        store.apply(events(*rows))
         snapshot = take_snapshot(store)
     config = RefreshConfig(preset="fast")
     graph = weigh(snapshot, config.weighting, NOW)
