@@ -11,6 +11,8 @@ from scipy.sparse import csr_array
 from api.cli.main import run
 from api.memory import memory
 from embeddings.item_item.candidates import SPECTRA
+from embeddings.item_item.follows import follow_table
+from embeddings.item_item.recency import order_of
 from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from embeddings.item_item.scorers import Fitted
 from graph.errors import InputError
@@ -67,6 +69,27 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     assert expected["events"] == sum(
         getattr(snapshot.events, name).nbytes
         for name in ("user", "item", "kind", "value", "tag", "at")
+    )
+
+
+def test_what_follows_what_takes_what_is_foretold():
+    rng = np.random.default_rng(0)
+    users, items, each = 5_000, 1_000, 20
+    rows, columns = np.repeat(np.arange(users), each), rng.integers(0, items, users * each)
+    likes = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (users, items))
+    likes.data[:] = 1
+    order = order_of(likes, rng.integers(0, 10**9, likes.nnz))
+    follow_table(likes[:9], order[:9])  # whatever is not yet compiled
+    tracemalloc.start()
+    table = follow_table(likes, order)
+    _, held = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    counts = {"users": users, "items": items, "events": likes.nnz}
+    expected = moments(counts, DEFAULT)
+    assert held == pytest.approx(expected["choosing the blend"]["what follows what"], rel=0.1)
+    newest = np.empty(likes.nnz, np.float32)
+    assert expected["judging"]["what follows what"] == (
+        table.neighbours.nbytes + table.scores.nbytes + newest.nbytes
     )
 
 

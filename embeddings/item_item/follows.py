@@ -17,6 +17,7 @@ from embeddings.best import keep_best, sort_best
 from embeddings.blocks import in_blocks
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recipe import Recipe
+from embeddings.item_item.scorers import QUADRATIC_ITEMS
 from graph.arrays import I32, I64
 
 REACH = 10
@@ -24,8 +25,8 @@ REACH = 10
 DAMPING = 0.5
 """Counts are divided by this power of how often anything follows the item: with 1 they would be
 shares, and what was seen once would be as sure as what was seen a thousand times."""
-WIDTH = 100
-"""So many items are kept that follow an item."""
+WIDTH, WIDTH_OF_MANY = 100, 50
+"""So many items are kept that follow an item; the second above `QUADRATIC_ITEMS` items."""
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 EXPONENTS = (0.75, 1.5, 3.0)
 """What is tried: weights beside the item table, and how steeply a history's entries fall off."""
@@ -48,8 +49,16 @@ def with_follows(
     return replace(table, follows=follow_table(user_items, order, threads=threads))
 
 
+def width_for(items: int) -> int:
+    """How many items that follow are kept of each."""
+    return WIDTH_OF_MANY if items > QUADRATIC_ITEMS else WIDTH
+
+
 def follow_table(
-    user_items: sparse.csr_matrix, order: sparse.csr_matrix, width: int = WIDTH, threads: int = 1
+    user_items: sparse.csr_matrix,
+    order: sparse.csr_matrix,
+    width: int | None = None,
+    threads: int = 1,
 ) -> ItemTable:
     """(i, k) what follows each item, strongest first, with positive scores; -1 pads.
 
@@ -61,6 +70,7 @@ def follow_table(
     """
     starts, items, places = _sequences(user_items, order)
     count = user_items.shape[1]
+    width = width or width_for(count)
     at = np.argsort(items, kind="stable")
     owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     begins = np.searchsorted(items[at], np.arange(count + 1))

@@ -17,6 +17,7 @@ from embeddings.item_item import cold_items
 from embeddings.item_item.blend import support_width
 from embeddings.item_item.candidates import COSINES, PENALTIES, SPECTRA, Preset
 from embeddings.item_item.exact_ridge import CUBES_PER_ITEM
+from embeddings.item_item.follows import width_for
 from embeddings.item_item.held_back import SEARCHED, SEARCHED_SHARE
 from embeddings.item_item.recipe import RIDGE_WIDTH
 from embeddings.item_item.scorers import (
@@ -90,8 +91,11 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "spectrum": i * d * WORD,
         "proposals": (2 + networks) * i * (width // 2) * WORD,
     }
+    # What follows what: users, times, moments and their numbers, sorted and in order.
+    followers, in_order = i * width_for(i) * ENTRY, 14 * p * LONG
     built = {
         "item table": i * width * ENTRY,
+        "what follows what": followers + p * WORD,
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         "histories and cards": 2 * p * ENTRY + i * TEXTS,
     }
@@ -125,6 +129,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "targets of judges' items": r * c * WORD,
             "scores side by side": s * r * c * WORD,
             "blended scores": r * c * WORD,
+            "what follows what": followers + in_order,
         },
         "fitting the item table": {
             **fitting,
