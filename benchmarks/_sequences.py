@@ -171,8 +171,7 @@ def _neighbours(  # type: ignore[no-untyped-def]
         likeness[near] = 0
         for item in queries:
             scores[item] = 0
-        order = np.argsort(-scores)[: best.shape[1]]
-        for step in range(len(order)):
-            if scores[order[step]] > 0:
-                best[user, step] = order[step]
+        held = np.flatnonzero(scores)
+        order = held[np.argsort(-scores[held])[: best.shape[1]]]
+        best[user, : len(order)] = order
         scores[:] = 0
