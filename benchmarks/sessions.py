@@ -51,7 +51,7 @@ class Parts(NamedTuple):
     """Lists of one set, cut: what is learned from, and of those asked about what is wanted."""
 
     learned: Lists
-    asked: I64  # (a,) rows of `learned`, in ascending order
+    users: I64  # (a,) rows of `learned`, in ascending order
     known: Lists  # (a,) what is known of each of them when it is asked about
     wanted: I32  # (a,)
     items: int
@@ -101,12 +101,12 @@ def read(path: Path) -> list[list[int]]:
     return [list(dict.fromkeys(map(int, items))) for items in lines]
 
 
-def cut(lists: list[list[int]], strict: bool, asked: int, seed: int) -> Parts:
-    """Items as rows; the last of each list is wanted, of `asked` lists drawn by the seed."""
+def cut(lists: list[list[int]], strict: bool, count: int, seed: int) -> Parts:
+    """Items as rows; the last of each list is wanted, of `count` lists drawn by the seed."""
     names = sorted({item for items in lists for item in items})
     row_of = {name: row for row, name in enumerate(names)}
     rows = [[row_of[item] for item in items] for items in lists if len(items) >= 3]
-    drawn = np.random.default_rng(seed).permutation(len(rows))[: asked or len(rows)]
+    drawn = np.random.default_rng(seed).permutation(len(rows))[: count or len(rows)]
     drawn.sort()
     known = [rows[row][:-1] for row in drawn.tolist()]
     wanted = np.array([rows[row][-1] for row in drawn.tolist()], np.int32)
@@ -131,7 +131,7 @@ def measure(name: str, parts: Parts, options: argparse.Namespace) -> list[dict[s
         row(other, ranked(parts.known, 10), began, parameters=parameters)
     for pair in options.lists:
         label, _, path = pair.partition("=")
-        row(label, lists_of(Path(path), parts.asked), time.perf_counter())
+        row(label, lists_of(Path(path), parts.users), time.perf_counter())
     for ordered in (False, True):
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
@@ -154,20 +154,20 @@ def served(
     newest = release.items.rows([str(known[-1]) for known in parts.known])
     newer = {
         str(user): _event(row, parts.learned[user])
-        for user, known, row in zip(parts.asked.tolist(), parts.known, newest.tolist(), strict=True)
+        for user, known, row in zip(parts.users.tolist(), parts.known, newest.tolist(), strict=True)
         if len(known) > len(parts.learned[user]) and row != NO_ROW
     }
     if newer:
         recommender = Recommender(release, replace(recommender.overlay, users=newer))
-    best = np.full((len(parts.asked), 10), -1, np.int32)
+    best = np.full((len(parts.users), 10), -1, np.int32)
     for begin in range(0, len(best), ASKED_AT_ONCE):
         requests = [
             Request(user=str(user), n=10, profile="neutral", reasons=False)
-            for user in parts.asked[begin : begin + ASKED_AT_ONCE].tolist()
+            for user in parts.users[begin : begin + ASKED_AT_ONCE].tolist()
         ]
-        for place, answer in enumerate(recommender.recommend(requests, now=_sets.NOW), begin):
+        for number, answer in enumerate(recommender.recommend(requests, now=_sets.NOW), begin):
             shown = [int(each.item) for each in answer.items]
-            best[place, : len(shown)] = shown
+            best[number, : len(shown)] = shown
     return best, release.manifest["recipe"]
 
 
@@ -201,20 +201,20 @@ def written(parts: Parts, folder: Path, name: str) -> None:
     unseen = [
         (user, [*known[len(parts.learned[user]) :], item])
         for user, known, item in zip(
-            parts.asked.tolist(), parts.known, parts.wanted.tolist(), strict=True
+            parts.users.tolist(), parts.known, parts.wanted.tolist(), strict=True
         )
     ]
     (folder / f"{name}.test.txt").write_text(_lines(unseen))
 
 
-def lists_of(path: Path, asked: I64) -> I32:
+def lists_of(path: Path, users: I64) -> I32:
     """Lists (a, 10) that another library made for those asked about."""
-    place_of = {user: place for place, user in enumerate(asked.tolist())}
-    best = np.full((len(asked), 10), -1, np.int32)
+    row_of = {user: number for number, user in enumerate(users.tolist())}
+    best = np.full((len(users), 10), -1, np.int32)
     for line in path.read_text().splitlines():
         user, *items = map(int, line.split())
-        if user in place_of:
-            best[place_of[user], : len(items[:10])] = items[:10]
+        if user in row_of:
+            best[row_of[user], : len(items[:10])] = items[:10]
     return best
 
 

@@ -19,11 +19,11 @@ def test_everything_is_learned_from_and_only_drawn_lists_are_asked_about():
         assert [[names[item] for item in own] for own in parts.learned] == [
             own[:-fewer] for own in long
         ]
-        assert len(parts.asked) == 10 and (np.diff(parts.asked) > 0).all()
-        for row, known, wanted in zip(parts.asked, parts.known, parts.wanted, strict=True):
+        assert len(parts.users) == 10 and (np.diff(parts.users) > 0).all()
+        for row, known, wanted in zip(parts.users, parts.known, parts.wanted, strict=True):
             assert [names[item] for item in [*known, wanted]] == long[row]
-    assert (cut(lists, False, 10, seed=4).asked == parts.asked).all()
-    assert len(cut(lists, False, 0, seed=4).asked) == len(long)
+    assert (cut(lists, False, 10, seed=4).users == parts.users).all()
+    assert len(cut(lists, False, 0, seed=4).users) == len(long)
 
 
 def test_what_came_next_ranks_by_shares_and_by_steps():
@@ -45,6 +45,6 @@ def test_items_of_the_most_alike_lists_rank_first(spread):
 
 def test_figures_count_the_place_of_the_only_item_that_is_wanted():
     ranked = np.array([[7, 8, 9], [1, 2, 3], [4, -1, -1]], np.int32)
-    found = figures(ranked, np.array([8, 5, 4], np.int32))
-    assert found["recall@10"] == pytest.approx(2 / 3)
-    assert found["ndcg@10"] == pytest.approx((1 / np.log2(3) + 1) / 3)
+    quality = figures(ranked, np.array([8, 5, 4], np.int32))
+    assert quality["recall@10"] == pytest.approx(2 / 3)
+    assert quality["ndcg@10"] == pytest.approx((1 / np.log2(3) + 1) / 3)
