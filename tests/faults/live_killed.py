@@ -36,6 +36,7 @@ class Campaign:
         self.versions = [0, 0]  # of the item: sent, acknowledged
         self.wrong = Counter()  # what no client should see
         self.lists: list[float] = []  # seconds that answers took
+        self.undisturbed = slice(0, 0)  # those of them before the first fault
         self.statuses = Counter()
         self._ended = threading.Event()
         self._threads = [
@@ -62,7 +63,7 @@ class Campaign:
             events = [
                 {
                     "user": f"live-{number // 10 % USERS}",
-                    "item": f"item-{number % 10 + number // 4_000 % 30 * 10}",
+                    "item": _chosen(number),
                     "event_id": f"live-{number}",
                 }
                 for number in range(start, min(start + BATCH, first + count))
@@ -72,6 +73,18 @@ class Campaign:
                 self.wrong["refused"] += answer["refused"]
             self.acknowledged |= {event["event_id"] for event in events}
             self.last = max(self.last, answer["sequence"])
+
+    def write_undisturbed(self, count):
+        """The same, before the first fault: how long lists take meanwhile is what is normal."""
+        self.write(BATCH)  # the first answers of a worker are slower
+        first = len(self.lists)
+        self.write(count - BATCH)
+        self.undisturbed = slice(first, len(self.lists))
+
+    def p99s(self):
+        """Seconds that all but a hundredth of the lists took: before the first fault, and since."""
+        normal, since = self.lists[self.undisturbed], self.lists[self.undisturbed.stop :]
+        return tuple(sorted(some)[int(len(some) * 0.99)] for some in (normal, since))
 
     def kill(self, what):
         """Kill a worker, the drainer, or the whole server, which is started again."""
@@ -97,7 +110,8 @@ class Campaign:
             if state is not None and state.position >= self.last:
                 return
             time.sleep(0.2)
-        raise AssertionError(f"the store is at {state}, and {self.last} was acknowledged")
+        log = (self.home.folder / "server.log").read_text()[-2_000:]
+        raise AssertionError(f"{self.last} was acknowledged, the store is at {state}:\n{log}")
 
     def ready(self):
         """What `/ready` says."""
@@ -119,11 +133,7 @@ class Campaign:
         """How many items users chose are still shown to them as unseen, in any worker."""
         unseen = 0
         for user in range(0, USERS, 40):
-            chosen = {
-                f"item-{n % 10 + n // 4_000 % 30 * 10}"
-                for n in range(len(self.acknowledged))
-                if n // 10 % USERS == user
-            }
+            chosen = {_chosen(n) for n in range(len(self.acknowledged)) if n // 10 % USERS == user}
             for _ in range(6):  # whichever worker answers
                 path = f"/v1/users/live-{user}/recommendations?n=100&reasons=false"
                 listed = self._until_answered("GET", path)["items"]
@@ -189,10 +199,16 @@ class Campaign:
 
     def _start(self):
         words = [sys.executable, "-m", "api.cli.main", "--home", str(self.home.folder), "serve"]
-        self.server = subprocess.Popen(
-            [*words, "--port", str(self.port), "--workers", "2"],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (self.home.folder / "server.log").open("ab") as log:
+            self.server = subprocess.Popen(
+                [*words, "--port", str(self.port), "--workers", "2"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
         until(lambda: self._once("GET", "/ready")[0] == 200)
+
+
+def _chosen(number):
+    """What an event is about; after 40,000 events each user has chosen 100 of the 150 items."""
+    return f"item-{number % 10 + number // 4_000 % 10 * 10}"
