@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._sets import NOW, SETS, chosen, whole
+from benchmarks._sets import NOW, SETS, all_events, chosen
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.train import build_release
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _measured(name: str, folder: Path, preset: Any, rounds: int) -> list[dict[str, Any]]:
     config = RefreshConfig(preset=preset)
-    snapshot = whole(name, folder / "home")
+    snapshot = all_events(name, folder / "home")
     graph = weigh(snapshot, config.weighting, NOW)
     recommender = Recommender(build_release(snapshot, graph, config, folder / "release", now=NOW))
     users = recommender.release.users

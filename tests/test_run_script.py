@@ -1,8 +1,10 @@
 """./run: what it says when it cannot help, and that a second call installs nothing."""
 
+import importlib
 import os
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,9 @@ def test_constraints_name_packages_only():
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         assert line.startswith("#") or line.count("==") == 1
         assert "/" not in line or line.startswith("#")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("benchmarks/[a-z]*.py")))
+def test_every_benchmark_finds_what_it_imports(name):
+    with warnings.catch_warnings(action="ignore"):  # torch's own, on import
+        assert callable(importlib.import_module(f"benchmarks.{name}").main)
