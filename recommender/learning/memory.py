@@ -153,6 +153,8 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **built,
             "the trial": sum(built.values()),
             "pairs": p * PAIR,
+            "both, read back from their files": 2 * sum(built.values()),
+            "what the fits leave for the next": 4 * i * d * WORD // 2,
             "blocks of scores": 4 * min(BLOCK_SCORES, BLOCK_USERS * i) * WORD,
             "rounds of the bootstrap": 3 * DRAWN_AT_ONCE * LONG if u else 0,
             # Small arrays that were freed stay with the allocator.

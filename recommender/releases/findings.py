@@ -7,6 +7,7 @@ from graph.findings import NEAR, SEGMENTS, Findings
 from recommender.releases.release import Release
 
 NEAREST = 10  # nearest items written for each item
+BLOCK = 8192  # items looked at in one go
 
 
 def findings_of(release: Release) -> Findings:
@@ -35,14 +36,17 @@ def _segments(release: Release) -> pa.Table:
 def _near(release: Release) -> pa.Table:
     neighbours = release.arrays["table.neighbours"]  # (i, width), strongest first, -1 pads
     scores = release.arrays["table.scores"]
-    targets = np.asarray(neighbours)
-    sources = np.broadcast_to(np.arange(len(targets))[:, None], targets.shape)
-    there = (targets >= 0) & (targets != sources) & (scores > 0)
-    there &= np.cumsum(there, axis=1) <= NEAREST
     items = pa.array(release.items, pa.string())
-    columns = [
-        items.take(pa.array(sources[there])),
-        items.take(pa.array(targets[there].astype(np.int64))),
-        pa.array(np.asarray(scores)[there].astype(np.float64)),
-    ]
-    return pa.table(columns, schema=NEAR)
+    tables = []
+    for begin in range(0, len(neighbours), BLOCK):
+        targets, near = (np.asarray(part[begin : begin + BLOCK]) for part in (neighbours, scores))
+        sources = np.arange(begin, begin + len(targets))[:, None]
+        there = (targets >= 0) & (targets != sources) & (near > 0)
+        there &= np.cumsum(there, axis=1) <= NEAREST
+        columns = [
+            items.take(pa.array(np.broadcast_to(sources, targets.shape)[there])),
+            items.take(pa.array(targets[there].astype(np.int64))),
+            pa.array(near[there].astype(np.float64)),
+        ]
+        tables.append(pa.table(columns, schema=NEAR))
+    return pa.concat_tables(tables) if tables else NEAR.empty_table()
