@@ -1,10 +1,11 @@
-"""`./run pictures`: the pictures of the page in docs/images, of the demo's catalogue."""
+"""`./run pictures`: docs/images, drawn, and taken of the page over the demo's catalogue."""
 
 import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
 
+import concept_pictures
 from browser import chromium, serving
 from PIL import Image
 
@@ -41,6 +42,7 @@ def take(home: Path) -> None:
 
 
 if __name__ == "__main__":
+    concept_pictures.write()
     if len(sys.argv) > 1:
         take(Path(sys.argv[1]))
     else:

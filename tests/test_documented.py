@@ -8,6 +8,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import concept_pictures
 import pytest
 
 from api.app import create_app
@@ -286,3 +287,15 @@ def test_every_file_stands_in_the_map(folder):
     files = (ROOT / folder).glob(pattern)
     here = [path.relative_to(ROOT / folder).as_posix() for path in files if path.stem != "__init__"]
     assert set(re.findall(r"`([\w/]+\.py)`", part)) == set(here)
+
+
+def test_the_six_pictures_are_those_that_the_command_draws(tmp_path):
+    """And each stands in the page, with the words that it has for who cannot see it."""
+    concept_pictures.write(tmp_path)
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    kept = concept_pictures.FOLDER.iterdir()
+    assert drawn == {path.name: path.read_text(encoding="utf-8") for path in kept}
+    shown = {name: words for words, name in re.findall(r"!\[(.*)\]\(\S+/(\w+\.svg)\)", page)}
+    labels = {name: re.search('aria-label="(.*?)"', text)[1] for name, text in drawn.items()}
+    assert shown == labels
