@@ -24,7 +24,7 @@ from recommender.ranking.request import Request
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "clients" / "python" / "examples" / "shop.py"
-DOCS = ROOT / "docs" / "clients.md"
+DOCS = ROOT / "docs"
 NOW = 1_760_000_000
 LEFT_OUT = {  # what the service's own page asks, for whoever explores, edits and operates
     "check",
@@ -401,11 +401,13 @@ def test_asynchronously_it_is_sent_again_too():
 
 def test_the_blocks_of_the_docs_run(port, monkeypatch, capsys):
     monkeypatch.setenv("SERVICE", f"http://127.0.0.1:{port}")
-    blocks = re.findall(r"^```python run\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
-    for block in blocks:
-        exec(compile(block, DOCS.name, "exec"), {"__name__": "__main__"})
-    *_, refusal, counts = capsys.readouterr().out.splitlines()
-    assert refusal.startswith("404 ") and counts == "[3, 3]"
+    for page in ("clients.md", "api.md"):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python run\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for block in blocks:
+            exec(compile(block, page, "exec"), {"__name__": "__main__"})
+    *_, refusal, counts, lists = capsys.readouterr().out.splitlines()
+    assert refusal.startswith("404 ") and counts == "[3, 3]" and lists.startswith("5 [5, 5] ")
 
 
 def test_the_example_shows_a_list_and_what_an_event_changes(port, planted):

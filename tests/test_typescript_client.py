@@ -170,13 +170,16 @@ def test_both_clients_sign_alike(asked_for):
     assert subject_of(token, "secret", 1_760_000_000 - 60) == "älice"
 
 
-def test_the_block_of_the_docs_runs(app, port, monkeypatch):
-    text = (ROOT / "docs" / "clients.md").read_text()
+@pytest.mark.parametrize(
+    ("page", "lines", "last"), [("clients.md", 4, "404 "), ("api.md", 1, "5 [ 5, 5 ] ")]
+)
+def test_the_block_of_the_docs_runs(app, port, monkeypatch, page, lines, last):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (block,) = re.findall(r"^```javascript run\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (app / "docs.mjs").write_text(block)
     monkeypatch.setenv("SERVICE", f"http://127.0.0.1:{port}")
-    lines = node("docs.mjs", folder=app).splitlines()
-    assert len(lines) == 4 and lines[-1].startswith("404 ")
+    printed = node("docs.mjs", folder=app).splitlines()
+    assert len(printed) == lines and printed[-1].startswith(last)
 
 
 def test_the_example_is_typed_and_shows_what_an_event_changes(app, port, planted):
