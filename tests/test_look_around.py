@@ -81,6 +81,8 @@ def test_the_points_of_the_map_are_the_items(client, recommender):
     for region in about["regions"]:
         assert region["items"] == int((domains == region["domain"]).sum())
         assert region["name"] == release.domains.id(region["domain"])
+        own = domains == region["domain"]  # it is named where one of its items lies
+        assert (abs(x[own] - region["x"]) + abs(y[own] - region["y"])).min() < 2e-4
     assert rarity[np.argmax(release.popularity)] == rarity.min()
     assert client.get("/v1/map/points?release=another").status_code == 404
 

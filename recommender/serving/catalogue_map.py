@@ -71,7 +71,10 @@ class CatalogueMap:
         largest = np.argsort(-counts, kind="stable")[:MOST_REGIONS]
         regions = []
         for domain in largest[counts[largest] > 0].tolist():
-            x, y = np.median(self.places[self.domains == domain], axis=0).tolist()
+            own = self.places[self.domains == domain]
+            # A domain may lie in two parts with nothing between them: name it on an item.
+            off = np.linalg.norm(own - np.median(own, axis=0), axis=1)
+            x, y = own[off.argmin()].tolist()
             regions.append({
                 "name": self.release.domains.id(domain), "domain": domain,
                 "items": int(counts[domain]), "x": round(x, 4), "y": round(y, 4),

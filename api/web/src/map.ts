@@ -188,17 +188,17 @@ function pick(canvas: HTMLCanvasElement, camera: Camera, points: Points, nearest
   });
 }
 
-/** Names of regions where they lie, the largest first, none over another. */
+/** Names of regions above where they lie, the largest first, none over another. */
 function label(box: HTMLElement, regions: { name: string; x: number; y: number }[], camera: Camera, canvas: HTMLCanvasElement): void {
   const taken: { x: number; y: number; wide: number }[] = [];
   const shown = regions.flatMap((region) => {
     const x = canvas.clientWidth / 2 + (region.x - camera.x) * camera.scale;
     const y = canvas.clientHeight / 2 - (region.y - camera.y) * camera.scale;
-    const wide = 8 * region.name.length + 16;
-    if (x < wide / 2 || y < 12 || x > canvas.clientWidth - wide / 2 || y > canvas.clientHeight - 12) return [];
+    const wide = 7 * region.name.length + 12;
+    if (x < wide / 2 || y < 28 || x > canvas.clientWidth - wide / 2 || y > canvas.clientHeight - 12) return [];
     if (taken.some((own) => Math.abs(own.y - y) < 22 && Math.abs(own.x - x) < (own.wide + wide) / 2)) return [];
     taken.push({ x, y, wide });
-    return [text(region.name, { style: { transform: `translate(${x}px, ${y}px) translate(-50%, -50%)` } })];
+    return [text(region.name, { style: { transform: `translate(${x}px, ${y - 16}px) translate(-50%, -50%)` } })];
   });
   replace(box, shown);
 }

@@ -2,7 +2,10 @@
 
 import type Graph from "graphology";
 import Sigma from "sigma";
+import type { NodeLabelDrawingFunction } from "sigma/rendering";
 import { colour } from "./theme";
+
+const MOST_LETTERS = 22; // of a label that is always there
 
 /** Draw a graph whose nodes have `label`, `kind`, `size`, `color`, `x`, `y`. */
 export function sigmaOn(graph: Graph, canvas: HTMLElement, clicked: (node: string) => void): Sigma {
@@ -12,7 +15,9 @@ export function sigmaOn(graph: Graph, canvas: HTMLElement, clicked: (node: strin
     labelSize: 12,
     labelRenderedSizeThreshold: 4,
     labelDensity: 2,
+    defaultDrawNodeLabel: below,
     defaultDrawNodeHover: hover,
+    stagePadding: 60, // room for labels
     zIndex: true,
   });
   let dragged: string | null = null;
@@ -59,3 +64,13 @@ export function recolour(graph: Graph, sigma: Sigma): void {
   graph.updateEachEdgeAttributes((_, edge) => ({ ...edge, color: colour("line") }));
   sigma.setSetting("labelColor", { color: colour("ink") });
 }
+
+/** The label of a node below it; a long one is cut, and whole while the pointer is on it. */
+const below: NodeLabelDrawingFunction = (context, { label, x, y, size }, { labelSize, labelFont }) => {
+  if (!label) return;
+  context.font = `${labelSize}px ${labelFont}`;
+  context.fillStyle = colour("ink");
+  context.textAlign = "center";
+  context.fillText(label.length > MOST_LETTERS ? `${label.slice(0, MOST_LETTERS - 1)}…` : label, x, y + size + labelSize + 1);
+  context.textAlign = "start";
+};
