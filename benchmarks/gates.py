@@ -112,6 +112,7 @@ class Kind:
     broken: Callable[[], AbstractContextManager[Any]] = (
         nullcontext  # what is wrong with the program
     )
+    full: bool = False  # fit everything, where nothing new would be learned otherwise
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Served:
         gates = []
         try:
             with kind.broken():
-                self._refreshed(home, kind.config, kind.change, draw)
+                self._refreshed(home, kind.config, kind.change, draw, full=kind.full)
         except GateRefused:
             gates = [reason["gate"] for reason in list_refused(home)[-1]["gates"]["reasons"]]
         shutil.rmtree(home.folder)
@@ -162,10 +163,12 @@ class Served:
             self._homes[change] = home
         return self._homes[change]
 
-    def _refreshed(self, home: Home, config: RefreshConfig, change: Change, draw: int) -> None:
+    def _refreshed(
+        self, home: Home, config: RefreshConfig, change: Change, draw: int, *, full: bool = False
+    ) -> None:
         with closing(EmbeddedStore(self._store)) as store:
             tables = Tables(store, change, np.random.default_rng(draw), self._users)
-            refresh(tables, home, config, now=_sets.NOW)
+            refresh(tables, home, config, now=_sets.NOW, full=full)
 
 
 def spoiled(served: Served) -> Iterator[Kind]:
@@ -177,7 +180,7 @@ def spoiled(served: Served) -> Iterator[Kind]:
                 yield Kind(name, True, config, change)
         yield Kind("a wrong weighting", True, replace(config, weighting=wrong_for(served)))
         yield Kind("learned from the gate", True, config, broken=leaking)
-        yield Kind("an unconverged spectrum", True, config, broken=unconverged)
+        yield Kind("an unconverged spectrum", True, config, broken=unconverged, full=True)
 
 
 def honest(served: Served) -> Iterator[Kind]:
