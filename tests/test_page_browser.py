@@ -63,6 +63,17 @@ def test_two_lists_side_by_side_tell_what_moved(tab, address):
     assert fresh == len(set(second) - set(first))
 
 
+def test_two_moments_side_by_side_are_two_contexts(tab, address):
+    tab.goto(f"{address}#/recommend?user=reader-1&b=1&b-user=reader-1&b-device=phone")
+    settled(tab)
+    with tab.expect_request(lambda request: "night" in (request.post_data or "")) as heard:
+        tab.get_by_label("Time of day", exact=True).nth(1).select_option("night")
+    settled(tab)
+    assert '"context":{"device":"phone","time":"night"}' in heard.value.post_data
+    assert "b-time=night" in tab.url
+    assert titles(tab, 1)
+
+
 def test_a_session_is_collected_and_the_address_keeps_it(tab, address):
     tab.goto(address)
     tab.locator(".item").first.wait_for()

@@ -5,6 +5,8 @@ import { conditions, type Filters } from "./filters";
 import { choice, field, type Schema } from "./parts";
 import { along, type Curve, type Manifest, type Point } from "./releases";
 
+const TIMES = ["night", "morning", "afternoon", "evening"]; // UTC
+
 export type Release = Pick<Manifest, "name" | "current" | "refused">;
 
 export interface Side {
@@ -13,6 +15,7 @@ export interface Side {
   tags: string[];
   profile: string; // "" is that of the segment
   device: string; // "" is none in particular
+  time: string; // of the day; "" is now
   release: string; // "" is the one that is served
   longTail: number | null; // null is as the profile has it
   diversity: number | null;
@@ -28,6 +31,7 @@ export function read(params: URLSearchParams, prefix: string): Side {
     tags: params.getAll(`${prefix}tag`),
     profile: params.get(`${prefix}profile`) ?? "",
     device: params.get(`${prefix}device`) ?? "",
+    time: params.get(`${prefix}time`) ?? "",
     release: params.get(`${prefix}release`) ?? "",
     longTail: share("long_tail"),
     diversity: share("diversity"),
@@ -47,6 +51,7 @@ export function write(side: Side, prefix: string): Record<string, string | strin
     [`${prefix}tag`]: side.tags,
     [`${prefix}profile`]: side.profile,
     [`${prefix}device`]: side.device,
+    [`${prefix}time`]: side.time,
     [`${prefix}release`]: side.release,
     ...Object.fromEntries(Object.entries(numbers).map(([name, value]) => [prefix + name, value === null ? "" : String(value)])),
   };
@@ -61,7 +66,7 @@ export function subject(side: Side, filters: Filters, n: number): Record<string,
     n,
     filter: conditions(filters),
     ...(side.profile && { profile: side.profile }),
-    ...(side.device && { context: { device: side.device } }),
+    ...((side.device || side.time) && { context: { ...(side.device && { device: side.device }), ...(side.time && { time: side.time }) } }),
     ...(side.longTail !== null && { long_tail: side.longTail }),
     ...(side.diversity !== null && { diversity: side.diversity }),
     ...(side.freshness !== null && { freshness: side.freshness }),
@@ -89,18 +94,20 @@ export function subjectChips(side: Side, changed: () => void): HTMLElement {
   );
 }
 
-/** Profile, device, release and sliders; `answer` tells what holds where nothing is chosen. */
+/** Profile, device, time of the day, release and sliders; `answer` tells what holds where nothing is chosen. */
 export function knobs(side: Side, answer: Schema["ListAnswer"], learned: Record<string, Curve>, releases: Release[], changed: () => void): HTMLElement[] {
   const names = [...new Set(["", "neutral", "default", ...Object.keys(learned), side.profile])];
   const label = (name: string) => (name === "" ? "of the segment" : name);
   const profile = choice(names.map((name) => [name, label(name)]), side.profile, (value) => ((side.profile = value), changed()));
   const device = choice([["", "any"], ["phone", "phone"], ["tablet", "tablet"], ["desktop", "desktop"], ["tv", "TV"]], side.device, (value) => ((side.device = value), changed()));
+  const time = choice([["", "now"], ...TIMES.map((name): [string, string] => [name, name])], side.time, (value) => ((side.time = value), changed()));
   return [
     h(
       "div",
       { class: "knobs" },
       field("Profile", profile, side.profile ? "" : `here: ${answer.profile}`),
       field("Device", device),
+      field("Time of day", time),
       releases.length > 1 && field("Release", ofReleases(side, releases, changed)),
       slider("Long tail", side.longTail, (value) => ((side.longTail = value), changed())),
       slider("Diversity", side.diversity, (value) => ((side.diversity = value), changed())),
