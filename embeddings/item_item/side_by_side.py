@@ -143,6 +143,16 @@ def summed(scores: F32, weights: Sequence[float]) -> F32:
 
 
 @njit(cache=True, nogil=True)
+def _marked(target, seen, touched, count):  # type: ignore[no-untyped-def]
+    """How many targets are touched, this one among them; `seen` says which are."""
+    if seen[target] == 0:
+        seen[target] = 1
+        touched[count] = target
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _weightings(  # type: ignore[no-untyped-def]
     row_of, supports, scores, after, worths, starts, items, weights, newest, top, low, high
 ):
@@ -166,10 +176,7 @@ def _weightings(  # type: ignore[no-untyped-def]
                 target = supports[item, q]
                 if target < 0:
                     break
-                if seen[target] == 0:
-                    seen[target] = 1
-                    touched[count] = target
-                    count += 1
+                count = _marked(target, seen, touched, count)
                 value = scores[item, q]
                 for k in range(kinds):
                     sums[target, k] += weights[h, k] * value
@@ -178,10 +185,7 @@ def _weightings(  # type: ignore[no-untyped-def]
                 target = after[item, q]
                 if target < 0:
                     break
-                if seen[target] == 0:
-                    seen[target] = 1
-                    touched[count] = target
-                    count += 1
+                count = _marked(target, seen, touched, count)
                 for k in range(kinds):
                     sums[target, k] += newest[h, k] * worths[item, q]
         for h in range(starts[subject], starts[subject + 1]):
@@ -222,10 +226,7 @@ def _lists(  # type: ignore[no-untyped-def]
                 target = supports[item, q]
                 if target < 0:
                     break
-                if seen[target] == 0:
-                    seen[target] = 1
-                    touched[count] = target
-                    count += 1
+                count = _marked(target, seen, touched, count)
                 for k in range(kinds):
                     sums[target, k] += weight * scores[item, q, k]
         for h in range(starts[subject], starts[subject + 1]):
