@@ -52,10 +52,11 @@ def command(home, *words):
 
 
 def content(folder):
+    """Bytes of every file, but not of databases and their logs, which closing one rewrites."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix not in (".sqlite", ".lock")
+        if path.is_file() and ".sqlite" not in path.name and path.suffix != ".lock"
     }
 
 
