@@ -41,9 +41,9 @@ from api.routes import (
 from api.routes import metrics as tell_metrics
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
-from recommender.ranking.request import Request
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
+from recommender.serving.warming import warm
 
 VERSION = "1"
 TURN = 0.0005  # seconds; Python's own 0.005 let a short request wait for a long one again and again
@@ -92,7 +92,7 @@ def application() -> Flask:
     sys.setswitchinterval(TURN)
     settings = load_settings()
     set_format(settings.log_format)
-    live = open_live(settings, tell=log, defect=count_defect)
+    live = open_live(settings, tell=log, defect=count_defect, prepare=_warm)
     live.watch()
     return create_app(settings, live)
 
@@ -123,7 +123,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
 
     `live` is what is served; None: it is opened here, and checked for changes at each request.
     """
-    live = live or open_live(settings, tell=log, defect=count_defect)
+    live = live or open_live(settings, tell=log, defect=count_defect, prepare=_warm)
     app = Application(
         __name__,
         info=Info(
@@ -174,9 +174,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     users.register(app, journal, live)
     finish(app)
     try:
-        recommender = live.recommender()
-        recommender.recommend_json([Request(items=_some_item(recommender), n=1)], now=now())
-        log("started", release=recommender.release.name)  # and compiled, before anybody waits
+        log("started", release=live.recommender().release.name)
     except ReleaseError as error:
         log("started", waiting=str(error))
     return app
@@ -190,9 +188,8 @@ def _agrees(live: Live, user: str) -> bool:
         return False
 
 
-def _some_item(recommender: Recommender) -> dict[str, float]:
-    items = recommender.release.items
-    return {items.id(0): 1.0} if len(items) else {}
+def _warm(recommender: Recommender) -> None:
+    warm(recommender, now=now())
 
 
 def _check_hosts(app: Flask, settings: Settings) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graph.store import GraphStore
     from recommender.inbox.journal import Journal
     from recommender.ranking.ranker import Defect
-    from recommender.serving.live import Live, Tell
+    from recommender.serving.live import Live, Prepare, Tell
     from recommender.serving.results import Results
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
@@ -92,9 +92,13 @@ def check_store(store: str) -> None:
 
 
 def open_live(
-    settings: Settings, *, tell: "Tell | None" = None, defect: "Defect | None" = None
+    settings: Settings,
+    *,
+    tell: "Tell | None" = None,
+    defect: "Defect | None" = None,
+    prepare: "Prepare | None" = None,
 ) -> "Live":
-    """What is served from the home, ready to recommend; see `Live` for `tell` and `defect`."""
+    """What is served from the home, ready to recommend; see `Live` for what is handed in."""
     from recommender.ranking.ranker import refuse
     from recommender.serving.live import Live  # a load or a status needs none of it
 
@@ -103,6 +107,7 @@ def open_live(
         journal=open_journal(settings),
         tell=tell,
         defect=defect or refuse,
+        prepare=prepare,
         session_seconds=round(settings.session_minutes * 60),
         agreed=settings.agreed,
     )

@@ -7,6 +7,7 @@ rows for the newer items; `arrivals.py` holds those rows.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,11 @@ def appended(
     )
     for name, value in own.items():
         made.__dict__[name] = value  # where `cached_property` keeps what it has made
+    rows = [rows for rows in own.values() if isinstance(rows, Rows)]
+    parts = [(each.indptr, each.indices, each.values) for each in rows]
+    for array in (*arrays.values(), *chain.from_iterable(parts)):
+        if array is not None:  # as on the disk, so that nothing is compiled for another type
+            array.flags.writeable = False
     return made
 
 

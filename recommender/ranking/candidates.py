@@ -38,6 +38,12 @@ class Subjects:
     # friends (-1 pads).
     queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Make what is read read-only, so that compiled code always gets the same types."""
+        for array in (self.items, self.weights, self.blocked, self.newest):
+            if array is not None:
+                array.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 

@@ -22,6 +22,7 @@ from recommender.serving.recommend import Recommender
 from recommender.serving.rules_file import Rule, load_rules
 
 Stamp = tuple[str, int, int]  # a file, its size and time
+Prepare = Callable[[Recommender], None]
 Tell = Callable[..., None]  # an event and its fields, as `api.observability.log`
 CHECK_SECONDS = 0.5  # seconds that a changed CURRENT may go unnoticed
 FOLLOW_SECONDS = 0.05  # … and a fact of the journal, where a thread watches
@@ -43,6 +44,7 @@ class Live:
         journal: Journal | None = None,
         tell: Tell | None = None,
         defect: Defect = refuse,
+        prepare: Prepare | None = None,
         clock: Callable[[], float] = time.monotonic,
         session_seconds: int = SECONDS,
         agreed: frozenset[str] = frozenset(PURPOSES),
@@ -55,6 +57,7 @@ class Live:
             journal: holds the facts that came after the release; None: only the release is served.
             tell: called when something newer is served or refused.
             defect: see `Recommender`.
+            prepare: called with the first recommender before anybody gets it.
             clock: seconds, for how often files are looked at.
             session_seconds: after its last event a session ends.
             agreed: purposes to which whoever has not said agrees.
@@ -72,6 +75,7 @@ class Live:
         self._follower: Follower | None = None
         self._watched = False  # by a thread of its own
         self._defect = defect
+        self._prepare = prepare
         self._clock = clock
         self._session_seconds = session_seconds
         self.agreed = agreed
@@ -130,7 +134,10 @@ class Live:
         with self._lock:
             if self._clock() - self._checked >= CHECK_SECONDS or self._recommender is None:
                 self._checked = self._clock()
-                self._recommender = self._newest()
+                newest = self._newest()
+                if self._prepare is not None and newest is not None and self._recommender is None:
+                    self._prepare(newest)
+                self._recommender = newest
             if self._recommender is not None:
                 self._recommender = self._with_facts(self._recommender)
 
