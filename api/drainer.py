@@ -91,7 +91,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
         try:
             if store is None:
                 store = open_store(settings)
-            position = _catch_up(journal, store, home, stop)
+            position, behind = _catch_up(journal, store, home, stop)
             if problem is not None:
                 log("store is back", position=position)
             pause, problem = PAUSE, None
@@ -99,6 +99,8 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
             if time.monotonic() - tidied > TIDY_SECONDS:
                 _tidy(home, journal, position, now() - round(settings.session_minutes * 60))
                 tidied = time.monotonic()
+            if behind:
+                continue
         except NichegraphError as error:
             if str(error) != problem:
                 log("store accepts nothing", problem=error)
@@ -117,17 +119,23 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
     journal.close()
 
 
-def _catch_up(journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event) -> int:
-    """Write all facts that wait; gives the position that the store has reached."""
+def _catch_up(
+    journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event
+) -> tuple[int, bool]:
+    """Write facts that wait, but come back now and then although new ones keep coming.
+
+    Gives the position that the store has reached, and whether facts may wait still.
+    """
+    ends = time.monotonic() + PAUSE
     while True:
         done = drain(journal, store, now=now, carry=carrier(journal, store, home, now))
         _beat()
         if done.refused:
             log("facts set aside", count=done.refused, remedy="nichegraph inbox list")
-        if not done.facts or stop.is_set():
+        if not done.facts or stop.is_set() or time.monotonic() >= ends:
             break
     tell_state(home.inbox, DrainState(done.position, now(), None))
-    return done.position
+    return done.position, done.facts > 0
 
 
 def _audit(home: Home, noted: int, position: int) -> int:

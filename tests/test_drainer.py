@@ -5,14 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from api import drainer as drainer_module
+from api.settings import load_settings
 from graph.stores.embedded_store import EmbeddedStore
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
 from recommender.inbox.lag import read_state
+from recommender.releases.audit import lines
 from recommender.releases.home import Home
 from tests.test_api_worker import free_port, until
 
@@ -125,3 +131,32 @@ def test_a_drainer_that_is_asked_to_end_ends_well(tmp_path):
         assert drainer.stdout.read(1)  # it beats
         drainer.terminate()
         assert drainer.wait(60) == 0, drainer.stderr.read()
+
+
+def test_how_it_stands_is_told_although_facts_keep_coming(tmp_path, monkeypatch):
+    """It never finds the journal empty: whatever it writes, there is a further fact."""
+    home = Home(tmp_path / "home").create()
+    journal = Journal(home.inbox)
+
+    class Busy(EmbeddedStore):
+        """Where each write takes as long as the next event takes to come."""
+
+        def apply(self, batch, **options):
+            done = super().apply(batch, **options)
+            journal.append([fact("items", {"id": f"item-{journal.last_sequence()}"})], now=1)
+            return done
+
+    monkeypatch.setattr(drainer_module, "open_store", lambda _: Busy(home.store))
+    monkeypatch.setattr(drainer_module, "_beat", lambda: None)
+    journal.append([fact("items", {"id": "item"})], now=1)
+    stop = threading.Event()
+    settings = load_settings(home.folder)
+    draining = threading.Thread(target=drainer_module._drain_on, args=(settings, home, stop))
+    draining.start()
+    try:
+        until(lambda: read_state(home.inbox) and read_state(home.inbox).position > 1)
+        until(lambda: any(line["what"] == "write" for line in lines(home.audit)))
+    finally:
+        stop.set()
+        draining.join()
+        journal.close()
