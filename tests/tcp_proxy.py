@@ -24,6 +24,7 @@ class TcpProxy:
         self._listener: socket.socket | None = None
         self.mode = "pass"
         self.cut_after = 0
+        self.accepted = 0  # connections since the mode changed
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -34,7 +35,7 @@ class TcpProxy:
         return f"bolt://127.0.0.1:{self.port}"
 
     def become(self, mode: str, cut_after: int = 0) -> None:
-        self.mode, self.cut_after = mode, cut_after
+        self.mode, self.cut_after, self.accepted = mode, cut_after, 0
         if mode == "refuse":
             self._stop_listening()
         elif self._listener is None:
@@ -67,6 +68,7 @@ class TcpProxy:
                 client, _ = listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             if self.mode == "reset":
                 _reset(client)
                 continue

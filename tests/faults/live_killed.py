@@ -84,7 +84,10 @@ class Campaign:
     def p99s(self):
         """Seconds that all but a hundredth of the lists took: before the first fault, and since."""
         normal, since = self.lists[self.undisturbed], self.lists[self.undisturbed.stop :]
-        return tuple(sorted(some)[int(len(some) * 0.99)] for some in (normal, since))
+        return tuple(
+            sorted(some)[int(len(some) * 0.99)] if some else float("nan")
+            for some in (normal, since)
+        )
 
     def kill(self, what):
         """Kill a worker, the drainer, or the whole server, which is started again."""
