@@ -1,53 +1,67 @@
 """The answers of the HTTP API, as the OpenAPI document shows them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+Release = Annotated[str, Field(description="Name of the release that answered.")]
+Notes = Annotated[list[str], Field(description="What the caller should know, in sentences.")]
+ServedBy = Annotated[
+    str, Field(description="What the list is made from: history, session, tags, popular …")
+]
+Label = Annotated[str | None, Field(description="sponsored or pinned, if a rule placed the item.")]
+Interest = Annotated[
+    str | None,
+    Field(description="Which of the user's interests the item comes from, if `interests` was set."),
+]
+
 
 class ReasonAnswer(BaseModel):
-    text: str
-    path: list[dict[str, str]]
-    share: float
+    text: str = Field(description="A sentence for people.")
+    path: list[dict[str, str]] = Field(description="The nodes from the user to the item.")
+    share: float = Field(description="How much of the item's score it accounts for, 0 to 1.")
 
 
-class ItemAnswer(BaseModel):
-    item: str
-    title: str
-    score: float
-    source: str
-    parts: dict[str, float]
-    tags: list[str]
-    domains: list[str]
-    reasons: list[ReasonAnswer]
-    label: str | None = Field(description="sponsored or pinned, if a rule placed the item.")
-    interest: str | None = Field(
-        description="Which of the user's interests the item comes from, if `interests` was set."
-    )
+class _Scored(BaseModel):
+    item: str = Field(description="Id of the item.")
+    title: str = Field(description="As people see it.")
+    score: float = Field(description="What the list is ordered by, before rules and reranking.")
+    source: str = Field(description="What put the item into the list.")
+    parts: dict[str, float] = Field(description="What the score is the sum of.")
+    tags: list[str] = Field(description="Up to 20; those that say most first.")
+    domains: list[str] = Field(description="All of its domains.")
+
+
+class ItemAnswer(_Scored):
+    reasons: list[ReasonAnswer] = Field(description="Strongest first; none if nothing speaks.")
+    label: Label
+    interest: Interest
 
 
 class ListAnswer(BaseModel):
-    items: list[ItemAnswer]
-    served_by: str
-    fallback: str | None
-    release: str
-    profile: str
-    segment: str | None
-    notes: list[str]
+    items: list[ItemAnswer] = Field(
+        description="Best first; fewer than `n` if no more are allowed."
+    )
+    served_by: ServedBy
+    fallback: str | None = Field(description="Why the list was filled in another way, if it was.")
+    release: Release
+    profile: str = Field(description="The profile of reranking that was used.")
+    segment: str | None = Field(description="The segment that chose the profile.")
+    notes: Notes
     next: str | None = Field(description="Cursor of the next page; null if there is none.")
     request_id: str = Field(description="What impressions and clicks of this answer name.")
 
 
 class CypherAnswer(BaseModel):
-    query: str
-    parameters: dict[str, Any]
+    query: str = Field(description="To be sent to `POST /v1/cypher` as it is.")
+    parameters: dict[str, Any] = Field(description="By name, without the $.")
 
 
 class RowsAnswer(BaseModel):
-    columns: list[str]
+    columns: list[str] = Field(description="Their names.")
     rows: list[list[Any]] = Field(description="Nodes, relationships and paths are objects.")
     truncated: bool = Field(description="Whether the limit of rows or bytes was reached.")
-    ms: float
+    ms: float = Field(description="How long it took, in milliseconds.")
     times: list[bool] = Field(description="For each column: is it seconds since 1970?")
 
 
@@ -55,30 +69,23 @@ class WhyReason(ReasonAnswer):
     cypher: CypherAnswer = Field(description="A query that shows this path in the graph.")
 
 
-class WhyAnswer(BaseModel):
-    user: str
-    item: str
-    title: str
-    score: float
-    source: str
-    parts: dict[str, float]
-    tags: list[str]
-    domains: list[str]
-    reasons: list[WhyReason]
-    label: str | None
-    interest: str | None
+class WhyAnswer(_Scored):
+    user: str = Field(description="Id of the user.")
+    reasons: list[WhyReason] = Field(description="Strongest first.")
+    label: Label
+    interest: Interest
     drawing: list[str] = Field(description="Each path as a line of text.")
     cypher: CypherAnswer | None = Field(
         description="A query that shows the strongest path in the graph; null: no reason is known."
     )
-    served_by: str
-    release: str
-    notes: list[str]
+    served_by: ServedBy
+    release: Release
+    notes: Notes
 
 
 class RisingTag(BaseModel):
-    category: str
-    tag: str
+    category: str = Field(description="Category of the tag.")
+    tag: str = Field(description="Its name.")
     people: float = Field(description="How many chose an item with this tag lately, 20 or more.")
     usual: float = Field(description="How many of them would be usual.")
     growth: float = Field(description="How many times as many, with 20 added to both.")
@@ -86,75 +93,75 @@ class RisingTag(BaseModel):
 
 class RisingAnswer(BaseModel):
     tags: list[RisingTag] = Field(description="Most growth first.")
-    window: str
-    release: str
+    window: str = Field(description="hour, day or week.")
+    release: Release
 
 
 class ManyAnswer(BaseModel):
-    answers: list[ListAnswer]
+    answers: list[ListAnswer] = Field(description="One for each subject, in order.")
 
 
 class RateAnswer(BaseModel):
-    name: str
-    shown: int
-    clicked: int
-    rate: float
+    name: str = Field(description="Of the source, segment, release or rule, or the position.")
+    shown: int = Field(description="Items of answers.")
+    clicked: int = Field(description="How many of these were clicked.")
+    rate: float = Field(description="Clicks per item shown.")
     low: float = Field(description="Lower end of the 95% interval.")
-    high: float
+    high: float = Field(description="Upper end of the 95% interval.")
 
 
 class RatesAnswer(BaseModel):
-    source: list[RateAnswer]
-    position: list[RateAnswer]
-    segment: list[RateAnswer]
-    release: list[RateAnswer]
-    rule: list[RateAnswer]
+    source: list[RateAnswer] = Field(description="By source.")
+    position: list[RateAnswer] = Field(description="By place in the list.")
+    segment: list[RateAnswer] = Field(description="By segment.")
+    release: list[RateAnswer] = Field(description="By release.")
+    rule: list[RateAnswer] = Field(description="By rule.")
 
 
 class OnlineAnswer(BaseModel):
     since: int | None = Field(description="Only what was shown from then on, seconds since 1970.")
     shown: int = Field(description="Items of answers; 0 if they are of fewer than 20 people.")
-    clicked: int
-    rate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    by: RatesAnswer
+    clicked: int = Field(description="How many of these were clicked.")
+    rate: float | None = Field(None, description="Clicks per item shown.")
+    low: float | None = Field(None, description="Lower end of the 95% interval.")
+    high: float | None = Field(None, description="Upper end of the 95% interval.")
+    by: RatesAnswer = Field(description="The same for each group.")
     left_out: int = Field(
         description="How many groups are left out, for having fewer than 20 people."
     )
 
 
 class SegmentAnswer(BaseModel):
-    name: str
+    name: str = Field(description="Made of what marks it, or as a rule calls it.")
     users: int | None = Field(
         description="null if a rule defines it: then each request decides who belongs to it"
     )
-    persona: str
-    profile: str
+    persona: str = Field(description="What its users have in common, in a sentence.")
+    profile: str = Field(description="The profile of reranking that it gets.")
     weights: dict[str, float | str] = Field(description="Also the `method`: mmr or dpp.")
 
 
 class SegmentsAnswer(BaseModel):
-    release: str
-    method: str
-    note: str | None
-    segments: list[SegmentAnswer]
-    user: str | None = None
-    profile: str | None = None
+    release: Release
+    method: str = Field(description="How users were grouped.")
+    note: str | None = Field(description="What to know about the grouping.")
+    segments: list[SegmentAnswer] = Field(description="All, or those of the user asked for.")
+    user: str | None = Field(None, description="The user asked for.")
+    profile: str | None = Field(None, description="The profile that their lists are made with.")
     moves: float | None = Field(None, description="Chance of changing segment, if predicted.")
     returns: float | None = Field(None, description="Chance of coming back, if predicted.")
 
 
 class SimilarUsersAnswer(BaseModel):
     users: int = Field(description="How many of the most similar users this is about.")
-    segments: list[dict[str, Any]]
-    domains: list[dict[str, Any]]
-    items: list[dict[str, Any]]
-    release: str
+    segments: list[dict[str, Any]] = Field(description="Segments that 20 or more are in.")
+    domains: list[dict[str, Any]] = Field(description="Domains that 20 or more chose from.")
+    items: list[dict[str, Any]] = Field(description="Items that 20 or more chose.")
+    release: Release
 
 
 class LiveAnswer(BaseModel):
-    status: Literal["live"]
+    status: Literal["live"] = Field(description="The process runs.")
 
 
 class InboxAnswer(BaseModel):
@@ -173,8 +180,8 @@ class InboxAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    status: Literal["ready"]
-    release: str
+    status: Literal["ready"] = Field(description="Lists are served.")
+    release: Release
     problem: str | None = Field(description="Why a newer release is not served, if one is refused")
     notes: list[str] = Field(
         description="What is wrong in segments.toml or rules.toml, if it cannot be used"
@@ -183,18 +190,20 @@ class ReadyAnswer(BaseModel):
         description="Whether writes reach the store, wait in the inbox until it accepts them, or "
         "are answered with 503"
     )
-    inbox: InboxAnswer
+    inbox: InboxAnswer = Field(description="How far writes have got.")
 
 
 class FieldError(BaseModel):
-    field: str
-    message: str
+    field: str = Field(description="Its path in the request.")
+    message: str = Field(description="What is wrong with it.")
 
 
 class ProblemAnswer(BaseModel):
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    errors: list[FieldError] = []
+    """An error, as RFC 9457 has it."""
+
+    type: str = Field(description="Always about:blank: the status says which kind it is.")
+    title: str = Field(description="Name of the status.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong, and what to do.")
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[FieldError] = Field([], description="Which fields are wrong.")

@@ -79,6 +79,8 @@ def from_validation(error: ValidationError) -> Problem:
     for fault in all_errors[:MOST_ERRORS]:
         field = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "there is no such field; /openapi/ lists those there are"
         location, colon, reason = message.partition(": ")
         if colon and location.startswith(f"{field.rpartition('.')[2]}."):  # within the field
             field, message = field.rpartition(".")[0] + "." + location, reason

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from api.answer_schemas import Notes, Release
 from api.schemas import Id, Ids, Strict, _integer
 
 Kind = Literal["item", "user", "tag"]
@@ -19,70 +20,70 @@ class SearchQuery(Strict):
 
 
 class HitAnswer(BaseModel):
-    kind: Kind
+    kind: Kind = Field(description="What it is.")
     id: str = Field(description="Id of an item or a user; name of a tag.")
-    title: str
+    title: str = Field(description="As people see it.")
     note: str = Field(description="Tells hits of the same name apart.")
     score: float = Field(description="1 if every word matches exactly as typed.")
 
 
 class SearchAnswer(BaseModel):
-    hits: list[HitAnswer]
-    release: str
-    notes: list[str]
+    hits: list[HitAnswer] = Field(description="Best first.")
+    release: Release
+    notes: Notes
 
 
 class AroundQuery(Strict):
-    kind: Literal["item", "tag", "domain", "user"]
+    kind: Literal["item", "tag", "domain", "user"] = Field(description="Kind of the node.")
     id: Id = Field(description="Id of an item or a user; name of a tag or a domain.")
     n: Few = Field(12, description="How many neighbours along each kind of edge.")
 
 
 class NodeAnswer(BaseModel):
     key: str = Field(description="Kind and id, as edges refer to it.")
-    kind: Literal["item", "tag", "domain", "user"]
-    id: str
-    text: str
+    kind: Literal["item", "tag", "domain", "user"] = Field(description="Kind of the node.")
+    id: str = Field(description="Id of an item or a user; name of a tag or a domain.")
+    text: str = Field(description="What to write beside it.")
     weight: float = Field(description="How popular an item is, 0 … 1.")
 
 
 class EdgeAnswer(BaseModel):
-    source: str
-    target: str
-    kind: str
-    weight: float = Field(description="0 … 1")
+    source: str = Field(description="Key of a node.")
+    target: str = Field(description="Key of a node.")
+    kind: str = Field(description="Kind of the edge.")
+    weight: float = Field(description="How strong it is, 0 … 1.")
 
 
 class GraphAnswer(BaseModel):
     nodes: list[NodeAnswer] = Field(description="The node itself first.")
-    edges: list[EdgeAnswer]
-    release: str
+    edges: list[EdgeAnswer] = Field(description="Edges between these nodes.")
+    release: Release
 
 
 class SpanAnswer(BaseModel):
     begins: int = Field(description="Seconds since 1970.")
-    ends: int
+    ends: int = Field(description="Seconds since 1970.")
     people: int = Field(
         description="How many users chose it last in this time span; 0 for fewer than 3."
     )
 
 
 class PopularityAnswer(BaseModel):
-    spans: list[SpanAnswer]
-    release: str
+    spans: list[SpanAnswer] = Field(description="Oldest first; none if fewer than 40 chose it.")
+    release: Release
 
 
 class RegionAnswer(BaseModel):
-    name: str
+    name: str = Field(description="Name of the domain.")
     domain: int = Field(description="Its number, as in the points.")
-    items: int
-    x: float
-    y: float
+    items: int = Field(description="How many items it has.")
+    x: float = Field(description="Where its middle lies.")
+    y: float = Field(description="Where its middle lies.")
 
 
 class MapAnswer(BaseModel):
-    release: str
-    items: int
+    release: Release
+    items: int = Field(description="How many points the map has.")
     regions: list[RegionAnswer] = Field(description="The largest domains, and where they lie.")
 
 
@@ -100,46 +101,46 @@ class MapItemsQuery(Strict):
 
 
 class MapItemAnswer(BaseModel):
-    row: int
-    id: str
-    title: str
+    row: int = Field(description="Its row of the map, from 0.")
+    id: str = Field(description="Id of the item.")
+    title: str = Field(description="As people see it.")
 
 
 class MapItemsAnswer(BaseModel):
-    items: list[MapItemAnswer]
-    release: str
+    items: list[MapItemAnswer] = Field(description="Items on these rows, or asked for by id.")
+    release: Release
 
 
 class QuestionAnswer(BaseModel):
-    name: str
-    title: str
-    sentence: str
-    query: str
+    name: str = Field(description="As `nichegraph explore --question` takes it.")
+    title: str = Field(description="The question in a few words.")
+    sentence: str = Field(description="What the rows say.")
+    query: str = Field(description="The question in Cypher.")
     parameters: dict[str, Any] = Field(description="An example value of each.")
 
 
 class WordsAnswer(BaseModel):
-    labels: list[str]
-    relationships: list[str]
-    properties: list[str]
+    labels: list[str] = Field(description="Labels of nodes.")
+    relationships: list[str] = Field(description="Types of relationships.")
+    properties: list[str] = Field(description="Properties of both.")
 
 
 class QuestionsAnswer(BaseModel):
-    questions: list[QuestionAnswer]
+    questions: list[QuestionAnswer] = Field(description="Ready-made questions.")
     words: WordsAnswer = Field(description="What the graph is made of.")
 
 
 class PointAnswer(BaseModel):
-    x: float
-    y: float
+    x: float = Field(description="Where it lies.")
+    y: float = Field(description="Where it lies.")
     segment: int = Field(description="Index into `names`, from 0.")
 
 
 class SegmentPictureAnswer(BaseModel):
-    names: list[str]
+    names: list[str] = Field(description="Names of the segments.")
     points: list[PointAnswer] = Field(description="A sample of users; similar users lie close.")
     users: dict[str, list[str]] = Field(description="Some of each segment; for this machine only.")
-    release: str
+    release: Release
 
 
 class RulesBody(Strict):
@@ -150,14 +151,14 @@ class RulesBody(Strict):
 
 
 class EffectAnswer(BaseModel):
-    rule: str
-    do: str
+    rule: str = Field(description="Name of the rule.")
+    do: str = Field(description="What it does.")
     changed: float = Field(description="Share of the lists that change.")
     new: float = Field(description="Mean share of a list that is new.")
     cost: float = Field(description="Share of the relevance that is given up.")
 
 
 class EffectsAnswer(BaseModel):
-    rows: list[EffectAnswer]
-    notes: list[str]
-    release: str
+    rows: list[EffectAnswer] = Field(description="One for each rule.")
+    notes: Notes
+    release: Release

@@ -70,7 +70,7 @@ def for_generators(schema: dict[str, Any]) -> None:
     """
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
-        if default not in (None, [], {}):
+        if default not in (None, "", [], {}):
             text = str(default).lower() if isinstance(default, bool) else str(default)
             field["description"] = f"{field.get('description', '')} Default: {text}.".strip()
         for part in (field, *field.get("anyOf", ())):
@@ -220,7 +220,7 @@ class WhyPath(UserPath):
 
 
 class PartBody(Strict):
-    kind: Literal["user", "item", "tag"]
+    kind: Literal["user", "item", "tag"] = Field(description="What `name` names.")
     name: Id = Field(description="An id, or a tag's name.")
     weight: float = Field(
         1.0,
@@ -238,7 +238,7 @@ class PartBody(Strict):
 class Subject(Strict):
     """Who or what a list is for: the sum of a user's history, a session's items and tags."""
 
-    user: Id | None = None
+    user: Id | None = Field(None, description="Id of a user, known or not.")
     items: Ids = Field([], description="Items of the running session, the newest last.")
     session: Id | Annotated[list[Id], Field(max_length=MOST_MEMBERS)] | None = Field(
         None, description="Id of a running session, or ids: what was done in them so far."
@@ -330,7 +330,9 @@ def _sessions(named: str | list[str] | None) -> tuple[str, ...]:
 
 
 class RecommendationsBody(Strict):
-    subjects: list[Subject] = Field(min_length=1, max_length=MOST_SUBJECTS)
+    subjects: list[Subject] = Field(
+        min_length=1, max_length=MOST_SUBJECTS, description="Whom or what the lists are for."
+    )
 
 
 class CypherBody(Strict):

@@ -151,46 +151,46 @@ class WriteAnswer(Strict):
     sequence: int = Field(
         description="The highest number given: everything up to it is on the disk."
     )
-    taken: int
-    repeated: int
-    refused: int
+    taken: int = Field(description="How many entries are on the disk now.")
+    repeated: int = Field(description="How many were there already.")
+    refused: int = Field(description="How many were wrong.")
     results: list[EntryResult] = Field(description="One for each entry, in order.")
 
 
 class TagAnswer(Strict):
-    category: str
-    tag: str
-    weight: float | None = None
+    category: str = Field(description="Category of the tag.")
+    tag: str = Field(description="Its name.")
+    weight: float | None = Field(None, description="As it was given.")
 
 
 class DomainAnswer(Strict):
-    domain: str
-    weight: float | None = None
+    domain: str = Field(description="Its name.")
+    weight: float | None = Field(None, description="As it was given.")
 
 
 class KnownItemAnswer(Strict):
-    id: Id
-    title: str | None = None
-    created_at: int | None = None
-    hidden: bool
-    attributes: dict[str, Any] | None = None
-    tags: list[TagAnswer] | None = None
-    domains: list[DomainAnswer] | None = None
+    id: Id = Field(description="Id of the item.")
+    title: str | None = Field(None, description="Title, as people see it.")
+    created_at: int | None = Field(None, description="Seconds since 1970.")
+    hidden: bool = Field(description="Never shown in a list.")
+    attributes: dict[str, Any] | None = Field(None, description="Whatever else is known.")
+    tags: list[TagAnswer] | None = Field(None, description="All of its tags.")
+    domains: list[DomainAnswer] | None = Field(None, description="All of its domains.")
     sequence: int | None = Field(
         None, description="Number of the newest fact about it that is not in the store yet."
     )
 
 
 class ConsentAnswer(Strict):
-    personalise: bool
-    train: bool
-    track: bool
+    personalise: bool = Field(description="Lists may use their history.")
+    train: bool = Field(description="A refresh may learn from them.")
+    track: bool = Field(description="Their events may be recorded.")
 
 
 class KnownUserAnswer(Strict):
-    id: Id
-    attributes: dict[str, Any] | None = None
-    consent: ConsentAnswer
+    id: Id = Field(description="Id of the user.")
+    attributes: dict[str, Any] | None = Field(None, description="Whatever is known about them.")
+    consent: ConsentAnswer = Field(description="What they agree to.")
     sequence: int | None = Field(
         None, description="Number of the newest fact about them that is not in the store yet."
     )
@@ -201,7 +201,7 @@ class ErasurePath(Strict):
 
 
 class PlaceAnswer(Strict):
-    place: str
+    place: str = Field(description="Store, journal, caches …")
     at: int = Field(
         description="When everything of the user's was gone there, in seconds since 1970."
     )
@@ -212,17 +212,17 @@ class ErasureAnswer(Strict):
     sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` says how far.")
     asked: int = Field(description="Seconds since 1970.")
     done: bool = Field(description="Whether the user is gone from every place except the releases.")
-    places: list[PlaceAnswer]
+    places: list[PlaceAnswer] = Field(description="Those it has reached.")
 
 
 class DataAnswer(BaseModel):
-    user: str
+    user: str = Field(description="Id of the user.")
     aliases: list[str] = Field(description="Anonymous ids that were joined to them.")
-    known: bool
-    attributes: dict[str, Any]
-    consent: ConsentAnswer
+    known: bool = Field(description="Whether the store or the journal knows them.")
+    attributes: dict[str, Any] = Field(description="Whatever is known about them.")
+    consent: ConsentAnswer = Field(description="What they agree to.")
     events: list[dict[str, Any]] = Field(description="Those that the store holds.")
-    relations: list[dict[str, Any]]
+    relations: list[dict[str, Any]] = Field(description="Whom they know or follow.")
     feedback: list[dict[str, Any]] = Field(description="What they were shown, and clicked.")
     inbox: list[dict[str, Any]] = Field(description="Facts that the journal holds.")
     shown: dict[str, Any] | None = Field(description="The list they are shown, with its reasons.")

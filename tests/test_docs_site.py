@@ -49,7 +49,7 @@ def test_every_page_is_there_and_no_fence_shows_what_tests_read(site, client):
 def test_the_search_knows_every_page(site):
     entries = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     pages = {entry["location"].split("#")[0] for entry in entries}
-    assert {"loading/", "live/", "decisions/"} <= pages
+    assert {"loading/", "live/", "decisions/", "routes/"} <= pages
 
 
 def test_nothing_is_fetched_from_elsewhere(site):

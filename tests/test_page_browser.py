@@ -45,11 +45,11 @@ def test_the_slider_changes_the_list_and_tells_what_it_costs(tab, address):
     tab.goto(f"{address}#/recommend?user=reader-1&profile=neutral&diversity=0")
     settled(tab)
     before = titles(tab)
-    assert tab.locator(".cost b").inner_text() == "0.0 %"
+    assert tab.locator(".cost b").inner_text() == "0.0%"
     tab.get_by_label("Diversity", exact=True).fill("1")
     settled(tab)
     assert titles(tab) != before
-    assert tab.locator(".cost b").inner_text() != "0.0 %"
+    assert tab.locator(".cost b").inner_text() != "0.0%"
 
 
 def test_two_lists_side_by_side_tell_what_moved(tab, address):

@@ -121,7 +121,7 @@ def test_click_rates_are_shown_with_their_intervals(tab, operated):
             "row", name=names(operated)[1]
         )
         low, high = wilson(20, 50)
-        row.get_by_text("40.0 %").wait_for()
+        row.get_by_text("40.0%").wait_for()
         assert f"{100 * low:.1f} % – {100 * high:.1f} %" in row.inner_text()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import routes
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -24,7 +25,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Make pages of notebooks; add what draws pictures from text, which npm installed."""
+    """Make pages of notebooks and of the routes; add what draws pictures, which npm installed."""
+    files.append(File.generated(config, routes.PAGE, content=routes.page()))
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(file)
         for name, content in _page(file.src_uri.removesuffix(".ipynb"), file.content_string):

@@ -5,6 +5,7 @@ Nothing is shown that fewer than `FEWEST` members of a circle share, and nothing
 circle itself is smaller than that.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -63,9 +64,9 @@ class Circles:
     @cached_property
     def _vectors(self) -> F32:
         """(u, d) of length 1, or 0 for users without a history."""
-        histories = self._release.histories.matrix
-        vectors = np.asarray(histories @ self._release.vectors[SPECTRAL], np.float32)
-        return unit_rows(vectors)
+        items = self._release.vectors[SPECTRAL]  # those of the release: newer ones have none
+        histories = replace(self._release.histories, width=len(items)).matrix
+        return unit_rows(np.asarray(histories @ items, np.float32))
 
     @cached_property
     def _silent(self) -> Flags:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import I32, I64
+from graph.arrays import F32, I32, I64
 from graph.errors import NotFound
 from graph.model import NO_ROW, tag_parts
 from recommender.releases.release import Release
@@ -97,7 +97,7 @@ def _item(recommender: Recommender, part: Part, name: str, n: int) -> bool:
         part.edge(own, part.node("tag", text, text, 0.3), "HAS_TAG")
     for domain in domains_of(release, row)[:MOST_DOMAINS]:
         part.edge(own, part.node("domain", domain, domain, 0.8), "IN")
-    near, scores = release.table.neighbours[row], release.table.scores[row]
+    near, scores = _nearest(release, row)
     best = max(float(scores.max(initial=0)), 1e-9)
     shown = 0
     for other, score in zip(near.tolist(), scores.tolist(), strict=True):
@@ -109,6 +109,19 @@ def _item(recommender: Recommender, part: Part, name: str, n: int) -> bool:
         if not hidden[other]:
             part.edge(own, _add_item(release, part, other), release.relation_kind(entry))
     return True
+
+
+def _nearest(release: Release, row: int) -> tuple[I32, F32]:
+    """Whom the item table puts beside an item, strongest first, and how strongly.
+
+    An item that came after the table, or stands beside one that did, has a place there, too.
+    """
+    near, scores = release.arrivals.of_item(row)
+    if row < release.arrivals.first:
+        near = np.concatenate([release.table.neighbours[row], near])
+        scores = np.concatenate([release.table.scores[row], scores])
+    order = np.argsort(-scores, kind="stable")
+    return near[order], scores[order]
 
 
 def _tag(recommender: Recommender, part: Part, name: str, n: int) -> bool:

@@ -49,7 +49,7 @@ function rates(answer: Schema["OnlineAnswer"], by: By): (HTMLElement | null)[] {
       h(
         "table",
         {},
-        heading([BY[by].replace("by ", ""), "shown", "clicked", "rate", "95 % interval", ""], 1),
+        heading([BY[by].replace("by ", ""), "shown", "clicked", "rate", "95% interval", ""], 1),
         h("tbody", {}, rows.map((row) => line(row, most))),
       ),
     ),

@@ -64,11 +64,12 @@ async function rows(answer: Schema["RowsAnswer"], signal: AbortSignal): Promise<
 }
 
 function table({ columns, rows: all }: Schema["RowsAnswer"]): HTMLElement {
+  const figures = columns.map((_, at) => all.some((row) => typeof row[at] === "number") && "figure");
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, text(name))))),
-    h("tbody", {}, all.map((row) => h("tr", {}, row.map((value) => h("td", { class: typeof value === "number" && "figure" }, cell(value)))))),
+    h("thead", {}, h("tr", {}, columns.map((name, at) => h("th", { scope: "col", class: figures[at] }, text(name))))),
+    h("tbody", {}, all.map((row) => h("tr", {}, row.map((value, at) => h("td", { class: figures[at] }, cell(value)))))),
   );
 }
 

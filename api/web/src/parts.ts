@@ -19,7 +19,7 @@ export function empty(words: string): HTMLElement {
 }
 
 export function percent(share: number, digits = 0): string {
-  return `${(100 * share).toFixed(digits)} %`;
+  return `${(100 * share).toFixed(digits)}%`;
 }
 
 export function number(value: number): string {

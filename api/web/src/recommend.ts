@@ -133,7 +133,7 @@ function cost(shown: Answer, plain: Answer, learned: Record<string, Curve>, side
   return h(
     "p",
     { class: "cost", role: "status" },
-    h("b", {}, `${(100 * lost).toFixed(1)} %`),
+    h("b", {}, `${(100 * lost).toFixed(1)}%`),
     " of this list’s relevance is given up",
     measured(learned[shown.profile], side),
   );
@@ -143,8 +143,8 @@ function measured(curve: Curve | undefined, side: Side): string {
   if (!curve || side.diversity !== null || side.freshness !== null) return ".";
   const point = side.measured(curve);
   const change = point.shown_ndcg / curve.neutral.shown_ndcg - 1;
-  const tail = `${Math.round(100 * curve.neutral.shown_long_tail_share)} % → ${Math.round(100 * point.shown_long_tail_share)} %`;
-  return `; measured on ${curve.users.toLocaleString("en")} users: NDCG@20 ${change >= 0 ? "+" : "−"}${Math.abs(100 * change).toFixed(1)} %, long tail ${tail} of what is shown.`;
+  const tail = `${Math.round(100 * curve.neutral.shown_long_tail_share)}% → ${Math.round(100 * point.shown_long_tail_share)}%`;
+  return `; measured on ${curve.users.toLocaleString("en")} users: NDCG@20 ${change >= 0 ? "+" : "−"}${Math.abs(100 * change).toFixed(1)}%, long tail ${tail} of what is shown.`;
 }
 
 /** Every release that the key may see, for comparing and for what was measured of them. */

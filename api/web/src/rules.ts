@@ -53,7 +53,7 @@ export async function drawRules(box: HTMLElement, signal: AbortSignal): Promise<
 }
 
 function effects(rows: { rule: string; do: string; changed: number; new: number; cost: number }[]): HTMLElement {
-  const share = (value: number) => h("td", { class: "figure" }, `${(100 * value).toFixed(1)} %`);
+  const share = (value: number) => h("td", { class: "figure" }, `${(100 * value).toFixed(1)}%`);
   return h(
     "table",
     {},

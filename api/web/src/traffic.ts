@@ -70,7 +70,7 @@ function routes(read: Sample[]): HTMLElement {
   };
   return tableOf(
     "Requests since the server was started",
-    ["Route", "Requests", "Failed", "Half within", "99 % within"],
+    ["Route", "Requests", "Failed", "Half within", "99% within"],
     rows.map(({ route, count, failed }) => [route, number(count), failed ? `${number(failed)} (${percent(failed / count, 1)})` : "0", time(route, 0.5), time(route, 0.99)]),
   );
 }
