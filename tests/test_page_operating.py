@@ -122,7 +122,7 @@ def test_click_rates_are_shown_with_their_intervals(tab, operated):
         )
         low, high = wilson(20, 50)
         row.get_by_text("40.0%").wait_for()
-        assert f"{100 * low:.1f} % – {100 * high:.1f} %" in row.inner_text()
+        assert f"{100 * low:.1f}% – {100 * high:.1f}%" in row.inner_text()
 
 
 def test_rules_are_tried_saved_and_a_wrong_one_is_told(tab, operated):
