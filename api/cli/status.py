@@ -217,10 +217,12 @@ def gather(settings: Settings, *, graph: bool = False) -> dict[str, Any]:
         newer = watermark - served["watermark"]
     with closing(open_journal(settings)) as journal:
         inbox = lag(journal, now=now()).as_dict()
+        newest = journal.facts_after(journal.last_sequence() - 1, 1)
     last = last_refresh(home)
     made = None if served is None else served.get("created_at")
     facts: dict[str, Any] = {
         "release_age": None if made is None else now() - made,
+        "newest_fact_age": now() - newest[0].acknowledged if newest else None,
         "inbox": inbox,
         "home": str(home.folder),
         "store": store_facts,
@@ -253,12 +255,15 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     def problem(what: str, mend: str) -> None:
         listed.append({"what": what, "mend": mend})
 
-    age = facts["release_age"]
-    if age is not None and age < -CLOCK_SKEW:
-        problem(
-            f"by this clock the served release was made in {in_words(-age)} from now",
-            "set the clock; the age of events and the expiry of keys depend on it",
-        )
+    for age, happened in (
+        (facts["release_age"], "the served release was made"),
+        (facts["newest_fact_age"], "the newest fact of the journal was acknowledged"),
+    ):
+        if age is not None and age < -CLOCK_SKEW:
+            problem(
+                f"by this clock {happened} in {in_words(-age)} from now",
+                "set the clock; the age of events and the expiry of keys depend on it",
+            )
     if facts["store"]["error"]:
         problem(
             f"the store does not answer: {facts['store']['error']}",

@@ -24,6 +24,7 @@ SPANS = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 2_592_000}  # s
 USUAL = {"hour": "day", "day": "week", "week": "month"}  # what a window is compared with
 FEWEST = 20  # people; smaller counts are not shown
 REACH = 5  # spans after which a choice counts for next to nothing
+AHEAD = 60  # seconds that a choice may seem to lie ahead: readers count in whole minutes
 REBASE = 20 * 86_400  # seconds after `origin` at which sums get a newer one, before they overflow
 LEAST, SHARE = 1_000, 64  # when newer pairs are merged with the older ones
 
@@ -105,6 +106,7 @@ class Released:
         events: Events = np.zeros(len(places), EVENT)
         for name in ("item", "kind", "value", "at"):
             events[name] = release.arrays[f"events.{name}"][places]
+        events["at"] = np.minimum(events["at"], self.made)  # a clock was ahead
         liked = self.weigher.liked(events, users.astype(np.int32), release.event_kinds)
         liked &= events["at"] > self.made - REACH * SPANS["month"]
         return newest_of(key_of(users[liked], events["item"][liked]), events["at"][liked])
@@ -121,6 +123,7 @@ class Trends:
     newest: Newest  # pairs chosen since; NO_TIME: taken back
     silent: frozenset[int] = frozenset()  # numbers of users who are in no count
     stamp: int = 0  # the last fact that changed a count
+    last: int = NO_TIME  # of the times in `newest`
     led: dict[tuple[str, int, int], tuple[I64, F64]] = field(default_factory=dict)  # kept a while
 
     @classmethod
@@ -133,7 +136,14 @@ class Trends:
         return cls(released, released.made, _none()[0], nothing, newest, silent)
 
     def counts(self, span: str, now: int, items: int) -> F64:
-        """(i,) how many people chose each of the first `items` items lately, faded up to `now`."""
+        """(i,) how many people chose each of the first `items` items lately, faded up to `now`.
+
+        If a clock was ahead when something was chosen, this counts as chosen now.
+        """
+        if max(self.released.made, self.last) > now + AHEAD:
+            _, rows, times = self.pairs_since(now - REACH * SPANS[span])
+            fades: F64 = np.exp(-np.maximum(now - times, 0) / SPANS[span])
+            return np.bincount(rows, fades, items).astype(np.float64)
         number, seconds = list(SPANS).index(span), SPANS[span]
         known = self.released.sums[number]
         counts = np.zeros(items)
@@ -216,12 +226,16 @@ class Trends:
 
     def _with(self, keys: I64, before: I64, after: I64, stamp: int) -> "Trends":
         """The same where some pairs were chosen at other times than before."""
-        made = self._rebased(int(after.max(initial=NO_TIME)))
+        last = int(after.max(initial=NO_TIME))
+        made = self._rebased(last)
         change = _faded(after, made.origin) - _faded(before, made.origin)
         if self.silent:
             change[:, self._silent(keys >> _BITS)] = 0
         return replace(
-            made.with_change(keys, change, stamp), led={}, newest=made.newest.with_(keys, after)
+            made.with_change(keys, change, stamp),
+            led={},
+            newest=made.newest.with_(keys, after),
+            last=max(made.last, last),
         )
 
     def with_change(self, keys: I64, change: F64, stamp: int) -> "Trends":
