@@ -16,14 +16,17 @@ from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import order_of, shuffled
 from embeddings.item_item.recipe import RIDGE, Recipe
 from embeddings.item_item.side_by_side import Targets, score_weightings
+from embeddings.item_item.table_settings import TableSettings
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from recommender.learning.build import Choice, RefreshConfig, build
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.refresh import refresh
 from recommender.learning.writing import write
 from recommender.overlay.histories import EVENT, LiveUser
 from recommender.ranking.request import Request
+from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
 from recommender.serving.evidence import contributions
 from recommender.serving.recommend import Recommender
@@ -159,17 +162,35 @@ def test_a_planted_order_is_found_and_a_shuffled_one_changes_nothing(planted):
 RECIPE = Recipe(((RIDGE, 1.0),), recency_exponent=0.3, follows_weight=2.0, follows_steepness=1.5)
 
 
+def stored(path, histories):
+    """A store of plays, a second between two of them."""
+    store = EmbeddedStore(path)
+    rows = [
+        {"user": f"u{user:03}", "item": f"i{item:03}", "kind": "play", "at": NOW - 1000 + at}
+        for user, history in enumerate(histories)
+        for at, item in enumerate(history)
+    ]
+    store.apply(events(*rows))
+    return store
+
+
+NARROW = TableSettings(width=60, neighbours=40, dimensions=32)
+
+
+def test_a_refresh_publishes_what_follows_what_beside_groups_of_users(tmp_path):
+    home = Home(tmp_path / "home").create()
+    histories = [history[: 6 + user % 7] for user, history in enumerate(walks(users=400))]
+    with closing(stored(home.store, histories)) as store:
+        release = refresh(store, home, RefreshConfig(preset="fast", table=NARROW), now=NOW)
+    assert release.table.follows is not None
+    assert release.segment_arrays["raw"].shape[1] != release.table.follows.neighbours.shape[1]
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A release of the walks that reads what follows what, and its store."""
     folder = tmp_path_factory.mktemp("walks")
-    rows = [
-        {"user": f"u{user:03}", "item": f"i{item:03}", "kind": "play", "at": NOW - 1000 + at}
-        for user, history in enumerate(walks(users=300))
-        for at, item in enumerate(history)
-    ]
-    with closing(EmbeddedStore(folder / "store.sqlite")) as store:
-        store.apply(events(*rows))
+    with closing(stored(folder / "store.sqlite", walks(users=300))) as store:
         snapshot = take_snapshot(store)
     config = RefreshConfig(preset="fast")
     graph = weigh(snapshot, config.weighting, NOW)

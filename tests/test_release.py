@@ -368,3 +368,14 @@ def test_what_was_refused_is_kept_aside_numbered_on_and_never_the_current_one(ho
     assert [row["name"][:6] for row in rows] == ["000003", "000004", "000005"]
     assert [row["current"] for row in rows] == [False] * 3
     assert current(home) == list_releases(home)[0]["name"]
+
+
+def test_a_size_of_arrays_that_belong_together_is_theirs_alone():
+    """Arrays with the same letter must be equally long, or a release is refused."""
+    owners = {}
+    for entry in ARRAYS:
+        for size in entry.shape.split():
+            letter = size.partition("+")[0]
+            if letter not in ("u", "i", "t", "d", "names") and ":" not in letter:
+                owners.setdefault(letter, set()).add(entry.key.partition(".")[0])
+    assert all(len(keys) == 1 for keys in owners.values()), owners

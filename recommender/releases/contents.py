@@ -115,9 +115,9 @@ ARRAYS: tuple[Array, ...] = (
     Array("table.neighbours", "int32", "i k", "strongest first; -1 pads", BUILD, "i", padded=True),
     Array("table.scores", "float32", "i k", "what each adds to the score",
           BUILD),
-    Array("follows.neighbours", "int32", "i f", "what people go on to after each item, strongest "
+    Array("follows.neighbours", "int32", "i a", "what people go on to after each item, strongest "
           "first; -1 pads", BUILD, "i", padded=True, optional=True),
-    Array("follows.scores", "float32", "i f", "what each adds to the score", BUILD, optional=True),
+    Array("follows.scores", "float32", "i a", "what each adds to the score", BUILD, optional=True),
     Array("likeness", "float32", "i l", "of length 1, or 0; cosines: similarity", BUILD),
     Array(f"vectors.{SOURCE}", "float32", f"i v:{SOURCE}", "what queries are compared with", BUILD),
     Array(f"queries.{SOURCE}", "float32", f"i v:{SOURCE}", "what histories are summed from, "
