@@ -6,7 +6,7 @@ would rank by content what people choose by taste. When many items are equally l
 those of the history's items, and the one that the cold item's features give it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.item_table import ItemTable, look_up, strongest, strongest_entries
-from embeddings.item_item.scorers import nearest
+from embeddings.item_item.scorers import ROWS_AT_ONCE, nearest, sum_of_squares
 from graph.arrays import F32, I64, Flags
 
 NEIGHBOURS = 100
@@ -75,12 +75,13 @@ def with_cold_items(
     if back.nnz == 0:
         return table
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
-    known = (table.neighbours >= 0) & ~is_cold[table.neighbours]
-    from_warm = _padded((_of_warm(table, known, rows, back) for rows in blocks), items, WIDTH)
+    parts = (_of_warm(_without(table, is_cold, rows), rows, back) for rows in blocks)
+    by_likeness = _padded(parts, items, WIDTH)
+    of_cold: Callable[[slice], ItemTable] = by_likeness.rows
     if vectors is not None:
-        from_warm = _beside_products(from_warm, vectors[0], cold, vectors[1][order], threads)
-    most = table.neighbours.shape[1] + from_warm.neighbours.shape[1]
-    return _padded((_joined(table, known, from_warm, rows) for rows in blocks), items, most)
+        of_cold = _beside_products(by_likeness, vectors[0], cold, vectors[1][order], threads)
+    joined = (_joined(_without(table, is_cold, rows), of_cold(rows)) for rows in blocks)
+    return _padded(joined, items, table.neighbours.shape[1] + WIDTH)
 
 
 def _padded(parts: Iterable[ItemTable], items: int, most: int) -> ItemTable:
@@ -98,21 +99,29 @@ def _padded(parts: Iterable[ItemTable], items: int, most: int) -> ItemTable:
     return ItemTable(neighbours, np.ascontiguousarray(scores[:, :widest]))
 
 
-def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix) -> ItemTable:
+def _without(table: ItemTable, gone: Flags, rows: slice) -> ItemTable:
+    """Some rows of the table, -1 with score 0 in place of the items that are `gone` (i,)."""
+    part = table.rows(rows)
+    kept = (part.neighbours >= 0) & ~gone[part.neighbours]
+    return ItemTable(
+        np.where(kept, part.neighbours, np.int32(-1)), np.where(kept, part.scores, np.float32(0))
+    )
+
+
+def _of_warm(warm: ItemTable, rows: slice, back: sparse.csr_matrix) -> ItemTable:
     """Scores of cold items in some rows of the table, by likeness: (b, WIDTH).
 
-    `known` (i, k) are the entries that tell of warm items, `back` (i, i) what each of those is
-    worth for each cold one.
+    `warm` (b, k) are the entries of these rows that tell of warm items, `back` (i, i) what each of
+    those is worth for each cold one.
     """
-    speaking = known[rows]
-    scores = np.where(speaking, table.scores[rows], 0).astype(np.float32)
-    count = len(scores)
+    speaking = warm.neighbours >= 0
+    count = len(speaking)
     owner = np.repeat(np.arange(count), speaking.sum(axis=1))
     shape = (count, back.shape[0])
     of_others = sparse.csr_matrix(
-        (scores[speaking], (owner, table.neighbours[rows][speaking])), shape
+        (warm.scores[speaking], (owner, warm.neighbours[speaking])), shape
     )
-    speaks = (OWN * scores.max(axis=1, initial=0)).astype(np.float32)
+    speaks = (OWN * warm.scores.max(axis=1, initial=0)).astype(np.float32)
     own = sparse.csr_matrix((speaks, (np.arange(count), rows.start + np.arange(count))), shape)
     part = sparse.csr_matrix(sparse.csr_matrix(of_others + own) @ back)
     return strongest_entries(part, WIDTH)
@@ -120,36 +129,43 @@ def _of_warm(table: ItemTable, known: Any, rows: slice, back: sparse.csr_matrix)
 
 def _beside_products(
     by_likeness: ItemTable, histories: F32, cold: I64, placed: F32, threads: int
-) -> ItemTable:
-    """The weighted mean of scores by likeness and by products, scaled alike; the largest are kept.
+) -> Callable[[slice], ItemTable]:
+    """A function that gives the scores of cold items in any rows: (b, WIDTH).
 
-    `said` is by likeness; the products are of the histories (i, d) and of `cold` items, `placed`
-    (c, d).
+    They are the weighted mean of scores by likeness and by products, scaled alike; the products are
+    those of the histories (i, d) and of `cold` items, `placed` (c, d).
     """
     entries = np.count_nonzero(by_likeness.neighbours >= 0)
     grams = [(vectors.T @ vectors).astype(np.float64) for vectors in (histories, placed)]
     products = float((grams[0] * grams[1]).sum()) / (len(histories) * len(placed))
     if not entries or products <= 0:
-        return by_likeness
-    squares = float(np.square(by_likeness.scores, dtype=np.float64).sum())
+        return by_likeness.rows
+    scores = by_likeness.scores
+    squares = sum(
+        sum_of_squares(scores[begin : begin + ROWS_AT_ONCE])
+        for begin in range(0, len(scores), ROWS_AT_ONCE)
+    )
     scale = np.float32(PRODUCTS * np.sqrt(squares / entries / products))
     targets = np.zeros_like(histories)
     targets[cold] = placed
     near = nearest(histories, targets, WIDTH, threads, cold)
-    supports = gf.merge_supports(by_likeness.neighbours, near)
-    both = gf.vector_scores(histories, targets, supports, threads)
-    both *= scale
-    both += look_up(by_likeness, supports)
-    both /= 1 + PRODUCTS
-    return strongest(supports, np.maximum(both, 0, out=both), WIDTH)
+
+    def both(rows: slice) -> ItemTable:
+        part, begin = by_likeness.rows(rows), rows.start
+        supports = gf.merge_supports(part.neighbours, near[rows], begin, len(histories))
+        scores = gf.vector_scores(histories[rows], targets, supports, threads)
+        scores *= scale
+        scores += look_up(by_likeness, supports, begin)
+        scores /= 1 + PRODUCTS
+        return strongest(supports, np.maximum(scores, 0, out=scores), WIDTH)
+
+    return both
 
 
-def _joined(table: ItemTable, known: Any, cold_part: ItemTable, rows: slice) -> ItemTable:
-    """Some rows of the table, their `known` entries and what is `said` of cold items."""
-    supports = np.concatenate(
-        [np.where(known[rows], table.neighbours[rows], -1), cold_part.neighbours[rows]], axis=1
-    )
-    scores = np.concatenate([table.scores[rows], cold_part.scores[rows]], axis=1)
+def _joined(warm: ItemTable, of_cold: ItemTable) -> ItemTable:
+    """Rows with what they have of warm items and what of cold ones."""
+    supports = np.concatenate([warm.neighbours, of_cold.neighbours], axis=1)
+    scores = np.concatenate([warm.scores, of_cold.scores], axis=1)
     return strongest(supports, scores, int((supports >= 0).sum(axis=1).max(initial=0)))
 
 

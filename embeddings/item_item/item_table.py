@@ -38,6 +38,10 @@ class ItemTable:
                 f"neighbours {self.neighbours.shape} and scores {self.scores.shape} must be (i, k)"
             )
 
+    def rows(self, rows: slice) -> "ItemTable":
+        """Some of the rows, without what follows."""
+        return ItemTable(self.neighbours[rows], self.scores[rows])
+
 
 @dataclass(frozen=True)
 class Transposed:
