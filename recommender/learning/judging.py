@@ -35,7 +35,7 @@ def judge(
     """The verdict on a candidate that is written and verified, but not yet published.
 
     Args:
-        trained: what the candidate was written from, and its trial.
+        trained: the trial of the candidate, and what was held back from it.
         candidate: the release as it was written.
         served: the release that is served now; None before the first.
         domains: of the items.

@@ -96,16 +96,17 @@ def refresh(
         kept, why = kept_from(parent, snapshot, graph, config)
         kept = None if full else kept
         say(why if kept else "choosing again" + ("" if full else f": {why}"))
-        trained = train(
+        built, trained = train(
             snapshot, graph, domains, config, settings, steps,
             parent=parent, kept=kept, fits=fits if kept else None, now=now, say=say,
         )  # fmt: skip
 
         def written(folder: Path) -> None:
             say("writing the release")
-            write(folder, trained.built, snapshot, config, now=now, parent=parent, inbox=inbox)
+            write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
 
         candidate = steps.release("candidate", written)
+        built = replace(built, arrays={}, vectors={})  # read from the candidate's files instead
         verdict = steps.value(
             "verdict",
             lambda: judge(trained, candidate, parent, domains, config, steps, now=now, say=say),
@@ -125,7 +126,7 @@ def refresh(
         # Before anybody serves it: the newest word on what is hidden holds over every release.
         note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
         release = publish(home, candidate.folder, name, since, fence)
-        keep(home, steps, trained.built.fit, release)
+        keep(home, steps, built.fit, release)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"removed erased people from {', '.join(scrubbed)}")

@@ -40,9 +40,8 @@ RESULTS = (Choice, Recipe, Scorer, Embeddings, Built, Found, *TYPES)
 
 @dataclass(frozen=True)
 class Trained:
-    """A release that is not written yet, and what is needed to judge it."""
+    """What is needed to judge a release, beside the release."""
 
-    built: Built
     groups: Found
     parts: Parts
     fit: GraphSnapshot  # without what is held back
@@ -63,7 +62,7 @@ def train(
     fits: Fits | None = None,
     now: int,
     say: Say,
-) -> Trained:
+) -> tuple[Built, Trained]:
     """Learn from a whole snapshot, and again from it without the pairs held back.
 
     Args:
@@ -123,9 +122,7 @@ def train(
         if profiles is None:
             profiles = steps.value("profiles", learned)
     built, groups = with_groups(built, groups, profiles)
-    return Trained(
-        built=built, groups=groups, parts=parts, fit=fit, trial=trial, own_groups=own_groups
-    )
+    return built, Trained(groups=groups, parts=parts, fit=fit, trial=trial, own_groups=own_groups)
 
 
 def build_release(
@@ -150,7 +147,7 @@ def build_release(
         built = with_new_items(built, snapshot, graph, say, config.threads)
     else:
         steps = Steps(folder / "steps", RESULTS)
-        built = train(snapshot, graph, domains, config, settings, steps, now=now, say=say).built
+        built, _ = train(snapshot, graph, domains, config, settings, steps, now=now, say=say)
         shutil.rmtree(steps.folder)
     write(folder, built, snapshot, config, now=now)
     return open_release(folder, verify=False)
