@@ -1,4 +1,4 @@
-"""Graphs with planted niches, whose right neighbours are known."""
+"""Graphs with planted niches, whose right neighbours are known, and users with planted tastes."""
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +22,21 @@ def niches(seed=0, groups=6, users=20, items=15, tags=2, stray=0.05):
         shape=(len(worn), groups * tags),
     )
     return EmbeddingGraph(user_items, item_tags), item_niche
+
+
+def tastes(seed, users, items=600, motives=8):
+    """User-item matrix (u, i): 8 to 59 choices each, by popularity, mixed motives, and chance.
+
+    Nothing goes together for certain; many users tell the motives apart, few do not.
+    """
+    rng = np.random.default_rng(seed)
+    wishes, kinds = rng.normal(size=(users, motives)), rng.normal(size=(items, motives))
+    liking = wishes @ kinds.T / np.sqrt(motives) + 1.2 * rng.normal(size=items)
+    best_first = np.argsort(-liking - rng.gumbel(size=liking.shape), axis=1)
+    chosen = np.zeros(liking.shape, np.float32)
+    for row, order, count in zip(chosen, best_first, rng.integers(8, 60, users), strict=True):
+        row[order[:count]] = 1
+    return sparse.csr_matrix(chosen)
 
 
 def neighbours_in_niche(vectors, niche, count=10):

@@ -1,5 +1,7 @@
 """The recipe is never behind a baseline that it could have been, and is chosen by honest parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -13,11 +15,12 @@ from embeddings.item_item.graph_filter import normalise
 from embeddings.item_item.held_back import HeldBack, Trial, learned_from
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
-from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
+from embeddings.item_item.recipe import FEW_USERS, RIDGE, Recipe, Scorer, usual_ridge
 from embeddings.item_item.scorers import Feature
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import MOST_WAYS, held_parts
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
+from tests.planted import tastes
 
 NOW = 1_760_000_000
 
@@ -73,6 +76,28 @@ def test_the_penalty_is_chosen_from_three_powers_of_ten():
         assert {f"ridge 0.2/0.3 {penalty:g}" for penalty in (0.3, 300)} <= set(report.tried)
         chosen[law] = ridges[0]
     assert chosen["series"] < chosen["popular"]
+
+
+@pytest.mark.parametrize(("users", "draws"), [(60, 8), (1200, 1)])
+def test_the_usual_penalty_suits_few_users_and_many(users, draws):
+    """Motives that many users tell apart are mostly chance where few are seen together."""
+    usual = usual_ridge(users)
+    other = replace(RIDGE, strength={10.0: 30.0, 30.0: 10.0}[usual.strength])
+    figures: dict[Scorer, list[float]] = {usual: [], other: []}
+    for draw in range(draws):
+        fit, test = hold_back(tastes(draw, users), draw)
+        for ridge, of_ridge in figures.items():
+            table = build_item_table(fit, recipe=Recipe(((ridge, 1.0),), (), 0.0, 200, 200))[0]
+            of_ridge.append(quality_of(table, fit, test))
+    assert np.mean(figures[usual]) > 1.02 * np.mean(figures[other])
+
+
+def test_the_choice_begins_with_the_penalty_for_so_many_users():
+    """Forty people are too few to choose by; a row without a history is nobody to learn from."""
+    few = sparse.vstack([tastes(0, 40), sparse.csr_matrix((FEW_USERS, 600), dtype=np.float32)])
+    report = choose_recipe(few, preset="fast")
+    assert report.recipe.weights[0] == (usual_ridge(40), 1.0)
+    assert usual_ridge(40).strength > usual_ridge(FEW_USERS).strength == RIDGE.strength
 
 
 def test_a_trial_learns_nothing_that_it_asks_for():

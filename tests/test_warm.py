@@ -34,10 +34,10 @@ PROFILES = "learning a profile for each segment"
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A home with a release that lacks a tenth of a catalogue, and that tenth."""
+    """A home with a release that lacks a tenth of a catalogue, and that tenth; 260 users."""
     home = Home(tmp_path_factory.mktemp("warm") / "home").create()
     home.segments.write_text("[learned]\nmost = 3\n")
-    batches, rest, known = without_a_tenth(*generate(5000, seed=1).batches())
+    batches, rest, known = without_a_tenth(*generate(6500, seed=1).batches())
     with closing(EmbeddedStore(home.store)) as store:
         for batch in batches:
             store.apply(batch)

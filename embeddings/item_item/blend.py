@@ -22,7 +22,7 @@ from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.mixture import mixture, usual_mixture
-from embeddings.item_item.recipe import BY_PAIRS, RIDGE, RIDGE_WIDTH, Recipe, Scorer
+from embeddings.item_item.recipe import BY_PAIRS, RIDGE_WIDTH, Recipe, Scorer, usual_ridge
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     Feature,
@@ -167,13 +167,14 @@ def fit_blend(
 
     `sample` users judge, fewer in the preset fast. `learned` vectors come from the rest alone.
     """
-    recipe = _neutral(features, preset, users.shape[1], settings)
+    recipe = _neutral(features, preset, users, settings)
+    ((ridge, _),) = recipe.weights
     users, held, features, models = _in_use(users, held, features, learned or {})
     sample = sample if preset == "default" else sample // 2
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
     if max(trial.users for trial in trials) < FEWEST_USERS:
-        usual = usual_mixture(recipe.weights[0][0], wide_spectrum(preset, settings))
+        usual = usual_mixture(ridge, wide_spectrum(preset, settings))
         return BlendReport(replace(recipe, weights=usual), judges, candidates=tuple(dict(usual)))
     tried: dict[str, Quality] = {}
 
@@ -186,7 +187,7 @@ def fit_blend(
     def by_ridge(recipe: Recipe) -> Findings:
         findings = []
         for trial, model in zip(trials, fitted_under(recipe), strict=True):
-            (table,) = model.ridges([RIDGE], trial.searched)
+            (table,) = model.ridges([ridge], trial.searched)
             findings.append(trial.quick(table.neighbours, table.scores))
         return together(findings)
 
@@ -195,7 +196,7 @@ def fit_blend(
         say(f"{features[number].name}: weight {recipe.feature_weights[number]:g}")
 
     fitted = fitted_under(recipe)
-    scorers = candidates(trials, fitted, preset, tried, say, settings)
+    scorers = candidates(trials, fitted, preset, tried, say, ridge, settings)
     scorers += tuple(Scorer("learned", model=name) for name in models)
     for model in fitted:
         model.settle(scorers)
@@ -317,10 +318,12 @@ def support_width(preset: Preset, items: int) -> int:
 
 
 def _neutral(
-    features: Sequence[Feature], preset: Preset, items: int, settings: TableSettings
+    features: Sequence[Feature], preset: Preset, users: sparse.csr_matrix, settings: TableSettings
 ) -> Recipe:
-    width = settings.width or support_width(preset, items)
-    ridge = RIDGE if settings.penalty is None else replace(RIDGE, strength=settings.penalty)
+    width = settings.width or support_width(preset, users.shape[1])
+    ridge = usual_ridge(int(np.count_nonzero(np.diff(users.indptr))))
+    if settings.penalty is not None:
+        ridge = replace(ridge, strength=settings.penalty)
     return Recipe(
         ((ridge, 1.0),),
         tuple(feature.weight for feature in features),

@@ -31,7 +31,7 @@ FORMS = {
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """All are tried on the first form; on the others only the best of them and its neighbours."""
 PENALTY_COST = 0.02
-"""A penalty p must raise quality by cost x log10(p / 10)^2: the more is held back, the more
+"""A penalty p must raise quality by cost x log10(p / usual)^2: the more is held back, the more
 what is left prefers a stronger penalty than all of the data would."""
 COSINES = (0.0, 0.25, 0.5)
 """Exponents of users' degrees; doubled, they damp what users add to X'X. Items have .5."""
@@ -51,12 +51,17 @@ def candidates(
     preset: Preset,
     tried: dict[str, Quality],
     say: Say,
+    usual: Scorer = RIDGE,
     settings: TableSettings = USUAL,
 ) -> tuple[Scorer, ...]:
     """The scorers to blend: first the ridge that mixtures begin with, last spectra by width.
 
-    `fitted` holds one for each of `trials`, each without any scorer yet.
+    `fitted` holds one for each of `trials`, each without any scorer yet. The `usual` ridge is
+    taken unless another one is clearly better.
     """
+
+    def price(ridge: Scorer) -> float:
+        return PENALTY_COST * math.log10(ridge.strength / usual.strength) ** 2
 
     def judged(scorer: Scorer, tables: Sequence[ItemTable]) -> Findings:
         findings = together(
@@ -74,7 +79,7 @@ def candidates(
     everything = all(trial.searched.all() for trial in trials)
     ridges: dict[Scorer, Findings] = {}
     penalties = PENALTIES if settings.penalty is None else (settings.penalty,)
-    best = RIDGE if settings.penalty is None else replace(RIDGE, strength=settings.penalty)
+    best = usual
     near: Sequence[float] = penalties
     for a, b in FORMS[preset]:
         family = [Scorer("ridge", a, b, penalty) for penalty in near]
@@ -87,7 +92,7 @@ def candidates(
             if everything:
                 for model, table in zip(fitted, tables, strict=True):
                     model.keep(scorer, table)
-        best = worthiest(ridges, best, _price)
+        best = worthiest(ridges, best, price)
         say(f"{best.name}: NDCG@20 {tried[best.name][0]:.4f}")
         if near is penalties:
             index = penalties.index(best.strength)
@@ -114,10 +119,6 @@ def wide_spectrum(preset: Preset, settings: TableSettings = USUAL) -> Scorer:
     if settings.dimensions is None:
         return SPECTRA[preset][0]
     return replace(SPECTRA[preset][0], dimensions=settings.dimensions)
-
-
-def _price(ridge: Scorer) -> float:
-    return PENALTY_COST * math.log10(ridge.strength / RIDGE.strength) ** 2
 
 
 def _exact(

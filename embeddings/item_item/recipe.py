@@ -1,6 +1,6 @@
 """What is chosen for a data set: ways to score pairs of items, and how they are mixed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 RIDGE_WIDTH = 200
@@ -50,6 +50,14 @@ BY_PAIRS = ("ridge", "exact", "cosine")
 """Kinds that score the pairs of items which people have had together."""
 RIDGE = Scorer("ridge", 0.2, 0.3, 10.0)
 """Used where there is too little to choose by, and to choose the weights of features."""
+FEW_USERS, PENALTY_OF_FEW = 250, 30.0
+"""With fewer users the usual ridge has this penalty: what few people have together is mostly
+chance, and few who judge can hardly tell."""
+
+
+def usual_ridge(users: int) -> Scorer:
+    """The ridge that is expected to be best for so many users with a history."""
+    return replace(RIDGE, strength=PENALTY_OF_FEW) if users < FEW_USERS else RIDGE
 
 
 @dataclass(frozen=True)
