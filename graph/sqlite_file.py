@@ -1,8 +1,12 @@
 """Transactions and versions, for the SQLite files of the store and of the journal."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+
+INDEX_BYTES = 65_536  # that the index of a write-ahead log grows by, and some more
 
 
 @contextmanager
@@ -28,3 +32,11 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[str], application_id: i
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {len(migrations)}")
     db.execute(f"PRAGMA application_id = {application_id}")
+
+
+def is_full(error: sqlite3.OperationalError, path: Path) -> bool:
+    """Whether an error comes of a full disk: SQLite says I/O error where its index has no room."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # ours have none
+    if code & 0xFF != sqlite3.SQLITE_IOERR:
+        return code == sqlite3.SQLITE_FULL
+    return shutil.disk_usage(path.parent).free < INDEX_BYTES

@@ -1,5 +1,6 @@
 """Of two refreshes one publishes; one that was stopped past its lease publishes nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from tiny_release import write_tiny
 
 from graph.errors import ReleaseError
+from recommender.releases import lease
 from recommender.releases.home import Home
 from recommender.releases.lease import holder, leased
 from recommender.releases.publishing import current, list_releases, pin, prune, publish, staged
@@ -40,6 +42,18 @@ def test_the_second_hears_who_holds_it_and_since_when(home):
     assert holder(home, clock=clock) is None
     with leased(home, clock=clock):
         pass
+
+
+def test_a_lease_ends_although_the_disk_filled_up_meanwhile(home, monkeypatch):
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with leased(home, clock=time.time):
+        monkeypatch.setattr(lease, "replace_file", full)
+    assert holder(home, clock=time.time) is None
+    monkeypatch.undo()
+    with leased(home, clock=time.time) as fence:
+        fence()
 
 
 @pytest.mark.parametrize("jump", [-31_536_000, 31_536_000])

@@ -5,7 +5,9 @@ million events are one sorted tree of integers. 0 stands for "no tag", '' for "n
 `NO_TIME` for "no time", because NULLs would let duplicates through a UNIQUE.
 """
 
+import errno
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -19,7 +21,7 @@ import pyarrow as pa
 from graph.errors import InputError, NotFound, StoreAway, StoreError, StoreForeign
 from graph.ids import as_id
 from graph.model import NO_TIME, SCHEMAS, Batch, tag_parts
-from graph.sqlite_file import committed, migrate
+from graph.sqlite_file import committed, is_full, migrate
 from graph.store import Load
 from graph.stores.batch import cleared, no_such_load, prepared
 from graph.stores.embedded_reading import read_events, read_links, read_nodes
@@ -291,6 +293,9 @@ class EmbeddedStore:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if is_full(error, self.path):
+                full = os.strerror(errno.ENOSPC)
+                raise StoreAway(f"{self.uri}: {full}; make room and try again") from error
             raise StoreAway(
                 f"{self.uri}: {error}; check the disk, the folder's permissions, and whether "
                 "another process keeps the file locked"

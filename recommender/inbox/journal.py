@@ -17,7 +17,7 @@ from pathlib import Path
 
 from graph.errors import InboxFull, StoreAway, StoreForeign
 from graph.model import SESSION
-from graph.sqlite_file import committed
+from graph.sqlite_file import committed, is_full
 from recommender.inbox.appending import Receipt, Tracked, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
@@ -330,7 +330,7 @@ class Journal:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if is_full(error, self.path):
                 raise InboxFull(f"{self.path}: its disk is full; make room") from error
             raise StoreAway(
                 self._why_locked()

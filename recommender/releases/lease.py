@@ -17,12 +17,13 @@ from typing import Any
 
 from graph.errors import ReleaseError
 from graph.explore.copies import is_running
-from recommender.releases.durable import locked, replace_file
+from recommender.releases.durable import locked, replace_file, sync
 from recommender.releases.home import Home
 
 EXPIRY = 180.0  # seconds without renewal after which a lease is over
 RENEWALS = 10  # in that time
 LEASE, LEASE_LOCK = "lease.json", ".lease.lock"
+FREE = ".lease.free"  # takes the lease's place at its end: written before, as disks fill meanwhile
 
 Fence = Callable[[], None]
 
@@ -53,9 +54,9 @@ def leased(
         over.set()
         keeper.join()
         with locked(home.releases / LEASE_LOCK):
-            lease = _read(home)
-            if lease["number"] == number:
-                _write(home, {"number": number})  # free; the number goes on
+            if _read(home)["number"] == number:
+                (home.releases / FREE).replace(home.releases / LEASE)  # the number goes on
+                sync(home.releases)
 
 
 def holder(home: Home, *, clock: Callable[[], float], expiry: float = EXPIRY) -> str | None:
@@ -79,6 +80,7 @@ def _take(home: Home, clock: Callable[[], float], *, wait: bool, expiry: float) 
             if refresher is None:
                 number, moment = int(_read(home)["number"]) + 1, clock()
                 facts = {"process": os.getpid(), "host": platform.node()}
+                _write(home, {"number": number}, FREE)
                 _write(home, {"number": number, **facts, "since": moment, "renewed": moment})
                 return number
         if not wait:
@@ -118,5 +120,5 @@ def _read(home: Home) -> dict[str, Any]:
     return lease
 
 
-def _write(home: Home, lease: dict[str, Any]) -> None:
-    replace_file(home.releases / LEASE, json.dumps(lease))
+def _write(home: Home, lease: dict[str, Any], name: str = LEASE) -> None:
+    replace_file(home.releases / name, json.dumps(lease))

@@ -4,6 +4,7 @@ releases/
 ├── CURRENT                      the name of the release that is served, replaced atomically
 ├── PINNED                       names of releases that are never pruned
 ├── lease.json                   who refreshes now, see `lease.py`
+├── .lease.free                  what takes its place at the end
 ├── .lock                        held by who publishes, activates or prunes
 ├── .staging-…/                  a release being written; leftovers are collected
 ├── refused/                     candidates that gates refused, the last few, never served

@@ -24,6 +24,7 @@ from recommender.releases.home import Home  # noqa: E402
 from recommender.releases.publishing import current, open_release  # noqa: E402
 
 SIZE = 64_000_000
+INDEX = 20_000  # not even the index of a write-ahead log fits
 
 
 def refreshed(home):
@@ -47,19 +48,23 @@ def main():
     needed = free - left(folder)
     before = current(home)
     ballast = folder / "ballast"
-    for step in range(places):
-        room = int(needed * step / places)
+    little = [0, INDEX]
+    for room in [
+        *little,
+        *(needed * step // places for step in range(1, places - len(little) + 1)),
+    ]:
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(left(folder) - room, 1))
         code, message = refreshed(home.folder)
         whole = current(home) == before and open_release(home.releases / before) is not None
         ballast.unlink()
-        again, _ = refreshed(home.folder)
+        again, healing = refreshed(home.folder)
         healed = again == 0 and current(home) != before
         open_release(home.releases / current(home))
         before = current(home)
         print(json.dumps(
             {"room": room, "code": code, "message": message, "whole": whole, "healed": healed,
+             "healing": healing,
              "leftovers": [path.name for path in home.releases.glob(".staging*")]}
         ), flush=True)  # fmt: skip
 
