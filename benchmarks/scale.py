@@ -7,7 +7,9 @@ at any size. Then a worker opens the release and answers. Each runs in a process
 that peaks of memory are not mixed. Compared with implicit's ALS (64 factors, 15 iterations) on the
 same weighted matrix, with as many threads, and its `recommend` for the same users.
 
-`own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the release
+`peak` is the most that a build held, as the kernel says, pages of files that it reads from included;
+`peak own` leaves those pages out, which the system can take back, and is looked at fifty times a
+second. `own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the release
 that it has touched, which the workers of a host share. The columns with `http` are those of a
 server with two workers that wrk asks for the same users, over one connection (p50) and over 16;
 there `own` and `shared` are what the kernel says of a worker after that. `niche` is the share of
@@ -18,6 +20,7 @@ as outside.
 import argparse
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -84,6 +87,7 @@ def apart(work: Callable[..., Row], *arguments: Any) -> Row:
 
 def built(size: int, seed: int, preset: Any, folder: str) -> Row:
     """A refresh into `folder`: seconds, peak memory, bytes of the release."""
+    own = OwnPeak()
     store = Made(generate(PER_ITEM * size, seed, items=size))
     began, busy = time.perf_counter(), time.process_time()
 
@@ -102,7 +106,8 @@ def built(size: int, seed: int, preset: Any, folder: str) -> Row:
     took = time.perf_counter() - began, time.process_time() - busy
     say("done")
     files = sum(path.stat().st_size for path in release.folder.iterdir())
-    return costs(size, *took) | {"release KB/item": round(files / 1e3 / size, 2)}
+    peak_own = {"peak own MB": round(own.stop())}
+    return costs(size, *took) | peak_own | {"release KB/item": round(files / 1e3 / size, 2)}
 
 
 def served(size: int, seed: int, folder: str) -> Row:
@@ -245,6 +250,25 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result
+
+
+class OwnPeak:
+    """The most that this process held of its own from now on; pages of files are left out."""
+
+    def __init__(self) -> None:
+        self._most, self._over = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.02):
+            self._most = max(self._most, memory("RssAnon"))
+
+    def stop(self) -> float:
+        """Megabytes."""
+        self._over.set()
+        self._thread.join()
+        return self._most
 
 
 def memory(field: str) -> float:

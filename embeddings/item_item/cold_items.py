@@ -13,8 +13,14 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.item_item import graph_filter as gf
-from embeddings.item_item.item_table import ItemTable, look_up, strongest, strongest_entries
-from embeddings.item_item.scorers import ROWS_AT_ONCE, nearest, sum_of_squares
+from embeddings.item_item.item_table import (
+    ROWS_AT_ONCE,
+    ItemTable,
+    look_up,
+    strongest,
+    strongest_entries,
+)
+from embeddings.item_item.scorers import nearest, sum_of_squares
 from graph.arrays import F32, I64, Flags
 
 NEIGHBOURS = 100

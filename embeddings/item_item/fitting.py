@@ -30,9 +30,9 @@ class Halved:
     def of(spectral: Spectral) -> "Halved":
         """In half precision, scaled so that nothing is lost near 0."""
         scale = float(np.sqrt(max(len(spectral.item_vectors), 1)))
-        return Halved(
-            (spectral.item_vectors * np.float32(scale)).astype(np.float16), spectral.values, scale
-        )
+        halved = np.empty(spectral.item_vectors.shape, np.float16)
+        np.multiply(spectral.item_vectors, np.float32(scale), out=halved, casting="same_kind")
+        return Halved(halved, spectral.values, scale)
 
     def whole(self) -> Spectral:
         """In single precision."""
@@ -78,6 +78,7 @@ def fit_table(
     models = {vectors.name: vectors.of_all for vectors in learned}
     fitted = Fitted(user_items, features, recipe, seed, threads, scorers, start, models)
     table = fitted.blended(recipe)
+    fitted.drop_tables()
     settled = fitted.settled_spectrum()
     return table, settled, learned_by(fitted, recipe, settled)
 

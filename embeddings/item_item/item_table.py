@@ -17,6 +17,9 @@ from embeddings.best import add_row, keep_best, sort_best
 from embeddings.blocks import in_blocks
 from graph.arrays import F32, I32, I64, Flags
 
+ROWS_AT_ONCE = 4_096
+"""Rows of targets, and of scores at them, that are worked on at once: all of them are wide."""
+
 
 @dataclass(frozen=True)
 class ItemTable:
@@ -118,9 +121,15 @@ def truncate(turned: Transposed, blended: F32, width: int) -> ItemTable:
     items = len(turned.indptr) - 1
     neighbours = np.full((items, width), -1, np.int32)
     scores = np.zeros((items, width), np.float32)
-    values = blended.ravel()[turned.positions]
-    if width and items:
-        _truncate(turned.indptr, turned.targets, values, neighbours, scores)
+    values = blended.ravel()
+    for begin in range(0, items if width else 0, ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        starts = turned.indptr[begin : begin + ROWS_AT_ONCE + 1]
+        own = slice(*starts[[0, -1]].tolist())
+        _truncate(
+            starts - starts[0], turned.targets[own], values[turned.positions[own]],
+            neighbours[rows], scores[rows],
+        )  # fmt: skip
     return ItemTable(neighbours, scores)
 
 

@@ -11,6 +11,7 @@ from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import NormalisedGraph
 from embeddings.item_item.item_table import (
+    ROWS_AT_ONCE,
     ItemTable,
     look_up,
     strongest,
@@ -37,8 +38,6 @@ QUADRATIC_ITEMS = 60_000
 """Above this many items nearest vectors are not searched exactly, but proposed by FAISS."""
 LOOKED_UP = (*BY_PAIRS, "popularity")
 """Scorers with a table: what they give a pair is read from there."""
-ROWS_AT_ONCE = 4_096
-"""Rows of targets, and of scores at them, that are worked on at once: all of them are wide."""
 SPECTRUM_CELLS = 128_000_000
 """Most items x singular vectors; beyond, a scorer gets fewer vectors: 128 for a million items."""
 
@@ -107,6 +106,10 @@ class Fitted:
         self._scorers = scorers
         self._tables = {scorer: made for scorer, made in self._tables.items() if scorer in scorers}
         self._proposals = None
+
+    def drop_tables(self) -> None:
+        """Free all but the spectra, when scores are asked for no longer; spreads stay."""
+        self._tables, self._proposals = {}, None
 
     def keep(self, scorer: Scorer, table: ItemTable) -> None:
         """Hold a table of `ridges` ready."""

@@ -23,6 +23,7 @@ from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig, Say
+from recommender.learning.freed import give_back_freed
 from recommender.learning.going_on import fits_of, keep
 from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge
@@ -78,6 +79,7 @@ def refresh(
             its report.
         ReleaseError: another refresh has meanwhile published a newer snapshot.
     """
+    give_back_freed()
     collect_leftovers(home)
     settings = load_segment_settings(home.segments)
     parent, since = parent_of(home), newest(home)

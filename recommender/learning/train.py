@@ -16,6 +16,7 @@ from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import Built, Choice, RefreshConfig, Say, build, choose
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.freed import give_back_freed
 from recommender.learning.going_on import TYPES, Fits, changes_since, learned_pairs, too_much
 from recommender.learning.grouping_step import (
     group_users,
@@ -140,6 +141,7 @@ def build_release(
 
     `settings` and `domains` are those of `train`; without them nobody is grouped.
     """
+    give_back_freed()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if settings is None or domains is None:
