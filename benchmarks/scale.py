@@ -7,11 +7,11 @@ at any size. Then a worker opens the release and answers. Each runs in a process
 that peaks of memory are not mixed. Compared with implicit's ALS (64 factors, 15 iterations) on the
 same weighted matrix, with as many threads, and its `recommend` for the same users.
 
-`peak` is the most that a build held, as the kernel says, pages of files that it reads from included;
-`peak own` leaves those pages out, which the system can take back, and is looked at fifty times a
-second. `own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the release
-that it has touched, which the workers of a host share. The columns with `http` are those of a
-server with two workers that wrk asks for the same users, over one connection (p50) and over 16;
+`peak` is the most that a build held, as the kernel says, with the pages of files that it reads;
+`peak own` leaves those out, since the system can take them back, and is looked at fifty times a
+second. `own` is the part of a worker's memory that belongs to it alone; `mapped` are pages of the
+release that it has touched, which the workers of a host share. The columns with `http` are those of
+a server with two workers that wrk asks for the same users, over one connection (p50) and over 16;
 there `own` and `shared` are what the kernel says of a worker after that. `niche` is the share of
 recommended items that lie in the user's own two niches; items in no niche (the popular head) count
 as outside.
