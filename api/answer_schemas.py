@@ -9,7 +9,9 @@ Notes = Annotated[list[str], Field(description="What the caller should know, in 
 ServedBy = Annotated[
     str, Field(description="What the list is made from: history, session, tags, popular …")
 ]
-Label = Annotated[str | None, Field(description="sponsored or pinned, if a rule placed the item.")]
+Label = Annotated[
+    str | None, Field(description="`sponsored` or `pinned`, if a rule placed the item.")
+]
 Interest = Annotated[
     str | None,
     Field(description="Which of the user's interests the item comes from, if `interests` was set."),
@@ -33,7 +35,9 @@ class _Scored(BaseModel):
 
 
 class ItemAnswer(_Scored):
-    reasons: list[ReasonAnswer] = Field(description="Strongest first; none if nothing speaks.")
+    reasons: list[ReasonAnswer] = Field(
+        description="Strongest first; none if nothing speaks for the item."
+    )
     label: Label
     interest: Interest
 
@@ -43,17 +47,19 @@ class ListAnswer(BaseModel):
         description="Best first; fewer than `n` if no more are allowed."
     )
     served_by: ServedBy
-    fallback: str | None = Field(description="Why the list was filled in another way, if it was.")
+    fallback: str | None = Field(
+        description="Why the list had to be filled in another way; null if it had not."
+    )
     release: Release
     profile: str = Field(description="The profile of reranking that was used.")
     segment: str | None = Field(description="The segment that chose the profile.")
     notes: Notes
     next: str | None = Field(description="Cursor of the next page; null if there is none.")
-    request_id: str = Field(description="What impressions and clicks of this answer name.")
+    request_id: str = Field(description="Send it back with impressions and clicks of this answer.")
 
 
 class CypherAnswer(BaseModel):
-    query: str = Field(description="To be sent to `POST /v1/cypher` as it is.")
+    query: str = Field(description="Can be sent to `POST /v1/cypher` as it is.")
     parameters: dict[str, Any] = Field(description="By name, without the $.")
 
 
@@ -87,8 +93,8 @@ class RisingTag(BaseModel):
     category: str = Field(description="Category of the tag.")
     tag: str = Field(description="Its name.")
     people: float = Field(description="How many chose an item with this tag lately, 20 or more.")
-    usual: float = Field(description="How many of them would be usual.")
-    growth: float = Field(description="How many times as many, with 20 added to both.")
+    usual: float = Field(description="How many one would expect from the next longer window.")
+    growth: float = Field(description="`people` divided by `usual`, with 20 added to both.")
 
 
 class RisingAnswer(BaseModel):
@@ -102,8 +108,10 @@ class ManyAnswer(BaseModel):
 
 
 class RateAnswer(BaseModel):
-    name: str = Field(description="Of the source, segment, release or rule, or the position.")
-    shown: int = Field(description="Items of answers.")
+    name: str = Field(
+        description="Name of the source, segment, release or rule, or the place in the list."
+    )
+    shown: int = Field(description="How many items of lists were shown.")
     clicked: int = Field(description="How many of these were clicked.")
     rate: float = Field(description="Clicks per item shown.")
     low: float = Field(description="Lower end of the 95% interval.")
@@ -120,7 +128,9 @@ class RatesAnswer(BaseModel):
 
 class OnlineAnswer(BaseModel):
     since: int | None = Field(description="Only what was shown from then on, seconds since 1970.")
-    shown: int = Field(description="Items of answers; 0 if they are of fewer than 20 people.")
+    shown: int = Field(
+        description="How many items of lists were shown; 0 if to fewer than 20 people."
+    )
     clicked: int = Field(description="How many of these were clicked.")
     rate: float | None = Field(None, description="Clicks per item shown.")
     low: float | None = Field(None, description="Lower end of the 95% interval.")
@@ -132,13 +142,15 @@ class OnlineAnswer(BaseModel):
 
 
 class SegmentAnswer(BaseModel):
-    name: str = Field(description="Made of what marks it, or as a rule calls it.")
+    name: str = Field(description="What marks it, or the name that a rule gives it.")
     users: int | None = Field(
-        description="null if a rule defines it: then each request decides who belongs to it"
+        description="How many are in it; null if a rule defines it, as each request then decides."
     )
     persona: str = Field(description="What its users have in common, in a sentence.")
     profile: str = Field(description="The profile of reranking that it gets.")
-    weights: dict[str, float | str] = Field(description="Also the `method`: mmr or dpp.")
+    weights: dict[str, float | str] = Field(
+        description="The weights of that profile, and its `method`: mmr or dpp."
+    )
 
 
 class SegmentsAnswer(BaseModel):

@@ -23,7 +23,7 @@ class HitAnswer(BaseModel):
     kind: Kind = Field(description="What it is.")
     id: str = Field(description="Id of an item or a user; name of a tag.")
     title: str = Field(description="As people see it.")
-    note: str = Field(description="Tells hits of the same name apart.")
+    note: str = Field(description="Tells hits with the same title apart.")
     score: float = Field(description="1 if every word matches exactly as typed.")
 
 
@@ -61,10 +61,10 @@ class GraphAnswer(BaseModel):
 
 
 class SpanAnswer(BaseModel):
-    begins: int = Field(description="Seconds since 1970.")
-    ends: int = Field(description="Seconds since 1970.")
+    begins: int = Field(description="When it begins, in seconds since 1970.")
+    ends: int = Field(description="When it ends, in seconds since 1970.")
     people: int = Field(
-        description="How many users chose it last in this time span; 0 for fewer than 3."
+        description="How many users last chose it in this time; shown as 0 if fewer than 3."
     )
 
 
@@ -97,7 +97,10 @@ Row = Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_integer)]
 class MapItemsQuery(Strict):
     row: list[Row] = Field([], max_length=200, description="Rows of the map; may be repeated.")
     item: Ids = Field([], description="Ids of items; may be repeated.")
-    user: Id | None = Field(None, description="Items this user chose; for this machine only.")
+    user: Id | None = Field(
+        None,
+        description="Also items that this user chose; only for this machine or a `privacy` key.",
+    )
 
 
 class MapItemAnswer(BaseModel):
@@ -139,7 +142,9 @@ class PointAnswer(BaseModel):
 class SegmentPictureAnswer(BaseModel):
     names: list[str] = Field(description="Names of the segments.")
     points: list[PointAnswer] = Field(description="A sample of users; similar users lie close.")
-    users: dict[str, list[str]] = Field(description="Some of each segment; for this machine only.")
+    users: dict[str, list[str]] = Field(
+        description="Some users of each segment; only for this machine or a `privacy` key."
+    )
     release: Release
 
 
@@ -152,9 +157,9 @@ class RulesBody(Strict):
 
 class EffectAnswer(BaseModel):
     rule: str = Field(description="Name of the rule.")
-    do: str = Field(description="What it does.")
+    do: str = Field(description="What it does: pin, boost, hide …")
     changed: float = Field(description="Share of the lists that change.")
-    new: float = Field(description="Mean share of a list that is new.")
+    new: float = Field(description="Mean share of a list that the rule puts there.")
     cost: float = Field(description="Share of the relevance that is given up.")
 
 

@@ -11,7 +11,7 @@ LONGEST_TITLE = 2000  # characters
 
 
 class NewItemBody(Strict):
-    """An item that the catalogue does not have, by what is known of it."""
+    """What is known of an item that the catalogue does not have."""
 
     title: str = Field("", max_length=LONGEST_TITLE, description="Its words count, not the order.")
     tags: Ids = Field([], description="Names of tags, or `category:name`.")

@@ -28,14 +28,16 @@ class ReleasesAnswer(BaseModel):
 
 class RulesAnswer(BaseModel):
     rules: str = Field(description="`rules.toml` of the home as it stands; empty if there is none.")
-    version: str = Field(description="Changes with the text; for saving.")
-    problem: str | None = Field(description="Why these rules are not followed, if they are wrong.")
+    version: str = Field(description="Changes with the text; send it back when you save.")
+    problem: str | None = Field(
+        description="What is wrong with these rules, if they are not followed."
+    )
 
 
 class SaveRulesBody(Strict):
     rules: str = Field(max_length=100_000, description="As in `rules.toml`.")
     version: str = Field(
-        max_length=100, description="That of the rules that were changed, as they were read."
+        max_length=100, description="The `version` that came with the rules you changed."
     )
 
 

@@ -58,7 +58,7 @@ Profile = Annotated[
 ]
 
 
-Cursor = Annotated[str | None, Field(max_length=12_000, description="`next` of the page before.")]
+Cursor = Annotated[str | None, Field(max_length=12_000, description="`next` of the previous page.")]
 
 
 def for_generators(schema: dict[str, Any]) -> None:
@@ -71,7 +71,8 @@ def for_generators(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
         if default not in (None, "", [], {}):
-            text = str(default).lower() if isinstance(default, bool) else str(default)
+            text = ", ".join(default) if isinstance(default, list) else str(default)
+            text = text.lower() if isinstance(default, bool) else text
             field["description"] = f"{field.get('description', '')} Default: {text}.".strip()
         for part in (field, *field.get("anyOf", ())):
             if part.get("type") == "object" and "properties" not in part:
@@ -133,12 +134,12 @@ LongTail = Annotated[
     Field(
         ge=0,
         le=1,
-        description="0 to 1 along the trade-off curve of the subject's segment.",
+        description="How much long tail: 0 to 1 along the curve of the subject's segment.",
         strict=True,
     ),
 ]
 Weight = Annotated[
-    float | None, Field(ge=0, le=1, strict=True, description="In place of the profile's weight.")
+    float | None, Field(ge=0, le=1, strict=True, description="Replaces the profile's own weight.")
 ]
 
 
@@ -169,7 +170,8 @@ class TagQuery(PagedQuery):
 
 class TrendingQuery(ListQuery):
     window: Literal["hour", "day", "week"] = Field(
-        "day", description="What lately means: a choice this long ago counts 0.37 times as much."
+        "day",
+        description="What lately means: a choice that long ago counts 0.37 times as much.",
     )
 
 
@@ -180,7 +182,7 @@ class UserQuery(ListQuery):
     session: Ids = Field(
         [], description="Id of a running session: what was done in it so far; may be repeated."
     )
-    exclude: Ids = Field([], description="Not this item; may be repeated.")
+    exclude: Ids = Field([], description="Leave out this item; may be repeated.")
     include_seen: YesOrNo = Field(False, description="Also show items that the user already knows.")
     reasons: YesOrNo = Field(True, description="Say why each item is shown.")
     profile: Profile = None
@@ -226,7 +228,7 @@ class PartBody(Strict):
         1.0,
         gt=0,
         le=1e6,
-        description="Its share is this divided by the sum of all weights.",
+        description="Its share is this, divided by the sum of all weights.",
         strict=True,
     )
 
@@ -248,17 +250,17 @@ class Subject(Strict):
     mix: list[PartBody] = Field(
         [],
         max_length=50,
-        description="Weighted parts; other fields that say who it is for must be left out.",
+        description="Weighted parts; leave out all other fields that say who the list is for.",
     )
     household: list[Id] = Field(
         [],
         max_length=MOST_MEMBERS,
-        description="Users; other fields that say who it is for must be left out.",
+        description="Users; leave out all other fields that say who it is for, but `session`.",
     )
     similar_to: Id | None = Field(
         None,
-        description="A user: shows what at least 20 users like this one share. "
-        "Only with `similar_users_enabled`, and for this machine.",
+        description="A user: shows what at least 20 users like this one share. Only with "
+        "`similar_users_enabled`, for this machine or a `privacy` key.",
     )
     session_share: float | None = Field(
         None,
@@ -269,16 +271,18 @@ class Subject(Strict):
     )
     filter: FilterBody = {}
     exclude: Ids = Field([], description="Ids of items not to show.")
-    include_seen: bool = Field(False, strict=True)
-    reasons: bool = Field(True, strict=True)
+    include_seen: bool = Field(
+        False, strict=True, description="Also show items that the user already knows."
+    )
+    reasons: bool = Field(True, strict=True, description="Say why each item is shown.")
     profile: Profile = None
     long_tail: LongTail = None
     diversity: Weight = None
     freshness: Weight = None
     context: Annotated[dict[Id, Id], Field(max_length=20)] | None = Field(
         {},
-        description="The circumstances, for rules and contexts: device, place …; null: none of "
-        "them applies.",
+        description="The circumstances that rules and contexts go by, such as device or place; "
+        "null: no context applies.",
     )
     shown: dict[Id, Annotated[int, Field(ge=0, le=1000)]] = Field(
         {}, max_length=MOST_LISTED, description="How often each item was shown and not clicked."
@@ -331,12 +335,14 @@ def _sessions(named: str | list[str] | None) -> tuple[str, ...]:
 
 class RecommendationsBody(Strict):
     subjects: list[Subject] = Field(
-        min_length=1, max_length=MOST_SUBJECTS, description="Whom or what the lists are for."
+        min_length=1, max_length=MOST_SUBJECTS, description="Who or what each list is for."
     )
 
 
 class CypherBody(Strict):
-    query: str = Field(min_length=1, max_length=LONGEST_QUERY, description="It can only read.")
+    query: str = Field(
+        min_length=1, max_length=LONGEST_QUERY, description="The query in Cypher; it can only read."
+    )
     parameters: dict[str, Any] = Field({}, description="By name, without the $.")
 
 
@@ -350,5 +356,5 @@ class CountQuery(Strict):
 
 class OnlineQuery(Strict):
     days: Annotated[int | None, Field(ge=1, le=3650), BeforeValidator(_integer)] = Field(
-        None, description="Only what was shown in the last so many days."
+        None, description="Only what was shown in the last so many days; null: all."
     )

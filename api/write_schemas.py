@@ -17,10 +17,10 @@ MOST_ENTRIES = 10_000  # in one request
 TEXT: Schema = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 NUMBER: Schema = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 YES_OR_NO: Schema = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
-WHO = "Who did it; in a session it may be left out: then it was the visitor of that id."
+WHO = "Who did it. With `session` you may leave it out: then it was the visitor with that id."
 IN_SESSION = "Id of the session in which it happened."
-ANSWER = "Of an impression or a click: the answer that showed the item."
-POSITION = "Of an impression or a click: the item's place in the list, from 1. Not needed."
+ANSWER = "For an impression or a click: the `request_id` of the answer that showed the item."
+POSITION = "For an impression or a click: the item's place in the list, from 1."
 TIME = "Seconds or milliseconds since 1970, or ISO 8601."
 
 
@@ -73,15 +73,16 @@ class EventsBody(Strict):
 
     events: list[Any] | None = Field(
         None,
-        description="Up to 10,000 events; each is accepted or refused on its own.",
+        description="Up to 10,000 events, each with the fields below; each is accepted or refused "
+        "on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": EVENT},
     )
     atomic: Atomic = False
     user: Any = _entry(WHO, TEXT)
-    item: Any = _entry("What it was done to.", TEXT)
-    kind: Any = _entry("What was done; view if it is left out.", TEXT)
+    item: Any = _entry("Id of the item that it was done to.", TEXT)
+    kind: Any = _entry("What was done, such as play or like. Default: view.", TEXT)
     value: Any = _entry("How much: a rating, a count.", NUMBER)
     tag: Any = _entry("The tag that was written.", TEXT)
     at: Any = _entry(TIME, NUMBER)
@@ -95,7 +96,8 @@ class ItemsBody(Strict):
     """Items as they are from now on."""
 
     items: list[Any] = Field(
-        description="Up to 10,000 items; each is accepted or refused on its own.",
+        description="Up to 10,000 items, each with an `id` and the fields of ItemBody; each is "
+        "accepted or refused on its own.",
         max_length=MOST_ENTRIES,
         min_length=1,
         json_schema_extra={"items": ITEM_ENTRY},
@@ -104,13 +106,13 @@ class ItemsBody(Strict):
 
 
 class ItemBody(Strict):
-    """What is known of an item; tags of a category are listed in a field `tags:CATEGORY`."""
+    """What is known of an item; a field `tags:CATEGORY` lists its tags of a category."""
 
     model_config = ConfigDict(extra="allow")  # tags:CATEGORY; any other field is refused by name
 
     title: Any = _entry("Title, as people see it.", ITEM["title"])
     created_at: Any = _entry(TIME, ITEM["created_at"])
-    hidden: Any = _entry("Never shown in a list.", ITEM["hidden"])
+    hidden: Any = _entry("If true, no list shows it.", ITEM["hidden"])
     attributes: Any = _entry("Whatever else is known, for filters and answers.", {"type": "object"})
     tags: Any = _entry("Names, or objects with a weight.", ITEM["tags"])
     domains: Any = _entry("Names, or objects with a weight.", ITEM["domains"])
@@ -141,7 +143,8 @@ class FieldError(Strict):
 
 class EntryResult(Strict):
     status: Literal["taken", "repeated", "refused"] = Field(
-        description="repeated: the same was sent before, and nothing changes."
+        description="`taken`: it is on the disk; `repeated`: it was there already, and nothing "
+        "changes; `refused`: it is wrong."
     )
     sequence: int | None = Field(None, description="Its number in the inbox.")
     errors: list[FieldError] | None = Field(None, description="Which field is wrong, and why.")
@@ -172,7 +175,7 @@ class KnownItemAnswer(Strict):
     id: Id = Field(description="Id of the item.")
     title: str | None = Field(None, description="Title, as people see it.")
     created_at: int | None = Field(None, description="Seconds since 1970.")
-    hidden: bool = Field(description="Never shown in a list.")
+    hidden: bool = Field(description="Whether all lists leave it out.")
     attributes: dict[str, Any] | None = Field(None, description="Whatever else is known.")
     tags: list[TagAnswer] | None = Field(None, description="All of its tags.")
     domains: list[DomainAnswer] | None = Field(None, description="All of its domains.")
@@ -209,10 +212,12 @@ class PlaceAnswer(Strict):
 
 
 class ErasureAnswer(Strict):
-    sequence: int = Field(description="Its number; `GET /v1/erasures/{sequence}` says how far.")
-    asked: int = Field(description="Seconds since 1970.")
+    sequence: int = Field(
+        description="Its number; `GET /v1/erasures/{sequence}` says how far it has come."
+    )
+    asked: int = Field(description="When it was asked for, in seconds since 1970.")
     done: bool = Field(description="Whether the user is gone from every place except the releases.")
-    places: list[PlaceAnswer] = Field(description="Those it has reached.")
+    places: list[PlaceAnswer] = Field(description="The places it has reached.")
 
 
 class DataAnswer(BaseModel):

@@ -36,7 +36,7 @@ def test_filters_are_built_by_clicking_and_turned_around(tab, address):
     shown = tab.locator(".item")
     with_domain = tab.locator(".item", has=tab.locator(".mark.domain", has_text=domain))
     assert shown.count() == with_domain.count() > 0
-    tab.get_by_role("button", name=f"only {domain}: turn around").click()
+    tab.get_by_role("button", name=f"only {domain}: switch").click()
     settled(tab)
     assert with_domain.count() == 0 and shown.count() > 0
 

@@ -39,7 +39,7 @@ def backup(
 ) -> None:
     """Copy the whole home into one file, while servers run.
 
-    A graph on a Neo4j server is not part of it: back that up by its own means.
+    A graph on a Neo4j server is not part of it: back that up with Neo4j's own tools.
 
     \b
     nichegraph backup monday.tar.gz
@@ -73,8 +73,8 @@ def restore(
 ) -> None:
     """Make a home from a backup.
 
-    With --replace, whom the present home has erased since is erased again; the present home is kept
-    beside the new one. If that home is lost, the setting erasure_log does the same.
+    With --replace, whoever the present home has erased since is erased again; the present home is
+    kept beside the new one. If that home is lost, the setting erasure_log does the same.
 
     \b
     nichegraph restore monday.tar.gz --replace

@@ -28,7 +28,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed makes the same catalogue.")] = 0,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Make up a catalogue, and go the whole way once.
+    """Try everything once, with a made-up catalogue.
 
     Loads it, refreshes, recommends with reasons, then serves.
     Everything happens in the folder `demo` inside the home.

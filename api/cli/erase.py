@@ -39,10 +39,9 @@ def erase(
 ) -> None:
     """Forget a user, everywhere in the home.
 
-    No list uses the history any more, and no store keeps any of it.
-    The running servers, the inbox, the store, the copies for exploring, rejects and reports forget
+    Running servers, the inbox, the store, the copies for exploring, rejects and reports forget
     them at once; releases at the next refresh. An unknown id is an error, which names similar ids.
-    With --verify a short id also matches other things that are written alike.
+    With --verify, a short id may also match other things that are written alike.
 
     \b
     nichegraph erase alice

@@ -84,7 +84,7 @@ def retry(ctx: typer.Context, number: Number) -> None:
 def drop(ctx: typer.Context, number: Number) -> None:
     """Forget a refused fact for good.
 
-    What is served forgets it when the server starts again.
+    A running server forgets it when it starts again.
 
     \b
     nichegraph inbox drop 1234

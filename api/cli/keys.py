@@ -19,7 +19,7 @@ def register(cli: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="API keys, and what each may ask: create, list, revoke, rotate.",
+        help="API keys, and what each may do: create, list, revoke, rotate.",
     )
     group.command("create")(create)
     group.command("list")(show_all)
@@ -79,7 +79,7 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def revoke(ctx: typer.Context, key: Number) -> None:
-    """Make a key invalid, in every worker within seconds.
+    """Make a key invalid at once, in every worker.
 
     \b
     nichegraph keys revoke 1f2e3d4c

@@ -55,7 +55,8 @@ def load(
     ctx: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
     format_name: Annotated[
-        str, typer.Option("--format", help="table, or the name of a public data set's format.")
+        str,
+        typer.Option("--format", help="table, or the format of a public data set or a tracker."),
     ] = "table",
     table: Annotated[
         str,
@@ -92,7 +93,8 @@ def load(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Replace what was stored by what the files say, see docs/loading.md."
+            "--replace",
+            help="Replace what was stored with what the files say, see docs/loading.md.",
         ),
     ] = False,
     max_hidden: Annotated[

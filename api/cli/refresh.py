@@ -68,14 +68,14 @@ def refresh(
         str | None,
         typer.Option(
             "--if-changed",
-            help="Only if so much of the events or items is new or gone (such as 5%), "
+            help="Only if at least this share of events or items came or went (such as 5%), "
             "if choices drifted, or if settings changed.",
         ),
     ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Refuse to begin if more is expected to be needed: 8GB. Default: the setting "
+            help="Do not begin if it is expected to need more: 8GB. Default: the setting "
             "refresh_memory, or what is free.",
             show_default=False,
         ),

@@ -25,10 +25,10 @@ def retain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Drop events that were kept long enough, or reduce them to counts.
+    """Drop old events, or reduce them to counts.
 
-    How long, by kind of event, is written in retention.toml in the home; a refresh does the same
-    before it begins.
+    The file retention.toml in the home says how long to keep each kind of event. A refresh does the
+    same before it begins.
 
     \b
     nichegraph retain --dry-run

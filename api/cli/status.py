@@ -45,7 +45,7 @@ def status(
     ] = False,
     days: Annotated[
         int | None,
-        typer.Option(min=1, max=3650, help="With --online: only of the last so many days."),
+        typer.Option(min=1, max=3650, help="With --online: only the last so many days."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

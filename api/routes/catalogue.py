@@ -81,7 +81,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         "/v1/items",
         tags=[TAG],
         summary="Replace many items",
-        description="With an `Idempotency-Key` header a request that is repeated within a day "
+        description="With an `Idempotency-Key` header, a request sent again within a day "
         "gets the same answer and changes nothing.",
         responses={202: WriteAnswer},
     )

@@ -18,7 +18,12 @@ TAG = Tag(name="writing", description="What is acknowledged is on the disk, and 
 def register(app: OpenAPI, journal: Journal) -> None:
     """Add the route."""
 
-    @app.post("/v1/events", tags=[TAG], summary="What users did", responses={202: WriteAnswer})
+    @app.post(
+        "/v1/events",
+        tags=[TAG],
+        summary="Record what users did: one event, or many",
+        responses={202: WriteAnswer},
+    )
     @checked
     def events(body: EventsBody) -> Answer:
         content = body.model_dump(exclude_unset=True)

@@ -37,7 +37,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/search",
         tags=[TAG],
-        summary="Search for items, users and tags; users for this machine only",
+        summary="Search for items, tags and users; users only for this machine or a `privacy` key",
         responses={200: SearchAnswer},
     )
     @checked
@@ -54,7 +54,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/graph",
         tags=[TAG],
-        summary="A node and what lies one step from it; users for this machine only",
+        summary="A node and what is one step away; users only for this machine or a `privacy` key",
         responses={200: GraphAnswer},
     )
     @checked
@@ -86,7 +86,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/map",
         tags=[TAG],
-        summary="The map of the catalogue: its regions, and of which release its points are",
+        summary="The map of the catalogue: its regions, and the release it belongs to",
         responses={200: MapAnswer},
     )
     @checked
@@ -102,7 +102,7 @@ def register(app: OpenAPI, live: Live) -> None:
         tags=[TAG],
         summary="The points of the map: x and y (f32), domain (u16) and rarity (u8) of every item",
         description="Little-endian, one array after the other, in the order of the map's rows. x "
-        "is NaN for what is hidden, the domain 65535 for none, the rarity 255 for the rarest.",
+        "is NaN for hidden items; the domain is 65535 for none; a rarity of 255 is the rarest.",
         responses={200: {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}},
     )
     @checked
@@ -116,7 +116,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.get(
         "/v1/map/items",
         tags=[TAG],
-        summary="Which items lie at rows of the map, and where items and a user's items lie",
+        summary="Which items lie at given rows of the map, and at which rows given items lie",
         responses={200: MapItemsAnswer},
     )
     @checked

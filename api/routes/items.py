@@ -78,8 +78,8 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         "/v1/trending",
         tags=[TAG],
         summary="The items that most people chose lately",
-        description="Each score is how many people did; older choices count less. Items that "
-        "fewer than 20 people chose are left out.",
+        description="A score is how many people chose the item; older choices count less. Items "
+        "that fewer than 20 people chose are left out.",
         responses={200: ListAnswer},
     )
     @checked
@@ -90,7 +90,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     @app.get(
         "/v1/trending/tags",
         tags=[TAG],
-        summary="The tags that are chosen more than usual",
+        summary="The tags that more people choose than usual",
         responses={200: RisingAnswer},
     )
     @checked

@@ -52,7 +52,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.post(
         "/v1/releases/<release>/recommendations",
         tags=[TAG],
-        summary="Lists as another release would answer them, to compare; nothing is counted",
+        summary="The lists that another release would answer, to compare; nothing is counted",
         responses={200: ManyAnswer},
     )
     @checked
@@ -72,7 +72,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.put(
         "/v1/releases/current",
         tags=[TAG],
-        summary="Serve another release: a rollback, or forward again",
+        summary="Serve another release, older or newer",
         responses={200: ReleaseAnswer},
     )
     @checked

@@ -42,7 +42,10 @@ def register(app: OpenAPI, live: Live) -> None:
         return {"rows": rows, "notes": notes, "release": recommender.release.name}
 
     @app.get(
-        "/v1/rules", tags=[TAG], summary="The rules as they stand", responses={200: RulesAnswer}
+        "/v1/rules",
+        tags=[TAG],
+        summary="The rules, and what is wrong if they are not followed",
+        responses={200: RulesAnswer},
     )
     @checked
     def get_rules(query: NoQuery) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def register(app: OpenAPI, live: Live) -> None:
     @app.put(
         "/v1/rules",
         tags=[TAG],
-        summary="Save rules; every worker follows them a second later",
+        summary="Save rules; every worker follows them within a second",
         responses={200: RulesAnswer},
     )
     @checked
@@ -66,9 +69,9 @@ def register(app: OpenAPI, live: Live) -> None:
             if not save_text(live.home.rules, body.rules, over=body.version):
                 raise Problem(
                     409,
-                    "somebody else has changed the rules meanwhile; read them again, and put your "
-                    "changes into those",
-                    [("version", "not that of the rules as they stand")],
+                    "somebody else has changed the rules in the meantime; read them again, and "
+                    "make your changes there",
+                    [("version", "not that of the rules as they are now")],
                 )
             note(live.home, "rules", version=version_of(body.rules))
         return _answer(live)

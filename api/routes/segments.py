@@ -51,7 +51,7 @@ def register(app: OpenAPI, live: Live, settings: Settings) -> None:
     @app.get(
         "/v1/users/<id:user>/similar",
         tags=[TAG],
-        summary="What the users most similar to this user have in common, never of fewer than 20",
+        summary="What the most similar users have in common; nothing that fewer than 20 share",
         responses={200: SimilarUsersAnswer},
     )
     @checked

@@ -80,7 +80,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.put(
         "/v1/users/<id:user>/consent",
         tags=[TAG],
-        summary="What a user agrees to",
+        summary="Set what a user agrees to",
         responses={202: WriteAnswer},
     )
     @checked
@@ -95,8 +95,8 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         "/v1/users/<id:user>/alias",
         tags=[TAG],
         summary="Join an anonymous id to a user: both histories become one",
-        description="From then on the anonymous id is another name of the user. To be called when "
-        "a visitor logs in. An anonymous id belongs to one user for good.",
+        description="Call it when a visitor logs in. From then on the anonymous id is another "
+        "name of the user, for good.",
         responses={202: WriteAnswer},
     )
     @checked
@@ -111,7 +111,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     @app.get(
         "/v1/users/<id:user>/data",
         tags=[TAG],
-        summary="Everything known about a user",
+        summary="Everything known about a user; only for this machine or a `privacy` key",
         responses={200: DataAnswer},
     )
     @checked
@@ -123,8 +123,8 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         "/v1/users/<id:user>",
         tags=[TAG],
         summary="Erase a user everywhere",
-        description="From now on nothing of theirs is served; the receipt says how far the "
-        "erasure has come.",
+        description="From the answer on, nothing about them is served. The answer says how far "
+        "the erasure has come.",
         responses={202: ErasureAnswer},
     )
     @checked

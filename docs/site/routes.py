@@ -24,8 +24,9 @@ For application developers: what each route takes and answers, and how to call i
 This page is made from the OpenAPI document of the service, `/openapi/openapi.json` on a server.
 [HTTP](api.md) explains what holds for all routes: ids, errors, keys, pages of a list, caches.
 In the examples, `service` is a [client](clients.md) for Python, or for TypeScript and JavaScript;
-what has no call in these languages is there for the page at `/`. With keys, requests carry one
-(`-H 'X-API-Key: …'`), and each route says which scope it needs. A name in italics may be left out.
+a route without a call in these languages is there for the page at `/`. With keys, requests carry
+one (`-H 'X-API-Key: …'`), and each route says which scope it needs. You may leave out what is
+in italics.
 """
 
 
@@ -79,7 +80,7 @@ def _operation(
         yield f"Scope of a key: {' or '.join(f'`{scope}`' for scope in scopes)}.\n"
     if parameters := operation.get("parameters"):
         yield "| parameter | type | what it is |\n|---|---|---|"
-        for parameter in parameters:
+        for parameter in sorted(parameters, key=lambda named: not named["required"]):
             yield _row(parameter["name"], parameter["required"], parameter["schema"])
         yield ""
     if "requestBody" in operation:

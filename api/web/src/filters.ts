@@ -32,11 +32,11 @@ export function filterBar(filters: Filters, changed: () => void): HTMLElement {
         { class: `chip ${condition[0]} ${word}` },
         h(
           "button",
-          { type: "button", class: "word", title: "Turn around", "aria-label": `${word} ${condition[1]}: turn around`, onclick: () => (list.splice(at, 1), other.push(condition), changed()) },
+          { type: "button", class: "word", title: "Switch between only and not", "aria-label": `${word} ${condition[1]}: switch`, onclick: () => (list.splice(at, 1), other.push(condition), changed()) },
           word,
         ),
         text(condition[1]),
-        h("button", { type: "button", "aria-label": `Drop the filter ${condition[1]}`, onclick: () => (list.splice(at, 1), changed()) }, "×"),
+        h("button", { type: "button", "aria-label": `Remove the filter ${condition[1]}`, onclick: () => (list.splice(at, 1), changed()) }, "×"),
       ),
     );
   return h(

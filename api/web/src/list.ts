@@ -29,14 +29,14 @@ export function list(answer: Answer, around: Around): (HTMLElement | null)[] {
     answer.notes.length ? h("ul", { class: "notes" }, answer.notes.map((note) => h("li", {}, text(note)))) : null,
     answer.items.length
       ? h("ol", { class: "items" }, answer.items.map((item, at) => row(item, at, around, before)))
-      : empty("No item is allowed here. Drop a filter, or load items first."),
+      : empty("No item fits. Remove a filter, or load items first."),
   ];
 }
 
 /** How much two lists have in common, in words. */
 function shared(answer: Answer, other: Answer): string {
   const [own, theirs] = [answer.items.map(({ item }) => item), other.items.map(({ item }) => item)];
-  if (own.join("\n") === theirs.join("\n")) return "The same list as beside it.";
+  if (own.join("\n") === theirs.join("\n")) return "Both lists are the same.";
   const common = own.filter((item) => theirs.includes(item)).length;
   const kept = own.filter((item, at) => theirs[at] === item).length;
   return `${common} of ${own.length} are in both lists, ${kept} at the same place.`;

@@ -122,7 +122,7 @@ function signIn(): HTMLDialogElement {
     "dialog",
     { "aria-labelledby": `${id}-title` },
     h("h2", { id: `${id}-title` }, "Sign in"),
-    h("p", {}, "An API key shows what it may do. On this machine the page works without one."),
+    h("p", {}, "With an API key, the page shows what the key may do. As long as there are no keys, the page works on this machine without one."),
     h("label", { for: id }, "API key"),
     input,
     h(

@@ -82,7 +82,7 @@ export async function map(box: HTMLElement, params: URLSearchParams, signal: Abo
         if (hit.kind === "tag") void lightTag(hit.id);
         else void light(hit.kind === "item" ? { item: [hit.id] } : { user: hit.id }, hit.text);
       }),
-      h("label", { class: "check" }, tail, "Only the long tail stands out"),
+      h("label", { class: "check" }, tail, "Highlight only the long tail"),
       h("button", { type: "button", class: "quiet small", "aria-label": "Zoom in", onclick: () => (zoom(camera, 1.5), draw()) }, "+"),
       h("button", { type: "button", class: "quiet small", "aria-label": "Zoom out", onclick: () => (zoom(camera, 1 / 1.5), draw()) }, "−"),
       h("button", { type: "button", class: "quiet small", onclick: fit }, "All"),

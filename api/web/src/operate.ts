@@ -37,7 +37,7 @@ async function drawHealth(box: HTMLElement, signal: AbortSignal): Promise<void> 
 async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void> {
   const { published, refused } = await everyRelease(signal);
   const all = published.reverse();
-  if (!all.length) return replace(box, h("h2", {}, "Releases"), empty("No release yet: nichegraph refresh makes the first."));
+  if (!all.length) return replace(box, h("h2", {}, "Releases"), empty("No release yet: run nichegraph refresh."));
   const difference = h("div");
   const names = all.map((release): [string, string] => [release.name, release.name]);
   let [left, right] = [all[1]?.name ?? all[0]!.name, all[0]!.name];
@@ -64,7 +64,7 @@ async function drawReleases(box: HTMLElement, signal: AbortSignal): Promise<void
     all.filter((own) => own.current).flatMap((own) => gates(own.name, own.gates)),
     all.length > 1 && drift([...all].reverse()),
     all.length > 1 && [
-      h("h3", {}, "What changed between two"),
+      h("h3", {}, "What changed between two releases"),
       h("div", { class: "knobs" }, field("From", choice(names, left, (value) => ((left = value), compare()))), field("To", choice(names, right, (value) => ((right = value), compare())))),
       difference,
     ],

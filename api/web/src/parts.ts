@@ -147,7 +147,7 @@ export function searchBox(label: string, kinds: Hit["kind"][], chosen: (hit: Hit
           h("small", {}, hit.note),
         ),
       ),
-      !hits.length && h("li", { class: "empty", role: "option", "aria-disabled": "true", "aria-selected": "false" }, "Nothing is called so."),
+      !hits.length && h("li", { class: "empty", role: "option", "aria-disabled": "true", "aria-selected": "false" }, "Nothing has that name."),
     );
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");

@@ -35,12 +35,12 @@ export async function drawRules(box: HTMLElement, signal: AbortSignal): Promise<
   });
   doing(saving, async () => {
     ({ version } = await change("put", "/v1/rules", {}, { rules: input.value, version }));
-    replace(result, h("p", {}, "Saved. Every worker follows them within a second or two."));
+    replace(result, h("p", {}, "Saved. Every worker follows them within a second."));
   });
   replace(
     box,
     h("h2", {}, "Editorial rules"),
-    h("p", {}, "Try them first: what they would change and cost on a sample of users. Nobody sees them before they are saved."),
+    h("p", {}, "Try them first, and see what they would change and cost on a sample of users. Nobody else sees them until you save."),
     field("Rules, as in rules.toml", input),
     h("div", { class: "row" }, trying, may("admin") && saving),
     result,

@@ -34,9 +34,9 @@ function card(segment: Schema["SegmentAnswer"], all: number, tint: string, curve
     "section",
     { class: "card", "aria-label": segment.name },
     h("h2", {}, h("span", { class: "dot", style: { background: tint } }), text(segment.name)),
-    h("p", { class: "size" }, segment.users === null ? "as many as a rule allows" : `${number(segment.users)} users`, segment.users !== null && all > 0 && ` · ${percent(segment.users / all)}`),
+    h("p", { class: "size" }, segment.users === null ? "users whom a rule picks" : `${number(segment.users)} users`, segment.users !== null && all > 0 && ` · ${percent(segment.users / all)}`),
     h("ul", { class: "persona" }, segment.persona.split("; ").map((mark) => h("li", {}, text(mark)))),
-    h("p", { class: "by" }, `Lists by the profile “${segment.profile}”: ${weights.map(([name, weight]) => `${name.replace("_", " ")} ${weight}`).join(", ")}.`),
+    h("p", { class: "by" }, `Its lists use the profile “${segment.profile}”: ${weights.map(([name, weight]) => `${name.replace("_", " ")} ${weight}`).join(", ")}.`),
     users.length ? h("p", { class: "samples" }, "For instance ", users.map((user, at) => [at ? ", " : "", h("a", { href: link("recommend", { user }) }, text(user))]).flat()) : null,
     curve && h("figure", {}, h("figcaption", {}, "What the long tail costs"), figure, chosen(curve)),
   );

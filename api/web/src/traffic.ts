@@ -38,7 +38,7 @@ export function quantile(buckets: [below: number, count: number][], share: numbe
 
 export async function drawTraffic(box: HTMLElement, signal: AbortSignal): Promise<void> {
   const body = h("div");
-  replace(box, h("h2", {}, "How it does"), body);
+  replace(box, h("h2", {}, "How it is doing"), body);
   await again(signal, async () => {
     const read = samples(await plain("/metrics", signal));
     replace(body, routes(read), h("dl", { class: "facts" }, facts(read).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
@@ -62,7 +62,7 @@ function routes(read: Sample[]): HTMLElement {
     .map(({ route, all }) => ({ route, count: sum(all), failed: sum(all.filter(({ labels }) => labels.status!.startsWith("5"))) }))
     .sort((a, b) => b.count - a.count)
     .slice(0, SHOWN);
-  if (!rows.length) return empty("Nothing was asked yet.");
+  if (!rows.length) return empty("No requests yet.");
   const time = (route: string, share: number) => {
     const own = read.filter((sample) => sample.name === "nichegraph_request_seconds_bucket" && routeOf(sample) === route);
     const seconds = quantile(own.map(({ labels, value }) => [labels.le === "+Inf" ? Infinity : Number(labels.le), value]), share);
@@ -80,7 +80,7 @@ function facts(read: Sample[]): [string, string][] {
   const [hits, shared, misses] = [of("nichegraph_cache_total", "hits"), of("nichegraph_cache_total", "shared_hits"), of("nichegraph_cache_total", "misses")];
   const looked = hits + shared + misses;
   return [
-    ["Kept answers", looked ? `${percent((hits + shared) / looked, 1)} of ${number(looked)} lists were kept ones` : "no list was asked for yet"],
+    ["Kept answers", looked ? `${percent((hits + shared) / looked, 1)} of ${number(looked)} lists` : "no lists yet"],
     ["Refused by limits", number(of("nichegraph_refused_total"))],
   ];
 }

@@ -21,7 +21,7 @@ class Choice(TypedDict, total=False):
 class Paged(Choice, total=False):
     """The same, page by page."""
 
-    cursor: str  # the `next` of the page before
+    cursor: str  # the `next` of the previous page
 
 
 class Trending(Choice, total=False):
