@@ -4,7 +4,7 @@ It is read in the same way as a release. The item table and the vectors are not 
 rows for the newer items; `arrivals.py` holds those rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -24,6 +24,7 @@ from recommender.releases.graph_arrays import attribute_word
 from recommender.releases.release import Attribute, Release
 from recommender.releases.rows import Rows
 
+Link = tuple[Any, ...]  # of an item to a tag or a domain; the weight comes last
 UNKNOWN_RARITY = 1.0  # of an item that nobody chose yet
 
 
@@ -149,15 +150,18 @@ def appended(
     items = Appended(base.items, more)
     known[known == NO_ROW] = np.arange(len(base.items), len(items))
     live = dict(zip(known.tolist(), changed.values(), strict=True))
-    tags, tag_names, tag_name_rows = _tags(base, changed.values())
-    domains = _domains(base, changed.values())
+    keys = {(c, n): tag_key(c, n) for item in live.values() for c, n, _ in item.tags}
+    tags, tag_names, tag_name_rows = _tags(base, set(keys.values()))
+    domains = _domains(base, live.values())
     count, old = len(items), len(base.items)
-    tagged = [(row, tag_key(c, n), w) for row, item in live.items() for c, n, w in item.tags]
-    in_domains = [(row, n, w) for row, item in live.items() for n, w in item.domains]
-    item_tags = _changed_rows(base.item_tags, count, len(tags), known, _links(tags, tagged))
-    item_domains = _changed_rows(
-        base.item_domains, count, len(domains), known, _links(domains, in_domains)
-    )
+    tag_rows = dict(zip(keys, tags.rows(keys.values()).tolist(), strict=True))
+    in_domains = {name for item in live.values() for name, _ in item.domains}
+    domain_rows = dict(zip(in_domains, domains.rows(in_domains).tolist(), strict=True))
+    tagged = _links(known, [each.tags for each in live.values()], lambda tag: tag_rows[tag[:2]])
+    parted = [each.domains for each in live.values()]
+    parts = _links(known, parted, lambda domain: domain_rows[domain[0]])
+    item_tags = _changed_rows(base.item_tags, count, len(tags), known, tagged)
+    item_domains = _changed_rows(base.item_domains, count, len(domains), known, parts)
     popularity = _longer(np.asarray(base.popularity), count, 0)
     people = np.array([item.people for item in live.values()])
     popularity[known[known >= old]] = people[known >= old]
@@ -202,17 +206,16 @@ def appended(
     )
     for name, value in own.items():
         made.__dict__[name] = value  # where `cached_property` keeps what it has made
-    rows = [rows for rows in own.values() if isinstance(rows, Rows)]
-    parts = [(each.indptr, each.indices, each.values) for each in rows]
-    for array in (*arrays.values(), *chain.from_iterable(parts)):
+    rows = [each for each in own.values() if isinstance(each, Rows)]
+    in_rows = [(each.indptr, each.indices, each.values) for each in rows]
+    for array in (*arrays.values(), *chain.from_iterable(in_rows)):
         if array is not None:  # as on the disk, so that nothing is compiled for another type
             array.flags.writeable = False
     return made
 
 
-def _tags(base: Release, items: Iterable[LiveItem]) -> tuple[Vocabulary, Vocabulary, I32]:
+def _tags(base: Release, keys: Iterable[str]) -> tuple[Vocabulary, Vocabulary, I32]:
     """Keys of tags, names of tags, each key's name; with the tags that only live items carry."""
-    keys = {tag_key(category, name) for item in items for category, name, _ in item.tags}
     new = sorted(key for key in keys if base.tags.row(key) == NO_ROW)
     if not new:
         return base.tags, base.tag_names, np.asarray(base.tag_name_rows)
@@ -231,15 +234,18 @@ def _domains(base: Release, items: Iterable[LiveItem]) -> Vocabulary:
     return Appended(base.domains, list(new.values())).caseless() if new else base.domains
 
 
-def _links(vocabulary: Vocabulary, named: Sequence[tuple[int, str, float]]) -> tuple[I64, I32, F32]:
-    """Item row, row of the name, weight of each (item row, name, weight); ascending.
+def _links(
+    items: I64, linked: Sequence[Sequence[Link]], row_of: Callable[[Link], int]
+) -> tuple[I64, I32, F32]:
+    """Item row, row of what it is linked to, weight of each link of some items; ascending.
 
     If an item has a name in two spellings, the greater weight counts.
     """
-    names = [name for _, name, _ in named]
-    owners = np.array([row for row, *_ in named], np.int64)
-    rows = vocabulary.rows(names) if named else np.zeros(0, np.int64)
-    weights = np.array([weight for *_, weight in named], np.float32)
+    counts = [len(links) for links in linked]
+    owners = np.repeat(items, counts)
+    rows = np.fromiter(map(row_of, chain.from_iterable(linked)), np.int64, len(owners))
+    links = chain.from_iterable(linked)
+    weights = np.fromiter((link[-1] for link in links), np.float32, len(owners))
     order = np.lexsort((-weights, rows, owners))
     owners, rows, weights = owners[order], rows[order], weights[order]
     differs = (rows[1:] != rows[:-1]) | (owners[1:] != owners[:-1])
@@ -296,13 +302,12 @@ def _carriers(
 ) -> Rows:
     """The items of every tag: unchanged ones from the release, and the live ones."""
     owner = np.repeat(np.arange(len(base.carriers)), np.diff(base.carriers.indptr))
-    kept = ~np.isin(base.carriers.indices, list(live))
-    spans = [item_tags.of(row) for row in live]
-    columns = np.concatenate([owner[kept], *spans]).astype(np.int64)
-    rows = np.concatenate(
-        [base.carriers.indices[kept], np.repeat(list(live), [len(span) for span in spans])]
-    ).astype(np.int64)
-    pairs = np.unique(columns * items + rows)
+    changed = np.array(list(live), np.int64)
+    kept = ~np.isin(base.carriers.indices, changed)
+    starts, at = item_tags.take(changed)
+    columns = np.concatenate([owner[kept], item_tags.indices[at]]).astype(np.int64)
+    rows = np.concatenate([base.carriers.indices[kept], np.repeat(changed, np.diff(starts))])
+    pairs = np.unique(columns * items + rows.astype(np.int64))
     indptr = np.searchsorted(pairs, np.arange(tags + 1) * items)
     return Rows(indptr.astype(np.int64), (pairs % items).astype(np.int32), items)
 

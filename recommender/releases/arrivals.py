@@ -58,6 +58,8 @@ class Arrivals:
 
         Rows that have had no place so far, and get none, propose nothing.
         """
+        if np.array_equal(rows, np.arange(self.first, self.first + count)):  # all of them
+            return self._over(self.first, neighbours, scores)
         width = max(neighbours.shape[1], self.neighbours.shape[1])
         longer = np.full((count, width), -1, np.int32), np.zeros((count, width), np.float32)
         for made, before, newer in zip(
@@ -129,7 +131,7 @@ def _placed(neighbours, strengths, near, like, width):  # type: ignore[no-untype
             if weight <= 0:
                 continue
             count = add_row(neighbours[row], strengths[row], weight, sums, state, touched, count)
-            own[0] = OWN * max(strengths[row].max(), 0) if strengths.shape[1] else 0
+            own[0] = OWN * max(strengths[row, 0], 0) if strengths.shape[1] else 0  # the strongest
             count = add_row(near[new, k : k + 1], own, weight, sums, state, touched, count)
         kept = 0
         for k in range(count):

@@ -45,7 +45,7 @@ from recommender.serving.of_people import attributes_in, consents_in
 from recommender.serving.rotating import remembered, rotated
 from recommender.serving.trend_counts import TrendCounts
 
-CHUNK = 20_000  # facts read at a time: each takes a kilobyte meanwhile
+CHUNK = 5_000  # facts read at a time: each takes a kilobyte meanwhile
 ITEM_KINDS = frozenset(
     {"items", "item_tags", "item_domains", "item_relations", PUT, PATCH, DELETE, ITEM_UNDONE}
 )
@@ -110,11 +110,12 @@ class Follower:
         newest = self.journal.last_sequence()
         if newest and not self.recalled:
             self._recall()
-        if newest > self.sequence:
-            with _uncollected(newest - self.sequence >= CHUNK):
-                while facts := self.journal.facts_after(self.sequence, CHUNK):
-                    self._hear(facts)
-        release = self.items.release_with_all()
+        with _uncollected(newest - self.sequence >= CHUNK):
+            while self.sequence < newest and (
+                facts := self.journal.facts_after(self.sequence, CHUNK)
+            ):
+                self._hear(facts)
+            release = self.items.release_with_all()
         if self.uncounted is None:
             self.uncounted = np.array(sorted(self.opted_out), np.int32)
         trends = self.trend_counts.trends

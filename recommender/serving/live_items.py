@@ -1,6 +1,5 @@
 """Items that came after a release: what is known of each, and where its vectors place it."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,16 +11,16 @@ from graph.arrays import F32, I32, I64, Flags
 from graph.model import NO_ROW
 from recommender.inbox.facts import ITEM_UNDONE, Row
 from recommender.inbox.known import item_after
-from recommender.overlay.appended import LiveItem, appended
+from recommender.overlay.appended import Link, LiveItem, appended
 from recommender.overlay.overlay import Overlay
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
-from recommender.releases.arrivals import NEAREST, Arrivals, placed_rows
+from recommender.releases.arrivals import NEAREST, WIDTH, Arrivals, placed_rows
 from recommender.releases.release import Release
 from recommender.serving.known import known_item
 from recommender.serving.new_items import NewItems
 
-TOGETHER = 8_000_000  # cosines that are held at once
+TOGETHER = 1_000_000  # cosines that are held at once
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -37,6 +36,7 @@ class LiveItems:
     undone: set[str] = field(default_factory=set)  # of these: their loads were taken back
     names: dict[str, int] = field(default_factory=dict)  # new item -> its row
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
+    links: dict[Link, Link] = field(default_factory=dict)  # each once, since many items share them
     moved: set[str] = field(default_factory=set)  # not yet in `release` as they are now
     arrivals: Arrivals | None = None  # where the new items were placed
     release: Release | None = None  # the last that `release_with_all` made
@@ -110,8 +110,9 @@ class LiveItems:
     def _locate(self) -> None:
         new = [
             replace(self.live[name], people=len(self.people.get(name, ())))
-            for name in self.moved
-            if name in self.names and name not in self.gone
+            for name in sorted(
+                (self.moved & self.names.keys()) - self.gone, key=self.names.__getitem__
+            )
         ]
         made, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
         self.live |= {item.id: item for item in made}
@@ -132,7 +133,7 @@ class LiveItems:
 
     def _know(self, name: str, known: Mapping[str, Any] | None) -> None:
         """Replace what is known of an item; None: it was taken away."""
-        self.live[name] = live_item(name, known)
+        self.live[name] = live_item(name, known, self.links)
         (self.gone.add if known is None else self.gone.discard)(name)
         (self.hidden.add if known and known.get("hidden") else self.hidden.discard)(name)
         self.moved.add(name)
@@ -142,8 +143,8 @@ class LiveItems:
         return Overlay.over(self.base, agreed=self.agreed)
 
 
-def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
-    """What is known of an item, as an appended release takes it; many share names of tags."""
+def live_item(name: str, known: Mapping[str, Any] | None, shared: dict[Link, Link]) -> LiveItem:
+    """What is known of an item, as an appended release takes it; `shared` are links of others."""
     known = known or {}
     return LiveItem(
         id=name,
@@ -151,16 +152,14 @@ def live_item(name: str, known: Mapping[str, Any] | None) -> LiveItem:
         created_at=known.get("created_at"),
         attributes=known.get("attributes") or NOTHING,
         tags=tuple(
-            (
-                sys.intern(tag.get("category") or "tag"),
-                sys.intern(tag["tag"]),
-                float(tag.get("weight", 1.0)),
-            )
+            shared.setdefault(link, link)
             for tag in known.get("tags") or ()
+            for link in [(tag.get("category") or "tag", tag["tag"], float(tag.get("weight", 1.0)))]
         ),
         domains=tuple(
-            (sys.intern(domain["domain"]), float(domain.get("weight", 1.0)))
+            shared.setdefault(link, link)
             for domain in known.get("domains") or ()
+            for link in [(domain["domain"], float(domain.get("weight", 1.0)))]
         ),
     )
 
@@ -189,7 +188,8 @@ def placed(
     The rows are those of `placed_rows`: the items that each one proposes, and their scores.
     """
     made: list[LiveItem] = []
-    rows: list[tuple[I32, F32]] = []
+    neighbours = np.full((len(items), WIDTH), -1, np.int32)
+    scores = np.zeros((len(items), WIDTH), np.float32)
     step = max(1, TOGETHER // max(len(base.items), 1))
     for start in range(0, len(items), step):
         some = items[start : start + step]
@@ -207,11 +207,9 @@ def placed(
             for item, unit, near_any in zip(some, units, likeness.any(axis=1).tolist(), strict=True)
         ]
         people = np.array([item.people for item in some], np.int64)
-        rows.append(placed_rows(base.table, near, likeness, people))
-    if not rows:
-        return [], np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
-    neighbours, scores = zip(*rows, strict=True)
-    return made, np.concatenate(neighbours), np.concatenate(scores)
+        own = slice(start, start + step)
+        neighbours[own], scores[own] = placed_rows(base.table, near, likeness, people)
+    return made, neighbours, scores
 
 
 def _near(places: NewItems, base: Release, items: Sequence[NewItem]) -> tuple[I32, F32, F32]:
