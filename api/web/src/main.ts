@@ -57,7 +57,7 @@ function show(main: HTMLElement, bar: HTMLElement): void {
     .then((draw) => (signal.aborted ? undefined : draw(box, params, signal)))
     .catch((error: unknown) => {
       const message = words(error);
-      if (message) replace(box, notice(message));
+      if (message) replace(box, h("h1", {}, title), notice(message));
     });
 }
 
