@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         5.0, ge=1, le=600, description="seconds a small call to the Neo4j server may take"
     )
     max_rejects: float = Field(
-        0.05, ge=0, le=1, description="share of rejected rows at which a load stops"
+        0.05, ge=0, le=1, description="share of rejected rows above which a load stops"
     )
     max_rejects_kept: int = Field(
         100_000, ge=0, description="rows that a load writes into its file of rejects, at most"
@@ -76,8 +76,8 @@ class Settings(BaseSettings):
         "release give the same bytes",
     )  # fmt: skip
     refresh_memory: ByteSize | None = Field(
-        None, description="memory that a refresh may take, as `8GB`: it refuses to begin if it is "
-        "expected to need more than this, or than is free; empty: as much as is free",
+        None, description="memory that a refresh may take, such as `8GB`: it does not begin if it "
+        "expects to need more than this, or than is free; empty: as much as is free",
     )  # fmt: skip
     keep_releases: int = Field(
         5, ge=0, le=10_000, description="how many of the newest releases a refresh keeps, "
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     inbox_bytes: int = Field(
         2_000_000_000,
         ge=1_000_000,
-        description="size of the journal from which writes are answered with 503",
+        description="size of the journal at which writes are answered with 503",
     )
     inbox_free_bytes: int = Field(
         200_000_000,
