@@ -7,11 +7,15 @@ the best scorer of each kind alone, fitted as the default itself would fit it. E
 train is masked, and the test part is used only once. If a part has few users, several such parts
 are drawn and their users put together.
 
+With `--results FILE` what each draw found is added to a file at once, and a stopped run goes on from
+there: with the same code and settings, or the table mixes two choices.
+
 `ratios`: for each case, our NDCG@20 is divided by that of the best other; `worst` is the least of
 these, and `share_ahead` the share of the cases in which it is at least 1.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -70,15 +74,18 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--baselines", default=",".join(FAMILIES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", type=Path, help="a file of what was found, to stop and go on")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     config = RefreshConfig(seed=options.seed, threads=options.threads)
     baselines = [name for name in options.baselines.split(",") if name]
     table = []
+    known = draws_of(options.results)
     with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
         for case in cases(options.sets, options.parts, options.whole, config, Path(folder)):
             began = time.perf_counter()
-            table.append(row_of(case.name, measured(case, config, baselines, Path(folder))))
+            figures = measured(case, config, baselines, Path(folder), known, options.results)
+            table.append(row_of(case.name, figures))
             table[-1]["seconds"] = round(time.perf_counter() - began)
             print(table[-1], file=sys.stderr, flush=True)
     ratios = np.array([row["ratio"] for row in table])
@@ -139,18 +146,51 @@ def _changes(part: str, snapshot: GraphSnapshot) -> bool:
     return True
 
 
-def measured(case: Case, config: RefreshConfig, baselines: list[str], folder: Path) -> PerUser:
-    """NDCG@20 of each asked user under every ranker; users of several draws one after another."""
+def draws_of(file: Path | None) -> dict[str, PerUser]:
+    """What an earlier run found, by case and draw."""
+    if file is None or not file.exists():
+        return {}
+    lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return {
+        line["draw"]: {name: np.array(values) for name, values in line["ndcg"].items()}
+        for line in lines
+    }
+
+
+def measured(
+    case: Case,
+    config: RefreshConfig,
+    baselines: list[str],
+    folder: Path,
+    known: dict[str, PerUser],
+    results: Path | None,
+) -> PerUser:
+    """NDCG@20 of each asked user under every ranker; users of several draws one after another.
+
+    What is `known` of a draw is not measured again, and anything else is added to `results`.
+    """
     measurements: list[PerUser] = []
     for draw in range(MOST_DRAWS if case.drawn else 1):
-        snapshot, test = case.made(draw)
-        if test is None:
-            snapshot, test = cut(snapshot, config, None, now=_sets.NOW)
-        measurements.append(of_one(snapshot, test, config, baselines, folder / "release"))
+        key = f"{case.name} {config.seed} {draw}"
+        if key not in known:
+            snapshot, test = case.made(draw)
+            if test is None:
+                snapshot, test = cut(snapshot, config, None, now=_sets.NOW)
+            known[key] = of_one(snapshot, test, config, baselines, folder / "release")
+            _noted(results, key, known[key])
+        measurements.append(known[key])
         if sum(len(values["served"]) for values in measurements) >= ENOUGH_USERS:
             break
     shared = [name for name in measurements[0] if all(name in values for values in measurements)]
     return {name: np.concatenate([values[name] for values in measurements]) for name in shared}
+
+
+def _noted(file: Path | None, draw: str, figures: PerUser) -> None:
+    """Add what a draw found to the file."""
+    if file is not None:
+        values = {name: of_users.tolist() for name, of_users in figures.items()}
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"draw": draw, "ndcg": values}) + "\n")
 
 
 def of_one(
@@ -253,6 +293,4 @@ def row_of(name: str, per_user: PerUser) -> Row:
 
 
 if __name__ == "__main__":
-    import json
-
     print(json.dumps(main(sys.argv[1:]), indent=1))
