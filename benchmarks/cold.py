@@ -12,7 +12,8 @@ the set has some.
 
 Few events: a tenth of the users is unknown to the release. Their events are put in random order,
 and the first 1, 2, 3, 5 or 10 are sent as a session; what comes after the tenth is to be found, and
-the ten are never shown. Item kNN is tuned, and fitted with those events in its train data.
+the ten are never shown. Item kNN is tuned, and fitted with those events in its train data. V-SKNN
+(`_sequences`) is tuned, too; it learns from the histories in their order, or in a random one.
 """
 
 import argparse
@@ -26,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, csr_matrix, diags_array
 
-from benchmarks import _sets
+from benchmarks import _sequences, _sets
 from embeddings import metrics
 from embeddings.vectors.fold_in import fold_in_users
 from graph.model import tag_parts
@@ -38,7 +39,8 @@ from graph.weighting import weigh
 from recommender.learning.baselines import FAMILIES, binary, rank_all, tuned
 from recommender.learning.build import RefreshConfig
 from recommender.learning.fold_in_arrays import known_features, map_arrays
-from recommender.learning.split import cold_items
+from recommender.learning.held_parts import order_of_pairs
+from recommender.learning.split import cold_items, relevant_pairs
 from recommender.learning.train import build_release
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NEUTRAL, Filter, NewItem, Request
@@ -163,14 +165,13 @@ def _entries(matrix: csr_array, row: int) -> list[int]:
 
 
 def few(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
-    """Rows of both rankers by the number of events, and ours over item kNN."""
+    """Rows of the three rankers by the number of events, and ours over each of the others."""
     likes = binary(weigh(everything, config.weighting, _sets.NOW).user_items)
     rng = np.random.default_rng(config.seed)
     able = rng.permutation(np.flatnonzero(np.diff(likes.indptr) > max(FIRST)))
     users = np.sort(able[: min(MOST_USERS, max(1, len(everything.users) // 10))])
-    recommender, graph = _without(
-        everything, np.isin(everything.events.user, users), config, folder
-    )
+    unknown = np.isin(everything.events.user, users)
+    recommender, graph = _without(everything, unknown, config, folder)
     drawn = [rng.permutation(likes.indices[slice(*likes.indptr[[u, u + 1]])]) for u in users]
     wanted, ten = (
         _matrix([items[part] for items in drawn], users, likes.shape)
@@ -178,6 +179,8 @@ def few(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple
     )
     train = graph.user_items
     best = tuned(train, seed=config.seed, names=["item_knn"], thorough=True)["item_knn"].parameters
+    lists = _in_order(everything, unknown, graph, config.seed)
+    nearest, _ = _sequences.tuned("V-SKNN", lists, likes.shape[1], config.seed)
     rows, gains = [], {}
     for k in FIRST:
         names = [everything.items.ids(items[: max(FIRST)].tolist()) for items in drawn]
@@ -188,15 +191,39 @@ def few(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple
             binary(train) + _matrix([items[:k] for items in drawn], users, likes.shape)
         )
         score = FAMILIES["item_knn"].prepare(binary(known), best)(best)
-        both = _served(recommender, requests), rank_all(score, users, ten, 20)
-        names_of = ("served", "item kNN")
-        pair = [
-            _row(f"{k} events", *named_lists, wanted[users])
-            for named_lists in zip(names_of, both, strict=True)
-        ]
-        rows += pair
-        gains[f"events_{k}"] = pair[0]["ndcg@20"] / max(pair[1]["ndcg@20"], 1e-9)
+        ranked = {
+            "served": _served(recommender, requests),
+            "item kNN": rank_all(score, users, ten, 20),
+            "V-SKNN": _others(nearest([items[:k] for items in drawn], 20 + max(FIRST)), ten[users]),
+        }
+        own, *others = [_row(f"{k} events", name, ranked[name], wanted[users]) for name in ranked]
+        rows += [own, *others]
+        for other, ending in zip(others, ("", "_v_sknn"), strict=True):
+            gains[f"events_{k}{ending}"] = own["ndcg@20"] / max(other["ndcg@20"], 1e-9)
     return rows, gains
+
+
+def _in_order(
+    everything: GraphSnapshot, out: Any, graph: WeightedGraph, seed: int
+) -> _sequences.Lists:
+    """The histories of all users that have one, oldest first, or in random order."""
+    fit = drop_pairs(everything, everything.events.user[out], everything.events.item[out])
+    likes = csr_matrix(graph.user_items)
+    likes.sort_indices()
+    order = order_of_pairs(relevant_pairs(fit, graph.user_items, seed), likes)
+    when = np.random.default_rng(seed).random(likes.nnz) if order is None else order.data
+    owners = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
+    items = likes.indices[np.lexsort((when, owners))]
+    return [own.tolist() for own in np.split(items, likes.indptr[1:-1]) if len(own)]
+
+
+def _others(ranked: Any, shut: csr_array) -> Any:
+    """The first 20 of each list (b, n) that are not `shut` (b, i)."""
+    best = np.full((len(ranked), 20), -1, np.int32)
+    for row, own in enumerate(ranked):
+        left = own[(own >= 0) & ~np.isin(own, shut.indices[slice(*shut.indptr[[row, row + 1]])])]
+        best[row, : len(left[:20])] = left[:20]
+    return best
 
 
 def _without(everything: GraphSnapshot, out: Any, config: RefreshConfig, folder: Path) -> Any:

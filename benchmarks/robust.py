@@ -7,8 +7,8 @@ the best scorer of each kind alone, fitted as the default itself would fit it. E
 train is masked, and the test part is used only once. If a part has few users, several such parts
 are drawn and their users put together.
 
-With `--results FILE` what each draw found is added to a file at once, and a stopped run goes on from
-there: with the same code and settings, or the table mixes two choices.
+With `--results FILE` what each draw found is added to a file at once, and a stopped run goes on
+from there: with the same code and settings, or the table mixes two choices.
 
 `ratios`: for each case, our NDCG@20 is divided by that of the best other; `worst` is the least of
 these, and `share_ahead` the share of the cases in which it is at least 1.
