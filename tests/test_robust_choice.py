@@ -197,9 +197,9 @@ def test_popularity_alone_is_left_alone():
 
 def test_the_bench_tells_how_far_the_default_is_from_the_best(monkeypatch, tmp_path):
     monkeypatch.setattr(robust, "MOST_DRAWS", 1)
-    asked = ["--set", "tiny", "--baselines", "popularity,item_knn"]
-    asked += ["--results", str(tmp_path / "draws.jsonl"), "--json"]
-    result = robust.main(asked)
+    arguments = ["--set", "tiny", "--baselines", "popularity,item_knn"]
+    arguments += ["--results", str(tmp_path / "draws.jsonl"), "--json"]
+    result = robust.main(arguments)
     (row,) = result["table"]
     others = {"popularity", "item_knn", "ridge alone", "spectral alone"}
     assert others <= set(row)
@@ -210,7 +210,7 @@ def test_the_bench_tells_how_far_the_default_is_from_the_best(monkeypatch, tmp_p
     assert result["ratios"]["worst"] == row["ratio"]
     assert result["ratios"]["share_ahead"] == float(row["ratio"] >= 1)
     monkeypatch.setattr(robust, "of_one", None)  # a run that goes on measures nothing again
-    (again,) = robust.main(asked)["table"]
+    (again,) = robust.main(arguments)["table"]
     assert again | {"seconds": 0} == row | {"seconds": 0}
 
 
