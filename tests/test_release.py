@@ -15,7 +15,7 @@ from tiny_release import tiny_arrays, tiny_manifest, write_tiny
 
 from graph.errors import NotFound, ReleaseError
 from recommender.releases import publishing
-from recommender.releases.contents import ARRAYS, MANIFEST, described
+from recommender.releases.contents import ARRAYS, MANIFEST, check, described
 from recommender.releases.durable import replace_file, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
@@ -379,3 +379,9 @@ def test_a_size_of_arrays_that_belong_together_is_theirs_alone():
             if letter not in ("u", "i", "t", "d", "names") and ":" not in letter:
                 owners.setdefault(letter, set()).add(entry.key.partition(".")[0])
     assert all(len(keys) == 1 for keys in owners.values()), owners
+
+
+def test_rows_that_should_rise_and_do_not_are_refused():
+    arrays = tiny_arrays() | {"fold.tag_rows": np.zeros(2, np.int32)}
+    with pytest.raises(ReleaseError, match=r"fold\.tag_rows does not rise"):
+        check(arrays, "release tiny")

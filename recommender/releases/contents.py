@@ -33,6 +33,7 @@ class Array:
     rows_of: str = ""  # its values are rows of this many (-1 too where `padded`)
     padded: bool = False
     optional: bool = False
+    rising: bool = False  # each value is more than the one before
 
 
 def _vocabulary(
@@ -122,7 +123,8 @@ ARRAYS: tuple[Array, ...] = (
     Array(f"vectors.{SOURCE}", "float32", f"i v:{SOURCE}", "what queries are compared with", BUILD),
     Array(f"queries.{SOURCE}", "float32", f"i v:{SOURCE}", "what histories are summed from, "
           "if that differs", BUILD, optional=True),
-    Array("fold.tag_rows", "int32", "k:tags", "tags about which something was learned", FOLD, "t"),
+    Array("fold.tag_rows", "int32", "k:tags", "tags about which something was learned", FOLD, "t",
+          rising=True),
     *_vocabulary("fold.words", "k:words", "title words about which something was learned", FOLD),
     Array(f"fold.{SOURCE}.tags", "float16", f"k:tags v:{SOURCE}", "what each adds to a new item's "
           "vector", FOLD, optional=True),
@@ -248,6 +250,8 @@ def _check_values(
         last = sizes[_run_of(key)]
         if array[0] != 0 or array[-1] != last or (np.diff(array) < 0).any():
             raise ReleaseError(f"{where}: {key} does not run from 0 to {last:,}; refresh again")
+    if entry.rising and (np.diff(array) <= 0).any():
+        raise ReleaseError(f"{where}: {key} does not rise; refresh again")
     if entry.rows_of:
         most = sizes[entry.rows_of.replace(PLACE, name)]
         least = -1 if entry.padded else 0
