@@ -34,11 +34,11 @@ EVENT: Schema = {
     "properties": {
         "user": TEXT | {"description": WHO},
         "item": TEXT,
-        "kind": TEXT | {"description": "view if it is left out."},
+        "kind": TEXT | {"description": "What was done. Default: `view`."},
         "value": NUMBER,
         "tag": TEXT,
         "at": NUMBER | {"description": TIME},
-        "event_id": TEXT | {"description": "Events with the same event_id are one event."},
+        "event_id": TEXT | {"description": "Events with the same `event_id` are one event."},
         "session": TEXT | {"description": IN_SESSION},
         "request_id": {"type": "string", "description": ANSWER},
         "position": {"type": "integer", "minimum": 1, "description": POSITION},
@@ -82,11 +82,11 @@ class EventsBody(Strict):
     atomic: Atomic = False
     user: Any = _entry(WHO, TEXT)
     item: Any = _entry("Id of the item that it was done to.", TEXT)
-    kind: Any = _entry("What was done, such as play or like. Default: view.", TEXT)
+    kind: Any = _entry("What was done, such as `play` or `like`. Default: `view`.", TEXT)
     value: Any = _entry("How much: a rating, a count.", NUMBER)
     tag: Any = _entry("The tag that was written.", TEXT)
     at: Any = _entry(TIME, NUMBER)
-    event_id: Any = _entry("Events with the same event_id are one event.", TEXT)
+    event_id: Any = _entry("Events with the same `event_id` are one event.", TEXT)
     session: Any = _entry(IN_SESSION, TEXT)
     request_id: Any = _entry(ANSWER, {"type": "string"})
     position: Any = _entry(POSITION, {"type": "integer", "minimum": 1})

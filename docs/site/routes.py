@@ -81,7 +81,8 @@ def _operation(
     if parameters := operation.get("parameters"):
         yield "| parameter | type | what it is |\n|---|---|---|"
         for parameter in sorted(parameters, key=lambda named: not named["required"]):
-            yield _row(parameter["name"], parameter["required"], parameter["schema"])
+            row = _row(parameter["name"], parameter["required"], parameter["schema"])
+            yield row.replace(" or `null`", "")  # left out, in an address
         yield ""
     if "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
@@ -146,5 +147,6 @@ def _type(schema: dict[str, Any]) -> str:
     if ways := [_type(way) for way in schema.get("anyOf", schema.get("oneOf", ()))]:
         return " or ".join(dict.fromkeys(ways))
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
+        of = _type(schema.get("items", {}))
+        return "list of " + re.sub(r"\b(boolean|integer|list|number|object|string)\b", r"\1s", of)
     return {"null": "`null`", None: "anything"}.get(schema.get("type"), str(schema.get("type")))
