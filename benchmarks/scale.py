@@ -99,6 +99,7 @@ def built(size: int, seed: int, preset: Any, folder: str) -> Row:
     config = RefreshConfig(preset=preset, threads=THREADS)
     snapshot = take_snapshot(store)  # type: ignore[arg-type]
     del store  # one in a file or on a server takes no memory either
+    pa.default_memory_pool().release_unused()
     graph = weigh(snapshot, config.weighting, END)
     home = Home(Path(folder)).create()
     made = build_release(snapshot, graph, config, home.folder / "made", now=END, say=say)

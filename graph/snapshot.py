@@ -98,7 +98,12 @@ def take_snapshot(
     The same facts give the same bytes, whatever the store and the order of arrival. Memory is
     bounded by the columns themselves. Raises `StoreError` when the store cannot answer.
     """
-    watermark = store.watermark() if until is None else until
+    snapshot = _frozen(store, store.watermark() if until is None else until, consent)
+    pa.default_memory_pool().release_unused()  # Arrow would keep what the tables took
+    return snapshot
+
+
+def _frozen(store: GraphStore, watermark: int, consent: bool) -> GraphSnapshot:
     tables = {"events": store.read("events", until=watermark)}
     tables |= {name: store.read(name) for name in _READ_AFTER_EVENTS}
     events, item_tags = tables["events"], tables["item_tags"]
