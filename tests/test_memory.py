@@ -88,7 +88,7 @@ def test_what_follows_what_takes_what_is_foretold():
     expected = moments(counts, DEFAULT)
     assert held == pytest.approx(expected["choosing the blend"]["what follows what"], rel=0.1)
     newest = np.empty(likes.nnz, np.float32)
-    assert expected["judging"]["what follows what"] == (
+    assert expected["learning profiles"]["what follows what"] == (
         table.neighbours.nbytes + table.scores.nbytes + newest.nbytes
     )
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from embeddings.indexes.faiss_index import EXACT_PRODUCTS, LINKS
 from embeddings.item_item import cold_items
 from embeddings.item_item.blend import support_width
 from embeddings.item_item.candidates import COSINES, PENALTIES, SPECTRA, Preset
@@ -93,12 +94,25 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     }
     # What follows what: users, times, moments and their numbers, sorted and in order.
     followers, in_order = i * width_for(i) * ENTRY, 14 * p * LONG
+    with_new = width + min(cold_items.WIDTH, i)  # columns of the table with cold items
     built = {
-        "item table": i * width * ENTRY,
+        "item table": i * with_new * ENTRY,
         "what follows what": followers + p * WORD,
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
-        "histories and cards": 2 * p * ENTRY + i * TEXTS,
+        # Of each pair item, weight, kind, time; its user by item; and that it was seen.
+        "histories": p * (5 * WORD + LONG),
+        "events": e * (3 * WORD + LONG),  # item, kind, value; time
+        "tags of items": links * 5 * WORD,
+        "ids and cards": (u + 2 * i) * TEXTS,
     }
+    left = {"what the fit leaves for the next": i * (d + SETTLED_DIMENSIONS) * WORD // 2}
+    indexed = i * VECTOR_DIMENSIONS > EXACT_PRODUCTS
+    index = i * (VECTOR_DIMENSIONS + 2 * LINKS) * WORD if indexed else 0
+    trial = {
+        "what the trial learned from": e * EVENT + 2 * p * ENTRY + p * PAIR,
+        "index of the trial": index,
+    }
+    read_back = {"the trial, read back from its files": sum(built.values())}
     held = {
         "holding back": {"pairs, twice": 2 * p * PAIR, "keys of events": 4 * e * LONG},
         "fitting ridges": {
@@ -134,36 +148,44 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "fitting the item table": {
             **fitting,
             **kept,
-            "the trial": sum(built.values()) + e * EVENT + 2 * p * ENTRY,
+            **trial,
             "blended scores": i * c * WORD,
         },
         "placing new items": {
             **built,
-            "the trial": e * EVENT + 2 * p * ENTRY,
-            "what is known of new items": 2 * i * cold_items.WIDTH * ENTRY,
-            "the wider table": 3 * i * (width + cold_items.WIDTH) * ENTRY // 2,
+            **left,
+            **trial,
+            "the narrower table": i * width * ENTRY,
+            "what is known of new items": i * min(cold_items.WIDTH, i) * (ENTRY + WORD),
         },
         "grouping the users": {
             **built,
-            "the trial": sum(built.values()),
+            **left,
+            **trial,
             "features of users": 6 * u * FEATURES * LONG,
             "events of the past": 2 * e * EVENT,
         },
         "judging": {
-            **built,
-            "the trial": sum(built.values()),
-            "pairs": p * PAIR,
-            "both, read back from their files": 2 * sum(built.values()),
-            "what the fits leave for the next": 4 * i * d * WORD // 2,
+            **left,
+            **trial,
+            **read_back,
+            "the release, read back from its files": sum(built.values()),
+            "index of the release": index,
             "blocks of scores": 4 * min(BLOCK_SCORES, BLOCK_USERS * i) * WORD,
             "rounds of the bootstrap": 3 * DRAWN_AT_ONCE * LONG if u else 0,
-            # Small arrays that were freed stay with the allocator.
-            "lists by profile": min(MOST_USERS, u) * PROFILES * SHOWN * LONG,
-            "candidates of lists": min(MOST_USERS, u) * POOL * (LIKENESS_DIMENSIONS + 10) * WORD,
         },
     }
+    if preset != "fast":
+        held["learning profiles"] = {
+            **built,
+            **left,
+            **trial,
+            **read_back,
+            "lists by profile": min(MOST_USERS, u) * PROFILES * SHOWN * LONG,
+            "candidates of lists": min(MOST_USERS, u) * POOL * (LIKENESS_DIMENSIONS + 10) * WORD,
+        }
     if i > QUADRATIC_ITEMS:
-        links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * 32) * WORD
+        links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * LINKS) * WORD
         held["finding the spectrum"]["index that proposes targets"] = links_of_index
     if networks:
         n = u + i + t
