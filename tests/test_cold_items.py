@@ -1,8 +1,11 @@
 """Items that nobody touched get into the table by their tags and title words."""
 
+import tracemalloc
+
 import numpy as np
 from scipy import sparse
 
+from embeddings.indexes import faiss_index
 from embeddings.item_item import cold_items, scorers
 from embeddings.item_item.cold_items import content, with_cold_items
 from embeddings.item_item.item_table import ItemTable, score_history
@@ -134,3 +137,26 @@ def test_of_what_most_items_carry_an_even_part_is_looked_at(monkeypatch):
     assert set(range(100, 103)) <= set(stand)  # of the rare tag all are looked at
     common = stand[stand < 100]
     assert 5 <= len(common) <= 10 and common.max() - common.min() > 50
+
+
+def test_little_more_is_held_than_the_table_itself(monkeypatch):
+    rng = np.random.default_rng(0)
+    items, width = 5_000, 100
+    monkeypatch.setattr(scorers, "QUADRATIC_ITEMS", 500)  # as in a large catalogue
+    monkeypatch.setattr(cold_items, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(faiss_index, "ROWS_AT_ONCE", 500)
+    neighbours = np.argsort(rng.random((items, items), np.float32), axis=1)[:, :width]
+    table = ItemTable(neighbours.astype(np.int32), rng.random((items, width), np.float32))
+    tags = sparse.random(items, 200, 0.02, "csr", np.float32, random_state=1)
+    features, cold = content(tags, 0 * tags), np.arange(150)
+    vectors = rng.random((items, 16), np.float32)
+    arguments = table, features, cold, (vectors, vectors[cold])
+    with_cold_items(*arguments)  # whatever is not yet compiled
+    tracemalloc.start()
+    made = with_cold_items(*arguments)
+    _, held = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.neighbours.shape[1] > 1.9 * width
+    # The wider table, and a copy of one of its halves or the nearest cold items of all.
+    allowed = 2.4 * (made.neighbours.nbytes + made.scores.nbytes)
+    assert held < allowed

@@ -6,7 +6,7 @@ would rank by content what people choose by taste. When many items are equally l
 those of the history's items, and the one that the cold item's features give it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.item_table import (
     ROWS_AT_ONCE,
     ItemTable,
-    look_up,
     strongest,
     strongest_entries,
 )
@@ -81,28 +80,44 @@ def with_cold_items(
     if back.nnz == 0:
         return table
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
-    parts = (_of_warm(_without(table, is_cold, rows), rows, back) for rows in blocks)
-    by_likeness = _padded(parts, items, WIDTH)
+    width = table.neighbours.shape[1]
+    wide = ItemTable(
+        np.full((items, width + WIDTH), -1, np.int32),
+        np.zeros((items, width + WIDTH), np.float32),
+    )
+    # Its last columns hold what is known of cold items until the rows are joined.
+    by_likeness = ItemTable(wide.neighbours[:, width:], wide.scores[:, width:])
+    for rows in blocks:
+        _put(by_likeness, rows, _of_warm(_without(table, is_cold, rows), rows, back))
     of_cold: Callable[[slice], ItemTable] = by_likeness.rows
     if vectors is not None:
         of_cold = _beside_products(by_likeness, vectors[0], cold, vectors[1][order], threads)
-    joined = (_joined(_without(table, is_cold, rows), of_cold(rows)) for rows in blocks)
-    return _padded(joined, items, table.neighbours.shape[1] + WIDTH)
+    widest = 0
+    for rows in blocks:
+        joined = _joined(_without(table, is_cold, rows), of_cold(rows))
+        widest = max(widest, int((joined.neighbours >= 0).sum(axis=1).max(initial=0)))
+        _put(wide, rows, joined)
+    del of_cold  # and the nearest items that it holds
+    return _narrowed(wide, widest)
 
 
-def _padded(parts: Iterable[ItemTable], items: int, most: int) -> ItemTable:
-    """Tables of consecutive rows as one, as wide as the widest row; none is wider than `most`."""
-    neighbours = np.full((items, most), -1, np.int32)
-    scores = np.zeros((items, most), np.float32)
-    begin = widest = 0
-    for part in parts:
-        count, width = part.neighbours.shape
-        neighbours[begin : begin + count, :width] = part.neighbours
-        scores[begin : begin + count, :width] = part.scores
-        widest = max(widest, int((part.neighbours >= 0).sum(axis=1).max(initial=0)))
-        begin += count
-    neighbours = np.ascontiguousarray(neighbours[:, :widest])  # and the wider one is freed
-    return ItemTable(neighbours, np.ascontiguousarray(scores[:, :widest]))
+def _put(table: ItemTable, rows: slice, part: ItemTable) -> None:
+    """Overwrite some rows of a table, which is as wide as the new ones or wider."""
+    width = part.neighbours.shape[1]
+    for whole, new, nothing in (
+        (table.neighbours, part.neighbours, -1),
+        (table.scores, part.scores, 0),
+    ):
+        whole[rows, :width] = new
+        whole[rows, width:] = nothing
+
+
+def _narrowed(table: ItemTable, width: int) -> ItemTable:
+    """The first columns of a table."""
+    neighbours, scores = (
+        np.ascontiguousarray(whole[:, :width]) for whole in (table.neighbours, table.scores)
+    )
+    return ItemTable(neighbours, scores)
 
 
 def _without(table: ItemTable, gone: Flags, rows: slice) -> ItemTable:
@@ -157,11 +172,11 @@ def _beside_products(
     near = nearest(histories, targets, WIDTH, threads, cold)
 
     def both(rows: slice) -> ItemTable:
-        part, begin = by_likeness.rows(rows), rows.start
-        supports = gf.merge_supports(part.neighbours, near[rows], begin, len(histories))
+        first = np.ascontiguousarray(by_likeness.neighbours[rows])
+        supports = gf.merge_supports(first, near[rows], rows.start, len(histories))
         scores = gf.vector_scores(histories[rows], targets, supports, threads)
         scores *= scale
-        scores += look_up(by_likeness, supports, begin)
+        scores[:, : first.shape[1]] += by_likeness.scores[rows]  # in the same order
         scores /= 1 + PRODUCTS
         return strongest(supports, np.maximum(scores, 0, out=scores), WIDTH)
 

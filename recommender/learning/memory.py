@@ -156,7 +156,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **left,
             **trial,
             "the narrower table": i * width * ENTRY,
-            "what is known of new items": i * min(cold_items.WIDTH, i) * (ENTRY + WORD),
+            "nearest new items": i * min(cold_items.WIDTH, i) * WORD,
         },
         "grouping the users": {
             **built,
