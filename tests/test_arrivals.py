@@ -41,9 +41,10 @@ def by_hand(table, near, likeness, people):
     return sums * worth * like.sum() ** -DAMPING if like.any() else sums
 
 
-def test_a_new_item_speaks_for_what_items_like_it_speak_for(table):
+@pytest.mark.parametrize("nearest", [NEAREST, 10], ids=["all are looked at", "few are touched"])
+def test_a_new_item_speaks_for_what_items_like_it_speak_for(table, nearest):
     rng = np.random.default_rng(5)
-    near = np.stack([rng.permutation(ITEMS)[:NEAREST] for _ in range(6)]).astype(np.int32)
+    near = np.stack([rng.permutation(ITEMS)[:nearest] for _ in range(6)]).astype(np.int32)
     likeness = -np.sort(-rng.uniform(-0.2, 1, near.shape).astype(np.float32), axis=1)
     likeness[3] = 0  # like nothing
     people = np.array([0, 1, 8, 2, 1000, 0])

@@ -124,18 +124,26 @@ def _placed(neighbours, strengths, near, like, width):  # type: ignore[no-untype
     rows = np.full((len(near), width), -1, np.int32)
     scores = np.zeros((len(near), width), np.float32)
     best, own = np.empty(width, np.float64), np.empty(1, np.float64)
+    every = near.shape[1] * neighbours.shape[1] > items  # then all items are looked at
     for new in range(len(near)):
         count = 0
         for k in range(near.shape[1]):
             row, weight = near[new, k], like[new, k]
             if weight <= 0:
                 continue
-            count = add_row(neighbours[row], strengths[row], weight, sums, state, touched, count)
             own[0] = OWN * max(strengths[row, 0], 0) if strengths.shape[1] else 0  # the strongest
+            if every:
+                for entry in range(neighbours.shape[1]):
+                    if neighbours[row, entry] < 0:
+                        break
+                    sums[neighbours[row, entry]] += weight * strengths[row, entry]
+                sums[row] += weight * own[0]
+                continue
+            count = add_row(neighbours[row], strengths[row], weight, sums, state, touched, count)
             count = add_row(near[new, k : k + 1], own, weight, sums, state, touched, count)
         kept = 0
-        for k in range(count):
-            item = touched[k]
+        for k in range(items if every else count):
+            item = k if every else touched[k]
             if sums[item] > 0:
                 kept = keep_best(rows[new], best, kept, item, sums[item])
             sums[item], state[item] = 0, 0

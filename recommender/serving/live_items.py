@@ -108,12 +108,12 @@ class LiveItems:
         return hidden
 
     def _locate(self) -> None:
-        new = [
-            replace(self.live[name], people=len(self.people.get(name, ())))
-            for name in sorted(
-                (self.moved & self.names.keys()) - self.gone, key=self.names.__getitem__
-            )
-        ]
+        new = []
+        for name in sorted(
+            (self.moved & self.names.keys()) - self.gone, key=self.names.__getitem__
+        ):
+            item, people = self.live[name], len(self.people.get(name, ()))
+            new.append(item if item.people == people else replace(item, people=people))
         made, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
         self.live |= {item.id: item for item in made}
         rows = np.array([self.names[item.id] for item in made], np.int64)
