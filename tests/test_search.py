@@ -94,8 +94,9 @@ def test_what_came_since_is_found_and_nothing_else_is_read_again(recommender, mo
 def test_what_came_since_lies_beside_what_it_is_most_like(recommender):
     release = recommender.release
     near = release.likeness[7]
-    since = {"new": LiveItem("new", likeness=near), "unplaced": LiveItem("unplaced")}
-    newer = recommender.following(overlay=Overlay.over(appended(release, since)))
+    since = {name: LiveItem(name) for name in ("new", "unplaced")}
+    made = appended(release, since, newer=np.stack([near, np.zeros_like(near)]))
+    newer = recommender.following(overlay=Overlay.over(made))
     places, old = newer.opened.map.places, recommender.opened.map.places
     assert np.array_equal(places[: len(old)], old)
     assert np.array_equal(places[len(old)], old[int((release.likeness @ near).argmax())])

@@ -38,7 +38,6 @@ class LiveItem:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[tuple[str, str, float], ...] = ()  # category, name, weight
     domains: tuple[tuple[str, float], ...] = ()  # name, weight
-    likeness: F32 | None = None  # (l,) a unit vector: where it was placed
     people: int = 0  # who chose it since
 
 
@@ -133,7 +132,10 @@ class AppendedRelease(Release):
 
 
 def appended(
-    base: Release, changed: Mapping[str, LiveItem], arrivals: Arrivals | None = None
+    base: Release,
+    changed: Mapping[str, LiveItem],
+    arrivals: Arrivals | None = None,
+    newer: F32 | None = None,
 ) -> Release:
     """The release with items added and changed; the release itself if there are none.
 
@@ -142,6 +144,7 @@ def appended(
         changed: id -> all that is known of an item now.
         arrivals: the table's scores of the new items, in the order in which they are named; None:
             it has none.
+        newer: (l, d) unit vectors of the new items, zeros where one has no place; None: none has.
     """
     if not changed:
         return base
@@ -171,9 +174,8 @@ def appended(
     ]
     likeness = np.zeros((count, base.likeness.shape[1]), np.float32)
     likeness[:old] = base.likeness
-    for row, item in live.items():
-        if item.likeness is not None:
-            likeness[row] = item.likeness
+    if newer is not None and len(newer):
+        likeness[old:] = newer
     own = {
         "items": items,
         "arrivals": arrivals or Arrivals.of(old, {}, count - old),

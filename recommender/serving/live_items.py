@@ -39,6 +39,7 @@ class LiveItems:
     links: dict[Link, Link] = field(default_factory=dict)  # each once, since many items share them
     moved: set[str] = field(default_factory=set)  # not yet in `release` as they are now
     arrivals: Arrivals | None = None  # where the new items were placed
+    likeness: F32 | None = None  # (l, d) and their vectors there
     release: Release | None = None  # the last that `release_with_all` made
 
     def change(self, changed: Mapping[str, Sequence[Row]]) -> None:
@@ -114,14 +115,19 @@ class LiveItems:
         ):
             item, people = self.live[name], len(self.people.get(name, ()))
             new.append(item if item.people == people else replace(item, people=people))
-        made, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
-        self.live |= {item.id: item for item in made}
-        rows = np.array([self.names[item.id] for item in made], np.int64)
+        units, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
+        self.live |= {item.id: item for item in new}
+        rows = np.array([self.names[item.id] for item in new], np.int64)
+        likeness = np.zeros((len(self.names), units.shape[1]), np.float32)
+        if self.likeness is not None:
+            likeness[: len(self.likeness)] = self.likeness
+        likeness[rows - len(self.base.items)] = units
+        self.likeness = likeness
         before = self.arrivals or Arrivals.none(len(self.base.items))
         self.arrivals = before.with_(rows, near, scores, len(self.names))
         changed = {name: item for name, item in self.live.items() if name not in self.names}
         changed |= {name: self.live[name] for name in self.names}  # in the order of their rows
-        self.release = appended(self.base, changed, self.arrivals)
+        self.release = appended(self.base, changed, self.arrivals, self.likeness)
         self.moved = set()
 
     def _known(self, name: str, row: int) -> dict[str, Any] | None:
@@ -180,14 +186,12 @@ def known_of(item: LiveItem, *, hidden: bool) -> dict[str, Any]:
     }
 
 
-def placed(
-    places: NewItems, base: Release, items: Sequence[LiveItem]
-) -> tuple[list[LiveItem], I32, F32]:
-    """New items with their vectors, from what is known of each, and their rows.
+def placed(places: NewItems, base: Release, items: Sequence[LiveItem]) -> tuple[F32, I32, F32]:
+    """The unit vectors (n, l) of new items, zeros where nothing is like one, and their rows.
 
     The rows are those of `placed_rows`: the items that each one proposes, and their scores.
     """
-    made: list[LiveItem] = []
+    units = np.zeros((len(items), base.likeness.shape[1]), np.float32)
     neighbours = np.full((len(items), WIDTH), -1, np.int32)
     scores = np.zeros((len(items), WIDTH), np.float32)
     step = max(1, TOGETHER // max(len(base.items), 1))
@@ -201,15 +205,11 @@ def placed(
             )
             for item in some
         ]
-        near, likeness, units = _near(places, base, known)
-        made += [
-            replace(item, likeness=unit) if near_any else replace(item, likeness=None)
-            for item, unit, near_any in zip(some, units, likeness.any(axis=1).tolist(), strict=True)
-        ]
-        people = np.array([item.people for item in some], np.int64)
         own = slice(start, start + step)
+        near, likeness, units[own] = _near(places, base, known)
+        people = np.array([item.people for item in some], np.int64)
         neighbours[own], scores[own] = placed_rows(base.table, near, likeness, people)
-    return made, neighbours, scores
+    return units, neighbours, scores
 
 
 def _near(places: NewItems, base: Release, items: Sequence[NewItem]) -> tuple[I32, F32, F32]:
@@ -225,4 +225,5 @@ def _near(places: NewItems, base: Release, items: Sequence[NewItem]) -> tuple[I3
             short = vectors[:, :width]
             lengths = np.linalg.norm(short, axis=1, keepdims=True)
             units[numbers, : short.shape[1]] = short / np.where(lengths > 0, lengths, 1)
+    units[~likeness.any(axis=1)] = 0
     return near, likeness, units
