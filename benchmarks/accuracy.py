@@ -5,6 +5,9 @@ On every set in ../shared/data: our presets, untouched by hand, beside popularit
 NDCG@20 on a fifth of each user's train pairs and is then fitted to all of train; ours chooses on
 its own part of train. Every item is ranked, train is masked, and the test part is used only once.
 Seconds include choosing, fitting and ranking.
+
+`--left-out` shows instead what each constant of the choice would be if it were settled without the
+set it is measured on (`_left_out`).
 """
 
 import argparse
@@ -23,6 +26,7 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import _sets
+from benchmarks._left_out import left_out
 from graph.weighting import weigh
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.steps import Steps
@@ -44,10 +48,14 @@ def main(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--presets", default="fast,default")
     parser.add_argument("--baselines", default=",".join(families(0)), help="or nothing")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--left-out", action="store_true", help="constants, set by set")
+    parser.add_argument("--results", type=Path, help="a file, to stop --left-out and go on")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     presets = [name for name in options.presets.split(",") if name]
     against = [name for name in options.baselines.split(",") if name]
+    if options.left_out:
+        return _without_each(options)
     table: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for name in _sets.chosen(options.sets):
@@ -56,6 +64,17 @@ def main(arguments: list[str]) -> dict[str, Any]:
         table += rows
         ratios |= compared(name, rows, presets)
     return {"bench": "accuracy", "seed": options.seed, "table": table, "ratios": ratios}
+
+
+def _without_each(options: argparse.Namespace) -> dict[str, Any]:
+    """The table of constants; as a ratio what all others would make of a set, the worst case."""
+    names, config = _sets.chosen(options.sets), RefreshConfig(seed=options.seed)
+    with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
+        table = left_out(
+            names, config, Path(folder), options.results, lambda text: print(text, file=sys.stderr)
+        )
+    worst = min(1 + row["change"] for row in table)
+    return {"bench": "accuracy", "seed": options.seed, "table": table, "ratios": {"worst": worst}}
 
 
 def measure(
