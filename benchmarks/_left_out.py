@@ -98,7 +98,9 @@ def rows_of(name: str, now: float, figures: Figures) -> list[Row]:
     rows = []
     for left, own in figures.items():
         gains = {
-            value: np.mean([its[value] / its[now] for set, its in figures.items() if set != left])
+            value: np.mean(
+                [its[value] / its[now] for other, its in figures.items() if other != left]
+            )
             for value in own
         }
         best = max(gains, key=lambda value: (gains[value], value == now))
