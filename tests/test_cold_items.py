@@ -48,6 +48,24 @@ def test_a_history_finds_the_cold_items_of_its_niche_and_keeps_the_others():
         assert [niche[row] for row in best] == [0]
 
 
+def test_the_more_items_are_cold_the_less_each_is_worth():
+    """Two warm items, of which one speaks for the other with 5, and cold ones just like the first.
+
+    A quarter of 5, and of twice the 5 that the first has for its strongest: as long as no more
+    items are cold than warm. With eight of them, a quarter of that.
+    """
+    for count, share in ((1, 1.0), (2, 1.0), (8, 0.25)):
+        features = sparse.csr_matrix(np.eye(2, dtype=np.float32)[[0, 1] + [0] * count])
+        neighbours = np.full((2 + count, 1), -1, np.int32)
+        neighbours[:2, 0] = [1, 0]
+        warm = ItemTable(neighbours, np.where(neighbours >= 0, 5, 0).astype(np.float32))
+        after = with_cold_items(warm, features, np.arange(2, 2 + count))
+        for item, expected in ((0, 2.5), (1, 1.25)):
+            of_cold = after.scores[item][after.neighbours[item] >= 2]
+            np.testing.assert_allclose(of_cold, [expected * share] * count, rtol=1e-6)
+            assert after.scores[item][after.neighbours[item] == 1 - item] == 5
+
+
 def test_neither_blocks_nor_the_order_of_the_cold_items_change_a_byte(monkeypatch):
     graph, niche = niches()
     cold = np.arange(0, len(niche), 9)

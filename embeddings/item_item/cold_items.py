@@ -35,7 +35,9 @@ ml-latest-small."""
 WORD_WEIGHT = 0.6
 WORTH = 0.25
 """Factor on a cold item's score, compared with an equally like item that people have chosen. On
-held-back parts of train, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little."""
+held-back parts of train, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little.
+Where most of a catalogue is cold it is less, by warm items / cold ones: the more there are, the
+higher their best ones score by chance, and the less often any of them is chosen."""
 PRODUCTS = 0.5
 """Weight of products of vectors beside likeness, see `with_cold_items`. 1 is even better on
 ml-latest-small, where an item has few tags, and costs 5 % on citeulike-a, where it has many."""
@@ -63,8 +65,9 @@ def with_cold_items(
     """The table, wider by the entries of `cold` items; itself where there are none to add.
 
     score(h -> c) = WORTH * sum over warm items j of likeness(c, j) * (score(h -> j), or OWN times
-    the strongest score of h where j is h), over the `NEIGHBOURS` that are most like c. What the
-    table already had of cold items is replaced. `features` (i, f) are unit rows, see `content`.
+    the strongest score of h where j is h), over the `NEIGHBOURS` that are most like c; less where
+    most items are cold, see `WORTH`. What the table already had of cold items is replaced.
+    `features` (i, f) are unit rows, see `content`.
     With `vectors`, of all items as history (i, d) and where the cold ones were placed (c, d, in
     the order of `cold`), the score is the mean of that, weighing 1, and of their products, weighing
     `PRODUCTS`, brought to the same root mean square; taken of the `WIDTH` that either has most of.
@@ -201,7 +204,8 @@ def _likeness(features: sparse.csr_matrix, cold: I64, warm: Flags) -> Any:
     ]
     like = np.concatenate([table.scores for table in tables]).astype(np.float64) ** SHARPNESS
     sums = like.sum(axis=1, keepdims=True)
-    like *= WORTH * np.where(sums > 0, sums, 1) ** -DAMPING
+    worth = WORTH * min(1.0, np.count_nonzero(warm) / max(len(cold), 1))
+    like *= worth * np.where(sums > 0, sums, 1) ** -DAMPING
     warm_rows = np.concatenate([table.neighbours for table in tables])
     there = warm_rows >= 0
     columns = np.repeat(cold, there.sum(axis=1))
