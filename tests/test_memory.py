@@ -86,7 +86,7 @@ def test_what_follows_what_takes_what_is_foretold():
     tracemalloc.stop()
     counts = {"users": users, "items": items, "events": likes.nnz}
     expected = moments(counts, DEFAULT)
-    assert held == pytest.approx(expected["choosing the blend"]["what follows what"], rel=0.1)
+    assert held == pytest.approx(expected["reading the order"]["what follows what"], rel=0.1)
     newest = np.empty(likes.nnz, np.float32)
     assert expected["learning profiles"]["what follows what"] == (
         table.neighbours.nbytes + table.scores.nbytes + newest.nbytes
@@ -103,7 +103,8 @@ def test_more_of_anything_needs_more():
             assert peak(COUNTS | counts, config) > peak(COUNTS, config)
     assert peak(COUNTS, FAST) < peak(COUNTS, DEFAULT) < peak(COUNTS, RefreshConfig(preset="graph"))
     nothing = dict.fromkeys(COUNTS, 0)
-    assert peak(nothing, DEFAULT) == moments(nothing, DEFAULT)["judging"]["libraries"]
+    judging = moments(nothing, DEFAULT)["judging"]
+    assert peak(nothing, DEFAULT) == judging["libraries"] + judging["what groups users"]
 
 
 def test_it_says_what_it_expects_or_refuses_with_both_figures():
@@ -159,7 +160,7 @@ def does_not_begin(home, capfd):
     capfd.readouterr()
     assert run([*home, "refresh", "--preset", "fast", "--threads", "1", "--memory", "100MB"]) == 1
     errors = capfd.readouterr().err
-    assert "needs about 0.5 GB of memory, and it may take 0.1 GB" in errors
+    assert "needs about 0.4 GB of memory, and it may take 0.1 GB" in errors
     assert "taking a snapshot" not in errors
 
 

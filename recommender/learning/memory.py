@@ -5,8 +5,9 @@ u users, i items, t tags, p pairs, c targets of an item while scores are blended
 singular vectors, r items in the histories of those who judge. What a refresh of next to nothing
 takes is `LIBRARIES`. A full refresh is foretold; one that keeps what was chosen needs less.
 
-The scorers are not known before: foretold is a ridge beside item kNN, popularity and two spectra,
-which is what most data ends with. See `./run bench memory` for how far that is off.
+The scorers are not known before: foretold is a ridge beside item kNN and two spectra, and also
+popularity where items are few, which is what most data ends with. `./run bench memory` tells how
+far that is off.
 """
 
 import math
@@ -40,8 +41,9 @@ from recommender.ranking.rerank import POOL
 Counts = Mapping[str, int]
 
 MB = 1_000_000
-LIBRARIES = 410 * MB
-"""The interpreter, packages and compiled code: the peak of a refresh of 2,000 events."""
+LIBRARIES, GROUPING = 325 * MB, 70 * MB
+"""The interpreter, packages and compiled code: what a refresh of 2,000 events holds, and what it
+holds besides since users were grouped."""
 TORCH = 450 * MB  # imported by the preset graph
 WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
 EVENT = 5 * WORD + LONG  # user, item, kind, value, tag; time
@@ -49,6 +51,7 @@ ENTRY = 2 * WORD  # of a sparse matrix: column and value
 PAIR = 4 * LONG  # user, item, key, time
 TEXTS = 120  # id, title and attributes of a node, and where they begin
 PROFILES = len(DIVERSITIES) * len(LONG_TAILS) * len(FRESHNESSES)
+PRODUCTS = 512 * WORD  # of each item with a block of others
 FEATURES = 50  # of a user, when users are grouped
 Arrays = dict[str, int]
 
@@ -68,8 +71,9 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     networks = 2 if config.preset == "graph" else 0
     exact = min(u + t, i) ** 3 <= CUBES_PER_ITEM * i
     tables = 3 if exact else 2  # of ridges and item kNN
-    c = 2 * (width // 2) + tables * ridge + min(POPULAR, i) + networks * (width // 2)
-    s = tables + 1 + len(SPECTRA[preset]) + networks
+    popular = min(POPULAR, i) if i <= SEARCHED else 0  # of more items it is not worth blending
+    c = 2 * (width // 2) + tables * ridge + popular + networks * (width // 2)
+    s = tables + (popular > 0) + len(SPECTRA[preset]) + networks
     most = max(SETTLED_DIMENSIONS, SPECTRUM_CELLS // max(i, 1))
     wanted = config.table.dimensions or max(scorer.dimensions for scorer in SPECTRA[preset])
     d = min(wanted, most, u + t, i)
@@ -143,6 +147,13 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "targets of judges' items": r * c * WORD,
             "scores side by side": s * r * c * WORD,
             "blended scores": r * c * WORD,
+        },
+        "reading the order": {
+            **fitting,
+            **choosing,
+            **kept,
+            "targets of judges' items": r * c * WORD,
+            "blended scores, plain and scaled": 2 * r * c * WORD,
             "what follows what": followers + in_order,
         },
         "fitting the item table": {
@@ -150,6 +161,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **kept,
             **trial,
             "blended scores": i * c * WORD,
+            "the table": i * width * ENTRY,
         },
         "placing new items": {
             **built,
@@ -157,8 +169,10 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **trial,
             "the narrower table": i * width * ENTRY,
             "nearest new items": i * min(cold_items.WIDTH, i) * WORD,
+            "products of vectors": 0 if i > QUADRATIC_ITEMS else config.threads * PRODUCTS * i,
         },
         "grouping the users": {
+            "what groups users": GROUPING,
             **built,
             **left,
             **trial,
@@ -166,6 +180,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "events of the past": 2 * e * EVENT,
         },
         "judging": {
+            "what groups users": GROUPING,
             **left,
             **trial,
             **read_back,
@@ -177,6 +192,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     }
     if preset != "fast":
         held["learning profiles"] = {
+            "what groups users": GROUPING,
             **built,
             **left,
             **trial,
@@ -184,9 +200,6 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             "lists by profile": min(MOST_USERS, u) * PROFILES * SHOWN * LONG,
             "candidates of lists": min(MOST_USERS, u) * POOL * (LIKENESS_DIMENSIONS + 10) * WORD,
         }
-    if i > QUADRATIC_ITEMS:
-        links_of_index = 2 * i * (VECTOR_DIMENSIONS + 2 * LINKS) * WORD
-        held["finding the spectrum"]["index that proposes targets"] = links_of_index
     if networks:
         n = u + i + t
         held["training networks"] = {
