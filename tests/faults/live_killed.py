@@ -209,7 +209,11 @@ class Campaign:
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: self._once("GET", "/ready")[0] == 200)
+        try:
+            until(lambda: self._once("GET", "/ready")[0] == 200)
+        except AssertionError:
+            self.server.terminate()  # nobody else would
+            raise
 
 
 def _chosen(number):
