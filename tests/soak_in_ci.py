@@ -8,7 +8,7 @@ request would. `./run bench soak` tells the slope, over hours.
 from benchmarks import soak
 
 MINUTES = 3
-GROWN = 15.0  # MB of a process after the warm-up; 4,000 requests that each leave 4 KB behind
+GROWN = 30.0  # MB of a process after the warm-up; 4,000 requests that each leave 8 KB behind
 SPARE = 4  # files of whoever asks while it is counted
 
 

@@ -80,12 +80,11 @@ def home(planted_home, tmp_path):
 
 def test_a_worker_imports_nothing_that_only_training_needs(planted_home):
     code = f"""
-import sys
-from pathlib import Path
-from api.app import create_app
-from api.settings import load_settings
-home = Path({str(planted_home.folder)!r})
-client = create_app(load_settings(home, console_enabled=True)).test_client()
+import os, sys
+os.environ["NICHEGRAPH_HOME"] = {str(planted_home.folder)!r}
+os.environ["NICHEGRAPH_CONSOLE_ENABLED"] = "true"
+from api.app import application
+client = application().test_client()
 assert client.get("/v1/users/reader-1/recommendations").status_code == 200
 assert client.get("/v1/popular").status_code == 200
 assert client.post("/v1/items/similar", json={{"title": "a"}}).status_code == 200

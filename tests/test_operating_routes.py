@@ -100,7 +100,7 @@ def test_who_saves_over_the_changes_of_another_is_told_and_nothing_is_lost(home,
     before = client.get("/v1/rules").json["version"]
     home.rules.write_text(RULE)  # by hand, meanwhile
     refused = client.put("/v1/rules", json={"rules": "", "version": before})
-    assert "meanwhile" in problem(refused, 409, "version")["detail"]
+    assert "somebody else" in problem(refused, 409, "version")["detail"]
     assert home.rules.read_text() == RULE
     now = client.get("/v1/rules").json["version"]
     assert client.put("/v1/rules", json={"rules": "", "version": now}).status_code == 200

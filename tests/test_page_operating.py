@@ -69,7 +69,7 @@ def test_two_releases_side_by_side_answer_for_the_same_user(tab, operated):
         settled(tab)
         assert f"b-release={first}" in tab.url
         assert titles(tab, 0) == titles(tab, 1)
-        assert "The same list" in tab.locator(".side").nth(1).inner_text()
+        assert "Both lists are the same" in tab.locator(".side").nth(1).inner_text()
         shutil.rmtree(operated.releases / first)
         tab.reload()
         tab.get_by_role("alert").first.wait_for()
