@@ -61,8 +61,8 @@ def _value(value: Any, _now: int) -> float | None:
 def _time(value: Any, now: int) -> int | None:
     if type(value) is not int:
         return None
-    seconds = value // 1000 if value in _MILLISECONDS else value
-    return seconds if EARLIEST_EVENT <= seconds <= now + DAY else None
+    parts = 1000 if value in _MILLISECONDS else 1  # of a second
+    return value // parts if EARLIEST_EVENT * parts <= value <= (now + DAY) * parts else None
 
 
 _MADE = {
