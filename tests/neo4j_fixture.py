@@ -102,3 +102,10 @@ def store(address):
     store = address.store()
     yield store
     store.close()
+
+
+def ask(address, statement, **parameters):
+    """The records of a query, by the plain driver."""
+    auth = (address.user, address.password)
+    with neo4j.GraphDatabase.driver(address.uri, auth=auth) as driver:
+        return driver.execute_query(statement, parameters, database_=address.database).records

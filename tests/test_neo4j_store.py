@@ -1,21 +1,18 @@
 """The store on a real Neo4j server: the contract, the embedded store beside it, and kills."""
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
-import neo4j
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from neo4j_fixture import address, store  # noqa: F401 - fixtures
+from neo4j_fixture import address, ask, store  # noqa: F401 - fixtures
 from store_contract import StoreContract, batch_of_everything, events, facts
 
 from graph.errors import StoreForeign
@@ -26,14 +23,6 @@ from graph.stores import neo4j_writing
 from graph.stores.cypher import CONSTRAINTS, SCHEMA_VERSION
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
-from recommender.inbox import erasing
-from recommender.inbox.drain import drain
-from recommender.inbox.facts import fact
-from recommender.inbox.journal import Journal
-from recommender.overlay import erasure
-from recommender.overlay.erasure import carrier
-from recommender.overlay.spellings import spellings
-from recommender.releases.home import Home
 
 pytestmark = pytest.mark.neo4j
 
@@ -51,12 +40,6 @@ class TestNeo4jContract(StoreContract):
         yield fresh
         for made in opened:
             made.close()
-
-
-def ask(address, statement, **parameters):
-    auth = (address.user, address.password)
-    with neo4j.GraphDatabase.driver(address.uri, auth=auth) as driver:
-        return driver.execute_query(statement, parameters, database_=address.database).records
 
 
 # The same operations on both stores
@@ -324,51 +307,6 @@ def test_a_load_killed_at_random_moments_and_run_again_gives_the_same_graph(
         for number in range(PARTS):
             store.apply(part(number), name=f"part {number}")
         assert take_snapshot(store).fingerprint == wanted
-
-
-def left_of(address, person):
-    """Every node and relationship that names a person, in whatever spelling."""
-    nodes = ask(address, "MATCH (n) RETURN labels(n) AS kind, properties(n) AS held")
-    edges = ask(address, "MATCH ()-[r]->() RETURN [type(r)] AS kind, properties(r) AS held")
-    texts = [json.dumps([row["kind"], row["held"]], default=str) for row in nodes + edges]
-    return [text for text in texts if spellings(person).search(text.encode())]
-
-
-def test_nothing_in_the_graph_names_a_person_who_was_erased(address, store, tmp_path):
-    """What loads, the inbox and models wrote about her; the drain carries the erasure here."""
-    person, now = "Angélique d'Été/7", 1_760_000_000
-    home = Home(tmp_path / "home").create()
-    about = {"id": person, "consent": True, "attributes": '{"mail": "a@example.org"}'}
-    for attributes in ("{}", about["attributes"]):  # the second load keeps what there was
-        load = store.begin_load(now, {"files": ["people.csv"]})
-        store.apply({"users": table("users", [about | {"attributes": attributes}])}, load=load)
-        store.apply(events((person, "x"), (person, "y"), ("bob", "x")), load=load)
-    with closing(Journal(home.inbox)) as journal:
-        tagged = {
-            "user": person,
-            "item": "x",
-            "kind": "tag",
-            "tag": "quiet",
-            "event_id": f"{person} 1",
-        }
-        friends = {"source": "bob", "target": person, "kind": "knows", "weight": 1.0}
-        journal.append([fact("events", tagged), fact("user_relations", friends)], now=now)
-        carry = carrier(journal, store, home, lambda: now)
-        while drain(journal, store, now=lambda: now, carry=carry).facts:
-            pass
-        segments = pa.table({"user": [person, "bob"], "segment": ["s", "s"]}, schema=SEGMENTS)
-        store.write_back(Findings(segments, NEAR.empty_table()), "release 1")
-        assert left_of(address, person)
-        sequence = erasure.ask(journal, home, person, now=now)
-        while drain(journal, store, now=lambda: now, carry=carry).facts:
-            pass
-        receipt = erasing.receipt(journal, sequence)
-    assert receipt.done
-    assert {step.location: step.count for step in receipt.steps}["store"] == 3
-    assert left_of(address, person) == []
-    assert [row["user"] for row in facts(store, "events")] == ["bob"]
-    assert store.undo_load(load)  # does not bring her back
-    assert left_of(address, person) == []
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)], ids=["2", "10"])
