@@ -10,7 +10,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from pathlib import Path
-from recommender.learning.freed import give_back_freed
+from graph.freed import give_back_freed
 
 if sys.argv[1] == "set":
     assert give_back_freed()

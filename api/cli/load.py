@@ -55,8 +55,7 @@ def load(
     ctx: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
     format_name: Annotated[
-        str,
-        typer.Option("--format", help="table, or the format of a public data set or a tracker."),
+        str, typer.Option("--format", help="table, or that of a public data set or a tracker.")
     ] = "table",
     table: Annotated[
         str,
@@ -80,9 +79,7 @@ def load(
     ] = "",
     ordered: Annotated[
         bool,
-        typer.Option(
-            "--ordered", help="Rows or lists have no times, but they are in order of time."
-        ),
+        typer.Option("--ordered", help="Rows or lists have no times, but are in order of time."),
     ] = False,
     part: Annotated[
         str, typer.Option(help="Part of a data set to load: all, events or items.")
@@ -92,10 +89,7 @@ def load(
     ] = None,
     replace: Annotated[
         bool,
-        typer.Option(
-            "--replace",
-            help="Replace what was stored with what the files say, see docs/loading.md.",
-        ),
+        typer.Option("--replace", help="Let the files replace what was stored: docs/loading.md."),
     ] = False,
     max_hidden: Annotated[
         float | None, typer.Option(help="Share of the shown items that --replace may hide.")

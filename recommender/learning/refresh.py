@@ -19,11 +19,11 @@ import numpy as np
 from graph.domains import derive_domains
 from graph.errors import GateRefused
 from graph.findings import save_findings
+from graph.freed import give_back_freed
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import weigh
 from recommender.learning.build import RefreshConfig, Say
-from recommender.learning.freed import give_back_freed
 from recommender.learning.going_on import fits_of, keep
 from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge

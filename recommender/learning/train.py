@@ -12,11 +12,11 @@ from embeddings.item_item.recipe import Recipe, Scorer
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import I16
 from graph.domains import Domains
+from graph.freed import give_back_freed
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import Built, Choice, RefreshConfig, Say, build, choose
 from recommender.learning.fold_in_arrays import with_new_items
-from recommender.learning.freed import give_back_freed
 from recommender.learning.going_on import TYPES, Fits, changes_since, learned_pairs, too_much
 from recommender.learning.grouping_step import (
     group_users,

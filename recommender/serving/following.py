@@ -5,16 +5,16 @@ made, and makes a new overlay from them. Earlier overlays stay as they are, for 
 use them.
 """
 
-import ctypes
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from graph.arrays import I32, I64
+from graph.freed import give_back_now
 from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
     ALIAS,
@@ -353,5 +353,4 @@ def _uncollected(many: bool) -> Iterator[None]:
         if paused:
             gc.enable()
     if many:
-        with suppress(AttributeError, OSError, TypeError):  # only glibc can be asked for it
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back_now()
