@@ -82,10 +82,11 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
 }
 
 
-def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
-    """Check every request before its view is called."""
+def register(
+    app: Flask, settings: Settings, keys: KeyFile, places: threading.BoundedSemaphore
+) -> None:
+    """Check every request before its view is called; `places` are for those under way."""
     limiter = _Limiter(settings)
-    places = threading.BoundedSemaphore(settings.max_in_flight)
 
     @app.before_request
     def _let_in() -> Response | None:
@@ -106,7 +107,7 @@ def register(app: Flask, settings: Settings, keys: KeyFile) -> None:
         if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
             return None
         try:
-            g.key = _key(keys, method, rule)
+            g.key = _key(keys, method, rule, request.environ)
         except Problem:
             limiter.count(None)  # who has no key for this route counts by address
             raise
@@ -130,6 +131,15 @@ def check_loopback(settings: Settings, keys: KeyFile, *, loopback: bool) -> None
         f"setting 'host': {settings.host} is reachable from other machines, and there are no API "
         "keys; create one with `nichegraph keys create`, or use 127.0.0.1"
     )
+
+
+def plainly_let_in(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> bool:
+    """Whether a request may pass, and not for a signed subject only; it is not counted."""
+    try:
+        key = _key(keys, method, rule, environ)
+    except Problem:
+        return False
+    return key is None or key.signing is None
 
 
 def charge(work: int) -> None:
@@ -163,12 +173,12 @@ def _known(keys: KeyFile) -> dict[str, Key]:
         raise Problem(503, "the file of API keys cannot be read; see the server's log") from error
 
 
-def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
+def _key(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> Key | None:
     """The request's key, which has one of the route's scopes; None if there are no keys at all."""
     known = _known(keys)
     if not known:
         return None
-    presented = _presented()
+    presented = _presented(environ)
     if presented is None:
         raise Problem(401, "this needs an API key: send it as `Authorization: Bearer …`")
     key = keys.opened_by(presented, now())
@@ -181,11 +191,11 @@ def _key(keys: KeyFile, method: str, rule: str) -> Key | None:
     return key
 
 
-def _presented() -> str | None:
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+def _presented(environ: dict[str, Any]) -> str | None:
+    scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer" and value:
-        return value.strip()
-    return request.headers.get("X-API-Key")
+        return str(value.strip())
+    return environ.get("HTTP_X_API_KEY")
 
 
 def _subject(key: Key) -> str:

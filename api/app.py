@@ -4,6 +4,7 @@ A worker reads releases, never a store, and imports nothing that only training n
 """
 
 import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +21,7 @@ from api.document import finish, operation_name
 from api.inputs import is_loopback
 from api.keys import KeyFile
 from api.observability import count_defect, log, set_format
-from api.proxies import behind_proxy, relative, trusted_networks
+from api.proxies import behind_proxy, relative, trusted_networks, utf8
 from api.routes import (
     caller,
     catalogue,
@@ -40,6 +41,7 @@ from api.routes import (
 )
 from api.routes import metrics as tell_metrics
 from api.settings import Settings, load_settings
+from api.short_way import short_way
 from graph.errors import ReleaseError
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
@@ -72,18 +74,13 @@ class Application(OpenAPI):
         return MapAdapter(
             self.url_map,
             server_name="localhost",
-            script_name=_utf8(environ.get("SCRIPT_NAME", "")),
+            script_name=utf8(environ.get("SCRIPT_NAME", "")),
             subdomain="",
             url_scheme=environ["wsgi.url_scheme"],
-            path_info=_utf8(environ["PATH_INFO"]),
+            path_info=utf8(environ["PATH_INFO"]),
             default_method=environ["REQUEST_METHOD"],
             query_args=environ.get("QUERY_STRING", ""),
         )
-
-
-def _utf8(text: str) -> str:
-    """A text of a WSGI environment, whose bytes stand as letters of Latin-1."""
-    return text.encode("latin-1").decode(errors="replace")
 
 
 def application() -> Flask:
@@ -145,10 +142,12 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     errors.register(app)
     answered_log.register(app, live, settings.request_log)
     traces.register(app, live, settings)
-    metrics.register(app, results)
-    _check_hosts(app, settings)
+    counting = metrics.register(app, results)
+    known_host = _known_host(settings)
+    _check_hosts(app, known_host)
     headers.register(app, settings)
-    access.register(app, settings, KeyFile(live.home.keys))
+    keys, places = KeyFile(live.home.keys), threading.BoundedSemaphore(settings.max_in_flight)
+    access.register(app, settings, keys, places)
     journal = open_journal(settings)
     if "track" not in settings.agreed:
         journal.tracked = lambda user: _agrees(live, user)
@@ -160,10 +159,14 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     releases.register(app, live, settings)
     caller.register(app)
     online.register(app, journal)
+    answered = recommendations.register(app, live, results, settings)
+    way = short_way(
+        app.wsgi_app, settings, keys=keys, places=places, counting=counting,
+        known_host=known_host, answered=answered,
+    )  # fmt: skip
     networks = trusted_networks(settings.trusted_proxies)
-    app.wsgi_app = behind_proxy(app.wsgi_app, networks)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = behind_proxy(way, networks)  # type: ignore[assignment, method-assign]
     app.after_request(relative)
-    recommendations.register(app, live, results, settings)
     segments.register(app, live, settings)
     cypher.register(app, live, settings)
     page.register(app)
@@ -192,15 +195,26 @@ def _warm(recommender: Recommender) -> None:
     warm(recommender, now=now())
 
 
-def _check_hosts(app: Flask, settings: Settings) -> None:
-    """Refuse requests for a Host that is not ours: another site may point a name to this server."""
+def _known_host(settings: Settings) -> Callable[[str], bool]:
+    """Whether a Host header names one of our hosts."""
     allowed = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
+
+    def known(host: str) -> bool:
+        name = _host_name(host)
+        return name in allowed or name == "localhost" or is_loopback(name)
+
+    return known
+
+
+def _check_hosts(app: Flask, known: Callable[[str], bool]) -> None:
+    """Refuse requests for a Host that is not ours: another site may point a name to this server."""
 
     @app.before_request
     def _check() -> None:
-        name = _host_name(request.environ.get("HTTP_HOST", ""))
-        if name in allowed or name == "localhost" or is_loopback(name):
+        host = request.environ.get("HTTP_HOST", "")
+        if known(host):
             return
+        name = _host_name(host)
         raise errors.Problem(
             403,
             f"this server does not answer requests for the host {name[:80]!r}; add it to the "

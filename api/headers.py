@@ -60,6 +60,12 @@ def register(app: Flask, settings: Settings) -> None:
         return response
 
 
+def of_data(settings: Settings) -> list[tuple[str, str]]:
+    """The headers that every answer with data has where no script of another site asks."""
+    own = [*EVERY.items(), (POLICY, DATA)]
+    return [*own, ("Vary", "Origin")] if origins(settings.cors_origins) else own
+
+
 def origins(setting: str) -> frozenset[str]:
     """The origins that the setting `cors_origins` names, separated by commas."""
     named = [part.strip() for part in setting.split(",") if part.strip()]

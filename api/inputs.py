@@ -3,12 +3,14 @@
 import difflib
 import ipaddress
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from typing import Any, get_origin, get_type_hints
 
 import orjson
 from flask import Response, g, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import Headers, MultiDict
+from werkzeug.sansio.request import Request
 
 from api import strict_json
 from api.errors import Problem, from_validation
@@ -18,7 +20,8 @@ JSON = "application/json"
 # Headers that show that the request comes from another machine.
 PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Real-IP")
 View = Callable[..., Any]
-QUERIES, LONGEST_KEPT = 256, 500  # checked queries kept for each view, and their bytes at most
+QUERIES, LONGEST_KEPT = 256, 500  # checked queries kept for each model, and their bytes at most
+NOT_KEPT = "private, no-store"  # by others
 CHECKS_ITSELF = "checks_itself"  # marks views that `checked` made
 
 
@@ -31,14 +34,7 @@ def checked(view: View) -> View:
     build a schema for every request, so `api.document.finish` removes it from these views.
     """
     models: dict[str, type[BaseModel]] = get_type_hints(view)
-    query_model = models.get("query")
-    listed = _lists(query_model) if query_model is not None else frozenset()
-
-    @lru_cache(QUERIES)
-    def query_of(_text: bytes) -> BaseModel:
-        """The query of this request, whose text is given: the same text means the same."""
-        assert query_model is not None
-        return query_model.model_validate(_query(query_model, listed))
+    query_of = query_reader(models["query"]) if "query" in models else None
 
     @wraps(view)
     def checked_view(**path: str) -> Response:
@@ -47,10 +43,8 @@ def checked(view: View) -> View:
         try:
             if "path" in models:
                 inputs["path"] = models["path"].model_validate(path)
-            if query_model is not None:
-                text = request.query_string
-                read = query_of if len(text) <= LONGEST_KEPT else query_of.__wrapped__
-                inputs["query"] = read(text)
+            if query_of is not None:
+                inputs["query"] = query_of(request.query_string)
             if "body" in models:
                 inputs["body"] = models["body"].model_validate(_body())
         except ValidationError as error:
@@ -63,11 +57,29 @@ def checked(view: View) -> View:
             answer, status = answer
         content = answer if isinstance(answer, bytes) else orjson.dumps(answer)
         response = Response(content, status, content_type=JSON)
-        response.headers["Cache-Control"] = "private, no-store"
+        response.headers["Cache-Control"] = NOT_KEPT
         return response
 
     setattr(checked_view, CHECKS_ITSELF, True)
     return checked_view
+
+
+@cache
+def query_reader(model: type[BaseModel]) -> Callable[[bytes], Any]:
+    """What reads the text of a query as this model: the same text always means the same.
+
+    It raises a `Problem` or a `ValidationError`.
+    """
+    listed = _lists(model)
+
+    @lru_cache(QUERIES)
+    def kept(text: bytes) -> BaseModel:
+        return model.model_validate(_query(model, listed, text))
+
+    def read(text: bytes) -> BaseModel:
+        return kept(text) if len(text) <= LONGEST_KEPT else kept.__wrapped__(text)
+
+    return read
 
 
 @lru_cache(64)
@@ -118,9 +130,13 @@ def _lists(model: type[BaseModel]) -> frozenset[str]:
     )
 
 
-def _query(model: type[BaseModel], listed: frozenset[str]) -> dict[str, Any]:
+def _arguments(text: bytes) -> MultiDict[str, str]:
+    return Request("GET", "http", None, "", "/", text, Headers(), None).args
+
+
+def _query(model: type[BaseModel], listed: frozenset[str], text: bytes) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, all_given in request.args.lists():
+    for name, all_given in _arguments(text).lists():
         if name not in model.model_fields:
             near = difflib.get_close_matches(name, model.model_fields, 1)
             known = ", ".join(model.model_fields) or "none"

@@ -89,9 +89,27 @@ for _outcome in OUTCOMES:
     results.labels(_outcome.replace(" ", "_"))
 
 
-def register(app: Flask, kept: Results) -> None:
+class Counting:
+    """Counts requests, whoever answers them."""
+
+    def __init__(self, kept: Results) -> None:
+        """`kept` are the answers that are kept: how often some were found is counted, too."""
+        self._carry_results = _Carried(
+            kept.counts, lambda name: results.labels(name.replace(" ", "_"))
+        )
+
+    def answered(self, method: str, rule: str, status: int, began: float) -> None:
+        """Count a request that came at `began`, by `time.perf_counter`."""
+        number, duration = _about(method, rule, status)
+        number.inc()
+        duration.observe(time.perf_counter() - began)
+        self._carry_results()
+        _carry_defects()
+
+
+def register(app: Flask, kept: Results) -> Counting:
     """Count every request of an application; to be registered before all that may answer one."""
-    carry_results = _Carried(kept.counts, lambda name: results.labels(name.replace(" ", "_")))
+    counting = Counting(kept)
 
     @app.before_request
     def _begin() -> None:
@@ -102,11 +120,7 @@ def register(app: Flask, kept: Results) -> None:
     def _count(response: Response) -> Response:
         rule = request.url_rule.rule if request.url_rule is not None else "none"
         method = request.method if request.method in METHODS else "other"
-        number, duration = _about(method, rule, response.status_code)
-        number.inc()
-        duration.observe(time.perf_counter() - request.environ[BEGAN])
-        carry_results()
-        _carry_defects()
+        counting.answered(method, rule, response.status_code, request.environ[BEGAN])
         return response
 
     @app.teardown_request
@@ -114,10 +128,17 @@ def register(app: Flask, kept: Results) -> None:
         if request.environ.pop(BEGAN, None) is not None:
             in_flight.dec()
 
+    return counting
+
 
 def count_answers(made: Sequence[bytes]) -> None:
     """Count lists by what they were made from; the log and traces tell their ids."""
     g.answers = made
+    count_lists(made)
+
+
+def count_lists(made: Sequence[bytes]) -> None:
+    """Count lists by what they were made from."""
     for (served_by, fell_back), count in Tally(map(origin, made)).items():
         for counter in _of_lists(served_by, fell_back):
             counter.inc(count)

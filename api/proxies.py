@@ -23,6 +23,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
+def utf8(text: str) -> str:
+    """A text of a WSGI environment, whose bytes stand as letters of Latin-1."""
+    return text.encode("latin-1").decode(errors="replace")
+
+
 def trusted_networks(setting: str) -> tuple[Network, ...]:
     """The addresses and networks of the setting `trusted_proxies`, separated by commas."""
     try:

@@ -59,6 +59,7 @@ def measured(rounds: int) -> list[dict[str, Any]]:
 
     settings = load_settings()
     live = open_live(settings)
+    live.watch()  # as a worker does
     app, serving = create_app(settings, live), live.recommender()
     ids = serving.release.users
     drawn = np.random.default_rng(0).integers(0, len(ids), ASKED).tolist()
@@ -126,7 +127,8 @@ def answered(application: Any, path: str) -> bytes:
     try:
         return b"".join(body)
     finally:
-        body.close()
+        if hasattr(body, "close"):
+            body.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Lists for users, sessions and many subjects at once."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
+from flask import g
 from flask_openapi3 import OpenAPI, Tag
 
 from api.access import charge
@@ -10,7 +12,7 @@ from api.answer_schemas import ListAnswer, ManyAnswer, WhyAnswer
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
 from api.long_requests import LongRequests
-from api.metrics import count_answers
+from api.metrics import count_answers, count_lists
 from api.schemas import NoQuery, RecommendationsBody, UserPath, UserQuery, WhyPath
 from api.settings import Settings
 from graph.explore.copies import local_secret, pseudonym
@@ -22,9 +24,17 @@ from recommender.serving.why import why
 TAG = Tag(name="recommendations", description="What to show, and why.")
 
 
-def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> None:
-    """Add the routes."""
+def register(
+    app: OpenAPI, live: Live, results: Results, settings: Settings
+) -> Callable[[str, UserQuery], bytes]:
+    """Add the routes; returns what makes the list of a user and counts it."""
     long_requests = LongRequests(settings)
+
+    def answered(user: str, query: UserQuery) -> bytes:
+        answers = results.answers(live.recommender(), [query.request(user)], now=now())
+        answer = numbered(answers[0], _number())
+        count_lists([answer])
+        return answer
 
     @app.get(
         "/v1/users/<id:user>/recommendations",
@@ -34,11 +44,9 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def recommend(path: UserPath, query: UserQuery) -> bytes:
-        request = query.request(path.user)
-        charge(request.n)
-        answers = results.answers(live.recommender(), [request], now=now())
-        answer = numbered(answers[0], _number())
-        count_answers([answer])
+        charge(query.n)
+        answer = answered(path.user, query)
+        g.answers = [answer]
         return answer
 
     @app.get(
@@ -72,6 +80,8 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
         own = [numbered(answer, _number()) for answer in answers]
         count_answers(own)
         return b'{"answers":[%b]}' % b",".join(own)
+
+    return answered
 
 
 def _number() -> str:

@@ -1,0 +1,88 @@
+"""Lists for users by a short way, past Flask, where a request is plainly good.
+
+    GET /v1/users/{user}/recommendations ─▶ place, host, key, path, query ─▶ list ─▶ counted, sent
+                                              └ anything that is not plain ─▶ Flask, from the start
+
+Flask and what is hooked into it take as long as making a list. So this route, which most requests
+ask for, has a way around them. It refuses nothing and knows no errors: whatever it does not answer
+with a list, Flask gets as if nothing had happened, and says what is wrong. What it answers is what
+Flask would have answered (`tests/test_short_way.py`).
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from threading import BoundedSemaphore
+from typing import Any
+
+from api.access import plainly_let_in
+from api.headers import of_data
+from api.inputs import JSON, NOT_KEPT, query_reader
+from api.keys import KeyFile
+from api.metrics import Counting, in_flight
+from api.proxies import Wsgi, utf8
+from api.schemas import UserPath, UserQuery
+from api.settings import Settings
+
+BEGIN, END = "/v1/users/", "/recommendations"
+RULE = f"{BEGIN}<id:user>{END}"
+
+
+def short_way(
+    flask: Wsgi,
+    settings: Settings,
+    *,
+    keys: KeyFile,
+    places: BoundedSemaphore,
+    counting: Counting,
+    known_host: Callable[[str], bool],
+    answered: Callable[[str, UserQuery], bytes],
+) -> Wsgi:
+    """The application with the short way before Flask.
+
+    There is none where requests are limited, logged or traced: these look at what Flask knows.
+
+    Args:
+        flask: the whole application.
+        settings: of the server.
+        keys: API keys; a request with a key for signed subjects is not plain.
+        places: of requests under way, shared with Flask.
+        counting: of requests, shared with Flask.
+        known_host: whether a `Host` header is one of ours.
+        answered: makes the list of a user.
+    """
+    limited = settings.requests_per_second or settings.items_per_second
+    if limited or settings.request_log or settings.traces_url:
+        return flask
+    headers = [("Content-Type", JSON), ("Cache-Control", NOT_KEPT), *of_data(settings)]
+    query_of = query_reader(UserQuery)
+
+    def listed(environ: dict[str, Any]) -> bytes | None:
+        """The list that is asked for; None where Flask is to look at the request."""
+        if "HTTP_ORIGIN" in environ or not known_host(environ.get("HTTP_HOST", "")):
+            return None
+        try:
+            if not plainly_let_in(keys, "GET", RULE, environ):
+                return None
+            user = UserPath(user=utf8(environ["PATH_INFO"][len(BEGIN) : -len(END)])).user
+            return answered(user, query_of(environ.get("QUERY_STRING", "").encode("latin-1")))
+        except Exception:  # noqa: BLE001 - Flask meets it once more, and answers it
+            return None
+
+    def way(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        began, path = time.perf_counter(), environ["PATH_INFO"]
+        asked = path.startswith(BEGIN) and path.endswith(END)
+        if not asked or environ["REQUEST_METHOD"] != "GET" or not places.acquire(blocking=False):
+            return flask(environ, start_response)
+        in_flight.inc()
+        try:
+            made = listed(environ)
+        finally:
+            in_flight.dec()
+            places.release()
+        if made is None:
+            return flask(environ, start_response)
+        counting.answered("GET", RULE, 200, began)
+        start_response("200 OK", [*headers, ("Content-Length", str(len(made)))])
+        return [made]
+
+    return way

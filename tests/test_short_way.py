@@ -1,0 +1,150 @@
+"""The short way past Flask: its answers are Flask's, and whatever is not plain is left to Flask."""
+
+import json
+import time
+
+import pytest
+
+from api.app import create_app
+from api.keys import KeyFile, subject_token
+from api.settings import load_settings
+from recommender.ranking.request import Request
+
+GOOD = (
+    "/v1/users/{user}/recommendations",
+    "/v1/users/{user}/recommendations?n=3&reasons=false",
+    "/v1/users/{user}/recommendations?n=5&include_seen=true&profile=neutral&exclude={item}",
+    "/v1/users/nobody%20knows/recommendations",
+    "/v1/users/a/b%2F%C3%A4/recommendations?n=2",
+)
+NOT_PLAIN = (
+    "/v1/users//recommendations",
+    "/v1/users/recommendations",
+    "/v1/users/%0A/recommendations",
+    "/v1/users/{user}/recommendations/",
+    "/v1/users/{user}/recommendations?n=0",
+    "/v1/users/{user}/recommendations?n=1&n=2",
+    "/v1/users/{user}/recommendations?m=1",
+    "/v1/users/{user}/recommendations?profile=none",
+    "/v1/users/{user}/recommendations?cursor=!",
+    "/v1/users/{user}/recommendations?filter=%7B",
+)
+RECOMMENDATIONS = 'route="/v1/users/{user}/recommendations"'
+HERE = {"Host": "localhost"}
+
+
+class Server:
+    """An application that notes which requests Flask saw."""
+
+    def __init__(self, home, **settings):
+        app = create_app(load_settings(home.folder, **settings))
+        self.flask = []
+        app.before_request_funcs[None].insert(0, lambda: self.flask.append(1))
+        self.client = app.test_client()
+
+    def get(self, path, **headers):
+        """Status, headers and content of an answer, and whether Flask made it."""
+        self.flask.clear()
+        answer = self.client.get(path, headers={**HERE, **headers})
+        content = answer.data
+        if answer.status_code == 200:
+            content, end, number = content.rpartition(b".")  # tells equal answers apart
+            assert end
+            assert len(number) == len(b'12345678901"}')
+        sent = {**answer.headers}
+        return answer.status_code, sent, content, bool(self.flask)
+
+
+@pytest.fixture(scope="module")
+def servers(planted_home):
+    """A server with the short way, and one without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.app.short_way", lambda flask, *_, **__: flask)
+        without = Server(planted_home)
+    return Server(planted_home), without
+
+
+@pytest.fixture(scope="module")
+def names(recommender):
+    user = recommender.release.users.id(0)
+    shown = recommender.recommend([Request(user=user)], now=int(time.time()))[0]
+    return {"user": user, "item": shown.items[0].item}
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_the_short_way_answers_what_flask_answers(servers, names, path):
+    *short, by_flask = servers[0].get(path.format(**names))
+    *long, by_flask_as_well = servers[1].get(path.format(**names))
+    assert (by_flask, by_flask_as_well) == (False, True)
+    assert short == long
+    assert short[0] == 200
+
+
+@pytest.mark.parametrize("path", NOT_PLAIN)
+def test_what_is_wrong_is_left_to_flask(servers, names, path):
+    *short, by_flask = servers[0].get(path.format(**names))
+    *long, _ = servers[1].get(path.format(**names))
+    assert by_flask
+    assert short == long
+    assert short[0] in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "https://shop.example"}]
+)
+def test_other_hosts_and_scripts_of_other_sites_are_left_to_flask(servers, names, headers):
+    *short, by_flask = servers[0].get(GOOD[0].format(**names), **headers)
+    assert by_flask
+    assert short == list(servers[1].get(GOOD[0].format(**names), **headers)[:-1])
+    assert short[0] == (403 if "Host" in headers else 200)
+
+
+def test_a_script_of_a_named_site_is_told_apart(planted_home, names):
+    server = Server(planted_home, cors_origins="https://shop.example")
+    status, headers, _, by_flask = server.get(GOOD[0].format(**names))
+    assert (status, headers["Vary"], by_flask) == (200, "Origin", False)
+
+
+def test_only_a_key_with_the_scope_goes_the_short_way(home, names):
+    path, now = GOOD[0].format(**names), int(time.time())
+    keys = KeyFile(home.keys)
+    good, other = (keys.create([scope], now=now) for scope in ("recommend", "track"))
+    signing = keys.create(["recommend"], now=now, signed_subjects=True)
+    server = Server(home)
+    assert server.get(path)[::3] == (401, True)
+    assert server.get(path, Authorization=f"Bearer {other.secret}")[::3] == (403, True)
+    assert server.get(path, Authorization=f"Bearer {good.secret}x")[::3] == (401, True)
+    assert server.get(path, Authorization=f"Bearer {good.secret}")[::3] == (200, False)
+    assert server.get(path, **{"X-API-Key": good.secret})[::3] == (200, False)
+    signed = {"X-API-Key": signing.secret}
+    assert server.get(path, **signed)[::3] == (401, True)
+    for user, status in ((names["user"], 200), ("somebody else", 403)):
+        token = subject_token(signing.signing, user, now + 60)
+        assert server.get(path, **signed, **{"X-Subject": token})[::3] == (status, True)
+    keys.revoke(good.key.id, now=now)
+    assert server.get(path, **{"X-API-Key": good.secret})[::3] == (401, True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"requests_per_second": 5}, {"items_per_second": 100}, {"request_log": 1}]
+)
+def test_limited_and_logged_requests_are_flasks(planted_home, names, settings):
+    assert Server(planted_home, **settings).get(GOOD[0].format(**names))[::3] == (200, True)
+
+
+def test_requests_of_the_short_way_are_counted_and_take_a_place(planted_home, names):
+    server = Server(planted_home, max_in_flight=1)
+
+    def counted():
+        lines = server.client.get("/metrics", headers=HERE).text.splitlines()
+        start = "nichegraph_requests_total{"
+        own = [line for line in lines if line.startswith(start) and RECOMMENDATIONS in line]
+        return sum(float(line.split()[-1]) for line in own)
+
+    path = GOOD[0].format(**names)
+    server.get(path)
+    before = counted()
+    for _ in range(3):  # a place that was not given back would be missed
+        assert server.get(path)[::3] == (200, False)
+    assert counted() == before + 3
+    assert json.loads(server.client.get(path, headers=HERE).data)["served_by"] == "history"
