@@ -20,6 +20,7 @@ from recommender.serving.subject_arrays import joined, newest_of, starts_of
 
 MOST_REASONS = 3
 GO_ON = -1
+UNLIKE = 8  # times as long
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]
             item.item_tags.indices, item.tags_given, item.tag_items.indptr, item.item_users.indptr,
             item.item_users.indices,
             np.array([speaker.user_row for speaker in speakers]), speakers[0].uncounted,
-            scratch(len(release.items))[1],
+            *scratch(len(release.items))[1:],
         )
     )  # fmt: skip
 
@@ -106,10 +107,9 @@ def contributions(
 
     `newest` (h,) are the weights where what follows what is read; None: it is not.
     """
-    marks = scratch(len(release.items))[1]
     parts: F32 = _contributions(  # type: ignore[call-arg]
         *_of_table(release), np.array([item], np.int32), rows, weights,
-        follows_of(release.table, weights, newest), marks,
+        follows_of(release.table, weights, newest), *scratch(len(release.items))[1:],
     )[0][0]  # fmt: skip
     return parts
 
@@ -119,39 +119,39 @@ def _of_table(release: Release) -> tuple[Any, ...]:
 
 
 @njit(cache=True, nogil=True)
-def _contributions(neighbours, strengths, arrivals, shown, items, weights, follows, marks):  # type: ignore[no-untyped-def]
+def _contributions(  # type: ignore[no-untyped-def]
+    neighbours, strengths, arrivals, shown, items, weights, follows, marks, places
+):
     """(k, h) what each history entry adds to each item shown, and how much of that because people
-    go on from the one to the other; marks (i,) come and go as zeros.
+    go on from the one to the other; marks (i,) u8 come and go as zeros, and say where `places`
+    (i + 1,) i32 holds which of the items shown it is.
     """
     parts = np.zeros((len(shown), len(items)), np.float32)
     going_on = np.zeros(parts.shape, np.float32)
     after, worth, newest = follows
-    order = np.argsort(shown)
-    ascending = shown[order]
     targets, gains = arrivals[4], arrivals[5]
-    for item in shown:
-        marks[item] = 1
+    for at in range(len(shown)):
+        marks[shown[at]], places[shown[at]] = 1, at
     for entry in range(len(items)):
         item, weight = items[entry], weights[entry]
         row, worths = row_of(neighbours, strengths, arrivals, item)
         for k in range(len(row)):
-            if row[k] < 0:
+            target = row[k]
+            if target < 0:
                 break
-            if marks[row[k]]:
-                at = order[np.searchsorted(ascending, row[k])]
-                parts[at, entry] += weight * worths[k]
+            if marks[target]:
+                parts[places[target], entry] += weight * worths[k]
         start, stop = arriving(arrivals, item)
         for k in range(start, stop):
             if marks[targets[k]]:
-                at = order[np.searchsorted(ascending, targets[k])]
-                parts[at, entry] += weight * gains[k]
+                parts[places[targets[k]], entry] += weight * gains[k]
         if item < len(after):
             for k in range(after.shape[1]):
-                if after[item, k] < 0:
+                target = after[item, k]
+                if target < 0:
                     break
-                if marks[after[item, k]]:
-                    at = order[np.searchsorted(ascending, after[item, k])]
-                    going_on[at, entry] += newest[entry] * worth[item, k]
+                if marks[target]:
+                    going_on[places[target], entry] += newest[entry] * worth[item, k]
     for item in shown:
         marks[item] = 0
     return parts + going_on, going_on
@@ -175,7 +175,7 @@ def _nothing(count):  # type: ignore[no-untyped-def]
 def _evidence(  # type: ignore[no-untyped-def]
     neighbours, strengths, arrivals, shown_indptr, shown, indptr, items, weights, follows,
     relation_indptr, relations, tag_indptr, tags, tagged, carriers_indptr, people_indptr, people,
-    users, left_out, marks,
+    users, left_out, marks, places,
 ):  # fmt: skip
     entries, near_rows, shares, related, shared, both_tagged, both = _nothing(len(shown))
     for speaker in range(len(users)):
@@ -184,7 +184,7 @@ def _evidence(  # type: ignore[no-untyped-def]
         start, stop = shown_indptr[speaker], shown_indptr[speaker + 1]
         after = follows[0], follows[1], follows[2][first : indptr[speaker + 1]]
         parts, going_on = _contributions(
-            neighbours, strengths, arrivals, shown[start:stop], own, worth, after, marks
+            neighbours, strengths, arrivals, shown[start:stop], own, worth, after, marks, places
         )
         for s in range(start, stop):
             total = 0.0
@@ -225,19 +225,21 @@ def _strongest(parts, items, entries):  # type: ignore[no-untyped-def]
 
     An item that is in the history twice counts once, with the larger of its parts.
     """
-    for position in range(len(entries)):
-        best = -1
-        for at in range(len(parts)):
-            if parts[at] <= 0 or (best >= 0 and parts[at] <= parts[best]):
-                continue
-            taken = False
-            for before in range(position):
-                taken |= entries[before] == at
-            if not taken:
-                best = at
-        entries[position] = best
-        if best < 0:
-            break
+    entries[:] = -1
+    least = np.float32(0)  # a part must be above this to be kept
+    for at in range(len(parts)):
+        if not parts[at] > least:
+            continue
+        position = len(entries) - 1
+        while position > 0:
+            before = entries[position - 1]
+            if before >= 0 and parts[before] >= parts[at]:
+                break
+            entries[position] = before
+            position -= 1
+        entries[position] = at
+        if entries[-1] >= 0:
+            least = parts[entries[-1]]
     kept = 0
     for position in range(len(entries)):
         at = entries[position]
@@ -294,17 +296,27 @@ def _rarest_tag(indptr, tags, tagged, carriers_indptr, item, other_item):  # typ
 
 @njit(cache=True, nogil=True)
 def _people(indptr, people, item, other_item, user, left_out):  # type: ignore[no-untyped-def]
-    """How many people but some chose both items: the shorter row looked up in the longer."""
+    """How many people but some chose both items.
+
+    Rows of like lengths are merged; of unlike ones the shorter is looked up in the longer.
+    """
     if indptr[item + 1] - indptr[item] > indptr[other_item + 1] - indptr[other_item]:
         item, other_item = other_item, item
-    count = 0
+    here, end = indptr[item], indptr[item + 1]
     low, stop = indptr[other_item], indptr[other_item + 1]
-    for at in range(indptr[item], indptr[item + 1]):
-        low += np.searchsorted(people[low:stop], people[at])
-        if low == stop:
-            break
-        if people[low] == people[at] and people[at] != user:
-            within = np.searchsorted(left_out, people[at])
-            if within == len(left_out) or left_out[within] != people[at]:
+    unlike = stop - low > UNLIKE * (end - here)
+    count = 0
+    while here < end and low < stop:
+        own = people[here]
+        if unlike:
+            low += np.searchsorted(people[low:stop], own)
+            if low == stop:
+                break
+        other = people[low]
+        if own == other and own != user:
+            within = np.searchsorted(left_out, own)
+            if within == len(left_out) or left_out[within] != own:
                 count += 1
+        here += own <= other
+        low += other <= own
     return count

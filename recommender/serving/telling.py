@@ -33,6 +33,7 @@ CARRIED = '{"relationship":"HAS_TAG","of":"","text":""}'
 NEAR = '{"relationship":"NEAR","of":"both","text":""}'
 
 # Gaps are control characters, which stand in no JSON.
+FIRST_LETTER = 32
 NEAR_NAME, NEAR_TITLE, NEAR_ID = "\x01", "\x02", "\x03"  # of the history's item; name: unquoted
 TITLE, ID = "\x04", "\x05"  # of the item shown
 TAG, PEOPLE, SHARE = "\x06", "\x07", "\x08"  # a tag's name, unquoted; how many; share of the score
@@ -47,6 +48,14 @@ class Wording(NamedTuple):
     data: U8  # all sentences in ASCII, one after the other
     indptr: I64  # where each begins
     ways: int
+    gaps: I64  # where gaps are in `data`
+    gap_indptr: I64  # where the gaps of each sentence begin in `gaps`
+
+    @classmethod
+    def of(cls, data: U8, indptr: I64, ways: int) -> "Wording":
+        """Of sentences with their gaps."""
+        gaps = np.flatnonzero(data < FIRST_LETTER)
+        return cls(data, indptr, ways, gaps, np.searchsorted(gaps, indptr))
 
     @classmethod
     def joined(cls, several: Sequence["Wording"]) -> "Wording":
@@ -57,10 +66,10 @@ class Wording(NamedTuple):
         ends = [each.indptr[1:] + at for each, at in zip(several, starts.tolist(), strict=False)]
         data = np.concatenate([each.data for each in several])
         data.flags.writeable = False  # as of one
-        return cls(data, np.concatenate([[0], *ends]), several[0].ways)
+        return cls.of(data, np.concatenate([[0], *ends]), several[0].ways)
 
 
-NO_WORDS = Wording(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64), 0)
+NO_WORDS = Wording.of(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64), 0)
 
 
 @lru_cache(256)
@@ -76,7 +85,7 @@ def wording(kinds: tuple[str, ...], relations: tuple[str, ...], subject_name: st
     sentences = [_sentence(_begins(kind, subject_name), way) for kind in kinds for way in ways]
     encoded = [sentence.encode("ascii") for sentence in sentences]
     indptr = np.cumsum([0, *map(len, encoded)])
-    return Wording(np.frombuffer(b"".join(encoded), np.uint8), indptr, len(ways))
+    return Wording.of(np.frombuffer(b"".join(encoded), np.uint8), indptr, len(ways))
 
 
 def coded(kinds: Sequence[str]) -> tuple[I32, tuple[str, ...]]:
