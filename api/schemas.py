@@ -192,7 +192,7 @@ class UserQuery(ListQuery):
 
     def request(self, user: str) -> Request:
         """As the recommender takes it."""
-        return replace(self.of_nobody, user=user)
+        return self.of_nobody.by(user)
 
     @cached_property
     def of_nobody(self) -> Request:

@@ -26,9 +26,12 @@ class Vocabulary:
     """Sorted distinct ids (n of them); the row of an id is its place in that order, from 0."""
 
     def __init__(self, data: U8, offsets: I64) -> None:
-        """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order."""
-        self.data = data
-        self.offsets = offsets
+        """Wrap existing arrays: `data` u8 (bytes), `offsets` i64 (n + 1), ids in UTF-8 order.
+
+        They are held read-only, so that compiled code always gets the same types.
+        """
+        self.data, self.offsets = data.view(), offsets.view()
+        self.data.flags.writeable = self.offsets.flags.writeable = False
         self._recent: dict[str, int] = {}  # the last look-ups: a request asks for a user often
 
     @classmethod

@@ -67,7 +67,8 @@ def request_id(
     bits = {rule: 1 << number for number, rule in enumerate(ruling)}
     items = np.zeros(len(sums), _PACKED)
     items["sum"] = sums
-    items["source"] = [numbers[source] for source in sources]
+    if len(named) > 1:
+        items["source"] = [numbers[source] for source in sources]
     if ruling:
         items["rules"] = [sum([bits.get(rule, 0) for rule in own]) for own in rules]
     content = _header(release, segment, before, named, ruling) + items.tobytes()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from graph.arrays import U32
@@ -50,16 +51,23 @@ def _recommended(release: Release, why: Reasons, at: int, read: dict[str, Any]) 
 
 def _whole(release: Release, listed: Listed, items: bytes) -> bytes:
     notes = ",".join(map(_text, listed.notes))
+    about = _about(
+        listed.served_by, listed.fallback, listed.release, listed.profile, listed.segment
+    )
     sums = sums_of(release.items, listed.columns.rows)
     cursor = next_cursor(listed.request, sums) if listed.full else None
-    about = (
-        f'"served_by":{_text(listed.served_by)},'
-        f'"fallback":{_text(listed.fallback)},"release":{_text(listed.release)},'
-        f'"profile":{_text(listed.profile)},"segment":{_text(listed.segment)},'
-        f'"notes":[{notes}],"next":{_text(cursor)},'
-        f'"request_id":"{_request_id(listed, sums)}"'
+    more = f'{about}"notes":[{notes}],"next":{_text(cursor)},"request_id":"'
+    return b'{"items":[%b],%b%b"}' % (items, more.encode(), _request_id(listed, sums).encode())
+
+
+@lru_cache(1000)
+def _about(
+    served_by: str, fallback: str | None, release: str, profile: str, segment: str | None
+) -> str:
+    return (
+        f'"served_by":{_text(served_by)},"fallback":{_text(fallback)},'
+        f'"release":{_text(release)},"profile":{_text(profile)},"segment":{_text(segment)},'
     )
-    return b'{"items":[%b],%b}' % (items, about.encode())
 
 
 def origin(made: bytes) -> tuple[str, bool]:

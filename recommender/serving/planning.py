@@ -13,7 +13,7 @@ from recommender.overlay.overlay import Overlay
 from recommender.ranking.contexts import Context, Features, features, fitted, session_share
 from recommender.ranking.pages import item_sums, rotation, shown_before, variety
 from recommender.ranking.ranker import Adjust, Order
-from recommender.ranking.request import NEUTRAL, Filter, Request
+from recommender.ranking.request import NEUTRAL, Filter, Request, changed
 from recommender.ranking.rerank import Profile
 from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, TRENDING
 from recommender.releases.release import Release
@@ -100,7 +100,7 @@ class Planner:
         if request.cursor is not None:
             before = shown_before(request, self.item_sums)
             blocked = np.concatenate([blocked, np.array(before, np.int32)])
-        return replace(
+        return changed(
             subject,
             contexts=held,
             segments=self._segments.of(behaviour, now),
