@@ -28,9 +28,11 @@ from recommender.inbox.journal import Journal
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.serving.live import Live
+from recommender.serving.recommend import Recommender
 
 NOW = 1_760_000_000
 TOGETHER = 10_000  # facts of one transaction
+NEW_ITEMS = 10  # beside which lists are made
 LONGEST = 20.0  # seconds that an effect is waited for
 JSON = {"Content-Type": "application/json"}
 
@@ -54,6 +56,10 @@ def main(arguments: list[str]) -> dict:
             )
         }
         ratio = _lists(home, Path(folder) / "lists")
+        beside = {
+            text: _beside_new_items(home, Path(folder) / text, reasons=reasons)
+            for text, reasons in (("with reasons", True), ("without reasons", False))
+        }
     slowest = max(row["p99 ms"] for row in table)
     table += [{"what": f"overlay of {name}", **cost} for name, cost in costs.items()]
     return {
@@ -62,6 +68,10 @@ def main(arguments: list[str]) -> dict:
         "ratios": {
             "the slowest p99 from acknowledgement to effect over 1 s": round(slowest / 1e3, 3),
             "lists of users without newer events, with 100,000 overlaid events over none": ratio,
+            **{
+                f"lists {text} beside {NEW_ITEMS} new items among 1,000 over lists without": figure
+                for text, figure in beside.items()
+            },
             "seconds to read the events over the promise of 10": round(
                 costs["events"]["seconds"] / 10, 3
             ),
@@ -260,14 +270,29 @@ def _lists(home: Home, folder: Path) -> float:
     _written(folder / "journal.sqlite", _events(home, 100_000))
     without = Live(home).recommender()
     with_ = Live(home, journal=Journal(folder / "journal.sqlite")).recommender()
-    users = [user for user in without.release.users if user not in with_.overlay.users][:200]
+    users = [user for user in without.release.users if user not in with_.overlay.users]
+    return _in_turns(without, with_, users)
+
+
+def _beside_new_items(home: Home, folder: Path, *, reasons: bool) -> float:
+    """Time of lists beside a few new items over that of lists without any, in turns."""
+    _written(folder / "journal.sqlite", _items(home, NEW_ITEMS))
+    without = Live(home).recommender()
+    with_ = Live(home, journal=Journal(folder / "journal.sqlite")).recommender()
+    return _in_turns(without, with_, list(without.release.users), reasons=reasons)
+
+
+def _in_turns(
+    without: Recommender, with_: Recommender, users: list[str], *, reasons: bool = True
+) -> float:
+    requests = [Request(user=user, reasons=reasons) for user in users[:200]]
     ratios = []
     for _ in range(15):
         took = []
         for serving in (without, with_):
             began = time.process_time()
-            for user in users:
-                serving.recommend_json([Request(user=user)], now=NOW)
+            for request in requests:
+                serving.recommend_json([request], now=NOW)
             took.append(time.process_time() - began)
         ratios.append(took[1] / took[0])
     return round(statistics.median(ratios), 3)

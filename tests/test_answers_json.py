@@ -116,9 +116,10 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
 
 def piece_of(release, row):
     """What answers say of an item, found among others."""
-    data, starts, parts = release.cards_of(np.array([0, row, 0], np.int32))
+    data, more, starts, parts = release.cards_of(np.array([0, row, 0], np.int32))
     id_end, title_end, end = parts[1].tolist()
-    return read(bytes(data[starts[1] : starts[1] + end]).decode("ascii"), id_end, title_end)
+    card = data[starts[1] :] if starts[1] >= 0 else more[-1 - starts[1] :]
+    return read(bytes(card[:end]).decode("ascii"), id_end, title_end)
 
 
 # ── cards ────────────────────────────────────────────────────────────────────────────────

@@ -89,9 +89,7 @@ def test_what_is_wrong_is_left_to_flask(servers, names, path):
     assert short[0] in (400, 404)
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Origin": "https://shop.example"}]
-)
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://shop.example"}])
 def test_other_hosts_and_scripts_of_other_sites_are_left_to_flask(servers, names, headers):
     *short, by_flask = servers[0].get(GOOD[0].format(**names), **headers)
     assert by_flask

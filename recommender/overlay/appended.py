@@ -18,6 +18,7 @@ from graph.dates import is_date, seconds_of
 from graph.ids import as_word
 from graph.model import NO_ROW, NO_TIME, tag_key, tag_parts
 from graph.vocabulary import Vocabulary
+from recommender.overlay.live_cards import LiveCards
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.cards import Card, make_card
 from recommender.releases.graph_arrays import attribute_word
@@ -83,38 +84,22 @@ class AppendedRelease(Release):
         tags = [name for _, name, _ in item.tags]
         return {"title": item.title or "", "attributes": dict(item.attributes), "tags": tags}
 
-    def cards_of(self, rows: I32) -> tuple[U8, I64, I32]:
-        """The cards of items (k,): bytes, (k,) where each begins, (k, 3) where its parts end."""
-        wanted = rows.tolist()
-        live = [at for at, row in enumerate(wanted) if row in self.live]
-        if not live:
-            return super().cards_of(rows)
-        of_base = rows.copy()
-        of_base[live] = NO_ROW
-        data, starts, parts = super().cards_of(of_base)
-        texts = [
-            bytes(data[start : start + end].data)
-            for start, end in zip(starts.tolist(), parts[:, -1].tolist(), strict=True)
-        ]
-        for at in live:
-            card = self._live_card(wanted[at])
-            texts[at], parts[at] = card.text.encode(), card[1:]
-        starts = np.cumsum([0, *map(len, texts)])[:-1]
-        return np.frombuffer(b"".join(texts), np.uint8), starts, parts
-
-    def _live_card(self, row: int) -> Card:
-        """Of an item that is live; made when it is first shown."""
-        if row not in self._live_cards:
-            item = self.live[row]
-            tags = [tag_parts(key)[1] for key in self.tags.ids(self.item_tags.heaviest(row))]
-            domains = self.domains.ids(self.item_domains.heaviest(row))
-            carried = [name for _, name, _ in item.tags]
-            self._live_cards[row] = make_card(item.id, item.title, tags, domains, "{}", carried)
-        return self._live_cards[row]
+    def cards_of(self, rows: I32) -> tuple[U8, U8, I64, I32]:
+        """As of a release; the second array has the cards of live items."""
+        return self._cards, *self._live_cards.of(rows, self._live_card)
 
     @cached_property
-    def _live_cards(self) -> dict[int, Card]:
-        return {}
+    def _live_cards(self) -> LiveCards:
+        known = len(self.base.items) if self.base else 0
+        starts = self._card_starts[:known]
+        return LiveCards(starts, self._card_parts, len(self.items), self.live)
+
+    def _live_card(self, row: int) -> Card:
+        item = self.live[row]
+        tags = [tag_parts(key)[1] for key in self.tags.ids(self.item_tags.heaviest(row))]
+        domains = self.domains.ids(self.item_domains.heaviest(row))
+        carried = [name for _, name, _ in item.tags]
+        return make_card(item.id, item.title, tags, domains, "{}", carried)
 
     def attribute(self, name: str) -> Attribute:
         """An attribute of `attribute_names`, over all items."""

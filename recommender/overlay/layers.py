@@ -1,9 +1,10 @@
 """A large mapping that never changes, and from which a newer one is cheap to derive."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 Value = TypeVar("Value")
+Default = TypeVar("Default")
 SHARE = 8  # share of the older layer's entries at which the newer is merged into it
 LEAST = 1_000
 
@@ -36,6 +37,24 @@ class Layers(Mapping[str, Value]):
 
     def __getitem__(self, key: str) -> Value:
         return self._new[key] if key in self._new else self._old[key]
+
+    # `Mapping` would raise and catch an error for each key that is missing, as most are.
+
+    @overload
+    def get(self, key: str, /) -> Value | None: ...
+
+    @overload
+    def get(self, key: str, /, default: Value | Default) -> Value | Default: ...
+
+    def get(self, key: str, /, default: Any = None) -> Any:
+        """The value of a key, or else the default."""
+        return self._new[key] if key in self._new else self._old.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._new or key in self._old
+
+    def __bool__(self) -> bool:
+        return bool(self._new or self._old)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._new

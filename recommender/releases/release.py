@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
@@ -22,6 +23,7 @@ from recommender.releases.arrivals import Arrivals
 from recommender.releases.contents import Arrays
 from recommender.releases.rows import Rows
 
+NO_CARDS: U8 = np.frombuffer(b"", np.uint8)
 EVENT_COLUMNS = ("item", "kind", "value", "at")
 
 
@@ -256,9 +258,12 @@ class Release:
         title = card["title"] if card["named"] else None
         return {"title": title, "attributes": card["attributes"], "tags": card["carried"]}
 
-    def cards_of(self, rows: I32) -> tuple[U8, I64, I32]:
-        """The cards of items (k,): bytes, (k,) where each begins, (k, 3) where its parts end."""
-        return self._cards, self._card_starts[rows], self._card_parts[rows]
+    def cards_of(self, rows: I32) -> tuple[U8, U8, I64, I32]:
+        """The cards of items (k,): bytes, (k,) where each begins, (k, 3) where its parts end.
+
+        The bytes are two arrays: a card that begins at -1 - b begins at b of the second one.
+        """
+        return self._cards, NO_CARDS, self._card_starts[rows], self._card_parts[rows]
 
     @cached_property
     def _cards(self) -> U8:

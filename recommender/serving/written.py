@@ -9,13 +9,11 @@ reason says are sentences with gaps (`telling.py`). So this copies bytes, and pu
                             ├─ sentences, or texts of one item
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from graph.arrays import I64, U8
@@ -60,14 +58,6 @@ def _some(texts: Mapping[int, bytes], count: int) -> tuple[U8, I64]:
     return _joined([texts.get(at, b"") for at in range(count)])
 
 
-def _fixed(*arrays: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """Arrays as read-only ones, so that compiled code always gets the same types."""
-    for array in arrays:
-        view = array.view()
-        view.flags.writeable = False
-        yield view
-
-
 NOTHING: U8 = np.frombuffer(b"", np.uint8)
 _constants = _joined(CONSTANTS)
 _names = lru_cache(64)(lambda names: _joined([name.encode() for name in names]))
@@ -84,11 +74,12 @@ def written(release: Release, lists: Sequence[Columns], why: Reasons) -> list[by
     if why.any:
         rows = np.concatenate([rows, speaking.near.ravel()])
     cards = release.cards_of(rows)
-    text, ends = _written(  # type: ignore[call-arg]
+    text, ends = _written(
         starts_of(lists), *cards, columns.scores, columns.sources, columns.parts,
         *_names(columns.names), *_constants, why.sentences.data, why.sentences.indptr,
-        why.begins, speaking.relations, release.arrays["relations.kinds"], speaking.tags,
-        speaking.people, speaking.shares, *_fixed(release.tags.data, release.tags.offsets),
+        why.sentences.gaps, why.sentences.gap_indptr, why.begins, speaking.relations,
+        release.arrays["relations.kinds"], speaking.tags, speaking.people, speaking.shares,
+        release.tags.data, release.tags.offsets,
         *_some(why.texts, count), *_some(columns.marks, count),
     )  # fmt: skip
     content = text.data
@@ -97,16 +88,18 @@ def written(release: Release, lists: Sequence[Columns], why: Reasons) -> list[by
 
 @njit(cache=True, nogil=True)
 def _written(  # type: ignore[no-untyped-def]
-    list_indptr, cards, starts, card_parts, scores, sources, parts, names, name_indptr, constants,
-    constant_indptr, sentences, sentence_indptr, begins, relations, relation_kinds, tags, people,
-    shares, tag_data, tag_indptr, others, other_indptr, marks, mark_indptr,
+    list_indptr, cards, more_cards, starts, card_parts, scores, sources, parts, names, name_indptr,
+    constants, constant_indptr, sentences, sentence_indptr, gaps, gap_indptr, begins, relations,
+    relation_kinds, tags, people, shares, tag_data, tag_indptr, others, other_indptr, marks,
+    mark_indptr,
 ):  # fmt: skip
     """The text u8, and where each list ends.
 
-    cards u8, starts and card_parts (…, 3): of the k entries, then of the k x 3 items that their
-    reasons begin from, if there are any; sources (k,) places in names and parts (k, s); begins,
-    relations, tags, people and shares (k, 3) as in `Reasons`. others: k texts that stand in the
-    place of sentences where they are not empty; marks: k texts, or empty.
+    cards and more_cards u8, starts and card_parts (…, 3): of the k entries, then of the k x 3 items
+    that their reasons begin from, if there are any (`Release.cards_of`); sources (k,) places in
+    names and parts (k, s); begins, relations, tags, people and shares (k, 3) as in `Reasons`.
+    others: k texts that stand in the place of sentences where they are not empty; marks: k texts,
+    or empty.
     """
     count = len(scores)
     which = np.empty(begins.shape, np.int64)
@@ -134,7 +127,8 @@ def _written(  # type: ignore[no-untyped-def]
             if k > list_indptr[which_list]:
                 out[at] = COMMA
                 at += 1
-            at = _copy(out, at, cards, starts[k], starts[k] + card_parts[k, 2])
+            card, begin = _card(cards, more_cards, starts[k])
+            at = _copy(out, at, card, begin, begin + card_parts[k, 2])
             at = _part(out, at, constants, constant_indptr, 0)
             at = _number(out, at, scores[k], MILLIONTHS)
             at = _part(out, at, constants, constant_indptr, 1)
@@ -163,11 +157,11 @@ def _written(  # type: ignore[no-untyped-def]
                         out[at] = COMMA
                         at += 1
                     near = count + 3 * k + r
+                    near_card, near_begin = _card(cards, more_cards, starts[near])
                     at = _sentence(
-                        out, at, sentences, sentence_indptr[which[k, r]],
-                        sentence_indptr[which[k, r] + 1], cards, starts[near], card_parts[near],
-                        starts[k], card_parts[k], tag_data, tag_indptr, tags[k, r], people[k, r],
-                        shares[k, r],
+                        out, at, sentences, sentence_indptr, gaps, gap_indptr, which[k, r],
+                        near_card, near_begin, card_parts[near], card, begin, card_parts[k],
+                        tag_data, tag_indptr, tags[k, r], people[k, r], shares[k, r],
                     )  # fmt: skip
             out[at] = CLOSING
             at += 1
@@ -187,6 +181,12 @@ BEFORE_ID, BEFORE_TITLE = len('{"item":'), len(',"title":')  # of a card
 
 
 @njit(cache=True, nogil=True)
+def _card(cards, more_cards, start):  # type: ignore[no-untyped-def]
+    """The bytes that a card is among, and where it begins there."""
+    return (cards, start) if start >= 0 else (more_cards, -1 - start)
+
+
+@njit(cache=True, nogil=True)
 def _way(relation, relation_kinds, tag, people):  # type: ignore[no-untyped-def]
     """Which of the ways of `telling` goes from the history to the item."""
     if relation >= 0:
@@ -202,39 +202,35 @@ def _way(relation, relation_kinds, tag, people):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _sentence(  # type: ignore[no-untyped-def]
-    out, at, sentences, begin, end, cards, near, near_parts, item, item_parts, tag_data, tag_indptr,
-    tag, people, share,
+    out, at, sentences, sentence_indptr, gaps, gap_indptr, sentence, near_card, near, near_parts,
+    card, item, item_parts, tag_data, tag_indptr, tag, people, share,
 ):  # fmt: skip
     """A sentence with its gaps filled in; see `telling` for what each of the numbers is."""
-    step = begin
-    while step < end:
-        stop = step
-        while stop < end and sentences[stop] >= 32:
-            stop += 1
+    step = sentence_indptr[sentence]
+    for number in range(gap_indptr[sentence], gap_indptr[sentence + 1]):
+        stop = gaps[number]
         at = _copy(out, at, sentences, step, stop)
-        step = stop + 1
-        if stop == end:
-            break
-        gap = sentences[stop]
+        step, gap = stop + 1, sentences[stop]
         if gap == 1:
-            at = _copy(
-                out, at, cards, near + near_parts[0] + BEFORE_TITLE + 1, near + near_parts[1] - 1
-            )
+            title = near + near_parts[0] + BEFORE_TITLE
+            at = _copy(out, at, near_card, title + 1, near + near_parts[1] - 1)
         elif gap == 2:
-            at = _copy(out, at, cards, near + near_parts[0] + BEFORE_TITLE, near + near_parts[1])
+            title = near + near_parts[0] + BEFORE_TITLE
+            at = _copy(out, at, near_card, title, near + near_parts[1])
         elif gap == 3:
-            at = _copy(out, at, cards, near + BEFORE_ID, near + near_parts[0])
+            at = _copy(out, at, near_card, near + BEFORE_ID, near + near_parts[0])
         elif gap == 4:
-            at = _copy(out, at, cards, item + item_parts[0] + BEFORE_TITLE, item + item_parts[1])
+            title = item + item_parts[0] + BEFORE_TITLE
+            at = _copy(out, at, card, title, item + item_parts[1])
         elif gap == 5:
-            at = _copy(out, at, cards, item + BEFORE_ID, item + item_parts[0])
+            at = _copy(out, at, card, item + BEFORE_ID, item + item_parts[0])
         elif gap == 6:
             at = _tag(out, at, tag_data, tag_indptr[tag], tag_indptr[tag + 1])
         elif gap == 7:
             at = _whole(out, at, people)
         else:
             at = _number(out, at, share, TEN_THOUSANDTHS)
-    return at
+    return _copy(out, at, sentences, step, sentence_indptr[sentence + 1])
 
 
 @njit(cache=True, nogil=True)
@@ -244,9 +240,12 @@ def _part(out, at, data, indptr, number):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _copy(out, at, data, start, stop):  # type: ignore[no-untyped-def]
-    for step in range(stop - start):
-        out[at + step] = data[start + step]
-    return at + stop - start
+    """Slices that begin at 0: so many bytes are copied at once."""
+    source = data[start:stop]
+    target = out[at : at + len(source)]
+    for step in range(len(source)):
+        target[step] = source[step]
+    return at + len(source)
 
 
 @njit(cache=True, nogil=True)
