@@ -70,8 +70,8 @@ def short_way(
 
     def way(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         began, path = time.perf_counter(), environ["PATH_INFO"]
-        asked = path.startswith(BEGIN) and path.endswith(END)
-        if not asked or environ["REQUEST_METHOD"] != "GET" or not places.acquire(blocking=False):
+        fits = path.startswith(BEGIN) and path.endswith(END)
+        if not fits or environ["REQUEST_METHOD"] != "GET" or not places.acquire(blocking=False):
             return flask(environ, start_response)
         in_flight.inc()
         try:
