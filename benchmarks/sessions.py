@@ -30,6 +30,7 @@ import numpy as np
 
 from benchmarks import _sets
 from benchmarks._sequences import GRIDS, Lists, figures, tuned
+from embeddings.vectors.sequence_model import REACH, SequenceModel
 from graph.arrays import I32, I64
 from graph.model import NO_ROW
 from graph.snapshot import GraphSnapshot, take_snapshot
@@ -135,17 +136,20 @@ def measure(name: str, parts: Parts, options: argparse.Namespace) -> list[dict[s
     for ordered in (False, True):
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
-            ranked, recipe = served(parts, ordered, options, Path(folder))
-        chosen = {key: recipe[key] for key in ("recency_exponent", "follows_weight")}
+            ranked, recipe, more = served(parts, ordered, options, Path(folder))
+        read = ["recency_exponent", "follows_weight"]
+        read += ["sequence_weight", "sequence_epochs"] if recipe["sequence_weight"] else []
+        chosen = {key: recipe[key] for key in read}
         label = "served" if ordered else "served, without the order"
-        row(label, ranked, began, parameters=chosen | {"steepness": recipe["follows_steepness"]})
+        parameters = chosen | {"steepness": recipe["follows_steepness"]}
+        row(label, ranked, began, parameters=parameters, **more)
     return rows
 
 
 def served(
     parts: Parts, ordered: bool, options: argparse.Namespace, folder: Path
-) -> tuple[I32, dict[str, Any]]:
-    """Our lists (u, 10), and the recipe that was chosen."""
+) -> tuple[I32, dict[str, Any], dict[str, float]]:
+    """Our lists (u, 10), the recipe that was chosen, and what a sequence model costs."""
     fit = snapshot_of(parts.learned, ordered, folder)
     config = RefreshConfig(preset=options.preset, seed=options.seed)
     graph = weigh(fit, config.weighting, _sets.NOW)
@@ -168,7 +172,18 @@ def served(
         for number, answer in enumerate(recommender.recommend(requests, now=_sets.NOW), begin):
             shown = [int(each.item) for each in answer.items]
             best[number, : len(shown)] = shown
-    return best, release.manifest["recipe"]
+    more = {} if release.sequence is None else {"foretell_ms": foretell_ms(release.sequence)}
+    return best, release.manifest["recipe"], more
+
+
+def foretell_ms(model: SequenceModel, lists: int = 300) -> float:
+    """Milliseconds of processor time to foretell what comes next after a list of `REACH` items."""
+    drawn = np.random.default_rng(0).choice(model.rows, (lists, 1, REACH))
+    model.foretell(drawn[0])
+    began = time.process_time()
+    for own in drawn:
+        model.foretell(own)
+    return round(1e3 * (time.process_time() - began) / lists, 3)
 
 
 def _event(item: int, before: Sequence[int]) -> LiveUser:

@@ -23,7 +23,7 @@ ROOMS = {  # third party -> files that may import it
     "typer": "api/cli/",
     "neo4j": ("graph/stores/neo4j_", "graph/explore/neo4j_reader.py"),
     "faiss": "embeddings/indexes/faiss_index.py",
-    "torch": "embeddings/vectors/gnn_",
+    "torch": ("embeddings/vectors/gnn_", "embeddings/vectors/sequence_training.py"),
     "torch_geometric": "embeddings/vectors/gnn_",
     "node2vec": "embeddings/vectors/node2vec_embedder.py",
     "gensim": "benchmarks/",

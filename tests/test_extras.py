@@ -26,6 +26,7 @@ CASES = [
     (["segments", "--picture", "p.svg"], "sklearn", {}),
     (["tune", "weighting", "--trials", "5"], "optuna", {}),
     (["refresh", "--preset", "graph"], "torch", {}),
+    (["refresh", "--preset", "sequence"], "torch", {}),
     (["serve", "--port", "0"], "opentelemetry", {"NICHEGRAPH_TRACES_URL": "http://127.0.0.1:1/"}),
 ]
 

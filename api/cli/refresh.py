@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graph.stores.neo4j_store import Neo4jStore
     from recommender.learning.build import Preset, RefreshConfig
 
-PRESETS = ("fast", "default", "graph")
+PRESETS = ("fast", "default", "graph", "sequence")
 
 
 def register(cli: typer.Typer) -> None:
@@ -31,7 +31,11 @@ def register(cli: typer.Typer) -> None:
 def refresh(
     ctx: typer.Context,
     preset: Annotated[
-        str, typer.Option(help="fast, default, or graph (with node2vec and a graph network).")
+        str,
+        typer.Option(
+            help="fast, default, graph (with node2vec and a graph network), or sequence (with a "
+            "model of what comes next)."
+        ),
     ] = "default",
     seed: Annotated[
         int,

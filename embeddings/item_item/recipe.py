@@ -82,3 +82,9 @@ class Recipe:
     """Of the table of what follows what, see `follows`; 0: it is left out."""
     follows_steepness: float = 0.0
     """How steeply the weights fall off with which a history reads it, from the newest entry on."""
+    sequence_weight: float = 0.0
+    """Of what a `SequenceModel` foretells, beside the table's best; 0: there is none."""
+    sequence_sharpness: float = 1.0
+    """Its logits are multiplied by this."""
+    sequence_epochs: int = 0
+    """How long it is trained."""

@@ -10,6 +10,7 @@ from scipy import sparse
 from embeddings.item_item.blend import choose_recipe
 from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.follows import with_follows
+from embeddings.item_item.held_back import without
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.relearning import relearned
@@ -23,13 +24,15 @@ from graph.weighting import Weighting, speaking
 from recommender.learning.going_on import Changes, Fit, fit_after
 from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
+from recommender.learning.sequences import sharpened, trained, what_trains, with_sequences
 from recommender.learning.split import relevant_pairs
+from recommender.ranking.sources import SEQUENCE
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
 from recommender.releases.people import attribute_names, people_arrays, user_attributes
 from recommender.releases.steps import Steps
 
 Say = Callable[[str], None]
-Preset = Literal["default", "fast", "graph"]
+Preset = Literal["default", "fast", "graph", "sequence"]
 
 SPECTRAL = "spectral"
 VECTOR_DIMENSIONS = 64  # of the spectral vectors that FAISS searches: enough to propose items
@@ -92,7 +95,7 @@ def choose(
     last: Last | None = None,
     steps: Steps | None = None,
 ) -> Choice:
-    """Train the networks of the preset graph, and choose the recipe of the item table.
+    """Train the networks of a preset that has some, and choose the recipe of the item table.
 
     Args:
         snapshot: ids and times.
@@ -102,6 +105,8 @@ def choose(
         last: what networks learned for the last release, see `networks_of`.
         steps: keeps finished steps, in case the refresh is killed; None: nothing is kept.
     """
+    if config.preset == "sequence":
+        what_trains()  # or say now that it is missing
     ways, gate = held_parts(snapshot, graph, config.weighting, config.seed)
     networks: dict[str, Trained] = {}
     if config.preset == "graph":
@@ -129,7 +134,15 @@ def choose(
         learned=network_vectors(networks),
         settings=config.table,
     )
-    return Choice(report.recipe, report.as_json(), networks)
+    recipe, facts = report.recipe, report.as_json()
+    if config.preset == "sequence":
+        known = without(sparse.csr_matrix(user_items, dtype=np.float32), gate)
+        recipe, tried = with_sequences(
+            recipe, known, ways[0], features_of(graph),
+            seed=config.seed, threads=config.threads, say=say,
+        )  # fmt: skip
+        facts["tried"] |= tried
+    return Choice(recipe, facts, networks)
 
 
 def build(
@@ -189,6 +202,13 @@ def build(
         arrays["follows.scores"] = table.follows.scores
         newest = weighed(user_items, order, recipe.follows_steepness).data
         arrays["histories.newest"] = np.float32(recipe.follows_weight) * newest
+    if recipe.sequence_weight and order is not None and config.preset == "sequence":
+        say("training the sequence model on everything")
+        model, reports[SEQUENCE] = trained(
+            user_items, order, scaled, recipe.sequence_epochs, config.seed, config.threads, say
+        )
+        model = sharpened(model, recipe.sequence_sharpness)
+        arrays |= {f"{SEQUENCE}.{name}": array for name, array in model.arrays.items()}
     arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
     arrays |= people_arrays(snapshot, graph)
     arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))

@@ -35,6 +35,7 @@ from recommender.learning.baselines import BLOCK_SCORES, BLOCK_USERS
 from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
 from recommender.learning.held_parts import MOST_JUDGES, MOST_NEWCOMERS
 from recommender.learning.profile_learning import DIVERSITIES, FRESHNESSES, LONG_TAILS, SHOWN
+from recommender.learning.sequences import JUDGED_AT_ONCE, MOST_ITEMS
 from recommender.learning.trial import MOST_USERS
 from recommender.ranking.rerank import POOL
 
@@ -199,6 +200,19 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **read_back,
             "lists by profile": min(MOST_USERS, u) * PROFILES * SHOWN * LONG,
             "candidates of lists": min(MOST_USERS, u) * POOL * (LIKENESS_DIMENSIONS + 10) * WORD,
+        }
+    if config.preset == "sequence":
+        m = min(i, MOST_ITEMS)
+        foretold_at_once = min(JUDGED_AT_ONCE, u) * (2 * m + i)
+        held["training a sequence model"] = {
+            **choosing,
+            "torch": TORCH,
+            "the table": i * width * ENTRY,
+            "what follows what": followers + in_order,
+            "lists": 2 * p * WORD,
+            "weights, their moments and the best": 6 * m * 64 * WORD,
+            "a step": 2048 * (1024 + 64 * 64) * WORD,
+            "what is foretold at once": foretold_at_once * WORD,
         }
     if networks:
         n = u + i + t

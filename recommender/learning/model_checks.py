@@ -53,6 +53,9 @@ def leaked(seen: Seen) -> Text:
 def not_numbers(seen: Seen) -> Text:
     """NaN or infinity among what ranks."""
     named = {f"vectors of {name}": array for name, array in seen.new.vectors.items()}
+    if seen.new.sequence is not None:
+        parts = seen.new.sequence.arrays.items()
+        named |= {f"{name} of the sequence model": array for name, array in parts}
     for name, array in {"the item table": seen.new.table.scores, **named}.items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:

@@ -90,7 +90,7 @@ def fit_trial(
     """
     graph = weigh(fit, made.weighting, now, domains)
     say("fitting the trial: the same model without the held-back part")
-    preset: Preset = "default" if made.preset == "graph" else made.preset
+    preset: Preset = "fast" if made.preset == "fast" else "default"
     plain = replace(config, preset=preset, weighting=made.weighting)
     recipe = _fitting(without_networks(made.recipe), len(features_of(graph)))
 
@@ -132,7 +132,7 @@ def made_of(manifest: Mapping[str, Any]) -> Made | None:
 def without_networks(recipe: Recipe) -> Recipe:
     """The recipe without trained networks: training them again would cost a trial too much."""
     kept = tuple((scorer, w) for scorer, w in recipe.weights if scorer.kind != "learned")
-    return replace(recipe, weights=kept or ((RIDGE, 1.0),))
+    return replace(recipe, weights=kept or ((RIDGE, 1.0),), sequence_weight=0.0)
 
 
 def _fitting(recipe: Recipe, features: int) -> Recipe:

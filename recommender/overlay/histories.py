@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from graph.arrays import F32, I32, Flags
+from graph.arrays import F32, I32, I64, Flags
 from graph.model import NO_ROW, NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighting import HIDE, Weighting, domain_factors, event_weights
@@ -40,6 +40,7 @@ class History:
     weights: F32  # (h,)
     kinds: tuple[str, ...]  # (h,) the kind of event of each; of several, the first by name
     newest: F32  # (h,) what each counts where the table of what follows what is read
+    at: I64  # (h,) when each was last done; NO_TIME: unknown
     seen: I32  # items that the user did anything to
     hidden: I32  # items that the user never wants to see again
 
@@ -162,6 +163,7 @@ class Weigher:
             weights=weights[chosen] * _recent(at[chosen], self._exponent),
             kinds=tuple(by_name[entry] for entry in first[chosen].tolist()),
             newest=self._follows * weights[chosen] * _recent(at[chosen], self._steepness),
+            at=at[chosen],
             seen=np.unique(columns.item[~hides]),
             hidden=hidden,
         )
@@ -175,6 +177,12 @@ class Weigher:
             return np.zeros(len(weights), np.float32)
         at = np.asarray(weights, np.float64)
         return np.float32(self._follows) * _recent(at, self._steepness)
+
+
+def in_order(items: I32, at: I64) -> I32:
+    """(l,) the items whose time is known, oldest first; those of a moment by their rows."""
+    dated = np.flatnonzero(at != NO_TIME)
+    return items[dated[np.lexsort((items[dated], at[dated]))]]
 
 
 def _recent(at: npt.NDArray[Any], exponent: float) -> F32:

@@ -2,6 +2,7 @@
 
 items               the item–item table: what ranks
 spectral, node2vec, gnn   nearest vectors to the subject's own, by FAISS
+sequence            what a sequence model foretells to come next
 trending            what many chose lately, for somebody without a history
 friends             what several friends of somebody without a history chose
 tags                items that share the tags of the history, or those that were asked for
@@ -20,14 +21,18 @@ from scipy.sparse import csr_array
 from embeddings.indexes.faiss_index import FaissIndex
 from embeddings.indexes.index import VectorIndex
 from embeddings.vectors.fold_in import fold_in_users
+from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, I8, I32, I64
+from graph.model import NO_ROW
 from recommender.ranking import interests
 from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
 from recommender.releases.release import Release
 
 ITEMS, TAGS, IN_DOMAIN, POPULAR = "items", "tags", "popular in domain", "popular"
 FRIENDS, TRENDING = "friends", "trending"
+SEQUENCE = "sequence"
 FEWEST_FRIENDS = 3  # friends who must have chosen an item for that to show: fewer could be guessed
+LEAST = np.float32(-80)  # of a logit below the likeliest: its share is still above 0
 _DENSE_CELLS = 20_000_000  # subjects × items scored densely at a time
 
 
@@ -77,7 +82,8 @@ class Sources:
     @property
     def names(self) -> tuple[str, ...]:
         """All sources."""
-        return (ITEMS, *self.indexes, FRIENDS, TRENDING, TAGS, IN_DOMAIN, POPULAR)
+        learned = () if self._release.sequence is None else (SEQUENCE,)
+        return (ITEMS, *self.indexes, *learned, FRIENDS, TRENDING, TAGS, IN_DOMAIN, POPULAR)
 
     def propose(self, name: str, subjects: Subjects, tags: AskedTags, n: int) -> Ranking:
         """At most n items a subject, best first, all of them allowed and none blocked.
@@ -111,6 +117,10 @@ class Sources:
         popularity = self._popularity
         if name == POPULAR:
             return np.broadcast_to(popularity, (len(subjects), len(popularity)))
+        model = self._release.sequence
+        if name == SEQUENCE and model is not None:
+            none = np.full((len(subjects), 1), NO_ROW, np.int32)
+            return foretold(model, subjects.queries.get(SEQUENCE, none), len(popularity))
         if name == FRIENDS:
             return self._chosen_by_friends(subjects)
         if name == TRENDING:
@@ -203,6 +213,22 @@ class Sources:
     @cached_property
     def _item_domains(self) -> csr_array:
         return self._release.item_domains.matrix
+
+
+def foretold(model: SequenceModel, lists: I32, items: int) -> F32:
+    """(b, i) how likely each item comes next after lists (b, l), the likeliest 1; 0: not known.
+
+    Args:
+        model: its logits become shares of the likeliest one.
+        lists: of item rows, the newest at the end; -1 pads at the beginning.
+        items: how many there are; the model may know fewer.
+    """
+    scores = np.zeros((len(lists), items), np.float32)
+    logits, known = model.foretell(lists)
+    if logits.shape[1]:
+        logits = np.exp(np.maximum(logits - logits.max(axis=1, keepdims=True), LEAST))
+        scores[:, model.rows] = logits * known[:, None]
+    return scores
 
 
 def friends_who_chose(release: Release, friends: I64) -> F32:

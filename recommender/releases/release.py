@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.item_item.item_table import ItemTable
+from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
 from graph.model import NO_ROW
@@ -286,6 +287,12 @@ class Release:
         if "follows.scores" in self.arrays:
             follows = ItemTable(self.arrays["follows.neighbours"], self.arrays["follows.scores"])
         return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"], follows)
+
+    @cached_property
+    def sequence(self) -> SequenceModel | None:
+        """What foretells the next item of a history; None: nothing was learned for that."""
+        arrays = self._named("sequence.")
+        return SequenceModel.of(arrays) if arrays else None
 
     @cached_property
     def arrivals(self) -> Arrivals:

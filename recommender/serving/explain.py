@@ -14,7 +14,7 @@ import numpy as np
 from graph.explore import why_cypher
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TRENDING
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, SEQUENCE, TRENDING
 from recommender.releases.release import Release
 from recommender.serving.evidence import MOST_REASONS
 from recommender.serving.rules import PINNED, SPONSORED
@@ -45,6 +45,8 @@ def reasons_apart_from_history(
     """
     if source in (PINNED, SPONSORED):
         return (_placed(release, item, source),)
+    if source == SEQUENCE:
+        return (_foretold(release, subject, item),)
     pulled = _from_new_item(release, subject, item, source)
     if pulled:
         return pulled
@@ -143,6 +145,15 @@ def _friends(release: Release, subject: Subject, item: int) -> Reason:
     many = f"{count} of your friends"
     path = (_edge(many, "INTERACTED", ""), _item(release, item))
     return Reason(text=f"{many} chose it", path=path, share=1.0, because=None, through="friends")
+
+
+def _foretold(release: Release, subject: Subject, item: int) -> Reason:
+    """The reason for an item that a sequence model proposed: it read the order of everything, so no
+    single item of the history explains it.
+    """
+    newest = title(release, int(subject.in_order[-1]))
+    text = f"what a learned model of the order of things expects after “{newest}”"
+    return Reason(text=text, path=(_item(release, item),), share=1.0, through="sequence")
 
 
 def _like_history(release: Release, source: int, item: int, tag: str, through: str) -> Reason:

@@ -9,7 +9,7 @@ from graph.arrays import F32, I32, unit_rows
 from graph.model import tag_parts
 from recommender.ranking.candidates import Subjects
 from recommender.ranking.interests import interests_of, shares_of_interests, shown_first, voices
-from recommender.ranking.sources import ITEMS
+from recommender.ranking.sources import ITEMS, SEQUENCE
 from recommender.releases.release import Release
 from recommender.releases.rows import Rows
 from recommender.serving.rules import Entry
@@ -78,7 +78,7 @@ def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I3
     pool = np.array([entry.row for entry in entries], np.int32)
     scores = voices(release.table, _alone(subject), pool, release.arrivals)  # (c, g)
     labels = scores.argmax(axis=1).astype(np.int32)
-    searched = (ITEMS, *release.sources)
+    searched = (ITEMS, SEQUENCE, *release.sources)
     for at in np.flatnonzero(scores.max(axis=1) <= 0).tolist():
         near = _middles(release, subject) @ release.likeness[pool[at]]  # (g, d) @ (d,)
         labels[at] = near.argmax() if entries[at].source in searched else -1

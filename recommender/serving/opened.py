@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recommender.ranking.ranker import Defect, Ranker
-from recommender.ranking.sources import ITEMS, Sources
+from recommender.ranking.sources import ITEMS, SEQUENCE, Sources
 from recommender.releases.release import Release
 from recommender.serving.catalogue_map import CatalogueMap
 from recommender.serving.circles import Circles
@@ -30,6 +30,8 @@ class Opened:
         """Open the indexes, or use those of `last`, of the same folder; nothing is searched."""
         sources = Sources(release, threads, None if last is None else last.sources)
         fused = {ITEMS: 1.0, **{name: w for name, w in release.sources.items() if w > 0}}
+        if release.sequence is not None:
+            fused[SEQUENCE] = float(release.manifest["recipe"]["sequence_weight"])
         ranker = Ranker(release, sources, fused, defect)
         return cls(
             sources=sources,

@@ -15,7 +15,7 @@ from recommender.ranking.pages import item_sums, rotation, shown_before, variety
 from recommender.ranking.ranker import Adjust, Order
 from recommender.ranking.request import NEUTRAL, Filter, Request, changed
 from recommender.ranking.rerank import Profile
-from recommender.ranking.sources import FRIENDS, IN_DOMAIN, TAGS, TRENDING
+from recommender.ranking.sources import FRIENDS, IN_DOMAIN, SEQUENCE, TAGS, TRENDING
 from recommender.releases.release import Release
 from recommender.segments.membership import Behaviour, Segments
 from recommender.serving.interest_words import found_interests
@@ -188,7 +188,10 @@ class Planner:
             return (subject.placed.source,)
         if subject.served_by in (IN_DOMAIN, FRIENDS, TRENDING):
             return (subject.served_by,)
-        return (*self._fused, TAGS) if subject.tags else self._fused
+        fused = self._fused
+        if SEQUENCE in fused and not len(subject.in_order):  # nothing can be foretold
+            fused = tuple(name for name in fused if name != SEQUENCE)
+        return (*fused, TAGS) if subject.tags else fused
 
     def profile(self, subject: Subject) -> tuple[str, Profile]:
         """The name of a subject's profile, and the profile as this request changes it."""

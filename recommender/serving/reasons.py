@@ -2,24 +2,25 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from graph.arrays import I64
+from graph.arrays import F64, I64
 from graph.model import tag_parts
 from recommender.ranking.request import Reason
+from recommender.ranking.sources import SEQUENCE
 from recommender.releases.release import Release
 from recommender.serving.evidence import GO_ON, Evidence, evidence
 from recommender.serving.explain import reasons_apart_from_history
-from recommender.serving.listed import Listed
+from recommender.serving.listed import Columns, Listed
 from recommender.serving.rules import PINNED, SPONSORED
 from recommender.serving.subject import Subject
 from recommender.serving.telling import NO_WORDS, Wording, coded, wording
 
-LABELLED = (PINNED, SPONSORED)
+APART = (PINNED, SPONSORED, SEQUENCE)  # what they propose is not explained by the history's items
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,29 @@ def tell(release: Release, lists: Sequence[Listed]) -> Reasons:
     for listed, subject, at, begin in speaking:
         columns = listed.columns
         silent = why.begins[begin + at, 0] < 0
-        labels = [
-            number for number, name in enumerate(columns.names) if name in (PINNED, SPONSORED)
-        ]
-        if labels:
-            silent |= np.isin(columns.sources[at], labels)
+        apart = [number for number, name in enumerate(columns.names) if name in APART]
+        if apart:
+            silent |= np.isin(columns.sources[at], apart)
         for rank in at[silent].tolist():
             others[begin + rank] = reasons_apart_from_history(
                 release, subject, int(columns.rows[rank]), columns.names[columns.sources[rank]]
             )
+        if SEQUENCE in columns.names:
+            shares = _foretold(columns)
+            why.evidence.shares[begin + at] *= (1 - shares[at])[:, None]
+            own = columns.sources[at] == columns.names.index(SEQUENCE)
+            for rank in at[own].tolist():
+                (reason,) = others[begin + rank]
+                others[begin + rank] = (replace(reason, share=round(float(shares[rank]), 4)),)
     return Reasons(why.evidence, why.sentences, why.begins, others)
+
+
+def _foretold(columns: Columns) -> F64:
+    """(k,) the share of each score that a sequence model gave."""
+    parts = np.maximum(columns.parts, 0)
+    sums = parts.sum(axis=1)
+    shares: F64 = parts[:, columns.names.index(SEQUENCE)] / np.where(sums > 0, sums, 1)
+    return shares
 
 
 @lru_cache(16)

@@ -37,6 +37,8 @@ class Subject:
     friends: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # rows, where they speak
     uncounted: I32 = field(default_factory=lambda: np.zeros(0, np.int32))  # see `Overlay`
     trending: F64 = field(default_factory=lambda: np.zeros((2, 0)))  # rows, and who chose each
+    # (l,) what a sequence model foretells from, oldest first; empty: no order, or no model.
+    in_order: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def for_household(self, notes: Iterable[str]) -> "Subject":
         """The subject of a household's list: the same request, without any member's own history."""
@@ -44,7 +46,7 @@ class Subject:
         return replace(
             self, items=nothing, weights=nothing.astype(np.float32), kinds=(), newest=None,
             user_row=NO_ROW, seen=None, served_by="household", notes=tuple(dict.fromkeys(notes)),
-            segments=(),
+            segments=(), in_order=nothing,
         )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ class Draft:
     placed: Placed | None = None
     friends: list[int] = field(default_factory=list)
     trending: F64 = field(default_factory=lambda: np.zeros((2, 0)))
+    in_order: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def add(
         self,
@@ -135,6 +138,7 @@ class Draft:
             friends=np.array(self.friends, np.int32),
             uncounted=uncounted,
             trending=self.trending,
+            in_order=self.in_order,
         )
 
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from embeddings.vectors.sequence_model import REACH
 from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
-from recommender.ranking.sources import FRIENDS, TRENDING
+from recommender.ranking.sources import FRIENDS, SEQUENCE, TRENDING
 from recommender.serving.subject import Subject
 
 
@@ -33,6 +34,18 @@ def chosen_lately(known: Sequence[Subject]) -> dict[str, npt.NDArray[Any]]:
     for number, subject in enumerate(known):
         lately[number, :, : subject.trending.shape[1]] = subject.trending
     return {TRENDING: lately}
+
+
+def in_order_of(known: Sequence[I32]) -> dict[str, npt.NDArray[Any]]:
+    """(b, l) the newest of each history, -1 pads at the beginning; nothing if all are empty."""
+    most = min(max(map(len, known), default=0), REACH)
+    if most == 0:
+        return {}
+    rows = np.full((len(known), most), NO_ROW, np.int32)
+    for own, items in zip(rows, known, strict=True):
+        newest = items[-most:]
+        own[most - len(newest) :] = newest
+    return {SEQUENCE: rows}
 
 
 def interests_of(known: Sequence[Subject]) -> I32 | None:

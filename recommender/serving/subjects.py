@@ -17,6 +17,7 @@ from graph.errors import InputError, NotFound
 from graph.model import NO_ROW
 from graph.weighting import HIDE
 from recommender.inbox.facts import PURPOSES
+from recommender.overlay.histories import in_order
 from recommender.overlay.overlay import Overlay
 from recommender.overlay.sessions import together
 from recommender.ranking.attributes import as_texts
@@ -47,6 +48,7 @@ from recommender.serving.subject import Draft, Kinds, Subject
 from recommender.serving.subject_arrays import (
     asked_friends,
     chosen_lately,
+    in_order_of,
     interests_of,
     joined,
     newest_of,
@@ -159,6 +161,7 @@ class SubjectReader:
             draft.add(list(session), weights, kinds, self._overlay.weigher.of_session(weights))
             draft.scale(share if start else 1.0, start)
             draft.blocked.append(list(session))
+            self._go_on(draft, session)
         for name in request.tags:
             rows = self._filters.tag_rows(name).tolist()
             draft.tags += rows
@@ -168,6 +171,20 @@ class SubjectReader:
             draft.served_by = TAGS
         elif draft.user_row != NO_ROW and (not len(draft.items) or request.source == FRIENDS):
             self._ask_friends(draft)
+
+    def _go_on(self, draft: Draft, session: Mapping[int, float]) -> None:
+        """Put a session behind the history's order: the newer an item, the more it weighs.
+
+        Equal weights say nothing of an order, so nothing is foretold from such a session.
+        """
+        if self._release.sequence is None:
+            return
+        rows = np.array(sorted(session, key=lambda row: session[row]), np.int32)
+        if len(rows) > 1 and len(set(session.values())) == 1:
+            draft.in_order = rows[:0]
+            return
+        before = draft.in_order
+        draft.in_order = np.concatenate([before[~np.isin(before, rows)], rows])
 
     def _ask_friends(self, draft: Draft) -> None:
         """Ask the friends of somebody without a history, but for who opted out of anything.
@@ -265,6 +282,7 @@ class SubjectReader:
                     f"a part of a mix must be a user, an item or a tag, not {part.kind!r}"
                 )
             draft.scale(part.weight, start)
+        draft.in_order = draft.in_order[:0]  # several histories have no common order
         if len(draft.items):
             draft.served_by = "mix"
 
@@ -314,6 +332,8 @@ class SubjectReader:
             return NO_ROW
         if live is not None:
             draft.add(live.items, live.weights, live.kinds, live.newest)
+            if self._release.sequence is not None:
+                draft.in_order = in_order(live.items, live.at)
             draft.known = [*live.seen.tolist(), *live.hidden.tolist()]
             seen_too = draft.request.include_seen or draft.request.only_seen
             draft.blocked.append(live.hidden if seen_too else draft.known)
@@ -331,7 +351,14 @@ class SubjectReader:
             None if self._release.newest is None else self._release.newest[own],
         )
         draft.blocked.append(self._never(draft.request, row))
+        if self._release.sequence is not None:
+            draft.in_order = self._in_order(row)
         return row
+
+    def _in_order(self, row: int) -> I32:
+        """A user's history in the order of time."""
+        own = self._release.histories.span(row)
+        return in_order(self._release.histories.indices[own], self._release.history_times[own])
 
     def _never(self, request: Request, row: int) -> I32:
         """What a user must not be shown."""
@@ -372,7 +399,8 @@ class SubjectReader:
             newest=newest_of(known),
             queries=self._wanted([subject.placed for subject in known])
             | asked_friends(known)
-            | chosen_lately(known),
+            | chosen_lately(known)
+            | in_order_of([subject.in_order for subject in known]),
         )
         return subjects, self.tags([subject.tags for subject in known])
 
@@ -409,6 +437,7 @@ class SubjectReader:
         starts, at = histories.take(rows)
         shut_starts, shut = blocked.take(rows)
         weights = np.ones(len(at), np.float32)
+        read = rows[:0] if self._release.sequence is None else rows
         return Subjects(
             indptr=starts,
             items=histories.indices[at],
@@ -418,6 +447,7 @@ class SubjectReader:
             blocked=blocked.indices[shut],
             masks=self._filters.mask(Filter())[None, :],
             mask=np.zeros(len(rows), np.int32),
+            queries=in_order_of([self._in_order(row) for row in read.tolist()]),
         )
 
 
