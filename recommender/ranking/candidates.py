@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from embeddings.ahead import load_ahead
 from embeddings.best import add_row, keep_best, sort_best
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64, U8, Flags
@@ -215,6 +216,8 @@ def top_of_table(  # type: ignore[no-untyped-def]
         if (indptr[s + 1] - indptr[s]) * neighbours.shape[1] * MANY_ENTRIES > catalogue:
             for entry in range(indptr[s], indptr[s + 1]):
                 item, weight = items[entry], weights[entry]
+                if entry + 1 < indptr[s + 1]:
+                    load_row(neighbours, strengths, items[entry + 1])
                 row, worths = row_of(neighbours, strengths, arrivals, item)
                 for k in range(len(row)):
                     if row[k] < 0:
@@ -245,6 +248,8 @@ def top_of_table(  # type: ignore[no-untyped-def]
         count = 0
         for entry in range(indptr[s], indptr[s + 1]):
             item, weight = items[entry], weights[entry]
+            if entry + 1 < indptr[s + 1]:
+                load_row(neighbours, strengths, items[entry + 1])
             row, worths = row_of(neighbours, strengths, arrivals, item)
             count = add_row(row, worths, weight, scores, state, touched, count)
             start, stop = arriving(arrivals, item)
@@ -274,6 +279,14 @@ def row_of(neighbours, strengths, arrivals, item):  # type: ignore[no-untyped-de
     if item < known:
         return neighbours[item], strengths[item]
     return arrivals[0][item - known], arrivals[1][item - known]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def load_row(neighbours, strengths, item):  # type: ignore[no-untyped-def]
+    """Have the row of the next item loaded while that of this one is added up."""
+    if item < neighbours.shape[0]:
+        load_ahead(neighbours[item])
+        load_ahead(strengths[item])
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from graph.arrays import F32, F64, I32, I64, Flags
-from recommender.ranking.candidates import arriving, follows_of, row_of, scratch
+from recommender.ranking.candidates import arriving, follows_of, load_row, row_of, scratch
 from recommender.releases.release import Release
 from recommender.serving.subject_arrays import joined, newest_of, starts_of
 
@@ -134,6 +134,8 @@ def _contributions(  # type: ignore[no-untyped-def]
         marks[shown[at]], places[shown[at]] = 1, at
     for entry in range(len(items)):
         item, weight = items[entry], weights[entry]
+        if entry + 1 < len(items):
+            load_row(neighbours, strengths, items[entry + 1])
         row, worths = row_of(neighbours, strengths, arrivals, item)
         for k in range(len(row)):
             target = row[k]
