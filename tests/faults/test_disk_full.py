@@ -1,4 +1,4 @@
-"""A full disk: the old release serves, the message names the path, all heals with room."""
+"""A full disk: the old release serves, the inbox loses nothing, all heals with room."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from recommender.releases.home import Home
 from tests.conftest import NOW
 
 PROGRAM = Path(__file__).with_name("full_disk.py")
+JOURNAL = Path(__file__).with_name("full_journal.py")
 
 
 def alone(*words):
@@ -61,3 +62,23 @@ def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(
         assert "No space left on device" in outcome["message"], outcome
         assert str(tmp_path / "disk" / "home") in outcome["message"], outcome
     record_property("counted", f"disk full at {places} places: all whole, all named, all healed")
+
+
+def test_a_full_disk_under_the_journal_loses_nothing_acknowledged(tmp_path, record_property):
+    """With rooms of 5 kB to 5.8 MB, in which the log of changes is moved into the file, too."""
+    (tmp_path / "disk").mkdir()
+    done = alone(sys.executable, str(JOURNAL), str(tmp_path / "disk"), "16")
+    assert done.returncode == 0, done.stderr[-2000:]
+    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rounds) == 16
+    for outcome in rounds:
+        assert outcome["while_full"], outcome
+        assert outcome["with_room"], outcome
+        assert outcome["goes_on"], outcome
+        assert str(tmp_path / "disk" / "inbox") in outcome["problem"], outcome
+        assert "disk is full" in outcome["problem"], outcome
+    taken = [outcome["taken"] for outcome in rounds]
+    assert taken[0] == 0  # not even the file could be made
+    assert taken[-1] > 1000
+    assert rounds[-1]["last"] == sum(taken) + 3 * 16  # numbers without gaps
+    record_property("counted", f"inbox on a disk full at 16 places: {sum(taken):,} facts, 0 lost")
