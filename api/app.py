@@ -139,6 +139,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     app.url_map.merge_slashes = False  # an id may begin with a slash
     app.url_map.strict_slashes = True
     results = app.extensions["results"] = open_results(settings)
+    live.on_state = results.forget
     errors.register(app)
     answered_log.register(app, live, settings.request_log)
     traces.register(app, live, settings)

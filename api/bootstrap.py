@@ -14,6 +14,8 @@ from recommender.releases.home import Home
 if TYPE_CHECKING:
     from graph.explore.console import Console
     from graph.store import GraphStore
+    from graph.stores.neo4j_store import Neo4jStore
+    from recommender.inbox.drain import Carry
     from recommender.inbox.journal import Journal
     from recommender.ranking.ranker import Defect
     from recommender.serving.live import Live, Prepare, Tell
@@ -66,6 +68,11 @@ def open_store(settings: Settings, *, make: bool = False) -> "GraphStore":
         from graph.stores.embedded_store import EmbeddedStore  # a server never opens a store
 
         return EmbeddedStore(open_home(settings, make=make).store)
+    return open_server(settings)
+
+
+def open_server(settings: Settings) -> "Neo4jStore":
+    """The store of these settings on a Neo4j server; the caller closes it."""
     from graph.stores.neo4j_store import Neo4jStore  # workers and most commands never need it
 
     return Neo4jStore(
@@ -123,6 +130,18 @@ def open_results(settings: Settings) -> "Results":
 
         shared = RedisResults(settings.redis_url)
     return Results(settings.cache_bytes, settings.cache_seconds, time.monotonic, shared)
+
+
+def open_carrier(settings: Settings, journal: "Journal", store: "GraphStore") -> "Carry":
+    """What takes an erasure to every place outside the journal; see `erasure.carrier`."""
+    from recommender.overlay.erasure import carrier
+
+    home = open_home(settings)
+    if not settings.redis_url:
+        return carrier(journal, store, home, now)
+    from api.shared_results import RedisResults
+
+    return carrier(journal, store, home, now, RedisResults(settings.redis_url).remove)
 
 
 def open_journal(settings: Settings) -> "Journal":

@@ -16,20 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from api.bootstrap import note, now, open_home, open_journal, open_store
+from api.bootstrap import note, now, open_carrier, open_home, open_journal, open_store
 from api.observability import log, set_format
 from api.settings import Settings, load_settings
 from graph.errors import NichegraphError, StoreError
 from recommender.inbox.drain import drain, lease
 from recommender.inbox.journal import TRIMMED
 from recommender.inbox.lag import DrainState, read_state, tell_state
-from recommender.overlay.erasure import carrier
 from recommender.releases.audit import lines
 from recommender.releases.home import Home
 from recommender.releases.publishing import oldest_heard
 
 if TYPE_CHECKING:
     from graph.store import GraphStore
+    from recommender.inbox.drain import Carry
     from recommender.inbox.journal import Journal
 
 PAUSE = 0.5  # seconds between looks; facts that come meanwhile share a transaction
@@ -91,7 +91,8 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
         try:
             if store is None:
                 store = open_store(settings)
-            position, behind = _catch_up(journal, store, home, stop)
+                carry = open_carrier(settings, journal, store)
+            position, behind = _catch_up(journal, store, home, carry, stop)
             if problem is not None:
                 log("store is back", position=position)
             pause, problem = PAUSE, None
@@ -120,7 +121,7 @@ def _drain_on(settings: Settings, home: Home, stop: threading.Event) -> None:
 
 
 def _catch_up(
-    journal: "Journal", store: "GraphStore", home: Home, stop: threading.Event
+    journal: "Journal", store: "GraphStore", home: Home, carry: "Carry", stop: threading.Event
 ) -> tuple[int, bool]:
     """Write facts that wait, but come back now and then although new ones keep coming.
 
@@ -128,7 +129,7 @@ def _catch_up(
     """
     ends = time.monotonic() + PAUSE
     while True:
-        done = drain(journal, store, now=now, carry=carrier(journal, store, home, now))
+        done = drain(journal, store, now=now, carry=carry)
         _beat()
         if done.refused:
             log("facts set aside", count=done.refused, remedy="nichegraph inbox list")

@@ -1,5 +1,6 @@
 """Answers that workers share in a Redis; while it is away, each worker serves by itself."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from graph.extras import missing_extra
 PREFIX = "nichegraph:answer:"
 DEADLINE = 0.1  # seconds a call may take
 PAUSE = 5.0  # seconds for which a Redis that failed is not asked again
+AT_A_TIME = 1000  # keys that Redis looks at before it answers others
 
 
 class RedisResults:
@@ -33,6 +35,7 @@ class RedisResults:
         )
         self._clock = clock
         self._again = 0.0
+        self._state = ""  # the last one for which the others' answers were to be removed
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The kept answers, in the order of `keys`; None where there is none, or Redis is away."""
@@ -42,6 +45,33 @@ class RedisResults:
     def put(self, key: str, answer: bytes, seconds: float) -> None:
         """Keep an answer for so many seconds; while Redis is away, it is not kept."""
         self._answered(lambda: self._redis.set(PREFIX + key, answer, px=round(1000 * seconds)))
+
+    def forget(self, state: str) -> None:
+        """Remove the answers of other states in a thread of its own; later, if Redis is away."""
+        self._state = state
+        threading.Thread(target=self._forget, args=(state,), daemon=True).start()
+
+    def _forget(self, state: str) -> None:
+        while self._state == state and self.remove(state) is None:
+            time.sleep(PAUSE)
+
+    def remove(self, state: str) -> int | None:
+        """Remove the answers of other states; how many there were. None: Redis is away.
+
+        If other homes share the Redis, this empties their caches, too.
+        """
+        stay, gone, cursor = f"{PREFIX}{state}:".encode(), 0, 0
+        try:
+            while True:
+                looked: Any = self._redis.scan(cursor, match=f"{PREFIX}*", count=AT_A_TIME)
+                cursor, keys = looked
+                if old := [key for key in keys if not key.startswith(stay)]:
+                    gone += self._redis.unlink(*old)
+                if cursor == 0:
+                    return gone
+        except self._errors as error:
+            log("redis away", problem=error)
+            return None
 
     def _answered(self, call: Callable[[], Any]) -> Any:
         if self._clock() < self._again:

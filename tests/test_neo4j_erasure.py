@@ -1,13 +1,13 @@
 """An erasure on a real Neo4j server: nothing in the graph names the person any more."""
 
-import json
 from contextlib import closing
 
 import pyarrow as pa
 import pytest
-from neo4j_fixture import address, ask, store  # noqa: F401 - fixtures
+from neo4j_fixture import address, store  # noqa: F401 - fixtures
 from store_contract import events, facts
 
+from api.cli.main import run
 from graph.findings import NEAR, SEGMENTS, Findings
 from graph.model import table
 from recommender.inbox import erasing
@@ -16,21 +16,27 @@ from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
 from recommender.overlay import erasure
 from recommender.overlay.erasure import carrier
-from recommender.overlay.spellings import spellings
 from recommender.releases.home import Home
 
 pytestmark = pytest.mark.neo4j
 
 
-def left_of(address, person):
-    """Every node and relationship that names a person, in whatever spelling."""
-    nodes = ask(address, "MATCH (n) RETURN labels(n) AS kind, properties(n) AS held")
-    edges = ask(address, "MATCH ()-[r]->() RETURN [type(r)] AS kind, properties(r) AS held")
-    texts = [json.dumps([row["kind"], row["held"]], default=str) for row in nodes + edges]
-    return [text for text in texts if spellings(person).search(text.encode())]
+@pytest.fixture
+def verify(address, tmp_path, monkeypatch, capsys):
+    """What `erase --verify` says of a person: the exit code, and the lines about the graph."""
+    monkeypatch.setenv("NICHEGRAPH_STORE", address.uri)
+    for name in ("user", "password", "database"):
+        monkeypatch.setenv(f"NICHEGRAPH_NEO4J_{name.upper()}", getattr(address, name))
+
+    def verified(person):
+        code = run(["--home", str(tmp_path / "home"), "erase", person, "--verify"])
+        lines = capsys.readouterr().out.splitlines()
+        return code, [line for line in lines if line.startswith("Neo4j: ")]
+
+    return verified
 
 
-def test_nothing_in_the_graph_names_a_person_who_was_erased(address, store, tmp_path):
+def test_nothing_in_the_graph_names_a_person_who_was_erased(verify, store, tmp_path):
     """What loads, the inbox and models wrote about her; the drain carries the erasure here."""
     person, now = "Angélique d'Été/7", 1_760_000_000
     home = Home(tmp_path / "home").create()
@@ -54,14 +60,14 @@ def test_nothing_in_the_graph_names_a_person_who_was_erased(address, store, tmp_
             pass
         segments = pa.table({"user": [person, "bob"], "segment": ["s", "s"]}, schema=SEGMENTS)
         store.write_back(Findings(segments, NEAR.empty_table()), "release 1")
-        assert left_of(address, person)
+        assert verify(person) == (1, ["Neo4j: 2 times"])  # her node, and the id of an event
         sequence = erasure.ask(journal, home, person, now=now)
         while drain(journal, store, now=lambda: now, carry=carry).facts:
             pass
         receipt = erasing.receipt(journal, sequence)
     assert receipt.done
     assert {step.location: step.count for step in receipt.steps}["store"] == 3
-    assert left_of(address, person) == []
+    assert verify(person) == (0, ["Neo4j: 0 times"])
     assert [row["user"] for row in facts(store, "events")] == ["bob"]
     assert store.undo_load(load)  # does not bring her back
-    assert left_of(address, person) == []
+    assert verify(person) == (0, ["Neo4j: 0 times"])

@@ -1,20 +1,24 @@
 """Answers that are kept are never older than what was acknowledged; and they stay within bounds."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
+import redis
 
 from api.app import create_app
+from api.cli.erase import finish
 from api.settings import load_settings
 from api.shared_results import RedisResults
-from recommender.inbox.erasing import ask
+from recommender.inbox.erasing import ask, receipt
 from recommender.inbox.facts import CONSENT, DELETE, PATCH, PUT, fact
 from recommender.inbox.journal import Journal
-from recommender.overlay.state import begin_erasure
+from recommender.overlay.state import begin_erasure, read_state
 from recommender.ranking.request import Filter, Request
 from recommender.serving.live import Live
 from recommender.serving.results import ENTRY, SHORTEST, Results
@@ -78,6 +82,9 @@ def test_after_every_fact_the_answers_are_those_that_are_made_anew(live, planted
         def put(self, key, answer, seconds):
             there[key] = answer
 
+        def forget(self, state):
+            pass
+
     workers = [kept(shared=Everywhere())[0] for _ in range(2)]
     requests = [
         *[Request(user=user, n=8) for user in users],
@@ -119,6 +126,25 @@ def test_one_users_event_leaves_the_others_answers_where_they_are(live, planted)
     journal.append([fact("events", {"user": user, "item": item, "kind": "view"})], now=NOW)
     results.answers(server.recommender(), requests, now=NOW)
     assert results.counts == {"hits": 1, "misses": 3}
+
+
+def test_after_an_erasure_no_answer_from_before_is_kept(live, planted, home):
+    """Not even unasked for, nor one that was under way when the erasure was heard of."""
+    server, _ = live
+    results, _ = kept()
+    server.on_state = results.forget
+    requests = [Request(user=user) for user in planted.answers.users[:5]]
+    before = server.recommender()
+    results.answers(before, requests, now=NOW)
+    assert results.bytes > 0
+    begin_erasure(home, planted.answers.users[0])
+    after = server.recommender()
+    assert results.bytes == 0
+    results.answers(before, requests, now=NOW)
+    assert results.bytes == 0
+    results.answers(after, requests, now=NOW)
+    assert results.bytes > 0
+    assert results.counts == {"misses": 15}
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────────────────
@@ -175,27 +201,80 @@ def test_keys_name_nobody(recommender):
 # ── Redis ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_workers_share_a_redis_and_each_goes_on_when_it_is_away(recommender, planted, tmp_path):
+@contextmanager
+def redis_at(folder):
+    """The URL of a Redis server that runs during the block."""
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("no redis-server on this machine")
-    socket = tmp_path / "redis.sock"
+        missing = pytest.fail if os.environ.get("TESTS_REQUIRE_REDIS") else pytest.skip
+        missing("no redis-server on this machine")
+    socket = folder / "redis.sock"
     command = [program, "--port", "0", "--unixsocket", str(socket), "--save", ""]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
     try:
         while not socket.exists():
             time.sleep(0.01)
+        yield f"redis+unix://{socket}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def keys_in(url):
+    return set(redis.Redis.from_url(url.replace("redis+", "")).scan_iter())
+
+
+def test_an_erasure_empties_a_shared_redis_and_tells_how_much_was_there(
+    live, planted, home, tmp_path
+):
+    """By the command line beside no server; other programs' keys stay."""
+    server, journal = live
+    person = planted.answers.users[0]
+    with redis_at(tmp_path) as url:
+        results, _ = kept(shared=RedisResults(url, Clock()))
+        requests = [Request(user=user) for user in planted.answers.users[:5]]
+        before = server.recommender()
+        results.answers(before, requests, now=NOW)
+        redis.Redis.from_url(url.replace("redis+", "")).set("another program's", 1)
+        assert len(keys_in(url)) == 6
+        settings = load_settings(home.folder, redis_url=url)
+        begin_erasure(home, person)
+        sequence = ask(journal, person, read_state(home).digest(person), now=NOW)
+        finish(settings, home, journal, sequence)
+        places = {step.location: step.count for step in receipt(journal, sequence).steps}
+        assert places["caches"] == 5
+        assert keys_in(url) == {b"another program's"}
+        results.answers(server.recommender(), requests, now=NOW)
+        assert len(keys_in(url)) == 6  # those made since stay
+    assert RedisResults(url).remove("any") is None
+
+
+def test_what_a_worker_wrote_before_it_heard_of_an_erasure_goes_too(live, planted, home, tmp_path):
+    server, _ = live
+    requests = [Request(user=user) for user in planted.answers.users[:5]]
+    with redis_at(tmp_path) as url:
+        results, _ = kept(shared=RedisResults(url, Clock()))
+        server.on_state = results.forget
+        results.answers(server.recommender(), requests, now=NOW)
+        assert len(keys_in(url)) == 5
+        begin_erasure(home, planted.answers.users[0])
+        server.recommender()
+        for _ in range(500):
+            if not keys_in(url):
+                break
+            time.sleep(0.01)
+        assert not keys_in(url)
+
+
+def test_workers_share_a_redis_and_each_goes_on_when_it_is_away(recommender, planted, tmp_path):
+    with redis_at(tmp_path) as url:
         moment = Clock()
-        url = f"redis+unix://{socket}"
         first, second = (kept(shared=RedisResults(url, moment))[0] for _ in range(2))
         requests = [Request(user=user) for user in planted.answers.users[:5]]
         made = first.answers(recommender, requests, now=NOW)
         assert second.answers(recommender, requests, now=NOW) == made
         assert (first.counts["misses"], second.counts["misses"]) == (5, 0)
         assert second.counts["shared hits"] == 5
-    finally:
-        server.kill()
-        server.wait()
     later = [Request(user=user) for user in planted.answers.users[5:9]]
     expected = recommender.recommend_json(later, now=NOW)
     assert (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.bootstrap import now, open_home, open_journal, open_store
+from api.bootstrap import now, open_carrier, open_home, open_journal, open_server, open_store
 from api.cli.output import say, show_json
 from api.cli.releases import made_at
 from api.settings import Settings, load_settings
@@ -33,7 +33,8 @@ def erase(
     ctx: typer.Context,
     user: Annotated[str, typer.Argument(help="Id of the user.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Erase nothing; search every file for the id.")
+        bool,
+        typer.Option("--verify", help="Erase nothing; search every file and the store for the id."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -56,7 +57,7 @@ def erase(
     user = as_id(user)
     home = open_home(settings)
     if verify:
-        _verify(home, user, as_json)
+        _verify(settings, home, user, as_json)
         return
     with closing(open_journal(settings)) as journal:
         user = own_name(journal, user)
@@ -82,14 +83,13 @@ def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) ->
     from recommender.inbox.drain import drain, lease
     from recommender.inbox.erasing import receipt
     from recommender.inbox.lag import read_state
-    from recommender.overlay.erasure import carrier
 
     ends = time.monotonic() + WAIT_SECONDS
     while not receipt(journal, sequence).done:
         with lease(home.inbox) as mine:
             if mine:
                 with closing(open_store(settings)) as store:
-                    carry = carrier(journal, store, home, now)
+                    carry = open_carrier(settings, journal, store)
                     while not receipt(journal, sequence).done:
                         drain(journal, store, now=now, carry=carry)
                 return
@@ -103,18 +103,28 @@ def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) ->
         time.sleep(0.1)
 
 
-def _verify(home: Home, user: str, as_json: bool) -> None:
-    """Say which files hold an id; leave with 1 where there are any."""
-    from recommender.overlay.spellings import search
+def _verify(settings: Settings, home: Home, user: str, as_json: bool) -> None:
+    """Say which files, and how much of a Neo4j graph, hold an id; leave with 1 if any do."""
+    from recommender.overlay.spellings import search, spellings
 
     files = list(search(home.folder, user))
+    counts = {str(file.path): file.count for file in files}
+    in_graph = None
+    if settings.store != "embedded":
+        with closing(open_server(settings)) as server:
+            in_graph = server.mentions(spellings(user).search)
     if as_json:
-        show_json({"user": user, "files": {str(file.path): file.count for file in files}})
+        show_json({"user": user, "files": counts, "neo4j": in_graph})
     else:
-        for file in files:
-            say(f"{file.path}: {file.count:,} times")
-        say(f"{sum(file.count for file in files):,} hits in {len(files):,} files")
-    if files:
+        for path, count in counts.items():
+            say(f"{path}: {count:,} times")
+        if in_graph is not None:
+            say(f"Neo4j: {in_graph:,} times")
+        say(
+            f"{sum(counts.values()) + (in_graph or 0):,} hits in {len(files):,} files"
+            f"{'' if in_graph is None else ' and the graph'}"
+        )
+    if files or in_graph:
         raise typer.Exit(1)
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import erase_again, note, now, on_disk_of, open_home, open_journal, open_store
+from api.bootstrap import (
+    erase_again,
+    note,
+    now,
+    on_disk_of,
+    open_carrier,
+    open_home,
+    open_journal,
+    open_store,
+)
 from api.cli.output import progress, say, show_json, show_table
 from api.settings import Settings, load_settings
 from graph.errors import InputError, StoreAway
@@ -131,7 +140,6 @@ def load(
     else:
         home = open_home(settings, make=True)
         from recommender.inbox.announcing import load_into
-        from recommender.overlay.erasure import carrier
 
         rejects = home.rejects / f"{now()}.csv"
         with (
@@ -140,7 +148,7 @@ def load(
             closing(open_journal(settings)) as journal,
         ):
             erase_again(settings, store)
-            carry = carrier(journal, store, home, now)
+            carry = open_carrier(settings, journal, store)
             with load_into(store, journal, now=now(), carry=carry) as target:
                 report = _load(
                     settings, paths, format_name, options, replace, target, home.staging, rejects
@@ -266,14 +274,13 @@ def undo(
     nichegraph loads undo 3
     """
     from recommender.inbox.announcing import undo_load
-    from recommender.overlay.erasure import carrier
 
     settings = load_settings(ctx.obj)
     home = open_home(settings)
     with closing(open_store(settings)) as store, closing(open_journal(settings)) as journal:
         _wait_for_drainer(journal, store)
         erase_again(settings, store)
-        carry = carrier(journal, store, home, now)
+        carry = open_carrier(settings, journal, store)
         gone = undo_load(store, journal, load, now=now(), carry=carry)
     note(home, "load undone", load=load)
     if as_json:

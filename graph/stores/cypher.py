@@ -47,6 +47,8 @@ READ_COUNTER = """
 MATCH (c:Counter {name: 'events'})
 RETURN c.watermark AS watermark, c.kinds AS kinds, c.columns AS columns, c.schema AS schema
 """
+ALL_NODES = "MATCH (n) RETURN labels(n), properties(n)"
+ALL_RELATIONSHIPS = "MATCH ()-[r]->() RETURN type(r), properties(r)"
 SAVE_COUNTER = """
 MATCH (c:Counter {name: 'events'})
 SET c.watermark = $watermark, c.kinds = $kinds, c.columns = $columns

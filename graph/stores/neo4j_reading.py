@@ -4,7 +4,7 @@ A row is one user (or source) with lists, not one relationship; a record holds m
 numbers, not names. The lists become arrays as they arrive, so that the arrays bound the memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,32 @@ def count_tags(tx: Transaction, tick: Tick) -> int:
         count += tx.run(cypher.COUNT_TAGS, first=first, last=last).single(strict=True)["n"]
         tick()
     return count
+
+
+def mentions(session: Any, tick: Tick, holds: Callable[[bytes], object]) -> int:
+    """How many nodes and relationships have a label, type, name or value of which `holds` is true.
+
+    It gets all texts of a node or relationship at once, each on a line of its own.
+    """
+    count = 0
+    for statement in (cypher.ALL_NODES, cypher.ALL_RELATIONSHIPS):
+        for record in session.run(statement):
+            count += bool(holds(b"\n".join(_texts(record.values()))))
+            tick()
+    return count
+
+
+def _texts(value: Any) -> Iterator[bytes]:
+    """Every text in a value as the driver gives it."""
+    if isinstance(value, dict):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry)
+    elif isinstance(value, (bytes, bytearray)):
+        yield bytes(value)
+    else:
+        yield str(value).encode("utf-8", "surrogatepass")
 
 
 def read_events(tx: Transaction, tick: Tick, until: int | None, half: int) -> pa.Table:

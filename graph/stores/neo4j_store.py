@@ -32,6 +32,7 @@ from graph.stores.neo4j_faults import away, too_slow, unsupported
 from graph.stores.neo4j_loads import begin_load, drop_events, read_loads, undo_load
 from graph.stores.neo4j_reading import (
     count_tags,
+    mentions,
     name_items,
     read_counter,
     read_events,
@@ -213,6 +214,10 @@ class Neo4jStore:
             driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
+
+    def mentions(self, holds: Callable[[bytes], object]) -> int:
+        """How many nodes and relationships hold something in a label, type, name or value."""
+        return self._call(lambda session, tick: mentions(session, tick, holds), None, writes=False)
 
     # What models found
 

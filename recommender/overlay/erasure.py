@@ -111,8 +111,18 @@ def everybody(store: GraphStore, journal: Journal, home: Home) -> list[str]:
     return users
 
 
-def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], int]) -> Carry:
-    """A function that takes an erasure from the journal to every other place, see `drain`."""
+def carrier(
+    journal: Journal,
+    store: GraphStore,
+    home: Home,
+    now: Callable[[], int],
+    forget_answers: Callable[[str], int | None] = lambda _: 0,
+) -> Carry:
+    """A function that takes an erasure from the journal to every other place, see `drain`.
+
+    `forget_answers` removes the answers that workers share and that were made under another state
+    than the one of this name. It gives how many it removed; None: they cannot be reached.
+    """
 
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
@@ -120,6 +130,9 @@ def carrier(journal: Journal, store: GraphStore, home: Home, now: Callable[[], i
         shown = feedback.forget(journal.path, user)
         erasing.reached(journal, sequence, "feedback", at=now(), count=shown)
         end_erasure(home, user, store.watermark())
+        answers = forget_answers(read_state(home).name)
+        if answers is not None:
+            erasing.reached(journal, sequence, "caches", at=now(), count=answers)
         forget(home.explore)
         erasing.reached(journal, sequence, "copies for exploring", at=now())
         unfinished = len(drop_unfinished(home))

@@ -80,6 +80,7 @@ class Live:
         self._session_seconds = session_seconds
         self.agreed = agreed
         self._checked = float("-inf")
+        self.on_state: Callable[[str], None] = lambda _: None  # gets the name of each newer state
         self._lock = threading.Lock()
         self._recommender: Recommender | None = None
         self._refused: tuple[str, list[Stamp]] | None = None  # what `problem` is about
@@ -137,6 +138,10 @@ class Live:
                 newest = self._newest()
                 if self._prepare is not None and newest is not None and self._recommender is None:
                     self._prepare(newest)
+                if newest is not None and self._recommender is not None:
+                    state = newest.overlay.state
+                    if state != self._recommender.overlay.state:
+                        self.on_state(state.name)
                 self._recommender = newest
             if self._recommender is not None:
                 self._recommender = self._with_facts(self._recommender)

@@ -3,7 +3,8 @@
 The key of an answer is made of the request, the release, and the version of the overlay. This
 contains the number of the last fact about the catalogue and about each user of the request. So
 after an event, or after an item was hidden or a person erased, the key differs and the old answer
-is never used. It is dropped when its time is over, or when others need the memory.
+is never used. It is dropped when its time is over, or when others need the memory. When somebody
+is erased, or other items are hidden, all answers made before are removed at once.
 """
 
 import hashlib
@@ -31,6 +32,9 @@ class Shared(Protocol):
     def put(self, key: str, answer: bytes, seconds: float) -> None:
         """Keep an answer for so many seconds."""
 
+    def forget(self, state: str) -> None:
+        """Remove the answers whose keys begin with the name of another state, without delay."""
+
 
 class Results:
     """Keeps answers within a bound of memory; threads may share it."""
@@ -57,6 +61,7 @@ class Results:
         self._clock = clock
         self._shared = shared if most_bytes else None
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._state: str | None = None  # the only one whose answers are kept; None: any
         self._lock = threading.Lock()
 
     def answers(
@@ -77,6 +82,18 @@ class Results:
         with self._lock:
             self.counts["misses"] += len(missing)
         return [answer for answer in answers if answer is not None]
+
+    def forget(self, state: str) -> None:
+        """Remove all answers, as from now on another state holds: of who is erased, what is hidden.
+
+        Answers under way that were made before are not kept either.
+        """
+        with self._lock:
+            self._state = state
+            self._kept.clear()
+            self.bytes = 0
+        if self._shared is not None:
+            self._shared.forget(state)
 
     def _ask_the_others(self, keys: Sequence[str | None], answers: list[bytes | None]) -> None:
         if self._shared is None:
@@ -108,8 +125,10 @@ class Results:
     def _put(self, key: str | None, answer: bytes, seconds: float) -> None:
         if key is None:
             return
-        if len(answer) + ENTRY <= self._most:
-            with self._lock:
+        with self._lock:
+            if not self._holds(key):
+                return
+            if len(answer) + ENTRY <= self._most:
                 if key in self._kept:
                     self._drop(key)
                 self._kept[key] = self._clock() + seconds, answer
@@ -119,6 +138,12 @@ class Results:
                     self.counts["dropped"] += 1
         if self._shared is not None:
             self._shared.put(key, answer, seconds)
+            if not self._holds(key) and self._state is not None:  # changed in this moment
+                self._shared.forget(self._state)
+
+    def _holds(self, key: str) -> bool:
+        """Whether an answer was made under the state that holds now."""
+        return self._state is None or key.startswith(self._state)
 
     def _drop(self, key: str) -> None:
         self.bytes -= len(self._kept.pop(key)[1]) + ENTRY
@@ -131,10 +156,14 @@ class Results:
 
 
 def _key(recommender: Recommender, request: Request, now: int) -> str | None:
-    """The key of an answer; it contains no ids. None: answers to this request are not kept."""
+    """The key of an answer: the name of the state, and a digest; it contains no ids.
+
+    None: answers to this request are not kept.
+    """
     version = version_of(recommender, request, now)
     if version is None:
         return None
-    return hashlib.blake2b(
+    digest = hashlib.blake2b(
         f"{FORM} {version}\x1e{request.differing()}".encode(), digest_size=20
     ).hexdigest()
+    return f"{recommender.overlay.state.name}:{digest}"
