@@ -40,7 +40,12 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
             f"there is no home {settings.home}; is the name right? `nichegraph --home "
             f"{settings.home} load FILE` creates it"
         )
-    return Home(settings.home, settings.erasure_log).create()
+    return home_of(settings).create()
+
+
+def home_of(settings: Settings) -> Home:
+    """The home folder with what these settings keep outside of it; nothing is made."""
+    return Home(settings.home, settings.erasure_log, settings.audit_head)
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def open_live(
     from recommender.serving.live import Live  # a load or a status needs none of it
 
     return Live(
-        Home(settings.home, settings.erasure_log),
+        home_of(settings),
         journal=open_journal(settings),
         tell=tell,
         defect=defect or refuse,
@@ -156,7 +161,7 @@ def note(home: Home, action: str, **about: object) -> None:
     """Write into the audit log what was done; see `recommender.releases.audit`."""
     from recommender.releases import audit
 
-    audit.note(home.audit, action, now=now(), **about)
+    audit.note(home.audit, action, now=now(), elsewhere=home.audit_head, **about)
 
 
 def erase_again(settings: Settings, store: "GraphStore") -> None:

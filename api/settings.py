@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         description="file outside the home and its backups, where each erasure leaves a keyed "
         "digest: a home restored from a backup erases those people again before it serves",
     )
+    audit_head: Path | None = Field(
+        None,
+        description="file outside the home, on another disk if possible, with the head of the "
+        "audit log: `audit verify` compares the log with it",
+    )
     consent_default: Annotated[str, AfterValidator(_purposes)] = Field(
         "personalise, train, track",
         description="purposes, separated by commas, that count as agreed to by users who have "

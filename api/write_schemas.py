@@ -230,4 +230,5 @@ class DataAnswer(BaseModel):
     relations: list[dict[str, Any]] = Field(description="Whom they know or follow.")
     feedback: list[dict[str, Any]] = Field(description="What they were shown, and clicked.")
     inbox: list[dict[str, Any]] = Field(description="Facts that the journal holds.")
+    quarantine: list[dict[str, Any]] = Field(description="Facts that the store refused.")
     shown: dict[str, Any] | None = Field(description="The list they are shown, with its reasons.")

@@ -1,12 +1,13 @@
 """The log of what was done: every edit, deletion, swap and truncation is found."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from api.cli.main import run
-from recommender.releases.audit import Head, lines, note, read_head, verify
+from recommender.releases.audit import Head, head_in, lines, note, read_head, verify
 from recommender.releases.home import Home
 
 NOW = 1_760_000_000
@@ -50,6 +51,33 @@ def test_a_whole_log_is_whole_and_an_empty_one_too(folder, tmp_path):
 def test_every_change_is_found(folder, change):
     rewrite(folder, change)
     assert verify(folder)
+
+
+def test_a_log_that_lost_its_head_is_not_taken_for_whole(folder):
+    rewrite(folder, lambda rows: rows[:1])
+    (folder / "head.json").unlink()
+    assert "head.json is gone" in verify(folder)[0]
+    (folder / "log.jsonl").unlink()
+    assert verify(folder)
+
+
+def test_a_head_elsewhere_stays_when_the_log_does_not_go_on_from_it(tmp_path):
+    folder, apart = tmp_path / "audit", tmp_path / "apart.json"
+    for number in range(3):
+        head = note(folder, "write", now=NOW, elsewhere=apart, upto=number)
+        assert head_in(apart) == head
+    note(folder, "write", now=NOW, upto=3)  # while the setting was not there
+    note(folder, "write", now=NOW, elsewhere=apart, upto=4)
+    assert (
+        head_in(apart)
+        == read_head(folder)
+        == Head(5, read_head(folder).hash, read_head(folder).bytes)
+    )
+    for file in folder.iterdir():  # all of it is gone, and a new log begins
+        file.unlink()
+    note(folder, "write", now=NOW, elsewhere=apart, upto=5)
+    assert verify(folder) == []
+    assert "1 of 5" in verify(folder, head_in(apart))[0]
 
 
 def test_a_log_written_anew_with_its_head_is_found_by_a_head_kept_elsewhere(folder, tmp_path):
@@ -108,6 +136,29 @@ def test_commands_are_in_the_log_and_it_can_be_verified(tmp_path, capsys):
     assert command("audit", "verify") == 1
     assert command("audit", "verify", "--head", str(head)) == 1
     assert "missing at the end" in capsys.readouterr().err
+
+
+def test_the_setting_keeps_the_head_outside_of_the_home(tmp_path, monkeypatch, capsys):
+    apart = tmp_path / "apart.json"
+    monkeypatch.setenv("NICHEGRAPH_AUDIT_HEAD", str(apart))
+    (tmp_path / "plays.csv").write_text("user,item\nann,x\n")
+    home = Home(tmp_path / "home")
+
+    def command(*words):
+        return run(["--home", str(home.folder), *words])
+
+    assert command("load", str(tmp_path / "plays.csv")) == 0
+    assert command("keys", "create", "--scope", "track") == 0
+    assert head_in(apart) == read_head(home.audit)
+    assert command("audit", "verify") == 0
+    shutil.rmtree(home.audit)
+    assert command("audit", "verify") == 1
+    assert "0 of 2" in capsys.readouterr().err
+    apart.unlink()
+    assert command("keys", "create", "--scope", "track") == 0
+    apart.unlink()
+    assert command("audit", "verify") == 1
+    assert "apart.json is gone" in capsys.readouterr().err
 
 
 def test_an_empty_head_is_that_of_an_empty_log(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 from urllib.parse import quote
 
 import pytest
@@ -94,7 +95,8 @@ def test_asking_takes_everything_out_of_the_inbox_and_refuses_more(home, journal
     assert [result.refused is None for result in events] == [False, True]
     erasure = receipt(journal, sequence)
     assert not erasure.done
-    assert {step.location: step.count for step in erasure.steps}["inbox"] == 5
+    counts = {step.location: step.count for step in erasure.steps}
+    assert (counts["inbox"], counts["quarantine"]) == (4, 1)
     assert open_erasures(journal) == 1
 
 
@@ -242,8 +244,27 @@ def test_by_http_and_command_line(home, capsys):
     assert run(["--home", str(home.folder), "erase", "raeder-1"]) == 1
 
 
+def test_the_receipt_names_releases_when_the_next_refresh_has_reached_them(home, capsys):
+    """With `--force`: this copy of a home has few users, and the gates do not matter here."""
+    words = ["--home", str(home.folder)]
+    assert run([*words, "erase", PERSON, "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    places = [step["place"] for step in before["places"]]
+    assert "releases" not in places
+    assert {"inbox", "quarantine", "store"} <= set(places)
+    assert run([*words, "refresh", "--preset", "fast", "--force"]) == 0
+    with closing(Journal(home.inbox)) as journal:
+        after = receipt(journal, before["sequence"])
+    assert [step.location for step in after.steps] == [*places, "releases"]
+    assert hits(home) == set()
+
+
 def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
     drain_all(journal, store, home)
+    refused = journal.facts_after(0)[0]._replace(
+        sequence=900, kind="events", payload={"user": KNOWN, "item": "never", "kind": "?"}
+    )
+    put_aside(journal, refused, "no such kind", now=NOW)
     journal.append(
         [event(item="waits", at=NOW), fact("consent", {"id": KNOWN, "consent": {"train": False}})],
         now=NOW,
@@ -258,7 +279,8 @@ def test_a_person_gets_all_that_is_known_of_them(home, journal, store, capsys):
     assert [event.get("tag") for event in data["events"]] == ["only she says so", None]
     assert [relation["source"] for relation in data["relations"]] == ["friend"]
     assert "waits" in [fact.get("item") for fact in data["inbox"]]
-    assert data["shown"]["items"]
+    assert data["shown"]["items"][0]["reasons"]
+    assert [entry["reason"] for entry in data["quarantine"]] == ["no such kind"]
     assert run(["--home", str(home.folder), "data", "nobody"]) == 0
     assert not json.loads(capsys.readouterr().out)["known"]
     far = client.get("/v1/users/x/data", headers={"X-Forwarded-For": "10.0.0.1"})

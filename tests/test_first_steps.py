@@ -134,9 +134,10 @@ def test_a_whole_home_has_nothing_to_mend(planted_home, capfd):
     assert "days old" in findings["release"]["seen"]
     assert set(states) == {
         "python", "packages", "compiled code", "home", "disk", "memory", "store", "inbox",
-        "clock", "keys",
+        "clock", "keys", "outside",
     }  # fmt: skip
     assert set(states.values()) == {"ok"}
+    assert "erasure_log, audit_head" in findings["outside"]["seen"]
     assert code == 0
 
 

@@ -277,6 +277,25 @@ def test_events_that_went_alone(opened):
     only("events gone", replace(opened, arrays=dict(opened.arrays) | arrays), opened)
 
 
+def test_what_was_no_longer_to_be_kept_is_not_missed(opened):
+    """Every event of the older half is gone; `retention.toml` says so, or says it of others."""
+    cut = int(np.median(opened.history_times))
+    kept = opened.history_times >= cut
+    arrays = {f"histories.{part}": opened.arrays[f"histories.{part}"][kept]
+              for part in ("indices", "values", "kinds", "at")}  # fmt: skip
+    sums = np.concatenate([[0], np.cumsum(kept)])
+    arrays["histories.indptr"] = sums[opened.histories.indptr]
+    young = opened.arrays["events.at"] >= cut
+    for name in ("events.kind", "events.at"):
+        arrays[name] = opened.arrays[name][young]
+    new = replace(opened, arrays=dict(opened.arrays) | arrays)
+    expired = dict.fromkeys(opened.event_kinds, cut)
+    seen = Seen(new, opened, parts.Parts(None, np.zeros(0, np.int8)), expired=expired)
+    assert not {reason.gate for reason in checked(seen)[0]} & {"events gone", "kind gone"}
+    only("events gone", new, opened, expired=dict.fromkeys(opened.event_kinds, cut - 10**9))
+    only("events gone", new, opened, expired={"another": cut})
+
+
 def test_a_domain_that_went_alone(opened):
     shares = opened.item_domains.matrix.toarray()  # (i, d)
     pairs = shares[opened.histories.indices].sum(axis=0)

@@ -17,6 +17,7 @@ from api.keys import SCOPES, KeyFile, subject_of, subject_token
 from api.server import _check_address
 from api.settings import load_settings
 from graph.errors import InputError, SettingError
+from recommender.releases.audit import lines
 from tests.api_client import client_of
 
 NOW = 1_800_000_000
@@ -93,6 +94,11 @@ def test_the_commands_make_show_rotate_and_end_keys(home, capsys):
     assert run([*base, "revoke", keys[1]["id"]]) == 0
     assert run([*base, "revoke", "nothere"]) == 1
     assert run([*base, "create", "--scope", "everything"]) == 1
+    done = lines(home.audit)
+    assert [line["what"] for line in done] == ["key created", "key rotated", "key revoked"]
+    assert done[0]["scopes"] == ["track"]
+    assert done[1]["new"] == done[2]["key"] == keys[1]["id"]
+    assert made["secret"] not in json.dumps(done)
 
 
 # ── the doors ────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from contextlib import closing
 
 import pyarrow as pa
@@ -236,3 +237,20 @@ def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
 def test_sizes_and_times_are_told_as_people_read_them():
     words = [status_command.in_words(n) for n in (5, 65, 7300, 86_400, 3 * 86_400)]
     assert words == ["5 seconds", "1 minute", "2 hours", "1 day", "3 days"]
+
+
+def test_a_refresh_drops_what_was_kept_long_enough_tells_it_and_is_not_refused(home, tmp_path):
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    with closing(EmbeddedStore(other.store)) as store:
+        events = store.read("events").to_pandas()
+    kind = events["kind"].value_counts().index[0]
+    days = int((time.time() - events["at"].quantile(0.6)) // 86_400)
+    other.retention.write_text(f"[days]\n{kind} = {days}\n")
+    assert refreshed(other) == 0
+    name = current(other)
+    assert name != current(home)
+    report = json.loads((other.reports / f"{name}.json").read_text())
+    (gone,) = report["retained"]
+    assert gone["kind"] == kind
+    assert gone["store"] > len(events) / 3
+    assert f"{gone['store']:,}" in (other.reports / f"{name}.html").read_text()

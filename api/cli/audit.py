@@ -1,6 +1,5 @@
 """`nichegraph audit`: what was done, and whether the log of it is intact."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +58,11 @@ def show(
 def verify(
     ctx: typer.Context,
     head: Annotated[
-        Path | None, typer.Option(help="A copy of audit/head.json that you kept elsewhere.")
+        Path | None,
+        typer.Option(
+            help="A copy of audit/head.json that you kept elsewhere; default: the setting "
+            "audit_head."
+        ),
     ] = None,
 ) -> None:
     """Check that the log is intact.
@@ -73,14 +76,16 @@ def verify(
     from recommender.releases import audit
 
     home = open_home(load_settings(ctx.obj))
-    kept = None
-    if head is not None:
-        try:
-            kept = audit.Head(**json.loads(head.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+    kept = None if head is None else audit.head_in(head)
+    if head is not None and kept is None:
+        raise InputError(f"--head: there is no {head}; name a copy of audit/head.json")
+    if head is None and home.audit_head is not None:
+        kept = audit.head_in(home.audit_head)
+        if kept is None and audit.lines(home.audit):
             raise InputError(
-                f"--head: {head} is not a copy of audit/head.json ({error})"
-            ) from error
+                f"{home.audit_head} is gone; it is the head of the log (setting audit_head). The "
+                "next write makes it anew"
+            )
     problems = audit.verify(home.audit, kept)
     if problems:
         raise InputError(f"{home.audit}: {'; '.join(problems)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.bootstrap import note, now, on_disk_of, open_home, open_journal, open_store
+from api.bootstrap import home_of, note, now, on_disk_of, open_home, open_journal, open_store
 from api.cli.output import say, show_json
 from api.cli.releases import made_at
 from api.settings import load_settings
@@ -58,6 +58,8 @@ def backup(
     say(f"{len(made.files):,} files, {made.bytes:,} bytes, are in {file}")
     if settings.store != "embedded":
         say(f"the graph is on {settings.store}: back that up, too")
+    if settings.erasure_log is None:
+        say("it will not know who is erased from now on: set erasure_log, see docs/security.md")
     if encrypt is None:
         say("it is not encrypted, and holds what is known about people; --encrypt does that")
 
@@ -83,7 +85,7 @@ def restore(
     from recommender.releases.backups import unpack
 
     settings = load_settings(ctx.obj)
-    home = Home(settings.home)
+    home = home_of(settings)
     there = home.folder.is_dir() and any(home.folder.iterdir())
     if there and not replace:
         raise InputError(f"{home.folder} is not empty; add --replace, or name another --home")
@@ -102,6 +104,8 @@ def restore(
     elif home.folder.is_dir():
         home.folder.rmdir()
     fresh.rename(home.folder)
+    if home.audit_head is not None:  # the log begins again where the backup ended
+        home.audit_head.unlink(missing_ok=True)
     note(home, "restore", made_at=made.created_at, erased_again=again)
     if as_json:
         show_json({"made_at": made.created_at, "erased_again": again, "kept": kept and str(kept)})

@@ -37,7 +37,7 @@ def gather(settings: Settings, user: str) -> dict[str, Any]:
         StoreError: the store does not answer.
     """
     from recommender.overlay.personal import personal_data
-    from recommender.overlay.state import read_state
+    from recommender.overlay.state import pseudonym
     from recommender.ranking.request import Request
 
     home = open_home(settings)
@@ -48,6 +48,5 @@ def gather(settings: Settings, user: str) -> dict[str, Any]:
         known["shown"] = shown.to_json()
     except ReleaseError:
         known["shown"] = None
-    person = read_state(home).digest(user) if read_state(home).salt else None
-    note(home, "data of a person", person=person)
+    note(home, "data of a person", person=pseudonym(home, user))
     return known

@@ -88,6 +88,7 @@ def examined(settings: Settings) -> Iterator[Finding]:
     yield _guarded("release", lambda: _release(home))
     yield _guarded("clock", lambda: _clock(home))
     yield _guarded("keys", lambda: _keys(settings, home))
+    yield _outside(settings)
 
 
 def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
@@ -128,6 +129,18 @@ def _compiled_code() -> Finding:
     return Finding(
         "compiled code", "look", "no folder is writable, so it is compiled at each start",
         "name a folder in NUMBA_CACHE_DIR",
+    )  # fmt: skip
+
+
+def _outside(settings: Settings) -> Finding:
+    """What is kept outside of the home, in case it is restored from a backup or changed."""
+    lacking = [name for name in ("erasure_log", "audit_head") if getattr(settings, name) is None]
+    if not lacking:
+        return Finding("outside", "ok", "erasure_log and audit_head lie outside of the home")
+    return Finding(
+        "outside", "ok", f"not set: {', '.join(lacking)}, so a restored home does not know who was "
+        "erased since, and a log that is cut off together with its head looks whole",
+        "name files on another disk, see docs/security.md",
     )  # fmt: skip
 
 

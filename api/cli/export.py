@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.bootstrap import note, now, open_store
+from api.bootstrap import note, now, open_home, open_store
 from api.cli.output import say, step
 from api.settings import load_settings
 from graph.errors import InputError
@@ -41,7 +41,6 @@ def export(
     from graph.snapshot import take_snapshot
     from graph.weighting import weigh
     from graph.weighting_file import load_weighting
-    from recommender.releases.home import Home
 
     around = [
         (kind, as_id(name)) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name
@@ -55,11 +54,11 @@ def export(
         snapshot = take_snapshot(store)
     finally:
         store.close()
-    weighted = weigh(snapshot, load_weighting(Home(settings.home).weighting), now())
+    weighted = weigh(snapshot, load_weighting(open_home(settings).weighting), now())
     if around:
         graph = ego_network(snapshot, weighted, *around[0], hops)
     else:
         graph = network(snapshot, weighted)
     to_graphml(graph, file)
-    note(Home(settings.home), "export", nodes=graph.number_of_nodes(), around=bool(around))
+    note(open_home(settings), "export", nodes=graph.number_of_nodes(), around=bool(around))
     say(f"{file}: {graph.number_of_nodes():,} nodes, {graph.number_of_edges():,} edges")

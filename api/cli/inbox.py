@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.bootstrap import now, open_journal
+from api.bootstrap import note, now, open_home, open_journal
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
 from api.settings import load_settings
@@ -76,8 +76,10 @@ def retry(ctx: typer.Context, number: Number) -> None:
     \b
     nichegraph inbox retry 1234
     """
-    with closing(open_journal(load_settings(ctx.obj))) as journal:
+    settings = load_settings(ctx.obj)
+    with closing(open_journal(settings)) as journal:
         again = quarantine.retry(journal, number, now=now())
+    note(open_home(settings), "fact retried", fact=number, again=again)
     say(f"fact {number} was sent again, as number {again}")
 
 
@@ -89,6 +91,8 @@ def drop(ctx: typer.Context, number: Number) -> None:
     \b
     nichegraph inbox drop 1234
     """
-    with closing(open_journal(load_settings(ctx.obj))) as journal:
+    settings = load_settings(ctx.obj)
+    with closing(open_journal(settings)) as journal:
         quarantine.drop(journal, number)
+    note(open_home(settings), "fact dropped", fact=number)
     say(f"fact {number} was dropped")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.bootstrap import now, open_home
+from api.bootstrap import note, now, open_home
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
 from api.keys import SCOPES, KeyFile, Made
@@ -49,7 +49,9 @@ def create(
     nichegraph keys create --scope track --name page --days 90
     nichegraph keys create --scope recommend --scope track --signed --name browsers
     """
-    made = _keys(ctx).create(scope, now=now(), name=name, days=days, signed_subjects=signed)
+    home = open_home(load_settings(ctx.obj))
+    made = KeyFile(home.keys).create(scope, now=now(), name=name, days=days, signed_subjects=signed)
+    note(home, "key created", key=made.key.id, scopes=made.key.scopes)
     _show(made, as_json=as_json)
 
 
@@ -60,7 +62,7 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
     nichegraph keys list
     """
     moment = now()
-    keys = _keys(ctx).keys().values()
+    keys = KeyFile(open_home(load_settings(ctx.obj)).keys).keys().values()
     if as_json:
         show_json({"keys": [key.public() | {"holds": key.holds(moment)} for key in keys]})
         return
@@ -84,7 +86,9 @@ def revoke(ctx: typer.Context, key: Number) -> None:
     \b
     nichegraph keys revoke 1f2e3d4c
     """
-    gone = _keys(ctx).revoke(key, now=now())
+    home = open_home(load_settings(ctx.obj))
+    gone = KeyFile(home.keys).revoke(key, now=now())
+    note(home, "key revoked", key=gone.id)
     say(f"key {gone.id} no longer works")
 
 
@@ -101,12 +105,10 @@ def rotate(
     \b
     nichegraph keys rotate 1f2e3d4c --overlap 2
     """
-    made = _keys(ctx).rotate(key, now=now(), overlap=round(overlap * 3600))
+    home = open_home(load_settings(ctx.obj))
+    made = KeyFile(home.keys).rotate(key, now=now(), overlap=round(overlap * 3600))
+    note(home, "key rotated", key=key, new=made.key.id)
     _show(made, as_json=as_json)
-
-
-def _keys(ctx: typer.Context) -> KeyFile:
-    return KeyFile(open_home(load_settings(ctx.obj)).keys)
 
 
 def _show(made: Made, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.bootstrap import open_store
+from api.bootstrap import note, open_home, open_store
 from api.cli.output import progress, say, show_json
 from api.settings import load_settings
 from graph.errors import InputError
@@ -52,6 +52,8 @@ def migrate(
             into_filled=go_on,
             progress=lambda _table, done, rows: tell(done, rows, done),
         )
+    if settings.home.exists():
+        note(open_home(settings), "migrate", rows=sum(copied.values()))
     if as_json:
         show_json({"from": source, "to": target, "copied": copied})
     else:

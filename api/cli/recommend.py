@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from api import strict_json
-from api.bootstrap import now, open_live
+from api.bootstrap import note, now, open_home, open_live
 from api.cli.output import say, show_json, show_table
 from api.settings import load_settings
 from graph.ids import as_id
@@ -102,11 +102,13 @@ def recommend(
         raise typer.BadParameter("give a user, or --all --out FILE")
     from api.cli.explore import parameters
 
-    recommender = open_live(load_settings(ctx.obj)).recommender()
+    settings = load_settings(ctx.obj)
+    recommender = open_live(settings).recommender()
     if out is not None:
         from recommender.serving.list_files import write_lists
 
         count = write_lists(recommender, out, form, n=n, profile=profile, now=now())
+        note(open_home(settings), "lists of all users", lists=count)
         if as_json:
             show_json({"lists": count, "file": str(out)})
         else:
@@ -202,7 +204,7 @@ def show_answer(title: str, answer: Answer, *, as_json: bool) -> None:
         columns.append("interest")
         rows = [[*row, entry.interest or ""] for row, entry in zip(rows, answer.items, strict=True)]
     show_table(title, columns, rows)
-    for note in (answer.fallback, *answer.notes):
-        if note:
-            say(f"note: {note}")
+    for remark in (answer.fallback, *answer.notes):
+        if remark:
+            say(f"note: {remark}")
     say(f"release {answer.release}, profile {answer.profile}, from {answer.served_by}")

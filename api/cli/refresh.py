@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from api.bootstrap import erase_again, note, now, on_disk_of, open_home, open_store
+from api.bootstrap import erase_again, note, now, on_disk_of, open_home, open_journal, open_store
 from api.cli.output import say, show_json, step
 from api.cli.retain import kept
 from api.cli.schedule import for_ever, seconds_of, share_of
@@ -198,6 +198,7 @@ def publish(
             needed than there is.
         GateRefused: the new release is worse than what is served.
     """
+    from recommender.inbox.erasing import reached, still_in_releases
     from recommender.learning.memory import foretold
     from recommender.learning.refresh import refresh as make_release
     from recommender.learning.stability import parent_of
@@ -225,6 +226,8 @@ def publish(
             for kind in retained:
                 count = kind["store"] + kind["inbox"] + kind["shown"]
                 step(f"removed after {kind['days']} days: {count:,} of {kind['kind']}")
+            with closing(open_journal(settings)) as journal:
+                forgotten = still_in_releases(journal)
             free = free_memory()["available"]
             step(foretold(store.counts(), config, settings.refresh_memory, free))
             try:
@@ -239,6 +242,9 @@ def publish(
                 step(f"report: {page}")
                 raise
             outcome["release"] = release.name
+            with closing(open_journal(settings)) as journal:
+                for sequence in forgotten:  # older releases were scrubbed
+                    reached(journal, sequence, "releases", at=now())
             page = save_report(home, store, release, parent, recording, retained)
             step(f"the report is {page}")
             if settings.keep_releases:

@@ -228,6 +228,8 @@ def prune(
         raise InputError("--keep: at least one release must stay")
     home = _home(ctx)
     gone, unfinished = remove(home, keep), len(drop_unfinished(home))
+    if gone:
+        note(home, "prune", releases=gone)
     if as_json:
         show_json({"removed": gone, "unfinished": unfinished})
     else:

@@ -32,7 +32,7 @@ from recommender.inbox.joining import own_name
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
 from recommender.overlay.erasure import ask
-from recommender.overlay.state import read_state
+from recommender.overlay.state import pseudonym
 from recommender.serving.known import known_user
 from recommender.serving.live import Live
 
@@ -103,8 +103,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     def post_alias(path: UserPath, body: AliasBody) -> Answer:
         answer = write(journal, [fact(ALIAS, {"id": path.user, "anonymous": body.anonymous})])
         if answer[0]["taken"]:
-            salted = read_state(live.home)
-            person = salted.digest(path.user) if salted.salt else None
+            person = pseudonym(live.home, path.user)
             note(live.home, "alias", person=person, fact=answer[0]["sequence"])
         return answer
 

@@ -62,11 +62,11 @@ def pseudonym(key: bytes, user: str) -> bytes:
     return hashlib.blake2b(user.encode(), key=key, digest_size=16).digest()
 
 
-def purge(db: sqlite3.Connection, user: str) -> int:
-    """Remove what the journal and its quarantine hold of a user; how many facts."""
+def purge(db: sqlite3.Connection, user: str) -> tuple[int, int]:
+    """Remove what the journal and its quarantine hold of a user; how many facts of each."""
     subject = user_subject(user)
     db.execute("DELETE FROM aliases WHERE ? IN (user, anonymous)", (user,))
-    gone = 0
+    gone = []
     for table in ("facts", "quarantine"):
         rows = db.execute(f"SELECT seq, kind, payload FROM {table} WHERE subject = ?", (subject,))
         about_user = [row for row in rows if row[1] != USER_DELETE]
@@ -76,10 +76,10 @@ def purge(db: sqlite3.Connection, user: str) -> int:
         numbers = sorted(
             {(seq,) for seq, kind, payload in about_user if _is_about(kind, payload, user)}
         )
-        gone += (
-            db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers).rowcount if numbers else 0
-        )
-    return gone
+        if numbers:
+            db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers)
+        gone.append(len(numbers))
+    return gone[0], gone[1]
 
 
 def _is_about(kind: str, payload: bytes, user: str) -> bool:

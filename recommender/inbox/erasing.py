@@ -86,7 +86,7 @@ def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
     """
     deletion = fact(USER_DELETE, {"person": person})
     with journal.transaction() as db:
-        gone = purge(db, user)
+        gone, aside = purge(db, user)
         written = db.execute(
             "INSERT INTO facts (kind, key, subject, payload, acknowledged) VALUES (?, ?, ?, ?, ?)",
             (deletion.kind, deletion.key, deletion.subject, deletion.payload, now),
@@ -96,7 +96,8 @@ def ask(journal: Journal, user: str, person: str, *, now: int) -> int:
             "INSERT INTO erasures (seq, mark, user, asked) VALUES (?, ?, ?, ?)",
             (sequence, mark(db, user), user, now),
         )
-        db.execute("INSERT INTO steps VALUES (?, 'inbox', ?, ?)", (sequence, now, gone))
+        counts = [(sequence, "inbox", now, gone), (sequence, "quarantine", now, aside)]
+        db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?)", counts)
     return sequence
 
 
@@ -120,6 +121,18 @@ def close(journal: Journal, sequence: int) -> None:
     with journal.transaction() as db:
         db.execute("UPDATE erasures SET user = NULL WHERE seq = ?", (sequence,))
     journal.shorten()
+
+
+def still_in_releases(journal: Journal) -> list[int]:
+    """The erasures that are done, while releases may still hold what they learned before."""
+    with journal.reading() as db:
+        if db is None:
+            return []
+        rows = db.execute(
+            "SELECT seq FROM erasures WHERE user IS NULL "
+            "AND seq NOT IN (SELECT seq FROM steps WHERE place = 'releases')"
+        )
+        return [sequence for (sequence,) in rows]
 
 
 def receipt(journal: Journal, sequence: int) -> Erasure:

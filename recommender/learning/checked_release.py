@@ -1,6 +1,7 @@
 """A candidate beside the release that is served, in the form that the sanity checks read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Seen:
     old: Release | None  # that is served
     parts: Parts
     fitted: Rows | None = None  # (u, i) what the trial has learned from
+    expired: Mapping[str, int] = field(default_factory=dict)
+    """Kind of event, in lower case -> when the oldest that may be kept happened."""
 
 
 def keys_of(rows: Rows) -> I64:

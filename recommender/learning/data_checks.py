@@ -1,8 +1,11 @@
 """Checks of the data behind a release: is it older than before, emptied or half loaded?"""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from graph.arrays import I64, Flags
+from graph.arrays import I32, I64, Flags
+from graph.ids import as_word
 from graph.model import NO_TIME
 from recommender.learning.checked_release import (
     FEWEST_ENTRIES,
@@ -37,6 +40,9 @@ TWIN_EVENTS = 5  # an item or user of fewer events may well have a twin
 SAMPLED = 2_000  # items whose cards are read
 
 
+Expired = Mapping[str, int]  # see `Seen`
+
+
 def older(new: Release, old: Release) -> Text:
     """The snapshot is older than the served release's: the store is a wrong or restored one."""
     if new.watermark >= old.watermark:
@@ -62,12 +68,10 @@ def items_gone(new: Release, old: Release) -> Text:
     )
 
 
-def events_gone(new: Release, old: Release) -> Text:
+def events_gone(new: Release, old: Release, expired: Expired) -> Text:
     """A third of what users did is gone, or belongs to others."""
-    if not len(old.histories.indices):
-        return None
-    there = _still_there(new, old)
-    if there.mean() >= KEPT:
+    there = _still_there(new, old)[_to_be_kept(old, expired)]
+    if not len(there) or there.mean() >= KEPT:
         return None
     return (
         f"of {len(there):,} pairs of a user and an item in the served release "
@@ -75,13 +79,14 @@ def events_gone(new: Release, old: Release) -> Text:
     )
 
 
-def domain_gone(new: Release, old: Release) -> Text:
+def domain_gone(new: Release, old: Release, expired: Expired) -> Text:
     """In one domain, nearly all that users did is gone."""
     if not len(old.domains) or not len(old.histories.indices):
         return None
-    there = _still_there(new, old)
+    wanted = _to_be_kept(old, expired)
+    there = wanted & _still_there(new, old)
     items = old.item_domains.matrix  # (i, d)
-    before = np.bincount(old.histories.indices, minlength=len(old.items)) @ items
+    before = np.bincount(old.histories.indices[wanted], minlength=len(old.items)) @ items
     left = np.bincount(old.histories.indices[there], minlength=len(old.items)) @ items
     lost = np.flatnonzero((before >= FEWEST_ENTRIES) & (left < LEFT * before))
     if not len(lost):
@@ -93,9 +98,9 @@ def domain_gone(new: Release, old: Release) -> Text:
     )
 
 
-def kind_gone(new: Release, old: Release) -> Text:
+def kind_gone(new: Release, old: Release, expired: Expired) -> Text:
     """A kind of event is gone."""
-    before, now = _kinds(old), _kinds(new)
+    before, now = _kinds(old, expired), _kinds(new, {})
     gone = [
         name
         for name, count in before.items()
@@ -203,10 +208,26 @@ def _still_there(new: Release, old: Release) -> Flags:
     return there
 
 
-def _kinds(release: Release) -> dict[str, int]:
+def _kinds(release: Release, expired: Expired) -> dict[str, int]:
     """How many events there are of each kind. Histories would hide a kind that comes second."""
-    counts = np.bincount(release.arrays["events.kind"], minlength=len(release.event_kinds))
+    kinds = release.arrays["events.kind"]
+    kinds = kinds[~_expired(release, kinds, release.arrays["events.at"], expired)]
+    counts = np.bincount(kinds, minlength=len(release.event_kinds))
     return dict(zip(release.event_kinds, counts.tolist(), strict=False))
+
+
+def _to_be_kept(release: Release, expired: Expired) -> Flags:
+    """(n,) of each pair of the histories whether it is to be kept still."""
+    return ~_expired(release, release.history_kinds, release.history_times, expired)
+
+
+def _expired(release: Release, kinds: I32, at: I64, expired: Expired) -> Flags:
+    """Which events happened before the oldest of their kind that may be kept."""
+    never = np.iinfo(np.int64).min
+    names = map(as_word, release.event_kinds)
+    oldest = np.array([expired.get(name, never) for name in names] or [never])
+    flags: Flags = (at != NO_TIME) & (at < oldest[kinds])
+    return flags
 
 
 def _filled(card: dict[str, object]) -> list[str]:

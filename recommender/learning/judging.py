@@ -1,5 +1,7 @@
 """The step of a refresh that asks the gates: may this candidate be published?"""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from graph.domains import Domains
@@ -29,6 +31,7 @@ def judge(
     config: RefreshConfig,
     steps: Steps,
     *,
+    expired: Mapping[str, int],
     now: int,
     say: Say,
 ) -> Verdict:
@@ -41,13 +44,14 @@ def judge(
         domains: of the items.
         config: of the refresh.
         steps: where the trial of the served release's recipe is kept.
+        expired: see `Seen`.
         now: seconds since 1970.
         say: called with the name of each step.
     """
     say("judging by what was held back")
     seen = trained.trial.graph.user_seen
     fitted = Rows(seen.indptr.astype(np.int64), seen.indices, seen.shape[1])
-    reasons, checks = checked(Seen(candidate, served, trained.parts, fitted))
+    reasons, checks = checked(Seen(candidate, served, trained.parts, fitted, expired))
     rival, notes = _served_trial(trained, served, domains, config, steps, now=now)
     judged = figures(
         trained.trial,

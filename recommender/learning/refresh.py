@@ -22,7 +22,7 @@ from graph.findings import save_findings
 from graph.freed import give_back_freed
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
-from graph.weighting import weigh
+from graph.weighting import SECONDS_A_DAY, weigh
 from recommender.learning.build import RefreshConfig, Say
 from recommender.learning.going_on import fits_of, keep
 from recommender.learning.grouping_step import save_report
@@ -33,6 +33,7 @@ from recommender.learning.warm import facts_of, found_by, kept_from
 from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.mark import mark
+from recommender.overlay.retention_file import load_retention
 from recommender.overlay.state import note_hidden
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
@@ -82,6 +83,9 @@ def refresh(
     give_back_freed()
     collect_leftovers(home)
     settings = load_segment_settings(home.segments)
+    expired = {
+        rule.kind: now - rule.days * SECONDS_A_DAY for rule in load_retention(home.retention)
+    }
     parent, since = parent_of(home), newest(home)
     say("taking a snapshot")
     inbox, watermark = mark(home, store)
@@ -111,7 +115,17 @@ def refresh(
         built = replace(built, arrays={}, vectors={})  # read from the candidate's files instead
         verdict = steps.value(
             "verdict",
-            lambda: judge(trained, candidate, parent, domains, config, steps, now=now, say=say),
+            lambda: judge(
+                trained,
+                candidate,
+                parent,
+                domains,
+                config,
+                steps,
+                expired=expired,
+                now=now,
+                say=say,
+            ),
         )
         verdict = replace(verdict, forced=force and not verdict.passed)
         chosen = kept.facts if kept else facts_of(snapshot, now)

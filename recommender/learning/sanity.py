@@ -4,7 +4,7 @@ Each check is a small function without statistics. It gives None, or a sentence 
 seen and what to do. Items and users of two releases are matched by ids, never by rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from recommender.learning import data_checks as data
 from recommender.learning import model_checks as model
@@ -28,12 +28,19 @@ def _beside(check: Callable[[Release, Release], Text]) -> Callable[[Seen], Text]
     return lambda seen: None if seen.old is None else check(seen.new, seen.old)
 
 
+def _but_expired(
+    check: Callable[[Release, Release, Mapping[str, int]], Text],
+) -> Callable[[Seen], Text]:
+    """The same; what was no longer to be kept is not missed."""
+    return lambda seen: None if seen.old is None else check(seen.new, seen.old, seen.expired)
+
+
 CHECKS: dict[str, Callable[[Seen], Text]] = {
     "older snapshot": _beside(data.older),
     "items gone": _beside(data.items_gone),
-    "events gone": _beside(data.events_gone),
-    "domain gone": _beside(data.domain_gone),
-    "kind gone": _beside(data.kind_gone),
+    "events gone": _but_expired(data.events_gone),
+    "domain gone": _but_expired(data.domain_gone),
+    "kind gone": _but_expired(data.kind_gone),
     "times turned back": _beside(data.turned_back),
     "tags changed": _beside(data.tags_changed),
     "column emptied": _beside(data.column_emptied),

@@ -69,7 +69,10 @@ def _ask(journal: Journal, home: Home, user: str, now: int) -> int:
     begin_erasure(home, user)
     person = read_state(home).digest(user)
     sequence = erasing.ask(journal, user, person, now=now)
-    audit.note(home.audit, "erasure asked", now=now, person=person, erasure=sequence)
+    audit.note(
+        home.audit, "erasure asked", now=now, elsewhere=home.audit_head,
+        person=person, erasure=sequence,
+    )  # fmt: skip
     erasing.reached(journal, sequence, "serving", at=now)
     journal.shorten()
     return sequence
@@ -145,8 +148,9 @@ def carrier(
         erasing.close(journal, sequence)
         person = read_state(home).digest(user)
         audit.note(
-            home.audit, "erasure done", now=now(), person=person, erasure=sequence, events=gone
-        )
+            home.audit, "erasure done", now=now(), elsewhere=home.audit_head,
+            person=person, erasure=sequence, events=gone,
+        )  # fmt: skip
 
     return carry
 

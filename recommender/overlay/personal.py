@@ -5,11 +5,20 @@ from collections.abc import Collection
 from typing import Any
 
 from graph.store import GraphStore
-from recommender.inbox.facts import CONSENT, PURPOSES, USER_PUT, USER_UNDONE, user_subject
+from recommender.inbox.erased import NAMES
+from recommender.inbox.facts import (
+    CONSENT,
+    PURPOSES,
+    USER_PUT,
+    USER_UNDONE,
+    Row,
+    user_subject,
+)
 from recommender.inbox.feedback import about_user
 from recommender.inbox.joining import names_of, own_name
 from recommender.inbox.journal import Journal
 from recommender.inbox.known import user_after
+from recommender.inbox.quarantine import aside
 
 _EVENT = ("item", "kind", "value", "tag", "at", "event_id")
 
@@ -20,9 +29,10 @@ def personal_data(
     """What the store and the inbox hold of a user.
 
     `events` and `relations` are those of the store, `feedback` what was shown to them (see
-    `recommender.inbox.feedback`), `inbox` the facts that wait or are kept, `consent` what holds
-    now (who has not said agrees to the purposes of `agreed`), `aliases` the anonymous ids that were
-    joined to them. A user whom nobody knows gets empty lists, `known` false.
+    `recommender.inbox.feedback`), `inbox` the facts that wait or are kept, `quarantine` those that
+    the store refused, `consent` what holds now (who has not said agrees to the purposes of
+    `agreed`), `aliases` the anonymous ids that were joined to them. A user whom nobody knows gets
+    empty lists, `known` false.
     """
     user = own_name(journal, user)
     names = [user, *names_of(journal, user)]
@@ -41,6 +51,7 @@ def personal_data(
         for fact in journal.facts_about(user_subject(name))
         if name in fact.payload.values()
     ]
+    refused = [entry for entry in aside(journal) if set(names) & set(map(str, _named(entry.fact)))]
     newer = [fact for fact in facts if fact.kind in (CONSENT, USER_PUT, USER_UNDONE)]
     content = user_after(held, newer, user)
     relations = [
@@ -57,14 +68,20 @@ def personal_data(
     return {
         "user": user,
         "aliases": names[1:],
-        "known": bool(content or events or facts),
+        "known": bool(content or events or facts or refused),
         "attributes": known.get("attributes", {}),
         "consent": {purpose: purpose in agreed for purpose in PURPOSES} | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
         "relations": relations,
         "feedback": [row for name in names for row in about_user(journal.path, name)],
+        "quarantine": [entry.as_dict() for entry in refused],
         "inbox": [
             {"number": fact.sequence, "kind": fact.kind, "at": fact.acknowledged, **fact.payload}
             for fact in facts
         ],
     }
+
+
+def _named(refused: Row) -> list[Any]:
+    """The ids of users that a fact names."""
+    return [refused.payload.get(field) for field in NAMES.get(refused.kind, ())]

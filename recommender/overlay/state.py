@@ -83,11 +83,20 @@ def was_erased(home: Home, user: str) -> bool:
     return bool(state.salt) and state.digest(user) in {erasure.digest for erasure in state.erased}
 
 
+def pseudonym(home: Home, user: str) -> str:
+    """The keyed digest of a user, for logs; a home without a key gets one."""
+    state = read_state(home)
+    if not state.salt:
+        with locked(home.state_lock):
+            state = _salted(read_state(home))
+            _write(home, state)
+    return state.digest(user)
+
+
 def begin_erasure(home: Home, user: str) -> None:
     """Erase a person from everything that is served, before the store forgets them."""
     with locked(home.state_lock):
-        state = read_state(home)
-        state = state if state.salt else replace(state, salt=secrets.token_hex(DIGEST_BYTES))
+        state = _salted(read_state(home))
         digest = state.digest(user)
         kept = tuple(erasure for erasure in state.erased if erasure.digest != digest)
         _write(home, replace(state, erased=(*kept, Erasure(digest, None))))
@@ -119,6 +128,10 @@ def note_hidden(home: Home, items: Sequence[str], oldest: int | None) -> None:
             if oldest is None or erasure.until is None or erasure.until >= oldest
         )
         _write(home, replace(state, hidden=tuple(items), erased=erased))
+
+
+def _salted(state: State) -> State:
+    return state if state.salt else replace(state, salt=secrets.token_hex(DIGEST_BYTES))
 
 
 def _write(home: Home, state: State) -> None:

@@ -1,8 +1,9 @@
 """A log of what was done to a catalogue; it only grows: each line has the hash of the last.
 
 `audit/log.jsonl` holds the lines, `audit/head.json` the number, hash and end of the last one. Who
-keeps a copy of the head elsewhere finds every edit, deletion, swap and truncation, also by somebody
-who wrote all hashes anew. A line has pseudonyms and counts, never an id of a person.
+keeps the head elsewhere, too, finds every edit, deletion, swap and truncation, also by somebody who
+wrote all hashes anew or removed everything. A line has pseudonyms and counts, never an id of a
+person.
 """
 
 import hashlib
@@ -27,25 +28,35 @@ class Head:
     bytes: int = 0
 
 
-def note(folder: Path, action: str, *, now: int, **about: Any) -> Head:
+def note(
+    folder: Path, action: str, *, now: int, elsewhere: Path | None = None, **about: Any
+) -> Head:
     """Append one line, on the disk when this returns; the new head.
 
     Args:
         folder: of the log; it is made.
         action: what was done, in one or two words.
         now: seconds since 1970.
+        elsewhere: a file outside of the home, which gets the new head, too; but if the log does
+            not go on from the head in it, that head stays, so that `verify` keeps saying so.
         about: whatever else is to be known, as JSON values.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock"):
-        head = _after_a_kill(folder, read_head(folder))
-        line = _line(head, {"at": now, "what": action, **about})
+        if not _head(folder).exists() and not _log(folder).exists():
+            _write_head(_head(folder), Head())  # so that a log without a head has lost it
+        before = _after_a_kill(folder, read_head(folder))
+        line = _line(before, {"at": now, "what": action, **about})
         with _log(folder).open("ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        head = Head(head.number + 1, _hash(line), head.bytes + len(line))
-        replace_file(folder / "head.json", json.dumps(vars(head)) + "\n")
+        head = Head(before.number + 1, _hash(line), before.bytes + len(line))
+        _write_head(_head(folder), head)
+        if elsewhere is not None:
+            kept = head_in(elsewhere)
+            if kept in (None, before) or not verify(folder, kept):
+                _write_head(elsewhere, head)
     return head
 
 
@@ -55,11 +66,19 @@ def read_head(folder: Path) -> Head:
     Raises:
         InputError: it cannot be read.
     """
-    file = folder / "head.json"
+    return head_in(_head(folder)) or Head()
+
+
+def head_in(file: Path) -> Head | None:
+    """A head in a file; None if there is no such file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         return Head(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return Head()
+        return None
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file} cannot be read ({error}); the log cannot be verified") from error
 
@@ -81,6 +100,8 @@ def verify(folder: Path, head: Head | None = None) -> list[str]:
     `head` is a head that was kept elsewhere, of now or of an earlier day; default: the one beside
     the log. One line more than that head is fine: a kill may come between the two.
     """
+    if head is None and not _head(folder).exists() and folder.exists() and any(folder.iterdir()):
+        return ["head.json is gone, and the log can end anywhere"]
     known, log = head or read_head(folder), _read(folder)
     problems: list[str] = []
     before, size = START, 0
@@ -141,6 +162,14 @@ def _hash(line: bytes) -> str:
 
 def _log(folder: Path) -> Path:
     return folder / "log.jsonl"
+
+
+def _head(folder: Path) -> Path:
+    return folder / "head.json"
+
+
+def _write_head(file: Path, head: Head) -> None:
+    replace_file(file, json.dumps(vars(head)) + "\n")
 
 
 def _read(folder: Path) -> bytes:

@@ -12,6 +12,7 @@ class Home:
 
     folder: Path
     erasure_log: Path | None = None  # outside of it, see `recommender.overlay.erasure_log`
+    audit_head: Path | None = None  # outside of it, see `recommender.releases.audit`
 
     @property
     def store(self) -> Path:
