@@ -2,11 +2,15 @@
 
 import json
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from api.cli.main import run
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
+from recommender.inbox.quarantine import put_aside
 from recommender.releases.audit import Head, head_in, lines, note, read_head, verify
 from recommender.releases.home import Home
 
@@ -136,6 +140,30 @@ def test_commands_are_in_the_log_and_it_can_be_verified(tmp_path, capsys):
     assert command("audit", "verify") == 1
     assert command("audit", "verify", "--head", str(head)) == 1
     assert "missing at the end" in capsys.readouterr().err
+
+
+def test_what_tells_of_people_or_forgets_facts_leaves_a_line(planted_home, tmp_path):
+    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+
+    def command(*words):
+        return run(["--home", str(home.folder), *words])
+
+    with closing(Journal(home.inbox)) as journal:
+        journal.append([fact("events", {"user": "ann", "item": "x", "kind": "view"})], now=NOW)
+        (waits,) = journal.facts_after(0)
+        for sequence in (waits.sequence, waits.sequence + 100):
+            put_aside(journal, waits._replace(sequence=sequence), "why", now=NOW)
+    assert command("recommend", "--all", "--out", str(tmp_path / "lists.parquet"), "-n", "3") == 0
+    assert command("inbox", "drop", str(waits.sequence + 100)) == 0
+    assert command("inbox", "retry", str(waits.sequence)) == 0
+    assert command("data", "ann") == 0
+    done = {line["what"]: line for line in lines(home.audit)}
+    assert done.keys() == {
+        "lists of all users", "fact dropped", "fact retried", "data of a person",
+    }  # fmt: skip
+    assert done["lists of all users"]["lists"] > 100
+    assert done["data of a person"]["person"]  # though nobody was ever erased
+    assert "ann" not in (home.audit / "log.jsonl").read_text()
 
 
 def test_the_setting_keeps_the_head_outside_of_the_home(tmp_path, monkeypatch, capsys):
