@@ -1,5 +1,7 @@
 """What a request says about an item that the catalogue does not have."""
 
+from typing import Any
+
 from pydantic import Field
 
 from api.schemas import MOST_ITEMS, Cursor, FilterBody, Ids, Strict
@@ -17,6 +19,10 @@ class NewItemBody(Strict):
     tags: Ids = Field([], description="Names of tags, or `category:name`.")
     domains: Ids = Field([], description="Names of domains.")
     related: Ids = Field([], description="Ids of items it is related to.")
+    attributes: dict[str, Any] = Field(
+        {},
+        description="As of items: texts among them, and numbers that the weighting names, count.",
+    )
     n: int = Field(20, ge=1, le=MOST_ITEMS, description="How many items.", strict=True)
     filter: FilterBody = Field({})
     cursor: Cursor = None
@@ -24,9 +30,14 @@ class NewItemBody(Strict):
     def request(self) -> Request:
         """As the recommender takes it."""
         conditions = parse_conditions(self.filter)
-        known = (self.tags, self.domains, self.related)
         return Request(
-            new_item=NewItem(as_id(self.title), *map(tuple, known)),
+            new_item=NewItem(
+                as_id(self.title),
+                tuple(self.tags),
+                tuple(self.domains),
+                tuple(self.related),
+                self.attributes,
+            ),
             n=self.n,
             filter=conditions.filter,
             exclude=conditions.exclude,

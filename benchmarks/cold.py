@@ -10,6 +10,10 @@ from its tags, domains and title, by the map of a source of vectors, and is rank
 of this vector and the one that the source makes of the user's history; with relations, too, if
 the set has some.
 
+Words: what is served if nothing is known of items but tags and domains, nothing but words, or all
+of it. Of cold items as above; and of rare ones among all: a tenth of the pairs of the items that
+together have the rarer half of all pairs is held back as well, and is to be found.
+
 Few events: a tenth of the users is unknown to the release. Their events are put in random order,
 and the first 1, 2, 3, 5 or 10 are sent as a session; what comes after the tenth is to be found, and
 the ten are never shown. Item kNN is tuned, and fitted with those events in its train data. V-SKNN
@@ -27,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from scipy.sparse import csr_array, csr_matrix, diags_array
 
 from benchmarks import _sequences, _sets
@@ -38,8 +43,9 @@ from graph.weighted import WeightedGraph
 from graph.weighting import weigh
 from recommender.learning.baselines import FAMILIES, binary, rank_all, tuned
 from recommender.learning.build import RefreshConfig
-from recommender.learning.fold_in_arrays import known_features, map_arrays
+from recommender.learning.fold_in_arrays import map_arrays
 from recommender.learning.held_parts import order_of_pairs
+from recommender.learning.item_features import known_features
 from recommender.learning.split import cold_items, relevant_pairs
 from recommender.learning.train import build_release
 from recommender.ranking.filters import Filters
@@ -55,9 +61,13 @@ Rows = list[dict[str, Any]]
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Measure; `--set NAME` may be repeated (default movielens, citeulike), `--preset NAME`."""
+    """Measure; `--set NAME` may be repeated (default movielens, citeulike), `--preset NAME`.
+
+    `--part` cold, words or few: only that; may be repeated, too.
+    """
     parser = argparse.ArgumentParser(prog="bench cold")
     parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
+    parser.add_argument("--part", action="append", dest="parts", choices=list(PARTS))
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
@@ -68,12 +78,73 @@ def main(arguments: list[str]) -> dict[str, Any]:
     for name in _sets.chosen(options.sets or ["movielens", "citeulike"]):
         with tempfile.TemporaryDirectory(prefix="nichegraph-bench-") as folder:
             everything = _sets.all_events(name, Path(folder))
-            for label, part in (("cold", cold), ("few", few)):
+            for label in options.parts or PARTS:
                 print(f"{name}: {label}", file=sys.stderr)
-                rows, gains = part(everything, config, Path(folder) / label)
+                rows, gains = PARTS[label](everything, config, Path(folder) / label)
                 table += [{"set": name, **row} for row in rows]
                 ratios |= {f"{name}/{column}": round(gain, 4) for column, gain in gains.items()}
     return {"bench": "cold", "table": table, "ratios": ratios}
+
+
+def words(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
+    """Rows by what is known of items, of cold items and of rare ones; and the gains by words."""
+    likes = binary(weigh(everything, config.weighting, _sets.NOW).user_items)
+    is_cold = cold_items(everything.items, config.seed)
+    counts = likes.sum(axis=0)
+    order = np.argsort(-counts, kind="stable")
+    rare = np.zeros(len(counts), bool)
+    rare[order] = np.cumsum(counts[order]) > counts.sum() / 2
+    pairs = likes.tocoo()
+    drawn = np.random.default_rng(config.seed).random(pairs.nnz) < 0.1
+    drawn &= rare[pairs.col] & ~is_cold[pairs.col]
+    held = csr_array(
+        (np.ones(drawn.sum(), np.float32), (pairs.row[drawn], pairs.col[drawn])), shape=likes.shape
+    )
+    fit = drop_pairs(everything, pairs.row[drawn], pairs.col[drawn])
+    of_cold = csr_array(likes @ diags_array(is_cold.astype(np.float32)))
+    of_cold.eliminate_zeros()
+    only = Filter(items=tuple(everything.items.ids(np.flatnonzero(is_cold).tolist())))
+    parts = {"cold items": (of_cold, only), "rare items": (held, Filter())}
+    rows: Rows = []
+    for known, snapshot in _by_what_is_known(fit).items():
+        recommender, graph = _without(snapshot, is_cold[snapshot.events.item], config, folder)
+        weight = recommender.release.manifest["recipe"]["word_weight"]
+        histories = np.diff(graph.user_items.indptr) > 0
+        for part, (wanted, filtered) in parts.items():
+            able = np.flatnonzero((np.diff(wanted.indptr) > 0) & histories)
+            users = np.sort(np.random.default_rng(config.seed).permutation(able)[:MOST_USERS])
+            names = everything.users.ids(users.tolist())
+            lists = _served(recommender, [Request(user=name, filter=filtered) for name in names])
+            row = _row(part, f"served, {known}", lists, wanted[users])
+            rows.append({**row, "weight of words": weight})
+    gains = {}
+    for part in parts:
+        tags, _, both = (row for row in rows if row["what"] == part)
+        gains |= {
+            f"words_{part.split()[0]}_{figure}": both[f"{figure}@20"]
+            / max(tags[f"{figure}@20"], 1e-9)
+            for figure in ("recall", "ndcg")
+        }
+    return rows, gains
+
+
+def _by_what_is_known(snapshot: GraphSnapshot) -> dict[str, GraphSnapshot]:
+    """The snapshot with nothing of items but tags and domains, nothing but words, and all of it."""
+    events, tags, domains = snapshot.events, snapshot.item_tags, snapshot.item_domains
+    return {
+        "tags only": replace(snapshot, item_titles=pa.array([""] * len(snapshot.items))),
+        "words only": replace(
+            snapshot,
+            events=replace(events, tag=np.full_like(events.tag, -1)),
+            item_tags=_none_of(tags),
+            item_domains=_none_of(domains),
+        ),
+        "tags and words": snapshot,
+    }
+
+
+def _none_of(links: Any) -> Any:
+    return replace(links, source=links.source[:0], target=links.target[:0], weight=links.weight[:0])
 
 
 def cold(everything: GraphSnapshot, config: RefreshConfig, folder: Path) -> tuple[Rows, dict]:
@@ -264,6 +335,9 @@ def _unit(matrix: csr_array) -> csr_array:
     weighted = csr_array(binary(matrix) @ diags_array(rarity.astype(np.float32)))
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     return csr_array(diags_array((1 / np.maximum(lengths, 1e-9)).astype(np.float32)) @ weighted)
+
+
+PARTS = {"cold": cold, "words": words, "few": few}
 
 
 def _matrix(lists: list, users: Any, shape: tuple[int, int]) -> csr_array:

@@ -1,9 +1,11 @@
 """The weighted graph: weighting makes it from a snapshot, and embedders learn from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy.sparse import csr_array
 
+from graph.numbers import NumberScale
 from graph.vocabulary import Vocabulary
 
 
@@ -21,5 +23,7 @@ class WeightedGraph:
     item_domains: csr_array  # (i, d)
     item_items: csr_array  # (i, i) relations, directed as given
     user_users: csr_array  # (u, u) relations, directed as given
+    item_numbers: csr_array  # (i, n) how near each knot of `scales` its numbers are, times weights
+    scales: Mapping[str, NumberScale]  # attribute -> its knots; in the order of the columns above
     domains: Vocabulary  # given, or derived
     domains_from: str  # "given", "genres", "tag communities" or "nothing"

@@ -17,6 +17,8 @@ out has a default:
     [relations]              # what a relation between items is worth; not named: 0, unused.
                              # Between users: not named: 1; with 0 nobody is a friend
     cites = 0.5
+    [attributes]             # what a number of items is worth, such as a rating by experts; not
+    critics = 0.5            # named: 0, unused
     [age]
     half_life_days = 365     # of events that have a time; left out: age does not matter
     [tags]
@@ -48,6 +50,7 @@ from graph.errors import SettingError
 from graph.ids import as_word
 from graph.last_word import AGAINST, chosen, taken_back
 from graph.model import NO_TIME, tag_parts
+from graph.numbers import item_numbers
 from graph.ratings import Scale, Tally
 from graph.snapshot import EventColumns, GraphSnapshot, Relations
 from graph.values import COUNT, typical_values, value_worth
@@ -67,6 +70,7 @@ class Weighting:
     categories: Mapping[str, float] = field(default_factory=dict)
     domains: Mapping[str, float] = field(default_factory=dict)
     relations: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=dict)
     half_life_days: float | None = None
     tag_rarity: float = 0.5
     tag_fewest_items: int = 2
@@ -135,6 +139,9 @@ def weigh(
     user_items = user_items * domain_factors(item_domains, list(names), weighting)[None, :]
     user_hides = _pattern(events, hides, shape)
     user_items = csr_array(user_items - user_items * user_hides)
+    worth_of = weighting.attributes if any(weighting.attributes.values()) else {}
+    texts = snapshot.item_attributes.to_pylist() if worth_of else ()
+    numbers, scales = item_numbers(texts, worth_of, shape[1])
     return WeightedGraph(
         user_items=_with_minimum(user_items, weighting),
         user_seen=_pattern(events, allowed & ~hides, shape),
@@ -148,6 +155,8 @@ def weigh(
             1.0,
             shape[0],
         ),
+        item_numbers=numbers,
+        scales=scales,
         domains=names,
         domains_from=origin,
     )

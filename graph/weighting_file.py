@@ -106,6 +106,7 @@ class _File(Table):
     categories: Mapping[str, Number] = PLAIN.categories
     domains: Mapping[str, Number] = PLAIN.domains
     relations: Mapping[Kind, Number] = PLAIN.relations
+    attributes: Mapping[str, Number] = PLAIN.attributes
     age: _Age = _Age()
     tags: _Tags = _Tags()
     minimum: _Minimum = _Minimum()
@@ -168,6 +169,7 @@ def weighting_toml(
         "categories": weighting.categories,
         "domains": weighting.domains,
         "relations": weighting.relations,
+        "attributes": weighting.attributes,
         "age": age,
         "tags": {
             "rarity": weighting.tag_rarity,

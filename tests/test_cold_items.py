@@ -9,7 +9,7 @@ from embeddings.indexes import faiss_index
 from embeddings.item_item import cold_items, scorers
 from embeddings.item_item.cold_items import content, with_cold_items
 from embeddings.item_item.item_table import ItemTable, score_history
-from recommender.releases.title_words import title_words
+from recommender.releases.item_words import item_words
 from tests.planted import niches
 
 
@@ -103,12 +103,12 @@ def test_without_cold_items_or_content_the_table_stays():
 def test_words_of_titles_are_those_that_tell_items_apart():
     titles = [f"The Tin Lichen, part {'abcdefghij'[k]}" for k in range(10)]
     titles += ["Café 1984", "CAFÉ 1984 again", "", "x y"] + [f"single{k}" for k in range(86)]
-    words, names = title_words(titles)
+    words, names = item_words((title, ()) for title in titles)
     assert names == ["the", "tin", "lichen", "part", "café", "1984"]  # the first on 10 of 100
     assert words.shape == (100, 6)
     assert words[10].toarray().tolist() == words[11].toarray().tolist()
     assert words[12].nnz == words[13].nnz == 0
-    assert title_words([])[0].shape == (0, 0)
+    assert item_words([])[0].shape == (0, 0)
 
 
 def test_vectors_speak_for_the_cold_items_that_likeness_cannot_tell_apart():
@@ -150,7 +150,7 @@ def test_of_what_most_items_carry_an_even_part_is_looked_at(monkeypatch):
     made = with_cold_items(before, content(tags, 0 * tags), np.array([103]))
     rows = np.flatnonzero((made.neighbours == 103).any(axis=1))
     assert len(rows) == 103  # all speak for it, through those that are like it
-    like = cold_items._likeness(content(tags, 0 * tags), np.array([103]), np.arange(104) < 103)
+    like = cold_items.likeness(content(tags, 0 * tags), np.array([103]), np.arange(104) < 103)
     stand = np.flatnonzero(like.toarray()[:, 103])
     assert set(range(100, 103)) <= set(stand)  # of the rare tag all are looked at
     common = stand[stand < 100]

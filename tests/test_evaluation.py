@@ -47,6 +47,8 @@ def graph_of(user_items, item_tags=None, seen=None):
         item_domains=empty(i, 0),
         item_items=empty(i, i),
         user_users=empty(u, u),
+        item_numbers=empty(i, 0),
+        scales={},
         domains=Vocabulary.of([]),
         domains_from="nothing",
     )

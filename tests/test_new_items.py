@@ -233,7 +233,7 @@ def test_a_batch_gives_what_each_request_gives(recommender, planted):
 
 def test_maps_come_back_from_a_release_as_they_were(recommender):
     arrays = recommender.release.arrays
-    words = recommender.release.title_words
+    words = recommender.release.item_words
     assert arrays["fold.spectral.words"].shape == (len(words), arrays["vectors.spectral"].shape[1])
     assert len(arrays["fold.tag_rows"]) == len(arrays["fold.spectral.tags"]) > 0
     assert len(arrays["fold.spectral.domains"]) == len(recommender.release.domains)

@@ -64,7 +64,7 @@ def test_no_file_and_an_empty_one_are_the_defaults(tmp_path):
     [
         ("[kind]\nview = 1", r"\[kind\] is not known; did you mean 'kinds'"),
         ("[tags]\nrarety = 1", r"tags\.rarety is not known; did you mean 'rarity'"),
-        ("[xyzzy]", r"\[xyzzy\] is not known; choose from: against, age, categories"),
+        ("[xyzzy]", r"\[xyzzy\] is not known; choose from: against, age, attributes"),
         ("kinds = 3", r"written as \[kinds\]"),
         ("[kinds]\nview = -1", r"kinds\.view is -1.*0 or more"),
         ("[kinds]\nview = 'much'", r"kinds\.view is 'much'"),

@@ -60,6 +60,7 @@ class BlendReport:
             "recency_exponent": self.recipe.recency_exponent,
             "follows_weight": self.recipe.follows_weight,
             "follows_steepness": self.recipe.follows_steepness,
+            "word_weight": self.recipe.word_weight,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
             "users": self.users,

@@ -7,7 +7,6 @@ those of the history's items, and the one that the cold item's features give it.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -19,6 +18,7 @@ from embeddings.item_item.item_table import (
     strongest,
     strongest_entries,
 )
+from embeddings.item_item.recipe import WORD_WEIGHT
 from embeddings.item_item.scorers import nearest, sum_of_squares
 from graph.arrays import F32, I64, Flags
 
@@ -32,7 +32,6 @@ SHARPNESS, DAMPING = 2.0, 0.8
 """The power of the cosines, and the power of their sum by which scores are divided: below 1, many
 like items are worth more than few. Chosen by hand on a draw of cold items of citeulike-a and
 ml-latest-small."""
-WORD_WEIGHT = 0.6
 WORTH = 0.25
 """Factor on a cold item's score, compared with an equally like item that people have chosen. On
 held-back parts of train, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little.
@@ -46,13 +45,16 @@ MOST_CARRIERS = 5000
 _ROWS_AT_ONCE = 500
 
 
-def content(tags: sparse.csr_matrix, words: sparse.csr_matrix) -> sparse.csr_matrix:
-    """(i, t + w) unit rows of an item's tags (i, t) and title words (i, w), the rare ones longer.
+def content(
+    tags: sparse.csr_matrix, words: sparse.csr_matrix, word_weight: float = WORD_WEIGHT
+) -> sparse.csr_matrix:
+    """(i, t + w) unit rows of an item's tags (i, t) and words (i, w), the rare ones longer.
 
-    A tag or word counts by log(items / items that have it), once per item.
+    A tag or word counts by its weight times log(items / items that have it). All tags of an item
+    together weigh 1, all its words `word_weight`.
     """
-    parts = [_unit(_rare(tags)), WORD_WEIGHT * _unit(_rare(words))]
-    return _unit(sparse.csr_matrix(sparse.hstack(parts)))
+    parts = [_unit(_rare(tags)), np.float32(word_weight) * _unit(_rare(words))]
+    return _unit(sparse.csr_matrix(sparse.hstack(parts), dtype=np.float32))
 
 
 def with_cold_items(
@@ -79,7 +81,7 @@ def with_cold_items(
     cold = cold[order]
     is_cold = np.zeros(items, bool)
     is_cold[cold] = True
-    back = _likeness(features, cold, ~is_cold)  # (i, i)
+    back = likeness(features, cold, ~is_cold)  # (i, i)
     if back.nnz == 0:
         return table
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, items, _ROWS_AT_ONCE)]
@@ -193,8 +195,11 @@ def _joined(warm: ItemTable, of_cold: ItemTable) -> ItemTable:
     return strongest(supports, scores, int((supports >= 0).sum(axis=1).max(initial=0)))
 
 
-def _likeness(features: sparse.csr_matrix, cold: I64, warm: Flags) -> Any:
-    """(i, i) how much each warm item, by row, stands for each cold one, by column."""
+def likeness(features: sparse.csr_matrix, cold: I64, warm: Flags) -> sparse.csr_matrix:
+    """(i, i) how much each warm item, by row, stands for each cold one, by column.
+
+    `features` (i, f) are unit rows, see `content`; a cold item like none has an empty column.
+    """
     able = sparse.csr_matrix(sparse.diags(warm.astype(np.float32)) @ features).T.tocsr()
     able.eliminate_zeros()
     able = _thinned(able, MOST_CARRIERS)
@@ -226,11 +231,11 @@ def _thinned(rows: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
 
 
 def _rare(features: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Each entry log(items / items with that feature)."""
+    """Each entry times log(items / items with that feature)."""
     counts = np.maximum(np.bincount(features.indices, minlength=features.shape[1]), 1)
     rarity = np.log(max(features.shape[0], 1) / counts)
     there = sparse.csr_matrix(features, dtype=np.float32, copy=True)
-    there.data = rarity[there.indices].astype(np.float32)
+    there.data *= rarity[there.indices].astype(np.float32)
     return there
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 RIDGE_WIDTH = 200
 """The usual support of each target's regression: its strongest co-occurring items. As many weights
 are kept for each history item."""
+WORD_WEIGHT = 0.6
+"""Of words beside the 1 of tags, unless another weight is clearly better. Chosen on citeulike-a."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,5 @@ class Recipe:
     """Its logits are multiplied by this."""
     sequence_epochs: int = 0
     """How long it is trained."""
+    word_weight: float = WORD_WEIGHT
+    """Of the words of items beside their tags, see `cold_items.content`; 0: they say nothing."""

@@ -3,6 +3,7 @@
 A knob has a short list of values and a neutral one: the value that a weighting without a file has.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graph.model import NO_TIME, tag_parts
+from graph.numbers import number_of
 from graph.snapshot import GraphSnapshot
 from graph.weighting import HIDE, Weighting
 
@@ -79,6 +81,7 @@ def knobs_of(snapshot: GraphSnapshot, domains_from: str) -> tuple[list[Knob], li
         )
     relations = snapshot.item_relations
     knobs += [_factor("relations", name, 0.0) for name in _used(relations.kinds, relations.kind)]
+    knobs += [_factor("attributes", name, 0.0) for name in _numbers(snapshot)]
     dated = events.at[events.at != NO_TIME]
     if len(dated) and dated.min() < dated.max():
         knobs.append(Knob("age", "half_life_days", None, HALF_LIVES, (730.0, 180.0)))
@@ -94,7 +97,7 @@ def weighting_with(base: Weighting, knobs: list[Knob], values: Values) -> Weight
     """
     at = {knob: values.get(knob, knob.neutral) for knob in knobs}
     changed: dict[str, Any] = {}
-    for table in ("kinds", "categories", "domains", "relations"):
+    for table in ("kinds", "categories", "domains", "relations", "attributes"):
         own = {knob.key: value for knob, value in at.items() if knob.table == table}
         changed[table] = dict(getattr(base, table)) | own
     single = {knob.name: value for knob, value in at.items() if knob.table in ("tags", "age")}
@@ -113,6 +116,23 @@ def _factor(table: str, key: str, neutral: float) -> Knob:
         probes = (0.0, *probes)  # 0 is not the limit of small weights: it proposes nothing at all
     ladder = tuple(sorted({*FACTORS, neutral, *probes}))
     return Knob(table, key, neutral, ladder, probes)
+
+
+def _numbers(snapshot: GraphSnapshot) -> list[str]:
+    """The attributes of items that are always numbers, if used often enough."""
+    names: dict[str, int] = {}
+    places: list[int] = []
+    words: set[str] = set()
+    for text in snapshot.item_attributes.to_pylist():
+        if text == "{}":
+            continue
+        for name, value in json.loads(text).items():
+            if number_of(value) is not None:
+                places.append(names.setdefault(name, len(names)))
+            elif value is not None:
+                words.add(name)
+    used = _used(list(names), np.array(places, np.int64))
+    return sorted(name for name in used if name not in words)
 
 
 def _used(names: Any, places: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Everything a release serves, learned from a weighted graph or taken from it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,11 +23,13 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, speaking
 from recommender.learning.going_on import Changes, Fit, fit_after
 from recommender.learning.held_parts import features_of, held_parts, order_of_pairs
+from recommender.learning.item_features import chosen_word_weight
 from recommender.learning.networks import Last, Networks, Trained, graph_vectors
 from recommender.learning.sequences import sharpened, trained, what_trains, with_sequences
 from recommender.learning.split import relevant_pairs
 from recommender.ranking.sources import SEQUENCE
 from recommender.releases.graph_arrays import Arrays, attribute_columns, graph_arrays
+from recommender.releases.item_words import texts_among
 from recommender.releases.people import attribute_names, people_arrays, user_attributes
 from recommender.releases.steps import Steps
 
@@ -134,6 +136,10 @@ def choose(
         learned=network_vectors(networks),
         settings=config.table,
     )
+    weight = chosen_word_weight(
+        snapshot, graph, gate, config.weighting, config.seed, report.tried, say
+    )
+    report = replace(report, recipe=replace(report.recipe, word_weight=weight))
     recipe, facts = report.recipe, report.as_json()
     if config.preset == "sequence":
         known = without(sparse.csr_matrix(user_items, dtype=np.float32), gate)
@@ -228,6 +234,8 @@ def build(
             "domains_from": graph.domains_from,
             "attributes": attributes,
             "user_attributes": attribute_names(user_attributes(snapshot)),
+            "scales": {name: asdict(scale) for name, scale in graph.scales.items()},
+            "texts": texts_among(snapshot.item_attributes.to_pylist()),
             "item_table": choice.report,
             "embedders": reports,
         },

@@ -163,13 +163,17 @@ def without_written_tags(
 
 
 def features_of(graph: WeightedGraph) -> list[Feature]:
-    """What items share besides users, one row each over the items: tags, then relations."""
+    """What items share besides users, one row each over the items: tags, relations, numbers."""
     features = []
     if graph.item_tags.nnz:
         features.append(Feature("tags", sparse.csr_matrix(graph.item_tags.T)))
     if graph.item_items.nnz:
         related = graph.item_items + graph.item_items.T
         features.append(Feature("relations", sparse.csr_matrix(related)))
+    if graph.item_numbers.nnz:
+        rows = sparse.csr_matrix(graph.item_numbers.T)
+        rarity = 1 / np.log2(1 + np.maximum(rows.getnnz(axis=1), 1))  # as that of tags by default
+        features.append(Feature("numbers", sparse.csr_matrix(sparse.diags(rarity) @ rows)))
     return features
 
 

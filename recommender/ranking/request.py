@@ -143,6 +143,7 @@ class NewItem:
     tags: tuple[str, ...] = ()  # names of tags
     domains: tuple[str, ...] = ()
     related: tuple[str, ...] = ()  # ids of items of the catalogue
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # texts and numbers of these count
 
 
 @dataclass(frozen=True)

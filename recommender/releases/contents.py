@@ -144,11 +144,14 @@ ARRAYS: tuple[Array, ...] = (
           "if that differs", BUILD, optional=True),
     Array("fold.tag_rows", "int32", "k:tags", "tags about which something was learned", FOLD, "t",
           rising=True),
-    *_vocabulary("fold.words", "k:words", "title words about which something was learned", FOLD),
+    *_vocabulary("fold.words", "k:words", "words of titles and texts about which something was "
+                 "learned", FOLD),
     Array(f"fold.{SOURCE}.tags", "float16", f"k:tags v:{SOURCE}", "what each adds to a new item's "
           "vector", FOLD, optional=True),
     Array(f"fold.{SOURCE}.words", "float16", f"k:words v:{SOURCE}", "the same", FOLD,
           optional=True),
+    Array(f"fold.{SOURCE}.numbers", "float16", f"knots v:{SOURCE}", "the same, of numbers at the "
+          "knots of their scales", FOLD, optional=True),
     Array(f"fold.{SOURCE}.domains", "float16", f"d v:{SOURCE}", "the same", FOLD, optional=True),
     Array("segments.centroids", "float64", "g f", "the centre of each group, scaled", SEGMENTS,
           optional=True),
@@ -186,6 +189,8 @@ MANIFEST: dict[str, str] = {
     "domains_from": "given, genres, tag communities or nothing",
     "attributes": "name -> number, and whether it holds numbers or dates",
     "user_attributes": "names of what users say about themselves",
+    "scales": "attributes of items whose numbers count -> knots and weight",
+    "texts": "attributes of items that hold text, whose words count like those of titles",
     "item_table": "how the table was chosen, for people to read",
     "chosen": "when it was chosen, on how many events and items, and what the gate found then",
     "last_load": "the number of the newest load that it knows",
@@ -197,7 +202,9 @@ MANIFEST: dict[str, str] = {
     "parent": "the release whose vectors these were turned onto, if any",
     "drift": "how far vectors moved from it, if any",
 }
-OPTIONAL_FACTS = {"parent", "drift", "segments", "embedders", "speaking", "ranks_by", "gates"}
+OPTIONAL_FACTS = {
+    "parent", "drift", "segments", "embedders", "speaking", "ranks_by", "gates", "texts", "scales",
+}  # fmt: skip
 
 
 def _pattern(key: str) -> re.Pattern[str]:

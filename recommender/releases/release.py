@@ -19,6 +19,7 @@ from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
 from graph.model import NO_ROW
+from graph.numbers import NumberScale
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
 from recommender.releases.contents import Arrays
@@ -93,9 +94,22 @@ class Release:
         return row if row != NO_ROW else self.tag_names.row(as_word(name))
 
     @cached_property
-    def title_words(self) -> Vocabulary:
-        """The words of titles that something was learned of."""
+    def item_words(self) -> Vocabulary:
+        """The words of titles and texts that something was learned of."""
         return self._vocabulary("fold.words")
+
+    @cached_property
+    def scales(self) -> dict[str, NumberScale]:
+        """The attributes of items whose numbers count, in the order of the map's rows."""
+        return {
+            name: NumberScale(tuple(scale["knots"]), scale["weight"])
+            for name, scale in sorted(self.manifest.get("scales", {}).items())
+        }
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the attributes of items that hold text."""
+        return tuple(self.manifest.get("texts", ()))
 
     @property
     def tag_name_rows(self) -> I32:
@@ -322,10 +336,11 @@ class Release:
 
     def fold_map(self, source: str) -> dict[str, npt.NDArray[Any]] | None:
         """Kind of feature -> (k, v) what each adds to a new item's vector; None: not learned."""
-        kinds = ("tags", "domains", "words")
+        kinds = ("tags", "domains", "words", "numbers")
         if f"fold.{source}.tags" not in self.arrays:
             return None
-        return {kind: self.arrays[f"fold.{source}.{kind}"] for kind in kinds}
+        learned = {kind: self.arrays.get(f"fold.{source}.{kind}") for kind in kinds}
+        return {kind: rows for kind, rows in learned.items() if rows is not None}
 
     @property
     def fold_tag_rows(self) -> I32:

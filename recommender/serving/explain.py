@@ -27,6 +27,8 @@ _NEAR = {
     "tags": "is close to items tagged “{}”",
     "domains": "is close to items of “{}”",
     "words": "is close to items with “{}” in the title",
+    "texts": "is close to items with “{}” in the title or the text",
+    "numbers": "is close to items with a similar {}",
     "related": "is close to “{}”",
 }
 _NODES = {"tags": "Tag", "domains": "Domain"}

@@ -202,6 +202,7 @@ def placed(places: NewItems, base: Release, items: Sequence[LiveItem]) -> tuple[
                 title=item.title or "",
                 tags=tuple(name for _, name, _ in item.tags),
                 domains=tuple(name for name, _ in item.domains),
+                attributes=item.attributes,
             )
             for item in some
         ]

@@ -1,6 +1,6 @@
 """Where an item that is not in the catalogue would lie, by what is known about it.
 
-Its tags, domains, title words and related items are folded into a vector of each source that has
+Its tags, domains, words and related items are folded into a vector of each source that has
 a map (`fold_in_arrays`), within milliseconds and without a refresh. Items near that vector are like
 the new one; reasons say which of its features put it there.
 """
@@ -16,15 +16,17 @@ from embeddings.vectors.fold_in import RELATED, fold_in_item, fold_in_items
 from embeddings.vectors.inductive import InductiveMap
 from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
+from graph.numbers import number_of
 from graph.vocabulary import Vocabulary
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
+from recommender.releases.item_words import texts_of, weighed_words, words_of
 from recommender.releases.release import Release
-from recommender.releases.title_words import words_of
 
 PLACING = ("gnn", "spectral")
 """Vector sources that new items are placed among, the better first."""
 MOST_NAMED = 20  # unknown names in one note
+Known = tuple[I64, F32]  # rows of features, and the weight of each
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Placed:
     """A new item in rows and vectors; `parts` of a source sum to its vector there.
 
     `names` are (kind, name), one for each row of the parts; the kinds are those of `NewItem`'s
-    fields, "words" for its title.
+    fields, "words" for its title, "texts" for its words where items have texts, too.
     """
 
     source: str | None = None  # the best source that can place it; None: none can
@@ -63,16 +65,15 @@ class NewItems:
         """Fold an item in; what is not known is left out, and `notes` say so."""
         placed = Placed()
         features = {
-            "tags": self._tags(item.tags, placed),
-            "domains": self._domains(item.domains, placed),
-            "words": self._words(item.title, placed),
+            "tags": _alike(self._tags(item.tags, placed)),
+            "domains": _alike(self._domains(item.domains, placed)),
+            "words": self._words(item, placed),
+            "numbers": self._numbers(item, placed),
         }
         placed.related = self._related(item.related, placed)
         for source, learned in self._maps.items():
-            known = {
-                kind: (rows, np.ones(len(rows), np.float32)) for kind, rows in features.items()
-            }
             near = self._release.vectors[source][placed.related]
+            known = {kind: own for kind, own in features.items() if kind in learned.vectors}
             folded = fold_in_item(learned, known, near)
             placed.parts[source] = np.concatenate([folded[k] for k in (*known, RELATED)])
         placed.source = next((s for s in self._maps if placed.vector(s).any()), None)
@@ -83,11 +84,12 @@ class NewItems:
 
         For each source: the items (numbers) that it is the best to place, and their vectors.
         """
-        self._look_up({word for item in items for word in words_of(item.title)})
-        rows: dict[str, list[I64]] = {
-            "tags": [self._tags(item.tags, Placed()) for item in items],
-            "domains": [self._domains(item.domains, Placed()) for item in items],
-            "words": [self._words(item.title, Placed()) for item in items],
+        self._look_up({word for item in items for word in self._words_of(item)})
+        rows: dict[str, list[Known]] = {
+            "tags": [_alike(self._tags(item.tags, Placed())) for item in items],
+            "domains": [_alike(self._domains(item.domains, Placed())) for item in items],
+            "words": [self._words(item, Placed()) for item in items],
+            "numbers": [self._numbers(item, Placed()) for item in items],
         }
         placed: dict[str, tuple[I64, F32]] = {}
         left = np.arange(len(items))
@@ -95,6 +97,7 @@ class NewItems:
             known = {
                 kind: _matrix([own[number] for number in left.tolist()], len(learned.vectors[kind]))
                 for kind, own in rows.items()
+                if kind in learned.vectors
             }
             vectors = fold_in_items(learned, known)
             there = vectors.any(axis=1)
@@ -151,20 +154,35 @@ class NewItems:
         _tell(placed, "these domains are not known:", [n for n in names if n not in known])
         return np.array(placed.domains, np.int64)
 
-    def _words(self, title: str, placed: Placed) -> I64:
-        words = words_of(title)
+    def _words(self, item: NewItem, placed: Placed) -> Known:
+        words = self._words_of(item)
         self._look_up(words)
         known = {w: self._words_rows[w] for w in words if self._words_rows[w] != NO_ROW}
-        placed.names += [("words", word) for word in known]
-        unknown = [word for word in words if word not in known]
+        kind = "texts" if self._release.texts else "words"
+        placed.names += [(kind, word) for word in known]
+        unknown = [word for word in words_of(item.title) if word not in known]
         _tell(placed, "nothing was learned about these words of the title:", unknown)
-        return np.array(list(known.values()), np.int64)
+        weights = [words[word] for word in known]
+        return np.array(list(known.values()), np.int64), np.array(weights, np.float32)
+
+    def _words_of(self, item: NewItem) -> dict[str, float]:
+        return weighed_words(item.title, texts_of(item.attributes, self._release.texts))
+
+    def _numbers(self, item: NewItem, placed: Placed) -> Known:
+        rows, weights, first = [], [], 0
+        for name, scale in self._release.scales.items():
+            at = scale.features([number_of(item.attributes.get(name))])
+            rows += [first + column for column in at.indices.tolist()]
+            weights += at.data.tolist()
+            placed.names += [("numbers", name)] * at.nnz
+            first += len(scale.knots)
+        return np.array(rows, np.int64), np.array(weights, np.float32)
 
     def _look_up(self, words: Iterable[str]) -> None:
         """Remember the rows of words: one look-up costs as much as that of thousands."""
         new = [word for word in words if word not in self._words_rows]
         if new:
-            rows = self._release.title_words.rows(new).tolist()
+            rows = self._release.item_words.rows(new).tolist()
             self._words_rows |= zip(new, rows, strict=True)
 
     def _related(self, ids: Sequence[str], placed: Placed) -> list[int]:
@@ -175,12 +193,16 @@ class NewItems:
         return list(known.values())
 
 
-def _matrix(rows: Sequence[I64], width: int) -> sparse.csr_matrix:
-    """(n, width) ones at the rows of each item, twice where a row is named twice."""
-    indptr = np.cumsum([0, *map(len, rows)])
-    indices = np.concatenate([np.zeros(0, np.int64), *rows])
-    ones = np.ones(len(indices), np.float32)
-    return sparse.csr_matrix((ones, indices, indptr), shape=(len(rows), width))
+def _alike(rows: I64) -> Known:
+    return rows, np.ones(len(rows), np.float32)
+
+
+def _matrix(known: Sequence[Known], width: int) -> sparse.csr_matrix:
+    """(n, width) the weights at the rows of each item, twice where a row is named twice."""
+    indptr = np.cumsum([0, *(len(rows) for rows, _ in known)])
+    indices = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in known)])
+    weights = np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in known)])
+    return sparse.csr_matrix((weights, indices, indptr), shape=(len(known), width))
 
 
 def _known(vocabulary: Vocabulary, names: Sequence[str]) -> dict[str, int]:

@@ -85,6 +85,7 @@ class NewItem(TypedDict, total=False):
     tags: Sequence[str]
     domains: Sequence[str]
     related: Sequence[str]
+    attributes: Mapping[str, Any]
     n: int
     filter: Filter
     cursor: str
