@@ -189,7 +189,7 @@ def foretell_ms(model: SequenceModel, lists: int = 300) -> float:
 def _event(item: int, before: Sequence[int]) -> LiveUser:
     """One visit after those before it: the loader gives the k-th of a list k seconds."""
     at = _sets.NOW + len(before)
-    return LiveUser(np.array([(item, 0, np.nan, at, False)], EVENT))
+    return LiveUser(np.array([(item, 0, np.nan, at, 0)], EVENT))
 
 
 def snapshot_of(lists: Lists, ordered: bool, folder: Path) -> GraphSnapshot:

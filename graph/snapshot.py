@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph.arrays import F32, I32, I64, Flags
+from graph.event_keys import event_keys
 from graph.model import EVENT_TAG_CATEGORY, NO_ROW, NO_TIME, TAG_SEPARATOR, tag_key
 from graph.spellings import folded
 from graph.store import GraphStore
@@ -31,6 +32,7 @@ class EventColumns:
     value: F32  # NaN where none
     tag: I32  # NO_ROW where none
     at: I64  # seconds since 1970, NO_TIME where none
+    key: I64  # see `graph.event_keys`
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,7 @@ def _event_columns(table: pa.Table, users: I32, items: I32, kinds: I32, tags: I3
         value=value[order],
         tag=tags[order],
         at=at[order],
+        key=event_keys(table["tag"], table["event_id"])[order],
     )
 
 

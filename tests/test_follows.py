@@ -282,7 +282,7 @@ def test_a_newer_event_becomes_the_newest(served):
     before = set(release.items.ids(release.histories.of(row)))
     item = next(i for i in release.items if i not in before and following(i) not in before)
     kinds = release.event_kinds
-    at = np.array([(release.items.row(item), kinds.index("play"), np.nan, NOW + 5, False)], EVENT)
+    at = np.array([(release.items.row(item), kinds.index("play"), np.nan, NOW + 5, 0)], EVENT)
     overlay = replace(served.overlay, users={user: LiveUser(at)})
     history = overlay.history(user)
     newest = dict(zip(release.items.ids(history.items), history.newest, strict=True))

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from scipy import sparse
 from scipy.sparse import csr_array
 
 from embeddings.item_item.recency import order_of, weighed
+from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
@@ -21,12 +21,13 @@ from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.learning.split import relevant_pairs
-from recommender.overlay.overlay import base_of
+from recommender.overlay.state import State
 from recommender.ranking.request import Filter, Request
 from recommender.releases.graph_arrays import _events
 from recommender.releases.home import Home
 from recommender.releases.publishing import activate
 from recommender.releases.rows import list_rows, matrix_rows
+from recommender.serving.following import Follower
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 
@@ -45,6 +46,29 @@ def world(tmp_path_factory):
     refresh(store, home, FAST, now=NOW)
     store.close()
     return home, planted
+
+
+@pytest.fixture(scope="module")
+def named(world):
+    """The release of that home, with `named_events` in its histories."""
+    home, _ = world
+    return release_that_heard(Live(home).recommender().release, home, [])
+
+
+def named_events():
+    """Of each of four users: three tags for an item in one second, and three plays without a time.
+
+    Only their tags and ids tell them apart.
+    """
+    answers = generate(2000, seed=4).answers
+    return [
+        {"user": user, "item": answers.items[number], **more}
+        for number, user in enumerate(answers.users[:4])
+        for more in (
+            *({"kind": "tag", "tag": f"{number} {word}", "at": NOW - 5_000} for word in "abc"),
+            *({"kind": "play", "event_id": f"{user} {played}"} for played in range(3)),
+        )
+    ]
 
 
 @pytest.fixture
@@ -88,10 +112,9 @@ def release_that_heard(base, home, content):
     try:
         for batch in generate(2000, seed=4).batches():
             store.apply(batch)
-        columns = {
-            name: [e.get(name) for e in content] for name in ("user", "item", "kind", "value", "at")
-        }
-        store.apply({"events": pa.table(columns)})
+        store.apply({"events": table("events", named_events())})
+        known = [e if e.get("at") or not e["event_id"] else e | {"at": NOW} for e in content]
+        store.apply({"events": table("events", known)})
         snapshot = take_snapshot(store)
     finally:
         store.close()
@@ -120,13 +143,22 @@ def release_that_heard(base, home, content):
 def said_events(planted):
     users = st.sampled_from([*planted.answers.users[:4], "newcomer", "another"])
     items = st.sampled_from(list(planted.answers.items[:60]))
-    kinds = st.sampled_from(["view", "like", "hide", "play"])
+    kinds = st.sampled_from(["view", "like", "hide", "play", "tag"])
     values = st.sampled_from([None, None, 1.0, 7.0])
-    times = st.integers(NOW - 10_000_000, NOW + 1000)
+    times = (
+        st.none()
+        | st.sampled_from([NOW - 5_000, NOW - 10_000_000])
+        | st.integers(NOW - 10_000_000, NOW + 1000)
+    )
+    tags = st.sampled_from([None, None, "0 a", "blue", "Blue"])
+    numbers = st.none() | st.integers(0, 4)  # the first three are in the release
     return st.lists(
         st.builds(
-            lambda u, i, k, v, t: {"user": u, "item": i, "kind": k, "value": v, "at": t},
-            users, items, kinds, values, times,
+            lambda u, i, k, v, t, tag, n: {
+                "user": u, "item": i, "kind": k, "value": v, "at": t, "tag": tag,
+                "event_id": None if n is None else f"{u} {n}",
+            },
+            users, items, kinds, values, times, tags, numbers,
         ),
         min_size=1,
         max_size=12,
@@ -136,17 +168,16 @@ def said_events(planted):
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_release_and_journal_rank_as_a_release_that_holds_the_same_events(
-    world, tmp_path_factory, data
+    world, named, tmp_path_factory, data
 ):
     home, planted = world
     content = data.draw(said_events(planted))
     journal = Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite")
     say(journal, *[("events", e) for e in content])
-    serving = Live(home, journal=journal).recommender()
+    overlay = Follower.over(named, journal).overlay(State(), None)
     journal.close()
-    plain = replace(serving.release, manifest=serving.release.manifest | {"segments": None})
-    serving = Recommender(plain, replace(serving.overlay, release=plain))
-    other = Recommender(release_that_heard(base_of(serving.release), home, content))
+    serving = Recommender(overlay.release, overlay)
+    other = Recommender(release_that_heard(named, home, content))
     for user in {e["user"] for e in content}:
         for arguments in ({}, {"include_seen": True}):
             mine = listed(serving, user=user, profile="neutral", reasons=False, **arguments)

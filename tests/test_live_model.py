@@ -10,7 +10,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -37,6 +39,7 @@ USERS = ["ann", "reader-1"]  # one is new, one has a history
 ITEMS = ["new", "old-1", "old-2"]
 A_USER, AN_ITEM = st.sampled_from(USERS), st.sampled_from(ITEMS)
 KINDS = st.sampled_from(["view", "hide"])
+VIEW = 0.5  # what a view is worth, by the rule of whoever writes none
 
 
 def history(user):
@@ -44,12 +47,26 @@ def history(user):
     return {f"old-{item}" for item in range(9) if item % 3 == user % 3 or item == user}
 
 
+def first_chosen():
+    """Each reader and item of the first release, in the order of their times."""
+    return [(f"reader-{user}", item) for user in range(9) for item in sorted(history(user))]
+
+
+def first_done(user):
+    """What a reader did then, see `Served.done`."""
+    return {
+        item: (item, "view", START - 1_000 + number)
+        for number, (name, item) in enumerate(first_chosen())
+        if name == f"reader-{user}"
+    }
+
+
 @cache
 def first_home():
     """A home with one release of nine readers; copied, never changed."""
     folder = Path(tempfile.mkdtemp(prefix="live-model-", dir=MEMORY if MEMORY.is_dir() else None))
     home = Home(folder / "home").create()
-    chosen = [(f"reader-{user}", item) for user in range(9) for item in sorted(history(user))]
+    chosen = first_chosen()
     users, items = zip(*chosen, strict=True)
     with contextlib.closing(EmbeddedStore(home.store)) as store:
         times = [START - 1_000 + number for number in range(len(chosen))]
@@ -74,8 +91,9 @@ class Served(RuleBasedStateMachine):
         self.now = START
         self.ticks = itertools.count()
         self.items = {item: {"title": "", "hidden": False} for item in OF_RELEASE}  # None: gone
-        self.seen = {"ann": set(), "reader-1": history(1)}
-        self.hides = {user: set() for user in USERS}
+        # By what identifies it, each event that a user has done: its item, kind and time.
+        self.done = {"ann": {}, "reader-1": first_done(1)}
+        self.untrained = set()  # who a refresh may have left without history
         self.consent = {user: {} for user in USERS}
         self.sent = []  # events, to be repeated
         self.last = 0
@@ -111,11 +129,25 @@ class Served(RuleBasedStateMachine):
         self.sent.append(event | {"at": START - 500 if late else self.now})
         self.sent_again(len(self.sent) - 1)
 
+    @rule(user=A_USER, item=AN_ITEM, tag=st.sampled_from(["quiet", "slow"]))
+    def a_tag(self, user, item, tag):
+        """Several in one second, told apart by nothing else."""
+        event = {"user": user, "item": item, "kind": "tag", "tag": tag, "at": START - 400}
+        self.sent.append(event)
+        self.sent_again(len(self.sent) - 1)
+
+    @rule(number=st.integers(0, 30), item=AN_ITEM)
+    def corrected(self, number, item):
+        """It was about another item."""
+        if number < len(self.sent):
+            self.sent.append(self.sent[number] | {"item": item})
+            self.sent_again(len(self.sent) - 1)
+
     @rule(number=st.integers(0, 30))
     def sent_again(self, number):
         if number < len(self.sent) and self.say("events", event := self.sent[number]):
-            about = self.hides if event["kind"] == "hide" else self.seen
-            about[event["user"]].add(event["item"])
+            name = event.get("event_id") or (event["item"], event["tag"])
+            self.done[event["user"]][name] = (event["item"], event["kind"], event["at"])
 
     @rule(item=AN_ITEM, title=st.sampled_from("TU"))
     def an_item(self, item, title):
@@ -136,12 +168,14 @@ class Served(RuleBasedStateMachine):
     def asked_for_consent(self, user, purpose, agreed):
         if self.say(CONSENT, {"id": user, "consent": {purpose: agreed}}):
             self.consent[user][purpose] = agreed
+            if purpose == "train" and not agreed:
+                self.untrained.add(user)
 
     @rule(user=A_USER)
     def erased(self, user):
         self.now += 10
         self.last = ask(self.journal, self.home, user, now=self.now)
-        self.seen[user], self.hides[user], self.consent[user] = set(), set(), {}
+        self.done[user], self.consent[user] = {}, {}
 
     # ── what happens meanwhile ───────────────────────────────────────────────────────────
 
@@ -186,16 +220,38 @@ class Served(RuleBasedStateMachine):
         for user in USERS:
             request = Request(user=user, n=50, filter=Filter(items=tuple(self.items)))
             listed = {entry.item for entry in serving.recommend([request], now=self.now)[0].items}
-            expected = shown - self.hides[user]
+            hides = {item for item, kind, _ in self.done[user].values() if kind == "hide"}
+            seen = {item for item, *_ in self.done[user].values()}
+            expected = shown - hides
             consent = self.consent[user]
             if consent.get("personalise") is False:
                 assert listed == expected
                 assert serving.overlay.why_impersonal(user) is not None
             elif consent.get("train", True):
                 assert serving.overlay.why_impersonal(user) is None
-                assert listed == expected - self.seen[user]
+                assert listed == expected - seen
             else:  # personal until a release was made without them
-                assert listed in (expected, expected - self.seen[user])
+                assert listed in (expected, expected - seen)
+            if user not in self.untrained:
+                self.weighs(serving, user, hides)
+
+    def weighs(self, serving, user, hides):
+        """Each event counts once, and the more recent the item, the more it weighs."""
+        overlay, times, sums = serving.overlay, {}, {}
+        history = overlay.weigher.history(
+            overlay.user_row(user), overlay.users.get(user), overlay.kinds
+        )
+        for item, kind, at in self.done[user].values():
+            times[item] = max(at, times.get(item, 0))
+            sums[item] = sums.get(item, 0) + {"view": VIEW, "hide": 0, "tag": 1}[kind]
+        chosen = {
+            item: np.log2(1 + sums[item]) for item in sums if sums[item] and item not in hides
+        }
+        exponent = serving.release.manifest["recipe"]["recency_exponent"]
+        later = {item: sum(times[item] < times[other] for other in chosen) for item in chosen}
+        weights = {item: chosen[item] * (1 + later[item]) ** -exponent for item in chosen}
+        items = serving.release.items.ids(history.items.tolist())
+        assert dict(zip(items, history.weights.tolist(), strict=True)) == pytest.approx(weights)
 
 
 TestServed = Served.TestCase

@@ -82,7 +82,7 @@ def test_types_are_those_promised(store):
             store.apply(batch_of_everything())
         snapshot = take_snapshot(store)
         kinds = [getattr(snapshot.events, f.name).dtype for f in fields(EventColumns)]
-        assert kinds == [np.int32, np.int32, np.int32, np.float32, np.int32, np.int64]
+        assert kinds == [np.int32, np.int32, np.int32, np.float32, np.int32, np.int64, np.int64]
         for links in (snapshot.item_tags, snapshot.item_domains, snapshot.item_relations):
             assert (links.source.dtype, links.target.dtype) == (np.int32, np.int32)
             assert links.weight.dtype == np.float32
@@ -225,6 +225,7 @@ def test_pairs_of_large_catalogues_are_not_mixed_up(store):
             both(1, np.float32),
             both(NO_ROW, np.int32),
             both(NO_TIME, np.int64),
+            both(0, np.int64),
         ),
     )
     assert drop_pairs(snapshot, users[:1], items[:1]).events.user.tolist() == [step]

@@ -75,7 +75,7 @@ def aside_at(journal: Journal, sequence: int) -> Aside:
 
 
 def retry(journal: Journal, sequence: int, *, now: int) -> int:
-    """Let the store try a fact again, as the newest one; its new number."""
+    """Let the store try a fact again, which is now the newest one; its new number."""
     entry = aside_at(journal, sequence)
     with journal.transaction() as db:
         again = renamed(db, fact(entry.fact.kind, entry.fact.payload))
@@ -84,6 +84,7 @@ def retry(journal: Journal, sequence: int, *, now: int) -> int:
             (again.kind, again.key, again.subject, again.payload, now),
         )
         db.execute("DELETE FROM quarantine WHERE seq = ?", (sequence,))
+        db.execute("DELETE FROM facts WHERE seq = ?", (sequence,))
         return int(written.lastrowid or 0)
 
 

@@ -47,7 +47,7 @@ LIBRARIES, GROUPING = 325 * MB, 70 * MB
 holds besides since users were grouped."""
 TORCH = 450 * MB  # imported by the preset graph
 WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
-EVENT = 5 * WORD + LONG  # user, item, kind, value, tag; time
+EVENT = 5 * WORD + 2 * LONG  # user, item, kind, value, tag; time, key
 ENTRY = 2 * WORD  # of a sparse matrix: column and value
 PAIR = 4 * LONG  # user, item, key, time
 TEXTS = 120  # id, title and attributes of a node, and where they begin
@@ -106,7 +106,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         # Of each pair item, weight, kind, time; its user by item; and that it was seen.
         "histories": p * (5 * WORD + LONG),
-        "events": e * (3 * WORD + LONG),  # item, kind, value; time
+        "events": e * (3 * WORD + 2 * LONG),  # item, kind, value; time, key
         "tags of items": links * 5 * WORD,
         "ids and cards": (u + 2 * i) * TEXTS,
     }

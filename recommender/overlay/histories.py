@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.arrays import F32, I32, I64, Flags
+from graph.event_keys import BY_ID, NO_KEY
 from graph.model import NO_ROW, NO_TIME
 from graph.snapshot import EventColumns, GraphSnapshot
 from graph.weighting import HIDE, Weighting, domain_factors, event_weights
@@ -25,7 +26,7 @@ EVENT = np.dtype(
         ("kind", np.int16),
         ("value", np.float32),
         ("at", np.int64),
-        ("named", np.bool_),  # has an id or a tag of its own, so that no other event equals it
+        ("key", np.int64),  # of its id or tag, see `graph.event_keys`
     ]
 )
 Events = npt.NDArray[np.void]  # of dtype EVENT, in any order
@@ -201,6 +202,7 @@ def _columns(events: Events) -> EventColumns:
         value=events["value"].astype(np.float32),
         tag=np.full(len(events), NO_ROW, np.int32),
         at=events["at"].astype(np.int64),
+        key=events["key"].astype(np.int64),
     )
 
 
@@ -212,17 +214,25 @@ def _joined(events: Events, more: Events) -> Events:
 
 
 def _less(events: Events, undone: Events) -> Events:
-    """The events, less those with the item, kind and time of one that was taken back."""
-    gone = {(event["item"], event["kind"], event["at"]) for event in undone}
-    kept = [(event["item"], event["kind"], event["at"]) not in gone for event in events]
-    return events[np.array(kept, np.bool_)]
+    """The events, less those that were taken back."""
+    gone = set(zip(*(part.tolist() for part in _identity(undone)), strict=True))
+    own = zip(*(part.tolist() for part in _identity(events)), strict=True)
+    return events[np.array([each not in gone for each in own], np.bool_)]
 
 
 def _once(events: Events) -> Events:
-    """Repeated events count once, with the newer value; sorted as in a snapshot."""
-    number = np.where(events["named"], np.arange(len(events)), -1)
-    keys = (events["item"], events["kind"], events["at"], number)
-    order = np.lexsort((np.arange(len(events)), *reversed(keys)))
-    differs = [key[order][1:] != key[order][:-1] for key in keys]
+    """Each event once, as it came last; sorted as in a snapshot."""
+    parts = _identity(events)
+    order = np.lexsort((np.arange(len(events)), *reversed(parts)))
+    differs = [part[order][1:] != part[order][:-1] for part in parts]
     last = np.append(np.logical_or.reduce(differs), np.ones(min(len(events), 1), np.bool_))
-    return events[order[last]]
+    kept = events[order[last]]
+    if (kept["key"] == NO_KEY).all():
+        return kept
+    return kept[np.lexsort((kept["key"], kept["at"], kept["kind"], kept["item"]))]
+
+
+def _identity(events: Events) -> tuple[npt.NDArray[Any], ...]:
+    """What tells one user's events apart, as the store does: an id alone, or else all the rest."""
+    by_id = (events["key"] & BY_ID) == BY_ID
+    return (*(np.where(by_id, 0, events[name]) for name in ("item", "kind", "at")), events["key"])

@@ -85,6 +85,8 @@ ARRAYS: tuple[Array, ...] = (
     Array("events.kind", "int32", "n:events", "a row of `event_kinds`", GRAPH),
     Array("events.value", "float32", "n:events", "NaN: none", GRAPH),
     Array("events.at", "int64", "n:events", "seconds since 1970; NO_TIME: unknown", GRAPH),
+    Array("events.key", "int64", "n:events", "its id or tag, see graph/event_keys.py; 0: neither",
+          GRAPH, optional=True),
     *_lists("blocked", "u", "i", "what each user has seen or hidden", PEOPLE),
     *_lists("hides", "u", "i", "what each user never wants to see again", PEOPLE),
     Array("consents", "bool", "u", "agrees to be learned from", PEOPLE),

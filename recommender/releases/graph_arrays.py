@@ -116,12 +116,14 @@ def _events(snapshot: GraphSnapshot) -> Arrays:
     events = snapshot.events
     hides = np.array([kind.lower() == HIDE for kind in snapshot.kinds], np.bool_)
     kept = snapshot.user_consents[events.user] | hides[events.kind]
+    keys = {"events.key": events.key[kept]} if events.key[kept].any() else {}
     return {
         "events.indptr": np.searchsorted(events.user[kept], np.arange(len(snapshot.users) + 1)),
         "events.item": events.item[kept],
         "events.kind": events.kind[kept],
         "events.value": events.value[kept],
         "events.at": events.at[kept],
+        **keys,
     }
 
 

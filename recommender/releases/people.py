@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from graph.event_keys import NO_KEY
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from graph.weighting import HIDE
@@ -61,7 +62,7 @@ def attribute_names(texts: Iterable[str]) -> list[str]:
 
 
 def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
-    """The arrays of `people_arrays` and of segments, emptied for some users.
+    """The arrays of `people_arrays`, of segments and of events' ids, emptied for some users.
 
     Their attributes and features are gone, and they are nobody's friends.
     """
@@ -80,6 +81,9 @@ def without(arrays: Mapping[str, Any], rows: Iterable[int]) -> Arrays:
         raw = np.array(arrays["segments.raw"])
         raw[gone] = np.nan
         changed["segments.raw"] = raw
+    if "events.key" in arrays:
+        done_by = np.repeat(np.arange(len(gone)), np.diff(arrays["events.indptr"]))
+        changed["events.key"] = np.where(gone[done_by], NO_KEY, arrays["events.key"])
     return changed
 
 

@@ -26,7 +26,7 @@ from recommender.releases.contents import Arrays
 from recommender.releases.rows import Rows
 
 NO_CARDS: U8 = np.frombuffer(b"", np.uint8)
-EVENT_COLUMNS = ("item", "kind", "value", "at")
+EVENT_COLUMNS = ("item", "kind", "value", "at", "key")
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,13 @@ class Release:
         return attributes
 
     def user_events(self, row: int) -> dict[str, npt.NDArray[Any]]:
-        """The events of a user as columns: `item`, `kind`, `value` (NaN: none), `at`."""
+        """The events of a user as columns: `item`, `kind`, `value` (NaN: none), `at`, `key`.
+
+        `key` is left out where no event of the release has an id or a tag.
+        """
         own = slice(*self.arrays["events.indptr"][row : row + 2].tolist())
-        return {name: self.arrays[f"events.{name}"][own] for name in EVENT_COLUMNS}
+        columns = {name: self.arrays.get(f"events.{name}") for name in EVENT_COLUMNS}
+        return {name: column[own] for name, column in columns.items() if column is not None}
 
     # ── what items are ───────────────────────────────────────────────────────────────────
 

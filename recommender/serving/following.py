@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graph.arrays import I32, I64
+from graph.event_keys import event_key
 from graph.freed import give_back_now
 from graph.model import NO_ROW, NO_TIME
 from recommender.inbox.facts import (
@@ -323,7 +324,8 @@ class Follower:
         entries["kind"] = [codes[kind] for kind in kinds]
         entries["value"] = [fact.payload.get("value", np.nan) for fact in events]
         entries["at"] = [fact.payload.get("at", NO_TIME) for fact in events]
-        entries["named"] = ["event_id" in fact.payload or "tag" in fact.payload for fact in events]
+        named = [(fact.payload.get("tag"), fact.payload.get("event_id")) for fact in events]
+        entries["key"] = [event_key(tag, event_id) for tag, event_id in named]
         return entries
 
     def _take_up_sessions(self, events: Sequence[Row], entries: Events) -> None:
