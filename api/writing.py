@@ -36,7 +36,15 @@ def write(
     if refused and (atomic or listed_as is None):
         raise _refusal(refused, len(entries), listed_as)
     facts = [entry for entry in entries if isinstance(entry, Fact)]
-    receipts = iter(journal.append(facts, now=now(), request=request))
+    written = journal.append(facts, now=now(), request=request, atomic=atomic)
+    refused = [
+        (index, Refused("user", receipt.refused))
+        for index, receipt in enumerate(written)
+        if receipt.refused is not None
+    ]
+    if refused and atomic:
+        raise _refusal(refused, len(entries), listed_as)
+    receipts = iter(written)
     results: list[dict[str, Any]] = []
     for entry in entries:
         if isinstance(entry, Refused):
@@ -46,7 +54,7 @@ def write(
         receipt = next(receipts)
         if receipt.refused is not None:
             if listed_as is None:
-                raise Problem(400, f"user: {receipt.refused}", [("user", receipt.refused)])
+                raise _refusal(refused, len(entries), listed_as)
             error = {"field": "user", "message": receipt.refused}
             results.append({"status": "refused", "errors": [error]})
             continue

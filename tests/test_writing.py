@@ -8,6 +8,8 @@ import pytest
 
 from api.app import create_app
 from api.settings import load_settings
+from recommender.inbox.appending import Waiting, write_once
+from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
 from recommender.releases.home import Home
 
@@ -85,6 +87,45 @@ def test_an_atomic_batch_is_refused_as_a_whole(client, journal):
     assert "nothing was accepted, because 1 of 2 entries are wrong" in detail
     assert journal.last_sequence() == 0
     assert taken(client.post("/v1/events", json=body | {"events": [EVENT]})) == [("taken", 1)]
+
+
+def test_an_atomic_batch_with_events_of_who_is_not_tracked_is_refused_as_a_whole(client, journal):
+    bob = EVENT | {"user": "bob"}
+    client.put("/v1/users/bob/consent", json={"track": False})
+    body = {"events": [EVENT, bob, EVENT | {"user": "carl"}], "atomic": True}
+    detail = refused(client.post("/v1/events", json=body), "events.1.user")
+    assert "nothing was accepted, because 1 of 3 entries are wrong" in detail
+    assert journal.last_sequence() == 1  # the consent
+    client.put("/v1/users/bob/consent", json={"track": True})
+    assert taken(client.post("/v1/events", json=body)) == [("taken", n) for n in (3, 4, 5)]
+
+
+def test_an_atomic_batch_with_old_events_of_an_erased_person_is_refused_as_a_whole(client, journal):
+    assert client.delete("/v1/users/bob").status_code == 202
+    before = journal.last_sequence()
+    body = {"events": [EVENT, EVENT | {"user": "bob"}], "atomic": True}
+    refused(client.post("/v1/events", json=body), "events.1.user")
+    assert journal.last_sequence() == before
+    assert taken(client.post("/v1/events", json=body | {"atomic": False})) == [
+        ("taken", before + 1),
+        ("refused", None),
+    ]
+
+
+def test_what_others_wrote_in_the_same_commit_stays_when_an_atomic_request_is_refused(tmp_path):
+    """Their facts wait in the same process and share the transaction."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.append([fact("consent", {"id": "bob", "consent": {"track": False}})], now=1)
+    ann, bob = fact("events", EVENT), fact("events", EVENT | {"user": "bob"})
+    carl = fact("events", EVENT | {"user": "carl"})
+    with journal.transaction() as db:
+        atomic = Waiting([carl, bob], 2, "a key", atomic=True)
+        together = [Waiting([ann], 2, None), atomic, Waiting([carl], 2, None)]
+        receipts = [write_once(db, entry, 0) for entry in together]
+    assert [[each.sequence for each in own] for own in receipts] == [[2], [0, 0], [3]]
+    assert [each.refused is not None for each in receipts[1]] == [False, True]
+    assert [row.payload["user"] for row in journal.facts_after(1)] == ["ann", "carl"]
+    journal.close()
 
 
 def test_one_event_that_is_wrong_is_a_problem_that_names_the_field(client):
@@ -180,6 +221,14 @@ def test_items_in_a_batch_under_a_key_are_taken_once(client, journal):
     assert "Idempotency-Key" in other.json["detail"]
     assert taken(send([{"id": "a"}, {"id": "b"}], "k2")) == [("taken", 4), ("repeated", 2)]
     assert send([{"id": "a"}], "").status_code == 400
+
+
+def test_an_atomic_batch_of_items_is_refused_as_a_whole(client, journal):
+    body = {"items": [{"id": "a"}, {"id": "b", "tags": [{"tag": "t", "weight": -1}]}]}
+    refused(client.post("/v1/items", json=body | {"atomic": True}), "items.1.tags[0].weight")
+    assert journal.last_sequence() == 0
+    assert client.get("/v1/items/a").status_code == 404
+    assert taken(client.post("/v1/items", json=body)) == [("taken", 1), ("refused", None)]
 
 
 def test_a_user_is_put_read_and_asked_for_consent(client):

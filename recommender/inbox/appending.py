@@ -26,6 +26,9 @@ class Receipt:
     refused: str | None = None  # why it was not written: its person is erased, or not tracked
 
 
+NOT_WRITTEN = Receipt(0, repeated=False)  # because another fact of an atomic request is refused
+
+
 @dataclass(slots=True)
 class Waiting:
     """Facts of one request, until they are committed or refused."""
@@ -33,6 +36,7 @@ class Waiting:
     facts: Sequence[Fact]
     now: int
     request: str | None
+    atomic: bool = False  # write none of them if one is refused
     receipts: list[Receipt] = ()  # type: ignore[assignment]
     error: BaseException | None = None
     done: bool = False
@@ -43,9 +47,9 @@ def write_once(
 ) -> list[Receipt]:
     """Write the facts of a request; one that was answered before gets the same answer."""
     if entry.request is None:
-        return _write(db, entry.facts, entry.now, loaded, tracked)
+        return _write_all(db, entry, loaded, tracked)
     name = hashlib.sha256(entry.request.encode()).digest()
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"atomic" if entry.atomic else b"")
     for fact in entry.facts:
         digest.update(b"%s %d " % (fact.kind.encode(), len(fact.payload)) + fact.payload)
     db.execute("DELETE FROM replies WHERE at < ?", (entry.now - REPLY_SECONDS,))
@@ -53,7 +57,9 @@ def write_once(
         "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
     ).fetchone()
     if before is None:
-        receipts = _write(db, entry.facts, entry.now, loaded, tracked)
+        receipts = _write_all(db, entry, loaded, tracked)
+        if entry.atomic and any(receipt.refused for receipt in receipts):
+            return receipts  # nothing was written, so the same request may be tried again
         numbers = orjson.dumps(
             [[receipt.sequence, receipt.repeated, receipt.refused] for receipt in receipts]
         )
@@ -66,6 +72,21 @@ def write_once(
         )
         return []
     return [Receipt(*numbers) for numbers in orjson.loads(before[1])]
+
+
+def _write_all(
+    db: sqlite3.Connection, entry: Waiting, loaded: int, tracked: Tracked | None
+) -> list[Receipt]:
+    """Insert what is new; of an atomic request nothing if any of it is refused."""
+    if not entry.atomic:
+        return _write(db, entry.facts, entry.now, loaded, tracked)
+    db.execute("SAVEPOINT request")  # others share the transaction
+    receipts = _write(db, entry.facts, entry.now, loaded, tracked)
+    if any(receipt.refused for receipt in receipts):
+        db.execute("ROLLBACK TO request")
+        receipts = [receipt if receipt.refused else NOT_WRITTEN for receipt in receipts]
+    db.execute("RELEASE request")
+    return receipts
 
 
 def _write(

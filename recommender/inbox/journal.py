@@ -54,7 +54,12 @@ class Journal:
         self._full: str | None = None
 
     def append(
-        self, facts: Sequence[Fact], *, now: int, request: str | None = None
+        self,
+        facts: Sequence[Fact],
+        *,
+        now: int,
+        request: str | None = None,
+        atomic: bool = False,
     ) -> list[Receipt]:
         """Write facts in one transaction; they are on the disk when this returns.
 
@@ -63,6 +68,7 @@ class Journal:
             now: seconds since 1970, the time of their acknowledgement.
             request: the caller's name for this request; under a name that came before, within
                 `REPLY_SECONDS`, nothing is written and the answer is what it was then.
+            atomic: if one is refused, write none of them.
 
         Raises:
             InputError: the name came before, with other facts.
@@ -73,7 +79,7 @@ class Journal:
         """
         if not facts:
             return []
-        mine = Waiting(facts, now, request)
+        mine = Waiting(facts, now, request, atomic)
         with self._queue:
             self._waiting.append(mine)
             until = time.monotonic() + 2 * PATIENCE
