@@ -68,7 +68,7 @@ def test_what_is_foretold_has_the_shapes_that_are_allocated(planted_home, preset
     assert expected["spectrum"] == model.spectrum(0.5, 0.5, dimensions).item_vectors.nbytes
     assert expected["events"] == sum(
         getattr(snapshot.events, name).nbytes
-        for name in ("user", "item", "kind", "value", "tag", "at")
+        for name in ("user", "item", "kind", "value", "tag", "at", "key")
     )
 
 
