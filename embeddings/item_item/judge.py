@@ -44,15 +44,15 @@ class Judge:
         ndcg, recall = self.per_user(supports, blended).mean(axis=0)
         return float(ndcg), float(recall)
 
-    def per_user(self, supports: I32, blended: F32) -> PerUser:
-        """NDCG@20 and Recall@20 of each user: (b, 2)."""
+    def per_user(self, supports: I32, blended: F32, depth: int = TOP) -> PerUser:
+        """NDCG and Recall of each user, of so many ranked items: (b, 2)."""
         history = self.histories
         top, _ = score_history(
             ItemTable(supports, blended),
             history.indptr,
             history.indices,
             history.data,
-            TOP,
+            depth,
             threads=self._threads,
         )
         return top_per_user(top, self._wanted)
