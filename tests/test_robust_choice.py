@@ -9,6 +9,7 @@ from scipy import sparse
 from benchmarks import robust
 from benchmarks._worlds import world
 from embeddings.hold_out import hold_back
+from embeddings.item_item import held_back
 from embeddings.item_item.blend import build_item_table, choose_recipe
 from embeddings.item_item.exact_ridge import exact_ridge
 from embeddings.item_item.graph_filter import normalise
@@ -133,6 +134,23 @@ def test_each_part_weighs_what_is_said():
     ideal = 1 + 1 / np.log2(3)
     expected = (1 * 1 + 2 * 0 + 0.5 / ideal) / 3.5
     assert trial(supports, scores)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("ahead", "found"), [(4, True), (5, False)])
+def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, ahead, found):
+    """The wanted item counts if four of ten stand before it: they stand for sixteen of forty."""
+    monkeypatch.setattr(held_back, "SEARCHED", 10)
+    searched = np.flatnonzero(held_back._drawn_items(40, 0))
+    history = next(item for item in range(40) if item not in searched)
+    wanted = searched[-1]
+    held = sparse.csr_matrix((np.ones(1, np.float32), ([0], [wanted])), shape=(1, 40))
+    alone = sparse.csr_matrix((np.ones(2, np.float32), ([0, 0], [history, wanted])), shape=(1, 40))
+    trial = Trial(alone, HeldBack(held), (), 100, 0, 1)
+    supports = np.full((40, ahead + 1), -1, np.int32)
+    scores = np.zeros((40, ahead + 1), np.float32)
+    supports[history] = [*searched[:ahead], wanted]
+    scores[history] = np.arange(ahead + 1, 0, -1)
+    assert (trial.quick(supports, scores).quality[1] > 0) is found
 
 
 def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():
