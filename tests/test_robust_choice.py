@@ -18,6 +18,7 @@ from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recipe import FEW_USERS, RIDGE, Recipe, Scorer, usual_ridge
 from embeddings.item_item.scorers import Feature
+from embeddings.item_item.worth import Findings, together, worthiest
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import MOST_WAYS, held_parts
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
@@ -151,6 +152,21 @@ def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, a
     supports[history] = [*searched[:ahead], wanted]
     scores[history] = np.arange(ahead + 1, 0, -1)
     assert (trial.quick(supports, scores).quality[1] > 0) is found
+
+
+@pytest.mark.parametrize(("longer", "chosen"), [(0.5, "other"), (-0.5, "expected")])
+def test_what_is_better_at_the_top_of_lists_must_be_so_further_down(longer, chosen):
+    def judged(gain: float) -> Findings:
+        rng = np.random.default_rng(0)
+        return Findings(((1.0, rng.random((50, 2)) + gain),))
+
+    other = replace(judged(0.5), longer=judged(longer))
+    expected = replace(judged(0), longer=judged(0))
+    assert worthiest({"other": other, "expected": expected}, "expected") == chosen
+    assert worthiest({"other": judged(0.5), "expected": judged(0)}, "expected") == "other"
+    both = together([other, other])
+    assert both.longer is not None
+    assert both.longer.quality == pytest.approx(judged(longer).quality)
 
 
 def test_what_a_refresh_holds_back_is_drawn_by_what_it_is():

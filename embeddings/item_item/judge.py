@@ -1,5 +1,7 @@
 """How good blended scores are: NDCG@20 and Recall@20 on a held-back part."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -44,18 +46,22 @@ class Judge:
         ndcg, recall = self.per_user(supports, blended).mean(axis=0)
         return float(ndcg), float(recall)
 
-    def per_user(self, supports: I32, blended: F32, depth: int = TOP) -> PerUser:
-        """NDCG and Recall of each user, of so many ranked items: (b, 2)."""
+    def per_user(self, supports: I32, blended: F32) -> PerUser:
+        """NDCG@20 and Recall@20 of each user: (b, 2)."""
+        return self.at_depths(supports, blended, [TOP])[0]
+
+    def at_depths(self, supports: I32, blended: F32, depths: Sequence[int]) -> list[PerUser]:
+        """The same of the first items of each list, up to 20: (b, 2) for each depth."""
         history = self.histories
         top, _ = score_history(
             ItemTable(supports, blended),
             history.indptr,
             history.indices,
             history.data,
-            depth,
+            TOP,
             threads=self._threads,
         )
-        return top_per_user(top, self._wanted)
+        return [top_per_user(top[:, :depth], self._wanted) for depth in depths]
 
     def by_weightings(
         self,

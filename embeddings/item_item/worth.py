@@ -23,6 +23,9 @@ class Findings:
     """What a ranker found of each part: the part's weight (sum 1), each user's figures (b, 2)."""
 
     parts: tuple[tuple[float, PerUser], ...]
+    longer: "Findings | None" = None
+    """The same for longer lists, where only a part of the items is ranked: what is clearly better
+    is so there, too."""
 
     @property
     def quality(self) -> tuple[float, float]:
@@ -45,10 +48,12 @@ class Findings:
 
 def together(findings: Sequence[Findings]) -> Findings:
     """What was found of all parts, over all ways to hold back."""
+    longer = [way.longer for way in findings if way.longer is not None]
     return Findings(
         tuple(
             (weight / len(findings), figures) for way in findings for weight, figures in way.parts
-        )
+        ),
+        together(longer) if longer else None,
     )
 
 
@@ -56,10 +61,18 @@ def worthiest(
     findings: Mapping[Key, Findings], expected: Key, price: Callable[[Key], float] = lambda _: 0.0
 ) -> Key:
     """The one of the highest quality after its price, a share of quality, is taken off."""
-    worth = {key: sum(figures.quality) * (1 - price(key)) for key, figures in findings.items()}
-    best = max(worth, key=lambda key: worth[key])
-    ahead = worth[best] - worth[expected]
-    return best if ahead > CAUTION * findings[best].error(findings[expected]) else expected
+    prices = {key: 1 - price(key) for key in findings}
+    best = max(findings, key=lambda key: sum(findings[key].quality) * prices[key])
+    own, other = findings[best], findings[expected]
+    clear = _ahead(own, prices[best], other, prices[expected])
+    if clear and own.longer is not None and other.longer is not None:
+        clear = _ahead(own.longer, prices[best], other.longer, prices[expected])
+    return best if clear else expected
+
+
+def _ahead(own: Findings, share: float, other: Findings, its: float) -> bool:
+    ahead = sum(own.quality) * share - sum(other.quality) * its
+    return ahead > CAUTION * own.error(other)
 
 
 def clearly_better(findings: Findings, than: Findings) -> bool:
