@@ -137,8 +137,8 @@ def test_each_part_weighs_what_is_said():
     assert trial(supports, scores)[0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("ahead", "found"), [(4, True), (5, False)])
-def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, ahead, found):
+@pytest.mark.parametrize(("ahead", "counts"), [(4, True), (5, False)])
+def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, ahead, counts):
     """The wanted item counts if four of ten stand before it: they stand for sixteen of forty."""
     monkeypatch.setattr(held_back, "SEARCHED", 10)
     searched = np.flatnonzero(held_back._drawn_items(40, 0))
@@ -151,7 +151,7 @@ def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, a
     scores = np.zeros((40, ahead + 1), np.float32)
     supports[history] = [*searched[:ahead], wanted]
     scores[history] = np.arange(ahead + 1, 0, -1)
-    assert (trial.quick(supports, scores).quality[1] > 0) is found
+    assert (trial.quick(supports, scores).quality[1] > 0) is counts
 
 
 @pytest.mark.parametrize(("longer", "chosen"), [(0.5, "other"), (-0.5, "expected")])
