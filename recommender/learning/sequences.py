@@ -34,7 +34,7 @@ from recommender.ranking.sources import SEQUENCE, foretold, fuse
 Say = Callable[[str], None]
 
 WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-SHARPNESS = (0.25, 0.5, 1.0)
+SHARPNESS = (0.125, 0.25, 0.5, 1.0)
 COST = 0.02
 """To train a sequence model at all must raise quality by this share."""
 JUDGES, FEWEST_JUDGES, JUDGED_AT_ONCE = 4_000, 50, 250
