@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.bootstrap import now
 from api.recording import Recording
-from graph.errors import GateRefused, NichegraphError
+from graph.errors import GateRefused
 from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
 
@@ -73,23 +73,27 @@ def steps_of(home: Home, release: "Release | None") -> list[tuple[str, float]]:
 
 @contextmanager
 def noted(home: Home) -> Iterator[dict[str, Any]]:
-    """Keep how a refresh ends, for `status`; the block may add to what is kept."""
+    """Keep how a refresh ends, for `status`; the block may add to what is kept.
+
+    What another refresh noted that has taken over meanwhile stays: it ended later, or will.
+    """
     facts: dict[str, Any] = {"began": now(), "ended": None, "outcome": "was stopped"}
-    path = home.reports / LAST
-    replace_file(path, json.dumps(facts))
+    path, begun = home.reports / LAST, json.dumps(facts)
+    replace_file(path, begun)
     try:
         yield facts
         facts["outcome"] = "published"
     except GateRefused as error:
         facts |= {"outcome": "refused", "why": str(error)}
         raise
-    except (NichegraphError, OSError, MemoryError) as error:
+    except Exception as error:
         facts |= {"outcome": "failed", "why": str(error) or type(error).__name__}
         raise
     finally:
         facts["ended"] = now()
         with suppress(OSError):  # a full disk: the error to show is the one that ended the refresh
-            replace_file(path, json.dumps(facts))
+            if path.read_text(encoding="utf-8") == begun:
+                replace_file(path, json.dumps(facts))
 
 
 def last_refresh(home: Home) -> dict[str, Any] | None:

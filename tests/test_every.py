@@ -1,15 +1,21 @@
 """When the next refresh is due: by a clock that the tests turn."""
 
 import configparser
+import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 import yaml
 
+from api.cli import schedule
 from api.cli.main import cli
 from api.every import JITTER, LOOK, run_every
+from api.reporting import LAST
+from recommender.releases.home import Home
 
 HOUR = 3600.0
 
@@ -87,6 +93,26 @@ def test_a_clock_that_jumps_back_a_year_waits_no_year():
     assert begins[1] - (begins[0] - 365 * 24 * HOUR) <= HOUR + 1
     ahead = begun(Clock(), 1_000_000 + 365 * 24 * HOUR, [1])
     assert ahead[0] <= 1_000_000 + HOUR
+
+
+@pytest.mark.parametrize(("outcome", "wait"), [("was stopped", 0), ("published", HOUR - 600)])
+def test_what_was_stopped_goes_on_at_once(tmp_path, monkeypatch, outcome, wait):
+    """Not a day later: its finished steps would be too old by then."""
+    home, clock = Home(tmp_path).create(), Clock()
+    home.reports.mkdir(exist_ok=True)
+    (home.reports / LAST).write_text(json.dumps({"began": clock.now - 600, "outcome": outcome}))
+    turned = SimpleNamespace(
+        time=clock, sleep=clock.sleep, strftime=time.strftime, gmtime=time.gmtime
+    )
+    monkeypatch.setattr(schedule, "time", turned)
+    monkeypatch.setattr(schedule.random, "random", lambda: 0.0)
+
+    def once():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        schedule.for_ever(home, HOUR, once)
+    assert sum(clock.naps) == wait
 
 
 def examples():

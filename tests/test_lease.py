@@ -6,12 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tiny_release import write_tiny
 
+from api import reporting
 from graph.errors import ReleaseError
+from graph.model import SCHEMAS
+from graph.stores.embedded_store import EmbeddedStore
+from loaders.synthetic import generate
+from recommender.learning.build import RefreshConfig
+from recommender.learning.refresh import refresh
+from recommender.overlay.state import read_state
 from recommender.releases import lease
 from recommender.releases.home import Home
 from recommender.releases.lease import holder, leased
@@ -117,6 +126,60 @@ def test_a_refresh_that_was_stopped_past_its_lease_publishes_nothing(home, other
     assert "overtaken" in errors
     assert current(home) == mine.name
     assert [row["name"] for row in list_releases(home)] == [mine.name]
+
+
+def test_without_a_fence_that_refresh_would_be_served(home, other):
+    """The fence alone keeps it out, where both learned from the same snapshot."""
+    other.kill()
+    other.wait()
+    mine = make(home, 2)
+    theirs = make(home, 1, fence=None)
+    assert current(home) == theirs.name != mine.name
+
+
+@pytest.mark.parametrize("why", ["overtaken", "made meanwhile from a newer snapshot"])
+def test_what_was_hidden_meanwhile_stays_hidden(home, why):
+    """Whatever stops the older refresh: its word on hidden items is older, too."""
+    moment, hidden = [1_760_000_000], []
+    clock = lambda: float(moment[0])  # noqa: E731
+    config = RefreshConfig(preset="fast", threads=1)
+    with closing(EmbeddedStore(home.store)) as store:
+        for batch in generate(800, seed=1).batches():
+            store.apply(batch)
+
+        def meanwhile(text):
+            if text != "writing the release" or hidden:
+                return
+            hidden.append(store.read("items")["id"].to_pylist()[0])
+            row = {"id": hidden[0], "hidden": True}
+            event = {"user": "u", "item": hidden[0], "kind": "view", "at": moment[0]}
+            store.apply(
+                {
+                    "items": pa.Table.from_pylist([row], schema=SCHEMAS["items"]),
+                    "events": pa.Table.from_pylist([event], schema=SCHEMAS["events"]),
+                }
+            )
+            moment[0] += 3600
+            with leased(home, clock=clock) as newer:
+                refresh(store, home, config, now=moment[0], fence=newer)
+
+        with leased(home, clock=clock) as older, pytest.raises(ReleaseError, match=why):
+            fence = older if why == "overtaken" else None
+            refresh(store, home, config, now=moment[0], say=meanwhile, fence=fence)
+    assert read_state(home).hidden == tuple(hidden)
+    assert len(list_releases(home)) == 1
+
+
+def test_what_the_refresh_that_took_over_noted_stays(home, monkeypatch):
+    moment = [1_760_000_000]
+    monkeypatch.setattr(reporting, "now", lambda: moment[0])
+    with pytest.raises(ReleaseError), reporting.noted(home):
+        moment[0] += 3600
+        with reporting.noted(home) as newer:
+            newer["release"] = "000002-of-mine"
+        raise ReleaseError("overtaken")
+    assert reporting.last_refresh(home)["outcome"] == "published"
+    assert reporting.last_refresh(home)["release"] == "000002-of-mine"
 
 
 def test_the_lease_of_a_killed_refresh_is_over(home, other):

@@ -1,5 +1,6 @@
 """What a refresh tells: its report, the comparison of two releases, how it ended."""
 
+import errno
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from api.cli import schedule
 from api.cli import status as status_command
 from api.cli.main import run
 from api.report_page import comparison_page
+from api.reporting import last_refresh
 from graph.model import SCHEMAS
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
@@ -215,7 +217,12 @@ def test_it_refreshes_only_where_enough_changed(home, tmp_path, capfd):
         assert "is not a time such as 90m" in capfd.readouterr().err
 
 
-def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    "error",
+    [None, OSError(errno.ENOSPC, "No space left on device"), MemoryError("12 GB"), KeyError("x")],
+    ids=["a mistake in a file", "full", "memory", "a mistake in the code"],
+)
+def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd, error):
     other = Home(shutil.copytree(home.folder, tmp_path / "home"))
     naps = []
 
@@ -226,10 +233,18 @@ def test_every_goes_on_after_a_failure(home, tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(schedule.time, "sleep", sleep)
     (other.reports / "last-refresh.json").unlink()
-    other.weighting.write_text("this is not TOML\n")
+    if error is None:
+        other.weighting.write_text("this is not TOML\n")
+    else:
+
+        def fail(*_):
+            raise error
+
+        monkeypatch.setattr(command, "with_settings", fail)
     assert refreshed(other, "--every", "24h") == 130
     errors = capfd.readouterr().err
-    assert "failed: " in errors
+    assert ("failed: " if error is None else f"failed: {type(error).__name__}: {error}") in errors
+    assert last_refresh(other)["outcome"] == "failed"
     assert "the next refresh is due" in errors
     assert naps == [30.0, 30.0]
 

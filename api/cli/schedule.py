@@ -12,19 +12,27 @@ from recommender.releases.home import Home
 
 
 def for_ever(home: Home, period: float, once: Callable[[], None]) -> None:
-    """Refresh at an interval; if one fails or is refused, say so and wait for the next one."""
+    """Refresh at an interval; if one fails or is refused, say so and wait for the next one.
+
+    Whatever an exception says of this run, the next one may be fine: a full disk is emptied, and
+    a mistake in the code may need the data of that day to show.
+    """
 
     def run() -> None:
         try:
             once()
-        except NichegraphError as error:
-            step(f"{'refused' if isinstance(error, GateRefused) else 'failed'}: {error}")
+        except GateRefused as error:
+            step(f"refused: {error}")
+        except Exception as error:  # noqa: BLE001
+            kind = "" if isinstance(error, NichegraphError) else f"{type(error).__name__}: "
+            step(f"failed: {kind}{error}")
 
     def due(moment: float) -> None:
         step(f"the next refresh is due {time.strftime('%Y-%m-%d %H:%M', time.gmtime(moment))} UTC")
 
     last = last_refresh(home)
-    began = None if last is None else float(last["began"])
+    # One that was stopped goes on now: its finished steps are kept for a day only.
+    began = None if last is None or last["outcome"] == "was stopped" else float(last["began"])
     run_every(
         period, began, run=run, clock=time.time, sleep=time.sleep, draw=random.random, say=due
     )

@@ -139,9 +139,12 @@ def refresh(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
                 f"{aside}; `nichegraph releases list` shows it, --force publishes it anyway"
             )
-        # Before anybody serves it: the newest word on what is hidden holds over every release.
-        note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
-        release = publish(home, candidate.folder, name, since, fence)
+
+        def newest_word() -> None:
+            """What the snapshot says of hidden items holds over every release from now on."""
+            note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
+
+        release = publish(home, candidate.folder, name, since, fence, before=newest_word)
         keep(home, steps, built.fit, release)
     scrubbed = scrub_releases(home)
     if scrubbed:

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,7 @@ def publish(
     fingerprint: str,
     since: int | None = None,
     fence: Fence | None = None,
+    before: Callable[[], object] = lambda: None,
 ) -> Release:
     """Verify a sealed folder, give it the next number and make it current; the old one stays.
 
@@ -134,6 +135,7 @@ def publish(
         fingerprint: the second half of the name.
         since: the newest counter when this refresh took its snapshot; None: do not look.
         fence: raises when another refresh has taken over, see `lease.leased`.
+        before: called when nothing speaks against publishing, before anybody serves the release.
 
     Raises:
         ReleaseError: it is not as it was written, or another refresh has meanwhile published what
@@ -153,6 +155,7 @@ def publish(
         name = f"{newest(home) + 1:06d}-{fingerprint[:12]}"
         folder.rename(home.releases / name)
         sync(home.releases)
+        before()
         _make_current(home, name)
     return replace(release, folder=home.releases / name)
 
