@@ -100,8 +100,14 @@ def test_rules_and_pages_are_part_of_it(recommender, tmp_path):
 
 @pytest.fixture(scope="module")
 def busy(planted_home, planted, tmp_path_factory):
-    """30 users look at their lists, some of them twice, and click; drained into the store."""
+    """30 users look at their lists, some of them twice, and click; drained into the store.
+
+    A rule pins the item that is liked least.
+    """
     home = Home(shutil.copytree(planted_home.folder, tmp_path_factory.mktemp("busy") / "home"))
+    release = Live(home).recommender().release
+    pinned = release.items.id(int(np.argmin(release.popularity)))
+    home.rules.write_text(f'[[rule]]\nname = "mine"\ndo = "pin"\nitems = ["{pinned}"]\nplace = 2\n')
     client = create_app(load_settings(home.folder)).test_client()
     rng, sent = random.Random(3), []
     for number, user in enumerate(planted.answers.users[:30]):
@@ -138,7 +144,7 @@ def rates(counted):
     }
 
 
-def expected_rates(sent, since=0, groups=("source", "position", "segment", "release", "rule")):
+def expected_rates(sent, since=0):
     """The same from what was sent, by dictionaries."""
     seen, clicked, people = Counter(), Counter(), {}
     for row in {(r["user"], r["item"], r["request_id"]): r for r in sent}.values():
@@ -150,7 +156,8 @@ def expected_rates(sent, since=0, groups=("source", "position", "segment", "rele
             == (row["item"], row["request_id"]) for other in sent
         )  # fmt: skip
         for key in (("source", about.source), ("position", str(about.position)),
-                    ("segment", about.segment or "none"), ("release", about.release)):  # fmt: skip
+                    ("segment", about.segment or "none"), ("release", about.release),
+                    *(("rule", name) for name in about.rules)):  # fmt: skip
             seen[key] += 1
             clicked[key] += was_clicked
             people.setdefault(key, set()).add(row["user"])
@@ -167,6 +174,7 @@ def test_rates_are_those_of_dictionaries_and_small_groups_are_not_told(busy):
     assert counted["left_out"] == left_out > 0
     assert counted["shown"] == 5 * 45
     assert {by for by, _ in large} >= {"source", "position", "release"}
+    assert 0 < large["rule", "mine"][1] < large["rule", "mine"][0]
     first = counted["by"]["position"][0]
     exact = binomtest(first["clicked"], first["shown"]).proportion_ci(method="wilson")
     assert (first["low"], first["high"]) == pytest.approx((exact.low, exact.high))
