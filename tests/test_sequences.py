@@ -17,6 +17,7 @@ from graph.weighting import weigh
 from recommender.learning.build import Choice, RefreshConfig, build
 from recommender.learning.checked_release import Seen
 from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.memory import TORCH, moments
 from recommender.learning.model_checks import not_numbers
 from recommender.learning.refresh import refresh
 from recommender.learning.sequences import lists_of, with_sequences
@@ -278,6 +279,20 @@ def test_a_model_with_values_that_are_no_numbers_is_not_published(served):
     refusal = not_numbers(Seen(spoiled, None, None, None))
     assert refusal is not None
     assert refusal.startswith("norms of the sequence model: 1 values are not numbers")
+
+
+def test_the_memory_of_a_refresh_counts_torch_and_a_model_of_bounded_size():
+    counts = {"users": 50_000, "items": 40_000, "events": 1_000_000}
+    plain, with_model = (
+        moments(counts, RefreshConfig(preset=preset)) for preset in ("default", "sequence")
+    )
+    more = with_model["judging"]["libraries"] - plain["judging"]["libraries"]
+    assert more == TORCH
+    training = "training a sequence model"
+    assert training not in plain
+    of_many = moments(counts | {"items": 400_000}, RefreshConfig(preset="sequence"))
+    name = "weights, their moments and the best"
+    assert of_many[training][name] == with_model[training][name] == 6 * 40_000 * 64 * 4
 
 
 def test_a_recipe_is_read_back_and_fitted_without_the_model(served):

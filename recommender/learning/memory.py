@@ -45,7 +45,7 @@ MB = 1_000_000
 LIBRARIES, GROUPING = 325 * MB, 70 * MB
 """The interpreter, packages and compiled code: what a refresh of 2,000 events holds, and what it
 holds besides since users were grouped."""
-TORCH = 450 * MB  # imported by the preset graph
+TORCH = 450 * MB  # imported by the presets graph and sequence, before they choose anything
 WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
 EVENT = 5 * WORD + 2 * LONG  # user, item, kind, value, tag; time, key
 ENTRY = 2 * WORD  # of a sparse matrix: column and value
@@ -83,7 +83,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     one_table = i * ridge * ENTRY
 
     graph = {
-        "libraries": LIBRARIES + (TORCH if networks else 0),
+        "libraries": LIBRARIES + (TORCH if config.preset in ("graph", "sequence") else 0),
         "events": e * EVENT,
         "ids, titles, attributes": (u + i + t) * TEXTS,
         "weighted graph": (2 * p + links) * ENTRY,
@@ -206,7 +206,6 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         foretold_at_once = min(JUDGED_AT_ONCE, u) * (2 * m + i)
         held["training a sequence model"] = {
             **choosing,
-            "torch": TORCH,
             "the table": i * width * ENTRY,
             "what follows what": followers + in_order,
             "lists": 2 * p * WORD,
