@@ -15,14 +15,19 @@ STEPS = (
     "grouping the users", "learning a profile for each segment", "writing the release", "judging",
 )  # fmt: skip
 """How a line begins that starts a step; other lines say more about the step under way."""
+CHOOSING = "choosing how the item table is made"  # a step of refreshes that keep nothing
+KINDS = {"choosing again": True, "keeping what was chosen": False}
+"""How a line begins that says which kind of refresh this is."""
+Run = Sequence[tuple[str, float]]  # the steps of a refresh and their seconds
 
 
 class Recording:
     """Passes on each line and keeps what each step took."""
 
-    def __init__(self, tell: Callable[[str], None], before: Sequence[tuple[str, float]] = ()):
-        """`before`: the steps of the last refresh and their seconds, to estimate the time left."""
-        self._tell, self._before = tell, dict(before)
+    def __init__(self, tell: Callable[[str], None], before: Sequence[Run] = ()):
+        """`before`: earlier refreshes, the newest first, to estimate the time left."""
+        self._tell, self._runs = tell, [dict(run) for run in before]
+        self._before = self._runs[0] if self._runs else {}
         self._name, self._began = "", (time.monotonic(), time.process_time())
         self._steps: list[Step] = []
 
@@ -32,8 +37,11 @@ class Recording:
         if name:
             self._end()
             self._name = name
-            text += self._left(name)
-        self._tell(text)
+        for line, chooses in KINDS.items():
+            if text.startswith(line):
+                alike = (run for run in self._runs if (CHOOSING in run) == chooses)
+                self._before = next(alike, {})
+        self._tell(text + self._left())
 
     def steps(self) -> "list[Step]":
         """The steps so far; the one under way ends here."""
@@ -50,10 +58,12 @@ class Recording:
             self._steps.append(Step(self._name, wall, processor, peak))
         self._name, self._began = "", now
 
-    def _left(self, name: str) -> str:
-        """On a terminal, how long the rest took last time."""
-        if name not in self._before or not sys.stderr.isatty():
+    def _left(self) -> str:
+        """On a terminal, how long the rest took the last time that a refresh did the same steps."""
+        if self._name not in self._before or not sys.stderr.isatty():
             return ""
         names = list(self._before)
-        left = sum(self._before[step] for step in names[names.index(name) :])
+        rest = names[names.index(self._name) + 1 :]
+        own = self._before[self._name] - (time.monotonic() - self._began[0])
+        left = max(own, 0.0) + sum(self._before[step] for step in rest)
         return f" (about {left:.0f} s left)"

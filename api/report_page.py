@@ -12,12 +12,26 @@ WORDS = {
     "user_items": "pairs of user and item", "item_tags": "pairs of item and tag",
     "item_items": "relations of items", "user_users": "relations of users",
 }  # fmt: skip
+SCORERS = {
+    "ridge": "a regression of each item on those it is chosen with most",
+    "exact": "a regression of each item on all others (EASE)",
+    "cosine": "how many users two items share (item kNN)",
+    "popularity": "how many users have an item",
+    "spectral": "the {dimensions} main directions in which choices differ",
+    "learned": "vectors of the network {model}",
+}
+ALMOST_ALL = 1.96  # standard errors on each side of a mean: 95 %
 
 
 def page(report: Mapping[str, Any]) -> str:
     """The HTML of a report, see `recommender.learning.report`."""
     return _rendered(
-        "report.html", report=report, bars=_bars(report["figures"]), slowest=_slowest(report)
+        "report.html",
+        report=report,
+        bars=_bars(report["figures"]),
+        scorers=_scorers(report["recipe"]),
+        spreads=_spreads(report["degrees"]),
+        slowest=_slowest(report),
     )
 
 
@@ -25,7 +39,7 @@ def comparison_page(compared: Mapping[str, Any]) -> str:
     """The HTML of two releases side by side, see `recommender.learning.comparison`."""
     parts = []
     for part in compared["gates"]:
-        both = [(compared[which], part[which]) for which in ("new", "old")]
+        both = [(_short(compared[which]), part[which]) for which in ("new", "old")]
         rows = [
             {"who": name, "value": value, "interval": None}
             for name, value in both
@@ -61,7 +75,7 @@ def _rendered(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "count": _count, "bytes": decimal}
+    environment.filters |= {"moment": _moment, "count": _count, "bytes": decimal, "short": _short}
     return environment.get_template(template).render(words=WORDS, **values)
 
 
@@ -69,7 +83,9 @@ def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each judged part the bars of the candidate and its rivals, in percent of the longest."""
     parts = []
     for figure in figures:
-        rows = [{"who": "this release", "value": figure["candidate"], "interval": None}]
+        mean, spread = figure["candidate"], ALMOST_ALL * figure["error"]
+        own = [mean - spread, mean + spread]
+        rows = [{"who": "this release", "value": mean, "interval": own}]
         for name, rival in figure["rivals"].items():
             ranker = "the served release" if name == "served" else name
             # The interval of the difference, drawn from the end of the candidate's own bar.
@@ -86,8 +102,41 @@ def _bars(figures: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return parts
 
 
+def _scorers(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the item table is made of, in words."""
+    both = zip(recipe["scorers"], recipe["table"].items(), strict=True)
+    return [
+        {"words": SCORERS[scorer["kind"]].format(**scorer), "name": name, "weight": weight}
+        for scorer, (name, weight) in both
+    ]
+
+
+def _spreads(degrees: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How many users, and items, have how many choices: bars in percent of the longest."""
+    pictures = []
+    for noun in ("users", "items"):
+        bars = degrees[f"{noun}_by_choices"]
+        longest = max((bar["count"] for bar in bars), default=0) or 1
+        rows = [
+            {"who": _range(bar), "count": bar["count"], "width": 100 * bar["count"] / longest}
+            for bar in bars
+        ]
+        pictures.append({"noun": noun, "rows": rows})
+    return pictures
+
+
+def _range(bar: Mapping[str, int]) -> str:
+    few, many = bar["least"], bar["most"]
+    return f"{few:,} to {many:,}" if few < many else f"{few:,}"
+
+
 def _slowest(report: Mapping[str, Any]) -> float:
     return max([step["seconds"] for step in report["steps"]], default=0.0) or 1.0
+
+
+def _short(name: str) -> str:
+    """A release by its number, for columns; its whole name stands in the heading."""
+    return f"release {int(name.split('-', maxsplit=1)[0])}"
 
 
 def _moment(seconds: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.bootstrap import now
-from api.recording import Recording
+from api.recording import Recording, Run
 from graph.errors import GateRefused
 from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LAST = "last-refresh.json"
 MOST = 100
+READ = 10  # reports that tell how long steps take
 
 
 def save_report(
@@ -60,15 +61,14 @@ def save_report(
     return path
 
 
-def steps_of(home: Home, release: "Release | None") -> list[tuple[str, float]]:
-    """The steps of the refresh that made a release, and their seconds; empty where unknown."""
-    if release is None:
-        return []
-    try:
-        report = json.loads((home.reports / f"{release.name}.json").read_text(encoding="utf-8"))
-        return [(step["name"], float(step["seconds"])) for step in report["steps"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+def runs_before(home: Home) -> list[Run]:
+    """The steps of the last refreshes and their seconds, the newest first."""
+    runs = []
+    for path in sorted(home.reports.glob("[0-9]*-*.json"), reverse=True)[:READ]:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            report = json.loads(path.read_text(encoding="utf-8"))
+            runs.append([(step["name"], float(step["seconds"])) for step in report["steps"]])
+    return runs
 
 
 @contextmanager

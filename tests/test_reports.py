@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from contextlib import closing
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -14,15 +15,38 @@ from api.cli import refresh as command
 from api.cli import schedule
 from api.cli import status as status_command
 from api.cli.main import run
-from api.report_page import comparison_page
+from api.report_page import SCORERS, comparison_page, page
 from api.reporting import last_refresh
 from graph.model import SCHEMAS
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
+from recommender.learning.comparison import compare
+from recommender.learning.report import Step, report
 from recommender.releases.home import Home
-from recommender.releases.publishing import current
+from recommender.releases.publishing import current, list_releases, open_release
+from tests.page_tab import browser  # noqa: F401
 from tests.planted import without_a_tenth
 
+LOAD = {
+    "load": 12, "at": 1_760_000_000, "files": ["listening-history-of-october.csv"],
+    "rows": 1_234_567, "rejected": 2_345, "remarks": ["2,345 times that are no times"],
+}  # fmt: skip
+STEPS = [Step("weighing 1,234,567 events", 12.5, 20.1, 1_234_567_890)]
+BROKEN_WORDS = r"""() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll("th"))
+    for (const node of cell.childNodes)
+      for (const word of (node.data || "").matchAll(/\S+/g)) {
+        const range = document.createRange();
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        if (range.getClientRects().length > 1) broken.push(word[0]);
+      }
+  return broken;
+}"""
+OUT_OF_SIGHT = """() => [...document.querySelectorAll("th, td, .row")]
+  .filter((cell) => cell.getBoundingClientRect().right > innerWidth)
+  .map((cell) => cell.innerText)"""
 HOSTILE = '<script>alert(1)</script> & "quotes" {{ 7 * 7 }}'
 
 
@@ -87,6 +111,18 @@ def test_it_says_what_was_measured_and_what_changed(home):
     curve = [point["choices"] for point in report["long_tail"]]
     assert curve == sorted(curve)
     assert curve[-1] == 1.0
+    # Each user and item stands in one bar; the words of scorers are in the page.
+    for noun in ("users", "items"):
+        bars = report["degrees"][f"{noun}_by_choices"]
+        assert sum(bar["count"] for bar in bars) == report["counts"][noun]
+        assert [bar["least"] for bar in bars[:4]] == [0, 1, 2, 4]
+        assert all(bar["most"] + 1 == after["least"] for bar, after in pairwise(bars))
+    kinds = {scorer["kind"] for scorer in report["recipe"]["scorers"]}
+    assert kinds
+    for kind in kinds:
+        assert SCORERS[kind].split("{")[0] in page
+    assert page.count('class="interval"') == sum(1 + len(f["rivals"]) for f in report["figures"])
+    assert "A segment counts here" in page
 
 
 def test_loads_since_stand_in_it_with_what_they_rejected(home, tmp_path):
@@ -105,8 +141,6 @@ def test_loads_since_stand_in_it_with_what_they_rejected(home, tmp_path):
 
 
 def test_a_hostile_title_is_text(home):
-    from api.report_page import page
-
     report = json.loads((home.reports / f"{current(home)}.json").read_text())
     report["compared"]["moved"] = [{"title": HOSTILE, "kept": 3}]
     text = page(report)
@@ -173,8 +207,20 @@ def test_a_refused_candidate_has_a_report_that_says_why(home, tmp_path, capfd):
     assert current(other) == before
     facts = status(other, capfd)
     assert facts["last_refresh"]["outcome"] == "refused"
-    assert [problem["mend"] for problem in facts["problems"]] == ["nichegraph refresh --force"]
     name = next((other.releases / "refused").iterdir()).name
+    (problem,) = facts["problems"]
+    first, last = f"read {other.reports / name}.html", "nichegraph refresh --force"
+    look, load, undo, force = map(problem["mend"].index, (first, "loads list", "loads undo", last))
+    assert look == 0 < load < undo < force == len(problem["mend"]) - len(last)
+    for called in (name, "3"):  # as `releases list` shows it, or by its number
+        capfd.readouterr()
+        assert run(["--home", str(other.folder), "releases", "show", called]) == 0
+        assert json.loads(capfd.readouterr().out)["name"] == name
+        compare = ["--home", str(other.folder), "releases", "compare", called, "2", "--json"]
+        assert run(compare) == 0
+        compared = json.loads(capfd.readouterr().out)
+        assert (compared["new"], compared["old"]) == (name, before)
+        assert compared["counts"]["users"][0] > 2 * compared["counts"]["users"][1]
     report = json.loads((other.reports / f"{name}.json").read_text())
     assert report["refused"]
     page = (other.reports / f"{name}.html").read_text()
@@ -209,12 +255,38 @@ def test_it_refreshes_only_where_enough_changed(home, tmp_path, capfd):
     assert refreshed(other, "--if-changed", "5%", "--seed", "3") == 0
     assert "refreshing: seed changed" in capfd.readouterr().err
     assert current(other) != name
+    compare = ["--home", str(other.folder), "releases", "compare"]
+    assert run([*compare, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["configuration"] == {"seed": [0, 3]}
+    assert run(compare) == 0
+    assert "setting seed: 0 before, 3 now" in capfd.readouterr().out
     for wrong in ("5 per cent", "0", "101%"):
         assert refreshed(other, "--if-changed", wrong) == 1
         assert "is not a share such as 5%" in capfd.readouterr().err
     for wrong in ("daily", "5", "10s", "nanh"):
         assert refreshed(other, "--every", wrong) == 1
         assert "is not a time such as 90m" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("setting", [None, 2])
+def test_a_refresh_prunes_to_a_setting(home, tmp_path, monkeypatch, setting):
+    """The newest (five as it comes), whatever is pinned, and what is served; the others go."""
+    other = Home(shutil.copytree(home.folder, tmp_path / "home"))
+    served = current(other)
+    for number in range(3, 9):
+        shutil.copytree(other.releases / served, other.releases / f"{number:06d}-abcdefabcdef")
+    for words in (["pin", "1"], ["pin", "3"], ["pin", "3", "--off"], ["rollback", "2"]):
+        assert run(["--home", str(other.folder), "releases", *words]) == 0
+    if setting:
+        monkeypatch.setenv("NICHEGRAPH_KEEP_RELEASES", str(setting))
+    assert refreshed(other) == 0
+    there = [int(release["name"][:6]) for release in list_releases(other)]
+    assert there == ([1, 8, 9] if setting else [1, 5, 6, 7, 8, 9])
+    assert current(other)[:6] == "000009"
+    for words in (["rollback", "8" if setting else "5"], ["prune", "--keep", "1"]):
+        assert run(["--home", str(other.folder), "releases", *words]) == 0
+    there = [int(release["name"][:6]) for release in list_releases(other)]
+    assert there == ([1, 8, 9] if setting else [1, 5, 9])
 
 
 @pytest.mark.parametrize(
@@ -269,3 +341,21 @@ def test_a_refresh_drops_what_was_kept_long_enough_tells_it_and_is_not_refused(h
     assert gone["kind"] == kind
     assert gone["store"] > len(events) / 3
     assert f"{gone['store']:,}" in (other.reports / f"{name}.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def pages(home):
+    older, newer = (open_release(home.releases / row["name"]) for row in list_releases(home))
+    made = report(newer, older, steps=STEPS, loads=[LOAD])
+    return {"report": page(made), "comparison": comparison_page(compare(newer, older))}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("which", ["report", "comparison"])
+def test_no_heading_is_broken_and_nothing_is_out_of_sight(browser, pages, which, width):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.set_content(pages[which])
+    assert tab.evaluate(BROKEN_WORDS) == []
+    assert tab.evaluate(OUT_OF_SIGHT) == []
+    tab.close()

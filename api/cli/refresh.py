@@ -12,7 +12,7 @@ from api.cli.retain import kept
 from api.cli.schedule import for_ever, seconds_of, share_of
 from api.memory import memory as free_memory
 from api.recording import Recording
-from api.reporting import noted, save_report, steps_of
+from api.reporting import noted, runs_before, save_report
 from api.settings import Settings, load_settings
 from graph.errors import GateRefused, InputError
 
@@ -219,7 +219,7 @@ def publish(
     ):
         config = with_settings(config_of(settings.home, preset, seed), settings)
         parent = parent_of(home)
-        recording = Recording(step, steps_of(home, parent))
+        recording = Recording(step, runs_before(home))
         with closing(open_store(settings)) as store:
             erase_again(settings, store)
             retained = kept(settings, store)
@@ -239,6 +239,7 @@ def publish(
                 refused = list_refused(home)[-1]["name"]
                 candidate = open_release(home.releases / REFUSED / refused, verify=False)
                 page = save_report(home, store, candidate, parent, recording, retained)
+                outcome["report"] = str(page)
                 step(f"report: {page}")
                 raise
             outcome["release"] = release.name

@@ -67,18 +67,19 @@ def show_all(ctx: typer.Context, as_json: AsJson = False) -> None:
 def show_one(
     ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name or number.")]
 ) -> None:
-    """Print the manifest of a release.
+    """Print the manifest of a release, or of a refused candidate.
 
     Counts, configuration, report, drift, files.
 
     \b
     nichegraph releases show 3
     """
-    from recommender.releases.publishing import known, list_releases
+    from recommender.releases.publishing import find, list_refused, list_releases
 
     home = _home(ctx)
-    full = known(home, name)
-    show_json(next(release for release in list_releases(home) if release["name"] == full))
+    folder = find(home, name)
+    listed = list_releases(home) if folder.parent == home.releases else list_refused(home)
+    show_json(next(release for release in listed if release["name"] == folder.name))
 
 
 def compare(
@@ -97,7 +98,7 @@ def compare(
         bool, typer.Option("--html", help="Print a page that needs no other file and no script.")
     ] = False,
 ) -> None:
-    """Say what changed between two releases.
+    """Say what changed between two releases; each may be a candidate that was refused.
 
     Counts, settings, gates, vectors, some users' lists.
 
@@ -111,7 +112,7 @@ def compare(
     from recommender.learning.comparison import compare as compared
     from recommender.overlay.overlay import Overlay
     from recommender.overlay.state import read_state
-    from recommender.releases.publishing import current, known, open_release
+    from recommender.releases.publishing import current, find, open_release
 
     if as_json and as_html:
         raise InputError("--json and --html: choose one of them")
@@ -119,8 +120,8 @@ def compare(
     name = new or current(home)
     if name is None:
         raise NotFound("there is no release yet; run `nichegraph refresh`")
-    newer = open_release(home.releases / known(home, name))
-    older = open_release(home.releases / known(home, old or _previous(home, newer.name)))
+    newer = open_release(find(home, name))
+    older = open_release(find(home, old or _previous(home, newer.name)))
     overlay = Overlay.over(newer, read_state(home))
     comparison = compared(newer, older, users=users, overlay=overlay)
     if as_json:

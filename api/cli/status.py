@@ -275,7 +275,7 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
         problem(release["damaged"], "nichegraph releases rollback, then nichegraph refresh")
     if last is not None and not facts["refreshing"]:
         if last["outcome"] == "refused":
-            problem(f"the last refresh was refused: {last['why']}", "nichegraph refresh --force")
+            problem(f"the last refresh was refused: {last['why']}", _look_first(last))
         elif last["outcome"] == "failed":
             problem(f"the last refresh failed: {last['why']}", "nichegraph refresh")
         elif last["outcome"] == "was stopped":
@@ -292,6 +292,15 @@ def problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     if inbox["aside"]:
         problem(f"the store refused {inbox['aside']:,} facts", "nichegraph inbox list")
     return listed
+
+
+def _look_first(last: dict[str, Any]) -> str:
+    """What to do about a refusal; publishing it all the same comes last."""
+    return (
+        f"read {last.get('report', 'the newest report')}, then nichegraph loads list; "
+        "nichegraph loads undo NUMBER takes a wrong load back; only if all of it is meant: "
+        "nichegraph refresh --force"
+    )
 
 
 def _bytes(folder: Path) -> int:

@@ -64,6 +64,7 @@ def report(
         "configuration": manifest["config"],
         "recipe": {
             "table": manifest["item_table"].get("weights", {}),
+            "scorers": manifest["item_table"].get("scorers", []),
             "chosen": manifest.get("chosen"),
         },
         "figures": gates.get("figures", []),
@@ -72,6 +73,8 @@ def report(
             "quantiles": list(QUANTILES),
             "user": _quantiles(np.diff(release.histories.indptr)),
             "item": _quantiles(np.diff(release.item_users.indptr)),
+            "users_by_choices": _spread(np.diff(release.histories.indptr)),
+            "items_by_choices": _spread(np.diff(release.item_users.indptr)),
         },
         "segments": [
             {key: segment[key] for key in ("name", "users", "persona")}
@@ -102,3 +105,12 @@ def _quantiles(counts: I64) -> list[float]:
         return []
     values: list[float] = np.quantile(counts, QUANTILES).round(1).tolist()
     return values
+
+
+def _spread(counts: I64) -> list[dict[str, int]]:
+    """How many users or items have 0, 1, 2 to 3, 4 to 7 … choices, up to the last that has any."""
+    doublings = np.frexp(counts)[1]  # 0 of 0, 1 of 1, 2 of 2 and 3, 3 of 4 to 7
+    return [
+        {"least": 2**n // 2, "most": 2**n - 1, "count": count}
+        for n, count in enumerate(np.bincount(doublings).tolist())
+    ]

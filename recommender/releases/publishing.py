@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,19 +219,28 @@ def current(home: Home) -> str | None:
 
 def known(home: Home, name: str) -> str:
     """The full name of a release given by name or number; `NotFound` lists what is there."""
-    for candidate in names(home):
-        if name == candidate or (name.isdigit() and int(name) == _counter(candidate)):
-            return candidate
+    full = _named(name, names(home))
+    if full is not None:
+        return full
     there = ", ".join(sorted(names(home))) or "none yet; run `nichegraph refresh`"
     raise NotFound(f"there is no release {name!r}; there are: {there}")
 
 
 def find(home: Home, name: str) -> Path:
-    """The folder of a release given by name or number, or of a refused candidate given by name."""
+    """The folder of a release, or else of a refused candidate, given by name or number."""
     aside = home.releases / REFUSED
-    if name in {path.name for path in _numbered(aside)}:
-        return aside / name
+    refused = _named(name, [path.name for path in _numbered(aside)])
+    if refused is not None and _named(name, names(home)) is None:
+        return aside / refused
     return home.releases / known(home, name)
+
+
+def _named(name: str, among: Iterable[str]) -> str | None:
+    """Which of full names is meant by one of them, or by its number."""
+    for full in among:
+        if name == full or (name.isdigit() and int(name) == _counter(full)):
+            return full
+    return None
 
 
 def list_releases(home: Home) -> list[dict[str, Any]]:
