@@ -100,7 +100,7 @@ def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], l
         served = figure.rivals.get(SERVED)
         if served is not None and served.bound < 0:
             lost = _lost(figure, served.mean, "the release that is served")
-            if _behind(served, margin):
+            if behind(served, margin):
                 reasons.append(Reason(f"served: {figure.part}", f"{lost}; {CHECK}"))
             else:
                 notes.append(f"{lost}; {let_through}")
@@ -112,7 +112,7 @@ def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], l
             continue
         lost = _lost(figure, rival.mean, f"plain {best}")
         no_worse = served is not None and -served.difference <= margin * rival.mean
-        if not _behind(rival, margin):
+        if not behind(rival, margin):
             notes.append(f"{lost}; {let_through}")
         elif first:
             notes.append(f"{lost}; it is published because nothing else is served yet")
@@ -123,7 +123,8 @@ def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], l
     return reasons, notes
 
 
-def _behind(rival: Comparison, margin: float) -> bool:
+def behind(rival: Comparison, margin: float) -> bool:
+    """Whether a candidate surely finds less than a rival, by more than this share of it."""
     return rival.bound < -margin * rival.mean
 
 

@@ -2,6 +2,9 @@
 
 snapshot ─▶ weigh ─▶ train ─▶ write ─▶ judge ─▶ verify ─▶ publish
 
+Where the judges find that a simple recommender surely does better over everybody, it is trained,
+written and judged in the same way, and published instead, see `simple.py`.
+
 The steps of training are in `train.py`, those of judging a candidate in `judging.py`. Judging comes
 after everything is fitted: gates look at each segment, checks at what was written, and a candidate
 that is refused is kept aside whole, so that it can be looked at and published by force.
@@ -11,7 +14,7 @@ candidate is refused, the old release stays in service.
 """
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +26,15 @@ from graph.freed import give_back_freed
 from graph.snapshot import GraphSnapshot, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import SECONDS_A_DAY, weigh
-from recommender.learning.build import RefreshConfig, Say
-from recommender.learning.going_on import fits_of, keep
+from recommender.learning.build import Built, Choice, RefreshConfig, Say
+from recommender.learning.gates import Verdict
+from recommender.learning.going_on import Fits, fits_of, keep
 from recommender.learning.grouping_step import save_report
 from recommender.learning.judging import JUDGED, judge
+from recommender.learning.simple import is_better, simple_choice
 from recommender.learning.stability import parent_of
-from recommender.learning.train import RESULTS, train
-from recommender.learning.warm import facts_of, found_by, kept_from
+from recommender.learning.train import RESULTS, Trained, train
+from recommender.learning.warm import Kept, facts_of, found_by, kept_from
 from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.mark import mark
@@ -47,8 +52,24 @@ from recommender.releases.publishing import (
     set_aside,
 )
 from recommender.releases.release import Release
-from recommender.releases.steps import digest_of, taken_up
+from recommender.releases.steps import Steps, digest_of, taken_up
 from recommender.segments.settings import load_segment_settings
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A release that is written but not published, and what the gates say of it."""
+
+    built: Built
+    trained: Trained
+    candidate: Release
+    verdict: Verdict
+    steps: Steps
+
+    @property
+    def choice(self) -> Choice:
+        """How its table is made."""
+        return Choice(self.built.recipe, self.built.manifest["item_table"])
 
 
 def refresh(
@@ -102,31 +123,44 @@ def refresh(
         kept, why = kept_from(parent, snapshot, graph, config)
         kept = None if full else kept
         say(why if kept else "choosing again" + ("" if full else f": {why}"))
-        built, trained = train(
-            snapshot, graph, domains, config, settings, steps,
-            parent=parent, kept=kept, fits=fits if kept else None, now=now, say=say,
-        )  # fmt: skip
 
-        def written(folder: Path) -> None:
-            say("writing the release")
-            write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
+        def judged(steps: Steps, kept: Kept | None, fits: Fits | None) -> Judged:
+            built, trained = train(
+                snapshot, graph, domains, config, settings, steps,
+                parent=parent, kept=kept, fits=fits, now=now, say=say,
+            )  # fmt: skip
 
-        candidate = steps.release("candidate", written)
-        built = replace(built, arrays={}, vectors={})  # read from the candidate's files instead
-        verdict = steps.value(
-            "verdict",
-            lambda: judge(
-                trained,
-                candidate,
-                parent,
-                domains,
-                config,
-                steps,
-                expired=expired,
-                now=now,
-                say=say,
-            ),
-        )
+            def written(folder: Path) -> None:
+                say("writing the release")
+                write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
+
+            candidate = steps.release("candidate", written)
+            built = replace(built, arrays={}, vectors={})  # read from the candidate's files instead
+            verdict = steps.value(
+                "verdict",
+                lambda: judge(
+                    trained,
+                    candidate,
+                    parent,
+                    domains,
+                    config,
+                    steps,
+                    expired=expired,
+                    now=now,
+                    say=say,
+                ),  # fmt: skip
+            )
+            return Judged(built, trained, candidate, verdict, steps)
+
+        best = judged(steps, kept, fits if kept else None)
+        simple = simple_choice(best.verdict, best.choice)
+        if simple is not None:
+            say(f"{simple[0]} surely finds more over everybody: fitting that instead")
+            alone = Kept(simple[1], None, frozenset(), facts_of(snapshot, now))
+            other = judged(steps.within("simple"), alone, None)
+            if is_better(other.verdict, best.verdict):
+                best, kept = other, None
+        candidate, verdict = best.candidate, best.verdict
         verdict = replace(verdict, forced=force and not verdict.passed)
         chosen = kept.facts if kept else facts_of(snapshot, now)
         gates = verdict.to_json()
@@ -145,11 +179,11 @@ def refresh(
             note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
 
         release = publish(home, candidate.folder, name, since, fence, before=newest_word)
-        keep(home, steps, built.fit, release)
+        keep(home, best.steps, best.built.fit, release)
     scrubbed = scrub_releases(home)
     if scrubbed:
         say(f"removed erased people from {', '.join(scrubbed)}")
-    save_report(home, release, trained.groups)
+    save_report(home, release, best.trained.groups)
     save_findings(findings_of(release), home.explore)
     return release
 

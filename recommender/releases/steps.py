@@ -66,6 +66,10 @@ class Steps:
             (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
         return value
 
+    def within(self, name: str) -> "Steps":
+        """Steps of the same refresh beside these, under their own names."""
+        return Steps(self.folder / name, tuple(self._types.values()), self._say, self.now)
+
     def kept(self, name: str) -> Any:
         """What `value` gave under this name; None if it is not there, or damaged."""
         kept = self._read(self.folder / name)
