@@ -2,8 +2,9 @@
 
 From each set a release is made. Then refreshes are done from there, each in a home of its own.
 Spoiled ones read tables that were changed as something that goes wrong at night would (`_spoiled`),
-or have a wrong weighting, learn from the pairs they are judged by, or have a spectrum that did not
-converge. Honest ones have another seed, events that the release had not seen, or a few items less.
+have a wrong weighting or one that negates, learn from the pairs they are judged by, or have a
+spectrum that did not converge. Honest ones have another seed, events that the release had not
+seen, or a few items less.
 
 Hundreds of whole refreshes take days of a processor on whole sets. So they are of `--users` users
 of each set (`USERS`), drawn once, with their whole histories and the items in these; and
@@ -179,6 +180,8 @@ def spoiled(served: Served) -> Iterator[Kind]:
             if name != "a kind lost" or len(served.kinds) > 1:
                 yield Kind(name, True, config, change)
         yield Kind("a wrong weighting", True, replace(config, weighting=wrong_for(served)))
+        negated = Weighting(against_kinds=(served.kinds[0],))
+        yield Kind("negated weights", True, replace(config, weighting=negated))
         yield Kind("learned from the gate", True, config, broken=leaking)
         yield Kind("an unconverged spectrum", True, config, broken=unconverged, full=True)
 

@@ -1,0 +1,99 @@
+"""Each comparison of the gates has a refresh that it alone refuses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_gates import again, base_of, gates_of
+
+from benchmarks.gates import unconverged
+from graph.errors import GateRefused
+from graph.weighting import Weighting
+from recommender.learning import gate_figures, judging
+from recommender.learning.build import RefreshConfig
+from recommender.learning.gate_figures import COLD, COLD_USERS, ITEM_KNN, SEGMENT, SHOWN, TAIL
+from recommender.learning.gates import EVERYBODY, SERVED
+from recommender.releases.publishing import current, note, open_release
+
+FAST = RefreshConfig(preset="fast", threads=1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A served release whose own figures are forgotten, so that nothing can fall below them."""
+    home = base_of(tmp_path_factory.mktemp("alone") / "home")
+    served = home.releases / current(home)
+    note(served, {"gates": open_release(served).manifest["gates"] | {"figures": []}})
+    return home
+
+
+def lists_of(pairs, kept, first):
+    """(u, SHOWN) lists that hold what each user has to find, of the kept pairs, from a rank on."""
+    lists = np.full((pairs.shape[0], SHOWN), -1, np.int64)
+    ranks = np.full(pairs.shape[0], first)
+    for user, item in zip(pairs.row[kept], pairs.col[kept], strict=True):
+        if ranks[user] < SHOWN:
+            lists[user, ranks[user]] = item
+            ranks[user] += 1
+    return lists
+
+
+def spoiled(monkeypatch, wanted, rival):
+    """The rival finds all of one part, the candidate all of the rest, which is more.
+
+    Of everybody the rival finds all, but late; the candidate finds the same one rank later, which
+    costs each user 2 %: more than everybody together may lose, and less than a part may.
+    """
+    judged = judging.figures
+    names = []
+
+    def figures(trial, _served, segments, segment_names, *, seed):
+        pairs = trial.gate.truth[trial.gate.users].tocoo()
+        counts = np.bincount(trial.graph.user_items.indices, minlength=pairs.shape[1])
+        own = segments[trial.gate.users][pairs.row]
+        smallest = int(np.argmin(np.bincount(own[own >= 0])))
+        cold = counts[pairs.col] <= COLD_USERS
+        parts = {
+            TAIL: gate_figures.metrics.tail(counts)[pairs.col] & ~cold,
+            COLD: cold,
+            SEGMENT: own == smallest,
+        }
+        names.append(wanted + (segment_names[smallest] if wanted == SEGMENT else ""))
+        whole = np.ones(len(pairs.row), np.bool_)
+        if wanted == EVERYBODY:
+            good, bad = lists_of(pairs, whole, 14), lists_of(pairs, whole, 15)
+        else:
+            good, bad = lists_of(pairs, parts[wanted], 0), lists_of(pairs, ~parts[wanted], 0)
+        nothing = np.full_like(bad, -1)
+        # Where the rival is a simple one, the served one cannot be made again.
+        served = replace(trial, made=None) if rival == SERVED else None
+        monkeypatch.setattr(gate_figures, "_lists", lambda of, _: good if of is served else bad)
+        monkeypatch.setattr(
+            gate_figures, "simple_lists", lambda _, of, __: good if of.name == rival else nothing
+        )
+        return judged(trial, served, segments, segment_names, seed=seed)
+
+    monkeypatch.setattr(judging, "figures", figures)
+    return names
+
+
+@pytest.mark.parametrize("rival", [SERVED, ITEM_KNN])
+@pytest.mark.parametrize("wanted", [EVERYBODY, TAIL, COLD, SEGMENT])
+def test_a_comparison_alone(base, monkeypatch, wanted, rival):
+    names = spoiled(monkeypatch, wanted, rival)
+    with pytest.raises(GateRefused, match="is not published"):
+        again(base, lambda *_: None)
+    assert gates_of(base) == {f"{'served' if rival == SERVED else 'baseline'}: {names[0]}"}
+
+
+def test_negated_weights_are_refused(base):
+    """A weighting file that calls the busiest kind one against items."""
+    wrong = Weighting(against_kinds=("view",))
+    with pytest.raises(GateRefused, match="is not published"):
+        again(base, lambda *_: None, replace(FAST, weighting=wrong))
+
+
+def test_a_spectrum_that_did_not_converge_is_refused(base):
+    with unconverged(), pytest.raises(GateRefused, match="is not published"):
+        again(base, lambda *_: None, full=True)
+    assert "vectors moved" in gates_of(base)
