@@ -139,17 +139,10 @@ def refresh(
             verdict = steps.value(
                 "verdict",
                 lambda: judge(
-                    trained,
-                    candidate,
-                    parent,
-                    domains,
-                    config,
-                    steps,
-                    expired=expired,
-                    now=now,
-                    say=say,
-                ),  # fmt: skip
-            )
+                    trained, candidate, parent, domains, config, steps,
+                    expired=expired, now=now, say=say,
+                ),
+            )  # fmt: skip
             return Judged(built, trained, candidate, verdict, steps)
 
         best = judged(steps, kept, fits if kept else None)
