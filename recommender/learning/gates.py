@@ -95,7 +95,7 @@ def compared(figures: Sequence[Figure], *, first: bool) -> tuple[list[Reason], l
     reasons, notes = [], []
     for figure in figures:
         margin = MARGIN if figure.part == EVERYBODY else PART_MARGIN
-        let_through = f"a loss of {margin:.0%} is let through"
+        let_through = f"surely less, but not surely by more than the {margin:.0%} that may be lost"
         simple = {name: values for name, values in figure.rivals.items() if name != SERVED}
         served = figure.rivals.get(SERVED)
         if served is not None and served.bound < 0:
