@@ -63,7 +63,7 @@ def save_report(
 
 def runs_before(home: Home) -> list[Run]:
     """The steps of the last refreshes and their seconds, the newest first."""
-    runs = []
+    runs: list[Run] = []
     for path in sorted(home.reports.glob("[0-9]*-*.json"), reverse=True)[:READ]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             report = json.loads(path.read_text(encoding="utf-8"))
