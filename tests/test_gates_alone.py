@@ -46,6 +46,8 @@ def spoiled(monkeypatch, wanted, rival):
     """
     judged = judging.figures
     names = []
+    if wanted == COLD:  # few have any to find in so small a catalogue; here they may judge
+        monkeypatch.setattr(gate_figures, "FEWEST_JUDGED", 2)
 
     def figures(trial, _served, segments, segment_names, *, seed):
         pairs = trial.gate.truth[trial.gate.users].tocoo()

@@ -31,6 +31,8 @@ LOAD = {
     "load": 12, "at": 1_760_000_000, "files": ["listening-history-of-october.csv"],
     "rows": 1_234_567, "rejected": 2_345, "remarks": ["2,345 times that are no times"],
 }  # fmt: skip
+RETAINED = {"kind": "listening", "days": 365, "then": "count", "store": 234_567, "inbox": 1_234,
+            "shown": 12_345}  # fmt: skip
 STEPS = [Step("weighing 1,234,567 events", 12.5, 20.1, 1_234_567_890)]
 BROKEN_WORDS = r"""() => {
   const broken = [];
@@ -346,7 +348,7 @@ def test_a_refresh_drops_what_was_kept_long_enough_tells_it_and_is_not_refused(h
 @pytest.fixture(scope="module")
 def pages(home):
     older, newer = (open_release(home.releases / row["name"]) for row in list_releases(home))
-    made = report(newer, older, steps=STEPS, loads=[LOAD])
+    made = report(newer, older, steps=STEPS, loads=[LOAD], retained=[RETAINED])
     return {"report": page(made), "comparison": comparison_page(compare(newer, older))}
 
 
