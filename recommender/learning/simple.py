@@ -59,5 +59,5 @@ def simple_recipe(name: str, learned: Recipe) -> Recipe:
 
 def is_better(simple: Verdict, learned: Verdict) -> bool:
     """Whether the simple one is published: it passes, and over everybody it does find more."""
-    found = [found_by(verdict.to_json()) or 0.0 for verdict in (simple, learned)]
-    return simple.passed and found[0] > found[1]
+    ndcgs = [found_by(verdict.to_json()) or 0.0 for verdict in (simple, learned)]
+    return simple.passed and ndcgs[0] > ndcgs[1]
