@@ -43,6 +43,10 @@ def world(tmp_path_factory):
     store = EmbeddedStore(home.store)
     for batch in planted.batches():
         store.apply(batch)
+    dated = [
+        {"id": planted.answers.items[n], "attributes": f'{{"year": {1700 + n}}}'} for n in (0, 1)
+    ]
+    store.apply({"items": table("items", dated)})
     refresh(store, home, FAST, now=NOW)
     store.close()
     return home, planted
@@ -281,6 +285,39 @@ def test_a_new_item_is_found_at_once_by_everything_it_carries(live, world):
     near = serving.similar("brand new", 10, now=NOW)
     assert near.served_by == "session"
     assert len(near.items) == 10
+
+
+def test_a_new_item_is_found_by_ranges_of_its_attributes_and_is_similar_to_its_like(live, world):
+    server, journal = live
+    other = new_item(world[1], niche=1, attributes={"year": 1650}) | {"id": "of another niche"}
+    say(journal, (PUT, new_item(world[1], attributes={"year": 1741})), (PUT, other))
+    serving = server.recommender()
+
+    def passing(low, high):
+        wanted = Filter(attributes=(("year", low, high, ()),))
+        return set(ids(serving, n=1000, filter=wanted, profile="neutral"))
+
+    first, second = world[1].answers.items[:2]
+    assert passing(1700, 1700) == {first}
+    assert passing(1701, 1750) == {second, "brand new"}
+    assert passing(1741, None) == {"brand new"}
+    answers, nearer = world[1].answers, 0
+    like = [item for item, own in zip(answers.items, answers.item_niches, strict=True) if own == 0]
+    for item in like[:20]:
+        near = [each.item for each in serving.similar(item, 1000, now=NOW).items]
+        nearer += near.index("brand new") < near.index("of another niche")
+    assert nearer >= 16
+
+
+def test_an_item_without_a_time_of_its_own_is_found_by_all_but_the_latest(live, world):
+    server, journal = live
+    say(journal, (PUT, new_item(world[1])))
+    serving = server.recommender()
+    tag = world[1].answers.niches[0]
+    assert "brand new" in [i.item for i in serving.tag_items(tag, 1000, now=NOW).items]
+    assert "brand new" not in [i.item for i in serving.latest(1000, now=NOW).items]
+    say(journal, (PATCH, {"id": "brand new", "created_at": NOW - 5}))
+    assert server.recommender().latest(1, now=NOW).items[0].item == "brand new"
 
 
 def test_first_exposures_of_new_items_go_to_their_niche(live, world):

@@ -21,6 +21,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.overlay.histories import Weigher
 from recommender.releases.home import Home
+from recommender.releases.people import without
 from recommender.serving.live import Live
 
 NOW = 1_760_000_000
@@ -173,6 +174,21 @@ def test_a_file_loaded_again_beside_a_server_counts_once(world):
     assert world.agree() == pytest.approx({"x": X, "y": 1.0})
 
 
+def test_of_a_load_too_large_for_an_overlay_the_rest_waits_for_a_refresh(world, monkeypatch):
+    monkeypatch.setattr("recommender.inbox.announcing.MOST_ANNOUNCED", 3)
+    more = [
+        {"user": "carl", "item": item, "kind": "play", "at": NOW + second}
+        for second, item in enumerate("vwxyz")
+    ]
+    with lease(world.journal.path), load_into(world.store, world.journal, now=NOW) as store:
+        store.apply({"events": table("events", more[:2])})
+        store.apply({"events": table("events", more[2:])})
+    assert set(world.counted("carl")) == set("vwx")
+    world.drain()
+    assert set(world.counted("carl")) == set("vwx")
+    assert set(world.stored("carl")) == set("vwxyz")
+
+
 def test_a_load_taken_back_takes_only_its_own_events_from_lists(world):
     assert world.counted("bob") == pytest.approx({"x": worth(1, 1, 1, 1)})
     with lease(world.journal.path):
@@ -199,6 +215,15 @@ def test_a_release_without_keys_is_read_as_one_of_events_without_ids(world):
     older = replace(base, arrays=arrays)
     events = Weigher(older).events(base.users.row("ann"), None)
     assert not events["key"].any() and len(events) == len(ANN)
+
+
+def test_of_an_erased_person_no_key_is_left_in_a_release(world):
+    base = world.server.recommender().release
+    ann, bob = base.users.rows(["ann", "bob"]).tolist()
+    keys = without(base.arrays, [ann])["events.key"]
+    own, others = (slice(*base.arrays["events.indptr"][row : row + 2]) for row in (ann, bob))
+    assert base.arrays["events.key"][own].any() and not keys[own].any()
+    assert keys[others].tolist() == base.arrays["events.key"][others].tolist()
 
 
 def test_keys_of_columns_are_those_of_single_events():
