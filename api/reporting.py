@@ -96,6 +96,22 @@ def noted(home: Home) -> Iterator[dict[str, Any]]:
                 replace_file(path, json.dumps(facts))
 
 
+def ending(home: Home, error: Exception) -> dict[str, Any]:
+    """How a refresh ended that published nothing, as an object for scripts."""
+    from recommender.releases.publishing import list_refused
+
+    if not isinstance(error, GateRefused):
+        return {"outcome": "failed", "why": str(error) or type(error).__name__}
+    refused = list_refused(home)[-1]
+    return {
+        "outcome": "refused",
+        "why": str(error),
+        "name": refused["name"],
+        "gates": refused["gates"],
+        "report": str(home.reports / f"{refused['name']}.html"),
+    }
+
+
 def last_refresh(home: Home) -> dict[str, Any] | None:
     """How the last refresh ended, see `noted`; None before the first."""
     facts: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ import importlib
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -16,6 +17,16 @@ def shared_data(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data set {name} is not in ../shared/data")
     return folder
+
+
+def no_fault(reason: str) -> NoReturn:
+    """Skip a test of a fault that cannot be made here.
+
+    Where `TESTS_REQUIRE_FAULTS` is set that is a failure, so that no test vanishes unseen.
+    """
+    if os.environ.get("TESTS_REQUIRE_FAULTS"):
+        pytest.fail(f"TESTS_REQUIRE_FAULTS is set, but {reason}")
+    pytest.skip(reason)
 
 
 def package(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ from api.reporting import LAST
 from recommender.releases.home import Home
 
 HOUR = 3600.0
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Over(Exception):
@@ -117,8 +118,18 @@ def test_what_was_stopped_goes_on_at_once(tmp_path, monkeypatch, outcome, wait):
 
 def examples():
     """The blocks of the page for operators, by language."""
-    page = (Path(__file__).resolve().parents[1] / "docs" / "operating.md").read_text()
+    page = (ROOT / "docs" / "operating.md").read_text()
     return re.findall(r"```(\w+) shown\n(.*?)```", page, re.DOTALL)
+
+
+def cron_command():
+    """What the line for cron on that page runs, in `sh`."""
+    return next(
+        line.split("app", 1)[1].strip()
+        for _, text in examples()
+        for line in text.splitlines()
+        if "* * *" in line
+    )
 
 
 def test_the_examples_for_schedulers_call_a_command_that_there_is():
@@ -131,18 +142,40 @@ def test_the_examples_for_schedulers_call_a_command_that_there_is():
         config.optionxform = str
         config.read_string(unit)
         parsed.append(config)
-    service, timer = parsed
+    service, failed, timer = parsed
     assert timer["Timer"]["Persistent"] == "true"
-    job = yaml.safe_load(by_language["yaml"])["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    container = job["containers"][0]
+    assert "SuccessExitStatus" not in service["Service"]  # so that a refusal is a failure
+    names = re.findall(r"system/(nichegraph-.*)", by_language["ini"])
+    assert service["Unit"]["OnFailure"] == names[1]
+    assert (
+        names[0].removesuffix(".service")
+        == re.findall(r"-u (\S+)", str(dict(failed["Service"])))[0]
+    )
+    job = yaml.safe_load(by_language["yaml"])["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    container = pod["containers"][0]
     assert [mount["name"] for mount in container["volumeMounts"]] == [
-        volume["name"] for volume in job["volumes"]
+        volume["name"] for volume in pod["volumes"]
     ]
-    cron = next(text for language, text in examples() if "* * *" in text)
+    docker = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM .* AS (\w+)$", docker, re.MULTILINE)
+    entries = set(re.findall(r'^ENTRYPOINT \["(.*)"\]$', docker, re.MULTILINE))
+    assert len(entries) == 1
+    assert container["image"].split(":")[1] in stages
+    home = container["args"][container["args"].index("--home") + 1]
+    assert home in docker
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == [home]
+    assert f"--uid {pod['securityContext']['fsGroup']}" in docker
+    # A policy on exit codes needs pods that do not start again by themselves.
+    rule = job["podFailurePolicy"]["rules"][0]
+    assert (pod["restartPolicy"], rule["action"]) == ("Never", "FailJob")
+    assert rule["onExitCodes"] == {
+        "containerName": container["name"], "operator": "In", "values": [3]
+    }  # fmt: skip
     lines = [
         service["Service"]["ExecStart"].removeprefix("/opt/nichegraph/bin/"),
-        " ".join(container["args"]),
-        cron.split("app", 1)[1].split("2>>")[0].strip(),
+        " ".join([*entries, *container["args"]]),
+        cron_command().removeprefix("/opt/nichegraph/bin/").split(">>")[0],
     ]
     for line in lines:
         words = line.split()

@@ -3,17 +3,18 @@
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks._spoiled import SPOILS, Tables, before, forgotten
-from graph.errors import GateRefused
+from graph.errors import GateRefused, SettingError
 from graph.stores.embedded_store import EmbeddedStore
 from graph.vocabulary import Vocabulary
 from graph.weighting import Weighting
 from loaders.synthetic import generate
-from recommender.learning import model_checks, parts
+from recommender.learning import judging, model_checks, parts
 from recommender.learning.build import RefreshConfig
 from recommender.learning.checked_release import Seen
 from recommender.learning.gates import Comparison, Figure, Verdict, compared, fallen
@@ -33,6 +34,7 @@ from recommender.releases.publishing import (
     open_release,
 )
 from recommender.releases.rows import Rows
+from recommender.releases.steps import Steps
 
 NOW = 1_760_000_000
 FAST = RefreshConfig(preset="fast", threads=1)
@@ -105,6 +107,28 @@ def test_a_fall_since_the_served_release_was_judged_refuses():
     assert fallen([figure()], then(0.29)) == []
     assert [reason.gate for reason in fallen([figure()], then(0.30))] == ["fall"]
     assert fallen([figure()], []) == fallen([], then(0.9)) == []
+
+
+def test_a_served_release_that_cannot_be_fitted_again_is_noted(base, monkeypatch):
+    served, steps = open_release(base.releases / current(base)), Steps(base.folder / "none")
+
+    def notes(manifest):
+        release = replace(served, manifest=manifest)
+        trained = SimpleNamespace(trial=SimpleNamespace(made=None), fit=None, parts=None)
+        rival, notes = judging._served_trial(trained, release, None, FAST, steps, now=NOW)
+        assert rival is None
+        return notes
+
+    assert notes({key: served.manifest[key] for key in served.manifest if key != "recipe"}) == [
+        "the served release was made by another version and could not be rebuilt to compare with"
+    ]
+
+    def fail(*_, **__):
+        raise SettingError("weighting.toml: there is no domain 'books'")
+
+    monkeypatch.setattr(judging, "fit_trial", fail)
+    (note,) = notes(served.manifest)
+    assert note.endswith("rebuilt to compare with: weighting.toml: there is no domain 'books'")
 
 
 def test_a_verdict_without_reasons_passes():

@@ -65,6 +65,18 @@ def test_a_lease_ends_although_the_disk_filled_up_meanwhile(home, monkeypatch):
         fence()
 
 
+def test_without_a_free_lease_at_hand_a_full_disk_would_leave_it_held(home, monkeypatch):
+    """What takes its place is written before the disk fills."""
+
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with pytest.raises(FileNotFoundError), leased(home, clock=time.time):
+        monkeypatch.setattr(lease, "replace_file", full)
+        (home.releases / lease.FREE).unlink()
+    assert holder(home, clock=time.time) is not None
+
+
 @pytest.mark.parametrize("jump", [-31_536_000, 31_536_000])
 def test_a_clock_that_jumps_a_year_stops_nobody_and_fences_who_was_overtaken(home, jump):
     moment = [1_760_000_000.0]

@@ -275,6 +275,12 @@ def test_an_older_snapshot_never_comes_over_a_newer_one(home):
     assert make(home, 5, watermark=5, since=3).name[:6] == "000004"  # another store, alone
 
 
+def test_an_older_snapshot_would_without_a_look_at_what_came_since(home):
+    newer = make(home, 1, watermark=30)
+    older = make(home, 2, watermark=20, since=None)
+    assert current(home) == older.name != newer.name
+
+
 RACER = """
 import sys
 from pathlib import Path

@@ -12,7 +12,7 @@ from api.cli.retain import kept
 from api.cli.schedule import for_ever, seconds_of, share_of
 from api.memory import memory as free_memory
 from api.recording import Recording
-from api.reporting import noted, runs_before, save_report
+from api.reporting import ending, noted, runs_before, save_report
 from api.settings import Settings, load_settings
 from graph.errors import GateRefused, InputError
 
@@ -116,7 +116,12 @@ def refresh(
                     say(f"nothing to do: {why}; release {name} stays in service")
                 return
             step(f"refreshing: {why}")
-        name = publish(settings, preset, seed, **options)
+        try:
+            name = publish(settings, preset, seed, **options)
+        except Exception as error:
+            if as_json:
+                show_json(ending(open_home(settings), error))
+            raise
         manifest = next(row for row in list_releases(open_home(settings)) if row["name"] == name)
         if as_json:
             show_json(manifest)

@@ -19,8 +19,9 @@ from recommender.releases.steps import Steps
 
 JUDGED = (Verdict, Reason, Figure, Comparison)  # what the step gives, see `Steps`
 TOO_FEW = "too few users to measure quality by: only the checks judged this release"
-OTHER_VERSION = "the served release was made by another version and could not be rebuilt to "
-"compare with"
+OTHER_VERSION = (
+    "the served release was made by another version and could not be rebuilt to compare with"
+)
 
 
 def judge(

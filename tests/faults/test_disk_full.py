@@ -16,6 +16,7 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
 from tests.conftest import NOW
+from tests.data import no_fault
 
 PROGRAM = Path(__file__).with_name("full_disk.py")
 JOURNAL = Path(__file__).with_name("full_journal.py")
@@ -24,14 +25,14 @@ JOURNAL = Path(__file__).with_name("full_journal.py")
 def alone(*words):
     """A command in a mount namespace; where none can be made the test is skipped."""
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare here: no mount namespace")
+        no_fault("there is no unshare here: no mount namespace")
     own = [] if os.geteuid() == 0 else ["--map-root-user"]
     tried = subprocess.run(
         ["unshare", "--mount", *own, "mount", "-t", "tmpfs", "tmpfs", "/tmp"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if tried.returncode:
-        pytest.skip(f"no mount namespace can be made here: {tried.stderr.strip()}")
+        no_fault(f"no mount namespace can be made here: {tried.stderr.strip()}")
     return subprocess.run(
         ["unshare", "--mount", *own, *words], capture_output=True, text=True, check=False
     )

@@ -31,6 +31,7 @@ from recommender.releases.publishing import (
     publish,
     staged,
 )
+from tests.data import no_fault
 from tests.tiny_release import write_tiny
 
 POINTS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
@@ -178,7 +179,7 @@ CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 def traced(home, tmp_path, variant=""):
     """The system calls of publishing one release: name, arguments, result."""
     if shutil.which("strace") is None:
-        pytest.skip("no strace here")
+        no_fault("there is no strace here")
     code = TRACED.format(root=str(ROOT), tests=str(ROOT / "tests"), variant=variant)
     log = tmp_path / "trace"
     calls = "trace=openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,close"
@@ -188,7 +189,7 @@ def traced(home, tmp_path, variant=""):
         capture_output=True, text=True, cwd=ROOT, check=False,
     )  # fmt: skip
     if "ptrace" in done.stderr and not log.read_text():
-        pytest.skip("nothing can be traced here")
+        no_fault("nothing can be traced here")
     assert done.returncode == 0, done.stderr
     lines = (CALL.match(line) for line in log.read_text(errors="replace").splitlines())
     return [line.groups() for line in lines if line]

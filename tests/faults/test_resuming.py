@@ -5,6 +5,7 @@ import random
 import shutil
 import time
 from contextlib import closing
+from unittest.mock import ANY
 
 import pytest
 
@@ -114,17 +115,19 @@ def test_killed_at_random_moments(
     draws = random.Random(7)
     rounds = 50 if pytestconfig.getoption("--long") else 8
     killed = 0
-    for number in range(rounds):
+    for number in range(5 * rounds):
+        if killed == rounds:
+            break
         home = copied(base, tmp_path / str(number))
         after = draws.uniform(0.02, 0.8) * undisturbed[1]
         if refreshed(home.folder, home.folder / "log", now=NOW + 60, after=after) == 0:
-            continue  # it was faster
+            continue  # it was faster: another moment is drawn
         killed += 1
         if current(home).startswith("000001"):
             goes_on(home, refreshed, undisturbed)
         else:  # killed between publishing and the end
             assert sums(home) == undisturbed[2]
-    assert killed >= rounds // 2
+    assert killed == rounds
     record_property(
         "counted", f"refresh killed at {killed} random moments: all went on to the same release"
     )
@@ -156,6 +159,21 @@ def test_what_is_not_as_it_was_written_is_computed_again(tmp_path):
     (steps.folder / f"{ASIDE}step").mkdir()
     (steps.folder / f"{ASIDE}step" / "half").write_text("half")
     assert again() == 5
+
+
+def test_without_sums_what_was_altered_would_be_taken_up(tmp_path, monkeypatch):
+    import numpy as np
+
+    steps = Steps(tmp_path)
+    assert steps.value("step", lambda: np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    path = steps.folder / "step" / "0.npy"
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the last number
+    path.write_bytes(content)
+    monkeypatch.setattr("recommender.releases.steps._sum", lambda _: ANY)
+    assert steps.value("step", lambda: np.arange(5)).tolist() == [0, 1, 2, 3, 5]
+    monkeypatch.undo()
+    assert steps.value("step", lambda: np.arange(5)).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_other_leftovers_go_and_a_running_one_stays(tmp_path):
