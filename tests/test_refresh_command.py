@@ -1,5 +1,6 @@
 """What the command `refresh` prints: for cron, for scripts, and to a second one beside it."""
 
+import errno
 import json
 import os
 import re
@@ -7,11 +8,12 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import pytest
 
+from api.cli import refresh as command
 from api.cli.main import run
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
@@ -113,3 +115,21 @@ def test_a_second_refresh_says_who_holds_the_lease_or_waits(home, tmp_path, monk
     assert "under way" not in error
     assert "weighting.toml" in error
     assert len(waits) == 1
+
+
+def test_without_its_name_a_full_disk_would_be_any_disk(home, monkeypatch, capfd):
+    """`fsync` does not say which file failed; the command adds the folder of the home."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(command, "with_settings", full)
+    capfd.readouterr()
+    assert refreshed(home) == 1
+    named = capfd.readouterr().err
+    monkeypatch.setattr(command, "on_disk_of", nullcontext)
+    assert refreshed(home) == 1
+    nameless = capfd.readouterr().err
+    assert "No space left on device" in named
+    assert "No space left on device" in nameless
+    assert (str(home.folder) in named, str(home.folder) in nameless) == (True, False)
