@@ -86,5 +86,9 @@ def test_only_a_sure_loss_over_everybody_to_one_that_fits_a_table_counts():
     assert choice(part="long tail", popularity=sure) is None
     # What else speaks against it would only be hidden by another recipe.
     assert choice(popularity=sure, reasons=["served: everybody"]) is None
+    # Gates draw pairs at random: they say nothing of what reads the order.
+    for what in ("recency_exponent", "follows_weight", "sequence_weight"):
+        ordered = Choice(train.Recipe(((NOISE, 1.0),), **{what: 0.5}))
+        assert choice(popularity=sure, recipe=ordered) is None
     ranks_already = Choice(train.Recipe(((SCORERS["popularity"], 1.0),)))
     assert choice(popularity=sure, recipe=ranks_already) is None

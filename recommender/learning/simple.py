@@ -2,7 +2,8 @@
 
 Item kNN and popularity fit into the table of a release, so such a release is fitted by the code
 that fits any other, groups its users and serves. What was learned is tried first; only a verdict
-of the gates leads here.
+of the gates leads here. Gates draw pairs at random: of a recipe that reads the order of histories,
+which is chosen by how they end, they cannot say that.
 """
 
 from dataclasses import replace
@@ -22,9 +23,12 @@ SCORERS = {
 def simple_choice(verdict: Verdict, choice: Choice) -> tuple[str, Choice] | None:
     """The simple recommender that surely beats what was judged, and how a table is made of it.
 
-    None if there is none, if the release ranks by it already, or if something else speaks against
-    the release: then the data is wrong, and another recipe would only hide that.
+    None if there is none, if the release ranks by it already, if its recipe reads the order of
+    histories, or if something else speaks against the release: then the data is wrong, and another
+    recipe would only hide that.
     """
+    if reads_order(choice.recipe):
+        return None
     if any(not reason.gate.startswith("baseline: ") for reason in verdict.reasons):
         return None
     figure = next((figure for figure in verdict.figures if figure.part == EVERYBODY), None)
@@ -42,6 +46,11 @@ def simple_choice(verdict: Verdict, choice: Choice) -> tuple[str, Choice] | None
     scorer = SCORERS[best]
     report = {"weights": {scorer.name: 1.0}, "scorers": [scorer.as_json()]}
     return best, Choice(recipe, choice.report | report)
+
+
+def reads_order(recipe: Recipe) -> bool:
+    """Whether lists depend on what came last."""
+    return any((recipe.recency_exponent, recipe.follows_weight, recipe.sequence_weight))
 
 
 def simple_recipe(name: str, learned: Recipe) -> Recipe:
