@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Measure; `--sizes 100k,1M` events (`1M,3M,10M` takes hours), `--presets default`."""
+    """Measure; `--sizes 100k,1M` events (`1M,3M,10M` takes an hour), `--presets default`."""
     parser = argparse.ArgumentParser(prog="bench memory")
     parser.add_argument("--sizes", default="100k,1M", help="events, as 3000, 100k or 1M")
     parser.add_argument("--presets", default="default")
