@@ -1,13 +1,16 @@
 """./run: what it says when it cannot help, and that a second call installs nothing."""
 
+import contextlib
 import importlib
 import os
 import shutil
 import subprocess
 import warnings
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +100,15 @@ def test_constraints_name_packages_only():
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         assert line.startswith("#") or line.count("==") == 1
         assert "/" not in line or line.startswith("#")
+
+
+def test_every_package_of_the_set_runs_on_the_first_python_that_is_promised():
+    """Debian 12 has Python 3.11.2: a package that asks for 3.11.5 cannot be installed there."""
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name = line.partition("==")[0]
+        with contextlib.suppress(PackageNotFoundError):
+            wanted = None if line.startswith("#") else metadata(name).get("Requires-Python")
+            assert wanted is None or SpecifierSet(wanted).contains("3.11.0"), name
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("benchmarks/[a-z]*.py")))
