@@ -43,6 +43,7 @@ from api.routes import metrics as tell_metrics
 from api.settings import Settings, load_settings
 from api.short_way import short_way
 from graph.errors import ReleaseError
+from recommender.inbox.appending import Served
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 from recommender.serving.warming import warm
@@ -150,8 +151,10 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     keys, places = KeyFile(live.home.keys), threading.BoundedSemaphore(settings.max_in_flight)
     access.register(app, settings, keys, places)
     journal = open_journal(settings)
-    if "track" not in settings.agreed:
-        journal.tracked = lambda user: _agrees(live, user)
+    journal.served = Served(
+        tracked=None if "track" in settings.agreed else lambda user: _agrees(live, user),
+        released=lambda item: catalogue.released_item(live, journal, item),
+    )
     health.register(app, live, journal)
     tell_metrics.register(app, live, journal)
     items.register(app, live, results, settings)

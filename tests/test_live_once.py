@@ -155,6 +155,31 @@ def test_a_corrected_event_of_a_newcomer_counts_once(world):
     assert world.agree("new") == pytest.approx({"y": 1.0})
 
 
+def test_an_id_that_comes_again_with_another_user_counts_for_that_one_alone(world):
+    event = {"user": "visitor", "item": "x", "kind": "play", "event_id": "moved", "session": "s"}
+    world.say(event)
+    assert world.counted("visitor") == pytest.approx({"x": 1.0})
+    world.say(event | {"user": "new"})
+    assert world.agree("new") == pytest.approx({"x": 1.0})
+    assert world.agree("visitor") == {}
+    world.say(event)  # and back again
+    assert world.agree("visitor") == pytest.approx({"x": 1.0})
+    assert world.agree("new") == {}
+    world.server = world.served()  # as another worker reads it
+    assert world.agree("visitor") == pytest.approx({"x": 1.0})
+    assert world.agree("new") == {}
+
+
+def test_an_id_of_a_visitor_who_logged_in_moves_nothing(world):
+    event = {"user": "visitor", "item": "x", "kind": "play", "event_id": "moved"}
+    world.say(event)
+    world.journal.append([fact("alias", {"id": "new", "anonymous": "visitor"})], now=world.now)
+    (receipt,) = world.say(event | {"user": "new", "at": world.now})
+    assert not receipt.repeated
+    assert world.counted("new") == pytest.approx({"x": 1.0})
+    assert "event_undone" not in [row.kind for row in world.journal.facts_after(0)]
+
+
 def test_an_event_sent_again_when_a_refresh_has_it_and_the_journal_has_not_counts_once(world):
     event = {"user": "ann", "item": "z", "kind": "play", "event_id": "ann-3"}
     tag = {"user": "ann", "item": "z", "kind": "tag", "tag": "loud", "at": NOW}

@@ -8,7 +8,7 @@ import pytest
 
 from api.app import create_app
 from api.settings import load_settings
-from recommender.inbox.appending import Waiting, write_once
+from recommender.inbox.appending import Served, Waiting, write_once
 from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
 from recommender.releases.home import Home
@@ -121,7 +121,7 @@ def test_what_others_wrote_in_the_same_commit_stays_when_an_atomic_request_is_re
     with journal.transaction() as db:
         atomic = Waiting([carl, bob], 2, "a key", atomic=True)
         together = [Waiting([ann], 2, None), atomic, Waiting([carl], 2, None)]
-        receipts = [write_once(db, entry, 0) for entry in together]
+        receipts = [write_once(db, entry, 0, Served()) for entry in together]
     assert [[each.sequence for each in own] for own in receipts] == [[2], [0, 0], [3]]
     assert [each.refused is not None for each in receipts[1]] == [False, True]
     assert [row.payload["user"] for row in journal.facts_after(1)] == ["ann", "carl"]
@@ -181,9 +181,52 @@ def test_an_item_is_put_changed_read_and_taken_away(client):
     changed.pop("title")
     assert read().json == changed
     assert taken(client.put("/v1/items/suites", json={"title": "New"})) == [("taken", 3)]
-    assert read().json == {"id": "suites", "title": "New", "hidden": False, "sequence": 3}
+    new = {"id": "suites", "title": "New", "hidden": False, "sequence": 3}
+    assert read().json == new | {"created_at": KNOWN["created_at"]}  # when it was made stays known
     assert taken(client.delete("/v1/items/suites")) == [("taken", 4)]
     assert read().status_code == 404
+
+
+def test_a_new_item_without_a_time_was_created_when_it_was_acknowledged(client, journal):
+    def put(content, item="suites"):
+        return taken(client.put(f"/v1/items/{item}", json=content))
+
+    def created(item="suites"):
+        return client.get(f"/v1/items/{item}").json.get("created_at")
+
+    assert put({"title": "Suites"}) == [("taken", 1)]
+    first = journal.facts_after(0)[0].acknowledged
+    assert created() == first
+    later = Journal(journal.path)  # an hour has passed
+    later.append([fact("items", {"id": "suites", "created_at": first - 3600})], now=first)
+    later.close()
+    assert put({"title": "Suites"}) == [("taken", 3)]
+    assert put({"title": "Suites"}) == [("repeated", 3)]
+    assert created() == first - 3600
+    client.delete("/v1/items/suites")
+    put({"title": "Suites"})
+    assert created() >= first  # deleted, so it is new again
+    client.post("/v1/events", json=EVENT | {"item": "etudes"})
+    assert created("etudes") is None
+    put({"title": "Études"}, "etudes")  # an event came before the editor
+    assert created("etudes") >= first
+    client.patch("/v1/items/etudes", json={"created_at": None})
+    put({"title": "Études, again"}, "etudes")
+    assert created("etudes") is None
+
+
+def test_items_sent_again_under_a_key_get_the_same_answer_though_their_times_changed(client):
+    def send():
+        return client.post(
+            "/v1/items",
+            json={"items": [{"id": "a", "title": "A"}]},
+            headers={"Idempotency-Key": "k"},
+        )
+
+    first = send()
+    client.patch("/v1/items/a", json={"created_at": 981_158_400})
+    assert send().json == first.json
+    assert client.get("/v1/items/a").json["created_at"] == 981_158_400
 
 
 def test_what_is_wrong_with_an_item_is_named(client, journal):
@@ -262,6 +305,18 @@ def test_what_a_release_knows_is_read_and_changed(planted_client):
     after = planted_client.get(f"/v1/items/{quote(first['item'])}").json
     assert after == before | {"title": "Other", "sequence": 1}
     assert planted_client.get("/v1/users/reader-1").status_code == 200
+
+
+def test_a_new_item_is_in_the_latest_and_a_known_one_without_a_time_stays_out(planted_client):
+    def latest():
+        answer = planted_client.get("/v1/latest?n=100").json
+        return [entry["item"] for entry in answer["items"]]
+
+    known = planted_client.get("/v1/popular?n=3").json["items"][2]["item"]
+    titles = {known: "Changed", "fresh": "Fresh"}
+    items = [{"id": item, "title": title} for item, title in titles.items()]
+    assert planted_client.post("/v1/items", json={"items": items}).status_code == 202
+    assert latest() == ["fresh"]
 
 
 def test_at_its_limit_the_journal_answers_503_and_when_to_come_back(home):

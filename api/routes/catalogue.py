@@ -1,6 +1,5 @@
 """What editors publish: writing, changing, reading and removing items."""
 
-import contextlib
 from typing import Any
 
 from flask import request
@@ -17,7 +16,7 @@ from graph.errors import NotFound, ReleaseError
 from loaders.entries import Refused, check_items
 from recommender.inbox.facts import DELETE, PATCH, PUT, Fact, fact, item_subject
 from recommender.inbox.journal import Journal
-from recommender.inbox.known import item_after
+from recommender.inbox.known import Known, item_after
 from recommender.serving.known import known_item
 from recommender.serving.live import Live
 
@@ -65,11 +64,7 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_item(path: ItemPath) -> dict[str, Any]:
-        known, heard = None, 0
-        with contextlib.suppress(ReleaseError):
-            overlay = live.recommender().overlay
-            known = known_item(overlay, path.item)
-            heard = overlay.release.heard(journal.identity())
+        known, heard = released_item(live, journal, path.item)
         about = journal.facts_about(item_subject(path.item))
         facts = [row for row in about if row.sequence > heard]
         known = item_after(known, facts, path.item)
@@ -94,6 +89,15 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
             atomic=body.atomic,
             request=_request_name(),
         )
+
+
+def released_item(live: Live, journal: Journal, item: str) -> tuple[Known | None, int]:
+    """What is served of an item (None: nothing), and the last fact that the release contains."""
+    try:
+        overlay = live.recommender().overlay
+    except ReleaseError:
+        return None, 0
+    return known_item(overlay, item), overlay.release.heard(journal.identity())
 
 
 def _request_name() -> str | None:

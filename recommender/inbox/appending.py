@@ -10,10 +10,21 @@ import orjson
 from graph.errors import InputError
 from recommender.inbox import aliases
 from recommender.inbox.consent import any_consent, why_untracked
+from recommender.inbox.dating import Released, dated
 from recommender.inbox.erased import any_erasure, why_refused
-from recommender.inbox.facts import ALIAS, CONSENT, LOAD, Fact
+from recommender.inbox.facts import (
+    ALIAS,
+    CONSENT,
+    EVENT_UNDONE,
+    LOAD,
+    Fact,
+    fact,
+    row,
+    user_subject,
+)
 
 Tracked = Callable[[str], bool]  # whether a user agrees to that, if the journal does not know
+Stored = tuple[int, str, bytes, int]  # a fact's number, kind, payload and time
 REPLY_SECONDS = 86_400  # how long a repeated request gets its first answer again
 
 
@@ -27,6 +38,14 @@ class Receipt:
 
 
 NOT_WRITTEN = Receipt(0, repeated=False)  # because another fact of an atomic request is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server knows beside the journal."""
+
+    tracked: Tracked | None = None  # None: everybody agrees who has not said
+    released: Released | None = None  # None: new items get no time of their own
 
 
 @dataclass(slots=True)
@@ -43,21 +62,21 @@ class Waiting:
 
 
 def write_once(
-    db: sqlite3.Connection, entry: Waiting, loaded: int, tracked: Tracked | None = None
+    db: sqlite3.Connection, entry: Waiting, loaded: int, served: Served
 ) -> list[Receipt]:
     """Write the facts of a request; one that was answered before gets the same answer."""
     if entry.request is None:
-        return _write_all(db, entry, loaded, tracked)
+        return _write_all(db, entry, loaded, served)
     name = hashlib.sha256(entry.request.encode()).digest()
     digest = hashlib.sha256(b"atomic" if entry.atomic else b"")
-    for fact in entry.facts:
-        digest.update(b"%s %d " % (fact.kind.encode(), len(fact.payload)) + fact.payload)
+    for each in entry.facts:
+        digest.update(b"%s %d " % (each.kind.encode(), len(each.payload)) + each.payload)
     db.execute("DELETE FROM replies WHERE at < ?", (entry.now - REPLY_SECONDS,))
     before = db.execute(
         "SELECT digest, receipts FROM replies WHERE request = ?", (name,)
     ).fetchone()
     if before is None:
-        receipts = _write_all(db, entry, loaded, tracked)
+        receipts = _write_all(db, entry, loaded, served)
         if entry.atomic and any(receipt.refused for receipt in receipts):
             return receipts  # nothing was written, so the same request may be tried again
         numbers = orjson.dumps(
@@ -75,13 +94,13 @@ def write_once(
 
 
 def _write_all(
-    db: sqlite3.Connection, entry: Waiting, loaded: int, tracked: Tracked | None
+    db: sqlite3.Connection, entry: Waiting, loaded: int, served: Served
 ) -> list[Receipt]:
     """Insert what is new; of an atomic request nothing if any of it is refused."""
     if not entry.atomic:
-        return _write(db, entry.facts, entry.now, loaded, tracked)
+        return _write(db, entry.facts, entry.now, loaded, served)
     db.execute("SAVEPOINT request")  # others share the transaction
-    receipts = _write(db, entry.facts, entry.now, loaded, tracked)
+    receipts = _write(db, entry.facts, entry.now, loaded, served)
     if any(receipt.refused for receipt in receipts):
         db.execute("ROLLBACK TO request")
         receipts = [receipt if receipt.refused else NOT_WRITTEN for receipt in receipts]
@@ -90,32 +109,38 @@ def _write_all(
 
 
 def _write(
-    db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int, tracked: Tracked | None
+    db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int, served: Served
 ) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts = []
     watched, any_consents, joined = any_erasure(db), any_consent(db), aliases.any_alias(db)
     for sent in facts:
-        fact = aliases.renamed(db, sent) if joined else sent
-        why = why_refused(db, fact, now) if watched else None
-        if why is None and (any_consents or tracked is not None):
-            why = why_untracked(db, fact, tracked)
+        own = aliases.renamed(db, sent) if joined else sent
+        why = why_refused(db, own, now) if watched else None
+        if why is None and (any_consents or served.tracked is not None):
+            why = why_untracked(db, own, served.tracked)
         before = None
-        if why is None and fact.kind == ALIAS:
-            before, why = aliases.joined_before(db, fact)
+        if why is None and own.kind == ALIAS:
+            before, why = aliases.joined_before(db, own)
         if why is not None:
             receipts.append(Receipt(0, repeated=False, refused=why))
             continue
-        for form in dict.fromkeys((fact, sent)):  # it may have been sent before it was joined
-            before = before or _same(db, form, loaded)
+        if served.released is not None:
+            own = dated(db, own, now, served.released)
+        newest = None
+        for form in dict.fromkeys((own, sent)):  # it may have been sent before it was joined
+            newest = _newest(db, form)
+            before = before or _same(newest, form, loaded)
         if before is not None:
             receipts.append(Receipt(before, repeated=True))
             continue
-        sequence = _insert(db, fact, now)
+        if newest is not None and (undone := _of_another(db, own, newest)) is not None:
+            _insert(db, undone, now)
+        sequence = _insert(db, own, now)
         receipts.append(Receipt(sequence, repeated=False))
-        any_consents = any_consents or fact.kind == CONSENT
-        if fact.kind == ALIAS:
-            joined, consent = True, aliases.note(db, fact, sequence)
+        any_consents = any_consents or own.kind == CONSENT
+        if own.kind == ALIAS:
+            joined, consent = True, aliases.note(db, own, sequence)
             if consent is not None:
                 _insert(db, consent, now)
                 any_consents = True
@@ -131,21 +156,38 @@ def _insert(db: sqlite3.Connection, fact: Fact, now: int) -> int:
     return int(written.lastrowid or 0)
 
 
-def _same(db: sqlite3.Connection, fact: Fact, loaded: int) -> int | None:
-    """The number of an earlier fact that says the same and still holds."""
+def _newest(db: sqlite3.Connection, fact: Fact) -> Stored | None:
+    """The last fact about the same row of a table, or else about the same user or item."""
     if fact.key is not None:
         column, value = "key", fact.key
     elif fact.subject:
         column, value = "subject", fact.subject
     else:
         return None
-    newest = db.execute(
-        f"SELECT seq, kind, payload FROM facts WHERE {column} = ? ORDER BY seq DESC LIMIT 1",
+    newest: Stored | None = db.execute(
+        f"SELECT seq, kind, payload, acknowledged FROM facts WHERE {column} = ? "
+        "ORDER BY seq DESC LIMIT 1",
         (value,),
     ).fetchone()
-    if newest is None or newest[1:] != (fact.kind, fact.payload) or newest[0] < loaded:
+    return newest
+
+
+def _same(newest: Stored | None, fact: Fact, loaded: int) -> int | None:
+    """The number of the last fact if it says the same and still holds."""
+    if newest is None or newest[1:3] != (fact.kind, fact.payload) or newest[0] < loaded:
         return None
-    return int(newest[0])
+    return newest[0]
+
+
+def _of_another(db: sqlite3.Connection, event: Fact, newest: Stored) -> Fact | None:
+    """What takes an event from the user who had it, when its id comes again with another one."""
+    if event.kind != "events" or newest[1] != "events":
+        return None
+    before = row(*newest).payload
+    user = aliases.own_name_in(db, before["user"])
+    if "event_id" not in before or user_subject(user) == event.subject:
+        return None
+    return fact(EVENT_UNDONE, before | {"user": user})
 
 
 def last_load(db: sqlite3.Connection) -> int:

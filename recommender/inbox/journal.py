@@ -18,7 +18,7 @@ from pathlib import Path
 from graph.errors import InboxFull, StoreAway, StoreForeign
 from graph.model import SESSION
 from graph.sqlite_file import committed, is_full
-from recommender.inbox.appending import Receipt, Tracked, Waiting, last_load, write_once
+from recommender.inbox.appending import Receipt, Served, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
 
@@ -42,7 +42,7 @@ class Journal:
         """Remember where it is; nothing is opened."""
         self.path = path
         self.limits = limits or Limits()
-        self.tracked: Tracked | None = None  # set where not everybody agrees who has not said
+        self.served = Served()  # set by a server
         self._waiting: list[Waiting] = []
         self._led = False  # whether a thread is about to commit what waits
         self._queue = threading.Condition()  # held for moments, around these two
@@ -247,7 +247,7 @@ class Journal:
                     together = self._taken()  # as late as possible: more came meanwhile
                     loaded = last_load(db)
                     for entry in together:
-                        entry.receipts = write_once(db, entry, loaded, self.tracked)
+                        entry.receipts = write_once(db, entry, loaded, self.served)
         except BaseException as error:
             together = together or self._taken()
             for entry in together:
