@@ -31,7 +31,7 @@ def for_ever(home: Home, period: float, once: Callable[[], None]) -> None:
         step(f"the next refresh is due {time.strftime('%Y-%m-%d %H:%M', time.gmtime(moment))} UTC")
 
     last = last_refresh(home)
-    # One that was stopped goes on now: its finished steps are kept for a day only.
+    # One that was stopped goes on now: its finished steps are kept for hours only.
     began = None if last is None or last["outcome"] == "was stopped" else float(last["began"])
     run_every(
         period, began, run=run, clock=time.time, sleep=time.sleep, draw=random.random, say=due

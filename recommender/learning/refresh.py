@@ -16,6 +16,7 @@ candidate is refused, the old release stays in service.
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from graph.domains import derive_domains
 from graph.errors import GateRefused
 from graph.findings import save_findings
 from graph.freed import give_back_freed
-from graph.snapshot import GraphSnapshot, take_snapshot
+from graph.snapshot import EventColumns, GraphSnapshot, Links, Relations, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import SECONDS_A_DAY, weigh
 from recommender.learning.build import Built, Choice, RefreshConfig, Say
@@ -39,7 +40,7 @@ from recommender.learning.writing import fingerprint, write
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.mark import mark
 from recommender.overlay.retention_file import load_retention
-from recommender.overlay.state import note_hidden
+from recommender.overlay.state import note_hidden, read_state
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
 from recommender.releases.lease import Fence
@@ -54,6 +55,18 @@ from recommender.releases.publishing import (
 from recommender.releases.release import Release
 from recommender.releases.steps import Steps, digest_of, taken_up
 from recommender.segments.settings import load_segment_settings
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a refresh learns from, and which facts of the journal are in it, see `mark`."""
+
+    snapshot: GraphSnapshot
+    inbox: dict[str, Any]
+
+
+FROZEN = (Frozen, GraphSnapshot, EventColumns, Links, Relations)
+"""The dataclasses of a snapshot, which is the first of the steps."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,8 @@ def refresh(
     """Make a release from the store and serve it; if anything fails, the old one stays.
 
     Args:
-        store: it is read once, at its present watermark.
+        store: it is read once, at its present watermark; a refresh that goes on after one that
+            was killed learns from what that one had read, if nothing was loaded or erased since.
         home: where releases lie.
         config: what to compute.
         now: seconds since 1970, for the age of events and the manifest.
@@ -108,15 +122,22 @@ def refresh(
         rule.kind: now - rule.days * SECONDS_A_DAY for rule in load_retention(home.retention)
     }
     parent, since = parent_of(home), newest(home)
-    say("taking a snapshot")
-    inbox, watermark = mark(home, store)
-    snapshot = take_snapshot(store, watermark, consent=config.consent)
-    last_load = max((load.load for load in store.loads()), default=0)
-    name = fingerprint(snapshot, config, parent)
     fits = None if full else fits_of(home, parent)
-    digest = digest_of([name, repr(settings), full, fits is not None])
-    with taken_up(home, digest, (*RESULTS, *JUDGED), now=now, say=say) as steps:
+    last_load = max((load.load for load in store.loads()), default=0)
+    digest = digest_of(
+        [*_all_but_news(store, home, parent), config.to_json(), repr(settings), full, bool(fits)]
+    )
+    with taken_up(home, digest, (*RESULTS, *JUDGED, *FROZEN), now=now, say=say) as steps:
         now = steps.now
+
+        def frozen() -> Frozen:
+            say("taking a snapshot")
+            inbox, watermark = mark(home, store)
+            return Frozen(take_snapshot(store, watermark, consent=config.consent), inbox)
+
+        read = steps.value("snapshot", frozen)
+        snapshot, inbox = read.snapshot, read.inbox
+        name = fingerprint(snapshot, config, parent)
         say(f"weighing {len(snapshot.events.user):,} events")
         domains = derive_domains(snapshot, config.seed)
         graph = weigh(snapshot, config.weighting, now, domains)
@@ -179,6 +200,18 @@ def refresh(
     save_report(home, release, best.trained.groups)
     save_findings(findings_of(release), home.explore)
     return release
+
+
+def _all_but_news(store: GraphStore, home: Home, parent: Release | None) -> list[Any]:
+    """What must be as it was for a refresh to go on after one that was killed.
+
+    What came by the journal meanwhile is not in it: over the release that is made, the overlay
+    adds it. A load it does not add, and who was erased must not come back.
+    """
+    loads = [[load.load, load.undone] for load in store.loads()]
+    journal = mark(home, store)[0]["journal"]
+    before = parent.manifest.get("fingerprint") if parent else None
+    return [before, store.uri, journal, loads, read_state(home).erased]
 
 
 def hidden_items(snapshot: GraphSnapshot) -> list[str]:

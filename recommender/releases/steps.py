@@ -7,8 +7,9 @@ unfinished/
     ├── trial/           a step that made a release
     └── .aside-choice/   a step that was not finished; it is computed again
 
-The digest covers the snapshot, the configuration, the release before and the code itself, so a step
-is reused only if computing it again would give the same result. A damaged result is computed again.
+The digest covers the configuration, the release before, erasures, loads and the code itself. The
+snapshot is the first step, so a refresh that goes on learns from what the killed one had read; what
+events came since, the overlay adds to its release. A damaged result is computed again.
 """
 
 import contextlib
@@ -24,8 +25,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import pyarrow as pa
 
+from graph.arrays import U8
 from graph.errors import ReleaseError
+from graph.vocabulary import Vocabulary
 from recommender.releases.durable import replace_file, save_array, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
@@ -34,7 +38,7 @@ from recommender.releases.release import Release
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-OLDEST = 86_400  # seconds; an older refresh begins anew, with a new present time
+OLDEST = 6 * 3_600  # seconds; an older refresh begins anew, with a new present time
 BEGAN, LOCK, VALUE, SUMS, ASIDE = "began.json", ".lock", "value.json", "sums.json", ".aside-"
 PACKAGES = ("graph", "embeddings", "recommender")  # whose code can change a result
 
@@ -50,7 +54,7 @@ class Steps:
         self._types = {kind.__name__: kind for kind in types}
 
     def value(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives: dataclasses, arrays and what JSON can hold; made once."""
+        """What `make` gives: dataclasses, arrays, ids and what JSON can hold; made once."""
         path = self.folder / name
         kept = self._read(path) if path.is_dir() else None
         if kept is not None:
@@ -175,7 +179,7 @@ def _code() -> str:
 
 
 def _began(folder: Path, now: int) -> int:
-    """When the refresh in a folder began; after a day its steps are removed, and it begins now."""
+    """When the refresh in a folder began; if that is long ago its steps go, and it begins now."""
     path = folder / BEGAN
     try:
         began = int(json.loads(path.read_text(encoding="utf-8"))["now"])
@@ -209,6 +213,10 @@ def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return {"array": len(arrays) - 1}
+    if isinstance(value, Vocabulary):
+        return {"vocabulary": _packed(value.arrays(), arrays)}
+    if isinstance(value, pa.Array):
+        return {"column": _packed(_as_bytes(value), arrays)}
     if isinstance(value, np.generic):
         return value.item()
     if is_dataclass(value) and not isinstance(value, type):
@@ -225,6 +233,15 @@ def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
     return value
 
 
+def _as_bytes(column: Any) -> U8:
+    """An Arrow array as a stream of Arrow's, which knows its type."""
+    batch = pa.record_batch([column], names=["column"])
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return np.frombuffer(stream.getvalue(), np.uint8)
+
+
 def _unpacked(content: Any, arrays: list[np.ndarray], types: Mapping[str, type]) -> Any:
     """What was packed."""
 
@@ -234,6 +251,10 @@ def _unpacked(content: Any, arrays: list[np.ndarray], types: Mapping[str, type])
     match content:
         case {"array": number}:
             return arrays[number]
+        case {"vocabulary": parts}:
+            return Vocabulary(**unpacked(parts))
+        case {"column": content}:
+            return pa.ipc.open_stream(unpacked(content)).read_next_batch().column(0)
         case {"type": name, "fields": inside}:
             return types[name](**{key: unpacked(entry) for key, entry in inside.items()})
         case {"mapping": pairs}:

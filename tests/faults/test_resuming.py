@@ -10,12 +10,20 @@ from unittest.mock import ANY
 import pytest
 
 from graph.stores.embedded_store import EmbeddedStore
+from loaders.format import Options
+from loaders.ingest import load
 from loaders.synthetic import generate
+from recommender.inbox.drain import drain
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
+from recommender.overlay import erasure
+from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import current, open_release
 from recommender.releases.steps import ASIDE, Steps, drop_unfinished, taken_up
+from recommender.serving.live import Live
 from tests.faults.killed_refreshes import Refreshes
 
 NOW = 1_760_000_000
@@ -194,10 +202,10 @@ def test_other_leftovers_go_and_a_running_one_stays(tmp_path):
     assert not home.unfinished.exists()
 
 
-def test_after_a_day_it_begins_anew(tmp_path):
+def test_after_six_hours_it_begins_anew(tmp_path):
     home = Home(tmp_path).create()
     quiet = {"types": (), "say": lambda _: None}
-    for later, expected in ((0, NOW), (86_400, NOW), (86_401, NOW + 86_401)):
+    for later, expected in ((0, NOW), (21_600, NOW), (21_601, NOW + 21_601)):
         with (
             pytest.raises(ZeroDivisionError),
             taken_up(home, "same", now=NOW + later, **quiet) as steps,
@@ -206,17 +214,77 @@ def test_after_a_day_it_begins_anew(tmp_path):
             assert steps.value("at", lambda: steps.now) == expected
             raise ZeroDivisionError
     began = next(home.unfinished.glob("*/began.json"))
-    assert json.loads(began.read_text()) == {"now": NOW + 86_401}
+    assert json.loads(began.read_text()) == {"now": NOW + 21_601}
+
+
+def heard(home, user):
+    """An event of somebody new, acknowledged and carried into the store."""
+    with closing(Journal(home.inbox)) as journal, closing(EmbeddedStore(home.store)) as store:
+        event = {"user": user, "item": "i0", "kind": "play", "at": NOW}
+        (receipt,) = journal.append([fact("events", event)], now=NOW)
+        while drain(journal, store, now=lambda: NOW).facts:
+            pass
+        return receipt.sequence, store.watermark()
+
+
+@pytest.fixture
+def killed(base, refreshed, undisturbed, tmp_path):
+    """A home whose refresh was killed at its last step, and up to where that had read."""
+    home = copied(base, tmp_path)
+    read = heard(home, "early")
+    last = len(undisturbed[0]) - 1
+    assert refreshed(home.folder, home.folder / "log", now=NOW + 60, at_step=last) == 9
+    assert "snapshot" in finished(home)
+    return home, read
+
+
+def test_beside_a_drainer_it_goes_on_too(killed, refreshed):
+    """What came meanwhile counts in lists at once, and the next refresh learns it."""
+    home, (sequence, watermark) = killed
+    before, log = finished(home), home.folder / "log"
+    assert heard(home, "late")[1] > watermark
+    assert refreshed(home.folder, log, now=NOW + 3660) == 0
+    lines = log.read_text().splitlines()
+    assert {line.split(":")[0] for line in lines if line.endswith(TAKEN_UP)} == before
+    release = open_release(home.releases / current(home))
+    assert release.manifest["inbox"]["upto"] == sequence
+    assert release.watermark == watermark
+    assert "early" in release.users
+    assert "late" not in release.users
+    with closing(Journal(home.inbox)) as journal:
+        served = Live(home, journal=journal, clock=lambda: 0).recommender()
+        (answer,) = served.recommend([Request(user="late", n=3)], now=NOW)
+    assert answer.served_by == "history"
+    assert refreshed(home.folder, log, now=NOW + 7200) == 0
+    assert not [line for line in log.read_text().splitlines() if line.endswith(TAKEN_UP)]
+    assert "late" in open_release(home.releases / current(home)).users
+
+
+@pytest.mark.parametrize("what", ["load", "erasure"])
+def test_after_a_load_or_an_erasure_it_begins_anew(killed, refreshed, what, monkeypatch):
+    """The overlay does not know the load; and nobody comes back, erased while it still ran."""
+    home, _ = killed
+    with closing(EmbeddedStore(home.store)) as store:
+        if what == "load":
+            file = home.folder / "more.csv"
+            file.write_text("user,item\nloaded,i0\n")
+            kept = {"staging_folder": home.folder / "kept", "rejects_file": home.folder / "bad.csv"}
+            load([file], "table", store, now=NOW, options=Options(), **kept)
+        else:
+            monkeypatch.setattr(erasure, "drop_unfinished", lambda _: [])  # its steps are in use
+            erasure.erase(store, home, "early")
+    assert refreshed(home.folder, home.folder / "log", now=NOW + 3660) == 0
+    assert TAKEN_UP not in (home.folder / "log").read_text()
+    users = open_release(home.releases / current(home)).users
+    assert ("early" in users, "loaded" in users) == (what == "load", what == "load")
 
 
 def test_an_erasure_leaves_no_unfinished_refresh(base, refreshed, undisturbed, tmp_path):
     """What a killed refresh had learned knows the person."""
     last = len(undisturbed[0]) - 1
-    from recommender.overlay.erasure import erase
-
     home = copied(base, tmp_path)
     assert refreshed(home.folder, home.folder / "log", now=NOW + 60, at_step=last) == 9
     assert finished(home)
     with closing(EmbeddedStore(home.store)) as store:
-        erase(store, home, "u0")
+        erasure.erase(store, home, "u0")
     assert not list(home.unfinished.glob("*"))
