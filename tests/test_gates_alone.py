@@ -1,4 +1,4 @@
-"""Each comparison of the gates has a refresh that it alone refuses."""
+"""Each comparison of the gates, and checks of the data, have a refresh that they alone refuse."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_gates import again, base_of, gates_of
 
+from benchmarks._spoiled import SPOILS, Tables, unchanged
 from benchmarks.gates import unconverged
 from graph.errors import GateRefused
 from graph.weighting import Weighting
@@ -86,6 +87,51 @@ def test_a_comparison_alone(base, monkeypatch, wanted, rival):
     with pytest.raises(GateRefused, match="is not published"):
         again(base, lambda *_: None)
     assert gates_of(base) == {f"{'served' if rival == SERVED else 'baseline'}: {names[0]}"}
+
+
+# ── each check of the data ───────────────────────────────────────────────────────────────
+
+
+def rare_items_gone(tables, _rng):
+    """More than a third of the items, with what was done to them: a tenth of all events."""
+    counts = tables["events"].item.value_counts()
+    gone = set(counts.index[-int(0.36 * len(counts)) :])
+    for name in ("events", "item_tags", "item_domains"):
+        tables[name] = tables[name][~tables[name].item.isin(gone)]
+    tables["items"] = tables["items"][~tables["items"].id.isin(gone)]
+
+
+def users_gone(tables, rng):
+    """Two of five users, with all that they did."""
+    users = tables["events"].user.unique()
+    gone = set(rng.choice(users, int(0.4 * len(users)), replace=False))
+    tables["events"] = tables["events"][~tables["events"].user.isin(gone)]
+
+
+def rarest_kind_gone(tables, _rng):
+    events = tables["events"]
+    tables["events"] = events[events.kind != events.kind.value_counts().index[-1]]
+
+
+SPOILED = {
+    "items gone": rare_items_gone,
+    "events gone": users_gone,
+    "domain gone": SPOILS["a domain dropped"],
+    "kind gone": rarest_kind_gone,
+    "times turned back": SPOILS["times reversed"],
+    "column emptied": SPOILS["titles emptied"],
+    "older snapshot": unchanged,
+}
+
+
+@pytest.mark.parametrize("check", SPOILED)
+def test_a_check_of_the_data_alone(base, monkeypatch, check):
+    """Whole refreshes: nothing else would have kept them from being published."""
+    if check == "older snapshot":
+        monkeypatch.setattr(Tables, "watermark", lambda _: 0)
+    with pytest.raises(GateRefused, match="is not published"):
+        again(base, SPOILED[check])
+    assert gates_of(base) == {check}
 
 
 def test_negated_weights_are_refused(base):
