@@ -44,7 +44,7 @@ def pairs(source: Source, *, counted: bool, encoding: str = "utf-8") -> Iterator
             rejected.append(_rejected(block.first_line, LINE_TOO_LONG, block.data))
         for index, line in enumerate(lines):
             head, *others = line.split() or [b""]
-            if counted and not (head.isdigit() and int(head) == len(others)):
+            if counted and head != b"%d" % len(others):
                 if head:
                     rejected.append(_rejected(block.first_line + index, WRONG_COUNT, line))
                 others = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from graph.errors import InputError
 from graph.model import SCHEMAS
 from graph.stores.batch import REQUIRED
+from graph.whole import whole_number
 from loaders.format import Options
 
 LISTS = ("domains", "tags")
@@ -253,7 +254,5 @@ def _like_data(names: list[str]) -> bool:
 def _position_of(names: list[str], reference: str | int) -> int | None:
     if str(reference) in names:
         return names.index(str(reference))
-    if isinstance(reference, int) or reference.isdigit():
-        position = int(reference) - 1
-        return position if 0 <= position < len(names) else None
-    return None
+    number = reference if isinstance(reference, int) else whole_number(reference)
+    return number - 1 if number is not None and 0 < number <= len(names) else None

@@ -157,6 +157,9 @@ def test_people_have_attributes_and_strangers_see_none(ask):
         ("MATCH (u:User) SET u.x = 1", "only read"),
         ("MATCH (u:User)", "RETURN"),
         ("RETURN 99999999999999999999 AS x", "64 bits"),
+        (f"RETURN {'9' * 5000} AS x", "64 bits"),
+        (f"MATCH (u:User) RETURN u LIMIT {'9' * 5000}", "64 bits"),
+        ("RETURN ² AS x", "²"),
         ("RETURN apoc.text.join(['a'], 'b')", "APOC"),
     ],
 )

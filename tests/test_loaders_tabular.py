@@ -82,6 +82,9 @@ def test_columns_by_name_by_position_and_without_a_header(file):
 def test_a_column_that_is_not_there_is_named(file):
     with pytest.raises(InputError, match=r"no column 'who' for user; it has 'user', 'item'"):
         read(file("user,item\n"), columns={"user": "who"})
+    for number in ("²", "9" * 5000, 0, 3):
+        with pytest.raises(InputError, match=r"no column .* for user"):
+            read(file("user,item\n"), columns={"user": number})
     with pytest.raises(InputError, match=r"no column for 'item'.*'user', 'thing'"):
         read(file("user,thing\na,b\n"))
     with pytest.raises(InputError, match="column 'colour' is not one of events"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from urllib.parse import quote
 
 import pytest
 
@@ -142,3 +143,10 @@ def test_other_machines_need_a_key_to_change_anything(home, client):
         problem(answer, 403)
     assert "admin" in client.get("/v1/access").json["scopes"]
     assert "admin" not in client.get("/v1/access", **elsewhere).json["scopes"]
+
+
+@pytest.mark.parametrize("name", ["²", "٣", "9" * 100, "-1", "+1", "1_0", " 1"])
+def test_what_only_looks_like_the_number_of_a_release_is_no_release(home, client, name):
+    problem(client.put("/v1/releases/current", json={"release": name}), 404)
+    problem(client.put(f"/v1/releases/{quote(name)}/pin"), 404)
+    problem(client.get(f"/v1/releases/{quote(name)}/report"), 404)

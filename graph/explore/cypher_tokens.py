@@ -67,7 +67,8 @@ def tokens_of(query: str) -> tuple[str, list[Token]]:
             _check_name(written[1:-1])
         if kind == "parameter" and written.startswith("$_"):
             refuse(f"the parameter {written}: names that begin with _ are reserved")
-        if kind == "number" and written.isdigit() and int(written) >= 2**63:
+        whole = kind == "number" and written.isdigit()
+        if whole and (len(written) > len(str(2**63)) or int(written) >= 2**63):
             refuse(f"the whole number {written[:24]} does not fit into 64 bits")
         if kind == "number" and not math.isfinite(float(written)):
             refuse(f"the number {written[:24]} does not fit into 64 bits")

@@ -9,6 +9,7 @@ from typing import Any
 
 from graph.dates import seconds_of
 from graph.errors import InputError, NotFound
+from graph.whole import whole_number
 
 FILE = "questions.toml"
 
@@ -86,8 +87,9 @@ def _moment(question: str, name: str, text: str, releases: Mapping[str, int]) ->
     named = [when for release, when in releases.items() if release.startswith(text)]
     if len(named) == 1:
         return named[0]
-    if text.lstrip("-").isdigit() and len(text) > len("2024"):
-        return int(text)
+    number = whole_number(text.removeprefix("-"))
+    if number is not None and len(text) > len("2024"):
+        return -number if text.startswith("-") else number
     seconds = seconds_of(text)
     if seconds is None:
         raise InputError(

@@ -31,6 +31,7 @@ import numpy as np
 
 from graph.errors import NotFound, ReleaseError
 from graph.explore.copies import is_running
+from graph.whole import whole_number
 from recommender.releases.contents import MANIFEST as FACTS
 from recommender.releases.contents import Arrays, check
 from recommender.releases.durable import locked, replace_file, save_array, sync
@@ -200,7 +201,7 @@ def collect_leftovers(home: Home) -> list[str]:
     gone = []
     for path in home.releases.glob(f"{STAGING_PREFIX}*"):
         pid = path.name.removeprefix(STAGING_PREFIX).split("-")[0]
-        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
+        if not pid.isdecimal() or int(pid) == os.getpid() or not is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
             gone.append(path.name)
     return gone
@@ -237,8 +238,9 @@ def find(home: Home, name: str) -> Path:
 
 def _named(name: str, among: Iterable[str]) -> str | None:
     """Which of full names is meant by one of them, or by its number."""
+    number = whole_number(name)
     for full in among:
-        if name == full or (name.isdigit() and int(name) == _counter(full)):
+        if name == full or number == _counter(full):
             return full
     return None
 
@@ -318,7 +320,7 @@ def _numbered(folder: Path) -> list[Path]:
     """The folders of releases in a folder, by number."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name[:6].isdigit())
+    return sorted(path for path in folder.iterdir() if path.name[:6].isdecimal())
 
 
 def _counter(name: str) -> int:
