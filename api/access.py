@@ -15,10 +15,11 @@ from limits.strategies import MovingWindowRateLimiter
 
 from api.bootstrap import now
 from api.errors import Problem, problem
-from api.keys import SCOPES, Key, KeyFile, pixel_of, subject_of
+from api.keys import OF_SUBJECTS, SCOPES, Key, KeyFile, pixel_of, subject_of
 from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
+from api.strict_json import parse as parse_json
 from graph.errors import SettingError
 
 OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI document
@@ -114,7 +115,7 @@ def register(
         limiter.count(g.key)
         if g.key is not None and g.key.signing is not None:
             g.subject = _subject(g.key)
-            _check_subject(g.subject)
+            _check_subject(g.subject, NEEDED[method, rule])
         return None
 
     @app.teardown_request
@@ -185,7 +186,8 @@ def _key(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> Key 
     if key is None:
         raise Problem(401, "this API key is not valid: it is unknown, expired or revoked")
     needed = NEEDED.get((method, rule))
-    if needed is None or not set(needed) & set(key.scopes):
+    opens = [scope for scope in key.scopes if key.signing is None or scope in OF_SUBJECTS]
+    if needed is None or not set(needed) & set(opens):
         wanted = " or ".join(needed or ("no",))
         raise Problem(403, f"this API key lacks the scope {wanted}")
     return key
@@ -206,35 +208,46 @@ def _subject(key: Key) -> str:
     return user
 
 
-def _check_subject(subject: str) -> None:
-    """A 403 if the path, the body or an event in it names a user other than the subject."""
+def _check_subject(subject: str, needed: tuple[str, ...]) -> None:
+    """A 403 if the path, the body or an event in it names a user other than the subject.
+
+    So does what tells of people, for which a scope of `needed` is asked, and names none of them.
+    """
     named = (request.view_args or {}).get("user")
+    if named is None and needed == ("privacy",):
+        raise Problem(403, "the signed subject may ask only for what is known of that user")
     if named is not None and named != subject:
         raise Problem(403, "the signed subject is for another user")
     if request.method not in ("POST", "PUT", "PATCH"):
         return
-    for user in _users(request.get_json(silent=True)):
+    content = request.get_data()
+    for user in _users(parse_json(content) if content else None):
         if user != subject:
             raise Problem(403, "the signed subject is for another user")
 
 
 def _users(content: object) -> Iterator[str]:
-    """Every user that a body names, at any depth; "" where a session stands without one."""
+    """Every user that a body names, at any depth; "" where it cannot be told who is meant."""
     if isinstance(content, dict):
-        if "session" in content and not isinstance(content.get("user"), str):
+        if "session" in content and content.get("user") is None:
             yield ""
         for name, value in content.items():
-            if name in ("user", "similar_to") and isinstance(value, str):
-                yield value
+            if name in ("user", "similar_to") and value is not None:
+                yield _id(value)
             elif name == "household" and isinstance(value, list):
-                yield from (member for member in value if isinstance(member, str))
-            elif name == "kind" and value == "user" and isinstance(content.get("name"), str):
-                yield content["name"]
+                yield from map(_id, value)
+            elif name == "kind" and value == "user" and "name" in content:
+                yield _id(content["name"])
             else:
                 yield from _users(value)
     elif isinstance(content, list):
         for value in content:
             yield from _users(value)
+
+
+def _id(value: object) -> str:
+    """The id that a value of a body means, as reading it makes one: whole numbers are ids, too."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 class _Limiter:

@@ -99,9 +99,15 @@ def asked_from_here() -> bool:
 
 
 def has_key(scope: str | None = None) -> bool:
-    """Whether an API key let the request in; with `scope`: a key that also has this scope."""
+    """Whether an API key let the request in; with `scope`: a key that also has this scope.
+
+    A key with a signed subject counts as without scopes wherever the path does not name the user.
+    """
     key = g.get("key")
-    return key is not None and (scope is None or scope in key.scopes)
+    if key is None or scope is None:
+        return key is not None
+    alone = key.signing is not None and "user" not in (request.view_args or {})
+    return scope in key.scopes and not alone
 
 
 def from_here_or_with(scope: str) -> None:

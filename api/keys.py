@@ -32,6 +32,7 @@ PREFIX = "ng"
 SECRET_BYTES = 32
 LONGEST_TOKEN = 2_000  # characters of a subject token
 LONGEST_LIFE = 86_400  # seconds that a subject token may live
+OF_SUBJECTS = ("recommend", "track", "privacy")  # what a key with signed subjects may do
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,26 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         """Remember where the keys are; nothing is read."""
         self.path = path
+        self._lock = path.with_name(".keys.lock")  # there since the first key was made
         self._stamp: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
 
     def keys(self) -> dict[str, Key]:
-        """Id -> key; none where there is no file.
+        """Id -> key; none where there never was a file.
 
         Raises:
-            SettingError: the file does not hold what was written; nobody is let in on a guess.
+            SettingError: the file does not hold what was written, or is gone; nobody is let in on a
+                guess.
         """
         try:
             stat = self.path.stat()
             stamp = (stat.st_mtime_ns, stat.st_ino)
         except FileNotFoundError:
-            self._stamp, self._keys = None, {}
-            return self._keys
+            if self._stamp is not None or self._lock.exists():
+                raise SettingError(
+                    f"{self.path} is gone; bring it back from a backup, or create new keys"
+                ) from None
+            return {}
         if stamp != self._stamp:
             self._keys, self._stamp = _read(self.path), stamp
         return self._keys
@@ -112,7 +118,7 @@ class KeyFile:
         """A new key; its secret is in the answer and nowhere else.
 
         Raises:
-            InputError: a scope is not one of `SCOPES`, or there is none.
+            InputError: a scope is not one of `SCOPES`, there is none, or a visitor may not have it.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
@@ -120,6 +126,12 @@ class KeyFile:
                 f"scope {unknown[0]!r} is not one of {', '.join(SCOPES)}" if unknown
                 else f"a key needs a scope: {', '.join(SCOPES)}"
             )  # fmt: skip
+        wide = [scope for scope in scopes if signed_subjects and scope not in OF_SUBJECTS]
+        if wide:
+            raise InputError(
+                f"a key with signed subjects is for visitors: {', '.join(OF_SUBJECTS)}, and not "
+                f"{wide[0]}"
+            )
         number = secrets.token_hex(4)
         secret = f"{PREFIX}_{number}_{secrets.token_urlsafe(SECRET_BYTES)}"
         signing = secrets.token_urlsafe(SECRET_BYTES) if signed_subjects else None
@@ -142,15 +154,25 @@ class KeyFile:
         return gone
 
     def rotate(self, number: str, *, now: int, overlap: int) -> Made:
-        """A new key with the same scopes; the old one stays valid for `overlap` seconds."""
+        """A new key with the same scopes, for as long; the old one holds for `overlap` seconds."""
         old = self._known(number)
         if not old.holds(now):
             raise InputError(f"key {number} has already expired or been revoked; create a new one")
-        made = self.create(old.scopes, now=now, name=old.name,
-                           signed_subjects=old.signing is not None)  # fmt: skip
+        made = self.create(
+            old.scopes,
+            now=now,
+            name=old.name,
+            days=None if old.expires_at is None else (old.expires_at - old.created_at) / 86_400,
+            signed_subjects=old.signing is not None,
+        )
         ends = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)
         self._change(lambda keys: keys | {number: replace(old, expires_at=ends)})
         return made
+
+    def take_over(self, other: Path) -> None:
+        """Hold what another file of keys holds from now on."""
+        with locked(self._lock):
+            replace_file(self.path, other.read_text(encoding="utf-8"), mode=0o600)
 
     def _known(self, number: str) -> Key:
         keys = self.keys()
@@ -159,7 +181,7 @@ class KeyFile:
         return keys[number]
 
     def _change(self, change: Any) -> None:
-        with locked(self.path.with_name(".keys.lock")):
+        with locked(self._lock):
             keys = change(_read(self.path) if self.path.exists() else {})
             content = json.dumps([asdict(key) for key in keys.values()], indent=1)
             replace_file(self.path, content + "\n", mode=0o600)
@@ -227,7 +249,7 @@ def _read(path: Path) -> dict[str, Key]:
         keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SettingError(
-            f"{path} cannot be read ({error}); bring it back from a backup, or move it away and "
+            f"{path} cannot be read ({error}); bring it back from a backup, or remove it and "
             "create new keys"
         ) from error
     return {key.id: key for key in keys}

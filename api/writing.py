@@ -21,6 +21,7 @@ def write(
     listed_as: str | None = None,
     atomic: bool = False,
     request: str | None = None,
+    moves: bool = True,
 ) -> Answer:
     """Append the entries that can be taken, and answer for each one; 202 when they are on the disk.
 
@@ -31,12 +32,13 @@ def write(
             that entry is.
         atomic: refuse all when one is wrong.
         request: the caller's name for the request, see `Journal.append`.
+        moves: see `Journal.append`.
     """
     refused = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, Refused)]
     if refused and (atomic or listed_as is None):
         raise _refusal(refused, len(entries), listed_as)
     facts = [entry for entry in entries if isinstance(entry, Fact)]
-    written = journal.append(facts, now=now(), request=request, atomic=atomic)
+    written = journal.append(facts, now=now(), request=request, atomic=atomic, moves=moves)
     refused = [
         (index, Refused("user", receipt.refused))
         for index, receipt in enumerate(written)

@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import stat
 import tarfile
+import time
 from contextlib import closing
 
 import numpy as np
@@ -15,6 +17,7 @@ from api.app import create_app
 from api.bootstrap import open_journal
 from api.cli import backup
 from api.cli.main import run
+from api.keys import KeyFile
 from api.settings import load_settings
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox.drain import drain, lease
@@ -150,6 +153,24 @@ def test_who_was_erased_since_stays_erased(home, tmp_path, capsys):
     refused = client(home).post("/v1/events", json=late)
     assert refused.status_code == 400  # older than the erasure
     assert (Home(tmp_path / answer["kept"]).store).exists()
+
+
+def test_keys_that_were_revoked_since_stay_so_and_nobody_else_reads_the_file(home, tmp_path):
+    now, file = int(time.time()), tmp_path / "b.tar.gz"
+    keys = KeyFile(home.keys)
+    ended, kept = (keys.create(["admin"], now=now) for _ in range(2))
+    assert command(home, "backup", file) == 0
+    keys.revoke(ended.key.id, now=now)
+    later = keys.create(["recommend"], now=now)
+    assert command(home, "restore", file, "--replace") == 0
+    restored = KeyFile(home.keys)
+    opened = [restored.opened_by(made.secret, now) for made in (ended, kept, later)]
+    assert [key and key.id for key in opened] == [None, kept.key.id, later.key.id]
+    assert stat.S_IMODE(home.keys.stat().st_mode) == 0o600
+    shutil.rmtree(home.folder)
+    assert command(home, "restore", file) == 0  # the keys of the backup: there are no others
+    assert KeyFile(home.keys).opened_by(ended.secret, now) is not None
+    assert stat.S_IMODE(home.keys.stat().st_mode) == 0o600
 
 
 def test_without_the_present_home_the_person_would_be_back(home, tmp_path):

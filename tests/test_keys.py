@@ -80,6 +80,34 @@ def test_a_damaged_file_lets_nobody_in(home):
     assert client.get("/v1/popular").status_code == 503
 
 
+def test_a_file_that_is_gone_lets_nobody_in(home):
+    made = create(home, "recommend")
+    client, user = client_of(home), "/v1/users/reader-1"
+    content = home.keys.read_bytes()
+    assert client.get("/v1/popular", headers=bearer(made)).status_code == 200
+    home.keys.unlink()
+    for other in (client, client_of(home)):  # a worker that runs, and one that starts
+        assert other.get("/v1/popular", headers=bearer(made)).status_code == 503
+        assert other.get("/v1/popular").status_code == 503
+        assert other.get(f"{user}/recommendations").status_code == 503
+        assert other.delete(user).status_code == 503
+    with pytest.raises(SettingError, match="is gone; bring it back"):
+        _check_address(load_settings(home.folder, host="0.0.0.0", port=0))
+    home.keys.write_bytes(content)
+    assert client.get("/v1/popular", headers=bearer(made)).status_code == 200
+    home.keys.unlink()
+    new = create(home, "recommend")
+    assert client.get("/v1/popular", headers=bearer(new)).status_code == 200
+    assert client.get("/v1/popular", headers=bearer(made)).status_code == 401
+
+
+def test_a_key_that_ends_is_rotated_into_one_that_holds_as_long(tmp_path):
+    keys = KeyFile(tmp_path / "keys.json")
+    made = keys.create(["recommend"], now=NOW, days=2)
+    rotated = keys.rotate(made.key.id, now=NOW + 86_400, overlap=0)
+    assert rotated.key.expires_at == NOW + 3 * 86_400
+
+
 def test_the_commands_make_show_rotate_and_end_keys(home, capsys):
     base = ["--home", str(home.folder), "keys"]
     assert run([*base, "create", "--scope", "track", "--name", "page", "--json"]) == 0
@@ -215,6 +243,77 @@ def test_no_visitor_reads_or_writes_for_another(home, planted):
     event = {"user": other, "item": "x", "kind": "view"}
     assert client.post("/v1/events", headers=mine, json=event).status_code == 403
     assert client.post("/v1/events", headers=mine, json=event | {"user": me}).status_code == 202
+
+
+def test_a_visitor_reads_of_nobody_else_what_a_key_for_privacy_may(home, planted):
+    made = create(home, "recommend", "track", "privacy", signed_subjects=True)
+    me, other = planted.answers.users[:2]
+    token = subject_token(made.signing, me, int(time.time()) + 60)
+    mine = bearer(made) | {"X-Subject": token}
+    client = client_of(home, similar_users_enabled=True)
+    far = {"headers": mine, "environ_overrides": {"REMOTE_ADDR": "203.0.113.9"}}
+    for method, rule in routes(client.application):
+        if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
+            continue
+        path = filled(rule).replace("reader-1", other)
+        answer = client.open(path, method=method, json={}, **far)
+        if "<id:user>" in rule or NEEDED[method, rule] == ("privacy",):
+            assert answer.status_code == 403, (method, rule, answer.data)
+    search = f"/v1/search?q={other}&kind=user"
+    assert other in client.get(search, headers=bearer(create(home, "recommend", "privacy"))).text
+    assert other not in client.get(search, **far).text
+    assert client.get("/v1/popular", **far).status_code == 200
+    assert client.get(f"/v1/users/{me}/data", **far).status_code == 200
+    for scope in ("ingest", "explore", "admin"):
+        with pytest.raises(InputError, match=f"for visitors.* and not {scope}"):
+            create(home, "recommend", scope, signed_subjects=True)
+
+
+def test_a_number_is_the_id_of_a_user_too(home):
+    made = create(home, "recommend", "track", signed_subjects=True)
+    client = client_of(home)
+
+    def sent(subject, path, body):
+        token = subject_token(made.signing, subject, int(time.time()) + 60)
+        headers = bearer(made) | {"X-Subject": token}
+        return client.post(path, headers=headers, json=body).status_code
+
+    for user in (42, 4.5, True, ["alice"], {"id": "alice"}):
+        event = {"user": user, "item": "x", "kind": "view"}
+        assert sent("alice", "/v1/events", event) == 403, user
+        assert sent("alice", "/v1/events", {"events": [event]}) == 403, user
+    assert sent("42", "/v1/events", {"user": 42, "item": "x"}) == 202
+    for subject in ({"household": ["alice", 42]}, {"mix": [{"kind": "user", "name": 42}]}):
+        assert sent("alice", "/v1/recommendations", {"subjects": [subject]}) == 403
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a":' * 3_000, b'{"user": "a", "user": "b"}'])
+def test_a_body_that_cannot_be_read_is_refused_from_a_visitor_too(home, body):
+    made = create(home, "track", signed_subjects=True)
+    token = subject_token(made.signing, "alice", int(time.time()) + 60)
+    headers = bearer(made) | {"X-Subject": token}
+    answer = client_of(home).post(
+        "/v1/events", data=body, headers=headers, content_type="application/json"
+    )
+    assert answer.status_code == 400
+
+
+def test_no_page_takes_an_event_from_another_user_by_its_id(home):
+    page, ours = create(home, "track"), create(home, "ingest")
+    visitors = create(home, "track", signed_subjects=True)
+    client = client_of(home)
+    event = {"user": "bob", "item": "x", "kind": "play", "event_id": "order-1"}
+    assert client.post("/v1/events", headers=bearer(page), json=event).status_code == 202
+    token = subject_token(visitors.signing, "alice", int(time.time()) + 60)
+    stolen = event | {"user": "alice"}
+    for headers in (bearer(page), bearer(visitors) | {"X-Subject": token}):
+        answer = client.post("/v1/events", headers=headers, json=stolen)
+        assert answer.status_code == 400
+        assert "another user's event" in answer.json["detail"]
+        many = client.post("/v1/events", headers=headers, json={"events": [stolen]}).json
+        assert [result["status"] for result in many["results"]] == ["refused"]
+    assert client.post("/v1/events", headers=bearer(page), json=event).json["repeated"] == 1
+    assert client.post("/v1/events", headers=bearer(ours), json=stolen).json["taken"] == 1
 
 
 def test_what_tells_of_persons_asks_for_the_scope_privacy_from_elsewhere(home, planted):

@@ -11,6 +11,7 @@ import typer
 from api.bootstrap import home_of, note, now, on_disk_of, open_home, open_journal, open_store
 from api.cli.output import say, show_json
 from api.cli.releases import made_at
+from api.keys import KeyFile
 from api.settings import load_settings
 from graph.errors import InputError
 from recommender.releases.home import Home
@@ -75,8 +76,9 @@ def restore(
 ) -> None:
     """Make a home from a backup.
 
-    With --replace, whoever the present home has erased since is erased again; the present home is
-    kept beside the new one. If that home is lost, the setting erasure_log does the same.
+    With --replace, whoever the present home has erased since is erased again, and its API keys stay
+    as they are; the present home is kept beside the new one. If that home is lost, the setting
+    erasure_log does the same for people.
 
     \b
     nichegraph restore monday.tar.gz --replace
@@ -97,6 +99,10 @@ def restore(
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+    restored = fresh / home.keys.name
+    keys = home.keys if home.keys.exists() else restored  # who was shut out since stays so
+    if keys.exists():
+        KeyFile(restored).take_over(keys)
     kept = None
     if there:
         kept = home.folder.with_name(f"{home.folder.name}.before-{now()}")

@@ -5,7 +5,7 @@ from flask_openapi3 import OpenAPI, Tag
 from api.bootstrap import now
 from api.errors import Problem
 from api.feedback import feedback_facts, is_feedback
-from api.inputs import checked
+from api.inputs import checked, has_key
 from api.write_schemas import EventsBody, WriteAnswer
 from api.writing import Answer, write
 from loaders.entries import Refused, check_events
@@ -27,14 +27,15 @@ def register(app: OpenAPI, journal: Journal) -> None:
     @checked
     def events(body: EventsBody) -> Answer:
         content = body.model_dump(exclude_unset=True)
+        moves = not has_key() or has_key("ingest")
         atomic, listed = content.pop("atomic", False), content.pop("events", None)
         if listed is None:
-            return write(journal, _facts([content]))
+            return write(journal, _facts([content]), moves=moves)
         if content:
             field = next(iter(content))
             message = "a request has one event by its fields, or many in `events`, not both"
             raise Problem(400, f"{field}: {message}", [(field, message)])
-        return write(journal, _facts(listed), listed_as="events", atomic=atomic)
+        return write(journal, _facts(listed), listed_as="events", atomic=atomic, moves=moves)
 
 
 def _facts(entries: list[object]) -> list[Fact | Refused]:

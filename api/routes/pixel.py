@@ -33,7 +33,7 @@ def register(app: Flask, journal: Journal) -> None:
         if isinstance(row, Refused):
             raise Problem(400, f"{row.field}: {row.reason}", [(row.field, row.reason)])
         if request.method == "GET":  # a HEAD only asks whether the image is there
-            write(journal, [fact("events", row)], listed_as="events")
+            write(journal, [fact("events", row)], listed_as="events", moves=False)
         return Response(GIF, headers=HEADERS, content_type="image/gif")
 
     app.add_url_rule(PIXEL, view_func=pixel)

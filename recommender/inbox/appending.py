@@ -25,6 +25,7 @@ from recommender.inbox.facts import (
 
 Tracked = Callable[[str], bool]  # whether a user agrees to that, if the journal does not know
 Stored = tuple[int, str, bytes, int]  # a fact's number, kind, payload and time
+NOT_YOURS = "another user's event has this event_id"
 REPLY_SECONDS = 86_400  # how long a repeated request gets its first answer again
 
 
@@ -56,6 +57,7 @@ class Waiting:
     now: int
     request: str | None
     atomic: bool = False  # write none of them if one is refused
+    moves: bool = True  # an event whose id comes with another user is that user's; else refused
     receipts: list[Receipt] = ()  # type: ignore[assignment]
     error: BaseException | None = None
     done: bool = False
@@ -98,9 +100,9 @@ def _write_all(
 ) -> list[Receipt]:
     """Insert what is new; of an atomic request nothing if any of it is refused."""
     if not entry.atomic:
-        return _write(db, entry.facts, entry.now, loaded, served)
+        return _write(db, entry, loaded, served)
     db.execute("SAVEPOINT request")  # others share the transaction
-    receipts = _write(db, entry.facts, entry.now, loaded, served)
+    receipts = _write(db, entry, loaded, served)
     if any(receipt.refused for receipt in receipts):
         db.execute("ROLLBACK TO request")
         receipts = [receipt if receipt.refused else NOT_WRITTEN for receipt in receipts]
@@ -108,13 +110,11 @@ def _write_all(
     return receipts
 
 
-def _write(
-    db: sqlite3.Connection, facts: Sequence[Fact], now: int, loaded: int, served: Served
-) -> list[Receipt]:
+def _write(db: sqlite3.Connection, entry: Waiting, loaded: int, served: Served) -> list[Receipt]:
     """Insert what is new, in order."""
-    receipts = []
+    receipts, now = [], entry.now
     watched, any_consents, joined = any_erasure(db), any_consent(db), aliases.any_alias(db)
-    for sent in facts:
+    for sent in entry.facts:
         own = aliases.renamed(db, sent) if joined else sent
         why = why_refused(db, own, now) if watched else None
         if why is None and (any_consents or served.tracked is not None):
@@ -134,7 +134,11 @@ def _write(
         if before is not None:
             receipts.append(Receipt(before, repeated=True))
             continue
-        if newest is not None and (undone := _of_another(db, own, newest)) is not None:
+        undone = _of_another(db, own, newest)
+        if undone is not None and not entry.moves:
+            receipts.append(Receipt(0, repeated=False, refused=NOT_YOURS))
+            continue
+        if undone is not None:
             _insert(db, undone, now)
         sequence = _insert(db, own, now)
         receipts.append(Receipt(sequence, repeated=False))
@@ -179,9 +183,9 @@ def _same(newest: Stored | None, fact: Fact, loaded: int) -> int | None:
     return newest[0]
 
 
-def _of_another(db: sqlite3.Connection, event: Fact, newest: Stored) -> Fact | None:
+def _of_another(db: sqlite3.Connection, event: Fact, newest: Stored | None) -> Fact | None:
     """What takes an event from the user who had it, when its id comes again with another one."""
-    if event.kind != "events" or newest[1] != "events":
+    if newest is None or event.kind != "events" or newest[1] != "events":
         return None
     before = row(*newest).payload
     user = aliases.own_name_in(db, before["user"])

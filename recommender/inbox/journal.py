@@ -60,6 +60,7 @@ class Journal:
         now: int,
         request: str | None = None,
         atomic: bool = False,
+        moves: bool = True,
     ) -> list[Receipt]:
         """Write facts in one transaction; they are on the disk when this returns.
 
@@ -69,6 +70,8 @@ class Journal:
             request: the caller's name for this request; under a name that came before, within
                 `REPLY_SECONDS`, nothing is written and the answer is what it was then.
             atomic: if one is refused, write none of them.
+            moves: an event whose id comes with another user is that user's from now on; else it is
+                refused.
 
         Raises:
             InputError: the name came before, with other facts.
@@ -79,7 +82,7 @@ class Journal:
         """
         if not facts:
             return []
-        mine = Waiting(facts, now, request, atomic)
+        mine = Waiting(facts, now, request, atomic, moves)
         with self._queue:
             self._waiting.append(mine)
             until = time.monotonic() + 2 * PATIENCE
