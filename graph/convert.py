@@ -5,7 +5,7 @@ All nodes share one numbering: users first, then items, then tags.
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import networkx as nx
 import numpy as np
@@ -153,14 +153,14 @@ def network(
     return graph
 
 
-def to_graphml(graph: nx.Graph, path: Path) -> None:
+def to_graphml(graph: nx.Graph, file: Path | IO[bytes]) -> None:
     """Write a network as GraphML; characters that XML cannot carry are left out."""
     clean = nx.Graph()
     clean.add_nodes_from((node, _clean(attributes)) for node, attributes in graph.nodes(data=True))
     clean.add_edges_from(
         (*ends, _clean(attributes)) for *ends, attributes in graph.edges(data=True)
     )
-    nx.write_graphml_xml(clean, path)
+    nx.write_graphml_xml(clean, file)
 
 
 def _clean(attributes: dict[str, Any]) -> dict[str, Any]:

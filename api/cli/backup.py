@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.bootstrap import home_of, note, now, on_disk_of, open_home, open_journal, open_store
-from api.cli.output import say, show_json
+from api.cli.output import Encrypt, say, show_json
 from api.cli.releases import made_at
 from api.keys import KeyFile
 from api.settings import load_settings
@@ -32,10 +32,7 @@ def register(cli: typer.Typer) -> None:
 def backup(
     ctx: typer.Context,
     file: Name,
-    encrypt: Annotated[
-        str | None,
-        typer.Option(metavar="RECIPIENT", help="Public key of age; only its owner can restore."),
-    ] = None,
+    encrypt: Encrypt = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the whole home into one file, while servers run.

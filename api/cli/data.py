@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from api.bootstrap import note, now, open_home, open_journal, open_live, open_store
-from api.cli.output import show_json
+from api.cli.output import Encrypt, json_bytes, show_json, show_text
 from api.settings import Settings, load_settings
 from graph.errors import ReleaseError
 from graph.ids import as_id
@@ -17,7 +17,11 @@ def register(cli: typer.Typer) -> None:
     cli.command("data")(data)
 
 
-def data(ctx: typer.Context, user: Annotated[str, typer.Argument(help="Id of the user.")]) -> None:
+def data(
+    ctx: typer.Context,
+    user: Annotated[str, typer.Argument(help="Id of the user.")],
+    encrypt: Encrypt = None,
+) -> None:
     """Print everything that is known about a user as JSON.
 
     For the person, on request.
@@ -26,8 +30,17 @@ def data(ctx: typer.Context, user: Annotated[str, typer.Argument(help="Id of the
 
     \b
     nichegraph data alice
+    nichegraph data alice --encrypt age1… > alice.age
     """
-    show_json(gather(load_settings(ctx.obj), as_id(user)))
+    if encrypt is not None:
+        from recommender.releases.age import encrypted_text, recipient_of
+
+        recipient_of(encrypt)  # before anything is asked of the store
+    known = gather(load_settings(ctx.obj), as_id(user))
+    if encrypt is None:
+        show_json(known)
+    else:
+        show_text(encrypted_text(json_bytes(known), encrypt))
 
 
 def gather(settings: Settings, user: str) -> dict[str, Any]:

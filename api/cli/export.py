@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.bootstrap import note, now, open_home, open_store
-from api.cli.output import say, step
+from api.cli.output import Encrypt, say, step
 from api.settings import load_settings
 from graph.errors import InputError
 from graph.ids import as_id
@@ -28,6 +28,7 @@ def export(
     hops: Annotated[
         int, typer.Option(min=1, max=5, help="How many steps the neighbourhood reaches.")
     ] = 1,
+    encrypt: Encrypt = None,
 ) -> None:
     """Write the graph as GraphML (Gephi, yEd, networkx).
 
@@ -36,11 +37,13 @@ def export(
     \b
     nichegraph export all.graphml
     nichegraph export around.graphml --item bwv-1004 --hops 2
+    nichegraph export all.graphml.age --encrypt age1…
     """
     from graph.convert import ego_network, network, to_graphml
     from graph.snapshot import take_snapshot
     from graph.weighting import weigh
     from graph.weighting_file import load_weighting
+    from recommender.releases.age import new_file
 
     around = [
         (kind, as_id(name)) for kind, name in (("user", user), ("item", item), ("tag", tag)) if name
@@ -59,6 +62,7 @@ def export(
         graph = ego_network(snapshot, weighted, *around[0], hops)
     else:
         graph = network(snapshot, weighted)
-    to_graphml(graph, file)
+    with new_file(file, encrypt) as opened:
+        to_graphml(graph, opened)
     note(open_home(settings), "export", nodes=graph.number_of_nodes(), around=bool(around))
     say(f"{file}: {graph.number_of_nodes():,} nodes, {graph.number_of_edges():,} edges")

@@ -8,14 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+Encrypt = Annotated[
+    str | None,
+    typer.Option(metavar="RECIPIENT", help="Public key of age; only its owner can read this."),
+]
 JOINERS = "\u200c\u200d\u200e\u200f"  # used in Persian and emojis; marks of direction
 LOG_SECONDS = 5.0  # between two lines of progress if there is no terminal
 
@@ -36,13 +41,18 @@ def plain(value: Any) -> str:
 
 def show_json(data: Any) -> None:
     """Print one JSON document on standard output."""
+    sys.stdout.write(json_bytes(data).decode())
+
+
+def json_bytes(data: Any) -> bytes:
+    """One JSON document, as it is printed."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    sys.stdout.write(orjson.dumps(data, default=str, option=options).decode() + "\n")
+    return orjson.dumps(data, default=str, option=options | orjson.OPT_APPEND_NEWLINE)
 
 
-def show_page(html: str) -> None:
-    """Print a page on standard output; whoever made it has escaped what came from outside."""
-    sys.stdout.write(html)
+def show_text(text: str) -> None:
+    """Print a text as it is; whoever made it has escaped what came from outside."""
+    sys.stdout.write(text)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from api import strict_json
 from api.bootstrap import note, now, open_home, open_live
-from api.cli.output import say, show_json, show_table
+from api.cli.output import Encrypt, say, show_json, show_table
 from api.settings import load_settings
 from graph.ids import as_id
 from recommender.ranking.filter_language import parse_conditions
@@ -86,6 +86,7 @@ def recommend(
     out: Annotated[
         Path | None, typer.Option("--out", help="File for the lists of all users.")
     ] = None,
+    encrypt: Encrypt = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend items to a user, with reasons.
@@ -97,9 +98,12 @@ def recommend(
     nichegraph recommend alice -n 5 --domain baroque --json
     nichegraph recommend somebody-new --session bwv-1004
     nichegraph recommend --all --format parquet --out lists.parquet
+    nichegraph recommend --all --out lists.parquet.age --encrypt age1…
     """
     if everybody != (user is None) or everybody != (out is not None):
         raise typer.BadParameter("give a user, or --all --out FILE")
+    if encrypt is not None and not everybody:
+        raise typer.BadParameter("--encrypt is for the file that --all writes")
     from api.cli.explore import parameters
 
     settings = load_settings(ctx.obj)
@@ -107,7 +111,9 @@ def recommend(
     if out is not None:
         from recommender.serving.list_files import write_lists
 
-        count = write_lists(recommender, out, form, n=n, profile=profile, now=now())
+        count = write_lists(
+            recommender, out, form, n=n, profile=profile, recipient=encrypt, now=now()
+        )
         note(open_home(settings), "lists of all users", lists=count)
         if as_json:
             show_json({"lists": count, "file": str(out)})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from api.bootstrap import note, open_home
-from api.cli.output import say, show_json, show_page, show_table
+from api.cli.output import say, show_json, show_table, show_text
 from api.settings import load_settings
 from graph.errors import InputError, NotFound
 from recommender.releases.home import Home
@@ -127,7 +127,7 @@ def compare(
     if as_json:
         show_json(comparison)
     elif as_html:
-        show_page(comparison_page(comparison))
+        show_text(comparison_page(comparison))
     else:
         _show_comparison(comparison)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from graph.errors import InputError
+from recommender.releases.age import encrypting, recipient_of
 from recommender.releases.durable import locked, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import LOCK
@@ -31,7 +32,6 @@ VERSION = 1
 LEFT_OUT = ("explore", "kept", "staging", "tuning", "unfinished")  # folders that are made again
 SQLITE = ".sqlite"
 HEADER = b"age-encryption.org/"
-RECIPIENT = "age1"
 T = TypeVar("T")
 
 
@@ -54,7 +54,7 @@ def save(home: Home, path: Path, *, now: int, recipient: str | None = None) -> B
     Raises:
         InputError: the file exists, or `recipient` is no public key of age.
     """
-    key = None if recipient is None else _recipient(recipient)
+    key = None if recipient is None else recipient_of(recipient)
     if path.exists():
         raise InputError(f"{path} exists; name a new file, or remove it")
     aside = path.with_name(f"{path.name}.{os.getpid()}")
@@ -181,9 +181,8 @@ def _write(folder: Path, backup: Backup, file: IO[bytes], key: Any) -> None:
     if key is None:
         archive(file)
         return
-    import pyrage
-
-    _through(archive, lambda source: pyrage.encrypt_io(source, file, [key]))
+    with encrypting(file, key) as target:
+        archive(target)
 
 
 def _read(folder: Path, file: IO[bytes], keys: list[Any] | None) -> Backup:
@@ -237,18 +236,6 @@ def _through(write: Callable[[IO[bytes]], None], read: Callable[[IO[bytes]], T])
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _recipient(text: str) -> Any:
-    import pyrage
-
-    try:
-        return pyrage.x25519.Recipient.from_str(text.strip())
-    except pyrage.RecipientError as error:
-        raise InputError(
-            f"{text!r} is no public key of age; `age-keygen` makes a pair, the public key begins "
-            f"with {RECIPIENT}"
-        ) from error
 
 
 def _identities(path: Path) -> list[Any]:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import orjson
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from graph.vocabulary import Vocabulary
 from recommender.ranking.candidates import Ranking
+from recommender.releases.age import new_file
 from recommender.serving.batch import all_lists
 from recommender.serving.recommend import Recommender
 
@@ -27,7 +29,14 @@ SCHEMA = pa.schema(
 
 
 def write_lists(
-    recommender: Recommender, out: Path, form: str, *, n: int, profile: str | None = None, now: int
+    recommender: Recommender,
+    out: Path,
+    form: str,
+    *,
+    n: int,
+    profile: str | None = None,
+    recipient: str | None = None,
+    now: int,
 ) -> int:
     """Write every user's list into a file, aside first; how many lists.
 
@@ -37,25 +46,22 @@ def write_lists(
         form: "parquet" or "jsonl".
         n: length of the lists.
         profile: of reranking; None: that of each user's segment.
+        recipient: public key of age, for whom the file is encrypted; None: it is not.
         now: seconds since 1970, for freshness and for rules that hold at certain times.
     """
-    release, lists, aside = recommender.release, 0, out.with_name(f"{out.name}.part")
+    release, lists = recommender.release, 0
     opened = _parquet if form == "parquet" else _json_lines
-    try:
-        with opened(aside, release.items) as write:
-            for rows, ranking in all_lists(recommender, n, profile=profile, now=now):
-                write(release.users.ids(rows), ranking)
-                lists += len(rows)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)  # there only when something went wrong
+    with new_file(out, recipient) as file, opened(file, release.items) as write:
+        for rows, ranking in all_lists(recommender, n, profile=profile, now=now):
+            write(release.users.ids(rows), ranking)
+            lists += len(rows)
     return lists
 
 
 @contextlib.contextmanager
-def _parquet(path: Path, items: Vocabulary) -> Iterator[Write]:
+def _parquet(file: IO[bytes], items: Vocabulary) -> Iterator[Write]:
     names = pa.array(items)
-    with pq.ParquetWriter(path, SCHEMA) as writer:
+    with pq.ParquetWriter(file, SCHEMA) as writer:
 
         def write(users: list[str], lists: Ranking) -> None:
             at, places = np.nonzero(lists.items >= 0)
@@ -71,18 +77,17 @@ def _parquet(path: Path, items: Vocabulary) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _json_lines(path: Path, items: Vocabulary) -> Iterator[Write]:
+def _json_lines(file: IO[bytes], items: Vocabulary) -> Iterator[Write]:
     names = list(items)
-    with path.open("wb") as file:
 
-        def write(users: list[str], lists: Ranking) -> None:
-            for user, rows, scores in zip(users, lists.items, lists.scores, strict=True):
-                there = rows >= 0
-                line = {
-                    "user": user,
-                    "items": [names[row] for row in rows[there].tolist()],
-                    "scores": scores[there].tolist(),
-                }
-                file.write(orjson.dumps(line) + b"\n")
+    def write(users: list[str], lists: Ranking) -> None:
+        for user, rows, scores in zip(users, lists.items, lists.scores, strict=True):
+            there = rows >= 0
+            line = {
+                "user": user,
+                "items": [names[row] for row in rows[there].tolist()],
+                "scores": scores[there].tolist(),
+            }
+            file.write(orjson.dumps(line) + b"\n")
 
-        yield write
+    yield write
