@@ -107,45 +107,26 @@ class Journal:
 
     def facts_after(self, sequence: int, limit: int = 100_000) -> list[Row]:
         """The first `limit` facts whose number is above `sequence`, in order."""
-        with self._read() as db:
-            if db is None:
-                return []
-            rows = db.execute(
-                "SELECT seq, kind, payload, acknowledged FROM facts WHERE seq > ? "
-                "ORDER BY seq LIMIT ?",
-                (sequence, limit),
-            )
-            return [row(*columns) for columns in rows]
+        return self._facts("WHERE seq > ? ORDER BY seq LIMIT ?", sequence, limit)
 
     def standing_facts(self, upto: int) -> list[Row]:
         """The facts up to a number that no release holds, whatever it was made from: consent."""
-        with self._read() as db:
-            if db is None:
-                return []
-            rows = db.execute(
-                "SELECT seq, kind, payload, acknowledged FROM facts WHERE kind = ? AND seq <= ? "
-                "ORDER BY seq",
-                (CONSENT, upto),
-            )
-            return [row(*columns) for columns in rows]
+        return self._facts("WHERE kind = ? AND seq <= ? ORDER BY seq", CONSENT, upto)
 
     def session_events(self, upto: int, seconds: int) -> list[Row]:
         """The events up to a number that name a session, in order: those of the last `seconds`.
 
         The time is counted back from the newest fact.
         """
-        with self._read() as db:
-            if db is None:
-                return []
-            rows = db.execute(
-                "SELECT seq, kind, payload, acknowledged FROM facts WHERE kind = 'events' "
-                "AND seq > ifnull((SELECT seq FROM facts WHERE seq <= ?1 AND acknowledged < "
-                "(SELECT acknowledged FROM facts ORDER BY seq DESC LIMIT 1) - ?2 "
-                "ORDER BY seq DESC LIMIT 1), 0) "
-                "AND seq <= ?1 AND instr(payload, ?3) ORDER BY seq",
-                (upto, seconds, f'"{SESSION}":'.encode()),
-            )
-            return [each for each in (row(*columns) for columns in rows) if SESSION in each.payload]
+        events = self._facts(
+            "WHERE kind = 'events' AND seq > ifnull((SELECT seq FROM facts WHERE seq <= ?1 "
+            "AND acknowledged < (SELECT acknowledged FROM facts ORDER BY seq DESC LIMIT 1) - ?2 "
+            "ORDER BY seq DESC LIMIT 1), 0) AND seq <= ?1 AND instr(payload, ?3) ORDER BY seq",
+            upto,
+            seconds,
+            f'"{SESSION}":'.encode(),
+        )
+        return [event for event in events if SESSION in event.payload]
 
     def trim(self, upto: int, before: int | None = None) -> int:
         """Remove at most `TRIMMED` facts up to a number, but for standing ones; how many went.
@@ -166,13 +147,14 @@ class Journal:
 
         Two subjects may, once in 10^19, share a number: look at the payload.
         """
+        return self._facts("WHERE subject = ? ORDER BY seq", subject)
+
+    def _facts(self, which: str, *values: object) -> list[Row]:
+        """Facts by the clauses that end a `SELECT`."""
         with self._read() as db:
             if db is None:
                 return []
-            rows = db.execute(
-                "SELECT seq, kind, payload, acknowledged FROM facts WHERE subject = ? ORDER BY seq",
-                (subject,),
-            )
+            rows = db.execute(f"SELECT seq, kind, payload, acknowledged FROM facts {which}", values)
             return [row(*columns) for columns in rows]
 
     def identity(self) -> str:
