@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from api.access import NEEDED
 from api.app import create_app
 from api.settings import load_settings
 
@@ -76,7 +75,7 @@ def _operation(
 ) -> Iterator[str]:
     yield f"## {method} {route} {{#{operation['operationId']}}}\n"
     yield f"{operation['summary']}. {operation.get('description', '')}".strip() + "\n"
-    if scopes := NEEDED.get((method, re.sub(r"\{(user|item)\}", r"<id:\1>", _rule(route)))):
+    if scopes := _scopes(operation):
         yield f"Scope of a key: {' or '.join(f'`{scope}`' for scope in scopes)}.\n"
     if parameters := operation.get("parameters"):
         yield "| parameter | type | what it is |\n|---|---|---|"
@@ -104,8 +103,10 @@ def _operation(
             yield f'=== "{label}"\n\n    ```{language}\n{_indented(call)}\n    ```\n'
 
 
-def _rule(route: str) -> str:
-    return re.sub(r"\{(?!user|item)(\w+)\}", r"<\1>", route)
+def _scopes(operation: dict[str, Any]) -> list[str]:
+    """The scopes of which a key needs one."""
+    ways = [scopes for way in operation["security"] for scopes in way.values()]
+    return list(dict.fromkeys(scope for scopes in ways for scope in scopes))
 
 
 def _indented(text: str) -> str:
