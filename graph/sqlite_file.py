@@ -40,3 +40,15 @@ def is_full(error: sqlite3.OperationalError, path: Path) -> bool:
     if code & 0xFF != sqlite3.SQLITE_IOERR:
         return code == sqlite3.SQLITE_FULL
     return shutil.disk_usage(path.parent).free < INDEX_BYTES
+
+
+def as_it_lies(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
+    """A connection that reads a file alone, where a full disk has no room for what stands beside.
+
+    Nobody can write then, so the file does not change meanwhile. `error` is what opening it as ever
+    met, and is raised if it has another cause, or if the write-ahead log holds what the file lacks.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not is_full(error, path) or (log.exists() and log.stat().st_size > 0):
+        raise error
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)

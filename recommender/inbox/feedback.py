@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from graph.errors import StoreAway, StoreForeign
-from graph.sqlite_file import committed, migrate
+from graph.sqlite_file import as_it_lies, committed, migrate
 from recommender.inbox.facts import CLICK, FEEDBACK, Row, user_subject
 
 APPLICATION_ID = 0x4E474642  # "NGFB" in the file's header
@@ -159,13 +159,25 @@ def opened(journal_file: Path, *, make: bool = False) -> Iterator[Any]:
         yield None
         return
     try:
-        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)) as db:
-            _prepare(db, path)
+        with closing(_connected(path)) as db:
             yield db
     except sqlite3.OperationalError as error:
         raise StoreAway(f"{path}: {error}; check the disk and the folder's permissions") from error
     except sqlite3.DatabaseError as error:
         raise StoreForeign(f"{path}: {error}; move this file away") from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+    try:
+        _prepare(db, path)
+    except sqlite3.OperationalError as error:
+        db.close()
+        return as_it_lies(path, error)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

@@ -11,13 +11,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from graph.errors import InboxFull, StoreAway, StoreForeign
 from graph.model import SESSION
-from graph.sqlite_file import committed, is_full
+from graph.sqlite_file import as_it_lies, committed, is_full
 from recommender.inbox.appending import Receipt, Served, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
 from recommender.inbox.schema import prepare
@@ -264,7 +264,12 @@ class Journal:
     def _read(self) -> Iterator[sqlite3.Connection | None]:
         with self._reading, self._answers():
             if self._reader is None and self.path.exists():
-                self._reader = _connected(self.path)
+                try:
+                    self._reader = _connected(self.path)
+                except sqlite3.OperationalError as error:
+                    with closing(as_it_lies(self.path, error)) as db:
+                        yield db
+                    return
             yield self._reader
 
     def _check_room(self) -> None:

@@ -5,8 +5,8 @@
 mounts the disk at FOLDER. In each round a ballast leaves another room. Facts are written until the
 journal refuses them, one at a time and many at a time by turns; then the ballast goes. It prints a
 line of JSON for each round: how it was refused, how many facts were taken, and whether a journal
-opened anew holds just the acknowledged facts: while the disk is full, when there is room, and after
-the next write.
+opened anew holds just the acknowledged facts: while the disk is full, when there is room, after the
+next write, and in some rounds when everybody let go of it and nothing at all is free.
 """
 
 import json
@@ -21,12 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from graph.errors import InboxFull  # noqa: E402
-from recommender.inbox.facts import fact  # noqa: E402
+from recommender.inbox.facts import Row, fact  # noqa: E402
+from recommender.inbox.feedback import not_clicked, take  # noqa: E402
 from recommender.inbox.journal import Journal, Limits  # noqa: E402
 
 SIZE = 64_000_000
 ROOM, GROWTH = 5000, 1.6  # bytes of the first round, and times as much with each; 16: 5.8 MB
 NOW = 1_760_000_000
+SHOWN = {"request": "r", "item": "x", "position": 1, "source": "items", "release": "1", "user": "u",
+         "at": NOW}  # fmt: skip
 LIMITS = Limits(free_bytes=0)  # only the disk itself says no
 
 
@@ -67,15 +70,26 @@ def main():
         ballast.unlink()
         with_room = held(path) == acknowledged
         acknowledged |= written(journal, f"{number}-after", 3)
+        take(path, [Row(1, "impression", SHOWN, NOW)])
+        opened_full = None
+        if number % 3 == 2:  # the server ends, and starts again where nothing at all is free
+            journal.close()
+            with ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free)
+            opened_full = held(path) == acknowledged and len(not_clicked(path, 99, NOW, 9)) == 1
+            journal = Journal(path, LIMITS)
+            journal.last_sequence()
+            try:
+                written(journal, "none", 1)
+                opened_full = False
+            except InboxFull:
+                ballast.unlink()
         print(json.dumps(
-            {"problem": problem, "taken": len(acknowledged) - before - 3,
+            {"problem": problem, "opened_full": opened_full,
+             "taken": len(acknowledged) - before - 3,
              "while_full": while_full, "with_room": with_room,
              "goes_on": held(path) == acknowledged, "last": max(acknowledged)}
         ), flush=True)  # fmt: skip
-        if number % 3 == 2:  # some rounds begin with a journal that is opened anew
-            journal.close()
-            journal = Journal(path, LIMITS)
-            journal.last_sequence()  # SQLite needs 32 kB of disk to open it: the server came first
     journal.close()
 
 

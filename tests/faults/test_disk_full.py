@@ -75,6 +75,7 @@ def test_a_full_disk_under_the_journal_loses_nothing_acknowledged(tmp_path, reco
     for outcome in rounds:
         assert outcome["while_full"], outcome
         assert outcome["with_room"], outcome
+        assert outcome["opened_full"] is not False, outcome
         assert outcome["goes_on"], outcome
         assert str(tmp_path / "disk" / "inbox") in outcome["problem"], outcome
         assert "disk is full" in outcome["problem"], outcome
