@@ -4,7 +4,6 @@ Without keys the server answers everybody who reaches it, and only this machine 
 there is a key, every route but those of `OPEN` asks for one.
 """
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
 from api.strict_json import parse as parse_json
+from api.under_way import UnderWay
 from graph.errors import SettingError
 
 OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI document
@@ -83,10 +83,8 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
 }
 
 
-def register(
-    app: Flask, settings: Settings, keys: KeyFile, places: threading.BoundedSemaphore
-) -> None:
-    """Check every request before its view is called; `places` are for those under way."""
+def register(app: Flask, settings: Settings, keys: KeyFile, under_way: UnderWay) -> None:
+    """Check every request before its view is called, which then has a place and a seat."""
     limiter = _Limiter(settings)
 
     @app.before_request
@@ -94,34 +92,48 @@ def register(
         g.key = None
         if request.url_rule is None:
             return None  # no such route: the answer is a 404, key or not
-        if not places.acquire(blocking=False):
-            count_refused("in_flight")
-            return problem(
-                503, f"{settings.max_in_flight} requests are already under way; try again soon"
-            )
-        request.environ[PLACE] = True
         rule, method = request.url_rule.rule, _method()
         if rule == PIXEL:
             g.key, g.pixel = _pixel(keys, **(request.view_args or {}))
             limiter.count(g.key)
-            return None
+            return _begin()
         if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
-            return None
+            return None  # little work, and `/live` is to answer when all places are taken
         try:
             g.key = _key(keys, method, rule, request.environ)
         except Problem:
             limiter.count(None)  # who has no key for this route counts by address
             raise
         limiter.count(g.key)
-        if g.key is not None and g.key.signing is not None:
+        signed = g.key is not None and g.key.signing is not None
+        if signed:
             g.subject = _subject(g.key)
+        if (refusal := _begin()) is not None:
+            return refusal
+        if signed:
             _check_subject(g.subject, NEEDED[method, rule])
         return None
+
+    def _begin() -> Response | None:
+        """Wait for the body and for a seat; a 503 if too many wait already."""
+        if request.method in ("POST", "PUT", "PATCH"):
+            with under_way.body() as good:
+                if not good:
+                    return _full("bodies of requests are already awaited")
+                request.get_data()  # keeps it for whoever reads it next
+        if not under_way.enter():
+            return _full("requests are already under way")
+        request.environ[PLACE] = True
+        return None
+
+    def _full(what: str) -> Response:
+        count_refused("in_flight")
+        return problem(503, f"{settings.max_in_flight} {what}; try again soon")
 
     @app.teardown_request
     def _give_back(_: BaseException | None) -> None:
         if request.environ.pop(PLACE, False):
-            places.release()
+            under_way.leave()
 
 
 def check_loopback(settings: Settings, keys: KeyFile, *, loopback: bool) -> None:

@@ -4,7 +4,6 @@ A worker reads releases, never a store, and imports nothing that only training n
 """
 
 import sys
-import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -42,6 +41,7 @@ from api.routes import (
 from api.routes import metrics as tell_metrics
 from api.settings import Settings, load_settings
 from api.short_way import short_way
+from api.under_way import UnderWay
 from graph.errors import ReleaseError
 from recommender.inbox.appending import Served
 from recommender.serving.live import Live
@@ -148,8 +148,8 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     known_host = _known_host(settings)
     _check_hosts(app, known_host)
     headers.register(app, settings)
-    keys, places = KeyFile(live.home.keys), threading.BoundedSemaphore(settings.max_in_flight)
-    access.register(app, settings, keys, places)
+    keys, under_way = KeyFile(live.home.keys), UnderWay(settings)
+    access.register(app, settings, keys, under_way)
     journal = open_journal(settings)
     journal.served = Served(
         tracked=None if "track" in settings.agreed else lambda user: _agrees(live, user),
@@ -165,7 +165,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     online.register(app, journal)
     answered = recommendations.register(app, live, results, settings)
     way = short_way(
-        app.wsgi_app, settings, keys=keys, places=places, counting=counting,
+        app.wsgi_app, settings, keys=keys, under_way=under_way, counting=counting,
         known_host=known_host, answered=answered,
     )  # fmt: skip
     networks = trusted_networks(settings.trusted_proxies)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import multiprocessing
 import os
 import shutil
@@ -22,6 +23,7 @@ from api.observability import log, server_lines, set_format
 from api.settings import Settings, environment
 from api.tls import checked_files
 from api.traces import check as check_traces
+from api.under_way import threads_of
 from graph.errors import SettingError
 from recommender.releases.home import Home
 
@@ -61,7 +63,7 @@ def serve(settings: Settings) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=threads_of(settings),
         backlog=BACKLOG,
         log_level=LogLevels.info,
         log_dictconfig=server_lines(settings.log_format),
@@ -72,6 +74,8 @@ def serve(settings: Settings) -> None:
         ssl_key=key,
         ssl_protocol_min=SSLProtocols.tls12,
     )
+    # Granian advises fewer threads; most of ours only wait, see `api/under_way.py`.
+    logging.getLogger("_granian").addFilter(lambda line: "Python threads" not in line.msg)
     with _counted_together(), watched() as end_drainer:
         server.at_end = end_drainer
         server.serve()

@@ -147,7 +147,8 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(
         64,
         ge=1,
-        description="requests that one process has under way; beyond that the answer is 503",
+        description="requests that one process has under way, and bodies of requests that it waits "
+        "for; beyond that the answer is 503",
     )
     workers: int = Field(2, ge=1, le=64, description="processes that answer requests")
     threads: int = Field(2, ge=1, le=64, description="requests one process works on at once")

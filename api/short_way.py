@@ -11,7 +11,6 @@ Flask would have answered (`tests/test_short_way.py`).
 
 import time
 from collections.abc import Callable, Iterable
-from threading import BoundedSemaphore
 from typing import Any
 
 from api.access import plainly_let_in
@@ -22,6 +21,7 @@ from api.metrics import Counting, in_flight
 from api.proxies import Wsgi, utf8
 from api.schemas import UserPath, UserQuery
 from api.settings import Settings
+from api.under_way import UnderWay
 
 BEGIN, END = "/v1/users/", "/recommendations"
 RULE = f"{BEGIN}<id:user>{END}"
@@ -32,7 +32,7 @@ def short_way(
     settings: Settings,
     *,
     keys: KeyFile,
-    places: BoundedSemaphore,
+    under_way: UnderWay,
     counting: Counting,
     known_host: Callable[[str], bool],
     answered: Callable[[str, UserQuery], bytes],
@@ -45,7 +45,7 @@ def short_way(
         flask: the whole application.
         settings: of the server.
         keys: API keys; a request with a key for signed subjects is not plain.
-        places: of requests under way, shared with Flask.
+        under_way: places and seats, shared with Flask.
         counting: of requests, shared with Flask.
         known_host: whether a `Host` header is one of ours.
         answered: makes the list of a user.
@@ -71,14 +71,14 @@ def short_way(
     def way(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         began, path = time.perf_counter(), environ["PATH_INFO"]
         fits = path.startswith(BEGIN) and path.endswith(END)
-        if not fits or environ["REQUEST_METHOD"] != "GET" or not places.acquire(blocking=False):
+        if not fits or environ["REQUEST_METHOD"] != "GET" or not under_way.enter():
             return flask(environ, start_response)
         in_flight.inc()
         try:
             made = listed(environ)
         finally:
             in_flight.dec()
-            places.release()
+            under_way.leave()
         if made is None:
             return flask(environ, start_response)
         counting.answered("GET", RULE, 200, began)
