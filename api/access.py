@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Response, g, request
-from limits import RateLimitItem, parse
-from limits.storage import storage_from_string
-from limits.strategies import MovingWindowRateLimiter
 
 from api.bootstrap import now
 from api.errors import Problem, problem
 from api.keys import OF_SUBJECTS, SCOPES, Key, KeyFile, pixel_of, subject_of
+from api.limiter import Limiter
 from api.metrics import count_refused
 from api.observability import log
 from api.settings import Settings
@@ -85,27 +83,27 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
 
 def register(app: Flask, settings: Settings, keys: KeyFile, under_way: UnderWay) -> None:
     """Check every request before its view is called, which then has a place and a seat."""
-    limiter = _Limiter(settings)
+    limiter = Limiter(settings)
 
     @app.before_request
     def _let_in() -> Response | None:
         g.key = None
-        if request.url_rule is None:
-            return None  # no such route: the answer is a 404, key or not
+        if request.url_rule is None:  # no such route: the answer is a 404, key or not
+            limiter.count(None)
+            return None
         rule, method = request.url_rule.rule, _method()
-        if rule == PIXEL:
-            g.key, g.pixel = _pixel(keys, **(request.view_args or {}))
-            limiter.count(g.key)
-            return _begin()
-        if (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS):
+        if rule != PIXEL and ((method, rule) in OPEN or rule.startswith(OPEN_FOLDERS)):
             return None  # little work, and `/live` is to answer when all places are taken
         try:
-            g.key = _key(keys, method, rule, request.environ)
+            if rule == PIXEL:
+                g.key, g.pixel = _pixel(keys, **(request.view_args or {}))
+            else:
+                g.key = _key(keys, method, rule, request.environ)
         except Problem:
             limiter.count(None)  # who has no key for this route counts by address
             raise
         limiter.count(g.key)
-        signed = g.key is not None and g.key.signing is not None
+        signed = rule != PIXEL and g.key is not None and g.key.signing is not None
         if signed:
             g.subject = _subject(g.key)
         if (refusal := _begin()) is not None:
@@ -153,12 +151,6 @@ def plainly_let_in(keys: KeyFile, method: str, rule: str, environ: dict[str, Any
     except Problem:
         return False
     return key is None or key.signing is None
-
-
-def charge(work: int) -> None:
-    """Count work beyond one list against the key's limit: subjects times items."""
-    if charger := g.get("charger"):
-        charger(work)
 
 
 def _method() -> str:
@@ -260,53 +252,3 @@ def _users(content: object) -> Iterator[str]:
 def _id(value: object) -> str:
     """The id that a value of a body means, as reading it makes one: whole numbers are ids, too."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-
-
-class _Limiter:
-    """Limits requests and work per key, else per address, by the moving window of `limits`.
-
-    With Redis the workers count together. Without it each worker has its share of the limit.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        shared = bool(settings.redis_url)
-        share = 1 if shared else settings.workers
-        store = storage_from_string(settings.redis_url if shared else "memory://")
-        self._away = storage_from_string("memory://")
-        self._window = MovingWindowRateLimiter(store)
-        self._alone = MovingWindowRateLimiter(self._away)
-        self._requests = _limit(settings.requests_per_second, share)
-        self._work = _limit(settings.items_per_second, share)
-
-    def count(self, key: Key | None) -> None:
-        """Count a request; a 429 when its key or address has used up its limit."""
-        caller = key.id if key is not None else request.remote_addr or ""
-        self._hit(self._requests, caller, 1, "requests")
-        g.charger = lambda work: self._hit(self._work, caller, work, "items")
-
-    def _hit(self, limit: RateLimitItem | None, caller: str, cost: int, what: str) -> None:
-        if limit is None or cost <= 0:
-            return
-        cost = min(cost, limit.amount)
-        try:
-            good = self._window.hit(limit, caller, cost=cost)
-        except Exception as error:  # noqa: BLE001 - whatever the store's driver says when it is away
-            log("limits counted per worker", problem=error)
-            good = self._alone.hit(limit, caller, cost=cost)
-        if not good:
-            count_refused(what)
-            raise TooMany(limit)
-
-
-class TooMany(Problem):
-    """A 429, with the seconds to wait."""
-
-    def __init__(self, limit: RateLimitItem) -> None:
-        """Say how much is allowed."""
-        super().__init__(
-            429, f"more than {limit.amount} per {limit.GRANULARITY.name}; wait a moment"
-        )
-
-
-def _limit(amount: float, share: int) -> RateLimitItem | None:
-    return parse(f"{max(1, round(amount / share))}/second") if amount > 0 else None

@@ -141,8 +141,8 @@ class Settings(BaseSettings):
     items_per_second: float = Field(
         0,
         ge=0,
-        description="items per second that a key, or else an address, may ask for: "
-        "lists times their length; 0: no limit",
+        description="items per second that a key, or else an address, may ask for: lists times "
+        "their length, and events sent; nobody may ask for more at once; 0: no limit",
     )
     max_in_flight: int = Field(
         64,

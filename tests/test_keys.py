@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import stat
 import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -13,6 +16,7 @@ from api.access import NEEDED, OPEN, OPEN_FOLDERS
 from api.app import create_app
 from api.cli.main import run
 from api.keys import SCOPES, KeyFile, subject_of, subject_token
+from api.limiter import network
 from api.server import _check_address
 from api.settings import load_settings
 from graph.errors import InputError, SettingError
@@ -340,8 +344,11 @@ def test_what_tells_of_persons_asks_for_the_scope_privacy_from_elsewhere(home, p
 # ── limits ───────────────────────────────────────────────────────────────────────────────
 
 
-def statuses(client, count, headers=None, url="/v1/popular?n=1"):
-    return [client.get(url, headers=headers).status_code for _ in range(count)]
+def statuses(client, count, headers=None, url="/v1/popular?n=1", address="127.0.0.1"):
+    far = {"REMOTE_ADDR": address}
+    return [
+        client.get(url, headers=headers, environ_overrides=far).status_code for _ in range(count)
+    ]
 
 
 def test_a_key_that_asks_too_often_is_told_to_wait_and_others_are_not(home):
@@ -366,10 +373,71 @@ def test_who_has_no_key_is_limited_by_address_and_holds_nobody_up_who_has(home):
     assert statuses(client, 1, bearer(made)) == [200]
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_visitor_uses_up_the_key_of_a_page_for_the_others(home, signed):
+    scopes = ("recommend",) if signed else ("recommend", "track")
+    made = create(home, *scopes, signed_subjects=signed)
+    client = client_of(home, requests_per_second=3, workers=1)
+    token = subject_token(made.signing, "ann", int(time.time()) + 60) if signed else ""
+    headers = bearer(made) | {"X-Subject": token}
+    assert 429 in statuses(client, 12, headers, address="203.0.113.1")
+    assert statuses(client, 1, headers, address="203.0.113.2") == [200]
+
+
+def test_what_is_not_there_and_what_nobody_signed_is_counted_by_address(home):
+    create(home, "recommend")
+    client = client_of(home, requests_per_second=3, workers=1)
+    for number, (url, status) in enumerate([("/no/such", 404), ("/v1/pixel/key/token.gif", 403)]):
+        codes = statuses(client, 12, url=url, address=f"203.0.113.{number}")
+        assert codes[0] == status
+        assert set(codes) == {status, 429}
+
+
+def test_all_addresses_of_one_subscriber_count_together(home):
+    create(home, "recommend")
+    client = client_of(home, requests_per_second=3, workers=1)
+    own = [statuses(client, 1, address=f"2001:db8::{k}:1")[0] for k in range(12)]
+    assert set(own) == {401, 429}
+    assert statuses(client, 1, address="2001:db8:0:1::1") == [401]
+    assert network("::ffff:203.0.113.1") == network("203.0.113.1") == "203.0.113.1"
+    assert network("") == ""
+
+
 def test_work_is_bounded_and_not_only_requests(home, planted):
     client = client_of(home, items_per_second=100, workers=1)
     url = f"/v1/users/{planted.answers.users[0]}/recommendations?n=60"
     assert 429 in statuses(client, 4, url=url)
+
+
+PUBLIC = ("popular", "latest", "trending", "trending/tags", "items/{item}/similar", "tags/items")
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_lists_of_the_whole_catalogue_are_work_as_well(home, path):
+    client = client_of(home, items_per_second=100, workers=1)
+    first = client.get("/v1/popular?n=1").json["items"][0]
+    tag = f"&name={quote(first['tags'][0])}" if path == "tags/items" else ""
+    codes = statuses(client, 4, url=f"/v1/{path.format(item=first['item'])}?n=60{tag}")
+    assert codes[0] == 200
+    assert 429 in codes
+
+
+def test_no_request_asks_for_more_than_a_seconds_worth(home):
+    one, two = (client_of(home, items_per_second=100, workers=count) for count in (1, 2))
+    events = {"events": [{"user": "ann", "item": f"item-{k}"} for k in range(101)]}
+    many = {"subjects": [{"user": "ann", "n": 51}] * 2}
+    for client, path, body, problem in [
+        (one, "/v1/events", events, "101 items at once; .* items_per_second allows 100$"),
+        (one, "/v1/recommendations", many, "102 items at once; .* allows 100$"),
+        (one, "/v1/items/similar", {"title": "x", "n": 101}, "101 items at once"),
+        (two, "/v1/items/similar", {"title": "x", "n": 60}, "allows 50 in each of 2 workers$"),
+    ]:
+        answer = client.post(path, json=body)
+        assert answer.status_code == 400, path
+        assert re.search(problem, answer.json["detail"])
+    assert one.post("/v1/events", json={"events": events["events"][:100]}).status_code == 202
+    codes = [one.post("/v1/events", json=events["events"][0]).status_code for _ in range(4)]
+    assert 429 in codes
 
 
 def test_beyond_so_many_requests_under_way_the_answer_is_503_at_once(home):
@@ -416,3 +484,14 @@ def test_with_redis_workers_count_together_and_without_it_each_goes_on_alone(hom
     server.wait()
     time.sleep(1)
     assert workers[0].get("/v1/popular?n=1").status_code == 200
+    assert 429 in statuses(workers[0], 12)  # its share, two a second
+
+
+def test_a_redis_that_hangs_holds_no_request_up_and_is_told_once(home, redis, capsys):
+    url, server = redis
+    client = client_of(home, requests_per_second=1000, workers=2, redis_url=url, cache_bytes=0)
+    assert statuses(client, 2) == [200] * 2
+    server.send_signal(signal.SIGSTOP)
+    capsys.readouterr()
+    assert statuses(client, 50) == [200] * 50
+    assert capsys.readouterr().err.count("limits counted per worker") == 1

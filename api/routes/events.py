@@ -6,6 +6,7 @@ from api.bootstrap import now
 from api.errors import Problem
 from api.feedback import feedback_facts, is_feedback
 from api.inputs import checked, has_key
+from api.limiter import charge
 from api.write_schemas import EventsBody, WriteAnswer
 from api.writing import Answer, write
 from loaders.entries import Refused, check_events
@@ -29,6 +30,7 @@ def register(app: OpenAPI, journal: Journal) -> None:
         content = body.model_dump(exclude_unset=True)
         moves = not has_key() or has_key("ingest")
         atomic, listed = content.pop("atomic", False), content.pop("events", None)
+        charge(1 if listed is None else len(listed))
         if listed is None:
             return write(journal, _facts([content]), moves=moves)
         if content:

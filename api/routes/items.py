@@ -10,6 +10,7 @@ from flask_openapi3 import OpenAPI, Tag
 from api.answer_schemas import ListAnswer, RisingAnswer
 from api.bootstrap import now
 from api.inputs import JSON, checked
+from api.limiter import charge
 from api.metrics import count_answers
 from api.new_item import NewItemBody
 from api.schemas import ItemPath, ListQuery, PagedQuery, TagQuery, TrendingQuery
@@ -40,6 +41,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def similar_items(path: ItemPath, query: PagedQuery) -> Response:
+        charge(query.n)
         recommender = live.recommender()
         arguments = (path.item, query.n, query.conditions(), query.cursor)
         return listed(recommender, recommender.asking_similar(*arguments))
@@ -52,6 +54,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def similar_to_new_item(body: NewItemBody) -> bytes:
+        charge(body.n)
         answers = live.recommender().recommend_json([body.request()], now=now())
         count_answers(answers)
         return answers[0]
@@ -61,6 +64,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def tag_items(query: TagQuery) -> Response:
+        charge(query.n)
         recommender = live.recommender()
         arguments = (query.name, query.n, query.conditions(), query.cursor)
         return listed(recommender, recommender.asking_tag_items(*arguments))
@@ -70,6 +74,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def popular_items(query: PagedQuery) -> Response:
+        charge(query.n)
         recommender = live.recommender()
         arguments = (query.n, query.conditions(), query.cursor)
         return listed(recommender, recommender.asking_popular(*arguments))
@@ -84,6 +89,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def trending_items(query: TrendingQuery) -> Response:
+        charge(query.n)
         made = trending(live.recommender(), query.n, query.conditions(), query.window, now=now())
         return public(orjson.dumps(made.to_json()), settings)
 
@@ -95,6 +101,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     )
     @checked
     def rising_tags(query: TrendingQuery) -> Response:
+        charge(query.n)
         recommender = live.recommender()
         tags = rising(recommender, query.n, query.conditions(), query.window, now=now())
         content = {
@@ -107,6 +114,7 @@ def register(app: OpenAPI, live: Live, results: Results, settings: Settings) -> 
     @app.get("/v1/latest", tags=[TAG], summary="The newest items", responses={200: ListAnswer})
     @checked
     def latest_items(query: ListQuery) -> Response:
+        charge(query.n)
         answer = live.recommender().latest(query.n, query.conditions(), now=now())
         return public(orjson.dumps(answer.to_json()), settings)
 

@@ -7,10 +7,10 @@ from typing import Any
 from flask import g
 from flask_openapi3 import OpenAPI, Tag
 
-from api.access import charge
 from api.answer_schemas import ListAnswer, ManyAnswer, WhyAnswer
 from api.bootstrap import now
 from api.inputs import about_similar_users, checked
+from api.limiter import charge
 from api.long_requests import LongRequests
 from api.metrics import count_answers, count_lists
 from api.schemas import NoQuery, RecommendationsBody, UserPath, UserQuery, WhyPath

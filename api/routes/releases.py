@@ -7,11 +7,11 @@ from typing import Any
 from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 
-from api.access import charge
 from api.answer_schemas import ManyAnswer
 from api.bootstrap import note, now
 from api.errors import Problem
 from api.inputs import about_similar_users, checked, from_here_or_with, has_key
+from api.limiter import charge
 from api.long_requests import LongRequests
 from api.operate_schemas import ReleaseAnswer, ReleasePath, ReleasesAnswer, ServeBody
 from api.schemas import NoQuery, RecommendationsBody
