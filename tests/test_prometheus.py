@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +18,7 @@ import yaml
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.long_requests import PIECE
 from api.observability import count_defect, defects
 from api.routes.metrics import declared
 from recommender.inbox.erasing import ask
@@ -25,9 +27,12 @@ from recommender.inbox.journal import Journal
 from recommender.inbox.lag import DrainState, tell_state
 from recommender.inbox.quarantine import put_aside
 from recommender.releases.home import Home
+from recommender.releases.publishing import current, open_release
 from recommender.serving.answers import origin
+from recommender.serving.results import ENTRY
 from tests.api_client import client_of
-from tests.test_api_worker import get, served, until
+from tests.test_api_worker import PATIENCE, get, served, until
+from tests.test_results import redis_at
 
 NOW = 1_760_000_000
 LISTS = "/v1/users/{user}/recommendations"
@@ -168,6 +173,58 @@ def test_what_limits_refuse_is_counted_by_why(home):
     assert grown(full, "nichegraph_refused_total", too_much, why="items") >= 1
     assert grown(full, "nichegraph_refused_total", too_full, why="inbox") == 1
     assert value(told_by(full), "nichegraph_inbox_open") == 1
+
+
+def test_a_large_request_that_found_no_thread_is_counted(home, monkeypatch):
+    """It comes while another one is under way on the only thread for them."""
+    client = client_of(home, threads=2)
+    body = {"subjects": [{"user": f"reader-{k}", "n": 1} for k in range(PIECE + 1)]}
+    results, codes = client.application.extensions["results"], []
+    make = results.answers
+
+    def meanwhile(*requests, **more):
+        monkeypatch.setattr(results, "answers", make)
+        other = client.application.test_client()
+        codes.append(other.post("/v1/recommendations", json=body).status_code)
+        return make(*requests, **more)
+
+    def both():
+        monkeypatch.setattr(results, "answers", meanwhile)
+        codes.append(client.post("/v1/recommendations", json=body).status_code)
+
+    assert grown(client_of(home), "nichegraph_refused_total", both, why="large") == 1
+    assert codes == [503, 200]
+
+
+def test_answers_that_another_worker_kept_and_those_that_made_room_are_counted(home, tmp_path):
+    paths = [f"/v1/users/reader-{k}/recommendations?n=5" for k in range(1, 6)]
+
+    def asked(client):
+        return [len(client.get(path).data) for path in paths]
+
+    with redis_at(tmp_path) as url:
+        first, second = (client_of(home, redis_url=url) for _ in range(2))
+        lengths = asked(first)
+        shared = grown(
+            second, "nichegraph_cache_total", lambda: asked(second), outcome="shared_hits"
+        )
+    assert shared == len(paths)
+    small = client_of(home, cache_bytes=2 * (max(lengths) + ENTRY))
+    dropped = grown(small, "nichegraph_cache_total", lambda: asked(small), outcome="dropped")
+    assert 1 <= dropped == small.application.extensions["results"].counts["dropped"]
+
+
+def test_how_old_the_release_and_how_large_the_journal_is_are_told(home):
+    journal = Journal(home.inbox)
+    facts = [fact("events", {"user": "ann", "item": f"i{k}", "kind": "view"}) for k in range(500)]
+    client = client_of(home)
+    before = value(told_by(client), "nichegraph_inbox_bytes")
+    journal.append(facts, now=NOW)
+    text = told_by(client)
+    assert value(text, "nichegraph_inbox_bytes") == journal.size() > before
+    made = open_release(home.releases / current(home)).manifest["created_at"]
+    assert 0 <= time.time() - made - value(text, "nichegraph_release_age_seconds") < PATIENCE
+    journal.close()
 
 
 def test_routes_are_named_by_their_templates_and_what_strangers_make_up_is_not(home):
