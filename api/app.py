@@ -136,6 +136,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config[errors.HOME] = str(live.home.folder)
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False  # an id may begin with a slash
     app.url_map.strict_slashes = True

@@ -6,14 +6,16 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from api.bootstrap import now
 from api.metrics import count_refused
 from api.observability import log, log_failure
 from graph.errors import (
@@ -29,6 +31,7 @@ from graph.extras import missing_extra
 
 MOST_ERRORS = 50  # named in one answer
 PROBLEM = "application/problem+json"
+HOME = "NICHEGRAPH_HOME"  # in the configuration of an application: the folder, as errors name it
 STATUS: tuple[tuple[type[NichegraphError], int], ...] = (
     (InputError, 400),
     (NotFound, 404),
@@ -54,6 +57,8 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The response for a problem."""
+    if status >= 500:
+        detail = for_strangers(detail)
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -70,6 +75,21 @@ def problem(
         response.headers["WWW-Authenticate"] = "Bearer"
     response.headers.update(headers or {})
     return response
+
+
+def for_strangers(text: str) -> str:
+    """A text without the absolute path of the home; the log says it in full, once a minute."""
+    folder = current_app.config.get(HOME, "")
+    if not folder.startswith("/") or folder not in text:
+        return text
+    _log(text, now() // 60)
+    return text.replace(f"{folder}/", "").replace(folder, "the home")
+
+
+@lru_cache(maxsize=8)
+def _log(text: str, minute: int) -> None:
+    del minute  # of which each may log the text once
+    log("problem", problem=text)
 
 
 def from_validation(error: ValidationError) -> Problem:

@@ -6,6 +6,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from api.answer_schemas import LiveAnswer, ReadyAnswer
 from api.bootstrap import now
+from api.errors import for_strangers
 from api.inputs import checked
 from api.schemas import NoQuery
 from graph.errors import NichegraphError
@@ -30,16 +31,20 @@ def register(app: OpenAPI, live: Live, journal: Journal) -> None:
     def is_ready(query: NoQuery) -> dict[str, Any]:
         del query
         release = live.recommender().release.name
-        inbox = _inbox(journal)
-        notes = [note for note in (live.segments_problem, live.rules_problem) if note is not None]
+        inbox = {name: _told(value) for name, value in _inbox(journal).items()}
+        notes = [_told(note) for note in (live.segments_problem, live.rules_problem) if note]
         return {
             "status": "ready",
             "release": release,
-            "problem": live.problem,
+            "problem": _told(live.problem),
             "notes": notes,
             "writes": _writes(inbox),
             "inbox": inbox,
         }
+
+
+def _told(value: Any) -> Any:
+    return for_strangers(value) if isinstance(value, str) else value
 
 
 def _writes(inbox: dict[str, Any]) -> str:

@@ -195,6 +195,22 @@ def test_releases_and_health(client, empty):
     assert empty.get("/v1/releases").json == {"releases": [], "refused": []}
 
 
+def test_no_answer_names_the_folder_of_the_home_and_the_log_does(tmp_path, capsys):
+    """Without a release, and where writes are refused."""
+    client = create_app(load_settings(tmp_path, inbox_free_bytes=1 << 60)).test_client()
+    capsys.readouterr()
+    for path in ("/ready", "/v1/popular"):
+        detail = problem(client.get(path), 503)["detail"]
+        assert detail == "no release in the home yet; run `nichegraph refresh` first"
+    body = {"user": "ann", "item": "x"}
+    detail = problem(client.post("/v1/events", json=body), 503)["detail"]
+    assert detail.startswith("inbox/")
+    assert "free" in detail
+    told = "".join(capsys.readouterr())
+    assert f"no release in {tmp_path} yet" in told
+    assert f"{tmp_path}/{detail}" in told
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

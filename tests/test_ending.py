@@ -113,6 +113,7 @@ def test_a_home_that_cannot_be_written_is_served_and_takes_no_writes(
         assert refused.value.code == 503
         assert "is read-only; mount it writable" in json.load(refused.value)["detail"]
         ready = get(port, "/ready")
+        assert str(home) not in json.dumps(ready)
         assert (ready["status"], ready["writes"]) == ("ready", "refused")
         assert "is read-only" in ready["inbox"]["closed"]
         assert value(scraped(port), "nichegraph_inbox_open") == 0

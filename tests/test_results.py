@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -292,9 +293,19 @@ def client(home):
     return create_app(load_settings(home.folder, public_seconds=30)).test_client()
 
 
-@pytest.mark.parametrize("path", ["/v1/popular", "/v1/latest", "/v1/items/{}/similar"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/popular?n=5",
+        "/v1/latest?n=5",
+        "/v1/items/{item}/similar?n=5",
+        "/v1/trending?n=5",
+        "/v1/trending/tags?n=5",
+        "/v1/tags/items?n=5&name={domain}",
+    ],
+)
 def test_lists_about_nobody_may_be_kept_and_are_asked_after(client, planted, path):
-    path = path.format(planted.answers.items[0]) + "?n=5"
+    path = path.format(item=planted.answers.items[0], domain=quote(planted.answers.niches[0]))
     first = client.get(path)
     assert first.headers["Cache-Control"] == "public, max-age=30"
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
