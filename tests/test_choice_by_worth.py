@@ -8,7 +8,7 @@ from embeddings.item_item.candidates import PENALTIES
 from embeddings.item_item.item_table import ItemTable, score_history
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.side_by_side import Targets, score_weightings
-from embeddings.item_item.worth import Findings, Part, together, worthiest
+from embeddings.item_item.worth import Findings, together, worthiest
 from recommender.learning.held_parts import ENOUGH_JUDGES, MOST_JUDGES, judges_of
 from recommender.learning.split import Pairs
 
@@ -80,12 +80,8 @@ def test_a_short_list_finds_what_the_whole_mixture_finds(drawn, mixture):
     assert ours[:, 1].sum() > 0
 
 
-def part(weight: float, *values: float) -> Part:
-    return Part(weight, np.column_stack([values, np.zeros(len(values))]), np.arange(len(values)))
-
-
 def findings(*values: float) -> Findings:
-    return Findings((part(1.0, *values),))
+    return Findings(((1.0, np.column_stack([values, np.zeros(len(values))])),))
 
 
 def test_what_is_expected_stays_unless_another_is_clearly_ahead():
@@ -101,28 +97,13 @@ def test_what_is_expected_stays_unless_another_is_clearly_ahead():
 
 def test_the_error_of_a_difference_is_that_of_its_mean_over_parts():
     """Part one weighs .75: differences 1 and 3, variance 1 over 2 users; part two has none."""
-    first = Findings((part(0.75, 1.0, 3.0), part(0.25, 1.0, 1.0)))
-    second = Findings((part(0.75, 0.0, 0.0), part(0.25, 0.0, 0.0)))
+    zero = np.zeros((2, 2))
+    first = Findings(((0.75, np.array([[1.0, 0.0], [2.0, 1.0]])), (0.25, zero + 1)))
+    second = Findings(((0.75, zero), (0.25, zero)))
     assert first.error(second) == pytest.approx(0.75 * np.sqrt(1 / 2))
-    assert sum(first.quality) == pytest.approx(0.75 * 2 + 0.25 * 1)
+    assert sum(first.quality) == pytest.approx(0.75 * 2 + 0.25 * 2)
     both = together([first, second])
-    assert sum(both.quality) == pytest.approx(sum(first.quality + second.quality) / 2)
-
-
-def test_the_same_people_in_another_draw_are_no_further_observations():
-    """Two draws of two people who differ by 1 and 3; of four people it would be half as sure."""
-    draw, zero = findings(1.0, 3.0), findings(0.0, 0.0)
-    assert draw.error(zero) == pytest.approx(np.sqrt(1 / 2))
-    assert together([draw, draw]).error(together([zero, zero])) == pytest.approx(np.sqrt(1 / 2))
-    others = Findings((draw.parts[0]._replace(users=np.array([2, 3])),))
-    assert together([draw, others]).error(together([zero, zero])) == pytest.approx(np.sqrt(1 / 4))
-
-
-def test_what_one_part_says_against_another_of_the_same_people_is_taken_off():
-    """Two people, each ahead in one draw and as far behind in the other: nothing is uncertain."""
-    first, second = findings(1.0, 3.0), findings(3.0, 1.0)
-    zero = findings(0.0, 0.0)
-    assert together([first, second]).error(together([zero, zero])) == pytest.approx(0.0)
+    assert sum(both.quality) == pytest.approx(1.0)
 
 
 def test_penalties_hold_the_usual_one_and_three_powers_of_ten():

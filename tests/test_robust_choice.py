@@ -18,7 +18,7 @@ from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recipe import FEW_USERS, RIDGE, Recipe, Scorer, usual_ridge
 from embeddings.item_item.scorers import Feature
-from embeddings.item_item.worth import Findings, Part, together, worthiest
+from embeddings.item_item.worth import Findings, together, worthiest
 from graph.weighting import Weighting, weigh
 from recommender.learning.held_parts import MOST_WAYS, held_parts
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
@@ -158,7 +158,7 @@ def test_among_a_quarter_of_the_items_lists_are_a_quarter_as_long(monkeypatch, a
 def test_what_is_better_at_the_top_of_lists_must_be_so_further_down(longer, chosen):
     def judged(gain: float) -> Findings:
         rng = np.random.default_rng(0)
-        return Findings((Part(1.0, rng.random((50, 2)) + gain, np.arange(50)),))
+        return Findings(((1.0, rng.random((50, 2)) + gain),))
 
     other = replace(judged(0.5), longer=judged(longer))
     expected = replace(judged(0), longer=judged(0))

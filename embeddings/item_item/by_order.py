@@ -13,7 +13,7 @@ from embeddings.item_item.held_back import Trial
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import DRAWS, RecencyJudge, Way, order_tells
 from embeddings.item_item.side_by_side import Targets
-from embeddings.item_item.worth import Findings, Part, worthiest
+from embeddings.item_item.worth import Findings, worthiest
 from graph.arrays import F32
 
 RECENCY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -84,9 +84,7 @@ def _judged(
     ]
     count = sum(len(cuts[0]) for cuts in by_judge if cuts)
     return [
-        Findings(
-            tuple(Part(1 / count, *found) for cuts in by_judge if cuts for found in cuts[number])
-        )
+        Findings(tuple((1 / count, model) for cuts in by_judge if cuts for model in cuts[number]))
         for number in range(len(ways))
     ]
 

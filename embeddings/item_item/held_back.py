@@ -20,7 +20,7 @@ from embeddings.item_item.judge import TOP, Judge, PerUser
 from embeddings.item_item.recency import RecencyJudge, recency_judge, shuffled
 from embeddings.item_item.scorers import Feature
 from embeddings.item_item.side_by_side import Targets
-from embeddings.item_item.worth import Findings, Part
+from embeddings.item_item.worth import Findings
 from graph.arrays import F32, I32, I64, Flags
 
 RANDOM, LATER, NEWCOMERS, RARE = 1.0, 2.0, 0.25, 0.5
@@ -195,8 +195,7 @@ def _findings(parts: Sequence[tuple[float, Judge]], findings: Sequence[PerUser])
     total = sum(weight for weight, _ in parts)
     return Findings(
         tuple(
-            Part(weight / total, figures, judge.users)
-            for (weight, judge), figures in zip(parts, findings, strict=True)
+            (weight / total, figures) for (weight, _), figures in zip(parts, findings, strict=True)
         )
     )
 

@@ -37,8 +37,8 @@ class RecencyJudge(Protocol):
 
     def __call__(
         self, targets: Targets, scores: F32, ways: Sequence[Way], follows: ItemTable | None = None
-    ) -> list[list[tuple[PerUser, I64]]]:
-        """Beside the figures who the users are. `follows`: what follows what, where it is read."""
+    ) -> list[list[PerUser]]:
+        """`follows` is the table of what follows what, where a way reads it."""
 
 
 def order_of(user_items: sparse.csr_matrix, at: I64) -> sparse.csr_matrix:
@@ -74,7 +74,7 @@ def recency_judge(
     threads: int,
     seen: sparse.csr_matrix | None = None,
 ) -> RecencyJudge:
-    """What scores find at their targets: (b, 2) of users (b,) for each way at each cut.
+    """What scores find at their targets: (b, 2) for each way at each cut.
 
     At each of `CUTS` a history is cut: the entries of `fit` (u, i) before the cut, weighed by their
     order, are to find those of `select` (u, i) that come next. `order` (u, i) says when the
@@ -96,14 +96,13 @@ def recency_judge(
 
     def judged(
         targets: Targets, scores: F32, ways: Sequence[Way], follows: ItemTable | None = None
-    ) -> list[list[tuple[PerUser, I64]]]:
+    ) -> list[list[PerUser]]:
         by_cut = []
         for judge, ranks in windows:
             known = judge.histories.data
             weights = np.column_stack([known * ranks**-way.recency for way in ways])
             newest = np.column_stack([known * way.weight * ranks**-way.steepness for way in ways])
-            found = judge.by_weightings(targets, scores, weights, follows, newest)
-            by_cut.append([(figures, users[judge.users]) for figures in found])
+            by_cut.append(judge.by_weightings(targets, scores, weights, follows, newest))
         return [list(of_way) for of_way in zip(*by_cut, strict=True)]
 
     return judged

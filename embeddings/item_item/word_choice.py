@@ -13,7 +13,7 @@ from embeddings.item_item.cold_items import content, likeness
 from embeddings.item_item.item_table import strongest_entries
 from embeddings.item_item.judge import TOP, top_per_user
 from embeddings.item_item.recipe import WORD_WEIGHT
-from embeddings.item_item.worth import Findings, Part, worthiest
+from embeddings.item_item.worth import Findings, worthiest
 from graph.arrays import I64, Flags
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.45, WORD_WEIGHT, 0.8, 1.0, 1.5, 2.5, 4.0)
@@ -59,8 +59,7 @@ def best_word_weight(
 
     def findings_of(features: sparse.csr_matrix) -> Findings:
         scores = sparse.csr_matrix(histories @ likeness(features, drawn, warm))  # (b, i)
-        found = top_per_user(strongest_entries(scores, TOP).neighbours, wanted)
-        return Findings((Part(1.0, found, users),))
+        return Findings(((1.0, top_per_user(strongest_entries(scores, TOP).neighbours, wanted)),))
 
     def noted(name: str, features: sparse.csr_matrix) -> Findings:
         findings = findings_of(features)

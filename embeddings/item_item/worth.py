@@ -7,34 +7,22 @@ judge.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from embeddings.item_item.judge import PerUser
-from graph.arrays import I64
 
 Key = TypeVar("Key")
 CAUTION = 1.0
 """By so many standard errors another one must be better."""
 
 
-class Part(NamedTuple):
-    """What a ranker found of one part of what was held back."""
-
-    weight: float
-    """All parts of `Findings` have a sum of 1."""
-    figures: PerUser
-    """(b, 2) of each user."""
-    users: I64
-    """(b,) who they are: the rows of one graph in all parts and ways to hold back."""
-
-
 @dataclass(frozen=True)
 class Findings:
-    """What a ranker found of each part."""
+    """What a ranker found of each part: the part's weight (sum 1), each user's figures (b, 2)."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[tuple[float, PerUser], ...]
     longer: "Findings | None" = None
     """The same for longer lists, where only a part of the items is ranked: what is clearly better
     is so there, too."""
@@ -45,24 +33,17 @@ class Findings:
         if not self.parts:
             return 0.0, 0.0
         ndcg, recall = np.sum(
-            [part.weight * part.figures.mean(axis=0) for part in self.parts], axis=0
+            [weight * figures.mean(axis=0) for weight, figures in self.parts], axis=0
         )
         return float(ndcg), float(recall)
 
     def error(self, other: "Findings") -> float:
-        """The standard error of the difference from another ranker's figures for the same users.
-
-        What parts and draws say of one person is one observation.
-        """
-        if not self.parts:
-            return 0.0
-        shares = []
-        for own, its in zip(self.parts, other.parts, strict=True):
-            differences = (own.figures - its.figures).sum(axis=1)
-            shares.append(own.weight * (differences - differences.mean()) / len(differences))
-        users = np.concatenate([part.users for part in self.parts])
-        of_users = np.bincount(users, np.concatenate(shares))
-        return float(np.sqrt((of_users**2).sum()))
+        """The standard error of the difference from another ranker's figures for the same users."""
+        square = 0.0
+        for (weight, own), (_, its) in zip(self.parts, other.parts, strict=True):
+            differences = (own - its).sum(axis=1)
+            square += weight**2 * float(differences.var()) / len(differences)
+        return float(np.sqrt(square))
 
 
 def together(findings: Sequence[Findings]) -> Findings:
@@ -70,9 +51,7 @@ def together(findings: Sequence[Findings]) -> Findings:
     longer = [way.longer for way in findings if way.longer is not None]
     return Findings(
         tuple(
-            part._replace(weight=part.weight / len(findings))
-            for way in findings
-            for part in way.parts
+            (weight / len(findings), figures) for way in findings for weight, figures in way.parts
         ),
         together(longer) if longer else None,
     )

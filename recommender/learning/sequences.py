@@ -23,7 +23,7 @@ from embeddings.item_item.judge import TOP, top_per_user
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.scorers import Feature
-from embeddings.item_item.worth import Findings, Part, worthiest
+from embeddings.item_item.worth import Findings, worthiest
 from embeddings.vectors.sequence_model import REACH, SequenceModel
 from graph.arrays import F32, I32, I64
 from graph.errors import InputError
@@ -232,5 +232,4 @@ class _Judges:
     def findings(self, rankings: Sequence[Ranking], weights: Sequence[float]) -> Findings:
         """What rankings find together, fused as in serving."""
         fused, _, _ = fuse(rankings, weights, TOP)
-        found = top_per_user(fused.items, self.wanted)
-        return Findings((Part(1.0, found, np.arange(len(found))),))
+        return Findings(((1.0, top_per_user(fused.items, self.wanted)),))
