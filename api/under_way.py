@@ -8,9 +8,10 @@ body that never comes keeps a thread, and no place. Python works with a few thre
 have the seats.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from api.settings import Settings
 
@@ -28,7 +29,7 @@ class UnderWay:
     def __init__(self, settings: Settings) -> None:
         """`max_in_flight` places, `threads` seats; as many bodies may be awaited as have places."""
         self._places = BoundedSemaphore(settings.max_in_flight)
-        self._seats = BoundedSemaphore(settings.threads)
+        self._seats = _InTurn(settings.threads)
         self._bodies = BoundedSemaphore(settings.max_in_flight)
 
     def enter(self) -> bool:
@@ -52,3 +53,27 @@ class UnderWay:
         finally:
             if good:
                 self._bodies.release()
+
+
+class _InTurn:
+    """A semaphore that serves who waits in turn; Python's own lets those who just came go first."""
+
+    def __init__(self, count: int) -> None:
+        self._free, self._waiting, self._lock = count, deque[Lock](), Lock()
+
+    def acquire(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            turn = Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        turn.acquire()
+
+    def release(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from api.settings import load_settings
+from api.under_way import UnderWay
 from tests.test_api_worker import get, served, until
 from tests.test_prometheus import scraped, value
 
@@ -25,6 +27,28 @@ def status(port, path, body=None):
     except urllib.error.HTTPError as error:
         return error.code, error.headers.get("Retry-After")
     return 200, None
+
+
+def test_who_waits_for_a_seat_gets_it_in_turn(tmp_path):
+    room = UnderWay(load_settings(tmp_path, threads=1, max_in_flight=4))
+    order = []
+
+    def sit(number):
+        assert room.enter()
+        order.append(number)
+        room.leave()
+
+    assert room.enter()
+    waiting = [threading.Thread(target=sit, args=(number,)) for number in range(3)]
+    for number, thread in enumerate(waiting, 1):
+        thread.start()
+        until(lambda number=number: len(room._seats._waiting) == number)
+    assert not room.enter()  # no place
+    room.leave()
+    for thread in waiting:
+        thread.join()
+    assert order == [0, 1, 2]
+    assert room.enter()
 
 
 @pytest.fixture
