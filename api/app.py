@@ -5,7 +5,6 @@ A worker reads releases, never a store, and imports nothing that only training n
 
 import sys
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, request
@@ -16,7 +15,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 from api import access, answered_log, errors, headers, health, metrics, traces
 from api.answer_schemas import ProblemAnswer
 from api.bootstrap import now, open_journal, open_live, open_results
-from api.document import finish, operation_name
+from api.document import described, finish, operation_name
 from api.inputs import is_loopback
 from api.keys import KeyFile
 from api.observability import count_defect, log, set_format
@@ -129,7 +128,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
             version=VERSION,
             description="Recommendations for catalogues with a long tail.",
         ),
-        responses={status: _described(status) for status in PROBLEMS},
+        responses={status: described(status) for status in PROBLEMS},
         operation_id_callback=operation_name,
         validation_error_status=400,
         validation_error_model=ProblemAnswer,
@@ -233,11 +232,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.rpartition(":")[0].lower() if ":" in host else host.lower()
-
-
-def _described(status: int) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}
-    return {
-        "description": HTTPStatus(status).phrase,
-        "content": {errors.PROBLEM: {"schema": schema}},
-    }

@@ -1,6 +1,7 @@
 """The OpenAPI document, in the form that generators of clients understand."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from flask import request
@@ -8,6 +9,8 @@ from flask.typing import ResponseReturnValue
 from flask_openapi3 import OpenAPI
 
 from api.access import NEEDED
+from api.answer_schemas import ProblemAnswer
+from api.errors import PROBLEM
 from api.inputs import CHECKS_ITSELF
 from api.keys import OF_SUBJECTS
 from api.metrics import template
@@ -37,6 +40,15 @@ SCHEMES = {
 def operation_name(*, name: str, **_: Any) -> str:
     """The id of an operation, which becomes the name of a client's function: that of the view."""
     return name
+
+
+def described(status: int) -> dict[str, Any]:
+    """What the document says of an answer that is a problem, with this status."""
+    schema = {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {PROBLEM: {"schema": schema}},
+    }
 
 
 def finish(app: OpenAPI) -> None:

@@ -102,6 +102,8 @@ def test_who_saves_over_the_changes_of_another_is_told_and_nothing_is_lost(home,
     home.rules.write_text(RULE)  # by hand, meanwhile
     refused = client.put("/v1/rules", json={"rules": "", "version": before})
     assert "somebody else" in problem(refused, 409, "version")["detail"]
+    document = client.get("/openapi/openapi.json").json
+    assert "409" in document["paths"]["/v1/rules"]["put"]["responses"]
     assert home.rules.read_text() == RULE
     now = client.get("/v1/rules").json["version"]
     assert client.put("/v1/rules", json={"rules": "", "version": now}).status_code == 200

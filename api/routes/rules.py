@@ -6,6 +6,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from api.bootstrap import note, now
+from api.document import described
 from api.errors import Problem
 from api.explore_schemas import EffectsAnswer, RulesBody
 from api.inputs import checked, from_here_or_with
@@ -56,7 +57,7 @@ def register(app: OpenAPI, live: Live) -> None:
         "/v1/rules",
         tags=[TAG],
         summary="Save rules; every worker follows them within a second",
-        responses={200: RulesAnswer},
+        responses={200: RulesAnswer, 409: described(409)},
     )
     @checked
     def put_rules(body: SaveRulesBody) -> dict[str, Any]:
