@@ -3,10 +3,12 @@
 Each generated request, right or wrong, is a request of somebody: of a caller of a server without
 keys, of somebody without a key or with a made-up one, or of a key with some scopes. Nobody causes a
 500, every answer is as documented, and nobody passes a door that the key does not open. Requests
-write: events, items, users, erasures, rules.
+write: events, items, users, erasures, rules. A key with signed subjects comes with a token for one
+user, with none, or with one that is made up.
 """
 
 import shutil
+import time
 
 import pytest
 import schemathesis
@@ -23,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.access import NEEDED, OPEN, OPEN_FOLDERS
 from api.app import create_app
-from api.keys import SCOPES, KeyFile
+from api.keys import LONGEST_LIFE, OF_SUBJECTS, SCOPES, KeyFile, subject_token
 from api.settings import load_settings
 from recommender.releases.home import Home
 
@@ -35,8 +37,10 @@ CHECKS = [
 ]
 NO_KEYS, EVERY = "a server without keys", "every scope"
 STRANGERS = ("nothing", "a made-up key", "the key of another home")
+SIGNED, NO_TOKEN, FALSE_TOKEN = "a signed key", "one without a token", "one with a made-up token"
+VISITOR = "reader-1"
 PROCESSES = ("/v1/users/{user}/data",)  # each request starts a process
-CALLERS = [*STRANGERS, *SCOPES, *(NO_KEYS, EVERY) * 4]
+CALLERS = [*STRANGERS, NO_TOKEN, FALSE_TOKEN, *SCOPES, *(NO_KEYS, EVERY, SIGNED) * 4]
 
 
 def examples(pytestconfig):
@@ -55,6 +59,11 @@ def doors(planted_home, tmp_path_factory):
     other = KeyFile(tmp_path_factory.mktemp("other") / "keys.json")
     headers["the key of another home"] = bearer(other.create(list(SCOPES), now=0))
     headers[EVERY] = bearer(keys.create(list(SCOPES), now=0))
+    signed = keys.create(list(OF_SUBJECTS), now=0, signed_subjects=True)
+    token = subject_token(signed.signing, VISITOR, int(time.time()) + LONGEST_LIFE)
+    headers[NO_TOKEN] = bearer(signed)
+    headers[FALSE_TOKEN] = bearer(signed) | {"X-Subject": f"{token[:-4]}AAAA"}
+    headers[SIGNED] = bearer(signed) | {"X-Subject": token}
     for scope in SCOPES:
         headers[scope] = bearer(keys.create([scope], now=0))
     apps = [create_app(load_settings(home.folder, similar_users_enabled=True)) for home in homes]
@@ -72,6 +81,7 @@ came_to = {}  # what the last request came_to for
 
 def note_rule(response):
     rule = None if request.url_rule is None else request.url_rule.rule
+    came_to["user"] = (request.view_args or {}).get("user")
     came_to["door"] = ("GET" if request.method in ("HEAD", "OPTIONS") else request.method, rule)
     return response
 
@@ -81,9 +91,14 @@ def expected(name):
     method, rule = came_to["door"]
     if rule is None or (method, rule) in OPEN or rule.startswith(OPEN_FOLDERS) or name == EVERY:
         return None
-    if name not in SCOPES:
+    if name in STRANGERS:
         return 401
-    return None if name in NEEDED.get((method, rule), ()) else 403
+    scopes = OF_SUBJECTS if name in (SIGNED, NO_TOKEN, FALSE_TOKEN) else (name,)
+    if not set(scopes) & set(NEEDED.get((method, rule), ())):
+        return 403
+    if name in (NO_TOKEN, FALSE_TOKEN):
+        return 401
+    return 403 if name == SIGNED and came_to["user"] not in (None, VISITOR) else None
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
@@ -110,6 +125,8 @@ def test_nobody_breaks_anything_and_nobody_passes_a_door_that_is_not_theirs(
         def holds(case, name):
             nonlocal sent
             sent += 1
+            if name == SIGNED and sent % 2 and "user" in case.path_parameters:
+                case.path_parameters["user"] = VISITOR
             app = without_keys if name == NO_KEYS else keyed
             response = case.call(app=app, headers=headers[name])
             case.validate_response(response, checks=CHECKS)
