@@ -5,6 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from embeddings.item_item import scorers
+from embeddings.item_item.recipe import RIDGE, Scorer
 from graph.domains import derive_domains
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
@@ -12,6 +14,7 @@ from graph.weighting import weigh, weigh_tags
 from recommender.learning import build as building
 from recommender.learning import grouping_step
 from recommender.learning.build import RefreshConfig, build
+from recommender.learning.going_on import TYPES
 from recommender.learning.grouping_step import group_users, groups_in, learn_profiles
 from recommender.learning.parts import parts_of
 from recommender.learning.split import GATE, SELECT, pair_parts, relevant_pairs
@@ -63,6 +66,38 @@ def keys_of_rows(rows, width):
     return keys(
         np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr)), rows.indices, width
     )
+
+
+def in_full(release):
+    """The item table as a matrix (i, i)."""
+    table = release.table
+    full = np.zeros((len(release.items), len(release.items) + 1), np.float32)
+    np.put_along_axis(full, table.neighbours.astype(np.int64), table.scores, axis=1)  # -1: the last
+    return full[:, :-1]
+
+
+def test_a_trial_beside_another_does_not_search_the_same_spectrum(whole, tmp_path, monkeypatch):
+    """Its own powers, weights and penalty are in the table; a wider spectrum it must find."""
+    snapshot, _, domains, built = whole
+    parts = parts_of(snapshot, CONFIG.seed)
+    fit = parts.fit(snapshot)
+
+    def fitted(name, penalty=10.0, dimensions=128, **more):
+        wide = Scorer("spectral", 0.5, 0.5, 0.5, dimensions)
+        weights = ((replace(RIDGE, strength=penalty), 1.0), (wide, 0.3))
+        made = Made(replace(built.recipe, weights=weights), CONFIG.weighting, CONFIG.preset)
+        steps = Steps(tmp_path / name, TYPES)
+        return fit_trial(fit, parts, domains, CONFIG, made, steps, now=NOW, say=quiet, **more)
+
+    first, alone = fitted("first"), fitted("alone", penalty=30.0)
+    monkeypatch.setattr(scorers, "spectrum", lambda *_, **__: pytest.fail("searched again"))
+    beside = fitted("beside", penalty=30.0, beside=first)
+    own, its, other = (in_full(trial.recommender.release) for trial in (beside, alone, first))
+    size = np.abs(its).mean()
+    assert np.abs(own - its).mean() < 0.001 * size
+    assert np.abs(own - other).mean() > 0.03 * size
+    with pytest.raises(pytest.fail.Exception, match="searched again"):
+        fitted("wider", dimensions=140, beside=first)
 
 
 @pytest.mark.parametrize(("part", "name"), [(SELECT, "select"), (GATE, "gate")])

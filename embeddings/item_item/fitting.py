@@ -9,7 +9,12 @@ from scipy import sparse
 
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recipe import Recipe
-from embeddings.item_item.scorers import Feature, Fitted, LearnedVectors
+from embeddings.item_item.scorers import (
+    SETTLED_DIMENSIONS,
+    Feature,
+    Fitted,
+    LearnedVectors,
+)
 from embeddings.singular import Spectral
 from graph.arrays import F32, I64
 
@@ -69,18 +74,44 @@ def fit_table(
     threads: int,
     start: F32 | None = None,
     learned: Sequence[LearnedVectors] = (),
+    beside: Learned | None = None,
 ) -> tuple[ItemTable, Spectral, Learned | None]:
     """The table of a recipe, its leading singular vectors, and what to go on from.
 
-    The arguments are those of `blend.build_item_table`.
+    The arguments are those of `blend.build_item_table`; `beside` is what another fit of the same
+    data left whose recipe has the `same_spectra`: they are not found again.
     """
     scorers = [scorer for scorer, _ in recipe.weights]
     models = {vectors.name: vectors.of_all for vectors in learned}
-    fitted = Fitted(user_items, features, recipe, seed, threads, scorers, start, models)
+    known = {}
+    if beside is not None:
+        whole = (spectrum.whole() for spectrum in beside.spectra)
+        known = dict(zip(beside.exponents, whole, strict=True))
+    fitted = Fitted(user_items, features, recipe, seed, threads, scorers, start, models, known)
     table = fitted.blended(recipe)
     fitted.drop_tables()
-    settled = fitted.settled_spectrum()
+    settled = fitted.settled_spectrum() if beside is None else beside.settled.whole()
     return table, settled, learned_by(fitted, recipe, settled)
+
+
+def same_spectra(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes ask for the same singular vectors of the same data.
+
+    Narrow ones are not looked at: a fit leaves fewer of them than it proposes pairs by.
+    """
+    widths = _widths(recipe)
+    of_features = [[weight > 0 for weight in each.feature_weights] for each in (recipe, other)]
+    wide = bool(widths) and min(widths.values()) >= SETTLED_DIMENSIONS
+    return wide and widths == _widths(other) and of_features[0] == of_features[1]
+
+
+def _widths(recipe: Recipe) -> dict[tuple[float, float], int]:
+    """The dimensions of each spectrum by its exponents: the widest that a scorer asks for."""
+    return {
+        (scorer.row_exponent, scorer.item_exponent): scorer.dimensions
+        for scorer, _ in sorted(recipe.weights, key=lambda both: both[0].dimensions)
+        if scorer.kind == "spectral"
+    }
 
 
 def learned_by(fitted: Fitted, recipe: Recipe, settled: Spectral) -> Learned | None:
@@ -88,11 +119,7 @@ def learned_by(fitted: Fitted, recipe: Recipe, settled: Spectral) -> Learned | N
     kinds = {scorer.kind for scorer, _ in recipe.weights}
     if kinds.isdisjoint(REGRESSIONS) or not kinds.issubset(TARGET_BY_TARGET):
         return None
-    wanted = {
-        (scorer.row_exponent, scorer.item_exponent): scorer.dimensions
-        for scorer, _ in sorted(recipe.weights, key=lambda both: both[0].dimensions)
-        if scorer.kind == "spectral"
-    }
+    wanted = _widths(recipe)
     return Learned(
         exponents=tuple(wanted),
         spectra=tuple(Halved.of(fitted.spectrum(*key, wanted[key])) for key in wanted),

@@ -81,7 +81,9 @@ class Fitted:
         scorers: Sequence[Scorer],
         start: F32 | None = None,
         learned: Mapping[str, Pair] | None = None,
+        spectra: Mapping[tuple[float, float], Spectral] | None = None,
     ) -> None:
+        """`spectra` of this data by their exponents are at hand, as wide as any scorer asks for."""
         self._start = start
         self._learned = dict(learned or {})
         self._rows = self._spectral_rows = users
@@ -96,7 +98,7 @@ class Fitted:
         self.counts = np.bincount(users.indices, minlength=users.shape[1]).astype(np.float32)
         self.spreads: dict[Scorer, float] = {}  # by which scores are divided
         self._graph: tuple[tuple[float, float, bool], NormalisedGraph] | None = None
-        self._spectra: dict[tuple[float, float], Spectral] = {}
+        self._spectra = dict(spectra or {})
         self._tables: dict[Scorer, ItemTable] = {}
         self._recipe = recipe
         self._proposals: list[I32] | None = None

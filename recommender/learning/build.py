@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.item_item.blend import choose_recipe
-from embeddings.item_item.fitting import fit_table
+from embeddings.item_item.fitting import Learned, fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import without
 from embeddings.item_item.recency import weighed
@@ -160,6 +160,7 @@ def build(
     choice: Choice | None = None,
     start: F32 | None = None,
     changes: Changes | None = None,
+    beside: Learned | None = None,
 ) -> Built:
     """Compute the table, the vectors, and all that filters, reasons and fallbacks need.
 
@@ -173,6 +174,7 @@ def build(
             begins there; they have no say in what is chosen.
         changes: what changed since the last fit, see `changes_since`; only that is learned anew.
             None: everything is.
+        beside: see `fit_table`.
     """
     choice = choice or choose(snapshot, graph, config, say)
     user_items = sparse.csr_matrix(graph.user_items)
@@ -185,7 +187,7 @@ def build(
         table, spectral, learned = fit_table(
             sparse.csr_matrix(user_items, dtype=np.float32), features, recipe,
             seed=config.seed, threads=config.threads, start=start,
-            learned=network_vectors(choice.networks),
+            learned=network_vectors(choice.networks), beside=beside,
         )  # fmt: skip
     else:
         fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())

@@ -93,6 +93,7 @@ def _served_trial(
                 made,
                 steps,
                 "served",
+                beside=trained.trial,
                 now=now,
                 say=_quiet,
             ),

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csr_array
 
+from embeddings.item_item.fitting import Learned, same_spectra
 from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from graph.arrays import I64
 from graph.domains import Domains
@@ -21,7 +22,7 @@ from graph.weighted import WeightedGraph
 from graph.weighting import Weighting, weigh
 from recommender.learning.build import Choice, Preset, RefreshConfig, Say, build
 from recommender.learning.fold_in_arrays import with_new_items
-from recommender.learning.going_on import FIT, TRIAL, TYPES, Before, changes_since
+from recommender.learning.going_on import FIT, TRIAL, TYPES, Before, Fit, changes_since
 from recommender.learning.held_parts import features_of
 from recommender.learning.parts import Parts
 from recommender.learning.split import GATE, SELECT
@@ -70,6 +71,7 @@ def fit_trial(
     steps: Steps,
     name: str = TRIAL,
     before: Before | None = None,
+    beside: Trial | None = None,
     *,
     now: int,
     say: Say,
@@ -85,6 +87,7 @@ def fit_trial(
         steps: of the refresh, where the trial's release is kept.
         name: of this step.
         before: the last trial, to go on from; None: everything is fitted.
+        beside: another trial of this refresh. What both find in the same way is taken from it.
         now: seconds since 1970.
         say: called with the name of each step.
     """
@@ -96,7 +99,10 @@ def fit_trial(
 
     def written(folder: Path) -> None:
         changes = changes_since(before, fit, graph) if before else None
-        built = build(fit, graph, plain, _quiet, choice=Choice(recipe), changes=changes)
+        found = _found(beside, recipe, made.weighting) if beside else None
+        built = build(
+            fit, graph, plain, _quiet, choice=Choice(recipe), changes=changes, beside=found
+        )
         built = with_new_items(built, fit, graph, _quiet, config.threads)
         write(folder, built, fit, plain, now=now)
         if built.fit is not None and name == TRIAL:
@@ -112,6 +118,15 @@ def fit_trial(
     return Trial(
         made=made, snapshot=fit, graph=graph, recommender=recommender, select=select, gate=gate
     )
+
+
+def _found(beside: Trial, recipe: Recipe, weighting: Weighting) -> Learned | None:
+    """What the fit of another trial left, if its singular vectors are those of this recipe."""
+    its = made_of(beside.recommender.release.manifest)
+    if its is None or its.weighting != weighting or not same_spectra(its.recipe, recipe):
+        return None
+    fit = Steps(beside.recommender.release.folder, TYPES).kept(FIT)
+    return fit.learned if isinstance(fit, Fit) else None
 
 
 def made_of(manifest: Mapping[str, Any]) -> Made | None:
