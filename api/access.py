@@ -81,9 +81,10 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
 }
 
 
-def register(app: Flask, settings: Settings, keys: KeyFile, under_way: UnderWay) -> None:
+def register(
+    app: Flask, settings: Settings, keys: KeyFile, limiter: Limiter, under_way: UnderWay
+) -> None:
     """Check every request before its view is called, which then has a place and a seat."""
-    limiter = Limiter(settings)
 
     @app.before_request
     def _let_in() -> Response | None:
@@ -98,7 +99,7 @@ def register(app: Flask, settings: Settings, keys: KeyFile, under_way: UnderWay)
             if rule == PIXEL:
                 g.key, g.pixel = _pixel(keys, **(request.view_args or {}))
             else:
-                g.key = _key(keys, method, rule, request.environ)
+                g.key = key_of(keys, method, rule, request.environ)
         except Problem:
             limiter.count(None)  # who has no key for this route counts by address
             raise
@@ -144,15 +145,6 @@ def check_loopback(settings: Settings, keys: KeyFile, *, loopback: bool) -> None
     )
 
 
-def plainly_let_in(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> bool:
-    """Whether a request may pass, and not for a signed subject only; it is not counted."""
-    try:
-        key = _key(keys, method, rule, environ)
-    except Problem:
-        return False
-    return key is None or key.signing is None
-
-
 def _method() -> str:
     return "GET" if request.method in ("HEAD", "OPTIONS") else request.method
 
@@ -178,8 +170,12 @@ def _known(keys: KeyFile) -> dict[str, Key]:
         raise Problem(503, "the file of API keys cannot be read; see the server's log") from error
 
 
-def _key(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> Key | None:
-    """The request's key, which has one of the route's scopes; None if there are no keys at all."""
+def key_of(keys: KeyFile, method: str, rule: str, environ: dict[str, Any]) -> Key | None:
+    """The request's key, which has one of the route's scopes; None if there are no keys at all.
+
+    Raises:
+        Problem: 401 without a valid key, 403 without the scope, 503 if the keys cannot be read.
+    """
     known = _known(keys)
     if not known:
         return None

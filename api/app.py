@@ -18,6 +18,7 @@ from api.bootstrap import now, open_journal, open_live, open_results
 from api.document import described, finish, operation_name
 from api.inputs import is_loopback
 from api.keys import KeyFile
+from api.limiter import Limiter
 from api.observability import count_defect, log, set_format
 from api.proxies import behind_proxy, relative, trusted_networks, utf8
 from api.routes import (
@@ -148,8 +149,8 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     known_host = _known_host(settings)
     _check_hosts(app, known_host)
     headers.register(app, settings)
-    keys, under_way = KeyFile(live.home.keys), UnderWay(settings)
-    access.register(app, settings, keys, under_way)
+    keys, limiter, under_way = KeyFile(live.home.keys), Limiter(settings), UnderWay(settings)
+    access.register(app, settings, keys, limiter, under_way)
     journal = open_journal(settings)
     journal.served = Served(
         tracked=None if "track" in settings.agreed else lambda user: _agrees(live, user),
@@ -165,7 +166,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     online.register(app, journal)
     answered = recommendations.register(app, live, results, settings)
     way = short_way(
-        app.wsgi_app, settings, keys=keys, under_way=under_way, counting=counting,
+        app.wsgi_app, settings, keys=keys, limiter=limiter, under_way=under_way, counting=counting,
         known_host=known_host, answered=answered,
     )  # fmt: skip
     networks = trusted_networks(settings.trusted_proxies)

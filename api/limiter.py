@@ -22,6 +22,9 @@ from api.observability import log
 from api.settings import Settings
 from api.shared_results import DEADLINE, PAUSE
 
+COUNTED = "nichegraph.counted"
+"""Of a request that was counted before Flask has it: what counts its work, or why it is refused."""
+
 
 class Limiter:
     """Limits requests and work per caller, by the moving window of `limits`.
@@ -37,10 +40,17 @@ class Limiter:
         self._again, self._away, self._lock = 0.0, False, threading.Lock()
 
     def count(self, key: Key | None) -> None:
-        """Count a request; a 429 when its caller has used up the limit."""
-        caller = caller_of(key, request.remote_addr or "")
+        """Count the request that Flask has; a 429 when its caller has used up the limit."""
+        before = request.environ.pop(COUNTED, None)
+        if isinstance(before, Problem):
+            raise before
+        g.charger = before or self.counted(key, request.remote_addr or "")
+
+    def counted(self, key: Key | None, address: str) -> Callable[[int], None]:
+        """Count a request; what counts its work. Either raises a 429, see `charge`."""
+        caller = caller_of(key, address)
         self._hit(self._settings.requests_per_second, caller, 1, "requests")
-        g.charger = lambda work: self._charge(caller, work)
+        return lambda work: self._charge(caller, work)
 
     def _charge(self, caller: str, work: int) -> None:
         per_second, share = self._settings.items_per_second, self._share()

@@ -1,6 +1,6 @@
 """Lists for users by a short way, past Flask, where a request is plainly good.
 
-    GET /v1/users/{user}/recommendations ─▶ place, host, key, path, query ─▶ list ─▶ counted, sent
+    GET /v1/users/{user}/recommendations ─▶ place, host, key, path, query, limits ─▶ list ─▶ sent
                                               └ anything that is not plain ─▶ Flask, from the start
 
 Flask and what is hooked into it take as long as making a list. So this route, which most requests
@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from api.access import plainly_let_in
+from api.access import key_of
+from api.errors import Problem
 from api.headers import of_data
 from api.inputs import JSON, NOT_KEPT, query_reader
-from api.keys import KeyFile
+from api.keys import Key, KeyFile
+from api.limiter import COUNTED, Limiter
 from api.metrics import Counting, in_flight
 from api.proxies import Wsgi, utf8
 from api.schemas import UserPath, UserQuery
@@ -32,6 +34,7 @@ def short_way(
     settings: Settings,
     *,
     keys: KeyFile,
+    limiter: Limiter,
     under_way: UnderWay,
     counting: Counting,
     known_host: Callable[[str], bool],
@@ -39,20 +42,21 @@ def short_way(
 ) -> Wsgi:
     """The application with the short way before Flask.
 
-    There is none where requests are limited, logged or traced: these look at what Flask knows.
+    There is none where requests are logged or traced: these look at what Flask knows.
 
     Args:
         flask: the whole application.
         settings: of the server.
         keys: API keys; a request with a key for signed subjects is not plain.
+        limiter: of requests and work, shared with Flask.
         under_way: places and seats, shared with Flask.
         counting: of requests, shared with Flask.
         known_host: whether a `Host` header is one of ours.
         answered: makes the list of a user.
     """
-    limited = settings.requests_per_second or settings.items_per_second
-    if limited or settings.request_log or settings.traces_url:
+    if settings.request_log or settings.traces_url:
         return flask
+    limited = bool(settings.requests_per_second or settings.items_per_second)
     headers = [("Content-Type", JSON), ("Cache-Control", NOT_KEPT), *of_data(settings)]
     query_of = query_reader(UserQuery)
 
@@ -61,10 +65,16 @@ def short_way(
         if "HTTP_ORIGIN" in environ or not known_host(environ.get("HTTP_HOST", "")):
             return None
         try:
-            if not plainly_let_in(keys, "GET", RULE, environ):
+            key = key_of(keys, "GET", RULE, environ)
+            if key is not None and key.signing is not None:
                 return None
             user = UserPath(user=utf8(environ["PATH_INFO"][len(BEGIN) : -len(END)])).user
-            return answered(user, query_of(environ.get("QUERY_STRING", "").encode("latin-1")))
+            query = query_of(environ.get("QUERY_STRING", "").encode("latin-1"))
+            if limited:
+                environ[COUNTED] = _counted(limiter, key, environ["REMOTE_ADDR"], query.n)
+                if isinstance(environ[COUNTED], Problem):
+                    return None
+            return answered(user, query)
         except Exception:  # noqa: BLE001 - Flask meets it once more, and answers it
             return None
 
@@ -86,3 +96,14 @@ def short_way(
         return [made]
 
     return way
+
+
+def _counted(
+    limiter: Limiter, key: Key | None, address: str, work: int
+) -> Callable[[int], None] | Problem:
+    """Count a request and its work, so that Flask, if it gets the request, counts neither again."""
+    try:
+        limiter.counted(key, address)(work)
+    except Problem as error:
+        return error
+    return lambda _: None

@@ -123,11 +123,47 @@ def test_only_a_key_with_the_scope_goes_the_short_way(home, names):
     assert server.get(path, **{"X-API-Key": good.secret})[::3] == (401, True)
 
 
+def test_logged_requests_are_flasks(planted_home, names):
+    assert Server(planted_home, request_log=1).get(GOOD[0].format(**names))[::3] == (200, True)
+
+
 @pytest.mark.parametrize(
-    "settings", [{"requests_per_second": 5}, {"items_per_second": 100}, {"request_log": 1}]
+    ("settings", "query", "status", "what"),
+    [
+        ({"requests_per_second": 3}, "n=9", 429, "requests"),
+        ({"items_per_second": 30}, "n=9", 429, "items"),
+        ({"items_per_second": 8}, "n=9", 400, "items"),
+    ],
 )
-def test_limited_and_logged_requests_are_flasks(planted_home, names, settings):
-    assert Server(planted_home, **settings).get(GOOD[0].format(**names))[::3] == (200, True)
+def test_limits_hold_and_each_request_is_counted_once(home, names, settings, query, status, what):
+    keys = KeyFile(home.keys)
+    mine, other = (keys.create(["recommend", "admin"], now=int(time.time())) for _ in range(2))
+    server = Server(home, workers=1, **settings)
+    path = f"/v1/users/{names['user']}/recommendations?{query}"
+    refused = f'nichegraph_refused_total{{why="{what}"}} '
+
+    def count():
+        text = server.client.get("/metrics", headers={**HERE, "X-API-Key": other.secret}).text
+        own = [line for line in text.splitlines() if line.startswith(refused)]
+        return sum(float(line.split()[-1]) for line in own)
+
+    before, answers = count(), []
+    while not answers or answers[-1][0] == 200:
+        answers.append(server.get(path, **{"X-API-Key": mine.secret})[::3])
+        assert len(answers) < 50
+    assert answers[-1] == (status, True)  # Flask says so
+    assert set(answers[:-1]) <= {(200, False)}
+    if status == 429:  # a second may end meanwhile
+        assert len(answers) >= 4
+        assert server.get(path, **{"X-API-Key": other.secret})[::3] == (200, False)
+    assert count() == before + 1
+
+
+def test_what_flask_answers_after_all_is_counted_once(planted_home, names):
+    server = Server(planted_home, workers=1, requests_per_second=2)
+    path = f"/v1/users/{names['user']}/recommendations?profile=none"
+    statuses = [server.get(path)[0] for _ in range(3)]
+    assert statuses[:2] == [400, 400]
 
 
 def test_requests_of_the_short_way_are_counted_and_take_a_place(planted_home, names):
