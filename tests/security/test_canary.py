@@ -114,6 +114,7 @@ def run(planted_home, tmp_path_factory, collector, rounds):
 
     def another_release(number):
         """A refresh, while the person is in the inbox and the store, and the way back."""
+        before = current(home)
         words = ["refresh", "--preset", "fast", "--force", "--seed", str(number)]
         done = subprocess.run(
             [sys.executable, "-m", "api.cli.main", "--home", str(home.folder), *words],
@@ -123,8 +124,8 @@ def run(planted_home, tmp_path_factory, collector, rounds):
         output.refreshes += done.stdout + done.stderr
         served(current(home))
         if number % 2:
-            ask("PUT", "/v1/releases/current", {"release": first})
-            served(first)
+            ask("PUT", "/v1/releases/current", {"release": before})
+            served(before)
 
     with ExitStack() as shared, (folder / "log").open("w") as log:
         there = redis_at(folder) if shutil.which("redis-server") else nullcontext("")
@@ -133,8 +134,7 @@ def run(planted_home, tmp_path_factory, collector, rounds):
         server = start(home.folder, port, environment, workers=2, output=log)
         try:
             until(lambda: ask("GET", "/live"))
-            first = json.loads(ask("GET", "/ready"))["release"]
-            output.releases.add(first)
+            output.releases.add(json.loads(ask("GET", "/ready"))["release"])
             for number in range(rounds):
                 refreshed = partial(another_release, number)
                 everything(ask, made, signed.secret, token, number, output, refreshed)
