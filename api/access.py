@@ -27,6 +27,7 @@ OPEN = {  # these need no key: whether the server runs, the page, the OpenAPI do
     ("GET", "/live"),
     ("GET", "/ready"),
 }
+METRICS = "/metrics"
 PLACE = "nichegraph.place"  # this request counts as one of those under way
 PIXEL = "/v1/pixel/<key_id>/<token>.gif"  # what it writes is signed, see `_pixel`
 OPEN.add(("GET", PIXEL))
@@ -77,7 +78,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {  # method, route -> any of th
     ("PUT", "/v1/rules"): ("admin",),
     ("GET", "/v1/access"): tuple(SCOPES),
     ("GET", "/v1/online"): ("admin", "explore"),
-    ("GET", "/metrics"): ("admin",),
+    ("GET", METRICS): ("admin",),
 }
 
 
@@ -107,6 +108,8 @@ def register(
         signed = rule != PIXEL and g.key is not None and g.key.signing is not None
         if signed:
             g.subject = _subject(g.key)
+        if rule == METRICS:
+            return None  # which tell what is wrong when all places are taken
         if (refusal := _begin()) is not None:
             return refusal
         if signed:

@@ -154,7 +154,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Flask:
     journal = open_journal(settings)
     journal.served = Served(
         tracked=None if "track" in settings.agreed else lambda user: _agrees(live, user),
-        released=lambda item: catalogue.released_item(live, journal, item),
+        released=lambda: catalogue.released(live, journal),
     )
     health.register(app, live, journal)
     tell_metrics.register(app, live, journal)

@@ -92,7 +92,13 @@ def is_loopback(address: str) -> bool:
 
 
 def asked_from_here() -> bool:
-    """Whether the request comes from this machine, and no proxy says that another sent it."""
+    """Whether the request comes from this machine, and nothing says that another sent it.
+
+    Neither a proxy's header does, nor a visitor's key, which an application may pass on.
+    """
+    key = g.get("key")
+    if key is not None and key.signing is not None:
+        return False
     return is_loopback(request.remote_addr or "") and not any(
         name in request.headers for name in PROXIES
     )

@@ -46,6 +46,7 @@ class Key:
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
+    rotated_at: int | None = None
     signing: str | None = None  # signs the subject tokens that its requests must bring
 
     def holds(self, now: int) -> bool:
@@ -158,6 +159,8 @@ class KeyFile:
         old = self._known(number)
         if not old.holds(now):
             raise InputError(f"key {number} has already expired or been revoked; create a new one")
+        if old.rotated_at is not None:
+            raise InputError(f"key {number} has been rotated before; rotate its successor")
         made = self.create(
             old.scopes,
             now=now,
@@ -166,7 +169,7 @@ class KeyFile:
             signed_subjects=old.signing is not None,
         )
         ends = now + overlap if old.expires_at is None else min(old.expires_at, now + overlap)
-        self._change(lambda keys: keys | {number: replace(old, expires_at=ends)})
+        self._change(lambda keys: keys | {number: replace(old, expires_at=ends, rotated_at=now)})
         return made
 
     def take_over(self, other: Path) -> None:
@@ -181,6 +184,15 @@ class KeyFile:
         return keys[number]
 
     def _change(self, change: Any) -> None:
+        first = not self._lock.exists()
+        try:
+            self._write(change)
+        except BaseException:
+            if first:  # there are no keys yet, so nobody is to miss them
+                self._lock.unlink(missing_ok=True)
+            raise
+
+    def _write(self, change: Any) -> None:
         with locked(self._lock):
             keys = change(_read(self.path) if self.path.exists() else {})
             content = json.dumps([asdict(key) for key in keys.values()], indent=1)

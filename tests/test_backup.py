@@ -167,6 +167,11 @@ def test_keys_that_were_revoked_since_stay_so_and_nobody_else_reads_the_file(hom
     opened = [restored.opened_by(made.secret, now) for made in (ended, kept, later)]
     assert [key and key.id for key in opened] == [None, kept.key.id, later.key.id]
     assert stat.S_IMODE(home.keys.stat().st_mode) == 0o600
+    home.keys.write_text("[{]")  # damaged: it is not to replace the good ones of the backup
+    assert command(home, "restore", file, "--replace") == 1
+    home.keys.unlink()
+    assert command(home, "restore", file, "--replace") == 0
+    assert KeyFile(home.keys).opened_by(kept.secret, now) is not None
     shutil.rmtree(home.folder)
     assert command(home, "restore", file) == 0  # the keys of the backup: there are no others
     assert KeyFile(home.keys).opened_by(ended.secret, now) is not None

@@ -109,6 +109,21 @@ def test_a_key_that_ends_is_rotated_into_one_that_holds_as_long(tmp_path):
     made = keys.create(["recommend"], now=NOW, days=2)
     rotated = keys.rotate(made.key.id, now=NOW + 86_400, overlap=0)
     assert rotated.key.expires_at == NOW + 3 * 86_400
+    endless = keys.create(["recommend"], now=NOW)
+    successor = keys.rotate(endless.key.id, now=NOW, overlap=60)
+    assert successor.key.expires_at is None
+    with pytest.raises(InputError, match="rotated before"):
+        keys.rotate(endless.key.id, now=NOW + 1, overlap=60)
+
+
+def test_a_first_key_that_could_not_be_written_shuts_nobody_out(home, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("api.keys.replace_file", full)
+    with pytest.raises(OSError, match="No space"):
+        create(home, "recommend")
+    assert client_of(home).get("/v1/popular").status_code == 200
 
 
 def test_the_commands_make_show_rotate_and_end_keys(home, capsys):
@@ -265,6 +280,7 @@ def test_a_visitor_reads_of_nobody_else_what_a_key_for_privacy_may(home, planted
     search = f"/v1/search?q={other}&kind=user"
     assert other in client.get(search, headers=bearer(create(home, "recommend", "privacy"))).text
     assert other not in client.get(search, **far).text
+    assert other not in client.get(search, headers=mine).text  # passed on by an application here
     assert client.get("/v1/popular", **far).status_code == 200
     assert client.get(f"/v1/users/{me}/data", **far).status_code == 200
     for scope in ("ingest", "explore", "admin"):

@@ -64,7 +64,9 @@ def test_one_thread_gives_the_same_bytes_also_after_a_kill(home, catalogue, tmp_
 
     monkeypatch.setattr(command, "step", stopped)
     refreshed(other, monkeypatch, code=130)
-    assert [path.name for path in other.unfinished.glob("*/training/*")] == ["gnn-part.checkpoint"]
+    assert [path.name for path in other.unfinished.glob("*/*/training/*")] == [
+        "gnn-part.checkpoint"
+    ]
     monkeypatch.setattr(command, "step", messages.append)
     second = refreshed(other, monkeypatch)
     assert [text for text in messages if "continuing it, if" in text]

@@ -229,6 +229,15 @@ def test_items_sent_again_under_a_key_get_the_same_answer_though_their_times_cha
     assert client.get("/v1/items/a").json["created_at"] == 981_158_400
 
 
+def test_after_a_load_past_the_journal_nobody_guesses_when_an_item_was_made(client, journal):
+    """The store may know it, and its time; a server that runs beside a load learns of its items."""
+    client.put("/v1/items/first", json={"title": "First"})
+    journal.append([fact("load", {"at": 1})], now=1)
+    client.put("/v1/items/suites", json={"title": "Suites"})
+    assert "created_at" not in client.get("/v1/items/suites").json
+    assert "created_at" in client.get("/v1/items/first").json
+
+
 def test_what_is_wrong_with_an_item_is_named(client, journal):
     refused(
         client.put("/v1/items/x", json={"tags": ["a", {"tag": "b", "weight": -1}]}),

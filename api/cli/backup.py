@@ -1,5 +1,6 @@
 """`nichegraph backup` and `nichegraph restore`: a whole home in one file, and the way back."""
 
+import itertools
 import os
 import shutil
 from contextlib import closing
@@ -89,20 +90,23 @@ def restore(
     if there and not replace:
         raise InputError(f"{home.folder} is not empty; add --replace, or name another --home")
     newer = _erased(ctx, home) if there else None
+    if home.keys.exists():
+        KeyFile(home.keys).keys()  # a damaged file is not to replace that of the backup
     fresh = home.folder.with_name(f"{home.folder.name}.restoring-{os.getpid()}")
     try:
         made = unpack(file, fresh, identity=identity)
         again = _made_fit(fresh, newer)
+        restored = fresh / home.keys.name
+        keys = home.keys if home.keys.exists() else restored  # who was shut out since stays so
+        if keys.exists():
+            KeyFile(restored).take_over(keys)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    restored = fresh / home.keys.name
-    keys = home.keys if home.keys.exists() else restored  # who was shut out since stays so
-    if keys.exists():
-        KeyFile(restored).take_over(keys)
     kept = None
     if there:
-        kept = home.folder.with_name(f"{home.folder.name}.before-{now()}")
+        names = (f"{home.folder.name}.before-{second}" for second in itertools.count(now()))
+        kept = next(path for path in map(home.folder.with_name, names) if not path.exists())
         home.folder.rename(kept)
     elif home.folder.is_dir():
         home.folder.rmdir()

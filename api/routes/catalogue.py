@@ -14,9 +14,10 @@ from api.write_schemas import ItemBody, ItemsBody, KnownItemAnswer, WriteAnswer
 from api.writing import Answer, write
 from graph.errors import NotFound, ReleaseError
 from loaders.entries import Refused, check_items
+from recommender.inbox.dating import Released
 from recommender.inbox.facts import DELETE, PATCH, PUT, Fact, fact, item_subject
 from recommender.inbox.journal import Journal
-from recommender.inbox.known import Known, item_after
+from recommender.inbox.known import item_after
 from recommender.serving.known import known_item
 from recommender.serving.live import Live
 
@@ -64,13 +65,13 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
     )
     @checked
     def get_item(path: ItemPath) -> dict[str, Any]:
-        known, heard = released_item(live, journal, path.item)
+        known, heard = released(live, journal)
         about = journal.facts_about(item_subject(path.item))
         facts = [row for row in about if row.sequence > heard]
-        known = item_after(known, facts, path.item)
-        if known is None:
+        after = item_after(known(path.item), facts, path.item)
+        if after is None:
             raise NotFound(f"item {path.item!r} is not known")
-        return known | {"sequence": facts[-1].sequence if facts else None}
+        return after | {"sequence": facts[-1].sequence if facts else None}
 
     @app.post(
         "/v1/items",
@@ -91,13 +92,14 @@ def register(app: OpenAPI, journal: Journal, live: Live) -> None:
         )
 
 
-def released_item(live: Live, journal: Journal, item: str) -> tuple[Known | None, int]:
-    """What is served of an item (None: nothing), and the last fact that the release contains."""
+def released(live: Live, journal: Journal) -> Released:
+    """What is served of items: nothing if there is no release."""
     try:
         overlay = live.recommender().overlay
     except ReleaseError:
-        return None, 0
-    return known_item(overlay, item), overlay.release.heard(journal.identity())
+        return Released(lambda _: None, 0)
+    heard = overlay.release.heard(journal.identity())
+    return Released(lambda item: known_item(overlay, item), heard)
 
 
 def _request_name() -> str | None:

@@ -17,6 +17,7 @@ from recommender.inbox.facts import (
     CONSENT,
     EVENT_UNDONE,
     LOAD,
+    PUT,
     Fact,
     fact,
     row,
@@ -46,7 +47,7 @@ class Served:
     """What a server knows beside the journal."""
 
     tracked: Tracked | None = None  # None: everybody agrees who has not said
-    released: Released | None = None  # None: new items get no time of their own
+    released: Callable[[], Released] | None = None  # None: new items get no time of their own
 
 
 @dataclass(slots=True)
@@ -113,6 +114,8 @@ def _write_all(
 def _write(db: sqlite3.Connection, entry: Waiting, loaded: int, served: Served) -> list[Receipt]:
     """Insert what is new, in order."""
     receipts, now = [], entry.now
+    puts = any(fact.kind == PUT for fact in entry.facts)
+    released = served.released() if puts and served.released is not None else None
     watched, any_consents, joined = any_erasure(db), any_consent(db), aliases.any_alias(db)
     for sent in entry.facts:
         own = aliases.renamed(db, sent) if joined else sent
@@ -125,8 +128,8 @@ def _write(db: sqlite3.Connection, entry: Waiting, loaded: int, served: Served) 
         if why is not None:
             receipts.append(Receipt(0, repeated=False, refused=why))
             continue
-        if served.released is not None:
-            own = dated(db, own, now, served.released)
+        if released is not None:
+            own = dated(db, own, now, loaded, released)
         newest = None
         for form in dict.fromkeys((own, sent)):  # it may have been sent before it was joined
             newest = _newest(db, form)

@@ -2,34 +2,42 @@
 
 import sqlite3
 from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
 from recommender.inbox.facts import PUT, Fact, fact, row
 from recommender.inbox.known import Known, item_after
 
-Released = Callable[[str], tuple[Known | None, int]]
-"""What a release knows of an item, and the number of the last fact that it contains."""
+
+class Released(NamedTuple):
+    """What is served: what it knows of an item, and the last fact that its release contains."""
+
+    known: Callable[[str], Known | None]
+    heard: int
 
 
-def dated(db: sqlite3.Connection, written: Fact, now: int, released: Released) -> Fact:
+def dated(db: sqlite3.Connection, written: Fact, now: int, loaded: int, released: Released) -> Fact:
     """An item that is put without `created_at`, with the time that it has; other facts as they are.
 
     An item that is known keeps its time, or has none. One is new if nobody knew it, or if events
-    named it and nothing else was known.
+    named it and nothing else was known. After a load past the journal, number `loaded`, only the
+    store could say that: until a release contains the load, such items have no time.
     """
     if written.kind != PUT:
         return written
     payload = orjson.loads(written.payload)
     if "created_at" in payload:
         return written
-    known, heard = released(payload["id"])
     later = db.execute(
         "SELECT seq, kind, payload, acknowledged FROM facts WHERE subject = ? AND seq > ? "
         "ORDER BY seq",
-        (written.subject, heard),
+        (written.subject, released.heard),
     )
-    known = item_after(known, [row(*columns) for columns in later], payload["id"]) or {}
+    facts = [row(*columns) for columns in later]
+    known = item_after(released.known(payload["id"]), facts, payload["id"]) or {}
     told = {name for name, value in known.items() if value} - {"id", "hidden"}
+    if not told and loaded > released.heard:
+        return written
     created_at = known.get("created_at") if told else now
     return fact(PUT, payload | {"created_at": created_at})

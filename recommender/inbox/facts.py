@@ -19,11 +19,12 @@ click         an item of an answer was clicked; the same fields. Neither is an e
 alias         `id` and `anonymous`: an anonymous id that is another name of the user, from its first
               event on
 load          `at`: a load wrote into the store without the journal; this fact's number tells when
-event_undone  a row of `events` that is no longer in the store, since its load was taken back
+event_undone  a row of `events` that no longer holds, since its load was taken back, or since its
+              `event_id` came again with another user
 item_undone   after a load was taken back: `id` and, if the store still has the item, `now`: the
               item in the form of an `item_put`
 user_undone   the same for a user, in the form of a `user_put`. These three are for processes that
-              follow the journal: the store has them already
+              follow the journal: the store learns of it otherwise
 
 Fields that are null or empty are left out. Rows of `events` have `user`, `item`, `kind` and where
 given `value`, `tag`, `at`, `event_id`, and `session`, which the store does not keep. An event that

@@ -159,7 +159,7 @@ def opened(journal_file: Path, *, make: bool = False) -> Iterator[Any]:
         yield None
         return
     try:
-        with closing(_connected(path)) as db:
+        with closing(_connected(path, make=make)) as db:
             yield db
     except sqlite3.OperationalError as error:
         raise StoreAway(f"{path}: {error}; check the disk and the folder's permissions") from error
@@ -167,12 +167,14 @@ def opened(journal_file: Path, *, make: bool = False) -> Iterator[Any]:
         raise StoreForeign(f"{path}: {error}; move this file away") from error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, *, make: bool) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
     try:
         _prepare(db, path)
     except sqlite3.OperationalError as error:
         db.close()
+        if make:
+            raise
         return as_it_lies(path, error)
     except BaseException:
         db.close()

@@ -105,6 +105,11 @@ class Journal:
             newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'facts'").fetchone()
             return int(newest[0]) if newest else 0
 
+    def last_load(self) -> int:
+        """The number of the newest load past the journal, 0 when there is none."""
+        with self._read() as db:
+            return 0 if db is None else last_load(db)
+
     def facts_after(self, sequence: int, limit: int = 100_000) -> list[Row]:
         """The first `limit` facts whose number is above `sequence`, in order."""
         return self._facts("WHERE seq > ? ORDER BY seq LIMIT ?", sequence, limit)

@@ -14,6 +14,7 @@ candidate is refused, the old release stays in service.
 """
 
 import shutil
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from graph.freed import give_back_freed
 from graph.snapshot import EventColumns, GraphSnapshot, Links, Relations, take_snapshot
 from graph.store import GraphStore
 from graph.weighting import SECONDS_A_DAY, weigh
+from recommender.inbox.facts import CONSENT
+from recommender.inbox.journal import Journal
 from recommender.learning.build import Built, Choice, RefreshConfig, Say
 from recommender.learning.gates import Verdict
 from recommender.learning.going_on import Fits, fits_of, keep
@@ -127,17 +130,18 @@ def refresh(
     digest = digest_of(
         [*_all_but_news(store, home, parent), config.to_json(), repr(settings), full, bool(fits)]
     )
-    with taken_up(home, digest, (*RESULTS, *JUDGED, *FROZEN), now=now, say=say) as steps:
-        now = steps.now
+    with taken_up(home, digest, (*RESULTS, *JUDGED, *FROZEN), now=now, say=say) as begun:
+        now = begun.now
 
         def frozen() -> Frozen:
             say("taking a snapshot")
             inbox, watermark = mark(home, store)
             return Frozen(take_snapshot(store, watermark, consent=config.consent), inbox)
 
-        read = steps.value("snapshot", frozen)
+        read = begun.value("snapshot", frozen)
         snapshot, inbox = read.snapshot, read.inbox
         name = fingerprint(snapshot, config, parent)
+        steps = begun.within(name)  # made from this snapshot and no other
         say(f"weighing {len(snapshot.events.user):,} events")
         domains = derive_domains(snapshot, config.seed)
         graph = weigh(snapshot, config.weighting, now, domains)
@@ -182,7 +186,7 @@ def refresh(
         note(candidate.folder, {"gates": gates, "chosen": chosen, "last_load": last_load})
         if not verdict.passed and not force:
             aside = set_aside(home, candidate.folder, name)
-            shutil.rmtree(steps.folder)
+            shutil.rmtree(begun.folder)
             raise GateRefused(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
                 f"{aside}; `nichegraph releases list` shows it, --force publishes it anyway"
@@ -206,12 +210,17 @@ def _all_but_news(store: GraphStore, home: Home, parent: Release | None) -> list
     """What must be as it was for a refresh to go on after one that was killed.
 
     What came by the journal meanwhile is not in it: over the release that is made, the overlay
-    adds it. A load it does not add, and who was erased must not come back.
+    adds it. It adds no load, and nothing is to be learned from who was erased or withdrew `train`,
+    nor from what is no longer to be kept.
     """
-    loads = [[load.load, load.undone] for load in store.loads()]
-    journal = mark(home, store)[0]["journal"]
     before = parent.manifest.get("fingerprint") if parent else None
-    return [before, store.uri, journal, loads, read_state(home).erased]
+    loads = [repr(load) for load in store.loads()]
+    with closing(Journal(home.inbox)) as journal:
+        consents = journal.standing_facts(journal.last_sequence())
+        withdrawn = [row.sequence for row in consents if row.payload[CONSENT].get("train") is False]
+        newer = [journal.identity(), journal.last_load(), withdrawn[-1:]]
+    rules = [repr(rule) for rule in load_retention(home.retention)]
+    return [before, store.uri, *newer, loads, rules, repr(read_state(home).erased)]
 
 
 def hidden_items(snapshot: GraphSnapshot) -> list[str]:

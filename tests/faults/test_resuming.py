@@ -76,11 +76,8 @@ def sums(home):
 
 def finished(home):
     """Names of the finished steps that lie in a home."""
-    return {
-        path.name
-        for path in home.unfinished.glob("*/*")
-        if path.is_dir() and not path.name.startswith(ASIDE)
-    }
+    steps = [*home.unfinished.glob("*/snapshot"), *home.unfinished.glob("*/*/*")]
+    return {path.name for path in steps if path.is_dir() and not path.name.startswith(ASIDE)}
 
 
 def goes_on(home, refreshed, undisturbed):
@@ -260,12 +257,20 @@ def test_beside_a_drainer_it_goes_on_too(killed, refreshed):
     assert "late" in open_release(home.releases / current(home)).users
 
 
-@pytest.mark.parametrize("what", ["load", "erasure"])
-def test_after_a_load_or_an_erasure_it_begins_anew(killed, refreshed, what, monkeypatch):
-    """The overlay does not know the load; and nobody comes back, erased while it still ran."""
+@pytest.mark.parametrize("what", ["load", "erasure", "withdrawal", "retention", "late load"])
+def test_after_what_no_overlay_adds_it_begins_anew(killed, refreshed, what, monkeypatch):
+    """The overlay does not know the load; and nothing comes back that is gone since."""
     home, _ = killed
-    with closing(EmbeddedStore(home.store)) as store:
-        if what == "load":
+    with closing(EmbeddedStore(home.store)) as store, closing(Journal(home.inbox)) as journal:
+        if what == "withdrawal":
+            refusal = {"id": "early", "consent": {"train": False}}
+            journal.append([fact("consent", refusal)], now=NOW)
+            drain(journal, store, now=lambda: NOW)
+        elif what == "retention":
+            home.retention.write_text("[days]\nhide = 30\n")
+        elif what == "late load":  # it ran while the snapshot was read
+            journal.append([fact("load", {"at": NOW})], now=NOW)
+        elif what == "load":
             file = home.folder / "more.csv"
             file.write_text("user,item\nloaded,i0\n")
             kept = {"staging_folder": home.folder / "kept", "rejects_file": home.folder / "bad.csv"}
@@ -276,7 +281,20 @@ def test_after_a_load_or_an_erasure_it_begins_anew(killed, refreshed, what, monk
     assert refreshed(home.folder, home.folder / "log", now=NOW + 3660) == 0
     assert TAKEN_UP not in (home.folder / "log").read_text()
     users = open_release(home.releases / current(home)).users
-    assert ("early" in users, "loaded" in users) == (what == "load", what == "load")
+    assert ("early" in users) == (what != "erasure")
+    assert ("loaded" in users) == (what == "load")
+
+
+def test_a_damaged_snapshot_is_read_again_and_what_was_made_from_it_is_made_again(
+    killed, refreshed
+):
+    home, _ = killed
+    heard(home, "late")
+    array = next(home.unfinished.glob("*/snapshot/*.npy"))
+    array.write_bytes(array.read_bytes()[:-1] + b"?")
+    assert refreshed(home.folder, home.folder / "log", now=NOW + 3660) == 0
+    assert TAKEN_UP not in (home.folder / "log").read_text()
+    assert "late" in open_release(home.releases / current(home)).users
 
 
 def test_an_erasure_leaves_no_unfinished_refresh(base, refreshed, undisturbed, tmp_path):
