@@ -31,19 +31,19 @@ def register(app: OpenAPI, live: Live, journal: Journal) -> None:
     def is_ready(query: NoQuery) -> dict[str, Any]:
         del query
         release = live.recommender().release.name
-        inbox = {name: _told(value) for name, value in _inbox(journal).items()}
-        notes = [_told(note) for note in (live.segments_problem, live.rules_problem) if note]
+        inbox = {name: _plain(value) for name, value in _inbox(journal).items()}
+        notes = [_plain(note) for note in (live.segments_problem, live.rules_problem) if note]
         return {
             "status": "ready",
             "release": release,
-            "problem": _told(live.problem),
+            "problem": _plain(live.problem),
             "notes": notes,
             "writes": _writes(inbox),
             "inbox": inbox,
         }
 
 
-def _told(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return for_strangers(value) if isinstance(value, str) else value
 
 

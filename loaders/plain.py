@@ -27,9 +27,11 @@ def plain_event(entry: Any, now: int) -> dict[str, Any] | None:
         return None
     row: dict[str, Any] = {"kind": "view"}
     for name, value in entry.items():
+        if name not in _MADE:
+            return None
         if value is None:
             continue
-        made = _MADE[name](value, now) if name in _MADE else None
+        made = _MADE[name](value, now)
         if made is None:
             return None
         row[name] = made

@@ -206,9 +206,9 @@ def test_no_answer_names_the_folder_of_the_home_and_the_log_does(tmp_path, capsy
     detail = problem(client.post("/v1/events", json=body), 503)["detail"]
     assert detail.startswith("inbox/")
     assert "free" in detail
-    told = "".join(capsys.readouterr())
-    assert f"no release in {tmp_path} yet" in told
-    assert f"{tmp_path}/{detail}" in told
+    log = "".join(capsys.readouterr())
+    assert f"no release in {tmp_path} yet" in log
+    assert f"{tmp_path}/{detail}" in log
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ EVENTS = st.fixed_dictionaries(
 @settings(max_examples=400, deadline=None)
 @given(st.lists(EVENTS | st.none(), max_size=3))
 @example([{"user": "ann", "item": "x", "at": 1000 * (NOW + 86_400) + 1}])  # a millisecond too late
+@example([{"user": "0", "item": "0", "usr": None}])
 def test_events_that_are_plainly_good_are_what_their_columns_make_of_them(entries):
     """The short way gives, for whatever it takes, what the rules for files give."""
     assert check_events(entries, NOW) == _events_by_column(entries, NOW)

@@ -227,7 +227,7 @@ def test_it_stops_early_and_never_ends_below_its_start():
 
 
 def test_items_never_seen_fall_into_their_niche_by_tags_domains_and_words():
-    graph, niche = niches(items=20)
+    graph, niche = niches(items=40)
     words = sparse.csr_matrix(np.eye(6, dtype=np.float32)[niche])
     domains = sparse.csr_matrix(2 * np.eye(6, dtype=np.float32)[5 - niche])
     held = np.arange(len(niche)) % 10 == 0

@@ -439,20 +439,20 @@ def test_lists_of_the_whole_catalogue_are_work_as_well(home, path):
 
 
 def test_no_request_asks_for_more_than_a_seconds_worth(home):
-    one, two = (client_of(home, items_per_second=100, workers=count) for count in (1, 2))
+    alone, shared = (client_of(home, items_per_second=100, workers=count) for count in (1, 2))
     events = {"events": [{"user": "ann", "item": f"item-{k}"} for k in range(101)]}
     many = {"subjects": [{"user": "ann", "n": 51}] * 2}
     for client, path, body, problem in [
-        (one, "/v1/events", events, "101 items at once; .* items_per_second allows 100$"),
-        (one, "/v1/recommendations", many, "102 items at once; .* allows 100$"),
-        (one, "/v1/items/similar", {"title": "x", "n": 101}, "101 items at once"),
-        (two, "/v1/items/similar", {"title": "x", "n": 60}, "allows 50 in each of 2 workers$"),
+        (alone, "/v1/events", events, "101 items at once; .* items_per_second allows 100$"),
+        (alone, "/v1/recommendations", many, "102 items at once; .* allows 100$"),
+        (alone, "/v1/items/similar", {"title": "x", "n": 101}, "101 items at once"),
+        (shared, "/v1/items/similar", {"title": "x", "n": 60}, "allows 50 in each of 2 workers$"),
     ]:
         answer = client.post(path, json=body)
         assert answer.status_code == 400, path
         assert re.search(problem, answer.json["detail"])
-    assert one.post("/v1/events", json={"events": events["events"][:100]}).status_code == 202
-    codes = [one.post("/v1/events", json=events["events"][0]).status_code for _ in range(4)]
+    assert alone.post("/v1/events", json={"events": events["events"][:100]}).status_code == 202
+    codes = [alone.post("/v1/events", json=events["events"][0]).status_code for _ in range(4)]
     assert 429 in codes
 
 

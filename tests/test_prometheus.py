@@ -199,18 +199,18 @@ def test_a_large_request_that_found_no_thread_is_counted(home, monkeypatch):
 def test_answers_that_another_worker_kept_and_those_that_made_room_are_counted(home, tmp_path):
     paths = [f"/v1/users/reader-{k}/recommendations?n=5" for k in range(1, 6)]
 
-    def asked(client):
+    def asking(client):
         return [len(client.get(path).data) for path in paths]
 
     with redis_at(tmp_path) as url:
         first, second = (client_of(home, redis_url=url) for _ in range(2))
-        lengths = asked(first)
+        lengths = asking(first)
         shared = grown(
-            second, "nichegraph_cache_total", lambda: asked(second), outcome="shared_hits"
+            second, "nichegraph_cache_total", lambda: asking(second), outcome="shared_hits"
         )
     assert shared == len(paths)
     small = client_of(home, cache_bytes=2 * (max(lengths) + ENTRY))
-    dropped = grown(small, "nichegraph_cache_total", lambda: asked(small), outcome="dropped")
+    dropped = grown(small, "nichegraph_cache_total", lambda: asking(small), outcome="dropped")
     assert 1 <= dropped == small.application.extensions["results"].counts["dropped"]
 
 

@@ -36,8 +36,8 @@ def dated(db: sqlite3.Connection, written: Fact, now: int, loaded: int, released
     )
     facts = [row(*columns) for columns in later]
     known = item_after(released.known(payload["id"]), facts, payload["id"]) or {}
-    told = {name for name, value in known.items() if value} - {"id", "hidden"}
-    if not told and loaded > released.heard:
+    described = {name for name, value in known.items() if value} - {"id", "hidden"}
+    if not described and loaded > released.heard:
         return written
-    created_at = known.get("created_at") if told else now
+    created_at = known.get("created_at") if described else now
     return fact(PUT, payload | {"created_at": created_at})

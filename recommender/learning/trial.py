@@ -99,9 +99,9 @@ def fit_trial(
 
     def written(folder: Path) -> None:
         changes = changes_since(before, fit, graph) if before else None
-        found = _found(beside, recipe, made.weighting) if beside else None
+        learned = _learned(beside, recipe, made.weighting) if beside else None
         built = build(
-            fit, graph, plain, _quiet, choice=Choice(recipe), changes=changes, beside=found
+            fit, graph, plain, _quiet, choice=Choice(recipe), changes=changes, beside=learned
         )
         built = with_new_items(built, fit, graph, _quiet, config.threads)
         write(folder, built, fit, plain, now=now)
@@ -120,7 +120,7 @@ def fit_trial(
     )
 
 
-def _found(beside: Trial, recipe: Recipe, weighting: Weighting) -> Learned | None:
+def _learned(beside: Trial, recipe: Recipe, weighting: Weighting) -> Learned | None:
     """What the fit of another trial left, if its singular vectors are those of this recipe."""
     its = made_of(beside.recommender.release.manifest)
     if its is None or its.weighting != weighting or not same_spectra(its.recipe, recipe):
