@@ -63,6 +63,9 @@ def undisturbed(base, refreshed, tmp_path_factory):
     return log.read_text().splitlines(), time.monotonic() - begun, sums(home)
 
 
+LONG_DIGEST = 64  # characters of the name of a snapshot
+
+
 def copied(base, folder):
     return Home(shutil.copytree(base.folder, folder / "home"))
 
@@ -75,9 +78,10 @@ def sums(home):
 
 
 def finished(home):
-    """Names of the finished steps that lie in a home."""
-    steps = [*home.unfinished.glob("*/snapshot"), *home.unfinished.glob("*/*/*")]
-    return {path.name for path in steps if path.is_dir() and not path.name.startswith(ASIDE)}
+    """Names of the finished steps that lie in a home; some lie in a folder of their snapshot."""
+    steps = [*home.unfinished.glob("*/*"), *home.unfinished.glob("*/*/*")]
+    names = {path.name for path in steps if path.is_dir() and not path.name.startswith(ASIDE)}
+    return {name for name in names if len(name) != LONG_DIGEST}
 
 
 def goes_on(home, refreshed, undisturbed):
