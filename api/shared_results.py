@@ -35,6 +35,7 @@ class RedisResults:
         )
         self._clock = clock
         self._again = 0.0
+        self._away = False
         self._state = ""  # the last one for which the others' answers were to be removed
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -70,15 +71,23 @@ class RedisResults:
                 if cursor == 0:
                     return gone
         except self._errors as error:
-            log("redis away", problem=error)
+            self._failed(error)
             return None
 
     def _answered(self, call: Callable[[], Any]) -> Any:
         if self._clock() < self._again:
             return None
         try:
-            return call()
+            answer = call()
         except self._errors as error:
             self._again = self._clock() + PAUSE
-            log("redis away", problem=error)
+            self._failed(error)
             return None
+        self._away = False
+        return answer
+
+    def _failed(self, error: Exception) -> None:
+        """Log it at the first call that fails, not again until one was answered."""
+        if not self._away:
+            log("redis away", problem=error)
+        self._away = True

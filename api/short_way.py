@@ -1,7 +1,7 @@
 """Lists for users by a short way, past Flask, where a request is plainly good.
 
-    GET /v1/users/{user}/recommendations ─▶ place, host, key, path, query, limits ─▶ list ─▶ sent
-                                              └ anything that is not plain ─▶ Flask, from the start
+    GET /v1/users/{user}/recommendations ─▶ host, key, query, limits ─▶ place, seat ─▶ list
+                                              └ whatever is not plain ─▶ Flask, from the start
 
 Flask and what is hooked into it take as long as making a list. So this route, which most requests
 ask for, has a way around them. It refuses nothing and knows no errors: whatever it does not answer
@@ -60,8 +60,8 @@ def short_way(
     headers = [("Content-Type", JSON), ("Cache-Control", NOT_KEPT), *of_data(settings)]
     query_of = query_reader(UserQuery)
 
-    def listed(environ: dict[str, Any]) -> bytes | None:
-        """The list that is asked for; None where Flask is to look at the request."""
+    def plain(environ: dict[str, Any]) -> tuple[str, UserQuery] | None:
+        """The user and the query, counted against limits; None where Flask is to look at it."""
         if "HTTP_ORIGIN" in environ or not known_host(environ.get("HTTP_HOST", "")):
             return None
         try:
@@ -74,21 +74,32 @@ def short_way(
                 environ[COUNTED] = _counted(limiter, key, environ["REMOTE_ADDR"], query.n)
                 if isinstance(environ[COUNTED], Problem):
                     return None
+        except Exception:  # noqa: BLE001 - Flask meets it once more, and answers it
+            return None
+        return user, query
+
+    def listed(user: str, query: UserQuery) -> bytes | None:
+        """The list, made on a seat; None where Flask is to say what is wrong."""
+        if not under_way.enter():
+            return None
+        try:
             return answered(user, query)
         except Exception:  # noqa: BLE001 - Flask meets it once more, and answers it
             return None
+        finally:
+            under_way.leave()
 
     def way(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         began, path = time.perf_counter(), environ["PATH_INFO"]
-        fits = path.startswith(BEGIN) and path.endswith(END)
-        if not fits or environ["REQUEST_METHOD"] != "GET" or not under_way.enter():
+        fits = path.startswith(BEGIN) and path.endswith(END) and environ["REQUEST_METHOD"] == "GET"
+        wanted = plain(environ) if fits else None
+        if wanted is None:
             return flask(environ, start_response)
         in_flight.inc()
         try:
-            made = listed(environ)
+            made = listed(*wanted)
         finally:
             in_flight.dec()
-            under_way.leave()
         if made is None:
             return flask(environ, start_response)
         counting.answered("GET", RULE, 200, began)

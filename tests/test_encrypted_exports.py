@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import networkx as nx
 import pyarrow.parquet as pq
@@ -92,6 +93,22 @@ def test_a_file_that_was_begun_and_not_ended_is_gone(tmp_path, identity):
             raise InputError("the network went away")
     assert (tmp_path / "f").read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "f")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_bytes)
+        with new_file(pipe) as file:
+            file.write(b"all")
+        assert reading.result() == b"all"
+    assert pipe.is_fifo()
+    with new_file(link) as file:
+        file.write(b"all")
+    assert link.is_symlink()
+    assert (tmp_path / "f").read_bytes() == b"all"
 
 
 def test_a_full_disk_is_the_error_that_is_told(monkeypatch, tmp_path, identity):

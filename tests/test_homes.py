@@ -1,6 +1,7 @@
 """Every command works whatever the home is called and wherever it is called from."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -78,7 +79,12 @@ def test_the_server_and_its_processes_find_a_relative_home(home):
             "--port",
             str(port),
         ],
-        env={"NICHEGRAPH_CONSOLE_ENABLED": "true", "NICHEGRAPH_WORKERS": "1", "PATH": "/usr/bin"},
+        env={
+            "NICHEGRAPH_CONSOLE_ENABLED": "true",
+            "NICHEGRAPH_WORKERS": "1",
+            "PATH": "/usr/bin",
+            **{name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ},
+        },
     )
     try:
         assert ask(port, "/v1/users/u1/recommendations")["items"]

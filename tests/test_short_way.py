@@ -2,12 +2,15 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from api.app import create_app
 from api.keys import KeyFile, subject_token
+from api.limiter import Limiter
 from api.settings import load_settings
+from api.under_way import UnderWay
 from recommender.ranking.request import Request
 
 GOOD = (
@@ -182,3 +185,34 @@ def test_requests_of_the_short_way_are_counted_and_take_a_place(planted_home, na
         assert server.get(path)[::3] == (200, False)
     assert counted() == before + 3
     assert json.loads(server.client.get(path, headers=HERE).data)["served_by"] == "history"
+
+
+def test_a_request_that_waits_for_a_seat_was_counted_and_is_in_flight(home, names, monkeypatch):
+    made, counted = [], []
+    count = Limiter.counted
+    monkeypatch.setattr("api.app.UnderWay", lambda wanted: made.append(UnderWay(wanted)) or made[0])
+    monkeypatch.setattr(Limiter, "counted", lambda *words: counted.append(1) or count(*words))
+    server = Server(home, threads=1, requests_per_second=10_000)
+
+    def in_flight():
+        name = "nichegraph_requests_in_flight "
+        lines = server.client.get("/metrics", headers=HERE).text.splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    assert made[0].enter()
+    before, ends = in_flight(), time.monotonic() + 20
+    counted.clear()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.client.get, GOOD[0].format(**names), headers=HERE)
+        try:
+            while not counted and time.monotonic() < ends:
+                time.sleep(0.01)
+            assert len(counted) == 1
+            while in_flight() == before and time.monotonic() < ends:
+                time.sleep(0.01)
+            assert in_flight() == before + 1
+            assert not answer.done()
+        finally:
+            made[0].leave()
+        assert answer.result().status_code == 200
+    assert in_flight() == before

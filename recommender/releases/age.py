@@ -20,14 +20,15 @@ def new_file(path: Path, recipient: str | None = None) -> Iterator[IO[bytes]]:
     """A file to write to, which is `path` when the block ends and is gone when it raises.
 
     Args:
-        path: replaced, if it exists.
+        path: replaced, if it exists; what is no file, such as a pipe or a link, is written to.
         recipient: public key of age; None: the file is not encrypted.
 
     Raises:
         InputError: `recipient` is no public key of age.
     """
     key = None if recipient is None else recipient_of(recipient)
-    aside = path.with_name(f"{path.name}.part")
+    replaced = not path.is_symlink() and (path.is_file() or not path.exists())
+    aside = path.with_name(f"{path.name}.part") if replaced else path
     try:
         with aside.open("wb") as file:
             if key is None:
@@ -35,9 +36,11 @@ def new_file(path: Path, recipient: str | None = None) -> Iterator[IO[bytes]]:
             else:
                 with encrypting(file, key) as inner:
                     yield inner
-        aside.replace(path)
+        if replaced:
+            aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)  # there only when something went wrong
+        if replaced:
+            aside.unlink(missing_ok=True)  # there only when something went wrong
 
 
 @contextlib.contextmanager
