@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import networkx as nx
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -71,10 +70,13 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
         return {}
     kept = item_tags[:, used]
     kept = kept[np.diff(kept.indptr) <= MOST_ITEM_TAGS]
-    graph = _ties(csr_array(kept.T @ kept), spread[used])
-    communities = nx.community.louvain_communities(graph, seed=seed)
+    import networkx as nx  # here, so that a worker, which derives no domains, starts without it
+
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(used)))
+    graph.add_weighted_edges_from(_ties(csr_array(kept.T @ kept), spread[used]))
     named: dict[int, str] = {}
-    for community in communities:
+    for community in nx.community.louvain_communities(graph, seed=seed):
         rows = sorted((int(used[tag]) for tag in community), key=lambda row: (-spread[row], row))
         if len(rows) >= FEWEST_TAGS:
             name = " · ".join(names[row] for row in rows[:NAMING_TAGS])
@@ -82,8 +84,8 @@ def _communities(item_tags: csr_array, names: list[str], seed: int) -> dict[int,
     return named
 
 
-def _ties(together: csr_array, spread: I64) -> nx.Graph:
-    """A graph of tags 0 … t - 1, each tied to the tags it occurs with most often for their sizes.
+def _ties(together: csr_array, spread: I64) -> list[tuple[int, int, float]]:
+    """Tags 0 … t - 1, each tied to the tags it occurs with most often for their sizes.
 
     Args:
         together: (t, t) number of items that have both tags.
@@ -97,11 +99,8 @@ def _ties(together: csr_array, spread: I64) -> nx.Graph:
     starts = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(spread)))])
     rank = np.arange(len(order)) - starts[source[order]]  # among the ties of its tag
     strongest = order[(rank < STRONGEST_TIES) & (weights[order] > 0)]
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(spread)))
     ends = (source[strongest].tolist(), target[strongest].tolist())
-    graph.add_weighted_edges_from(zip(*ends, weights[strongest].tolist(), strict=True))
-    return graph
+    return list(zip(*ends, weights[strongest].tolist(), strict=True))
 
 
 def _linked(item_tags: csr_array, named: dict[int, str]) -> tuple[Links, Vocabulary]:

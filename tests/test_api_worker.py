@@ -22,6 +22,8 @@ FORBIDDEN = (
     "sklearn",
     "neo4j",
     "pandas",
+    "networkx",
+    "faiss",
     "ladybug",
     "matplotlib",
 )

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from embeddings.item_item.cold_items import DAMPING, OWN, SHARPNESS, WORTH
 from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.likeness import DAMPING, OWN, SHARPNESS, WORTH
 from recommender.ranking.filters import Filters
 from recommender.ranking.request import NewItem
 from recommender.releases.arrivals import HALF, NEAREST, WIDTH, Arrivals, placed_rows

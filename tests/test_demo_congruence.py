@@ -27,7 +27,12 @@ NOT_IN_THE_DEMO = {  # no relations, friends, written tags, hides, dates of item
 }  # fmt: skip
 
 
-@pytest.fixture(params=[(4_000, 20), (20_000, 5)], ids=["4,000 events", "20,000 events"])
+@pytest.fixture(
+    params=[
+        pytest.param((4_000, 10), id="4,000 events"),
+        pytest.param((20_000, 20), id="20,000 events", marks=pytest.mark.long),
+    ]
+)
 def demo(request, address, store, tmp_path):
     """The catalogue of `nichegraph demo` in both stores, with one release; (ask, home, users)."""
     home = Home(tmp_path).create()

@@ -90,17 +90,22 @@ def processes(words, of):
     ]
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A folder for compiled code, which may be written to."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.mark.parametrize("inbox", [False, True], ids=["never written to", "written to before"])
 def test_a_home_that_cannot_be_written_is_served_and_takes_no_writes(
-    home, tmp_path, namespaces, inbox
+    home, tmp_path, namespaces, inbox, compiled
 ):
     shutil.rmtree(home / "inbox", ignore_errors=True)
     if inbox:
         (home / "inbox").mkdir()
     port = free_port()
-    writable = [tmp_path / "temporary", tmp_path / "compiled"]
-    for folder in writable:
-        folder.mkdir()
+    writable = [tmp_path / "temporary", compiled]
+    writable[0].mkdir()
     environment = {"TMPDIR": str(writable[0]), "NUMBA_CACHE_DIR": str(writable[1])}
     server = start(
         home, port, environment, lambda words: in_read_only_root(tmp_path, writable, words)

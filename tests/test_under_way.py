@@ -13,7 +13,7 @@ from api.under_way import UnderWay
 from tests.test_api_worker import get, served, until
 from tests.test_prometheus import scraped, value
 
-REFUSED = "nichegraph_refused_total"
+REFUSED, IN_FLIGHT = "nichegraph_refused_total", "nichegraph_requests_in_flight"
 HEAD = (
     "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     "Content-Length: {length}\r\n\r\n"
@@ -92,6 +92,7 @@ def test_bodies_that_never_come_hold_nobody_up_and_other_bodies_for_as_many_only
             return stuck
 
         stuck = [begin() for _ in range(3)]
+        until(lambda: value(scraped(few), IN_FLIGHT) == 4)  # with the question itself
         until(lambda: status(few, "/v1/events", event) == (503, "1"))
         for _ in range(5):
             begin()

@@ -6,17 +6,16 @@ with a filter it loses what it should find (`docs/decisions/0002-exact-below-a-s
 
 import errno
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import faiss as typed_faiss
 import numpy as np
 
 from embeddings.indexes.index import checked, exact_search
 from graph.arrays import F32, I32, I64, Flags
 from graph.errors import ReleaseError
 
-faiss: Any = typed_faiss  # its type stubs lack what is used here
 EXACT_PRODUCTS = 2_000_000  # dimensions × rows up to which the exact search is the faster one
 LINKS = 32  # per node of the HNSW graph: arXiv:1603.09320, M
 BUILD_WIDTH = 120  # efConstruction
@@ -24,6 +23,14 @@ SEARCH_WIDTH = 128  # efSearch
 PLAIN_BUILD_WIDTH = 40  # of the graph that proposes for every row once
 ROWS_AT_ONCE = 65_536  # of those that ask for proposals: their answers are 64-bit rows
 LOW_SELECTIVITY = 0.1  # below this share of allowed rows HNSW is asked for more, then not at all
+
+
+@cache
+def _faiss() -> Any:
+    """The library when it is first needed: it takes a worker 0.1 s and 40 MB, often for nothing."""
+    import faiss
+
+    return faiss  # untyped: its stubs lack what is used here
 
 
 class FaissIndex:
@@ -43,14 +50,14 @@ class FaissIndex:
             raise ValueError("a vector has a component that is not a finite number")
         if vectors.size <= exact_products:
             return cls(vectors, None)
-        threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
+        threads = _faiss().omp_get_max_threads()
+        _faiss().omp_set_num_threads(1)
         try:
-            index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+            index = _faiss().IndexHNSWFlat(vectors.shape[1], LINKS, _faiss().METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = BUILD_WIDTH
             index.add(vectors)
         finally:
-            faiss.omp_set_num_threads(threads)
+            _faiss().omp_set_num_threads(threads)
         return cls(vectors, index)
 
     @property
@@ -79,12 +86,12 @@ class FaissIndex:
     ) -> tuple[I32, F32]:
         width = max(SEARCH_WIDTH, 2 * k)
         if allowed is None:
-            parameters = faiss.SearchParametersHNSW(efSearch=width)
+            parameters = _faiss().SearchParametersHNSW(efSearch=width)
         elif selectivity < LOW_SELECTIVITY:
             return exact_search(self.vectors, queries, k, allowed)
         else:
-            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-            parameters = faiss.SearchParametersHNSW(
+            selector = _faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+            parameters = _faiss().SearchParametersHNSW(
                 efSearch=int(width / max(selectivity, LOW_SELECTIVITY)), sel=selector
             )
         scores, rows = self._index.search(queries, k, params=parameters)
@@ -102,7 +109,7 @@ class FaissIndex:
             aside.write_bytes(b"")
         else:
             try:
-                faiss.write_index(self._index, str(aside))
+                _faiss().write_index(self._index, str(aside))
             except RuntimeError as error:  # FAISS does not say why; mostly the disk is full
                 raise OSError(errno.EIO, "FAISS could not write it", str(aside)) from error
         with aside.open("rb") as file:
@@ -118,9 +125,9 @@ class FaissIndex:
         if path.stat().st_size == 0:
             return cls(vectors, None)
         # FAISS refuses to allocate more than the file can mean, whatever its header says.
-        faiss.set_deserialization_vector_byte_limit(4 * path.stat().st_size)
+        _faiss().set_deserialization_vector_byte_limit(4 * path.stat().st_size)
         try:
-            index = faiss.read_index(str(path))
+            index = _faiss().read_index(str(path))
         except RuntimeError as error:
             raise ReleaseError(f"{path.name} is not a readable FAISS index") from error
         if (index.ntotal, index.d) != vectors.shape:
@@ -145,10 +152,10 @@ def likely_neighbours(
     one thread.
     """
     targets = np.arange(len(others)) if among is None else among
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
+    before = _faiss().omp_get_max_threads()
+    _faiss().omp_set_num_threads(threads)
     try:
-        index = faiss.IndexHNSWFlat(others.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+        index = _faiss().IndexHNSWFlat(others.shape[1], LINKS, _faiss().METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = PLAIN_BUILD_WIDTH
         index.add(np.ascontiguousarray(others[targets], np.float32))
         index.hnsw.efSearch = 2 * width
@@ -161,5 +168,5 @@ def likely_neighbours(
             order = np.argsort(rows < 0, axis=1, kind="stable")[:, :width]
             near[begin : begin + len(part)] = np.take_along_axis(rows, order, axis=1)
     finally:
-        faiss.omp_set_num_threads(before)
+        _faiss().omp_set_num_threads(before)
     return near

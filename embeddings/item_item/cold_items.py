@@ -18,6 +18,7 @@ from embeddings.item_item.item_table import (
     strongest,
     strongest_entries,
 )
+from embeddings.item_item.likeness import DAMPING, OWN, SHARPNESS, WORTH
 from embeddings.item_item.recipe import WORD_WEIGHT
 from embeddings.item_item.scorers import nearest, sum_of_squares
 from graph.arrays import F32, I64, Flags
@@ -26,17 +27,6 @@ NEIGHBOURS = 100
 """How many warm items stand for a cold one."""
 WIDTH = 100
 """How many cold items each history item may propose."""
-OWN = 2.0
-"""How much an item speaks for itself, in units of its strongest entry."""
-SHARPNESS, DAMPING = 2.0, 0.8
-"""The power of the cosines, and the power of their sum by which scores are divided: below 1, many
-like items are worth more than few. Chosen by hand on a draw of cold items of citeulike-a and
-ml-latest-small."""
-WORTH = 0.25
-"""Factor on a cold item's score, compared with an equally like item that people have chosen. On
-held-back parts of train, 1 costs up to 6 % of NDCG@20 + Recall@20, .1 to .75 nothing or little.
-Where most of a catalogue is cold it is less, by warm items / cold ones: the more there are, the
-higher their best ones score by chance, and the less often any of them is chosen."""
 PRODUCTS = 0.5
 """Weight of products of vectors beside likeness, see `with_cold_items`. 1 is even better on
 ml-latest-small, where an item has few tags, and costs 5 % on citeulike-a, where it has many."""

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from embeddings.best import add_row, keep_best, sort_best
-from embeddings.item_item.cold_items import DAMPING, OWN, SHARPNESS, WORTH
 from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.likeness import DAMPING, OWN, SHARPNESS, WORTH
 from graph.arrays import F32, I32, I64
 
 NEAREST = 100  # items of the release that stand for a new one
