@@ -118,9 +118,9 @@ def test_items_known_by_numbers_alone_are_placed_in_the_catalogue_and_live(catal
     assert len(proposed) > 100
     assert np.mean(np.array(proposed) <= 1) >= 0.6  # knots lie between niches: neighbours are like
     new = [live_item(f"new{n}", {"attributes": {"pitch": 10.0 * n}}, {}) for n in range(15)]
-    units, near, scores = placed(NewItems(release, Filters(release)), release, new)
+    units, ((near, scores), *_) = placed(NewItems(release, Filters(release)), release, new)
     assert units.any(axis=1).all() and (scores[:, 0] > 0).all()
     apart = [np.abs(niche[rows[:8]] - n).mean() for n, rows in enumerate(near)]
     assert np.mean(apart) < 1.5
     silent = live_item("silent", {"attributes": {"noise": 1.0}}, {})
-    assert not placed(NewItems(release, Filters(release)), release, [silent])[2].any()
+    assert not placed(NewItems(release, Filters(release)), release, [silent])[1][0][1].any()

@@ -193,7 +193,7 @@ def test_items_known_by_words_alone_are_placed_in_the_catalogue_and_live(
         text = f"niche{n}word1 with niche{n}word2 unheardof"
         known = {"title": text} if where == "titles" else {"attributes": {"about": text}}
         new.append(live_item(f"new{n}", known, {}))
-    units, near, scores = placed(NewItems(release, Filters(release)), release, new)
+    units, ((near, scores), *_) = placed(NewItems(release, Filters(release)), release, new)
     assert units.any(axis=1).all() and (scores[:, 0] > 0).all()
     shares = [(niche[rows[:8]] == n).mean() for n, rows in zip(names, near, strict=True)]
     assert np.mean(shares) >= 0.8

@@ -156,6 +156,9 @@ def _show_comparison(comparison: dict[str, Any]) -> None:
         say(f"neighbours changed: {item['title']} keeps {item['kept']} of its ten")
     for name, pair in comparison["configuration"].items():
         say(f"setting {name}: {pair[0]} before, {pair[1]} now")
+    few = comparison["few_items"]
+    if few[0] != few[1]:
+        say(f"a table of their own is read by histories of up to {few[1]} items, before {few[0]}")
     for shown in comparison["lists"]:
         say(f"list of a user with {shown['history']:,} items: {in_words(shown)}")
 

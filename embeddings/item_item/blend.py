@@ -17,12 +17,20 @@ from scipy import sparse
 from embeddings.hold_out import hold_back
 from embeddings.item_item.by_order import way_of_order
 from embeddings.item_item.candidates import USUAL, Preset, Quality, Say, candidates, wide_spectrum
+from embeddings.item_item.few import way_of_few
 from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.mixture import mixture, usual_mixture
-from embeddings.item_item.recipe import BY_PAIRS, RIDGE_WIDTH, Recipe, Scorer, usual_ridge
+from embeddings.item_item.recipe import (
+    BY_PAIRS,
+    RIDGE_WIDTH,
+    Recipe,
+    Scorer,
+    simple_scorer,
+    usual_ridge,
+)
 from embeddings.item_item.scorers import (
     QUADRATIC_ITEMS,
     Feature,
@@ -60,6 +68,8 @@ class BlendReport:
             "recency_exponent": self.recipe.recency_exponent,
             "follows_weight": self.recipe.follows_weight,
             "follows_steepness": self.recipe.follows_steepness,
+            "few_items": self.recipe.few_items,
+            "few_popularity": self.recipe.few_popularity,
             "word_weight": self.recipe.word_weight,
             "support_width": self.recipe.support_width,
             "table_width": self.recipe.table_width,
@@ -245,6 +255,11 @@ def fit_blend(
             recipe, recency_exponent=way.recency, follows_weight=way.weight,
             follows_steepness=way.steepness,
         )  # fmt: skip
+    if simple_scorer(recipe):  # that is what lists say they were made by
+        return BlendReport(recipe, judges, tried, scorers)
+    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
+    few = way_of_few(trials, fitted, targets, scores, recipe, tried, say, threads)
+    recipe = replace(recipe, few_items=few.items, few_popularity=few.popularity)
     return BlendReport(recipe, judges, tried, scorers)
 
 

@@ -100,10 +100,14 @@ class Trial:
         rare.eliminate_zeros()
         parts = [(weight, Judge(fit, entries, share, *settings)) for weight, entries in large]
         parts.append((RARE, Judge(fit, rare, sample // 6, *settings)))
+        newcomers = []
         if new is not None and np.count_nonzero(new) >= FEWEST_NEWCOMERS:
             known, wanted_entries = _halves(users, new, held.order, seed)
-            parts.append((NEWCOMERS, Judge(known, wanted_entries, sample // 6, *settings)))
+            newcomers.append(Judge(known, wanted_entries, sample // 6, *settings))
+            parts.append((NEWCOMERS, newcomers[0]))
         self._parts = [(weight, judge) for weight, judge in parts if judge.users.size]
+        self.short = [judge for judge in (parts[0][1], *newcomers) if judge.users.size]
+        """Those by whose histories, cut short, it is judged how short ones are read."""
         self.users = int(parts[0][1].users.size)
         self.searched = _drawn_items(fit.shape[1], seed)
         among = sparse.diags(self.searched.astype(np.float32))
@@ -119,7 +123,7 @@ class Trial:
         self._by: Callable[[sparse.csr_matrix], RecencyJudge] = partial(
             recency_judge, fit, gone, sample=sample, seed=seed, threads=threads, seen=seen
         )
-        self._order, self._threads = held.order, threads
+        self.order, self.seed, self._threads = held.order, seed, threads
         histories = [judge.histories for _, judge in self._parts]
         if held.order is not None:
             ends = np.flatnonzero(np.diff(gone.indptr) > 0)
@@ -132,13 +136,13 @@ class Trial:
 
     def by_chance(self, draw: int) -> RecencyJudge:
         """`by_order` with the order shuffled, to see what is gained by chance."""
-        assert self._order is not None
-        return self._by(shuffled(self._order, draw))
+        assert self.order is not None
+        return self._by(shuffled(self.order, draw))
 
     def followers(self, draw: int | None = None) -> ItemTable:
         """What follows what in the part that may be learned from; `draw`: in a shuffled order."""
-        assert self._order is not None
-        order = self._order if draw is None else shuffled(self._order, draw)
+        assert self.order is not None
+        order = self.order if draw is None else shuffled(self.order, draw)
         return follow_table(self.fit, order, threads=self._threads)
 
     def __call__(self, supports: I32, scores: F32) -> tuple[float, float]:

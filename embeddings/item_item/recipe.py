@@ -90,5 +90,17 @@ class Recipe:
     """Its logits are multiplied by this."""
     sequence_epochs: int = 0
     """How long it is trained."""
+    few_items: int = 0
+    """Histories of at most so many different items read a table of their own, see `few`; 0: none
+    do."""
+    few_popularity: float = 0.0
+    """The power of the target's popularity in that table."""
     word_weight: float = WORD_WEIGHT
     """Of the words of items beside their tags, see `cold_items.content`; 0: they say nothing."""
+
+
+def simple_scorer(recipe: Recipe) -> str | None:
+    """The kind of a simple recommender if it ranks alone: "popularity", or item kNN's "cosine"."""
+    kinds = {scorer.kind for scorer, _ in recipe.weights}
+    only = kinds.pop() if len(kinds) == 1 else None
+    return only if only in ("popularity", "cosine") else None

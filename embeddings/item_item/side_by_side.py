@@ -153,6 +153,12 @@ def _marked(target, seen, touched, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _silent(weights):  # type: ignore[no-untyped-def]
+    """Whether all weights (k,) are 0: the entry is only there so that it is not ranked."""
+    return not np.any(weights)
+
+
+@njit(cache=True, nogil=True)
 def _weightings(  # type: ignore[no-untyped-def]
     row_of, supports, scores, after, worths, starts, items, weights, newest, top, low, high
 ):
@@ -171,6 +177,8 @@ def _weightings(  # type: ignore[no-untyped-def]
     for subject in range(low, high):
         count = 0
         for h in range(starts[subject], starts[subject + 1]):
+            if _silent(weights[h]) and _silent(newest[h]):
+                continue
             item = row_of[items[h]]
             for q in range(supports.shape[1]):
                 target = supports[item, q]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.item_item.blend import choose_recipe
+from embeddings.item_item.few import few_of, few_table
 from embeddings.item_item.fitting import Learned, fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import without
@@ -195,10 +196,15 @@ def build(
             changes.table, changes.learned, fitted, recipe, changes.changed, changes.fresh,
             config.threads,
         )  # fmt: skip
+    few: Arrays = {}
+    if recipe.few_items:
+        fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
+        of_few = few_table(fitted, few_of(recipe), table.scores, config.threads)
+        few = {"few.neighbours": of_few.neighbours, "few.scores": of_few.scores}
     table = with_follows(table, user_items, order, recipe, config.threads)  # a pass over the data
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
-    arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores}
+    arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores} | few
     reports: dict[str, Any] = {}
     for name, (_, made) in choice.networks.items():
         vectors[name] = _ranked(made)

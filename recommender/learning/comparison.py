@@ -38,6 +38,7 @@ def compare(
         "new": new.name,
         "counts": {what: [part.get(what, 0) for part in counts] for what in counts[1]},
         "configuration": differences(old.manifest["config"], new.manifest["config"]),
+        "few_items": [release.few_items for release in (old, new)],
         "gates": _gates(old, new),
         "drift": drift_between(new, old),
         "moved": moved_items(new, old),

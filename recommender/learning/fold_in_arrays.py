@@ -16,8 +16,10 @@ bytes an item on citeulike-a, 24 on ml-latest-small.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from embeddings.item_item.cold_items import content, with_cold_items
@@ -61,13 +63,17 @@ def _with_cold_items(
     built: Built, graph: WeightedGraph, known: KnownFeatures, learned: InductiveMap, cold: I64,
     threads: int,
 ) -> Arrays:  # fmt: skip
-    table = ItemTable(built.arrays["table.neighbours"], built.arrays["table.scores"])
     placed = fold_in_items(learned, {kind: part[cold] for kind, part in known.features.items()})
     weight = built.recipe.word_weight
     worn = sparse.hstack([graph.item_tags.sign(), graph.item_numbers])  # both as tags
     like = content(sparse.csr_matrix(worn, dtype=np.float32), known.all_words, weight)
-    table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed), threads)
-    return {"table.neighbours": table.neighbours, "table.scores": table.scores}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in ("table", "few"):
+        if f"{name}.scores" in built.arrays:
+            table = ItemTable(built.arrays[f"{name}.neighbours"], built.arrays[f"{name}.scores"])
+            table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed), threads)
+            arrays |= {f"{name}.neighbours": table.neighbours, f"{name}.scores": table.scores}
+    return arrays
 
 
 def map_arrays(source: str, learned: InductiveMap) -> Arrays:

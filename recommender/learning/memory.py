@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from embeddings.indexes.faiss_index import EXACT_PRODUCTS, LINKS
-from embeddings.item_item import cold_items
+from embeddings.item_item import cold_items, few
 from embeddings.item_item.blend import support_width
 from embeddings.item_item.candidates import COSINES, PENALTIES, SPECTRA, Preset
 from embeddings.item_item.exact_ridge import CUBES_PER_ITEM
@@ -103,6 +103,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     built = {
         "item table": i * with_new * ENTRY,
         "what follows what": followers + p * WORD,
+        "table for few items": i * (few.width_for(i) + min(cold_items.WIDTH, i)) * ENTRY,
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         # Of each pair item, weight, kind, time; its user by item; and that it was seen.
         "histories": p * (5 * WORD + LONG),
@@ -163,12 +164,13 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **trial,
             "blended scores": i * c * WORD,
             "the table": i * width * ENTRY,
+            "table for few items": i * few.width_for(i) * ENTRY,
         },
         "placing new items": {
             **built,
             **left,
             **trial,
-            "the narrower table": i * width * ENTRY,
+            "the narrower tables": i * (width + few.width_for(i)) * ENTRY,
             "nearest new items": i * min(cold_items.WIDTH, i) * WORD,
             "products of vectors": 0 if i > QUADRATIC_ITEMS else config.threads * PRODUCTS * i,
         },

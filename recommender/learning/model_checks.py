@@ -56,7 +56,9 @@ def not_numbers(seen: Seen) -> Text:
     if seen.new.sequence is not None:
         parts = seen.new.sequence.arrays.items()
         named |= {f"{name} of the sequence model": array for name, array in parts}
-    for name, array in {"the item table": seen.new.table.scores, **named}.items():
+    tables = {"the item table": seen.new.table, "the table for few items": seen.new.few}
+    ranking = {name: table.scores for name, table in tables.items() if table is not None}
+    for name, array in (ranking | named).items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:
             return f"{name}: {wrong:,} values are not numbers; refresh with another --seed"

@@ -65,6 +65,7 @@ def report(
         "recipe": {
             "table": manifest["item_table"].get("weights", {}),
             "scorers": manifest["item_table"].get("scorers", []),
+            "few_items": release.few_items,
             "chosen": manifest.get("chosen"),
         },
         "figures": gates.get("figures", []),

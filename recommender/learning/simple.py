@@ -63,6 +63,7 @@ def simple_recipe(name: str, learned: Recipe) -> Recipe:
         history_exponent=0.0,
         recency_exponent=0.0,
         follows_weight=0.0,
+        few_items=0,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.indexes.faiss_index import FaissIndex
-from embeddings.item_item.recipe import Recipe
+from embeddings.item_item.recipe import Recipe, simple_scorer
 from graph.snapshot import GraphSnapshot
 from graph.weighting import scale_of, typical_of
 from recommender.learning.build import Built, RefreshConfig
@@ -71,7 +71,6 @@ def fingerprint(
 
 def _simple(recipe: Recipe) -> dict[str, str]:
     """The name of a simple recommender if the release ranks by it alone."""
-    kinds = {scorer.kind for scorer, _ in recipe.weights}
+    only = simple_scorer(recipe)
     named = {"popularity": "popularity", "cosine": "item kNN"}
-    only = kinds.pop() if len(kinds) == 1 else ""
-    return {"ranks_by": named[only]} if only in named else {}
+    return {"ranks_by": named[only]} if only else {}

@@ -119,7 +119,7 @@ class AppendedRelease(Release):
 def appended(
     base: Release,
     changed: Mapping[str, LiveItem],
-    arrivals: Arrivals | None = None,
+    arrivals: Sequence[Arrivals] = (),
     newer: F32 | None = None,
 ) -> Release:
     """The release with items added and changed; the release itself if there are none.
@@ -127,8 +127,8 @@ def appended(
     Args:
         base: the release as it lies on the disk.
         changed: id -> all that is known of an item now.
-        arrivals: the table's scores of the new items, in the order in which they are named; None:
-            it has none.
+        arrivals: the scores that each of `Release.tables` has of the new items, in the order in
+            which they are named; empty: none has any.
         newer: (l, d) unit vectors of the new items, zeros where one has no place; None: none has.
     """
     if not changed:
@@ -161,9 +161,10 @@ def appended(
     likeness[:old] = base.likeness
     if newer is not None and len(newer):
         likeness[old:] = newer
+    arrivals = arrivals or [Arrivals.of(old, {}, count - old)] * 2
     own = {
         "items": items,
-        "arrivals": arrivals or Arrivals.of(old, {}, count - old),
+        **dict(zip(("arrivals", "few_arrivals"), arrivals, strict=False)),
         "tags": tags,
         "tag_names": tag_names,
         "domains": domains,

@@ -35,6 +35,7 @@ class Subjects:
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
     newest: F32 | None = None  # of each history entry: its weight where `follows` is read
+    few: Flags | None = None  # (b,) who reads the table for few items; None: nobody
     # Source -> (b, …) its input besides the history: vectors, weights of domains, rows of
     # friends (-1 pads).
     queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -47,6 +48,12 @@ class Subjects:
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+    @property
+    def reads_few(self) -> list[bool]:
+        """Whether each subject reads the table for few items."""
+        few: list[bool] = [False] * len(self) if self.few is None else self.few.tolist()
+        return few
 
     def part(self, start: int, stop: int) -> "Subjects":
         """The subjects start … stop - 1."""
@@ -62,6 +69,7 @@ class Subjects:
             mask=self.mask[start:stop],
             interests=None if self.interests is None else self.interests[own],
             newest=None if self.newest is None else self.newest[own],
+            few=None if self.few is None else self.few[start:stop],
             queries={source: rows[start:stop] for source, rows in self.queries.items()},
         )
 

@@ -154,8 +154,11 @@ class Ranker:
             now: seconds since 1970, for freshness.
         """
         groups: dict[Any, list[int]] = {}
-        for row, (order, several) in enumerate(zip(orders, _several(subjects), strict=True)):
-            groups.setdefault((order.kind, several), []).append(row)
+        for row, kind in enumerate(
+            zip((order.kind for order in orders), _several(subjects), subjects.reads_few,
+                strict=True)
+        ):  # fmt: skip
+            groups.setdefault(kind, []).append(row)
         if len(groups) == 1:
             return self._lists(subjects, tags, orders, now)
         longest = max((order.length for order in orders), default=0)
@@ -170,7 +173,7 @@ class Ranker:
     def _lists(
         self, subjects: Subjects, tags: AskedTags, orders: Sequence[Order], now: int
     ) -> Lists:
-        """The lists of subjects of one kind."""
+        """The lists of subjects of one kind, who read the same table."""
         first = orders[0]
         several = subjects.interests is not None and bool(subjects.interests.any())
         if first.sources != (ITEMS,) or several:
@@ -180,7 +183,7 @@ class Ranker:
         if not first.plain:
             weights = np.array([order.weights for order in orders], np.float32)
             traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
-        table, arrivals = self._release.table, self._release.arrivals
+        table, arrivals = self._release.table_of(subjects.reads_few[0])
         if first.adjust is None:
             items, scores, short = table_lists(
                 table, arrivals, subjects, first.pool, first.length, weights, traits
@@ -395,5 +398,6 @@ def take(subjects: Subjects, rows: I64) -> Subjects:
         mask=subjects.mask[rows],
         interests=None if subjects.interests is None else subjects.interests[liked_at],
         newest=None if subjects.newest is None else subjects.newest[liked_at],
+        few=None if subjects.few is None else subjects.few[rows],
         queries={source: vectors[rows] for source, vectors in subjects.queries.items()},
     )

@@ -95,10 +95,13 @@ class Sources:
             n: at least 1.
         """
         if name == ITEMS:
-            table = self._release.table
-            if subjects.interests is not None and subjects.interests.any():
-                return interests.propose(table, subjects, n, self._release.arrivals)
-            return from_table(table, subjects, n, self._release.arrivals, threads=self._threads)
+            if subjects.few is None or subjects.few.all():
+                return self._by_table(subjects.few is not None, subjects, n)
+            few, others = (self._by_table(read, subjects, n) for read in (True, False))
+            own = subjects.few[:, None]
+            return Ranking(
+                np.where(own, few.items, others.items), np.where(own, few.scores, others.scores)
+            )
         if name in self.indexes:
             return self._nearest(name, subjects, n)
         step = max(1, _DENSE_CELLS // max(len(self._release.items), 1))
@@ -111,6 +114,13 @@ class Sources:
             np.concatenate([part.items for part in parts]),
             np.concatenate([part.scores for part in parts]),
         )
+
+    def _by_table(self, few: bool, subjects: Subjects, n: int) -> Ranking:
+        """What all the subjects get from one of the release's tables."""
+        table, arrivals = self._release.table_of(few)
+        if subjects.interests is not None and subjects.interests.any():
+            return interests.propose(table, subjects, n, arrivals)
+        return from_table(table, subjects, n, arrivals, threads=self._threads)
 
     def _scores(self, name: str, subjects: Subjects, tags: AskedTags) -> F32:
         """(b, i) dense scores of the sources that have no index."""

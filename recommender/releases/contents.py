@@ -121,6 +121,9 @@ ARRAYS: tuple[Array, ...] = (
     Array("follows.neighbours", "int32", "i a", "what people go on to after each item, strongest "
           "first; -1 pads", BUILD, "i", padded=True, optional=True),
     Array("follows.scores", "float32", "i a", "what each adds to the score", BUILD, optional=True),
+    Array("few.neighbours", "int32", "i few", "the same for histories of few items, strongest "
+          "first; -1 pads", BUILD, "i", padded=True, optional=True),
+    Array("few.scores", "float32", "i few", "what each adds to the score", BUILD, optional=True),
     Array("sequence.rows", "int32", "known:sequence", "items that the sequence model knows", BUILD,
           "i", optional=True, rising=True),
     Array("sequence.vectors", "float32", "known:sequence width:sequence", "read and ranked by it",

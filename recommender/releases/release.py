@@ -307,6 +307,37 @@ class Release:
         return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"], follows)
 
     @cached_property
+    def few(self) -> ItemTable | None:
+        """The table that histories of few items read instead; None: there is none."""
+        if "few.scores" not in self.arrays:
+            return None
+        rows = self.arrays["few.neighbours"], self.arrays["few.scores"]
+        return ItemTable(*rows, self.table.follows)
+
+    @cached_property
+    def few_items(self) -> int:
+        """A history of at most so many different items reads `few`; 0: none does."""
+        return 0 if self.few is None else int(self.manifest["recipe"]["few_items"])
+
+    @property
+    def tables(self) -> tuple[ItemTable, ...]:
+        """All that rank: `table`, and `few` if there is one."""
+        return (self.table,) if self.few is None else (self.table, self.few)
+
+    def reads_few(self, items: I32) -> bool:
+        """Whether the table for few items is what a history (h,) reads."""
+        most = self.few_items
+        if len(items) <= most:
+            return len(items) > 0
+        return most > 0 and len(np.unique(items)) <= most
+
+    def table_of(self, few: bool) -> tuple[ItemTable, Arrivals]:
+        """The table that a history reads, and what that says of items which came after it."""
+        if few and self.few is not None:
+            return self.few, self.few_arrivals
+        return self.table, self.arrivals
+
+    @cached_property
     def sequence(self) -> SequenceModel | None:
         """What foretells the next item of a history; None: nothing was learned for that."""
         arrays = self._named("sequence.")
@@ -315,6 +346,11 @@ class Release:
     @cached_property
     def arrivals(self) -> Arrivals:
         """What the table would say of items that came after it."""
+        return Arrivals.none(len(self.table.neighbours))
+
+    @cached_property
+    def few_arrivals(self) -> Arrivals:
+        """What the table for few items would say of them."""
         return Arrivals.none(len(self.table.neighbours))
 
     @property

@@ -7,8 +7,8 @@ after it, that is the connection.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numba import njit
@@ -46,9 +46,13 @@ class Evidence:
         if np.array_equal(places, np.arange(items)):
             return self
         whole = Evidence.none(items)
-        for name in vars(self):
-            getattr(whole, name)[places] = getattr(self, name)
+        whole.fill(places, self)
         return whole
+
+    def fill(self, places: I64, part: "Evidence") -> None:
+        """Take over the evidence for the items at some places (m,), in place."""
+        for name in vars(self):
+            getattr(self, name)[places] = getattr(part, name)
 
 
 class Speaker(Protocol):
@@ -67,6 +71,10 @@ class Speaker(Protocol):
         """(h,) its weights where what follows what is read; None: it is not."""
 
     @property
+    def few(self) -> bool:
+        """Whether the history reads the table for few items."""
+
+    @property
     def user_row(self) -> int:
         """The user who asks, and is not counted among the people."""
 
@@ -76,19 +84,41 @@ class Speaker(Protocol):
 
 
 def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]) -> Evidence:
-    """Which entries of their histories speak for the items shown to some people, in one call.
+    """Which entries of their histories speak for the items shown to some people.
+
+    One call for each of the release's tables that any of them reads.
 
     Args:
         release: what is served.
         speakers: at least one.
         shown: for each speaker rows of different items; all together they are the k of the result.
     """
+    few = np.array([speaker.few for speaker in speakers])
+    if not few.any() or few.all():
+        return _by_table(release, speakers, shown)
+    places = np.arange(sum(map(len, shown))), np.arange(sum(len(s.items) for s in speakers))
+    runs = [
+        np.split(every, np.cumsum([len(part) for part in parts])[:-1])
+        for every, parts in zip(places, (shown, [s.items for s in speakers]), strict=True)
+    ]
+    whole = Evidence.none(len(places[0]))
+    for own in (np.flatnonzero(few), np.flatnonzero(~few)):
+        part = _by_table(release, [speakers[at] for at in own], [shown[at] for at in own])
+        items, entries = (np.concatenate([run[at] for at in own]) for run in runs)
+        known = np.append(entries, -1)[part.entries]  # where each stands in all histories; -1: none
+        whole.fill(items, replace(part, entries=known))
+    return whole
+
+
+def _by_table(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]) -> Evidence:
+    """`evidence` for people who read the same table."""
     item = release
+    table, arrivals = release.table_of(speakers[0].few)
     weights = joined([speaker.weights for speaker in speakers])
-    follows = follows_of(release.table, weights, newest_of(speakers))
+    follows = follows_of(table, weights, newest_of(speakers))
     return Evidence(
-        *_evidence(  # type: ignore[call-arg]
-            *_of_table(release), starts_of(shown), joined(list(shown)),
+        *_evidence(
+            table.neighbours, table.scores, arrivals.arrays, starts_of(shown), joined(list(shown)),
             starts_of([speaker.items for speaker in speakers]),
             joined([speaker.items for speaker in speakers]),
             weights, follows, item.relations.indptr, item.relations.indices, item.item_tags.indptr,
@@ -107,15 +137,12 @@ def contributions(
 
     `newest` (h,) are the weights where what follows what is read; None: it is not.
     """
-    parts: F32 = _contributions(  # type: ignore[call-arg]
-        *_of_table(release), np.array([item], np.int32), rows, weights,
-        follows_of(release.table, weights, newest), *scratch(len(release.items))[1:],
+    table, arrivals = release.table_of(release.reads_few(rows))
+    parts: F32 = _contributions(
+        table.neighbours, table.scores, arrivals.arrays, np.array([item], np.int32), rows, weights,
+        follows_of(table, weights, newest), *scratch(len(release.items))[1:],
     )[0][0]  # fmt: skip
     return parts
-
-
-def _of_table(release: Release) -> tuple[Any, ...]:
-    return release.table.neighbours, release.table.scores, release.arrivals.arrays
 
 
 @njit(cache=True, nogil=True)

@@ -76,7 +76,8 @@ def interest_names(release: Release, subject: Subject) -> list[str]:
 def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I32:
     """(c,) the interest that explains each entry best, by the table or else by vectors; or -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
-    scores = voices(release.table, _alone(subject), pool, release.arrivals)  # (c, g)
+    table, arrivals = release.table_of(subject.few)
+    scores = voices(table, _alone(subject), pool, arrivals)  # (c, g)
     labels = scores.argmax(axis=1).astype(np.int32)
     searched = (ITEMS, SEQUENCE, *release.sources)
     for at in np.flatnonzero(scores.max(axis=1) <= 0).tolist():

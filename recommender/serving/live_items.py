@@ -38,7 +38,7 @@ class LiveItems:
     people: dict[str, set[str]] = field(default_factory=dict)  # new item -> who chose it
     links: dict[Link, Link] = field(default_factory=dict)  # each once, since many items share them
     moved: set[str] = field(default_factory=set)  # not yet in `release` as they are now
-    arrivals: Arrivals | None = None  # where the new items were placed
+    arrivals: tuple[Arrivals, ...] = ()  # where the new items were placed, by each table
     likeness: F32 | None = None  # (l, d) and their vectors there
     release: Release | None = None  # the last that `release_with_all` made
 
@@ -115,7 +115,7 @@ class LiveItems:
         ):
             item, people = self.live[name], len(self.people.get(name, ()))
             new.append(item if item.people == people else replace(item, people=people))
-        units, near, scores = placed(NewItems(self.base, Filters(self.base)), self.base, new)
+        units, by_table = placed(NewItems(self.base, Filters(self.base)), self.base, new)
         self.live |= {item.id: item for item in new}
         rows = np.array([self.names[item.id] for item in new], np.int64)
         likeness = np.zeros((len(self.names), units.shape[1]), np.float32)
@@ -123,8 +123,11 @@ class LiveItems:
             likeness[: len(self.likeness)] = self.likeness
         likeness[rows - len(self.base.items)] = units
         self.likeness = likeness
-        before = self.arrivals or Arrivals.none(len(self.base.items))
-        self.arrivals = before.with_(rows, near, scores, len(self.names))
+        before = self.arrivals or [Arrivals.none(len(self.base.items))] * len(by_table)
+        self.arrivals = tuple(
+            old.with_(rows, *near, len(self.names))
+            for old, near in zip(before, by_table, strict=True)
+        )
         changed = {name: item for name, item in self.live.items() if name not in self.names}
         changed |= {name: self.live[name] for name in self.names}  # in the order of their rows
         self.release = appended(self.base, changed, self.arrivals, self.likeness)
@@ -186,14 +189,17 @@ def known_of(item: LiveItem, *, hidden: bool) -> dict[str, Any]:
     }
 
 
-def placed(places: NewItems, base: Release, items: Sequence[LiveItem]) -> tuple[F32, I32, F32]:
+def placed(
+    places: NewItems, base: Release, items: Sequence[LiveItem]
+) -> tuple[F32, list[tuple[I32, F32]]]:
     """The unit vectors (n, l) of new items, zeros where nothing is like one, and their rows.
 
-    The rows are those of `placed_rows`: the items that each one proposes, and their scores.
+    The rows are those of `placed_rows`, by each of the release's tables: the items that each one
+    proposes, and their scores.
     """
     units = np.zeros((len(items), base.likeness.shape[1]), np.float32)
-    neighbours = np.full((len(items), WIDTH), -1, np.int32)
-    scores = np.zeros((len(items), WIDTH), np.float32)
+    shape = len(items), WIDTH
+    by_table = [(np.full(shape, -1, np.int32), np.zeros(shape, np.float32)) for _ in base.tables]
     step = max(1, TOGETHER // max(len(base.items), 1))
     for start in range(0, len(items), step):
         some = items[start : start + step]
@@ -209,8 +215,9 @@ def placed(places: NewItems, base: Release, items: Sequence[LiveItem]) -> tuple[
         own = slice(start, start + step)
         near, likeness, units[own] = _near(places, base, known)
         people = np.array([item.people for item in some], np.int64)
-        neighbours[own], scores[own] = placed_rows(base.table, near, likeness, people)
-    return units, neighbours, scores
+        for table, (neighbours, scores) in zip(base.tables, by_table, strict=True):
+            neighbours[own], scores[own] = placed_rows(table, near, likeness, people)
+    return units, by_table
 
 
 def _near(places: NewItems, base: Release, items: Sequence[NewItem]) -> tuple[I32, F32, F32]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.vectors.sequence_model import REACH
-from graph.arrays import F32, I32, I64
+from graph.arrays import F32, I32, I64, Flags
 from graph.model import NO_ROW
 from recommender.ranking.sources import FRIENDS, SEQUENCE, TRENDING
 from recommender.serving.subject import Subject
@@ -55,6 +55,12 @@ def interests_of(known: Sequence[Subject]) -> I32 | None:
     none = [np.zeros(len(subject.items), np.int32) for subject in known]
     several = [subject.interests for subject in known]
     return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
+
+
+def few_of(known: Sequence[Subject]) -> Flags | None:
+    """(b,) who reads the table for few items; None: nobody does."""
+    few = [subject.few for subject in known]
+    return np.array(few) if any(few) else None
 
 
 class Newest(Protocol):

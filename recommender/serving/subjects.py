@@ -30,6 +30,7 @@ from recommender.ranking.request import (
     Filter,
     NewItem,
     Request,
+    changed,
 )
 from recommender.ranking.sources import (
     FRIENDS,
@@ -48,6 +49,7 @@ from recommender.serving.subject import Draft, Kinds, Subject
 from recommender.serving.subject_arrays import (
     asked_friends,
     chosen_lately,
+    few_of,
     in_order_of,
     interests_of,
     joined,
@@ -98,7 +100,9 @@ class SubjectReader:
         if not wanted.allows_all:
             wanted = self._filter(draft, now)
         self._follow_trends(draft, wanted, now)
-        return draft.finished(wanted, self._overlay.uncounted)
+        subject = draft.finished(wanted, self._overlay.uncounted)
+        few = not request.alike and self._release.reads_few(subject.items)
+        return changed(subject, few=True) if few else subject
 
     def _filter(self, draft: Draft, now: int) -> Filter:
         """The request's filter, with what the subject says and with times filled in."""
@@ -397,6 +401,7 @@ class SubjectReader:
             mask=np.array([places[key] for key in keys], np.int32),
             interests=interests_of(known),
             newest=newest_of(known),
+            few=few_of(known),
             queries=self._wanted([subject.placed for subject in known])
             | asked_friends(known)
             | chosen_lately(known)
@@ -443,12 +448,18 @@ class SubjectReader:
             items=histories.indices[at],
             weights=weights if histories.values is None else histories.values[at],
             newest=None if self._release.newest is None else self._release.newest[at],
+            few=self._few(np.diff(starts)),
             blocked_indptr=shut_starts,
             blocked=blocked.indices[shut],
             masks=self._filters.mask(Filter())[None, :],
             mask=np.zeros(len(rows), np.int32),
             queries=in_order_of([self._in_order(row) for row in read.tolist()]),
         )
+
+    def _few(self, sizes: I64) -> Flags | None:
+        """(b,) which of the release's histories read the table for few items; None: none does."""
+        few = (sizes > 0) & (sizes <= self._release.few_items)
+        return few if few.any() else None
 
 
 def _row_of(rows: Rows, row: int) -> I32:

@@ -1,0 +1,346 @@
+"""Histories of few items read a table of their own where that is clearly better, and only they."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from embeddings.hold_out import hold_back
+from embeddings.item_item.blend import choose_recipe
+from embeddings.item_item.few import FIRST, NONE, Few, chosen, few_table
+from embeddings.item_item.held_back import HeldBack
+from embeddings.item_item.judge import Judge
+from embeddings.item_item.recency import order_of
+from embeddings.item_item.recipe import RIDGE, Recipe
+from embeddings.item_item.scorers import Fitted
+from embeddings.item_item.short import readings, spoken_of
+from embeddings.item_item.worth import Findings
+from graph.model import table
+from graph.snapshot import take_snapshot
+from graph.stores.embedded_store import EmbeddedStore
+from graph.weighting import weigh
+from recommender.learning.build import Choice, RefreshConfig, build
+from recommender.learning.comparison import compare
+from recommender.learning.fold_in_arrays import with_new_items
+from recommender.learning.report import report
+from recommender.learning.simple import simple_recipe
+from recommender.learning.trial import made_of
+from recommender.learning.writing import write
+from recommender.overlay.appended import LiveItem
+from recommender.overlay.histories import EVENT, LiveUser
+from recommender.overlay.overlay import Overlay
+from recommender.ranking.request import Part, Request
+from recommender.releases.contents import check
+from recommender.releases.publishing import open_release
+from recommender.releases.release import Release
+from recommender.serving.evidence import contributions
+from recommender.serving.live_items import LiveItems
+from recommender.serving.recommend import Recommender
+from recommender.serving.warming import warm
+
+NOW = 1_760_000_000
+MOST = 4  # items of a history that reads the table for few
+
+
+# ── chosen ───────────────────────────────────────────────────────────────────────────────
+
+
+def broad(seed: int, users: int = 400, items: int = 300, most: int = 90) -> sparse.csr_matrix:
+    """Long histories (30 items and more), mostly popular ones of one of three genres.
+
+    Beside all the others each item adds little; alone it says which genre it is.
+    """
+    rng = np.random.default_rng(seed)
+    strength = np.arange(1, items + 1) ** -0.7
+    genres = rng.integers(3, size=items)
+    dense = np.zeros((users, items), np.float32)
+    for own in dense:
+        law = strength * np.where(genres == rng.integers(3), 4.0, 1.0)
+        own[rng.choice(items, rng.integers(30, most), replace=False, p=law / law.sum())] = 1
+    return sparse.csr_matrix(dense)
+
+
+def by_chance(seed: int) -> sparse.csr_matrix:
+    """Everybody chooses 40 of 300 items, all with the same chance."""
+    rng = np.random.default_rng(seed)
+    dense = np.zeros((400, 300), np.float32)
+    for own in dense:
+        own[rng.choice(300, 40, replace=False)] = 1
+    return sparse.csr_matrix(dense)
+
+
+def test_short_histories_get_their_table_where_pairs_tell_more():
+    users = broad(4)
+    words: list[str] = []
+    held = HeldBack(hold_back(users, 1)[1])
+    made = choose_recipe(users, preset="fast", held=held, say=words.append)
+    recipe = made.recipe
+    assert recipe.few_items == max(FIRST)
+    assert made.as_json()["few_items"] == recipe.few_items
+    assert sum(made.tried["few 10 x 0"]) > 1.1 * sum(made.tried["few 0 x 0"])
+    assert words[-1].startswith("histories of at most 10 items have a table of their own")
+    assert choose_recipe(users, preset="fast", held=held).recipe == recipe
+
+
+def test_chance_gives_them_none():
+    users = by_chance(2)
+    made = choose_recipe(users, preset="fast", held=HeldBack(hold_back(users, 1)[1]))
+    assert made.recipe.few_items == 0 and "few 10 x 0" in made.tried
+
+
+def finding(*levels: float) -> tuple[Findings, Findings]:
+    """What 100 people find of all cut histories, and of those cut to the oldest entries."""
+    people = np.linspace(0, 0.1, 100)[:, None] * np.ones((1, 2))
+    both = [Findings(((1.0, people + level / 2),)) for level in levels]
+    return both[0], both[1]
+
+
+def test_a_table_must_be_clearly_better_and_not_worse_with_the_oldest_entries():
+    plain = finding(0.30, 0.20)
+    better = Few(10)
+    assert chosen({NONE: plain, better: finding(0.31, 0.21)}) == NONE  # less than its price
+    assert chosen({NONE: plain, better: finding(0.35, 0.21)}) == better
+    assert chosen({NONE: plain, better: finding(0.35, 0.19)}) == NONE
+    popular = Few(10, 0.3)  # its power costs 4.5 % more
+    assert chosen({NONE: plain, better: finding(0.35, 0.21), popular: finding(0.36, 0.3)}) == better
+
+
+def test_histories_are_cut_at_random_and_to_the_oldest():
+    users = sparse.csr_matrix(np.ones((3, 12), np.float32))
+    order = order_of(users, np.tile(np.arange(12)[::-1], 3))  # the last item is the oldest
+    known = users.copy()
+    known.data[[0, 13]] = 0  # met, and neither known nor ranked
+    judge = Judge(known, sparse.csr_matrix(np.eye(3, 12, dtype=np.float32)), 10, 0, 1, users)
+    recipe = Recipe(((RIDGE, 1.0),), recency_exponent=1.0, follows_weight=2.0)
+    drawn, oldest = readings([judge], order, recipe, 5)
+    assert [drawn.oldest, oldest.oldest] == [False, True]
+    size = np.diff(judge.histories.indptr)[0]
+    for at, count in enumerate(FIRST):
+        for reading in (drawn, oldest):
+            own = reading.weights[:size, at]
+            assert np.count_nonzero(own) == min(
+                count, np.count_nonzero(judge.histories.data[:size])
+            )
+        assert set(drawn.weights[:size, at]) <= {0.0, 1.0}
+        assert sorted(oldest.weights[:size, at])[::-1][:count] == pytest.approx(
+            [1 / (1 + later) for later in range(count)]
+        )  # the newest of those known weighs most
+    speaking = judge.histories.indices[:size][oldest.weights[:size, 1] > 0]
+    assert speaking.tolist() == [10, 11]
+    assert set(spoken_of([oldest], 12)) >= {10, 11}
+
+
+def test_the_table_counts_pairs():
+    """Three people: 0 and 1 together twice, 0 and 2 once; each history's length damps it."""
+    users = sparse.csr_matrix(np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0]], np.float32))
+    model = Fitted(users, [], Recipe(((RIDGE, 1.0),)), 0, 1, ())
+    like = np.array([[2.0, -3.0], [1.0, 0.0]], np.float32)
+    made = few_table(model, Few(3, 0.5), like)
+    counts = np.array([3, 2, 1.0])
+    expected = np.zeros((3, 3))
+    for row in users.toarray():
+        expected += np.outer(row, row) / row.sum() ** 0.5
+    expected = expected / np.sqrt(np.outer(counts, counts)) * counts**0.5
+    np.fill_diagonal(expected, 0)
+    expected *= 2 / expected.max(axis=1).mean()  # the strongest of `like` are 3 and 1
+    dense = np.zeros((3, 3))
+    for row in range(3):
+        there = made.neighbours[row] >= 0
+        dense[row, made.neighbours[row][there]] = made.scores[row][there]
+    np.testing.assert_allclose(dense, expected, rtol=1e-4)
+    again = few_table(model, Few(3, 0.5), like, threads=2)
+    assert again.scores.tobytes() == made.scores.tobytes()
+    some = few_table(model, Few(3, 0.5), like, items=np.array([2], np.int32))
+    assert some.neighbours[0].tolist() == made.neighbours[2].tolist()
+
+
+# ── served ───────────────────────────────────────────────────────────────────────────────
+
+RECIPE = Recipe(
+    ((RIDGE, 1.0),), follows_weight=0.5, follows_steepness=1.0, few_items=MOST,
+    few_popularity=0.2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Recommender:
+    """A release in which every third person has 1 to 8 items; nobody has the last of its items."""
+    folder = tmp_path_factory.mktemp("few")
+    likes = broad(7, users=150, items=80, most=50).toarray()
+    rng = np.random.default_rng(1)
+    for user in range(0, 150, 3):
+        own = np.flatnonzero(likes[user])
+        likes[user, rng.permutation(own)[user % 8 + 1 :]] = 0
+    rows = [
+        {"user": f"u{user:03}", "item": f"i{item:02}", "kind": "play", "at": NOW - 9000 + 7 * item}
+        for user, item in zip(*np.nonzero(likes), strict=True)
+    ]
+    genres = [{"item": f"i{item:02}", "tag": f"t{item % 5}"} for item in range(80)]
+    cold = {"item": "cold", "tag": "t1"}
+    with closing(EmbeddedStore(folder / "store.sqlite")) as store:
+        store.apply({
+            "events": table("events", rows),
+            "items": table("items", [{"id": each["item"]} for each in [*genres, cold]]),
+            "item_tags": table("item_tags", [
+                {"category": "tag", "weight": 1.0, **each} for each in [*genres, cold]
+            ]),
+        })  # fmt: skip
+        snapshot = take_snapshot(store)
+    config = RefreshConfig(preset="fast", threads=1)
+    graph = weigh(snapshot, config.weighting, NOW)
+    recipe = replace(RECIPE, feature_weights=(1.0,))
+    built = build(snapshot, graph, config, lambda _: None, choice=Choice(recipe))
+    built = with_new_items(built, snapshot, graph, lambda _: None, 1)
+    write(folder / "1-release", built, snapshot, config, now=NOW)
+    return Recommender(open_release(folder / "1-release"))
+
+
+def expected_scores(release: Release, items, weights, newest, few: bool):
+    """(i,) what a history adds up, without compiled code."""
+    sums = np.zeros(len(release.items))
+    read = release.few if few else release.table
+    for item, weight, other in zip(items, weights, newest, strict=True):
+        for rows, factor in ((read, weight), (release.table.follows, other)):
+            kept = rows.neighbours[item] >= 0
+            sums[rows.neighbours[item][kept]] += factor * rows.scores[item][kept]
+    return sums
+
+
+def test_each_history_reads_the_table_of_its_length_and_reasons_are_exact(served):
+    release, read = served.release, set()
+    for row in range(60):
+        own = release.histories.span(row)
+        items, weights = release.histories.indices[own], release.histories.values[own]
+        newest = release.newest[own]
+        few = len(items) <= MOST
+        read.add(few)
+        sums = expected_scores(release, items, weights, newest, few)
+        shut = sums.copy()
+        shut[release.blocked.of(row)] = 0
+        request = Request(user=release.users.id(row), n=5, profile="neutral")
+        answer = served.recommend([request], now=NOW)[0]
+        ranking = served.rank_users(np.array([row]), 5, source="items")
+        assert answer.served_by == "history"
+        assert ranking.scores[0] == pytest.approx(np.sort(shut)[::-1][:5], rel=1e-4)
+        ours = release.items.rows([shown.item for shown in answer.items])
+        assert shut[ours] == pytest.approx(ranking.scores[0], rel=1e-4)
+        for shown in answer.items:
+            item = release.items.row(shown.item)
+            parts = contributions(release, item, items, weights, newest)
+            assert parts.sum() == pytest.approx(sums[item], rel=1e-4)
+            total = parts[parts > 0].sum()
+            assert shown.reasons
+            for reason in shown.reasons:
+                at = items.tolist().index(release.items.row(reason.because))
+                assert reason.share == pytest.approx(parts[at] / total, abs=1e-4)
+    assert read == {True, False}
+
+
+def test_a_batch_equals_single_requests(served):
+    users = list(served.release.users)[:40]
+    mixed = [Request(user=user, n=7) for user in users]
+    mixed += [Request(user=user, n=7, interests=True, profile="neutral") for user in users[:12]]
+    mixed += [Request(items=dict.fromkeys(["i00", "i03", "i40", "i41", "i50"][:k], 1.0), n=6)
+              for k in range(6)]  # fmt: skip
+    mixed += [Request(mix=(Part("user", users[0]), Part("item", "i09")), n=5)]
+    mixed += [Request(household=(users[0], users[1]), n=5)]
+    together = served.recommend_json(mixed, now=NOW)
+    alone = [served.recommend_json([request], now=NOW)[0] for request in mixed]
+    assert together == alone
+    rows = np.arange(40)
+    for source in (None, "items"):
+        ranking = served.rank_users(rows, 6, source=source)
+        each = [served.rank_users(rows[at : at + 1], 6, source=source).items for at in range(40)]
+        assert (ranking.items == np.concatenate(each)).all()
+
+
+def test_different_items_count_not_entries(served):
+    """A session of what the user has already chosen makes the history no longer."""
+    release = served.release
+    sizes = np.diff(release.histories.indptr)
+    row = int(np.flatnonzero(sizes == MOST)[0])
+    user, own = release.users.id(row), release.items.ids(release.histories.of(row))
+    again = Request(user=user, items=dict.fromkeys(own[:2], 1.0), n=5)
+    more = replace(again, items={next(i for i in release.items if i not in own): 1.0})
+    assert served.planner.read(again, NOW).subject.few
+    assert not served.planner.read(more, NOW).subject.few
+    assert not release.reads_few(np.zeros(0, np.int32))
+
+
+def test_newer_events_carry_somebody_over_the_limit(served):
+    release = served.release
+    row = int(np.flatnonzero(np.diff(release.histories.indptr) == MOST)[0])
+    user, own = release.users.id(row), release.items.ids(release.histories.of(row))
+    item = next(each for each in release.items if each not in own)
+    play = release.event_kinds.index("play")
+    at = np.array([(release.items.row(item), play, np.nan, NOW + 5, 0)], EVENT)
+    overlay = replace(served.overlay, users={user: LiveUser(at)})
+    request = Request(user=user, n=5, profile="neutral")
+    later = served.following(overlay=overlay)
+    assert served.planner.read(request, NOW).subject.few
+    history = overlay.history(user)
+    sums = expected_scores(release, history.items, history.weights, history.newest, few=False)
+    sums[[*history.items, *release.blocked.of(row)]] = 0
+    shown = later.recommend([request], now=NOW)[0].items
+    assert [each.score for each in shown] == pytest.approx(np.sort(sums)[::-1][:5], rel=1e-3)
+    assert not later.planner.read(request, NOW).subject.few
+
+
+def test_items_like_one_are_read_from_the_item_table(served):
+    release = served.release
+    row = release.items.row("i40")
+    sums = expected_scores(release, [row], [1.0], [0.5], few=False)
+    shown = served.similar("i40", 5, now=NOW).items
+    assert [each.score for each in shown] == pytest.approx(np.sort(sums)[::-1][:5], rel=1e-3)
+    session = served.recommend([Request(items={"i40": 1.0}, n=5, profile="neutral")], now=NOW)[0]
+    assert session.served_by == "session"
+    assert [each.item for each in session.items] != [each.item for each in shown]
+
+
+def test_cold_and_newer_items_have_places_in_both_tables(served):
+    release = served.release
+    cold = release.items.row("cold")
+    assert all((each.neighbours == cold).any() for each in release.tables)
+    items = LiveItems(release, served.overlay.agreed)
+    items.live["new"] = LiveItem("new", tags=(("tag", "t2", 1.0),))
+    items.names["new"] = len(release.items)
+    items.moved.add("new")
+    longer = items.release_with_all()
+    for few in (False, True):
+        read, arrivals = longer.table_of(few)
+        assert read is (longer.few if few else longer.table)
+        targets, scores = arrivals.of_item(len(release.items))
+        assert (targets >= 0).any() and scores.max() > 0
+    assert longer.few_items == MOST
+    over = served.following(overlay=Overlay.over(longer))
+    wanted = Request(items={"i02": 1.0}, n=81, profile="neutral")
+    shown = {each.item: each for each in over.recommend([wanted], now=NOW)[0].items}
+    assert "new" in shown
+    warm(served, now=NOW)
+
+
+def test_a_release_without_the_arrays_reads_one_table(served):
+    old = served.release
+    arrays = {name: each for name, each in old.arrays.items() if not name.startswith("few.")}
+    check(arrays, "it")
+    release = Release(old.folder, old.manifest, arrays)
+    assert (release.few, release.few_items, len(release.tables)) == (None, 0, 1)
+    assert not release.reads_few(np.array([3], np.int32))
+    user = next(
+        user for user in old.users if served.planner.read(Request(user=user), NOW).subject.few
+    )
+    answer = Recommender(release).recommend([Request(user=user, n=5)], now=NOW)[0]
+    assert len(answer.items) == 5
+
+
+def test_what_was_chosen_is_told_and_kept(served):
+    release = served.release
+    made = made_of(release.manifest)
+    assert made is not None and made.recipe == replace(RECIPE, feature_weights=(1.0,))
+    without = {name: each for name, each in release.arrays.items() if not name.startswith("few.")}
+    plain = Release(release.folder, release.manifest, without)
+    assert compare(release, plain)["few_items"] == [0, MOST]
+    assert report(release, None)["recipe"]["few_items"] == MOST
+    assert simple_recipe("popularity", made.recipe).few_items == 0
