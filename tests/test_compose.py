@@ -264,7 +264,13 @@ def test_load_and_refresh_run_where_the_root_cannot_be_written_to(compose, servi
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled code kept", "nowhere to keep"])
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        pytest.param(True, id="compiled code kept"),
+        pytest.param(False, id="nowhere to keep", marks=pytest.mark.long),  # compiles everything
+    ],
+)
 def test_the_server_runs_where_the_root_cannot_be_written_to(
     compose, serving, namespaces, tmp_path, compiled, planted_home
 ):
@@ -275,8 +281,6 @@ def test_the_server_runs_where_the_root_cannot_be_written_to(
     environment = container(
         compose, serving, "api", NICHEGRAPH_PORT=str(port), NICHEGRAPH_HOME=str(home)
     )
-    if not compiled:
-        environment["NICHEGRAPH_WORKERS"] = "1"  # each would compile everything
     check = [word.replace("8000", str(port)) for word in api["healthcheck"]["test"][1:]]
     log = tmp_path / "log"
     with log.open("w") as file:

@@ -48,6 +48,7 @@ ASKED = {
         "profile": "neutral",
         "new_item": NewItem("Nocturne", ("dark",), ("noir",), ("x",)),
     },
+    "similar": {"similar": True},
 }
 MIX = [{"kind": "user", "name": "ann", "weight": 2.0}, {"kind": "tag", "name": "dark"}]
 NEW = {"title": "Nocturne", "tags": ["dark"], "domains": ["noir"], "related": ["x"]}

@@ -25,7 +25,7 @@ from graph.arrays import F32, I32
 ROW_EXPONENT, ITEM_EXPONENT = 0.25, 0.5
 """Counts are damped by users' activity, and divided by this power of how many people have either
 item, as in item kNN; a power of the target's popularity takes a part of that back."""
-WIDTH, WIDTH_OF_MANY = 200, 100
+WIDTH, WIDTH_OF_MANY = 200, 50
 """So many items are kept of each; the second above `QUADRATIC_ITEMS` items."""
 LIMITS = (3, 5, 10)
 POPULARITY = (0.0, 0.1, 0.2)

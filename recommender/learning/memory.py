@@ -103,7 +103,8 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     built = {
         "item table": i * with_new * ENTRY,
         "what follows what": followers + p * WORD,
-        "table for few items": i * (few.width_for(i) + min(cold_items.WIDTH, i)) * ENTRY,
+        # Half of it: whether there is one is only found out on the way.
+        "table for few items": i * (few.width_for(i) + min(cold_items.WIDTH, i)) * ENTRY // 2,
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         # Of each pair item, weight, kind, time; its user by item; and that it was seen.
         "histories": p * (5 * WORD + LONG),
@@ -164,7 +165,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **trial,
             "blended scores": i * c * WORD,
             "the table": i * width * ENTRY,
-            "table for few items": i * few.width_for(i) * ENTRY,
+            "table for few items": i * few.width_for(i) * ENTRY // 2,
         },
         "placing new items": {
             **built,

@@ -250,7 +250,7 @@ class Recommender:
         """The request of `similar`."""
         if item not in self.release.items:
             raise NotFound(f"there is no item {item!r} in release {self.release.name}")
-        request = Request(items={item: 1.0}, n=n, cursor=cursor, alike=True)
+        request = Request(items={item: 1.0}, n=n, cursor=cursor, similar=True)
         return replace(request, filter=wanted or Filter(), profile=NEUTRAL)
 
     def tag_items(

@@ -101,7 +101,7 @@ class SubjectReader:
             wanted = self._filter(draft, now)
         self._follow_trends(draft, wanted, now)
         subject = draft.finished(wanted, self._overlay.uncounted)
-        few = not request.alike and self._release.reads_few(subject.items)
+        few = not request.similar and self._release.reads_few(subject.items)
         return changed(subject, few=True) if few else subject
 
     def _filter(self, draft: Draft, now: int) -> Filter:
