@@ -9,7 +9,7 @@ from scipy import sparse
 
 from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import choose_recipe
-from embeddings.item_item.few import FIRST, NONE, Few, chosen, few_table
+from embeddings.item_item.few import FIRST, LIMITS, NONE, Few, chosen, few_table
 from embeddings.item_item.held_back import HeldBack
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recency import order_of
@@ -77,17 +77,17 @@ def test_short_histories_get_their_table_where_pairs_tell_more():
     held = HeldBack(hold_back(users, 1)[1])
     made = choose_recipe(users, preset="fast", held=held, say=words.append)
     recipe = made.recipe
-    assert recipe.few_items == max(FIRST)
+    assert recipe.few_items == max(LIMITS)
     assert made.as_json()["few_items"] == recipe.few_items
-    assert sum(made.tried["few 10 x 0"]) > 1.1 * sum(made.tried["few 0 x 0"])
-    assert words[-1].startswith("histories of at most 10 items have a table of their own")
+    assert sum(made.tried["few 5 x 0"]) > 1.1 * sum(made.tried["few 0 x 0"])
+    assert words[-1].startswith("histories of at most 5 items have a table of their own")
     assert choose_recipe(users, preset="fast", held=held).recipe == recipe
 
 
 def test_chance_gives_them_none():
     users = by_chance(2)
     made = choose_recipe(users, preset="fast", held=HeldBack(hold_back(users, 1)[1]))
-    assert made.recipe.few_items == 0 and "few 10 x 0" in made.tried
+    assert made.recipe.few_items == 0 and "few 5 x 0" in made.tried
 
 
 def finding(*levels: float) -> tuple[Findings, Findings]:

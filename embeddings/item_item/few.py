@@ -27,7 +27,8 @@ ROW_EXPONENT, ITEM_EXPONENT = 0.25, 0.5
 item, as in item kNN; a power of the target's popularity takes a part of that back."""
 WIDTH, WIDTH_OF_MANY = 200, 50
 """So many items are kept of each; the second above `QUADRATIC_ITEMS` items."""
-LIMITS = (3, 5, 10)
+LIMITS = (3, 5)
+"""With 10, people who have few items for good lost more than newcomers gained, see decision 16."""
 POPULARITY = (0.0, 0.1, 0.2)
 COST, POPULARITY_COST = 0.03, 0.5
 """What a second table must raise quality by, over histories of all the lengths in `FIRST`; a power

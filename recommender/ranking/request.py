@@ -183,7 +183,7 @@ class Request:
     cursor: str | None = None  # `Answer.next` of the page before
     interests: bool = False  # every interest in proportion, and named
     new_item: NewItem | None = None
-    similar: bool = False  # items like those given are wanted, not what their owner might choose next
+    similar: bool = False  # items like those given are wanted, not what somebody might choose next
 
     def by(self, user: str) -> "Request":
         """The same for a user."""
