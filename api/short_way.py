@@ -90,6 +90,7 @@ def short_way(
             under_way.leave()
 
     def way(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The application: by the short way where the request is plain, else by Flask."""
         began, path = time.perf_counter(), environ["PATH_INFO"]
         fits = path.startswith(BEGIN) and path.endswith(END) and environ["REQUEST_METHOD"] == "GET"
         wanted = plain(environ) if fits else None

@@ -248,19 +248,32 @@ def fit_blend(
     exponent = _noted("history", of_history, likely, HISTORY_COST, tried)
     recipe = replace(recipe, history_exponent=exponent)
     say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
+    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
+    recipe = _with_readings(recipe, trials, fitted, targets, scores, tried, say, threads)
+    return BlendReport(recipe, judges, tried, scorers)
+
+
+def _with_readings(
+    recipe: Recipe,
+    trials: Sequence[Trial],
+    fitted: Sequence[Fitted],
+    targets: Sequence[Targets],
+    scores: Sequence[F32],
+    tried: dict[str, Quality],
+    say: Say,
+    threads: int,
+) -> Recipe:
+    """The recipe with how histories are read: by their order, and those of few items."""
     if all(trial.by_order for trial in trials):
-        scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
         way = way_of_order(trials, targets, scores, tried, say)
         recipe = replace(
             recipe, recency_exponent=way.recency, follows_weight=way.weight,
             follows_steepness=way.steepness,
         )  # fmt: skip
     if simple_scorer(recipe):  # that is what lists say they were made by
-        return BlendReport(recipe, judges, tried, scorers)
-    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
+        return recipe
     few = way_of_few(trials, fitted, targets, scores, recipe, tried, say, threads)
-    recipe = replace(recipe, few_items=few.items, few_popularity=few.popularity)
-    return BlendReport(recipe, judges, tried, scorers)
+    return replace(recipe, few_items=few.items, few_popularity=few.popularity)
 
 
 def _calibrated(model: Fitted, targets: Targets, blended: F32, recipe: Recipe) -> F32:

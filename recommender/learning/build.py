@@ -1,6 +1,6 @@
 """Everything a release serves, learned from a weighted graph or taken from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,10 +12,11 @@ from embeddings.item_item.few import few_of, few_table
 from embeddings.item_item.fitting import Learned, fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import without
+from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import weighed
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.relearning import relearned
-from embeddings.item_item.scorers import Fitted, LearnedVectors, Pair
+from embeddings.item_item.scorers import Feature, Fitted, LearnedVectors, Pair
 from embeddings.item_item.table_settings import TableSettings
 from embeddings.vectors.embedder import Embeddings
 from graph.arrays import F32, unit_rows
@@ -196,11 +197,7 @@ def build(
             changes.table, changes.learned, fitted, recipe, changes.changed, changes.fresh,
             config.threads,
         )  # fmt: skip
-    few: Arrays = {}
-    if recipe.few_items:
-        fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
-        of_few = few_table(fitted, few_of(recipe), table.scores, config.threads)
-        few = {"few.neighbours": of_few.neighbours, "few.scores": of_few.scores}
+    few = _few_arrays(user_items, features, recipe, table, config)
     table = with_follows(table, user_items, order, recipe, config.threads)  # a pass over the data
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
@@ -249,6 +246,18 @@ def build(
         },
         fit=fit_after(learned, changes, len(snapshot.items)) if learned else None,
     )
+
+
+def _few_arrays(
+    user_items: sparse.csr_matrix, features: Sequence[Feature], recipe: Recipe, table: ItemTable,
+    config: RefreshConfig,
+) -> Arrays:  # fmt: skip
+    """The table for few items beside the item table; empty where the recipe has none."""
+    if not recipe.few_items:
+        return {}
+    fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
+    few = few_table(fitted, few_of(recipe), table.scores, config.threads)
+    return {"few.neighbours": few.neighbours, "few.scores": few.scores}
 
 
 def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:

@@ -150,6 +150,7 @@ def refresh(
         say(why if kept else "choosing again" + ("" if full else f": {why}"))
 
         def judged(steps: Steps, kept: Kept | None, fits: Fits | None) -> Judged:
+            """A candidate, written aside, and what the gates say of it."""
             built, trained = train(
                 snapshot, graph, domains, config, settings, steps,
                 parent=parent, kept=kept, fits=fits, now=now, say=say,
