@@ -12,12 +12,14 @@ from api.cli.main import run
 from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from embeddings.item_item.table_settings import TableSettings
 from graph.errors import InputError, SettingError
+from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
 from recommender.evaluation import model_tuning
 from recommender.evaluation.model_trial import recipe_with, trial_of
 from recommender.evaluation.model_tuning import LADDERS, start_of, tune_model
+from recommender.evaluation.truth import cut
 from recommender.learning.build import Choice, RefreshConfig
 from recommender.learning.model_file import load_table_settings, model_toml
 from recommender.learning.split import GATE, pair_parts, relevant_pairs
@@ -61,6 +63,32 @@ def test_folds_hold_back_other_pairs_each_and_never_those_of_the_gate(snapshot, 
     assert len(set.union(*held)) == sum(map(len, held))
 
 
+def undated(snapshot, share):
+    """The same with so much of the events without a time."""
+    at = snapshot.events.at.copy()
+    at[: int(share * len(at))] = NO_TIME
+    return replace(snapshot, events=replace(snapshot.events, at=at))
+
+
+@pytest.mark.parametrize(
+    ("share", "split"), [(0.0, "time"), (0.05, "time"), (0.5, "folds"), (1.0, "folds")]
+)
+def test_what_comes_last_judges_where_most_pairs_have_a_time(snapshot, share, split):
+    data = undated(snapshot, share)
+    graph = weigh(data, CONFIG.weighting, NOW)
+    trial = trial_of(data, graph, Choice(RECIPE), CONFIG, split=None, folds=2)
+    assert (trial.split, len(trial.folds)) == (split, 1 if split == "time" else 2)
+    if split == "folds":
+        with pytest.raises(InputError, match="--split time: fewer than 90% of the pairs have a"):
+            trial_of(data, graph, Choice(RECIPE), CONFIG, split="time", folds=2)
+
+
+def test_nothing_is_cut_by_time_where_there_is_none(snapshot):
+    with pytest.raises(InputError, match="--split time: no event has a time"):
+        cut(undated(snapshot, 1.0), CONFIG, "time", now=NOW)
+    assert cut(undated(snapshot, 1.0), CONFIG, None, now=NOW)[1].cut == "random"
+
+
 def test_what_is_set_takes_the_place_of_what_was_chosen():
     settings = TableSettings(
         width=400, neighbours=300, penalty=3.0, dimensions=512, network_weight=0.5
@@ -86,7 +114,7 @@ class Planted:
     """Stands for the folds: width 400 helps everybody, dimensions only those who search."""
 
     def __init__(self, users, seed):
-        self.users, self.folds = np.arange(users), ((),)
+        self.users, self.folds, self.split = np.arange(users), ((),), "folds"
         self.searching = ~model_tuning.confirming(users, seed)
         self.noise = np.random.default_rng(1).normal(0.3, 0.05, users)
 
@@ -211,9 +239,11 @@ def test_the_command_writes_settings_only_if_they_hold(
     assert run([*words, "--trials", "3", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
     assert len(report["trials"]) == 3
+    assert report["split"] == "time"
     assert home.model.exists() == report["holds"]
     page = (home.reports / "tuning-model.html").read_text()
     assert page.count("<circle") == 3
+    assert "judged by the last of their pairs" in " ".join(page.split())
     assert not re.search(r"<script|(src|href)=", page)
 
     assert report["start"] == start_of(RECIPE)
@@ -225,4 +255,4 @@ def test_the_command_writes_settings_only_if_they_hold(
     assert run(words) == 1
     assert "add --replace" in capfd.readouterr().err
     assert run([*words, "--split", "weekly", "--replace"]) == 1
-    assert "none of folds, time" in capfd.readouterr().err
+    assert "none of time, folds" in capfd.readouterr().err

@@ -88,7 +88,9 @@ def test_a_session_is_collected_and_the_address_keeps_it(tab, address):
 
 def test_an_item_is_explored_node_by_node(tab, address, planted):
     tab.goto(f"{address}#/explore")
-    tab.get_by_role("combobox", name="An item, a tag or a user").fill(planted.answers.niches[0][:6])
+    tab.get_by_role("combobox", name="An item, a tag or a user", exact=True).fill(
+        planted.answers.niches[0][:6]
+    )
     tab.get_by_role("option").first.click()
     settled(tab)
     before = tab.locator(".picture [role=status]").inner_text()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recommender.evaluation.model_trial import Split
     from recommender.evaluation.weighting_tuning import Tuned
 
-SPLITS = ("folds", "time")
+SPLITS = ("time", "folds")
 PICTURE = "tuning-model.html"
 
 
@@ -100,9 +100,14 @@ def model(
         float, typer.Option(min=0, help="Minutes after which the search ends.")
     ] = 60.0,
     split: Annotated[
-        str, typer.Option(help="How pairs are held back: folds (at random), or time (the last).")
-    ] = "folds",
-    folds: Annotated[int, typer.Option(min=1, max=5, help="How many folds.")] = 2,
+        str | None,
+        typer.Option(
+            help="How pairs are held back: time (the last), or folds (at random); "
+            "default: time if most pairs have one.",
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(min=1, max=5, help="How many folds, at random.")] = 2,
     seed: Annotated[int, typer.Option(help="The same data and seed try the same.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report.")] = False,
 ) -> None:
@@ -116,7 +121,7 @@ def model(
     \b
     nichegraph tune model
     nichegraph tune model --trials 40 --minutes 10 --replace
-    nichegraph tune model --split time --to learned.toml --json
+    nichegraph tune model --split folds --to learned.toml --json
     """
     from api.cli.refresh import config_of, with_settings
     from api.report_page import tuning_page
@@ -130,14 +135,14 @@ def model(
     path = to or home.model
     if path.exists() and not replace:
         raise InputError(f"{path} is there already: add --replace, or name another with --to")
-    if split not in SPLITS:
+    if split is not None and split not in SPLITS:
         raise InputError(f"--split: {split!r} is none of {', '.join(SPLITS)}")
     config = with_settings(config_of(settings.home, preset, seed), settings)
     step("taking a snapshot")
     with closing(open_store(settings)) as store:
         snapshot = take_snapshot(store, consent="train" in settings.agreed)
     tuned = tune_model(
-        snapshot, config, home.tuning, now=now(), split=cast("Split", split), folds=folds,
+        snapshot, config, home.tuning, now=now(), split=cast("Split | None", split), folds=folds,
         trials=trials, seconds=60 * minutes, say=step,
     )  # fmt: skip
     if tuned.holds:

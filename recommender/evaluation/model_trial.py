@@ -1,8 +1,8 @@
 """How well a recipe of the item table ranks, on pairs that are held back: one fit a fold.
 
-k-fold: a tenth of each user's pairs at a time, drawn by their keys; the first fold is the *select*
-part. By time: the last tenth of each user's pairs. Pairs of the gate are in no fold, and nothing is
-learned from them.
+By time: the last tenth of each user's pairs. k-fold: a tenth of them at a time, drawn by their keys;
+the first fold is the *select* part. Pairs of the gate are in no fold, and nothing is learned from
+them.
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +19,12 @@ from embeddings.item_item.recipe import Recipe, Scorer
 from embeddings.item_item.scorers import Feature, LearnedVectors, Pair
 from embeddings.item_item.table_settings import TableSettings
 from graph.arrays import F64, I64, Flags
+from graph.errors import InputError
 from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import Choice, RefreshConfig, network_vectors
 from recommender.learning.held_parts import (
+    DATED,
     entries_of,
     features_of,
     order_of_pairs,
@@ -58,6 +60,7 @@ class ModelTrial:
     """The folds; the same users and pairs for each recipe."""
 
     folds: tuple[Fold, ...]
+    split: Split  # how they are held back
     seen: sparse.csr_matrix  # (u, i) never ranked
     order: sparse.csr_matrix | None  # (u, i) in which the pairs came
     learned: tuple[LearnedVectors, ...]
@@ -90,7 +93,7 @@ def trial_of(
     choice: Choice,
     config: RefreshConfig,
     *,
-    split: Split,
+    split: Split | None,
     folds: int,
 ) -> ModelTrial:
     """The folds of a snapshot.
@@ -101,8 +104,12 @@ def trial_of(
         choice: what a refresh would choose; its networks have not seen the *select* part, so
             where there are any, that part is the only fold.
         config: of the refresh.
-        split: how pairs are held back.
+        split: how pairs are held back; None: by time where a refresh would read the order, as
+            lists are asked for what comes next, else by folds.
         folds: how many, 1 to `MOST_FOLDS`; one by time.
+
+    Raises:
+        InputError: by time, where too few pairs have one.
     """
     user_items = sparse.csr_matrix(graph.user_items)
     user_items.sort_indices()
@@ -110,6 +117,13 @@ def trial_of(
     width = max(user_items.shape[1], 1)
     users, items = parts_of(snapshot, config.seed).rows(GATE)
     gate = np.isin(pairs.users * width + pairs.items, users * width + items)
+    order = order_of_pairs(pairs, user_items)
+    if split == "time" and order is None:
+        raise InputError(
+            f"--split time: fewer than {DATED:.0%} of the pairs have a time; load it with the "
+            "events (or --ordered, if rows are in order), or choose --split folds"
+        )
+    split = split or ("folds" if order is None else "time")
     if choice.networks:
         split, folds = "folds", 1
     made = []
@@ -128,8 +142,9 @@ def trial_of(
         made.append(fold)
     return ModelTrial(
         folds=tuple(made),
+        split=split,
         seen=seen,
-        order=order_of_pairs(pairs, user_items),
+        order=order,
         learned=tuple(_unseen(network_vectors(choice.networks))),
         config=config,
         users=np.flatnonzero(judging).astype(np.int64),

@@ -43,6 +43,7 @@ Value = float  # whole where the setting is
 Values = Mapping[str, Value]  # field of `TableSettings` -> value
 FEWEST_USERS = 40
 TRIED = "tried.json"
+HELD: Mapping[Split, str] = {"time": "their last pairs", "folds": "pairs drawn at random"}
 LADDERS: Mapping[str, tuple[Value, ...]] = {
     "width": (100, 150, 200, 300, 400, 600),
     "neighbours": (50, 100, 150, 200, 300, 400),
@@ -64,6 +65,7 @@ class TunedModel:
     tried: tuple[tuple[dict[str, Value], float], ...]  # and its NDCG@20 of the users that search
     importance: dict[str, float]  # share of the differences that a setting explains
     users: tuple[int, int]  # how many searched, how many confirmed
+    split: Split
     folds: int
     seconds: float
     stopped_by_time: bool
@@ -84,6 +86,7 @@ class TunedModel:
             "default_ndcg@20": round(self.default_ndcg, 6),
             "importance": {name: round(share, 4) for name, share in self.importance.items()},
             "users": {"search": self.users[0], "confirm": self.users[1]},
+            "split": self.split,
             "folds": self.folds,
             "seconds": round(self.seconds, 1),
             "stopped_by_time": self.stopped_by_time,
@@ -94,7 +97,7 @@ class TunedModel:
         """What stands above the settings in their file."""
         return (
             f"Learned by `nichegraph tune model`: {len(self.tried)} trials, judged by "
-            f"{self.users[0]} users, confirmed by {self.users[1]} others.\n"
+            f"{self.users[0]} users on {HELD[self.split]}, confirmed by {self.users[1]} others.\n"
             f"Together: NDCG@20 {self.default_ndcg:.4f} {self.gain}, 95 % interval."
         )
 
@@ -105,7 +108,7 @@ def tune_model(
     folder: Path,
     *,
     now: int,
-    split: Split = "folds",
+    split: Split | None = None,
     folds: int = 2,
     trials: int = 100,
     seconds: float = 3600.0,
@@ -118,14 +121,15 @@ def tune_model(
         config: of the refresh; what it sets of the table is not the start, the usual is.
         folder: where trials are kept; what other data left there is removed.
         now: seconds since 1970, for the age of events.
-        split: "folds" or "time", see `model_trial`.
+        split: see `trial_of`; None: what suits the data.
         folds: 1 to 5; by time there is one.
         trials: how many in all, those of a search that was stopped included.
         seconds: after which the search ends, once the start and one trial were made.
         say: called with a sentence at each step.
 
     Raises:
-        InputError: optuna is not installed, or there are too few users to judge by.
+        InputError: optuna is not installed, there are too few users to judge by, or too few times
+            to split by.
     """
     began = time.monotonic()
     optuna = optuna_or_error()
@@ -163,6 +167,7 @@ def tune_model(
         tried=tuple(judge.tried),
         importance=_importance(optuna, judge),
         users=(int((~judge.confirming).sum()), int(judge.confirming.sum())),
+        split=trial.split,
         folds=len(trial.folds),
         seconds=time.monotonic() - began,
         stopped_by_time=late,

@@ -34,13 +34,19 @@ def cut(
 ) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from, and the relevant pairs that were held out of it.
 
-    The pairs to hold out are drawn among all ratings. Which of them are good, and so to be found,
+    An `InputError` where `method` is "time" and nothing has one. The pairs to hold out are drawn among all ratings. Which of them are good, and so to be found,
     the rating scale of the part to learn from decides, as it does for ratings that come later.
     """
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
+    dated = (pairs.at != NO_TIME).any()
+    if method == "time" and len(pairs.at) and not dated:
+        raise InputError(
+            "--split time: no event has a time; load it with the events (or --ordered, if rows "
+            "are in order), or choose --split random"
+        )
     if method is None:
-        method = "time" if (pairs.at != NO_TIME).any() else "random"
+        method = "time" if dated else "random"
     out = held_out(pairs, method)
     users, items = pairs.users[out], pairs.items[out]
     fit = drop_pairs(snapshot, users.astype(np.int32), items.astype(np.int32))
