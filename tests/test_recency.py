@@ -8,8 +8,18 @@ from scipy import sparse
 
 from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import build_item_table
+from embeddings.item_item.by_order import judged
 from embeddings.item_item.held_back import HeldBack
-from embeddings.item_item.recency import CLEARLY, order_of, order_tells, shuffled, weighed
+from embeddings.item_item.recency import (
+    CLEARLY,
+    Way,
+    order_of,
+    order_tells,
+    recency_judge,
+    shuffled,
+    weighed,
+)
+from embeddings.item_item.side_by_side import Targets
 from graph.errors import InputError
 from graph.model import NO_TIME
 from graph.snapshot import take_snapshot
@@ -66,6 +76,33 @@ def test_nothing_that_is_asked_for_changes_the_inputs():
     weighed(likes, order, 0.5)
     build_item_table(likes, held=HeldBack(hold_back(likes, 0)[1], order=order))
     assert (likes != before[0]).nnz == (order != before[1]).nnz == 0
+
+
+def test_what_comes_next_is_judged_with_everything_known_before_it():
+    """The tenth item of a history goes with the ninth, which the cut at four fifths leaves out."""
+    users, items = 30, 40
+    order = sparse.csr_matrix(np.tile(np.r_[np.arange(1, 11), np.zeros(30)], (users, 1)))
+    order = sparse.csr_matrix(order, dtype=np.float32)
+    held = sparse.csr_matrix(order.multiply(order == 10).sign(), dtype=np.float32)
+    fit = sparse.csr_matrix(order.sign() - held)
+    fit.eliminate_zeros()
+    judge = recency_judge(fit, held, order, users, 0, 1)
+    supports = np.full((items, 1), -1, np.int32)
+    supports[8] = 9  # nothing but the ninth speaks for the tenth
+    targets = Targets.of(np.arange(items, dtype=np.int32), supports, items)
+    scores = np.ones((items, 1), np.float32)
+    (by_cut,) = judge(targets, scores, [Way(0.3)])
+    assert [figures.tolist() for figures in by_cut] == [[[0.0, 0.0]] * users, [[1.0, 1.0]] * users]
+
+
+def test_everybody_who_is_asked_counts_the_same():
+    """Ten people at the one cut and thirty at the other; a quarter of the whole is found."""
+
+    def judge(*_):
+        return [[np.ones((10, 2)), np.zeros((30, 2))], [np.zeros((10, 2)), np.ones((30, 2))]]
+
+    findings = judged([judge], [(None, None)], [Way(0.0), Way(0.3)])
+    assert [found.quality for found in findings] == [(0.25, 0.25), (0.75, 0.75)]
 
 
 def walkers(moved: bool) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:

@@ -34,7 +34,7 @@ def way_of_order(
     tables = list(zip(targets, scores, strict=True))
 
     def plain(draw: int | None, ways: Sequence[Way]) -> list[Findings]:
-        return _judged(_judges(trials, draw), tables, ways)
+        return judged(_judges(trials, draw), tables, ways)
 
     ways = {exponent: Way(exponent) for exponent in RECENCY}
     findings = dict(zip(ways, plain(None, list(ways.values())), strict=True))
@@ -50,7 +50,7 @@ def way_of_order(
 
     def following(draw: int | None, ways: Sequence[Way]) -> list[Findings]:
         after = [trial.followers(draw) for trial in trials]
-        return _judged(_judges(trials, draw), tables, ways, after)
+        return judged(_judges(trials, draw), tables, ways, after)
 
     choices = [Way(exponent, weight, steepness) for weight, steepness in WAYS]
     follows = dict(zip(choices, following(None, choices), strict=True))
@@ -71,29 +71,29 @@ def _judges(trials: Sequence[Trial], draw: int | None) -> list[RecencyJudge]:
     return [trial.by_order for trial in trials if trial.by_order]
 
 
-def _judged(
+def judged(
     judges: Sequence[RecencyJudge],
     tables: Sequence[tuple[Targets, F32]],
     ways: Sequence[Way],
     follows: Sequence[ItemTable | None] | None = None,
 ) -> list[Findings]:
-    """What is found in each way, over all judges."""
+    """What is found in each way, over all judges; everybody who is asked counts the same."""
     after = follows or [None] * len(tables)
     by_judge = [
         judge(*table, ways, own) for judge, table, own in zip(judges, tables, after, strict=True)
     ]
-    count = sum(len(cuts[0]) for cuts in by_judge if cuts)
-    return [
-        Findings(tuple((1 / count, model) for cuts in by_judge if cuts for model in cuts[number]))
-        for number in range(len(ways))
+    found = [
+        [model for cuts in by_judge if cuts for model in cuts[way]] for way in range(len(ways))
     ]
+    asked = sum(map(len, found[0]))
+    return [Findings(tuple((len(model) / asked, model) for model in models)) for models in found]
 
 
-def _tells(judged: Judged, without: Way, chosen: Way) -> bool:
+def _tells(found: Judged, without: Way, chosen: Way) -> bool:
     """Whether the chosen way gains clearly more by the order of histories than by shuffled ones."""
 
     def gain(draw: int | None) -> float:
-        plain, ordered = (sum(model.quality) for model in judged(draw, (without, chosen)))
+        plain, ordered = (sum(model.quality) for model in found(draw, (without, chosen)))
         return ordered / (plain or 1.0)
 
     return order_tells(gain(None), [gain(draw) for draw in range(DRAWS)])

@@ -27,7 +27,7 @@ DAMPING = 0.5
 shares, and what was seen once would be as sure as what was seen a thousand times."""
 WIDTH, WIDTH_OF_MANY = 100, 50
 """So many items are kept that follow an item; the second above `QUADRATIC_ITEMS` items."""
-WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 EXPONENTS = (0.75, 1.5, 3.0)
 """What is tried: weights beside the item table, and how steeply a history's entries fall off."""
 WAYS = ((0.0, 0.0), *product(WEIGHTS, EXPONENTS))

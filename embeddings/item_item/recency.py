@@ -16,8 +16,9 @@ from embeddings.item_item.judge import Judge, PerUser
 from embeddings.item_item.side_by_side import Targets
 from graph.arrays import F32, I32, I64
 
-CUTS, AHEAD = (0.4, 0.6, 0.8), 0.2
-"""A history is cut here: the entries before are to find those in the next fifth."""
+CUTS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0), (0.9, 1.0))
+"""A history is cut here: the entries before the first share are to find those up to the second. A
+release has to look a fifth ahead; with live events, it knows everything up to the end."""
 CLEARLY, DRAWS = 0.01, 2
 """An order must gain more than its shuffles do on average, by at least this much."""
 
@@ -87,9 +88,9 @@ def recency_judge(
     fit, select, order = fit[users], select[users], order[users]
     met = fit.sign() + select.sign() + (0 * fit if seen is None else seen[users].sign())
     windows = []
-    for cut in CUTS:
+    for cut, end in CUTS:
         known = _part(fit, order, 0, cut)
-        wanted = _part(select, order, cut, cut + AHEAD)
+        wanted = _part(select, order, cut, end)
         judge = Judge(known, wanted, sample, seed, threads, met)
         if judge.users.size:
             windows.append((judge, np.maximum(judge.values_of(_ranks(known, order)), 1)))
