@@ -1,8 +1,8 @@
 """How well a recipe of the item table ranks, on pairs that are held back: one fit a fold.
 
-By time: the last tenth of each user's pairs. k-fold: a tenth of them at a time, drawn by their keys;
-the first fold is the *select* part. Pairs of the gate are in no fold, and nothing is learned from
-them.
+By time: the last tenth of each user's pairs. k-fold: a tenth of them at a time, drawn by their
+keys; the first fold is the *select* part. Pairs of the gate are in no fold, and nothing is learned
+from them.
 """
 
 from dataclasses import dataclass, replace

@@ -34,8 +34,9 @@ def cut(
 ) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from, and the relevant pairs that were held out of it.
 
-    An `InputError` where `method` is "time" and nothing has one. The pairs to hold out are drawn among all ratings. Which of them are good, and so to be found,
+    The pairs to hold out are drawn among all ratings. Which of them are good, and so to be found,
     the rating scale of the part to learn from decides, as it does for ratings that come later.
+    An `InputError` where `method` is "time" and nothing has one.
     """
     graph = weigh(snapshot, config.weighting, now)
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
