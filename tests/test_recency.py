@@ -102,7 +102,7 @@ def test_everybody_who_is_asked_counts_the_same():
         return [[np.ones((10, 2)), np.zeros((30, 2))], [np.zeros((10, 2)), np.ones((30, 2))]]
 
     findings = judged([judge], [(None, None)], [Way(0.0), Way(0.3)])
-    assert [found.quality for found in findings] == [(0.25, 0.25), (0.75, 0.75)]
+    assert [way.quality for way in findings] == [(0.25, 0.25), (0.75, 0.75)]
 
 
 def walkers(moved: bool) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:

@@ -82,18 +82,18 @@ def judged(
     by_judge = [
         judge(*table, ways, own) for judge, table, own in zip(judges, tables, after, strict=True)
     ]
-    found = [
+    by_way = [
         [model for cuts in by_judge if cuts for model in cuts[way]] for way in range(len(ways))
     ]
-    asked = sum(map(len, found[0]))
-    return [Findings(tuple((len(model) / asked, model) for model in models)) for models in found]
+    people = sum(map(len, by_way[0]))
+    return [Findings(tuple((len(model) / people, model) for model in models)) for models in by_way]
 
 
-def _tells(found: Judged, without: Way, chosen: Way) -> bool:
+def _tells(judging: Judged, without: Way, chosen: Way) -> bool:
     """Whether the chosen way gains clearly more by the order of histories than by shuffled ones."""
 
     def gain(draw: int | None) -> float:
-        plain, ordered = (sum(model.quality) for model in found(draw, (without, chosen)))
+        plain, ordered = (sum(model.quality) for model in judging(draw, (without, chosen)))
         return ordered / (plain or 1.0)
 
     return order_tells(gain(None), [gain(draw) for draw in range(DRAWS)])
