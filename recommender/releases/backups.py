@@ -170,7 +170,7 @@ def _write(folder: Path, backup: Backup, file: IO[bytes], key: Any) -> None:
     content = json.dumps(about).encode()
 
     def archive(target: IO[bytes]) -> None:
-        packed = gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1)
+        packed = gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0)
         with packed, tarfile.open(fileobj=packed, mode="w|") as tar:
             first = tarfile.TarInfo(CONTENTS)
             first.size, first.mode, first.mtime = len(content), 0o600, backup.created_at
