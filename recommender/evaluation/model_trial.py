@@ -118,12 +118,7 @@ def trial_of(
     users, items = parts_of(snapshot, config.seed).rows(GATE)
     gate = np.isin(pairs.users * width + pairs.items, users * width + items)
     order = order_of_pairs(pairs, user_items)
-    if split == "time" and order is None:
-        raise InputError(
-            f"--split time: fewer than {DATED:.0%} of the pairs have a time; load it with the "
-            "events (or --ordered, if rows are in order), or choose --split folds"
-        )
-    split = split or ("folds" if order is None else "time")
+    split = _split_that_suits(split, order is not None)
     if choice.networks:
         split, folds = "folds", 1
     made = []
@@ -170,6 +165,15 @@ def recipe_with(base: Recipe, settings: TableSettings) -> Recipe:
         table_width=settings.width or base.table_width,
         ridge_width=settings.neighbours or base.ridge_width,
     )
+
+
+def _split_that_suits(wanted: Split | None, ordered: bool) -> Split:
+    if wanted == "time" and not ordered:
+        raise InputError(
+            f"--split time: fewer than {DATED:.0%} of the pairs have a time; load it with the "
+            "events (or --ordered, if rows are in order), or choose --split folds"
+        )
+    return wanted or ("time" if ordered else "folds")
 
 
 def _held(pairs: Pairs, split: Split, folds: int) -> list[Flags]:

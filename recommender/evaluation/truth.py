@@ -126,6 +126,7 @@ def known_truth(
 
 
 def check_something_to_find(counts: Mapping[str, int]) -> None:
+    """An `InputError` that says where the test pairs went, if none is left to be found."""
     if counts["test_pairs"]:
         return
     pairs = counts["test_pairs_given"]
