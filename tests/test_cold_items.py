@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from embeddings.indexes import faiss_index
@@ -90,6 +91,27 @@ def test_scores_are_the_sums_that_the_docstring_states():
     np.testing.assert_allclose(entries[3], likeness * (4 + 2.0 * 4), rtol=1e-5)
     assert (entries[1], entries[2]) == (4, -1)
     assert made.neighbours[3].tolist()[0] == -1
+
+
+def test_half_of_what_the_table_knows_of_a_cold_item_is_added():
+    """Items 3 and 4 are cold and alike; of 3 the table says something in rows 0 and 2."""
+    tags = sparse.csr_matrix(np.array([[1, 0], [1, 0], [0, 1], [1, 0], [1, 0]], np.float32))
+    nobody = [-1, -1, -1]
+    table = ItemTable(
+        np.array([[3, 1, 2], [0, -1, -1], [3, 0, -1], nobody, nobody], np.int32),
+        np.array([[6, 4, -1], [3, 0, 0], [-9, 2, 0], [0, 0, 0], [0, 0, 0]], np.float32),
+    )
+    made = with_cold_items(table, content(tags, 0 * tags), np.array([3, 4]))
+    rows = [
+        dict(zip(neighbours, scores, strict=True))
+        for neighbours, scores in zip(made.neighbours.tolist(), made.scores.tolist(), strict=True)
+    ]
+    likeness = 0.25 * 2**-0.8  # see the test before; 4 is the strongest beside cold ones
+    assert rows[0][4] == pytest.approx(likeness * (4 + 2 * 4), rel=1e-5)
+    assert rows[0][3] == pytest.approx(6 / 2 + rows[0][4], rel=1e-5)
+    assert rows[1][3] == pytest.approx(rows[1][4], rel=1e-5)  # this row says nothing of it
+    assert 3 not in rows[2]  # -9 / 2, and less is added: nothing speaks against a cold item
+    assert (rows[0][1], rows[0][2], rows[1][0], rows[2][0]) == (4, -1, 3, 2)
 
 
 def test_without_cold_items_or_content_the_table_stays():

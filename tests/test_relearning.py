@@ -10,7 +10,7 @@ from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.item_table import ItemTable, replaced
 from embeddings.item_item.recipe import RIDGE, Recipe, Scorer
 from embeddings.item_item.relearning import folded, relearned
-from embeddings.item_item.scorers import Fitted
+from embeddings.item_item.scorers import Feature, Fitted
 from embeddings.singular import Spectral
 
 ITEMS = 60
@@ -100,6 +100,27 @@ def test_a_row_of_a_new_item_is_read_from_its_own_regression(users):
     assert np.corrcoef(own[5], expected[5])[0, 1] > 0.95
     assert np.corrcoef(own[:, 5], expected[:, 5])[0, 1] > 0.95
     assert np.abs(own[5]).sum() == pytest.approx(np.abs(expected[5]).sum(), rel=0.2)
+
+
+def test_an_item_that_nobody_has_is_learned_anew_by_its_tags(users):
+    """Whatever was put into the table for it: the release holds what it was placed with."""
+    nobody_has_5 = users.tolil()
+    nobody_has_5[:, 5] = 0
+    known = sparse.csr_matrix(nobody_has_5)
+    of_niche = np.arange(6)[:, None] == np.arange(ITEMS) % 6
+    tags = Feature("tags", sparse.csr_matrix(of_niche, dtype=np.float32))
+    recipe = replace(MIXED, feature_weights=(2.0,))
+    table, _, learned = fit_table(known, (tags,), recipe, seed=0, threads=1)
+    expected = square(table)
+    assert np.count_nonzero(expected[:, 5]) > 10
+    for placed in (0.0, 100.0):
+        last = ItemTable(
+            table.neighbours, np.where(table.neighbours == 5, np.float32(placed), table.scores)
+        )
+        model = Fitted(known, (tags,), recipe, 0, 1, ())
+        nothing = np.zeros(ITEMS, bool)
+        own = square(relearned(last, learned, model, recipe, nothing, nothing, 1)[0])
+        assert np.abs(own - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_folding_in_finds_a_vector_again_from_the_others():

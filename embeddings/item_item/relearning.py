@@ -41,10 +41,11 @@ def relearned(
         last: what its fit left, in today's rows.
         fitted: today's data; nothing is fitted yet.
         recipe: the same as the last one's.
-        changed: (i,) the targets to learn again.
+        changed: (i,) the targets to learn again; those that nobody has are, too.
         fresh: (i,) those of them whose own rows are made anew, too.
         threads: how many work at once.
     """
+    changed = changed | (fitted.counts == 0)  # of the latter the table has what was placed
     targets, new = np.flatnonzero(changed), np.flatnonzero(fresh)
     spectra = {
         key: folded(fitted.graph(*key, spectral=True), old.whole(), new, threads)
@@ -70,8 +71,7 @@ def relearned(
     columns = np.concatenate([pairs.targets, pairs.histories[turned]])
     entries = np.concatenate([there, back[turned]])
     learned = sparse.csr_matrix((entries, (rows, columns)), shape=(len(changed), len(changed)))
-    gone = changed | (fitted.counts == 0)  # nobody has the latter: whoever places them does so anew
-    kept = (table.neighbours >= 0) & ~gone[table.neighbours] & ~fresh[:, None]
+    kept = (table.neighbours >= 0) & ~changed[table.neighbours] & ~fresh[:, None]
     left = Learned(
         exponents=last.exponents,
         spectra=tuple(Halved.of(spectra[key]) for key in last.exponents),

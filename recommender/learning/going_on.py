@@ -119,12 +119,12 @@ def changes_since(before: Before, snapshot: GraphSnapshot, graph: WeightedGraph)
     known = np.flatnonzero(old_rows >= 0)
     pending[known] += fit.pending[old_rows[known]]
     changed = (pending > 0) & (pending >= CHANGED * counts)
-    changed |= (counts > 0) & ((old_rows < 0) | _retagged(release, snapshot, graph, old_rows))
+    changed |= (old_rows < 0) | _retagged(release, snapshot, graph, old_rows)
     return Changes(
         table=_table_by_rows(release, old_rows),
         learned=fit.learned.by_rows(old_rows),
         changed=changed,
-        fresh=changed & (pending >= HARDLY_KNOWN * counts),
+        fresh=changed & (pending >= HARDLY_KNOWN * np.maximum(counts, 1)) | (old_rows < 0),
         pending=np.where(changed, 0, pending).astype(np.int32),
         moved=fit.moved + len(gone) + len(came),
     )
