@@ -29,14 +29,14 @@ COPY api api
 COPY --from=page /page/api/web/dist api/web/dist
 
 FROM base AS serve
-RUN pip install -c constraints.txt ".[neo4j,console,redis,traces]"
+RUN pip install -c constraints.txt ".[neo4j,console,redis,traces,encrypted]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]
 CMD ["serve"]
 
 FROM base AS train
-RUN pip install -c constraints.txt ".[neo4j,explore,redis,train]"
+RUN pip install -c constraints.txt ".[neo4j,explore,redis,encrypted,train]"
 USER nichegraph
 WORKDIR /home/nichegraph
 ENTRYPOINT ["nichegraph"]

@@ -45,7 +45,7 @@ def open_home(settings: Settings, *, make: bool = False) -> Home:
 
 def home_of(settings: Settings) -> Home:
     """The home folder with what these settings keep outside of it; nothing is made."""
-    return Home(settings.home, settings.erasure_log, settings.audit_head)
+    return Home(settings.home, settings.erasure_log, settings.audit_head, settings.journal_key_file)
 
 
 @contextmanager
@@ -152,9 +152,10 @@ def open_carrier(settings: Settings, journal: "Journal", store: "GraphStore") ->
 def open_journal(settings: Settings) -> "Journal":
     """The journal of the home, for writing and reading; the first write makes its file."""
     from recommender.inbox.journal import Journal, Limits
+    from recommender.releases.journal_key import key_of
 
-    limits = Limits(settings.inbox_bytes, settings.inbox_free_bytes)
-    return Journal(Home(settings.home).inbox, limits)
+    home, limits = home_of(settings), Limits(settings.inbox_bytes, settings.inbox_free_bytes)
+    return Journal(home.inbox, limits, key_of(home))
 
 
 def note(home: Home, action: str, **about: object) -> None:

@@ -15,7 +15,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from api.access import check_loopback
-from api.bootstrap import erase_again, open_console, open_store
+from api.bootstrap import erase_again, open_console, open_journal, open_store
 from api.drainer import watched
 from api.keys import KeyFile
 from api.metrics import FOLDER
@@ -24,7 +24,7 @@ from api.settings import Settings, environment
 from api.tls import checked_files
 from api.traces import check as check_traces
 from api.under_way import threads_of
-from graph.errors import SettingError
+from graph.errors import InboxFull, SettingError, StoreAway
 from recommender.releases.home import Home
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -36,14 +36,16 @@ def serve(settings: Settings) -> None:
     """Listen until stopped; each worker opens the release by itself, a drainer runs beside them.
 
     Raises:
-        SettingError: the address is beyond loopback, the port is taken, the files of TLS are
-            wrong, or the console is on and lacks a password.
-        MissingExtra: traces are asked for, and the extra is not installed.
+        SettingError: the address is beyond loopback, the port is taken, the files of TLS or of the
+            journal's key are wrong, or the console is on and lacks a password.
+        StoreForeign: the journal is another program's, or is encrypted with another key.
+        MissingExtra: traces or encryption are asked for, and the extra is not installed.
     """
     set_format(settings.log_format)
     _check_address(settings)
     certificate, key = checked_files(settings) or (None, None)
     check_traces(settings)
+    _check_journal(settings)
     if settings.console_enabled:
         open_console(settings).close()
     if settings.erasure_log is not None:
@@ -107,6 +109,13 @@ def _counted_together() -> Iterator[None]:
     finally:
         del os.environ[FOLDER]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_journal(settings: Settings) -> None:
+    """Say before anybody listens that the journal can never be read, as by a wrong key."""
+    passing = contextlib.suppress(StoreAway, InboxFull)
+    with passing, contextlib.closing(open_journal(settings)) as journal:
+        journal.last_sequence()
 
 
 def _check_address(settings: Settings) -> None:

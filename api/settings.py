@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         ge=0,
         description="free bytes on the journal's disk below which writes are answered with 503",
     )
+    journal_key_file: Path | None = Field(
+        None,
+        description="file outside the home with a key, 64 hexadecimal digits, with which the "
+        "journal and what was shown are encrypted (extra `encrypted`)",
+    )
     session_minutes: float = Field(
         30.0, gt=0, le=1440, description="minutes without an event after which a session ends"
     )

@@ -3,6 +3,9 @@
 Both sides run on granian with the same workers and threads, and are asked by the same clients in
 the same run, in turns. The bare side parses the body and inserts its text into one table, one
 committed transaction a request, `synchronous=FULL`: no checks, no identity, no drain.
+
+`--encrypted` compares instead a journal with a key and one without, in one process without a
+server, in turns: facts appended one a commit and many a commit, and read.
 """
 
 import argparse
@@ -18,10 +21,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
+
+import numpy as np
 
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
+from recommender.inbox.facts import fact
+from recommender.inbox.journal import Journal
 from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.releases.home import Home
@@ -38,8 +47,11 @@ def main(arguments: list[str]) -> dict:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--encrypted", action="store_true")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
+    if chosen.encrypted:
+        return _encrypted(chosen)
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         home = _home(Path(folder) / "home")
@@ -75,6 +87,55 @@ def main(arguments: list[str]) -> dict:
         },
         "drain": drained,
     }
+
+
+def _encrypted(chosen: argparse.Namespace) -> dict:
+    """Facts/s and processor time of a journal with a key and of one without: medians of turns."""
+    turns: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    sides = {"in the clear": None, "encrypted": "5a" * 32}
+    for turn in range(chosen.rounds):
+        for side in list(sides)[:: 1 if turn % 2 else -1]:
+            with tempfile.TemporaryDirectory(dir=".") as folder:  # on a disk, not in memory
+                for what, own in _appended_and_read(Path(folder), sides[side], chosen).items():
+                    turns[what, side].append(own)
+    table, ratios = [], {}
+    for (what, side), own in turns.items():
+        rate, cpu = np.median(own, axis=0).tolist()
+        row = {"what": what, "side": side, "facts/s": round(rate), "CPU µs a fact": round(cpu, 1)}
+        table.append(row)
+        if side == "in the clear":
+            with_key = np.median(turns[what, "encrypted"], axis=0)
+            ratios[f"facts/s, {what}"] = round(with_key[0] / rate, 3)
+            ratios[f"processor time, {what}"] = round(with_key[1] / cpu, 3)
+    return {"bench": "inbox, encrypted over in the clear", "table": table, "ratios": ratios}
+
+
+def _appended_and_read(
+    folder: Path, key: str | None, chosen: argparse.Namespace
+) -> dict[str, tuple[float, float]]:
+    """What was done -> facts/s, and µs of processor time a fact."""
+    result, number = {}, 0
+
+    def since(began: tuple[float, float], count: int) -> tuple[float, float]:
+        seconds, busy = time.monotonic() - began[0], time.process_time() - began[1]
+        return count / seconds, busy / count * 1e6
+
+    with closing(Journal(folder / "journal.sqlite", key=key)) as journal:
+        for size in (1, chosen.batch):
+            began, before = (time.monotonic(), time.process_time()), number
+            while time.monotonic() < began[0] + chosen.seconds:
+                events = [
+                    {"user": f"reader-{k % 997}", "item": f"item-{k}", "event_id": f"e-{k}"}
+                    for k in range(number, number + size)
+                ]
+                journal.append([fact("events", event) for event in events], now=NOW)
+                number += size
+            result[f"appended, {size:,} a commit"] = since(began, number - before)
+        began, after = (time.monotonic(), time.process_time()), 0
+        while rows := journal.facts_after(after, 10_000):
+            after = rows[-1].sequence
+        result["read"] = since(began, number)
+    return result
 
 
 def _home(folder: Path) -> Home:

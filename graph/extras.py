@@ -16,6 +16,7 @@ EXTRA = {  # package -> extra
     "optuna": "train",
     "pyrage": "backup",
     "opentelemetry": "traces",
+    "sqlcipher3": "encrypted",
 }
 
 

@@ -1,12 +1,118 @@
-"""Transactions and versions, for the SQLite files of the store and of the journal."""
+"""Connections, transactions and versions, for the SQLite files of the store and of the journal.
 
+With a key, a file is one of SQLCipher (https://www.zetetic.net/sqlcipher): all that is written into
+it or beside it is encrypted. Its connections are used as those of `sqlite3` are, but what they
+raise is of classes of their own: `except operational_errors()` takes both.
+"""
+
+import fcntl
+import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from graph.errors import MissingExtra
+from graph.extras import missing_extra
 
 INDEX_BYTES = 65_536  # that the index of a write-ahead log grows by, and some more
+
+
+def connect(path: Path | str, key: str | None = None, **options: Any) -> sqlite3.Connection:
+    """A connection to a file, encrypted or not.
+
+    Whether the key fits is known when something is read: see `is_no_database`.
+
+    Args:
+        path: of the file.
+        key: 64 hexadecimal digits; None: the file is not encrypted.
+        options: of `sqlite3.connect`.
+
+    Raises:
+        MissingExtra: there is a key, and SQLCipher is not installed.
+    """
+    if key is None:
+        return sqlite3.connect(path, **options)
+    try:
+        from sqlcipher3 import dbapi2 as sqlcipher
+    except ModuleNotFoundError as error:
+        raise (missing_extra(error) or error) from error
+    db: sqlite3.Connection = sqlcipher.connect(path, **options)
+    if db.execute("PRAGMA cipher_version").fetchone() is None:
+        db.close()  # it would write in the clear
+        raise MissingExtra("the package sqlcipher3 was built without SQLCipher: install its wheel")
+    db.execute("PRAGMA cipher_log_level = NONE")  # or a wrong key writes to standard error
+    db.execute(f'PRAGMA key = "{as_given(key)}"')
+    return db
+
+
+def as_given(key: str | None) -> str:
+    """A key in the form that SQLCipher does not take for words to derive one from; None: ""."""
+    return "" if key is None else f"x'{key}'"
+
+
+def database_errors() -> tuple[type[sqlite3.DatabaseError], ...]:
+    """What statements raise on a file, encrypted or not; for `except`."""
+    return _classes("DatabaseError")
+
+
+def operational_errors() -> tuple[type[sqlite3.OperationalError], ...]:
+    """Of these, those for which the disk, the folder or other connections are the cause."""
+    return _classes("OperationalError")
+
+
+def _classes(name: str) -> tuple[Any, ...]:
+    modules = (sqlite3, sys.modules.get("sqlcipher3.dbapi2"))  # nobody else raises its errors
+    return tuple(getattr(module, name) for module in modules if module is not None)
+
+
+def is_no_database(error: sqlite3.DatabaseError) -> bool:
+    """Whether a file cannot be understood: it is no SQLite file, or needs a key, or another."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Open a file in this block, so that nobody puts another one in its place meanwhile.
+
+    A connection that was opened to the old file would write its log for the new one. Once it has
+    read something, its own locks keep the file where it is.
+    """
+    with _folder_locked(path.parent, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[None]:
+    """Put another file in the place of this one in this block, while nobody opens it.
+
+    Raises:
+        BlockingIOError: somebody opens a file in its folder just now.
+    """
+    with _folder_locked(path.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def _folder_locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -42,7 +148,9 @@ def is_full(error: sqlite3.OperationalError, path: Path) -> bool:
     return shutil.disk_usage(path.parent).free < INDEX_BYTES
 
 
-def as_it_lies(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
+def as_it_lies(
+    path: Path, error: sqlite3.OperationalError, key: str | None = None
+) -> sqlite3.Connection:
     """A connection that reads a file alone, where a full disk has no room for what stands beside.
 
     Nobody can write then, so the file does not change meanwhile. `error` is what opening it as ever
@@ -51,4 +159,4 @@ def as_it_lies(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connectio
     log = path.with_name(f"{path.name}-wal")
     if not is_full(error, path) or (log.exists() and log.stat().st_size > 0):
         raise error
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    return connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", key, uri=True)

@@ -11,7 +11,18 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
-EXTRAS = ("", "console", "explore", "neo4j", "redis", "backup", "traces", "segments", "train")
+EXTRAS = (
+    "",
+    "console",
+    "explore",
+    "neo4j",
+    "redis",
+    "backup",
+    "encrypted",
+    "traces",
+    "segments",
+    "train",
+)
 SHORT = {
     "MIT License": "MIT",
     "Apache Software License": "Apache-2.0",
@@ -25,6 +36,7 @@ SHORT = {
     "3-Clause BSD License": "BSD-3-Clause",
     "The MIT License (MIT)": "MIT",
     "ISC License (ISCL)": "ISC",
+    "Copyright (c) 2004-2007 Gerhard Häring": "Zlib",  # the first line of that licence
 }
 HEAD = """# Licences
 

@@ -87,8 +87,14 @@ def alive(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-def test_killed_drainers_and_servers_neither_lose_nor_double(tmp_path):
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_killed_drainers_and_servers_neither_lose_nor_double(tmp_path, monkeypatch, encrypted):
     home = Home(tmp_path / "home").create()
+    if encrypted:
+        key = tmp_path / "journal.key"
+        key.touch(0o600)
+        key.write_text("5a" * 32)
+        monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key))
 
     def drained(sequence):
         state = read_state(home.inbox)

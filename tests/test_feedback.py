@@ -167,7 +167,9 @@ def expected_rates(sent, since=0):
 
 def test_rates_are_those_of_dictionaries_and_small_groups_are_not_told(busy):
     home, client, sent, facts, _ = busy
-    assert feedback.take(home.inbox, facts) == len(sent)  # a drain that was killed does it again
+    assert feedback.take(Journal(home.inbox), facts) == len(
+        sent
+    )  # a drain that was killed does it again
     counted = client.get("/v1/online").json
     large, left_out = expected_rates(sent)
     assert rates(counted) == large
@@ -193,19 +195,19 @@ def test_the_command_line_says_the_same(busy, capsys):
 def test_what_was_reduced_still_counts_and_is_not_counted_again(busy, tmp_path):
     home, _, sent, facts, _ = busy
     shutil.copytree(home.inbox.parent, tmp_path / "inbox")
-    file = tmp_path / "inbox" / home.inbox.name
-    before = rates(click_rates(file))
+    journal = Journal(tmp_path / "inbox" / home.inbox.name)
+    before = rates(click_rates(journal))
     old = sum(1 for key in {(r["item"], r["request_id"]): r["at"] for r in sent}.values()
               if key < NOW + 5 * DAY)  # fmt: skip
-    assert feedback.drop_before(file, NOW + 5 * DAY, reduce=True, dry_run=True) == old > 0
-    assert rates(click_rates(file)) == before
-    assert feedback.drop_before(file, NOW + 5 * DAY, reduce=True) == old
-    after = rates(click_rates(file))
+    assert feedback.drop_before(journal, NOW + 5 * DAY, reduce=True, dry_run=True) == old > 0
+    assert rates(click_rates(journal)) == before
+    assert feedback.drop_before(journal, NOW + 5 * DAY, reduce=True) == old
+    after = rates(click_rates(journal))
     assert {key: after[key] for key in after} == {key: before[key] for key in after}
     assert ("position", "1") in after
-    feedback.take(file, facts)  # a journal of a backup is drained again
-    assert rates(click_rates(file)) == after
-    later = rates(click_rates(file, since=NOW + 6 * DAY))
+    feedback.take(journal, facts)  # a journal of a backup is drained again
+    assert rates(click_rates(journal)) == after
+    later = rates(click_rates(journal, since=NOW + 6 * DAY))
     assert later == expected_rates(sent, NOW + 6 * DAY)[0]
 
 
@@ -263,11 +265,11 @@ def test_what_was_shown_is_part_of_a_persons_data_and_goes_with_them(busy, tmp_p
     user = sent[0]["user"]
     own = {(r["item"], r["request_id"]) for r in sent if r["user"] == user}
     assert len(personal_data(store, journal, user)["feedback"]) == len(own)
-    assert feedback.forget(journal.path, user) == len(own)
+    assert feedback.forget(journal, user) == len(own)
     assert personal_data(store, journal, user)["feedback"] == []
     content = feedback.feedback_file(journal.path).read_bytes()
     assert f'{user}"'.encode() not in content
-    assert click_rates(journal.path)["shown"] == 225 - len(own)
+    assert click_rates(journal)["shown"] == 225 - len(own)
     journal.close()
 
 
@@ -330,7 +332,7 @@ def test_a_newer_release_remembers_what_was_shown_before_it(live, planted, monke
     overlay = server().recommender().overlay
     expected = [overlay.shown_to(user, NOW) for user in (first, second)]
     assert list(map(len, expected)) == [1, 1]
-    feedback.take(journal.path, journal.facts_after(0))
+    feedback.take(journal, journal.facts_after(0))
     monkeypatch.setattr(
         "recommender.releases.release.Release.heard", lambda *_: journal.last_sequence()
     )  # as the manifest of a release made after the drain says

@@ -12,20 +12,22 @@ from pathlib import Path
 import pytest
 
 from graph.errors import InboxFull, StoreAway, StoreForeign
+from graph.sqlite_file import connect
 from recommender.inbox.facts import fact, item_subject, user_subject
 from recommender.inbox.journal import Journal, Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = 1_760_000_000
+KEY = "5a" * 32
 
 
 def event(user="ann", item="goldberg", kind="play", **more):
     return fact("events", {"user": user, "item": item, "kind": kind, **more})
 
 
-@pytest.fixture
-def journal(tmp_path):
-    journal = Journal(tmp_path / "inbox" / "journal.sqlite")
+@pytest.fixture(params=[None, KEY], ids=["plain", "encrypted"])
+def journal(tmp_path, request):
+    journal = Journal(tmp_path / "inbox" / "journal.sqlite", key=request.param)
     yield journal
     journal.close()
 
@@ -58,7 +60,7 @@ def test_facts_come_back_in_order_with_number_time_and_fields(journal):
 
 def test_what_one_process_wrote_another_reads(journal):
     append(journal, event())
-    other = Journal(journal.path)
+    other = Journal(journal.path, key=journal.key)
     assert other.last_sequence() == 1
     append(journal, event("bob"))
     assert [row.payload["user"] for row in other.facts_after(1)] == ["bob"]
@@ -139,7 +141,7 @@ def counted(journal, monkeypatch):
 def test_requests_of_the_same_moment_share_a_commit(journal, monkeypatch):
     append(journal, event("first"))
     commits = counted(journal, monkeypatch)
-    blocker = sqlite3.connect(journal.path, isolation_level=None)
+    blocker = connect(journal.path, journal.key, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     took = [None] * 8
 
@@ -190,7 +192,7 @@ import sys
 from pathlib import Path
 from recommender.inbox.facts import fact
 from recommender.inbox.journal import Journal
-journal, name = Journal(Path(sys.argv[1])), sys.argv[2]
+journal, name = Journal(Path(sys.argv[1]), key=sys.argv[3] or None), sys.argv[2]
 for place in range(100_000):
     facts = [fact("events", {"user": name, "item": f"{place}/{i}", "kind": "view"}) for i in (0, 1)]
     print(*[receipt.sequence for receipt in journal.append(facts, now=1)], flush=True)
@@ -200,7 +202,7 @@ for place in range(100_000):
 def test_no_acknowledged_fact_is_lost_when_writers_are_killed(journal):
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, journal.path, name],
+            [sys.executable, "-c", WRITER, journal.path, name, journal.key or ""],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -230,7 +232,7 @@ def test_a_torn_end_of_the_write_ahead_file_takes_only_what_was_not_acknowledged
         copy.parent.mkdir()
         shutil.copy(journal.path, copy)
         Path(f"{copy}-wal").write_bytes(Path(f"{journal.path}-wal").read_bytes()[:cut])
-        torn = Journal(copy)
+        torn = Journal(copy, key=journal.key)
         assert [row.sequence for row in torn.facts_after(0)] == list(range(1, 51))
         assert append(torn, event("next")) == [(51, False)]
         torn.close()

@@ -153,7 +153,7 @@ def test_the_inbox_and_what_was_shown_follow_but_not_what_the_store_lacks(store,
     left = [(row.kind, row.payload["at"]) for row in journal.facts_after(0)]
     assert left == [("events", days_ago(20)), ("events", days_ago(50)), ("click", days_ago(10)),
                     ("events", days_ago(70))]  # fmt: skip
-    assert [row["shown_at"] for row in feedback.about_user(journal.path, "u1")] == [days_ago(10)]
+    assert [row["shown_at"] for row in feedback.about_user(journal, "u1")] == [days_ago(10)]
 
 
 def test_the_command_says_what_it_does(store, home, capsys):

@@ -48,6 +48,8 @@ def backup(
 
     settings = load_settings(ctx.obj)
     home = open_home(settings)
+    with closing(open_journal(settings)) as journal:
+        journal.last_sequence()  # if its key is wrong, this says so
     with on_disk_of(home):
         made = save(home, file, now=now(), recipient=encrypt)
     note(home, "backup", encrypted=encrypt is not None)
@@ -143,11 +145,16 @@ def _made_fit(folder: Path, newer: "Erased | None") -> int:
     """
     from api.cli.erase import finish
     from recommender.inbox.drain import renamed_if_older, source
+    from recommender.inbox.encrypting import rewrite
     from recommender.inbox.erasing import erased
     from recommender.overlay.erasure import ask, everybody
+    from recommender.releases.journal_key import key_of
 
     settings = load_settings(folder)
     home = open_home(settings)
+    key = key_of(home)
+    if key is not None:
+        rewrite(home.inbox, None, key)  # of a backup from before there was a key
     with closing(open_journal(settings)) as journal:
         before = erased(journal)
         with closing(open_store(settings)) as store:

@@ -105,9 +105,10 @@ def finish(settings: Settings, home: Home, journal: "Journal", sequence: int) ->
 
 def _verify(settings: Settings, home: Home, user: str, as_json: bool) -> None:
     """Say which files, and how much of a Neo4j graph, hold an id; leave with 1 if any do."""
-    from recommender.overlay.spellings import search, spellings
+    from recommender.overlay.spellings import search, search_encrypted, spellings
 
-    files = list(search(home.folder, user))
+    with closing(open_journal(settings)) as journal:
+        files = [*search(home.folder, user), *search_encrypted(journal, user)]
     counts = {str(file.path): file.count for file in files}
     in_graph = None
     if settings.store != "embedded":

@@ -1,6 +1,7 @@
-"""`nichegraph inbox`: what waits for the store, and what the store refused."""
+"""`nichegraph inbox`: what waits for the store, what the store refused, and how it is encrypted."""
 
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from api.bootstrap import note, now, open_home, open_journal
 from api.cli.output import say, show_json, show_table
 from api.cli.releases import made_at
 from api.settings import load_settings
+from graph.errors import SettingError
 from recommender.inbox import quarantine
 
 Number = Annotated[
@@ -20,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="What waits for the store, and what it refused.")
-    for command in (list_facts, show, retry, drop):
+    for command in (list_facts, show, retry, drop, encrypt, decrypt):
         group.command("list" if command is list_facts else command.__name__)(command)
     cli.add_typer(group, name="inbox")
 
@@ -96,3 +98,52 @@ def drop(ctx: typer.Context, number: Number) -> None:
         quarantine.drop(journal, number)
     note(open_home(settings), "fact dropped", fact=number)
     say(f"fact {number} was dropped")
+
+
+def encrypt(
+    ctx: typer.Context,
+    old_key: Annotated[
+        Path | None,
+        typer.Option(help="File with the key it is encrypted with now, to change the key."),
+    ] = None,
+) -> None:
+    """Encrypt the inbox with the key of the setting journal_key_file.
+
+    For an inbox from before the setting. No server may run. What is encrypted already stays as it
+    is. If the command is killed, nothing is lost; call it again.
+
+    \b
+    (umask 077; openssl rand -hex 32 > /etc/nichegraph/journal.key)
+    export NICHEGRAPH_JOURNAL_KEY_FILE=/etc/nichegraph/journal.key
+    nichegraph inbox encrypt
+    """
+    from recommender.releases.journal_key import read_key
+
+    _rewrite(ctx, "encrypted", read_key(old_key) if old_key else None)
+
+
+def decrypt(ctx: typer.Context) -> None:
+    """Write the inbox in the clear again.
+
+    The setting journal_key_file still names its key; remove it from the settings afterwards. No
+    server may run.
+
+    \b
+    nichegraph inbox decrypt
+    """
+    _rewrite(ctx, "decrypted", None)
+
+
+def _rewrite(ctx: typer.Context, becomes: str, old: str | None) -> None:
+    from recommender.inbox.encrypting import rewrite
+    from recommender.releases.journal_key import key_of
+
+    home = open_home(load_settings(ctx.obj))
+    key = key_of(home)
+    if key is None:
+        raise SettingError("setting 'journal_key_file' is missing: it names the file with the key")
+    keys = (old, key) if becomes == "encrypted" else (key, None)
+    done = rewrite(home.inbox, *keys)
+    if done:
+        note(home, f"inbox {becomes}", files=done)
+    say(f"{becomes}: {', '.join(done)}" if done else f"there was nothing to be {becomes}")

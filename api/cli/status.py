@@ -82,7 +82,9 @@ def gather_online(settings: Settings, days: int | None) -> dict[str, Any]:
     from recommender.inbox.feedback import SECONDS_A_DAY
 
     since = None if days is None else now() - days * SECONDS_A_DAY
-    return click_rates(open_home(settings).inbox, since=since)
+    open_home(settings)
+    with closing(open_journal(settings)) as journal:
+        return click_rates(journal, since=since)
 
 
 def _show_online(rates: dict[str, Any]) -> None:

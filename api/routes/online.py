@@ -27,4 +27,4 @@ def register(app: OpenAPI, journal: Journal) -> None:
     @checked
     def online(query: OnlineQuery) -> dict[str, Any]:
         since = None if query.days is None else now() - query.days * SECONDS_A_DAY
-        return click_rates(journal.path, since=since)
+        return click_rates(journal, since=since)

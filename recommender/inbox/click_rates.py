@@ -7,13 +7,13 @@ Whoever was not named counts as a person of their own for each answer.
 import json
 import math
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graph.arrays import I64
 from recommender.inbox.feedback import SECONDS_A_DAY, opened
+from recommender.inbox.journal import Journal
 
 FEWEST_PEOPLE = 20
 Z = 1.959963984540054  # of a 95% interval
@@ -22,7 +22,7 @@ CHUNK = 50_000  # rows read at a time
 MOST_PLACES = 50  # further places of a list are one group
 
 
-def click_rates(journal_file: Path, *, since: int | None = None) -> dict[str, Any]:
+def click_rates(journal: Journal, *, since: int | None = None) -> dict[str, Any]:
     """Click rates as JSON values.
 
     `shown` and `clicked` count items of answers, of what was shown from `since` on (seconds since
@@ -30,7 +30,7 @@ def click_rates(journal_file: Path, *, since: int | None = None) -> dict[str, An
     largest first, and `left_out` says how many groups had too few people. An item that was clicked
     was shown, whether or not an impression came.
     """
-    rows, reduced, shapes = _read(journal_file, since or 0)
+    rows, reduced, shapes = _read(journal, since or 0)
     groups = _Groups()
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     ends = np.flatnonzero(np.any(rows[1:, :2] != rows[:-1, :2], axis=1)) + 1
@@ -100,10 +100,10 @@ class _Groups:
 
 
 def _read(
-    journal_file: Path, since: int
+    journal: Journal, since: int
 ) -> tuple[I64, list[tuple[int, ...]], dict[int, dict[str, list[str]]]]:
     """(r, 4) shape, position, person, clicked of each row; reduced sums; the names of shapes."""
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         if db is None:
             return np.zeros((0, 4), np.int64), [], {}
         rows = db.execute(

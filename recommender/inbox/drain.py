@@ -68,13 +68,13 @@ def drain(
         sequence, payload = facts[0].sequence, facts[0].payload
         if facts[0].kind == ALIAS:
             join(store, payload["anonymous"], payload["id"])
-            feedback.join(journal.path, payload["anonymous"], payload["id"])
+            feedback.join(journal, payload["anonymous"], payload["id"])
         elif (user := erasing.user_of(journal, sequence)) is not None:
             (carry or _carry(journal, store, now))(sequence, user)
         done = store.apply({}, name=name, span=(begin, sequence))
         return Drained(1 if done else 0, 0, sequence if done else begin)
     facts = facts[: alone[0]] if alone else facts
-    feedback.take(journal.path, facts)
+    feedback.take(journal, facts)
     work = _Work(journal, store, name, now)
     done = work.write(begin, facts)
     return Drained(len(facts) if done else 0, work.refused, facts[-1].sequence if done else begin)
@@ -96,7 +96,7 @@ def _carry(journal: Journal, store: GraphStore, now: Callable[[], int]) -> Carry
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
         erasing.reached(journal, sequence, "store", at=now(), count=gone)
-        shown = feedback.forget(journal.path, user)
+        shown = feedback.forget(journal, user)
         erasing.reached(journal, sequence, "feedback", at=now(), count=shown)
         erasing.close(journal, sequence)
 

@@ -15,8 +15,18 @@ from typing import Any
 import orjson
 
 from graph.errors import StoreAway, StoreForeign
-from graph.sqlite_file import as_it_lies, committed, migrate
+from graph.sqlite_file import (
+    as_it_lies,
+    committed,
+    connect,
+    database_errors,
+    migrate,
+    opening,
+    operational_errors,
+)
 from recommender.inbox.facts import CLICK, FEEDBACK, Row, user_subject
+from recommender.inbox.journal import Journal
+from recommender.inbox.schema import foreign
 
 APPLICATION_ID = 0x4E474642  # "NGFB" in the file's header
 WAIT_SECONDS = 10.0
@@ -48,12 +58,12 @@ def feedback_file(journal_file: Path) -> Path:
     return journal_file.parent / "feedback.sqlite"
 
 
-def take(journal_file: Path, facts: Iterable[Row]) -> int:
+def take(journal: Journal, facts: Iterable[Row]) -> int:
     """Write the impressions and clicks among some facts; how many there were."""
     own = [fact for fact in facts if fact.kind in FEEDBACK]
     if not own:
         return 0
-    with opened(journal_file, make=True) as db, _transaction(db):
+    with opened(journal, make=True) as db, _transaction(db):
         kept_since = _about(db, "kept_since") or 0
         for fact in own:
             if fact.payload["at"] >= kept_since:
@@ -61,9 +71,9 @@ def take(journal_file: Path, facts: Iterable[Row]) -> int:
     return len(own)
 
 
-def forget(journal_file: Path, user: str) -> int:
+def forget(journal: Journal, user: str) -> int:
     """Remove what was shown to a user, from the write-ahead file, too; how many rows."""
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         if db is None:
             return 0
         with _transaction(db):
@@ -72,9 +82,9 @@ def forget(journal_file: Path, user: str) -> int:
         return int(gone)
 
 
-def join(journal_file: Path, anonymous: str, user: str) -> None:
+def join(journal: Journal, anonymous: str, user: str) -> None:
     """What was shown to an anonymous id was shown to a user."""
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         if db is not None:
             with _transaction(db):
                 db.execute(
@@ -83,27 +93,27 @@ def join(journal_file: Path, anonymous: str, user: str) -> None:
                 )
 
 
-def about_user(journal_file: Path, user: str) -> list[dict[str, Any]]:
+def about_user(journal: Journal, user: str) -> list[dict[str, Any]]:
     """What was shown to a user, and when it was clicked; oldest first."""
     query = (
         "SELECT item, position, source, shown_at, clicked_at FROM shown JOIN shapes USING (shape) "
         "WHERE user = ? ORDER BY shown_at, key"
     )
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         rows = [] if db is None else db.execute(query, (user,)).fetchall()
     names = ("item", "position", "source", "shown_at", "clicked_at")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def not_clicked(
-    journal_file: Path, upto: int, seconds: int, limit: int
+    journal: Journal, upto: int, seconds: int, limit: int
 ) -> list[tuple[str, str, int, int]]:
     """User, item, how often it was shown since it was last clicked, and when last; by user.
 
     Only facts up to the number `upto`, of the last `seconds` before the newest of them, and at
     most `limit` pairs.
     """
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         if db is None:
             return []
         newest = db.execute("SELECT max(shown_at) FROM shown").fetchone()[0] or 0
@@ -116,12 +126,12 @@ def not_clicked(
         ).fetchall()
 
 
-def drop_before(journal_file: Path, before: int, *, reduce: bool, dry_run: bool = False) -> int:
+def drop_before(journal: Journal, before: int, *, reduce: bool, dry_run: bool = False) -> int:
     """Remove what was shown before a time, in seconds since 1970; how many rows.
 
     With `reduce`, their sums by day, release, segment, source, rules and position are kept.
     """
-    with opened(journal_file) as db:
+    with opened(journal) as db:
         if db is None:
             return 0
         rows = int(
@@ -147,35 +157,37 @@ def drop_before(journal_file: Path, before: int, *, reduce: bool, dry_run: bool 
 
 
 @contextmanager
-def opened(journal_file: Path, *, make: bool = False) -> Iterator[Any]:
+def opened(journal: Journal, *, make: bool = False) -> Iterator[Any]:
     """A connection to the file, closed at the end; None when there is no file and none is made.
 
     Raises:
         StoreAway: the file cannot be opened, read or written now.
         StoreForeign: it is not a file that this version knows.
     """
-    path = feedback_file(journal_file)
+    path, key = feedback_file(journal.path), journal.key
     if not make and not path.exists():
         yield None
         return
     try:
-        with closing(_connected(path, make=make)) as db:
+        with opening(path):
+            connection = _connected(path, key, make=make)
+        with closing(connection) as db:
             yield db
-    except sqlite3.OperationalError as error:
+    except operational_errors() as error:
         raise StoreAway(f"{path}: {error}; check the disk and the folder's permissions") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreForeign(f"{path}: {error}; move this file away") from error
+    except database_errors() as error:
+        raise foreign(path, key, error) from error
 
 
-def _connected(path: Path, *, make: bool) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+def _connected(path: Path, key: str | None, *, make: bool) -> sqlite3.Connection:
+    db = connect(path, key, timeout=WAIT_SECONDS, isolation_level=None)
     try:
         _prepare(db, path)
-    except sqlite3.OperationalError as error:
+    except operational_errors() as error:
         db.close()
         if make:
             raise
-        return as_it_lies(path, error)
+        return as_it_lies(path, error, key)
     except BaseException:
         db.close()
         raise
@@ -191,12 +203,13 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:  # SQLite does not wait here for others
+        except operational_errors():  # SQLite does not wait here for others
             if time.monotonic() > until:
                 raise
             time.sleep(0.005)
     db.execute("PRAGMA synchronous = FULL")  # it is on the disk before the store counts it as done
     db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA user_version").fetchone()  # from now on its locks keep the file in place
     if version < len(MIGRATIONS):
         with _transaction(db):
             migrate(db, MIGRATIONS, APPLICATION_ID)

@@ -15,12 +15,21 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.errors import InboxFull, StoreAway, StoreForeign
+from graph.errors import InboxFull, StoreAway
 from graph.model import SESSION
-from graph.sqlite_file import as_it_lies, committed, is_full
+from graph.sqlite_file import (
+    as_it_lies,
+    committed,
+    connect,
+    database_errors,
+    is_full,
+    opening,
+    operational_errors,
+    sync,
+)
 from recommender.inbox.appending import Receipt, Served, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row
-from recommender.inbox.schema import prepare
+from recommender.inbox.schema import foreign, prepare
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
 TRIMMED = 10_000  # facts removed in one transaction, so that writes need not wait long
@@ -36,11 +45,15 @@ class Limits:
 
 
 class Journal:
-    """The journal in the file at `path`, made by the first write; threads may share it."""
+    """The journal in the file at `path`, made by the first write; threads may share it.
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    With a key (64 hexadecimal digits), it and the files beside it are encrypted.
+    """
+
+    def __init__(self, path: Path, limits: Limits | None = None, key: str | None = None) -> None:
         """Remember where it is; nothing is opened."""
         self.path = path
+        self.key = key
         self.limits = limits or Limits()
         self.served = Served()  # set by a server
         self._waiting: list[Waiting] = []
@@ -185,7 +198,7 @@ class Journal:
         """Empty the write-ahead file, so that nothing removed is left in it; False: others read."""
         with self._turn, self._answers():
             if self._writer is None:
-                self._writer = _made(self.path)
+                self._writer = _made(self.path, self.key)
             busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
@@ -259,7 +272,7 @@ class Journal:
     @contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
         if self._writer is None:
-            self._writer = _made(self.path)
+            self._writer = _made(self.path, self.key)
         db = self._writer
         _begin(db)
         with committed(db):
@@ -270,9 +283,9 @@ class Journal:
         with self._reading, self._answers():
             if self._reader is None and self.path.exists():
                 try:
-                    self._reader = _connected(self.path)
-                except sqlite3.OperationalError as error:
-                    with closing(as_it_lies(self.path, error)) as db:
+                    self._reader = _connected(self.path, self.key)
+                except operational_errors() as error:
+                    with closing(as_it_lies(self.path, error, self.key)) as db:
                         yield db
                     return
             yield self._reader
@@ -330,43 +343,40 @@ class Journal:
         """Say in our words what SQLite or the file system refuses."""
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except operational_errors() as error:
             if is_full(error, self.path):
                 raise InboxFull(f"{self.path}: its disk is full; make room") from error
             raise StoreAway(
                 self._why_locked()
                 or f"{self.path}: {error}; check the disk and the folder's permissions"
             ) from error
-        except sqlite3.DatabaseError as error:
-            raise StoreForeign(f"{self.path}: {error}; move this file away") from error
+        except database_errors() as error:
+            raise foreign(self.path, self.key, error) from error
         except OSError as error:
             raise StoreAway(
                 self._why_locked() or f"{self.path}: {error.strerror or error}"
             ) from error
 
 
-def _made(path: Path) -> sqlite3.Connection:
+def _made(path: Path, key: str | None) -> sqlite3.Connection:
     """A connection to the file, which is made, and its name put on the disk, when it is new."""
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = _connected(path)
+    db = _connected(path, key)
     for folder in (path.parent, path.parent.parent) if new else ():
-        descriptor = os.open(folder, os.O_RDONLY)
+        sync(folder)
+    return db
+
+
+def _connected(path: Path, key: str | None) -> sqlite3.Connection:
+    with opening(path):
+        db = connect(path, key, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return db
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        prepare(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
+            prepare(db, path)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 def _begin(db: sqlite3.Connection) -> None:
@@ -375,7 +385,7 @@ def _begin(db: sqlite3.Connection) -> None:
     while True:
         try:
             db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except operational_errors() as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.0005)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.errors import StoreForeign
-from graph.sqlite_file import committed, migrate
+from graph.sqlite_file import committed, is_no_database, migrate, operational_errors
 
 APPLICATION_ID = 0x4E47494E  # "NGIN" in the file's header
 WAIT_SECONDS = 10.0
@@ -72,13 +72,29 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
         migrate(db, MIGRATIONS, APPLICATION_ID)
 
 
+def foreign(path: Path, key: str | None, error: sqlite3.DatabaseError) -> StoreForeign:
+    """What to say when a file of the inbox cannot be understood; it was not changed."""
+    if not is_no_database(error):
+        return StoreForeign(f"{path}: {error}; move this file away")
+    if key is None:
+        return StoreForeign(
+            f"{path}: no SQLite file, or an encrypted one: name the file of its key with the "
+            "setting journal_key_file; if it is not ours, move it away"
+        )
+    return StoreForeign(
+        f"{path}: not encrypted with the key of the setting journal_key_file; if it is in the "
+        "clear, stop the server and run `nichegraph inbox encrypt`; if it has another key, name "
+        "that"
+    )
+
+
 def _patiently(db: sqlite3.Connection, statement: str) -> Any:
     """The first row of a statement that others may keep from running for a moment."""
     until = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             return db.execute(statement).fetchone()
-        except sqlite3.OperationalError as error:
+        except operational_errors() as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.005)

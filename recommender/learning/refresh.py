@@ -46,6 +46,7 @@ from recommender.overlay.retention_file import load_retention
 from recommender.overlay.state import note_hidden, read_state
 from recommender.releases.findings import findings_of
 from recommender.releases.home import Home
+from recommender.releases.journal_key import key_of
 from recommender.releases.lease import Fence
 from recommender.releases.publishing import (
     collect_leftovers,
@@ -216,7 +217,7 @@ def _all_but_news(store: GraphStore, home: Home, parent: Release | None) -> list
     """
     before = parent.manifest.get("fingerprint") if parent else None
     loads = [repr(load) for load in store.loads()]
-    with closing(Journal(home.inbox)) as journal:
+    with closing(Journal(home.inbox, key=key_of(home))) as journal:
         consents = journal.standing_facts(journal.last_sequence())
         withdrawn = [row.sequence for row in consents if row.payload[CONSENT].get("train") is False]
         newer = [journal.identity(), journal.last_load(), withdrawn[-1:]]

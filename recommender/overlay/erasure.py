@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from recommender.overlay.state import begin_erasure, end_erasure, read_state
 from recommender.releases import audit
 from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
+from recommender.releases.journal_key import key_of
 from recommender.releases.publishing import (
     current,
     drop_refused,
@@ -41,7 +43,8 @@ def erase(store: GraphStore, home: Home, user: str) -> int:
     """
     begin_erasure(home, user)
     events = store.erase_user(user)
-    feedback.forget(home.inbox, user)
+    with closing(Journal(home.inbox, key=key_of(home))) as journal:
+        feedback.forget(journal, user)
     end_erasure(home, user, store.watermark())
     forget(home.explore)
     drop_unfinished(home)
@@ -130,7 +133,7 @@ def carrier(
     def carry(sequence: int, user: str) -> None:
         gone = store.erase_user(user)
         erasing.reached(journal, sequence, "store", at=now(), count=gone)
-        shown = feedback.forget(journal.path, user)
+        shown = feedback.forget(journal, user)
         erasing.reached(journal, sequence, "feedback", at=now(), count=shown)
         end_erasure(home, user, store.watermark())
         answers = forget_answers(read_state(home).name)

@@ -73,7 +73,7 @@ def personal_data(
         "consent": {purpose: purpose in agreed for purpose in PURPOSES} | known.get("consent", {}),
         "events": sorted(events, key=lambda event: (event.get("at") or 0, event["item"])),
         "relations": relations,
-        "feedback": [row for name in names for row in about_user(journal.path, name)],
+        "feedback": [row for name in names for row in about_user(journal, name)],
         "quarantine": [entry.as_dict() for entry in refused],
         "inbox": [
             {"number": fact.sequence, "kind": fact.kind, "at": fact.acknowledged, **fact.payload}

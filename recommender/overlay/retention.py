@@ -70,9 +70,7 @@ def retain(
         before = now - rule.days * SECONDS_A_DAY
         in_store = shown = 0
         if rule.kind in FEEDBACK:
-            shown = feedback.drop_before(
-                journal.path, before, reduce=rule.count, dry_run=dry_run
-            )  # fmt: skip
+            shown = feedback.drop_before(journal, before, reduce=rule.count, dry_run=dry_run)
         elif dry_run:
             in_store = _old(store, rule.kind, before).num_rows
         else:

@@ -2,11 +2,15 @@
 
 import json
 import re
+import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from recommender.inbox.feedback import feedback_file, opened
+from recommender.inbox.journal import Journal
 
 BLOCK = 1 << 20  # bytes searched at a time
 
@@ -49,6 +53,31 @@ def search(folder: Path, user: str) -> Iterator[Found]:
                 kept = content[-longest:]
         if count:
             yield Found(path, count)
+
+
+def search_encrypted(journal: Journal, user: str) -> Iterator[Found]:
+    """The encrypted files of an inbox whose rows hold an id in any spelling.
+
+    `search` cannot see them. What was removed is written over in these files.
+    """
+    if journal.key is None:
+        return
+    sought = spellings(user)
+    with journal.reading() as facts, opened(journal) as shown:
+        files = ((journal.path, facts), (feedback_file(journal.path), shown))
+        for path, db in files:
+            count = 0 if db is None else _in_rows(db, sought)
+            if count:
+                yield Found(path, count)
+
+
+def _in_rows(db: sqlite3.Connection, sought: re.Pattern[bytes]) -> int:
+    count = 0
+    for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        for row in db.execute(f'SELECT * FROM "{table}"'):
+            values = [value.encode() if isinstance(value, str) else value for value in row]
+            count += sum(len(sought.findall(each)) for each in values if isinstance(each, bytes))
+    return count
 
 
 def _written(letter: str) -> list[bytes]:

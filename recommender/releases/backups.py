@@ -2,6 +2,7 @@
 
 The file is a compressed tar archive; its first member says what follows, with sizes and SHA-256.
 With a recipient it is encrypted by age (https://age-encryption.org), so `age` itself opens it, too.
+What is encrypted in the home, the journal, is so in the copy, by the same key, which is not in it.
 Releases, store and journal belong together: while they are copied the lock of publishing is held,
 so nothing is published or pruned, and the journal loses nothing that the copies need.
 """
@@ -13,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from graph.errors import InputError
+from graph.sqlite_file import connect, opening
 from recommender.releases.age import encrypting, recipient_of
 from recommender.releases.durable import locked, sync
 from recommender.releases.home import Home
+from recommender.releases.journal_key import key_of
 from recommender.releases.publishing import LOCK
 
 CONTENTS = "backup.json"
@@ -109,12 +111,13 @@ def _copied(home: Home) -> Iterator[Path]:
     folder = home.folder / f".backup-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
+    key = key_of(home)
     try:
         with locked(home.releases / LOCK):
             for path in _files(home.folder):
                 target = folder / path.relative_to(home.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _copy(path, target)
+                _copy(path, target, key if path.parent == home.inbox.parent else None)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,10 +136,14 @@ def _files(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: (path.suffix != SQLITE, path.parent != folder, path))
 
 
-def _copy(path: Path, target: Path) -> None:
+def _copy(path: Path, target: Path, key: str | None) -> None:
     if path.suffix == SQLITE:
-        source, copy = sqlite3.connect(path), sqlite3.connect(target)
-        with contextlib.closing(source), contextlib.closing(copy):
+        with contextlib.ExitStack() as both:
+            both.enter_context(opening(path))
+            source, copy = (
+                both.enter_context(contextlib.closing(connect(file, key)))
+                for file in (path, target)
+            )
             source.backup(copy)
         return
     with contextlib.suppress(FileNotFoundError):  # a report or a reject that went meanwhile

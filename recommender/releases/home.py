@@ -13,6 +13,7 @@ class Home:
     folder: Path
     erasure_log: Path | None = None  # outside of it, see `recommender.overlay.erasure_log`
     audit_head: Path | None = None  # outside of it, see `recommender.releases.audit`
+    journal_key_file: Path | None = None  # outside of it, see `recommender.releases.journal_key`
 
     @property
     def store(self) -> Path:

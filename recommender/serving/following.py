@@ -170,7 +170,7 @@ class Follower:
         known = [fact for fact, row in zip(events, rows.tolist(), strict=True) if row != NO_ROW]
         if known:
             self._take_up_sessions(known, self._entries(known, rows[rows != NO_ROW]))
-        before = remembered(self.journal.path, self.sequence, self.items.rows_of)
+        before = remembered(self.journal, self.sequence, self.items.rows_of)
         self.shown = self.shown.with_(before)
         self.recalled = True
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from graph.arrays import I64
 from graph.model import NO_ROW
 from recommender.inbox.facts import CLICK, Row
 from recommender.inbox.feedback import not_clicked
+from recommender.inbox.journal import Journal
 from recommender.overlay.shown import (
     NOTHING,
     ROTATION_SECONDS,
@@ -24,9 +24,9 @@ MOST_REMEMBERED = 200_000  # pairs of user and item shown before the release was
 RowsOf = Callable[[Sequence[str]], I64]  # ids of items -> their rows, `NO_ROW` where unknown
 
 
-def remembered(journal_file: Path, upto: int, rows_of: RowsOf) -> dict[str, ShownItems]:
+def remembered(journal: Journal, upto: int, rows_of: RowsOf) -> dict[str, ShownItems]:
     """User -> what was shown to them lately and not clicked, by the facts up to a number."""
-    listed = not_clicked(journal_file, upto, ROTATION_SECONDS, MOST_REMEMBERED)
+    listed = not_clicked(journal, upto, ROTATION_SECONDS, MOST_REMEMBERED)
     rows = rows_of([item for _, item, *_ in listed]).tolist()
     known = [(*entry, row) for entry, row in zip(listed, rows, strict=True) if row != NO_ROW]
     return {

@@ -1,6 +1,6 @@
 """Writes into a journal until its disk is full, in a mount namespace with a small disk in memory.
 
-    full_journal.py FOLDER ROUNDS
+    full_journal.py FOLDER ROUNDS [KEY]
 
 mounts the disk at FOLDER. In each round a ballast leaves another room. Facts are written until the
 journal refuses them, one at a time and many at a time by turns; then the ballast goes. It prints a
@@ -31,6 +31,7 @@ NOW = 1_760_000_000
 SHOWN = {"request": "r", "item": "x", "position": 1, "source": "items", "release": "1", "user": "u",
          "at": NOW}  # fmt: skip
 LIMITS = Limits(free_bytes=0)  # only the disk itself says no
+KEY = sys.argv[3] if len(sys.argv) > 3 else None
 
 
 def written(journal, name, count):
@@ -43,7 +44,7 @@ def written(journal, name, count):
 
 def held(path):
     """What a journal that is opened anew holds."""
-    with closing(Journal(path, LIMITS)) as journal:
+    with closing(Journal(path, LIMITS, KEY)) as journal:
         rows, after = {}, 0
         while more := journal.facts_after(after):
             rows |= {row.sequence: row.payload["user"] for row in more}
@@ -55,7 +56,7 @@ def main():
     folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)], check=True)
     path, ballast = folder / "inbox" / "journal.sqlite", folder / "ballast"
-    acknowledged, journal = {}, Journal(path, LIMITS)
+    acknowledged, journal = {}, Journal(path, LIMITS, KEY)
     for number in range(rounds):
         count, problem, before = (1, 100)[number % 2], None, len(acknowledged)
         with ballast.open("wb") as file:
@@ -70,14 +71,14 @@ def main():
         ballast.unlink()
         with_room = held(path) == acknowledged
         acknowledged |= written(journal, f"{number}-after", 3)
-        take(path, [Row(1, "impression", SHOWN, NOW)])
+        take(journal, [Row(1, "impression", SHOWN, NOW)])
         opened_full = None
         if number % 3 == 2:  # the server ends, and starts again where nothing at all is free
             journal.close()
             with ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free)
-            opened_full = held(path) == acknowledged and len(not_clicked(path, 99, NOW, 9)) == 1
-            journal = Journal(path, LIMITS)
+            opened_full = held(path) == acknowledged and len(not_clicked(journal, 99, NOW, 9)) == 1
+            journal = Journal(path, LIMITS, KEY)
             journal.last_sequence()
             try:
                 written(journal, "none", 1)

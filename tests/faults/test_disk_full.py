@@ -65,10 +65,11 @@ def test_a_refresh_on_a_full_disk_leaves_the_old_release_and_heals(
     record_property("counted", f"disk full at {places} places: all whole, all named, all healed")
 
 
-def test_a_full_disk_under_the_journal_loses_nothing_acknowledged(tmp_path, record_property):
+@pytest.mark.parametrize("key", [[], ["5a" * 32]], ids=["plain", "encrypted"])
+def test_a_full_disk_under_the_journal_loses_nothing_acknowledged(tmp_path, record_property, key):
     """With rooms of 5 kB to 5.8 MB, in which the log of changes is moved into the file, too."""
     (tmp_path / "disk").mkdir()
-    done = alone(sys.executable, str(JOURNAL), str(tmp_path / "disk"), "16")
+    done = alone(sys.executable, str(JOURNAL), str(tmp_path / "disk"), "16", *key)
     assert done.returncode == 0, done.stderr[-2000:]
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rounds) == 16
