@@ -88,9 +88,9 @@ def test_what_follows_what_takes_what_is_foretold():
     expected = moments(counts, DEFAULT)
     assert held == pytest.approx(expected["reading the order"]["what follows what"], rel=0.1)
     newest = np.empty(likes.nnz, np.float32)
-    assert expected["learning profiles"]["what follows what"] == (
-        table.neighbours.nbytes + table.scores.nbytes + newest.nbytes
-    )
+    in_a_release = table.neighbours.nbytes + table.scores.nbytes + newest.nbytes
+    half = expected["learning profiles"]["what follows what"]  # not every release has one
+    assert half == in_a_release // 2
 
 
 def test_more_of_anything_needs_more():

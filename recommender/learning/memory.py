@@ -6,8 +6,9 @@ singular vectors, r items in the histories of those who judge. What a refresh of
 takes is `LIBRARIES`. A full refresh is foretold; one that keeps what was chosen needs less.
 
 The scorers are not known before: foretold is a ridge beside item kNN and two spectra, and also
-popularity where items are few, which is what most data ends with. `./run bench memory` tells how
-far that is off.
+popularity where items are few, which is what most data ends with. Nor is known whether a release
+gets what follows what and a table for few items: half of each is foretold. `./run bench memory`
+tells how far that is off.
 """
 
 import math
@@ -28,11 +29,11 @@ from embeddings.item_item.scorers import (
     SETTLED_DIMENSIONS,
     SPECTRUM_CELLS,
 )
-from embeddings.metrics import DRAWN_AT_ONCE
 from embeddings.singular import SPARE_VECTORS
 from graph.errors import InputError
 from recommender.learning.baselines import BLOCK_SCORES, BLOCK_USERS
 from recommender.learning.build import LIKENESS_DIMENSIONS, VECTOR_DIMENSIONS, RefreshConfig
+from recommender.learning.gate_figures import KNN
 from recommender.learning.held_parts import MOST_JUDGES, MOST_NEWCOMERS
 from recommender.learning.profile_learning import DIVERSITIES, FRESHNESSES, LONG_TAILS, SHOWN
 from recommender.learning.sequences import JUDGED_AT_ONCE, MOST_ITEMS
@@ -53,6 +54,7 @@ PAIR = 4 * LONG  # user, item, key, time
 TEXTS = 120  # id, title and attributes of a node, and where they begin
 PROFILES = len(DIVERSITIES) * len(LONG_TAILS) * len(FRESHNESSES)
 PRODUCTS = 512 * WORD  # of each item with a block of others
+PAGE = 4096  # bytes that are read from a file at least
 FEATURES = 50  # of a user, when users are grouped
 Arrays = dict[str, int]
 
@@ -102,8 +104,7 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
     with_new = width + min(cold_items.WIDTH, i)  # columns of the table with cold items
     built = {
         "item table": i * with_new * ENTRY,
-        "what follows what": followers + p * WORD,
-        # Half of it: whether there is one is only found out on the way.
+        "what follows what": (followers + p * WORD) // 2,
         "table for few items": i * (few.width_for(i) + min(cold_items.WIDTH, i)) * ENTRY // 2,
         "vectors": i * (VECTOR_DIMENSIONS + LIKENESS_DIMENSIONS) * WORD,
         # Of each pair item, weight, kind, time; its user by item; and that it was seen.
@@ -119,7 +120,12 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
         "what the trial learned from": e * EVENT + 2 * p * ENTRY + p * PAIR,
         "index of the trial": index,
     }
-    read_back = {"the trial, read back from its files": sum(built.values())}
+    laid_out = ("item table", "what follows what", "table for few items")
+    read = read_share(counts, with_new * WORD) * sum(built[name] for name in laid_out)
+    read_back = {
+        "tables of the trial, as far as lists read them": round(read),
+        "histories, ids and cards of the trial": built["histories"] + built["ids and cards"],
+    }
     held = {
         "holding back": {"pairs, twice": 2 * p * PAIR, "keys of events": 4 * e * LONG},
         "fitting ridges": {
@@ -140,6 +146,12 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **fitting,
             **choosing,
             "tables of scorers": kept["tables of scorers"],
+            "proposals": i * (width // 2) * WORD,
+            "vectors, before and after a pass": (2 * i + u + t) * (d + SPARE_VECTORS) * WORD,
+        },
+        "finding the spectrum of everything": {
+            **fitting,
+            **trial,
             "proposals": i * (width // 2) * WORD,
             "vectors, before and after a pass": (2 * i + u + t) * (d + SPARE_VECTORS) * WORD,
         },
@@ -189,9 +201,8 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
             **trial,
             **read_back,
             "the release, read back from its files": sum(built.values()),
-            "index of the release": index,
+            "item kNN to compare with": i * min(round(KNN["k"]), i) * ENTRY,
             "blocks of scores": 4 * min(BLOCK_SCORES, BLOCK_USERS * i) * WORD,
-            "rounds of the bootstrap": 3 * DRAWN_AT_ONCE * LONG if u else 0,
         },
     }
     if preset != "fast":
@@ -228,10 +239,21 @@ def moments(counts: Counts, config: RefreshConfig) -> dict[str, Arrays]:
 
 def judged_items(counts: Counts) -> int:
     """About how many different items the histories of those who judge hold."""
+    return items_of(counts, MOST_JUDGES + MOST_NEWCOMERS)
+
+
+def items_of(counts: Counts, people: int) -> int:
+    """About how many different items the histories of some users hold."""
     users, items = counts.get("users", 0), counts.get("items", 0)
-    judges = min(users, MOST_JUDGES + MOST_NEWCOMERS)
-    drawn = counts.get("events", 0) * judges / max(users, 1)
+    drawn = counts.get("events", 0) * min(users, people) / max(users, 1)
     return round(items * (1 - math.exp(-drawn / items))) if items else 0
+
+
+def read_share(counts: Counts, row: int) -> float:
+    """About what share of a table's pages the trial's lists read; `row` bytes belong to an item."""
+    items = max(counts.get("items", 0), 1)
+    unread = 1 - items_of(counts, 2 * MOST_USERS) / items  # select, then gate
+    return 1 - unread ** max(PAGE / max(row, 1), 1)
 
 
 def peak(counts: Counts, config: RefreshConfig) -> int:

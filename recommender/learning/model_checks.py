@@ -3,6 +3,7 @@
 import numpy as np
 
 from embeddings.indexes.faiss_index import FaissIndex
+from graph.arrays import F32, I32, Flags
 from recommender.learning.build import SPECTRAL
 from recommender.learning.checked_release import (
     FEWEST_ENTRIES,
@@ -29,6 +30,7 @@ FEWEST_ITEMS = 100  # below, overlap and recall say nothing
 
 
 RECALL, ASKED, NEAREST = 0.98, 200, 10  # recall of the index, queries tried, items sought for each
+AT_ONCE = 10  # queries whose products with all vectors are held
 
 
 LOOKED = 20  # users of each segment whose lists are looked at
@@ -106,17 +108,25 @@ def index_recall(seen: Seen) -> Text:
         neighbours, _ = FaissIndex.load(seen.new.folder / f"{name}.faiss", vectors).search(
             queries, NEAREST
         )
-        exact = queries @ vectors.T
-        floor = -np.partition(-exact, NEAREST - 1, axis=1)[:, NEAREST - 1]
-        reached = np.take_along_axis(exact, np.maximum(neighbours, 0).astype(np.int64), axis=1)
-        slack = 1e-5 * np.maximum(np.abs(floor), 1e-6)
-        good = (neighbours >= 0) & (reached >= (floor - slack)[:, None])
-        if float(good.mean()) < RECALL:
+        blocks = [slice(begin, begin + AT_ONCE) for begin in range(0, ASKED, AT_ONCE)]
+        good = [_as_near(queries[rows], vectors, neighbours[rows]) for rows in blocks]
+        recall = float(np.concatenate(good).mean())
+        if recall < RECALL:
             return (
-                f"the index of {name} finds {good.mean():.3f} of the nearest items, less than "
+                f"the index of {name} finds {recall:.3f} of the nearest items, less than "
                 f"{RECALL}; refresh again"
             )
     return None
+
+
+def _as_near(queries: F32, vectors: F32, neighbours: I32) -> Flags:
+    """(b, k) which neighbours of each query are as near as its k nearest of all vectors."""
+    exact = queries @ vectors.T
+    floor = np.partition(exact, -NEAREST, axis=1)[:, -NEAREST]
+    reached = np.take_along_axis(exact, np.maximum(neighbours, 0).astype(np.int64), axis=1)
+    slack = 1e-5 * np.maximum(np.abs(floor), 1e-6)
+    near: Flags = (neighbours >= 0) & (reached >= (floor - slack)[:, None])
+    return near
 
 
 def nothing_to_show(seen: Seen) -> Text:
