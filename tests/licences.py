@@ -38,6 +38,7 @@ SHORT = {
     "ISC License (ISCL)": "ISC",
     "Copyright (c) 2004-2007 Gerhard Häring": "Zlib",  # the first line of that licence
 }
+ELSEWHERE = {"async-timeout": ("Apache-2.0", "redis")}  # needed by Python before 3.11.3
 HEAD = """# Licences
 
 For whoever packages or sells a service with nichegraph: the licences of what it needs to run, as
@@ -58,7 +59,9 @@ def page() -> str:
         for name in closure("nichegraph", extra):
             needed.setdefault(name, f"the extra `{extra}`" if extra else "every installation")
     del needed["nichegraph"]
-    rows = [f"| {name} | {licence(name)} | {by} |\n" for name, by in sorted(needed.items())]
+    stated = {name: (licence(name), by) for name, by in needed.items()}
+    stated |= {name: (terms, f"the extra `{by}`") for name, (terms, by) in ELSEWHERE.items()}
+    rows = [f"| {name} | {terms} | {by} |\n" for name, (terms, by) in sorted(stated.items())]
     return HEAD + "".join(rows)
 
 

@@ -204,7 +204,7 @@ def _read(folder: Path, file: IO[bytes], keys: list[Any] | None) -> Backup:
             if about["version"] != VERSION:
                 raise InputError(f"{file.name} was written by another version; use that one")
             while (member := tar.next()) is not None:
-                tar.extract(member, folder, filter="data")
+                _put(folder, member, tar.extractfile(member))
             while packed.read(1 << 20):
                 pass  # to the end, where it says whether all of it is there
         return Backup(about["created_at"], about["files"])
@@ -220,6 +220,21 @@ def _read(folder: Path, file: IO[bytes], keys: list[Any] | None) -> Backup:
             raise InputError(f"{file.name} is encrypted for another key, or is damaged") from error
 
     return _through(decrypt, extract)
+
+
+def _put(folder: Path, member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
+    """Write a member of an archive into a folder; one that is no file, or leads out, is refused.
+
+    `TarFile.extract` looks after that only since Python 3.11.4.
+    """
+    target = folder / member.name
+    if content is None or not target.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the backup holds {member.name!r}, which is no file of a home")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    target.chmod(member.mode & 0o755)
+    os.utime(target, (member.mtime, member.mtime))
 
 
 def _through(write: Callable[[IO[bytes]], None], read: Callable[[IO[bytes]], T]) -> T:
