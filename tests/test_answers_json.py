@@ -97,7 +97,7 @@ def test_evidence_is_what_dictionaries_and_sets_find(recommender):
         items = release.histories.of(user)
         weights = release.histories.values[release.histories.span(user)]
         speaker = SimpleNamespace(
-            items=items, weights=weights, newest=None, few=False, user_row=user, uncounted=NOBODY
+            items=items, weights=weights, newest=None, reads=0, user_row=user, uncounted=NOBODY
         )
         shown = np.random.default_rng(user).permutation(len(release.items))[:15].astype(np.int32)
         speaking = evidence(release, [speaker], [shown])

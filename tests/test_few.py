@@ -9,8 +9,18 @@ from scipy import sparse
 
 from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import choose_recipe
-from embeddings.item_item.few import FIRST, LIMITS, NONE, Few, chosen, few_table
+from embeddings.item_item.few import (
+    FIRST,
+    LIMITS,
+    NONE,
+    SHARE,
+    Few,
+    both_tables,
+    chosen,
+    few_table,
+)
 from embeddings.item_item.held_back import HeldBack
+from embeddings.item_item.item_table import ItemTable, table_read
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recency import order_of
 from embeddings.item_item.recipe import RIDGE, Recipe
@@ -156,6 +166,42 @@ def test_the_table_counts_pairs():
     assert some.neighbours[0].tolist() == made.neighbours[2].tolist()
 
 
+def dense(table: ItemTable, targets: int):
+    """(r, targets) what a table says."""
+    made = np.zeros((len(table.neighbours), targets), np.float32)
+    for own, rows, scores in zip(made, table.neighbours, table.scores, strict=True):
+        own[rows[rows >= 0]] = scores[rows >= 0]
+    return made
+
+
+def test_in_the_third_table_both_are_added_up(monkeypatch):
+    rng = np.random.default_rng(3)
+    both = []
+    for width in (6, 9):
+        rows = np.array([rng.permutation(20)[:width] for _ in range(50)], np.int32)
+        rows[rng.integers(50, size=10), width - 2 :] = -1
+        scores = np.where(rows >= 0, rng.normal(size=rows.shape), 0).astype(np.float32)
+        both.append(ItemTable(rows, scores))
+    few, table = both
+    sums = dense(few, 20) + np.float32(SHARE) * dense(table, 20)
+    for at_once in (4_096, 7):
+        monkeypatch.setattr("embeddings.item_item.item_table.ROWS_AT_ONCE", at_once)
+        made = both_tables(few, table)
+        assert made.neighbours.shape == few.neighbours.shape
+        assert (np.diff(np.abs(made.scores), axis=1) <= 0).all()
+        strongest = np.sort(np.abs(sums), axis=1)[:, ::-1][:, :6]
+        np.testing.assert_allclose(np.abs(made.scores), strongest, rtol=1e-6)
+        kept = dense(made, 20)
+        np.testing.assert_allclose(kept[kept != 0], sums[kept != 0], rtol=1e-6)
+    nothing = ItemTable(np.zeros((0, 3), np.int32), np.zeros((0, 3), np.float32))
+    assert both_tables(nothing, nothing).neighbours.shape == (0, 3)
+
+
+def test_which_table_is_read_goes_by_the_number_of_items():
+    assert [table_read(items, 5) for items in (0, 1, 5, 6, 10, 11)] == [0, 1, 1, 2, 2, 0]
+    assert [table_read(items, 0) for items in (0, 1, 2)] == [0, 0, 0]
+
+
 # ── served ───────────────────────────────────────────────────────────────────────────────
 
 RECIPE = Recipe(
@@ -172,7 +218,7 @@ def served(tmp_path_factory) -> Recommender:
     rng = np.random.default_rng(1)
     for user in range(0, 150, 3):
         own = np.flatnonzero(likes[user])
-        likes[user, rng.permutation(own)[user % 8 + 1 :]] = 0
+        likes[user, rng.permutation(own)[user % 12 + 1 :]] = 0
     rows = [
         {"user": f"u{user:03}", "item": f"i{item:02}", "kind": "play", "at": NOW - 9000 + 7 * item}
         for user, item in zip(*np.nonzero(likes), strict=True)
@@ -197,10 +243,10 @@ def served(tmp_path_factory) -> Recommender:
     return Recommender(open_release(folder / "1-release"))
 
 
-def expected_scores(release: Release, items, weights, newest, few: bool):
-    """(i,) what a history adds up, without compiled code."""
+def expected_scores(release: Release, items, weights, newest, read: int):
+    """(i,) what a history adds up that reads a table, without compiled code."""
     sums = np.zeros(len(release.items))
-    read = release.few if few else release.table
+    read = release.tables[read]
     for item, weight, other in zip(items, weights, newest, strict=True):
         for rows, factor in ((read, weight), (release.table.follows, other)):
             kept = rows.neighbours[item] >= 0
@@ -214,9 +260,9 @@ def test_each_history_reads_the_table_of_its_length_and_reasons_are_exact(served
         own = release.histories.span(row)
         items, weights = release.histories.indices[own], release.histories.values[own]
         newest = release.newest[own]
-        few = len(items) <= MOST
-        read.add(few)
-        sums = expected_scores(release, items, weights, newest, few)
+        table = 1 if len(items) <= MOST else 2 if len(items) <= 2 * MOST else 0
+        read.add(table)
+        sums = expected_scores(release, items, weights, newest, table)
         shut = sums.copy()
         shut[release.blocked.of(row)] = 0
         request = Request(user=release.users.id(row), n=5, profile="neutral")
@@ -235,7 +281,7 @@ def test_each_history_reads_the_table_of_its_length_and_reasons_are_exact(served
             for reason in shown.reasons:
                 at = items.tolist().index(release.items.row(reason.because))
                 assert reason.share == pytest.approx(parts[at] / total, abs=1e-4)
-    assert read == {True, False}
+    assert read == {0, 1, 2}
 
 
 def test_a_batch_equals_single_requests(served):
@@ -264,9 +310,9 @@ def test_different_items_count_not_entries(served):
     user, own = release.users.id(row), release.items.ids(release.histories.of(row))
     again = Request(user=user, items=dict.fromkeys(own[:2], 1.0), n=5)
     more = replace(again, items={next(i for i in release.items if i not in own): 1.0})
-    assert served.planner.read(again, NOW).subject.few
-    assert not served.planner.read(more, NOW).subject.few
-    assert not release.reads_few(np.zeros(0, np.int32))
+    assert served.planner.read(again, NOW).subject.reads == 1
+    assert served.planner.read(more, NOW).subject.reads == 2
+    assert release.reads(np.zeros(0, np.int32)) == 0
 
 
 def test_newer_events_carry_somebody_over_the_limit(served):
@@ -279,19 +325,19 @@ def test_newer_events_carry_somebody_over_the_limit(served):
     overlay = replace(served.overlay, users={user: LiveUser(at)})
     request = Request(user=user, n=5, profile="neutral")
     later = served.following(overlay=overlay)
-    assert served.planner.read(request, NOW).subject.few
+    assert served.planner.read(request, NOW).subject.reads == 1
     history = overlay.history(user)
-    sums = expected_scores(release, history.items, history.weights, history.newest, few=False)
+    sums = expected_scores(release, history.items, history.weights, history.newest, read=2)
     sums[[*history.items, *release.blocked.of(row)]] = 0
     shown = later.recommend([request], now=NOW)[0].items
     assert [each.score for each in shown] == pytest.approx(np.sort(sums)[::-1][:5], rel=1e-3)
-    assert not later.planner.read(request, NOW).subject.few
+    assert later.planner.read(request, NOW).subject.reads == 2
 
 
 def test_items_like_one_are_read_from_the_item_table(served):
     release = served.release
     row = release.items.row("i40")
-    sums = expected_scores(release, [row], [1.0], [0.5], few=False)
+    sums = expected_scores(release, [row], [1.0], [0.5], read=0)
     shown = served.similar("i40", 5, now=NOW).items
     assert [each.score for each in shown] == pytest.approx(np.sort(sums)[::-1][:5], rel=1e-3)
     session = served.recommend([Request(items={"i40": 1.0}, n=5, profile="neutral")], now=NOW)[0]
@@ -299,7 +345,7 @@ def test_items_like_one_are_read_from_the_item_table(served):
     assert [each.item for each in session.items] != [each.item for each in shown]
 
 
-def test_cold_and_newer_items_have_places_in_both_tables(served):
+def test_cold_and_newer_items_have_places_in_all_tables(served):
     release = served.release
     cold = release.items.row("cold")
     assert all((each.neighbours == cold).any() for each in release.tables)
@@ -308,9 +354,8 @@ def test_cold_and_newer_items_have_places_in_both_tables(served):
     items.names["new"] = len(release.items)
     items.moved.add("new")
     longer = items.release_with_all()
-    for few in (False, True):
-        read, arrivals = longer.table_of(few)
-        assert read is (longer.few if few else longer.table)
+    assert len(longer.tables) == len(longer.arrivals) == 3
+    for arrivals in longer.arrivals:
         targets, scores = arrivals.of_item(len(release.items))
         assert (targets >= 0).any() and scores.max() > 0
     assert longer.few_items == MOST
@@ -321,25 +366,35 @@ def test_cold_and_newer_items_have_places_in_both_tables(served):
     warm(served, now=NOW)
 
 
-def test_a_release_without_the_arrays_reads_one_table(served):
+@pytest.mark.parametrize("gone", [("few.", "both."), ("both.",)])
+def test_a_release_without_the_arrays_reads_the_tables_it_has(served, gone):
     old = served.release
-    arrays = {name: each for name, each in old.arrays.items() if not name.startswith("few.")}
+    arrays = {name: each for name, each in old.arrays.items() if not name.startswith(gone)}
     check(arrays, "it")
     release = Release(old.folder, old.manifest, arrays)
-    assert (release.few, release.few_items, len(release.tables)) == (None, 0, 1)
-    assert not release.reads_few(np.array([3], np.int32))
-    user = next(
-        user for user in old.users if served.planner.read(Request(user=user), NOW).subject.few
-    )
-    answer = Recommender(release).recommend([Request(user=user, n=5)], now=NOW)[0]
-    assert len(answer.items) == 5
+    assert len(release.tables) == len(release.arrivals) == 3 - len(gone)
+    assert release.few_items == (MOST if len(gone) == 1 else 0)
+    assert release.reads(np.array([3], np.int32)) == 2 - len(gone)
+    assert release.reads(np.arange(MOST + 1, dtype=np.int32)) == 0
+    for read in (1, 2):
+        user = next(
+            user
+            for user in old.users
+            if served.planner.read(Request(user=user), NOW).subject.reads == read
+        )
+        answer = Recommender(release).recommend([Request(user=user, n=5)], now=NOW)[0]
+        assert len(answer.items) == 5
 
 
 def test_what_was_chosen_is_told_and_kept(served):
     release = served.release
     made = made_of(release.manifest)
     assert made is not None and made.recipe == replace(RECIPE, feature_weights=(1.0,))
-    without = {name: each for name, each in release.arrays.items() if not name.startswith("few.")}
+    without = {
+        name: each
+        for name, each in release.arrays.items()
+        if not name.startswith(("few.", "both."))
+    }
     plain = Release(release.folder, release.manifest, without)
     assert compare(release, plain)["few_items"] == [0, MOST]
     assert report(release, None)["recipe"]["few_items"] == MOST

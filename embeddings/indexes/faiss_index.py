@@ -127,7 +127,8 @@ class FaissIndex:
         # FAISS refuses to allocate more than the file can mean, whatever its header says.
         _faiss().set_deserialization_vector_byte_limit(4 * path.stat().st_size)
         try:
-            index = _faiss().read_index(str(path))
+            # Mapped, so that the workers of a host share it; nothing is copied.
+            index = _faiss().read_index(str(path), _faiss().IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise ReleaseError(f"{path.name} is not a readable FAISS index") from error
         if (index.ntotal, index.d) != vectors.shape:

@@ -22,7 +22,7 @@ from embeddings.item_item.fitting import fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import HeldBack, Trial, features_among, without
 from embeddings.item_item.item_table import ItemTable
-from embeddings.item_item.mixture import mixture, usual_mixture
+from embeddings.item_item.mixture import ORDERED, UNORDERED, mixture, usual_mixture
 from embeddings.item_item.recipe import (
     BY_PAIRS,
     RIDGE_WIDTH,
@@ -185,8 +185,8 @@ def fit_blend(
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
     if max(trial.users for trial in trials) < FEWEST_USERS:
-        usual = usual_mixture(ridge, wide_spectrum(preset, settings))
-        return BlendReport(replace(recipe, weights=usual), judges, candidates=tuple(dict(usual)))
+        both = usual_mixture(ridge, wide_spectrum(preset, settings))
+        return BlendReport(replace(recipe, weights=both), judges, candidates=tuple(dict(both)))
     tried: dict[str, Quality] = {}
 
     def fitted_under(recipe: Recipe) -> list[Fitted]:
@@ -227,7 +227,8 @@ def fit_blend(
             ]
         )
 
-    weights = mixture(scorers, mixed, tried, say, settings.network_weight)
+    usual = ORDERED if all(trial.by_order for trial in trials) else UNORDERED
+    weights = mixture(scorers, mixed, tried, say, settings.network_weight, usual)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
     amounts = [weights.get(scorer, 0.0) for scorer in scorers]

@@ -2,7 +2,8 @@
 
 A ridge learns each weight beside all other items of a history. Where few of them are known, counts
 of pairs tell more, leaning towards what is popular. Whether there is such a table, how it is made,
-and up to how many items it is read is chosen on histories that are cut, see `short`.
+and up to how many items it is read is chosen on histories that are cut, see `short`. Histories of
+up to twice as many items read a third table, in which both have a say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from embeddings.item_item import graph_filter as gf
 from embeddings.item_item.candidates import Quality, Say
 from embeddings.item_item.held_back import Trial
-from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.item_table import ItemTable, added, table_read
 from embeddings.item_item.judge import PerUser
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.scorers import QUADRATIC_ITEMS, Fitted
@@ -29,6 +30,8 @@ WIDTH, WIDTH_OF_MANY = 200, 50
 """So many items are kept of each; the second above `QUADRATIC_ITEMS` items."""
 LIMITS = (3, 5)
 """With 10, people who have few items for good lost more than newcomers gained, see decision 16."""
+SHARE = 2.0
+"""Histories of some more items read counts plus so many times the item table, see decision 16."""
 POPULARITY = (0.0, 0.1, 0.2)
 COST, POPULARITY_COST = 0.03, 0.5
 """What a second table must raise quality by, over histories of all the lengths in `FIRST`; a power
@@ -37,7 +40,7 @@ and it is not what a catalogue of niches is for."""
 
 
 class Few(NamedTuple):
-    """Up to how many different items a history reads its own table, and how that is made."""
+    """Up to how many different items a history reads counts alone, and how they are made."""
 
     items: int = 0
     popularity: float = 0.0
@@ -76,6 +79,11 @@ def few_table(
     return ItemTable(neighbours, scores)
 
 
+def both_tables(few: ItemTable, table: ItemTable) -> ItemTable:
+    """What histories read that are a little longer: counts, and `SHARE` times the item table."""
+    return added(few, table, SHARE, few.neighbours.shape[1])
+
+
 def _strength(scores: F32) -> float:
     """The mean of the largest score of each row that has any."""
     largest = np.abs(scores).max(axis=1, initial=0)
@@ -98,14 +106,14 @@ def way_of_few(
         judge.figures(own, values)
         for judge, own, values in zip(judged, targets, scores, strict=True)
     ]
-    ways = {NONE: _findings(judged, plain, plain, 0)}
+    ways = {NONE: _findings(judged, [plain], 0)}
     for power in POPULARITY:
-        own = [
-            judge.with_few(model, Few(max(FIRST), power), values, threads)
-            for judge, model, values in zip(judged, fitted, scores, strict=True)
+        both = [
+            judge.with_few(model, Few(max(FIRST), power), own, values, threads)
+            for judge, model, own, values in zip(judged, fitted, targets, scores, strict=True)
         ]
         for limit in LIMITS:
-            ways[Few(limit, power)] = _findings(judged, plain, own, limit)
+            ways[Few(limit, power)] = _findings(judged, [plain, *zip(*both, strict=True)], limit)
     for way, (findings, _) in ways.items():
         tried[f"few {way.items} x {way.popularity:g}"] = findings.quality
     best = chosen(ways)
@@ -142,35 +150,45 @@ class _Judged:
     def __init__(self, trial: Trial, recipe: Recipe) -> None:
         self.readings: list[Reading] = readings(trial.short, trial.order, recipe, trial.seed)
         self._follows = trial.followers() if recipe.follows_weight else None
-        self._items = spoken_of(self.readings, trial.fit.shape[1])
+        self._catalogue = trial.fit.shape[1]
+        self._items = spoken_of(self.readings, self._catalogue)
 
     def figures(self, targets: Targets, scores: F32) -> Figures:
         """NDCG@20 and Recall@20 of each user (b, 2)."""
         return [each.per_user(targets, scores, self._follows) for each in self.readings]
 
-    def with_few(self, model: Fitted, way: Few, like: F32, threads: int) -> Figures:
-        """The same with a table for few items."""
-        table = few_table(model, way, like, threads, self._items)
+    def with_few(
+        self, model: Fitted, way: Few, targets: Targets, like: F32, threads: int
+    ) -> tuple[Figures, Figures]:
+        """The same with a table for few items, and with both; `like` is as in `figures`."""
+        few = few_table(model, way, like, threads, self._items)
+        rows = targets.row_of[self._items]
+        both = both_tables(few, ItemTable(targets.supports[rows], like[rows]))
+        return self._with_table(few), self._with_table(both)
+
+    def _with_table(self, table: ItemTable) -> Figures:
+        """What is found with a table (r, k) that has the rows of `_items` alone."""
         blank = len(self._items)  # the row of all items that nobody's cut history holds
         supports = np.concatenate([table.neighbours, np.full_like(table.neighbours[:1], -1)])
         scores = np.concatenate([table.scores, np.zeros_like(table.scores[:1])])
-        own = Targets.of(self._items, supports, len(model.counts))
+        own = Targets.of(self._items, supports, self._catalogue)
         own.row_of[own.row_of < 0] = blank
         return self.figures(own, scores)
 
 
 def _findings(
-    judged: Sequence[_Judged], plain: Sequence[Figures], own: Sequence[Figures], limit: int
+    judged: Sequence[_Judged], by_table: Sequence[Sequence[Figures]], limit: int
 ) -> tuple[Findings, Findings]:
-    """What is found where histories of up to `limit` entries read their own table: by all
-    readings, and by those of the oldest entries alone.
+    """What is found where each history reads the table of its length, see `table_read`: by all
+    readings, and by those of the oldest entries alone. `by_table` has each table's figures.
     """
     parts: list[PerUser] = []
     oldest: list[PerUser] = []
-    for judge, usual, short in zip(judged, plain, own, strict=True):
-        for reading, before, after in zip(judge.readings, usual, short, strict=True):
+    for number, judge in enumerate(judged):
+        for at, reading in enumerate(judge.readings):
             figures = [
-                after[at] if count <= limit else before[at] for at, count in enumerate(FIRST)
+                by_table[table_read(count, limit)][number][at][length]
+                for length, count in enumerate(FIRST)
             ]
             parts.append(np.mean(figures, axis=0))
             oldest += [parts[-1]] if reading.oldest else []

@@ -17,6 +17,8 @@ from embeddings.best import add_row, keep_best, sort_best
 from embeddings.blocks import in_blocks
 from graph.arrays import F32, I32, I64, Flags
 
+WIDER = 2
+"""Histories of up to so many times the limit for few items read both tables, added up."""
 ROWS_AT_ONCE = 4_096
 """Rows of targets, and of scores at them, that are worked on at once: all of them are wide."""
 
@@ -53,6 +55,15 @@ class Transposed:
     indptr: I64  # (i + 1,)
     targets: I32  # (nnz,)
     positions: I64  # (nnz,), into the flattened (r, c) supports
+
+
+def table_read(items: int, limit: int) -> int:
+    """Which table a history of so many different items reads: 0 the item table, 1 that for few
+    items, of which `limit` are the most, and 2 the one in which both are added up.
+    """
+    if items == 0 or items > WIDER * limit:
+        return 0
+    return 1 if items <= limit else 2
 
 
 def score_history(
@@ -143,6 +154,30 @@ def strongest(supports: I32, blended: F32, width: int) -> ItemTable:
         values = np.where(supports >= 0, blended, 0).astype(np.float32, copy=False).ravel()
         _truncate(starts, supports.ravel(), values, neighbours, scores)
     return ItemTable(neighbours, scores)
+
+
+def added(table: ItemTable, other: ItemTable, share: float, width: int) -> ItemTable:
+    """The `width` strongest of a table's scores plus `share` times another's, row by row."""
+    count = len(table.neighbours)
+    neighbours = np.full((count, width), -1, np.int32)
+    scores = np.zeros((count, width), np.float32)
+    targets = max((int(each.neighbours.max(initial=-1)) for each in (table, other)), default=-1) + 1
+    for begin in range(0, count, ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        both = _as_matrix(table.rows(rows), targets)
+        both = both + np.float32(share) * _as_matrix(other.rows(rows), targets)
+        entries = both.indptr.astype(np.int64), both.indices, both.data
+        _truncate(*entries, neighbours[rows], scores[rows])
+    return ItemTable(neighbours, scores)
+
+
+def _as_matrix(table: ItemTable, targets: int) -> sparse.csr_matrix:
+    """(r, targets) the same scores."""
+    there = table.neighbours >= 0
+    starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return sparse.csr_matrix(
+        (table.scores[there], table.neighbours[there], starts), (len(there), targets)
+    )
 
 
 def strongest_entries(matrix: sparse.csr_matrix, width: int) -> ItemTable:

@@ -5,6 +5,8 @@ Then weights are gone through one by one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,16 +19,34 @@ WEIGHTS = (0.15, 0.3, 0.5)
 ANY_WEIGHTS = (0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 ANOTHER_COST = 0.015
 """What any scorer but the usual spectrum must raise quality by, to stand beside a ridge."""
+RIDGES = ("ridge", "exact")
 ROUNDS = 2
 """Weights are gone through so often."""
-SPECTRUM_EXPECTED, SPECTRUM_WEIGHT, SPECTRUM_COST = 0.3, 0.4, 0.012
-"""The weight that a spectrum is expected to have beside a ridge. Another weight w must raise
-quality by cost x log(w / .4)^2; no spectrum at all counts as w = .1."""
+SPECTRUM_COST = 0.012
 
 
-def usual_mixture(ridge: Scorer, spectrum: Scorer) -> tuple[tuple[Scorer, float], ...]:
+class Spectrum(NamedTuple):
+    """The weight that a spectrum is expected to have beside a ridge.
+
+    Another weight w must raise quality by `SPECTRUM_COST` x log(w / likely)^2; no spectrum at all
+    counts as w = `least`.
+    """
+
+    expected: float = 0.3
+    likely: float = 0.4
+    least: float = 0.1
+
+
+ORDERED, UNORDERED = Spectrum(), Spectrum(0.15, 0.15, 0.05)
+"""Where the order of things is known, what is held back tells of the future, which a spectrum is
+good at; where it is not, all that is known of the future is that it may be different."""
+
+
+def usual_mixture(
+    ridge: Scorer, spectrum: Scorer, weight: float = ORDERED.expected
+) -> tuple[tuple[Scorer, float], ...]:
     """What is expected to rank best."""
-    return (ridge, 1.0), (spectrum, SPECTRUM_EXPECTED)
+    return (ridge, 1.0), (spectrum, weight)
 
 
 def mixture(
@@ -35,12 +55,13 @@ def mixture(
     tried: dict[str, Quality],
     say: Say,
     network_weight: float | None = None,
+    usual: Spectrum = ORDERED,
 ) -> dict[Scorer, float]:
     """Begin with the ridge and a little spectrum, or with what is clearly better; change weights.
 
     A part held back at random understates what will be popular later, which a spectrum is good at.
-    So its weight is drawn towards `SPECTRUM_WEIGHT`, which is near the best value both for data
-    that drifts and for data that does not.
+    So its weight is drawn towards what is `usual`, which loses little both with data that drifts
+    and with data that does not.
     """
     wide = next(scorer for scorer in scorers if scorer.kind == "spectral")
     begins = {(scorer, 0.0): mixed({scorer: 1.0}) for scorer in scorers}
@@ -48,11 +69,15 @@ def mixture(
         tried[scorer.name] = findings.quality
         say(f"{scorer.name}: NDCG@20 {tried[scorer.name][0]:.4f}")
     begins |= {
-        (scorer, SPECTRUM_EXPECTED): mixed(dict(usual_mixture(scorer, wide)))
+        (scorer, usual.expected): mixed(dict(usual_mixture(scorer, wide, usual.expected)))
         for scorer in scorers
-        if scorer.kind in ("ridge", "exact")
+        if scorer.kind in RIDGES
     }
-    first, beside = worthiest(begins, (scorers[0], SPECTRUM_EXPECTED))
+
+    def price(begin: tuple[Scorer, float]) -> float:
+        return _price_of_spectrum(usual, begin[1]) if begin[0].kind in RIDGES else 0.0
+
+    first, beside = worthiest(begins, (scorers[0], usual.expected), price)
     chosen = {first: 1.0} | ({wide: beside} if beside else {})
     others = [scorer for scorer in scorers if scorer != first]
     for scorer in others if network_weight is not None else ():
@@ -63,7 +88,7 @@ def mixture(
         for scorer in others:
             if scorer.kind == "learned" and network_weight is not None:
                 continue
-            weight = _best_weight(scorer, chosen, mixed, tried)
+            weight = _best_weight(scorer, chosen, mixed, tried, usual)
             chosen = {other: w for other, w in chosen.items() if other != scorer}
             chosen |= {scorer: weight} if weight else {}
         if chosen == before:
@@ -76,21 +101,23 @@ def _best_weight(
     chosen: Mapping[Scorer, float],
     mixed: Callable[[Mapping[Scorer, float]], Findings],
     tried: dict[str, Quality],
+    usual: Spectrum,
 ) -> float:
     """The weight of a scorer beside the others: what it has, unless another one is better."""
     now = chosen.get(scorer, 0.0)
     steps = WEIGHTS if scorer.kind in ("cosine", "popularity") else ANY_WEIGHTS
     results = {weight: mixed({**chosen, scorer: weight}) for weight in (0.0, *steps)}
     tried |= {f"+ {scorer.name} x {weight:g}": model.quality for weight, model in results.items()}
-    if not any(other.kind in ("ridge", "exact") for other in chosen):
+    if not any(other.kind in RIDGES for other in chosen):
         return worthiest(results, now)
     wide = scorer.kind == "spectral" and scorer.strength > 0
-    return worthiest(results, now, _price_of_spectrum if wide else _price_of_another)
+    price = partial(_price_of_spectrum, usual) if wide else _price_of_another
+    return worthiest(results, now, price)
 
 
 def _price_of_another(weight: float) -> float:
     return ANOTHER_COST if weight else 0.0
 
 
-def _price_of_spectrum(weight: float) -> float:
-    return SPECTRUM_COST * float(np.log(max(weight, 0.1) / SPECTRUM_WEIGHT)) ** 2
+def _price_of_spectrum(usual: Spectrum, weight: float) -> float:
+    return SPECTRUM_COST * float(np.log(max(weight, usual.least) / usual.likely)) ** 2

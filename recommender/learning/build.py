@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from embeddings.item_item.blend import choose_recipe
-from embeddings.item_item.few import few_of, few_table
+from embeddings.item_item.few import both_tables, few_of, few_table
 from embeddings.item_item.fitting import Learned, fit_table
 from embeddings.item_item.follows import with_follows
 from embeddings.item_item.held_back import without
@@ -252,12 +252,17 @@ def _few_arrays(
     user_items: sparse.csr_matrix, features: Sequence[Feature], recipe: Recipe, table: ItemTable,
     config: RefreshConfig,
 ) -> Arrays:  # fmt: skip
-    """The table for few items beside the item table; empty where the recipe has none."""
+    """The tables that short histories read; empty where the recipe has none."""
     if not recipe.few_items:
         return {}
     fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
     few = few_table(fitted, few_of(recipe), table.scores, config.threads)
-    return {"few.neighbours": few.neighbours, "few.scores": few.scores}
+    both = both_tables(few, table)
+    return {
+        f"{name}.{part}": getattr(own, part)
+        for name, own in (("few", few), ("both", both))
+        for part in ("neighbours", "scores")
+    }
 
 
 def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:

@@ -31,6 +31,7 @@ from graph.snapshot import GraphSnapshot
 from graph.weighted import WeightedGraph
 from recommender.learning.build import SPECTRAL, Built, Say
 from recommender.learning.item_features import KnownFeatures, known_features
+from recommender.releases.contents import TABLES
 from recommender.releases.graph_arrays import Arrays, vocabulary_arrays
 from recommender.serving.new_items import PLACING
 
@@ -68,7 +69,7 @@ def _with_cold_items(
     worn = sparse.hstack([graph.item_tags.sign(), graph.item_numbers])  # both as tags
     like = content(sparse.csr_matrix(worn, dtype=np.float32), known.all_words, weight)
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for name in ("table", "few"):
+    for name in TABLES:
         if f"{name}.scores" in built.arrays:
             table = ItemTable(built.arrays[f"{name}.neighbours"], built.arrays[f"{name}.scores"])
             table = with_cold_items(table, like, cold, (built.vectors[SPECTRAL], placed), threads)

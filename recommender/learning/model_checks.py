@@ -58,8 +58,8 @@ def not_numbers(seen: Seen) -> Text:
     if seen.new.sequence is not None:
         parts = seen.new.sequence.arrays.items()
         named |= {f"{name} of the sequence model": array for name, array in parts}
-    tables = {"the item table": seen.new.table, "the table for few items": seen.new.few}
-    ranking = {name: table.scores for name, table in tables.items() if table is not None}
+    names = ("the item table", "the table for few items", "the table for some more")
+    ranking = {name: table.scores for name, table in zip(names, seen.new.tables, strict=False)}
     for name, array in (ranking | named).items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:

@@ -161,10 +161,10 @@ def appended(
     likeness[:old] = base.likeness
     if newer is not None and len(newer):
         likeness[old:] = newer
-    arrivals = arrivals or [Arrivals.of(old, {}, count - old)] * 2
+    arrivals = tuple(arrivals) or (Arrivals.of(old, {}, count - old),) * len(base.tables)
     own = {
         "items": items,
-        **dict(zip(("arrivals", "few_arrivals"), arrivals, strict=False)),
+        "arrivals": arrivals,
         "tags": tags,
         "tag_names": tag_names,
         "domains": domains,

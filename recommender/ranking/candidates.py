@@ -35,7 +35,7 @@ class Subjects:
     mask: I32  # (b,) which of them holds for the subject
     interests: I32 | None = None  # of each history entry, see `recommender.ranking.interests`
     newest: F32 | None = None  # of each history entry: its weight where `follows` is read
-    few: Flags | None = None  # (b,) who reads the table for few items; None: nobody
+    reads: I32 | None = None  # (b,) which of `Release.tables`; None: all read the first
     # Source -> (b, …) its input besides the history: vectors, weights of domains, rows of
     # friends (-1 pads).
     queries: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -50,10 +50,10 @@ class Subjects:
         return len(self.indptr) - 1
 
     @property
-    def reads_few(self) -> list[bool]:
-        """Whether each subject reads the table for few items."""
-        few: list[bool] = [False] * len(self) if self.few is None else self.few.tolist()
-        return few
+    def tables(self) -> list[int]:
+        """Which of `Release.tables` each subject reads."""
+        numbers: list[int] = [0] * len(self) if self.reads is None else self.reads.tolist()
+        return numbers
 
     def part(self, start: int, stop: int) -> "Subjects":
         """The subjects start … stop - 1."""
@@ -69,7 +69,7 @@ class Subjects:
             mask=self.mask[start:stop],
             interests=None if self.interests is None else self.interests[own],
             newest=None if self.newest is None else self.newest[own],
-            few=None if self.few is None else self.few[start:stop],
+            reads=None if self.reads is None else self.reads[start:stop],
             queries={source: rows[start:stop] for source, rows in self.queries.items()},
         )
 

@@ -143,7 +143,7 @@ def _apart(subject: Subjects, count: int) -> Subjects:
         items=subject.items[order],
         weights=subject.weights[order],
         newest=None if subject.newest is None else subject.newest[order],
-        few=None,
+        reads=None,
         blocked_indptr=np.arange(count + 1, dtype=np.int64) * len(subject.blocked),
         blocked=np.tile(subject.blocked, count),
         mask=np.repeat(subject.mask, count),

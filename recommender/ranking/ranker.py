@@ -155,9 +155,8 @@ class Ranker:
         """
         groups: dict[Any, list[int]] = {}
         for row, kind in enumerate(
-            zip((order.kind for order in orders), _several(subjects), subjects.reads_few,
-                strict=True)
-        ):  # fmt: skip
+            zip((order.kind for order in orders), _several(subjects), subjects.tables, strict=True)
+        ):
             groups.setdefault(kind, []).append(row)
         if len(groups) == 1:
             return self._lists(subjects, tags, orders, now)
@@ -183,7 +182,8 @@ class Ranker:
         if not first.plain:
             weights = np.array([order.weights for order in orders], np.float32)
             traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
-        table, arrivals = self._release.table_of(subjects.reads_few[0])
+        read = subjects.tables[0]
+        table, arrivals = self._release.tables[read], self._release.arrivals[read]
         if first.adjust is None:
             items, scores, short = table_lists(
                 table, arrivals, subjects, first.pool, first.length, weights, traits
@@ -398,6 +398,6 @@ def take(subjects: Subjects, rows: I64) -> Subjects:
         mask=subjects.mask[rows],
         interests=None if subjects.interests is None else subjects.interests[liked_at],
         newest=None if subjects.newest is None else subjects.newest[liked_at],
-        few=None if subjects.few is None else subjects.few[rows],
+        reads=None if subjects.reads is None else subjects.reads[rows],
         queries={source: vectors[rows] for source, vectors in subjects.queries.items()},
     )

@@ -95,13 +95,14 @@ class Sources:
             n: at least 1.
         """
         if name == ITEMS:
-            if subjects.few is None or subjects.few.all():
-                return self._by_table(subjects.few is not None, subjects, n)
-            few, others = (self._by_table(read, subjects, n) for read in (True, False))
-            own = subjects.few[:, None]
-            return Ranking(
-                np.where(own, few.items, others.items), np.where(own, few.scores, others.scores)
-            )
+            several = sorted(set(subjects.tables)) or [0]
+            first, *others = [(each, self._by_table(each, subjects, n)) for each in several]
+            items, scores = first[1].items, first[1].scores
+            for table, ranking in others:
+                own = (np.array(subjects.tables) == table)[:, None]
+                items = np.where(own, ranking.items, items)
+                scores = np.where(own, ranking.scores, scores)
+            return Ranking(items, scores)
         if name in self.indexes:
             return self._nearest(name, subjects, n)
         step = max(1, _DENSE_CELLS // max(len(self._release.items), 1))
@@ -115,9 +116,9 @@ class Sources:
             np.concatenate([part.scores for part in parts]),
         )
 
-    def _by_table(self, few: bool, subjects: Subjects, n: int) -> Ranking:
+    def _by_table(self, number: int, subjects: Subjects, n: int) -> Ranking:
         """What all the subjects get from one of the release's tables."""
-        table, arrivals = self._release.table_of(few)
+        table, arrivals = self._release.tables[number], self._release.arrivals[number]
         if subjects.interests is not None and subjects.interests.any():
             return interests.propose(table, subjects, n, arrivals)
         return from_table(table, subjects, n, arrivals, threads=self._threads)

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from graph.errors import ReleaseError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+TABLES = ("table", "few", "both")
+"""The item table, that for histories of few items, and for some more: both added up."""
 SOURCE = "<source>"  # stands for the name of a set of vectors: spectral, node2vec, gnn
 PLACE = "<place>"  # … for the place of an attribute
 
@@ -124,6 +126,9 @@ ARRAYS: tuple[Array, ...] = (
     Array("few.neighbours", "int32", "i few", "the same for histories of few items, strongest "
           "first; -1 pads", BUILD, "i", padded=True, optional=True),
     Array("few.scores", "float32", "i few", "what each adds to the score", BUILD, optional=True),
+    Array("both.neighbours", "int32", "i both", "the same for histories of some more items: both "
+          "added up; -1 pads", BUILD, "i", padded=True, optional=True),
+    Array("both.scores", "float32", "i both", "what each adds to the score", BUILD, optional=True),
     Array("sequence.rows", "int32", "known:sequence", "items that the sequence model knows", BUILD,
           "i", optional=True, rising=True),
     Array("sequence.vectors", "float32", "known:sequence width:sequence", "read and ranked by it",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddings.item_item.item_table import ItemTable
+from embeddings.item_item.item_table import ItemTable, table_read
 from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
@@ -22,7 +22,7 @@ from graph.model import NO_ROW
 from graph.numbers import NumberScale
 from graph.vocabulary import Vocabulary
 from recommender.releases.arrivals import Arrivals
-from recommender.releases.contents import Arrays
+from recommender.releases.contents import TABLES, Arrays
 from recommender.releases.rows import Rows
 
 NO_CARDS: U8 = np.frombuffer(b"", np.uint8)
@@ -298,44 +298,36 @@ class Release:
 
     # ── what was learned ─────────────────────────────────────────────────────────────────
 
-    @cached_property
+    @property
     def table(self) -> ItemTable:
         """The item table that ranks."""
+        return self.tables[0]
+
+    @cached_property
+    def tables(self) -> tuple[ItemTable, ...]:
+        """All that rank: the item table and, if there are any, those that short histories read."""
         follows = None
         if "follows.scores" in self.arrays:
             follows = ItemTable(self.arrays["follows.neighbours"], self.arrays["follows.scores"])
-        return ItemTable(self.arrays["table.neighbours"], self.arrays["table.scores"], follows)
-
-    @cached_property
-    def few(self) -> ItemTable | None:
-        """The table that histories of few items read instead; None: there is none."""
-        if "few.scores" not in self.arrays:
-            return None
-        rows = self.arrays["few.neighbours"], self.arrays["few.scores"]
-        return ItemTable(*rows, self.table.follows)
+        return tuple(
+            ItemTable(self.arrays[f"{name}.neighbours"], self.arrays[f"{name}.scores"], follows)
+            for name in TABLES
+            if f"{name}.scores" in self.arrays
+        )
 
     @cached_property
     def few_items(self) -> int:
-        """A history of at most so many different items reads `few`; 0: none does."""
-        return 0 if self.few is None else int(self.manifest["recipe"]["few_items"])
+        """A history of at most so many different items reads the table for few; 0: none does."""
+        return int(self.manifest["recipe"]["few_items"]) if len(self.tables) > 1 else 0
 
-    @property
-    def tables(self) -> tuple[ItemTable, ...]:
-        """All that rank: `table`, and `few` if there is one."""
-        return (self.table,) if self.few is None else (self.table, self.few)
+    def reads(self, items: I32) -> int:
+        """Which of `tables` a history (h,) reads, by the number of its different items."""
+        return self.reads_by(len(np.unique(items))) if self.few_items else 0
 
-    def reads_few(self, items: I32) -> bool:
-        """Whether the table for few items is what a history (h,) reads."""
-        most = self.few_items
-        if len(items) <= most:
-            return len(items) > 0
-        return most > 0 and len(np.unique(items)) <= most
-
-    def table_of(self, few: bool) -> tuple[ItemTable, Arrivals]:
-        """The table that a history reads, and what that says of items which came after it."""
-        if few and self.few is not None:
-            return self.few, self.few_arrivals
-        return self.table, self.arrivals
+    def reads_by(self, different: int) -> int:
+        """The same for so many different items."""
+        number = table_read(different, self.few_items)
+        return number if number < len(self.tables) else 0  # older releases lack the last
 
     @cached_property
     def sequence(self) -> SequenceModel | None:
@@ -344,14 +336,9 @@ class Release:
         return SequenceModel.of(arrays) if arrays else None
 
     @cached_property
-    def arrivals(self) -> Arrivals:
-        """What the table would say of items that came after it."""
-        return Arrivals.none(len(self.table.neighbours))
-
-    @cached_property
-    def few_arrivals(self) -> Arrivals:
-        """What the table for few items would say of them."""
-        return Arrivals.none(len(self.table.neighbours))
+    def arrivals(self) -> tuple[Arrivals, ...]:
+        """What each of `tables` would say of items that came after it."""
+        return (Arrivals.none(len(self.table.neighbours)),) * len(self.tables)
 
     @property
     def likeness(self) -> F32:

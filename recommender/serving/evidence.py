@@ -71,8 +71,8 @@ class Speaker(Protocol):
         """(h,) its weights where what follows what is read; None: it is not."""
 
     @property
-    def few(self) -> bool:
-        """Whether the history reads the table for few items."""
+    def reads(self) -> int:
+        """Which of `Release.tables` the history reads."""
 
     @property
     def user_row(self) -> int:
@@ -93,8 +93,9 @@ def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]
         speakers: at least one.
         shown: for each speaker rows of different items; all together they are the k of the result.
     """
-    few = np.array([speaker.few for speaker in speakers])
-    if not few.any() or few.all():
+    read = np.array([speaker.reads for speaker in speakers])
+    tables = np.unique(read).tolist()
+    if len(tables) == 1:
         return _by_table(release, speakers, shown)
     places = np.arange(sum(map(len, shown))), np.arange(sum(len(s.items) for s in speakers))
     runs = [
@@ -102,7 +103,7 @@ def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]
         for every, parts in zip(places, (shown, [s.items for s in speakers]), strict=True)
     ]
     whole = Evidence.none(len(places[0]))
-    for own in (np.flatnonzero(few), np.flatnonzero(~few)):
+    for own in (np.flatnonzero(read == table) for table in tables):
         part = _by_table(release, [speakers[at] for at in own], [shown[at] for at in own])
         items, entries = (np.concatenate([run[at] for at in own]) for run in runs)
         known = np.append(entries, -1)[part.entries]  # where each stands in all histories; -1: none
@@ -113,7 +114,8 @@ def evidence(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]
 def _by_table(release: Release, speakers: Sequence[Speaker], shown: Sequence[I32]) -> Evidence:
     """`evidence` for people who read the same table."""
     item = release
-    table, arrivals = release.table_of(speakers[0].few)
+    read = speakers[0].reads
+    table, arrivals = release.tables[read], release.arrivals[read]
     weights = joined([speaker.weights for speaker in speakers])
     follows = follows_of(table, weights, newest_of(speakers))
     return Evidence(
@@ -137,7 +139,8 @@ def contributions(
 
     `newest` (h,) are the weights where what follows what is read; None: it is not.
     """
-    table, arrivals = release.table_of(release.reads_few(rows))
+    read = release.reads(rows)
+    table, arrivals = release.tables[read], release.arrivals[read]
     parts: F32 = _contributions(
         table.neighbours, table.scores, arrivals.arrays, np.array([item], np.int32), rows, weights,
         follows_of(table, weights, newest), *scratch(len(release.items))[1:],

@@ -76,7 +76,7 @@ def interest_names(release: Release, subject: Subject) -> list[str]:
 def _closest(release: Release, subject: Subject, entries: Sequence[Entry]) -> I32:
     """(c,) the interest that explains each entry best, by the table or else by vectors; or -1."""
     pool = np.array([entry.row for entry in entries], np.int32)
-    table, arrivals = release.table_of(subject.few)
+    table, arrivals = release.tables[subject.reads], release.arrivals[subject.reads]
     scores = voices(table, _alone(subject), pool, arrivals)  # (c, g)
     labels = scores.argmax(axis=1).astype(np.int32)
     searched = (ITEMS, SEQUENCE, *release.sources)

@@ -116,8 +116,9 @@ def _nearest(release: Release, row: int) -> tuple[I32, F32]:
 
     An item that came after the table, or stands beside one that did, has a place there, too.
     """
-    near, scores = release.arrivals.of_item(row)
-    if row < release.arrivals.first:
+    arrivals = release.arrivals[0]
+    near, scores = arrivals.of_item(row)
+    if row < arrivals.first:
         near = np.concatenate([release.table.neighbours[row], near])
         scores = np.concatenate([release.table.scores[row], scores])
     order = np.argsort(-scores, kind="stable")

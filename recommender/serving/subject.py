@@ -25,7 +25,7 @@ class Subject:
     kinds: Sequence[str]  # (h,) what was done to each
     blocked: I32
     newest: F32 | None = None  # (h,) its weight where `follows` is read; None: it is not
-    few: bool = False  # the table for few items is what its history reads
+    reads: int = 0  # which of `Release.tables`
     user_row: int = NO_ROW
     tags: tuple[int, ...] = ()
     seen: I32 | None = None  # nothing but these may be shown
@@ -46,7 +46,7 @@ class Subject:
         nothing = np.zeros(0, np.int32)
         return replace(
             self, items=nothing, weights=nothing.astype(np.float32), kinds=(), newest=None,
-            few=False, user_row=NO_ROW, seen=None, served_by="household",
+            reads=0, user_row=NO_ROW, seen=None, served_by="household",
             notes=tuple(dict.fromkeys(notes)), segments=(), in_order=nothing,
         )  # fmt: skip
 

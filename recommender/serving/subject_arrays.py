@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddings.vectors.sequence_model import REACH
-from graph.arrays import F32, I32, I64, Flags
+from graph.arrays import F32, I32, I64
 from graph.model import NO_ROW
 from recommender.ranking.sources import FRIENDS, SEQUENCE, TRENDING
 from recommender.serving.subject import Subject
@@ -57,10 +57,10 @@ def interests_of(known: Sequence[Subject]) -> I32 | None:
     return np.concatenate([n if s is None else s for n, s in zip(none, several, strict=True)])
 
 
-def few_of(known: Sequence[Subject]) -> Flags | None:
-    """(b,) who reads the table for few items; None: nobody does."""
-    few = [subject.few for subject in known]
-    return np.array(few) if any(few) else None
+def reads_of(known: Sequence[Subject]) -> I32 | None:
+    """(b,) which of the release's tables each reads; None: all read the first."""
+    numbers = [subject.reads for subject in known]
+    return np.array(numbers, np.int32) if any(numbers) else None
 
 
 class Newest(Protocol):

@@ -49,11 +49,11 @@ from recommender.serving.subject import Draft, Kinds, Subject
 from recommender.serving.subject_arrays import (
     asked_friends,
     chosen_lately,
-    few_of,
     in_order_of,
     interests_of,
     joined,
     newest_of,
+    reads_of,
     starts_of,
 )
 
@@ -101,8 +101,8 @@ class SubjectReader:
             wanted = self._filter(draft, now)
         self._follow_trends(draft, wanted, now)
         subject = draft.finished(wanted, self._overlay.uncounted)
-        few = not request.similar and self._release.reads_few(subject.items)
-        return changed(subject, few=True) if few else subject
+        read = 0 if request.similar else self._release.reads(subject.items)
+        return changed(subject, reads=read) if read else subject
 
     def _filter(self, draft: Draft, now: int) -> Filter:
         """The request's filter, with what the subject says and with times filled in."""
@@ -401,7 +401,7 @@ class SubjectReader:
             mask=np.array([places[key] for key in keys], np.int32),
             interests=interests_of(known),
             newest=newest_of(known),
-            few=few_of(known),
+            reads=reads_of(known),
             queries=self._wanted([subject.placed for subject in known])
             | asked_friends(known)
             | chosen_lately(known)
@@ -448,7 +448,7 @@ class SubjectReader:
             items=histories.indices[at],
             weights=weights if histories.values is None else histories.values[at],
             newest=None if self._release.newest is None else self._release.newest[at],
-            few=self._few(np.diff(starts)),
+            reads=self._reads(np.diff(starts)),
             blocked_indptr=shut_starts,
             blocked=blocked.indices[shut],
             masks=self._filters.mask(Filter())[None, :],
@@ -456,10 +456,10 @@ class SubjectReader:
             queries=in_order_of([self._in_order(row) for row in read.tolist()]),
         )
 
-    def _few(self, sizes: I64) -> Flags | None:
-        """(b,) which of the release's histories read the table for few items; None: none does."""
-        few = (sizes > 0) & (sizes <= self._release.few_items)
-        return few if few.any() else None
+    def _reads(self, sizes: I64) -> I32 | None:
+        """(b,) which of the release's tables histories of these sizes read; None: the first."""
+        numbers = [self._release.reads_by(size) for size in sizes.tolist()]
+        return np.array(numbers, np.int32) if any(numbers) else None
 
 
 def _row_of(rows: Rows, row: int) -> I32:
