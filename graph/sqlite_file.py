@@ -106,15 +106,6 @@ def _folder_locked(folder: Path, how: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def committed(db: sqlite3.Connection) -> Iterator[None]:
     """Commit a transaction that has begun, or roll it back when the block raises."""

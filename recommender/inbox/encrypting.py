@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from graph.durable import sync
 from graph.errors import InputError, StoreAway, StoreForeign
 from graph.sqlite_file import (
     as_given,
@@ -21,7 +22,6 @@ from graph.sqlite_file import (
     is_no_database,
     operational_errors,
     replacing,
-    sync,
 )
 from recommender.inbox.drain import lease
 from recommender.inbox.feedback import feedback_file
