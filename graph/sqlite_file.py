@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,21 @@ def connect(path: Path | str, key: str | None = None, **options: Any) -> sqlite3
     """
     if key is None:
         return sqlite3.connect(path, **options)
-    try:
-        from sqlcipher3 import dbapi2 as sqlcipher
-    except ModuleNotFoundError as error:
-        raise (missing_extra(error) or error) from error
-    db: sqlite3.Connection = sqlcipher.connect(path, **options)
+    db: sqlite3.Connection = _sqlcipher().connect(path, **options)
     if db.execute("PRAGMA cipher_version").fetchone() is None:
         db.close()  # it would write in the clear
         raise MissingExtra("the package sqlcipher3 was built without SQLCipher: install its wheel")
     db.execute("PRAGMA cipher_log_level = NONE")  # or a wrong key writes to standard error
     db.execute(f'PRAGMA key = "{as_given(key)}"')
     return db
+
+
+def _sqlcipher() -> Any:
+    try:
+        from sqlcipher3 import dbapi2
+    except ModuleNotFoundError as error:
+        raise (missing_extra(error) or error) from error
+    return dbapi2
 
 
 def as_given(key: str | None) -> str:
@@ -72,6 +76,23 @@ def _classes(name: str) -> tuple[Any, ...]:
 def is_no_database(error: sqlite3.DatabaseError) -> bool:
     """Whether a file cannot be understood: it is no SQLite file, or needs a key, or another."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
+def in_the_clear(path: Path) -> bool:
+    """Whether a file that a key did not open is one of SQLite that is not encrypted.
+
+    Read by SQLCipher, too, without a key: whoever else opens and closes the file takes away the
+    locks that SQLCipher holds on it in this process.
+    """
+    read_only = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(_sqlcipher().connect(read_only, uri=True)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema")
+    except operational_errors():
+        return False  # it cannot be read
+    except database_errors() as error:
+        return not is_no_database(error)
+    return True
 
 
 @contextmanager

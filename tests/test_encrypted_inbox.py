@@ -16,7 +16,7 @@ import pytest
 
 from api.cli.main import run
 from api.settings import load_settings
-from graph.errors import InputError
+from graph.errors import InputError, StoreForeign
 from graph.sqlite_file import opening, replacing
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox import encrypting, feedback
@@ -161,6 +161,23 @@ def test_the_schema_is_as_it_was(filled):
     assert rewrite(filled.inbox, None, KEY) == ["journal.sqlite", "feedback.sqlite"]
     assert rewrite(filled.inbox, KEY, None) == ["journal.sqlite", "feedback.sqlite"]
     assert about() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "words"),
+    [
+        (KEY, None, OTHER, "another key .* --old-key FILE` names the key"),
+        (KEY, OTHER, None, "another key .* Name the file of its key with that setting"),
+        (KEY, OTHER, "11" * 32, "neither the key of --old-key .* with --old-key$"),
+        (None, KEY, OTHER, "in the clear; .* without --old-key$"),
+    ],
+)
+def test_a_file_that_has_neither_key_is_named_with_the_remedy(home, key, before, after, words):
+    fill(home, key)
+    copy = origin_copy(home, home.folder.parent, 0)
+    with pytest.raises(StoreForeign, match=f"^{home.inbox}: .*{words}"):
+        rewrite(home.inbox, before, after)
+    assert content(home, key) == content(copy, key)
 
 
 READER = """
