@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +101,41 @@ def opening(path: Path) -> Iterator[None]:
 
     A connection that was opened to the old file would write its log for the new one. Once it has
     read something, its own locks keep the file where it is.
+
+    What a process that was killed while it replaced the file left beside it is removed, as it may
+    be in the clear.
     """
     with _folder_locked(path.parent, fcntl.LOCK_SH):
+        with suppress(OSError):  # who may not write here leaves that to those who may
+            _remove(_aside(path))
         yield
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[None]:
+def replacing(path: Path) -> Iterator[Path]:
     """Put another file in the place of this one in this block, while nobody opens it.
+
+    Gives where to write it, beside this one; what is still there at the end is removed.
 
     Raises:
         BlockingIOError: somebody opens a file in its folder just now.
     """
+    aside = _aside(path)
     with _folder_locked(path.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        yield
+        _remove(aside)  # of a process that was killed
+        try:
+            yield aside
+        finally:
+            _remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _remove(aside: Path) -> None:
+    for file in (aside, aside.with_name(f"{aside.name}-journal")):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager

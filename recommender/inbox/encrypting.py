@@ -52,10 +52,7 @@ def rewrite(journal_file: Path, before: str | None, after: str | None) -> list[s
 
 def _rewritten(path: Path, before: str | None, after: str | None) -> bool:
     """Whether a file was written anew; False: it is as it is to be."""
-    with _answers(path, before, after), replacing(path):
-        aside = path.with_name(f".{path.name}.new")
-        for old in (aside, aside.with_name(f"{aside.name}-journal")):
-            old.unlink(missing_ok=True)  # of a call that was killed; it may be in the clear
+    with _answers(path, before, after), replacing(path) as aside:
         if _fits(path, after):
             return False
         with closing(_both(path, before, aside, after)) as db:
