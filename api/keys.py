@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from graph.durable import locked, replace_file
 from graph.errors import InputError, NotFound, SettingError
-from recommender.releases.durable import locked, replace_file
 
 SCOPES = {
     "recommend": "read lists, items and reasons",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from api.bootstrap import now
 from api.recording import Recording, Run
+from graph.durable import replace_file
 from graph.errors import GateRefused
-from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
 
 if TYPE_CHECKING:

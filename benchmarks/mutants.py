@@ -42,7 +42,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     f"{RANKING}/sources.py": ("ranker", *LISTS, "new_items"),
     "graph/weighting.py": ("weighting",),
     f"{RELEASES}/contents.py": ("release",),
-    f"{RELEASES}/durable.py": ("release",),
+    "graph/durable.py": ("release",),
     f"{RELEASES}/graph_arrays.py": ("release_facts", "filters", "recommend"),
     f"{RELEASES}/publishing.py": ("release",),
     f"{RELEASES}/release.py": ("release", *LISTS),

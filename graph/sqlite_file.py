@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,21 @@ def connect(path: Path | str, key: str | None = None, **options: Any) -> sqlite3
     """
     if key is None:
         return sqlite3.connect(path, **options)
-    try:
-        from sqlcipher3 import dbapi2 as sqlcipher
-    except ModuleNotFoundError as error:
-        raise (missing_extra(error) or error) from error
-    db: sqlite3.Connection = sqlcipher.connect(path, **options)
+    db: sqlite3.Connection = _sqlcipher().connect(path, **options)
     if db.execute("PRAGMA cipher_version").fetchone() is None:
         db.close()  # it would write in the clear
         raise MissingExtra("the package sqlcipher3 was built without SQLCipher: install its wheel")
     db.execute("PRAGMA cipher_log_level = NONE")  # or a wrong key writes to standard error
     db.execute(f'PRAGMA key = "{as_given(key)}"')
     return db
+
+
+def _sqlcipher() -> Any:
+    try:
+        from sqlcipher3 import dbapi2
+    except ModuleNotFoundError as error:
+        raise (missing_extra(error) or error) from error
+    return dbapi2
 
 
 def as_given(key: str | None) -> str:
@@ -74,26 +78,64 @@ def is_no_database(error: sqlite3.DatabaseError) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
 
 
+def in_the_clear(path: Path) -> bool:
+    """Whether a file that a key did not open is one of SQLite that is not encrypted.
+
+    Read by SQLCipher, too, without a key: whoever else opens and closes the file takes away the
+    locks that SQLCipher holds on it in this process.
+    """
+    read_only = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(_sqlcipher().connect(read_only, uri=True)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema")
+    except operational_errors():
+        return False  # it cannot be read
+    except database_errors() as error:
+        return not is_no_database(error)
+    return True
+
+
 @contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Open a file in this block, so that nobody puts another one in its place meanwhile.
 
     A connection that was opened to the old file would write its log for the new one. Once it has
     read something, its own locks keep the file where it is.
+
+    What a process that was killed while it replaced the file left beside it is removed, as it may
+    be in the clear.
     """
     with _folder_locked(path.parent, fcntl.LOCK_SH):
+        with suppress(OSError):  # who may not write here leaves that to those who may
+            _remove(_aside(path))
         yield
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[None]:
+def replacing(path: Path) -> Iterator[Path]:
     """Put another file in the place of this one in this block, while nobody opens it.
+
+    Gives where to write it, beside this one; what is still there at the end is removed.
 
     Raises:
         BlockingIOError: somebody opens a file in its folder just now.
     """
+    aside = _aside(path)
     with _folder_locked(path.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        yield
+        _remove(aside)  # of a process that was killed
+        try:
+            yield aside
+        finally:
+            _remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _remove(aside: Path) -> None:
+    for file in (aside, aside.with_name(f"{aside.name}-journal")):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -102,15 +144,6 @@ def _folder_locked(folder: Path, how: int) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, how)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

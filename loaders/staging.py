@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from graph.durable import locked
 from graph.model import SCHEMAS
 from loaders.duplicates import count_distinct, key_hashes, parts_of_events
 
@@ -33,8 +34,7 @@ def staging(folder: Path) -> Iterator[Path]:
     collect_leftovers(folder)
     own = Path(tempfile.mkdtemp(prefix="load-", dir=folder))
     try:
-        with (own / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(own / "lock"):
             yield own
     finally:
         shutil.rmtree(own, ignore_errors=True)

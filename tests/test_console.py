@@ -221,14 +221,14 @@ def test_a_copy_is_made_once_per_snapshot_and_old_ones_go(home):
     assert not with_findings.exists()
 
 
-@pytest.mark.parametrize("moment", ["take_snapshot", "load_findings", "_sync", "graph_file"])
+@pytest.mark.parametrize("moment", ["take_snapshot", "load_findings", "sync", "graph_file"])
 def test_who_is_erased_while_a_copy_is_made_is_in_no_copy(tmp_path, monkeypatch, moment):
     """Whatever the maker of the copy has done when the erasure comes."""
     EmbeddedStore(tmp_path / "store.sqlite").close()
     store = EmbeddedStore(tmp_path / "store.sqlite")
     store.apply(small_world.batch())
     folder = tmp_path / "explore"
-    module = ladybug_graph if moment == "_sync" else console_build
+    module = ladybug_graph if moment == "sync" else console_build
     step, calls = getattr(module, moment), []
 
     def then_erase(*given, **named):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,9 +160,15 @@ def test_how_it_stands_is_told_although_facts_keep_coming(tmp_path, monkeypatch)
     draining = threading.Thread(target=drainer_module._drain_on, args=(settings, home, stop))
     draining.start()
     try:
-        until(lambda: read_state(home.inbox) and read_state(home.inbox).position > 1)
+        until(lambda: (state := read_state(home.inbox)) is not None and state.position > 1)
         until(lambda: any(line["what"] == "write" for line in lines(home.audit)))
+        written = [line for line in lines(home.audit) if line["what"] == "write"]
+        assert draining.is_alive()
     finally:
         stop.set()
         draining.join()
-        journal.close()
+    with closing(journal):
+        state = read_state(home.inbox)
+        assert (state.position, state.problem) == (journal.last_sequence() - 1, None)
+    assert written[0]["after"] == 0
+    assert 1 < written[-1]["upto"] <= state.position

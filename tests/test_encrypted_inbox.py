@@ -16,7 +16,7 @@ import pytest
 
 from api.cli.main import run
 from api.settings import load_settings
-from graph.errors import InputError
+from graph.errors import InputError, StoreForeign
 from graph.sqlite_file import opening, replacing
 from graph.stores.embedded_store import EmbeddedStore
 from recommender.inbox import encrypting, feedback
@@ -163,6 +163,23 @@ def test_the_schema_is_as_it_was(filled):
     assert about() == before
 
 
+@pytest.mark.parametrize(
+    ("key", "before", "after", "words"),
+    [
+        (KEY, None, OTHER, "another key .* --old-key FILE` names the key"),
+        (KEY, OTHER, None, "another key .* Name the file of its key with that setting"),
+        (KEY, OTHER, "11" * 32, "neither the key of --old-key .* with --old-key$"),
+        (None, KEY, OTHER, "in the clear; .* without --old-key$"),
+    ],
+)
+def test_a_file_that_has_neither_key_is_named_with_the_remedy(home, key, before, after, words):
+    fill(home, key)
+    copy = origin_copy(home, home.folder.parent, 0)
+    with pytest.raises(StoreForeign, match=f"^{home.inbox}: .*{words}"):
+        rewrite(home.inbox, before, after)
+    assert content(home, key) == content(copy, key)
+
+
 READER = """
 import sys, time
 from pathlib import Path
@@ -204,7 +221,8 @@ def test_who_opens_a_file_waits_until_it_is_replaced(filled, monkeypatch):
         reader = ThreadPoolExecutor(1).submit(content, filled, KEY)
         time.sleep(0.3)
         assert not reader.done()
-        patch.setattr(encrypting, "replacing", nullcontext)  # the lock is ours
+        aside = filled.inbox.with_name("aside")
+        patch.setattr(encrypting, "replacing", lambda _: nullcontext(aside))  # the lock is ours
         rewrite(filled.inbox, None, KEY)
     assert len(reader.result(60)[1]) == 150
     with opening(filled.inbox), pytest.raises(InputError, match="in use"):
@@ -266,13 +284,56 @@ def origin_copy(origin, folder, number):
     return Home(shutil.copytree(origin.folder, folder / f"read-{number}"))
 
 
-def test_what_a_killed_decryption_left_in_the_clear_goes_with_the_next_call(home):
+NEXT = {  # what is done after the kill
+    "status": lambda home: run(["--home", str(home.folder), "status"]),
+    "inbox list": lambda home: run(["--home", str(home.folder), "inbox", "list"]),
+    "a reader": lambda home: content(home, KEY),
+    "the same again": lambda home: rewrite(home.inbox, KEY, None),
+    "another key": lambda home: rewrite(home.inbox, KEY, OTHER),
+}
+
+
+@pytest.mark.parametrize("which", NEXT)
+def test_what_a_killed_decryption_left_in_the_clear_goes_when_the_inbox_is_opened(
+    home, key_file, monkeypatch, which
+):
+    monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
     fill(home, KEY)
-    rewrite(home.inbox, KEY, OTHER)
+    after_the_copy = 3  # steps
+    words = [REWRITE, home.folder, KEY, "", after_the_copy]
+    done = subprocess.run([sys.executable, "-c", *map(str, words)], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    left = home.inbox.with_name(".journal.sqlite.new")
+    assert PLAIN in left.read_bytes()
+    assert CANARY.encode() in left.read_bytes()
+    log = left.with_name(f"{left.name}-journal")
+    log.write_bytes(b"")  # there, too, if it is killed a moment earlier
+    NEXT[which](home)
+    assert not left.exists()
+    assert not log.exists()
+
+
+def test_a_server_that_starts_removes_what_a_killed_decryption_left(
+    planted_home, tmp_path, key_file, monkeypatch
+):
+    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
+    fill(home, KEY)
     left = home.inbox.with_name(".journal.sqlite.new")
     left.write_bytes(PLAIN)
-    assert rewrite(home.inbox, KEY, OTHER) == []
-    assert not left.exists()
+    with server(home, free_port()):
+        assert not left.exists()
+
+
+def test_what_is_being_replaced_is_not_removed(filled):
+    """Who opens a file waits until its successor has its name."""
+    with replacing(filled.inbox) as aside:
+        aside.write_bytes(b"")
+        reader = ThreadPoolExecutor(1).submit(content, filled, None)
+        time.sleep(0.3)
+        assert aside.exists()
+    assert len(reader.result(60)[1]) == 150
+    assert not aside.exists()
 
 
 # ── backups ──────────────────────────────────────────────────────────────────────────────

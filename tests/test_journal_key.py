@@ -4,11 +4,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from api.cli.main import run
 from graph.errors import SettingError, StoreForeign
+from graph.sqlite_file import in_the_clear
 from recommender.inbox import feedback
 from recommender.inbox.facts import Row, fact
 from recommender.inbox.journal import Journal
@@ -91,14 +93,15 @@ def test_without_the_setting_sqlcipher_is_not_imported_and_with_it_its_extra_is_
 
 
 @pytest.mark.parametrize(
-    ("key", "other", "words"),
+    ("key", "other", "words", "remedy"),
     [
-        (KEY, OTHER, "another key"),
-        (KEY, None, "setting journal_key_file"),
-        (None, KEY, "nichegraph inbox encrypt"),
+        (KEY, OTHER, "encrypted with another key", "name the file of its key"),
+        (KEY, None, "or an encrypted one", "name the file of its key"),
+        (None, KEY, "in the clear, while", "stop the server and run `nichegraph inbox encrypt`"),
     ],
 )
-def test_a_key_that_does_not_fit_is_said_and_nothing_is_written(home, key, other, words):
+def test_a_key_that_does_not_fit_is_said_and_nothing_is_written(home, key, other, words, remedy):
+    """A wrong key, a missing one and one that is not needed: each has a message of its own."""
     fill(home, key)
     copy = Home(shutil.copytree(home.folder, home.folder.with_name("copy")))
     journal = Journal(home.inbox, key=other)
@@ -112,8 +115,28 @@ def test_a_key_that_does_not_fit_is_said_and_nothing_is_written(home, key, other
         with pytest.raises(StoreForeign, match=words) as error:
             use()
         assert str(home.inbox.parent) in str(error.value)
+        assert remedy in str(error.value)
     journal.close()
     assert content(home, key) == content(copy, key)
+
+
+LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:  # the bytes that each reader has locked
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+"""
+
+
+def test_looking_whether_a_file_is_in_the_clear_takes_no_locks_away(home):
+    """Else another process might replace what this one reads and writes."""
+    fill(home, KEY)
+    words = [sys.executable, "-c", LOCK, home.inbox]
+    with closing(Journal(home.inbox, key=KEY)) as journal:
+        assert journal.last_sequence() == 200
+        assert not in_the_clear(home.inbox)
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert "BlockingIOError" in done.stderr
+    subprocess.run(words, check=True)
 
 
 def test_a_server_does_not_start_with_a_wrong_key(home, key_file, monkeypatch, capsys):

@@ -21,7 +21,8 @@ from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import Weighting, weigh
 from recommender.learning.build import RefreshConfig
 from recommender.learning.held_parts import features_of
-from recommender.learning.memory import foretold, judged_items, moments, peak
+from recommender.learning.large_arrays import judged_items
+from recommender.learning.memory import foretold, moments, peak
 from recommender.segments.features import Catalogue, History, Layout, behaviour
 
 COUNTS = {"users": 40_000, "items": 50_000, "tags": 1_700, "events": 10**6, "item_tags": 126_000}

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from tiny_release import tiny_arrays, tiny_manifest, write_tiny
 
+from graph.durable import replace_file, sync
 from graph.errors import NotFound, ReleaseError
 from recommender.releases import publishing
 from recommender.releases.contents import ARRAYS, MANIFEST, check, described
-from recommender.releases.durable import replace_file, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import (
     activate,

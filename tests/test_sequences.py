@@ -17,7 +17,8 @@ from graph.weighting import weigh
 from recommender.learning.build import Choice, RefreshConfig, build
 from recommender.learning.checked_release import Seen
 from recommender.learning.fold_in_arrays import with_new_items
-from recommender.learning.memory import TORCH, moments
+from recommender.learning.large_arrays import TORCH
+from recommender.learning.memory import moments
 from recommender.learning.model_checks import not_numbers
 from recommender.learning.refresh import refresh
 from recommender.learning.sequences import lists_of, with_sequences

@@ -14,8 +14,8 @@ import typer
 from api.bootstrap import check_store, now
 from api.cli.output import plain, say, show_json
 from api.settings import DEFAULT_HOME, load_settings
+from graph.durable import replace_file
 from graph.errors import InputError, NichegraphError
-from recommender.releases.durable import replace_file
 
 TABLES = ("events", "items", "item_relations", "users")  # in the order in which they are tried
 SETTINGS = """\

@@ -125,10 +125,10 @@ def model(
     """
     from api.cli.refresh import config_of, with_settings
     from api.report_page import tuning_page
+    from graph.durable import replace_file
     from graph.snapshot import take_snapshot
     from recommender.evaluation.model_tuning import tune_model
     from recommender.learning.model_file import model_toml
-    from recommender.releases.durable import replace_file
 
     settings = load_settings(ctx.obj)
     home = open_home(settings)

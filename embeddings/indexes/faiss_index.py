@@ -5,7 +5,6 @@ with a filter it loses what it should find (`docs/decisions/0002-exact-below-a-s
 """
 
 import errno
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from embeddings.indexes.index import checked, exact_search
 from graph.arrays import F32, I32, I64, Flags
+from graph.durable import sync
 from graph.errors import ReleaseError
 
 EXACT_PRODUCTS = 2_000_000  # dimensions × rows up to which the exact search is the faster one
@@ -112,8 +112,7 @@ class FaissIndex:
                 _faiss().write_index(self._index, str(aside))
             except RuntimeError as error:  # FAISS does not say why; mostly the disk is full
                 raise OSError(errno.EIO, "FAISS could not write it", str(aside)) from error
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(aside)
         aside.replace(path)
 
     @classmethod

@@ -7,7 +7,6 @@ moment.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import os
@@ -17,7 +16,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from graph.durable import locked
+
 _ASIDE = ".making-"
+LOCK = ".lock"
 
 
 class ErasedMeanwhile(Exception):  # noqa: N818 - not a failure: make the copy again
@@ -53,7 +55,7 @@ def made_aside(path: Path, mark: str) -> Iterator[Path]:
             if isinstance(error, Exception) and mark_of_erasure(folder) != mark:
                 raise ErasedMeanwhile from error
             raise
-        with _alone(folder):
+        with locked(folder / LOCK):
             if mark_of_erasure(folder) != mark:
                 raise ErasedMeanwhile
             path.parent.mkdir(exist_ok=True)
@@ -65,7 +67,7 @@ def made_aside(path: Path, mark: str) -> Iterator[Path]:
 
 def keep_only(folder: Path, name: str) -> None:
     """Delete the copies of other snapshots, and leftovers of processes killed while copying."""
-    with _alone(folder):
+    with locked(folder / LOCK):
         _delete(folder, {name, "findings"})
         for aside in folder.glob(f"{_ASIDE}*"):
             if not is_running(int(aside.name.removeprefix(_ASIDE).split("-")[0])):
@@ -75,7 +77,7 @@ def keep_only(folder: Path, name: str) -> None:
 def forget(folder: Path) -> None:
     """After an erasure: delete all copies and findings, also those just being made."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with locked(folder / LOCK):
         (folder / "erasure").write_text(secrets.token_hex(16))
         _delete(folder, set())
         for aside in folder.glob(f"{_ASIDE}*"):
@@ -97,13 +99,6 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def local_secret(folder: Path) -> bytes:

@@ -12,12 +12,12 @@ This is the only file that imports ladybug.
 
 import datetime as dt
 import math
-import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph.durable import sync
 from graph.errors import QueryRefused, StoreError
 from graph.explore.copies import made_aside, mark_of_erasure
 from graph.explore.ladybug_faults import in_words
@@ -85,7 +85,7 @@ def graph_file(
 
     with made_aside(path, mark_of_erasure(folder) if mark is None else mark) as aside:
         _build(aside, tables(snapshot, findings, secret))
-        _sync(aside)
+        sync(aside)
     return path
 
 
@@ -207,8 +207,3 @@ def _build(path: Path, tables: dict[str, Any]) -> None:
     finally:
         connection.close()
         database.close()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

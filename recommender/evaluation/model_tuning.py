@@ -22,6 +22,7 @@ from typing import Any
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.table_settings import TableSettings
 from graph.arrays import F64
+from graph.durable import replace_file
 from graph.errors import InputError
 from graph.snapshot import GraphSnapshot
 from graph.weighting import weigh
@@ -35,7 +36,6 @@ from recommender.evaluation.model_trial import (
 from recommender.evaluation.tuning import Gain, confirming, optuna_or_error
 from recommender.learning.build import RefreshConfig, choose
 from recommender.learning.train import RESULTS
-from recommender.releases.durable import replace_file
 from recommender.releases.steps import Steps, digest_of
 
 Say = Callable[[str], None]

@@ -12,16 +12,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from graph.durable import sync
 from graph.errors import InputError, StoreAway, StoreForeign
 from graph.sqlite_file import (
     as_given,
     committed,
     connect,
     database_errors,
+    in_the_clear,
     is_no_database,
     operational_errors,
     replacing,
-    sync,
 )
 from recommender.inbox.drain import lease
 from recommender.inbox.feedback import feedback_file
@@ -51,10 +52,7 @@ def rewrite(journal_file: Path, before: str | None, after: str | None) -> list[s
 
 def _rewritten(path: Path, before: str | None, after: str | None) -> bool:
     """Whether a file was written anew; False: it is as it is to be."""
-    with _answers(path, before), replacing(path):
-        aside = path.with_name(f".{path.name}.new")
-        for old in (aside, aside.with_name(f"{aside.name}-journal")):
-            old.unlink(missing_ok=True)  # of a call that was killed; it may be in the clear
+    with _answers(path, before, after), replacing(path) as aside:
         if _fits(path, after):
             return False
         with closing(_both(path, before, aside, after)) as db:
@@ -109,7 +107,7 @@ def _own(path: Path, like: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _answers(path: Path, before: str | None) -> Iterator[None]:
+def _answers(path: Path, before: str | None, after: str | None) -> Iterator[None]:
     """Say in our words what was refused."""
     try:
         yield
@@ -122,8 +120,25 @@ def _answers(path: Path, before: str | None) -> Iterator[None]:
     except database_errors() as error:
         if not is_no_database(error):
             raise StoreForeign(f"{path}: {error}; move this file away") from error
-        known = "it is encrypted with another key" if before is None else "this key does not fit"
-        raise StoreForeign(
-            f"{path}: {known}, or it is damaged; nothing was changed. `inbox encrypt --old-key "
-            "FILE` names the key with which it was written"
-        ) from error
+        raise StoreForeign(f"{path}: {_why_unread(path, before, after)}") from error
+
+
+def _why_unread(path: Path, before: str | None, after: str | None) -> str:
+    """What is wrong with a file that opens neither as before nor as it is to be; the remedy."""
+    setting = "the setting journal_key_file"
+    if before is not None and in_the_clear(path):
+        return "in the clear; nothing was changed. Run `nichegraph inbox encrypt` without --old-key"
+    if before is None:
+        return (
+            f"encrypted with another key than that of {setting}, or damaged; nothing was changed. "
+            "`nichegraph inbox encrypt --old-key FILE` names the key with which it was written"
+        )
+    if after is None:
+        return (
+            f"encrypted with another key than that of {setting}, or damaged; nothing was changed. "
+            "Name the file of its key with that setting"
+        )
+    return (
+        f"encrypted with neither the key of --old-key nor that of {setting}, or damaged; nothing "
+        "was changed. Name the file of its key with --old-key"
+    )

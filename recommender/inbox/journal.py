@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from graph.durable import sync
 from graph.errors import InboxFull, StoreAway
 from graph.model import SESSION
 from graph.sqlite_file import (
@@ -25,7 +26,6 @@ from graph.sqlite_file import (
     is_full,
     opening,
     operational_errors,
-    sync,
 )
 from recommender.inbox.appending import Receipt, Served, Waiting, last_load, write_once
 from recommender.inbox.facts import CONSENT, Fact, Row, row

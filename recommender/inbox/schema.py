@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from graph.errors import StoreForeign
-from graph.sqlite_file import committed, is_no_database, migrate, operational_errors
+from graph.sqlite_file import (
+    committed,
+    in_the_clear,
+    is_no_database,
+    migrate,
+    operational_errors,
+)
 
 APPLICATION_ID = 0x4E47494E  # "NGIN" in the file's header
 WAIT_SECONDS = 10.0
@@ -81,10 +87,15 @@ def foreign(path: Path, key: str | None, error: sqlite3.DatabaseError) -> StoreF
             f"{path}: no SQLite file, or an encrypted one: name the file of its key with the "
             "setting journal_key_file; if it is not ours, move it away"
         )
+    if in_the_clear(path):
+        return StoreForeign(
+            f"{path}: in the clear, while the setting journal_key_file names a key: stop the "
+            "server and run `nichegraph inbox encrypt`, or remove the setting"
+        )
     return StoreForeign(
-        f"{path}: not encrypted with the key of the setting journal_key_file; if it is in the "
-        "clear, stop the server and run `nichegraph inbox encrypt`; if it has another key, name "
-        "that"
+        f"{path}: encrypted with another key than that of the setting journal_key_file, or "
+        "damaged: name the file of its key with that setting; `nichegraph inbox encrypt --old-key "
+        "FILE` gives it another key"
     )
 
 

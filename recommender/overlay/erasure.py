@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from graph.durable import replace_file
 from graph.errors import ReleaseError
 from graph.explore.copies import forget
 from graph.ids import as_id
@@ -21,7 +22,6 @@ from recommender.overlay.overlay import Overlay
 from recommender.overlay.spellings import spellings
 from recommender.overlay.state import begin_erasure, end_erasure, read_state
 from recommender.releases import audit
-from recommender.releases.durable import replace_file
 from recommender.releases.home import Home
 from recommender.releases.journal_key import key_of
 from recommender.releases.publishing import (

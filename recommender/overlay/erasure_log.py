@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from graph.durable import locked, replace_file
 from graph.errors import InputError
-from recommender.releases.durable import locked, replace_file
 from recommender.releases.home import Home
 
 DIGEST_BYTES = 16

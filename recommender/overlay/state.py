@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from graph.durable import locked, replace_file
 from graph.errors import InputError
-from recommender.releases.durable import locked, replace_file
 from recommender.releases.home import Home
 
 DIGEST_BYTES = 16

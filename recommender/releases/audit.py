@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graph.durable import locked, replace_file
 from graph.errors import InputError
-from recommender.releases.durable import locked, replace_file
 
 START = "0" * 64  # what stands in the first line in place of a hash
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from graph.durable import locked, sync
 from graph.errors import InputError
 from graph.sqlite_file import connect, opening
 from recommender.releases.age import encrypting, recipient_of
-from recommender.releases.durable import locked, sync
 from recommender.releases.home import Home
 from recommender.releases.journal_key import key_of
 from recommender.releases.publishing import LOCK

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from graph.durable import locked, replace_file, sync
 from graph.errors import ReleaseError
 from graph.explore.copies import is_running
-from recommender.releases.durable import locked, replace_file, sync
 from recommender.releases.home import Home
 
 EXPIRY = 180.0  # seconds without renewal after which a lease is over

@@ -29,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from graph.durable import locked, replace_file, save_array, sync
 from graph.errors import NotFound, ReleaseError
 from graph.explore.copies import is_running
 from graph.whole import whole_number
 from recommender.releases.contents import MANIFEST as FACTS
 from recommender.releases.contents import Arrays, check
-from recommender.releases.durable import locked, replace_file, save_array, sync
 from recommender.releases.home import Home
 from recommender.releases.lease import Fence
 from recommender.releases.release import Release, heard

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from graph.durable import locked, sync
 from graph.vocabulary import Vocabulary
-from recommender.releases.durable import locked, sync
 from recommender.releases.graph_arrays import vocabulary_arrays
 from recommender.releases.home import Home
 from recommender.releases.people import without

@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 
 from graph.arrays import U8
+from graph.durable import replace_file, save_array, sync
 from graph.errors import ReleaseError
 from graph.vocabulary import Vocabulary
-from recommender.releases.durable import replace_file, save_array, sync
 from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release

@@ -29,13 +29,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
+from graph.durable import locked, replace_file
 from graph.errors import SettingError
 from graph.tables import Count, Switch, Table, Text, Texts, When, must, read_tables
 from graph.toml_file import read_toml
 from recommender.ranking.contexts import Features, holds
 from recommender.ranking.filter_language import parse_filter
 from recommender.ranking.request import Filter
-from recommender.releases.durable import locked, replace_file
 
 Do = Literal["pin", "sponsor", "boost", "bury", "promote", "limit", "hide"]
 NEEDED: dict[str, tuple[set[str], set[str]]] = {  # keys needed, and allowed beside them

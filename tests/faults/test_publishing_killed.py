@@ -164,7 +164,8 @@ TRACED = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
-from recommender.releases import durable, publishing
+from graph import durable
+from recommender.releases import publishing
 from recommender.releases.home import Home
 from tests.faults.test_publishing_killed import carefully
 {variant}

@@ -6,10 +6,10 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # who queries a copy for exploring needs no arrays, and must start quickly
+    import numpy.typing as npt
 
 
 def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
@@ -28,8 +28,10 @@ def replace_file(path: Path, text: str, *, mode: int = 0o666) -> None:
     sync(path.parent)
 
 
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+def save_array(path: Path, array: "npt.NDArray[Any]") -> None:
     """Write an array as `.npy`, synced; an `OSError` names the file and says why."""
+    import numpy as np
+
     with path.open("wb") as file:
         try:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
