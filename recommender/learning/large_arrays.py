@@ -2,7 +2,7 @@
 
 The scorers are not known before: counted are a ridge beside item kNN and two spectra, and also
 popularity where items are few, which is what most data ends with. Nor is known whether a release
-gets what follows what and a table for few items: half of each is counted.
+gets what follows what and tables for few items: half of them is counted.
 """
 
 import math
@@ -88,7 +88,7 @@ class Numbers:
 
     @property
     def few(self) -> int:
-        """Entries of an item's row in the table for few items."""
+        """Entries of an item's row in each of the two tables for few items."""
         return few.width_for(self.items)
 
 
@@ -198,7 +198,7 @@ def laid_out(n: Numbers) -> Arrays:
     return {
         "item table": n.items * (n.width + n.cold) * ENTRY,
         "what follows what": (n.follows + n.pairs * WORD) // 2,
-        "table for few items": n.items * (n.few + n.cold) * ENTRY // 2,
+        "tables for few items": n.items * (n.few + n.cold) * ENTRY,  # two, if any
     }
 
 

@@ -179,7 +179,7 @@ def _fitting_the_item_table(n: Numbers) -> Arrays:
         **large.trial(n),
         "blended scores": n.items * n.targets * WORD,
         "the table": n.items * n.width * ENTRY,
-        "table for few items": n.items * n.few * ENTRY // 2,
+        "tables for few items": n.items * n.few * ENTRY,
     }
 
 
