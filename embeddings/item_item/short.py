@@ -12,6 +12,7 @@ from scipy import sparse
 
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge, PerUser
+from embeddings.item_item.recency import by_chance
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.side_by_side import Targets
 from graph.arrays import F32, F64, I32, I64
@@ -67,10 +68,14 @@ def _reading(judge: Judge, key: F32 | F64, recipe: Recipe, *, oldest: bool) -> R
     for count in FIRST:
         there = (places < count) & (histories.data > 0)
         sizes = np.bincount(rows[there], minlength=histories.shape[0])
-        later = np.maximum(sizes[rows] - places, 1.0) if oldest else np.ones(len(places))
         own = histories.data * there
-        weights.append(own * later**-recipe.recency_exponent)
-        newest.append(own * recipe.follows_weight * later**-recipe.follows_steepness)
+        if oldest:
+            later = np.maximum(sizes[rows] - places, 1.0)
+            recent, last = later**-recipe.recency_exponent, later**-recipe.follows_steepness
+        else:
+            recent, last = np.ones(len(own)), by_chance(sizes[rows], recipe.follows_steepness)
+        weights.append(own * recent)
+        newest.append(own * recipe.follows_weight * last)
     return Reading(
         judge, np.column_stack(weights).astype(np.float32),
         np.column_stack(newest).astype(np.float32), oldest,

@@ -172,12 +172,19 @@ class Weigher:
     def of_session(self, weights: Sequence[float]) -> F32:
         """(h,) what each item of a session counts where what follows what is read.
 
-        The newer an item, the more it weighs; equal weights say nothing of an order.
+        The newer an item, the more it weighs. Equal weights say nothing of an order: such items
+        share what their places are worth.
         """
         if self._follows == 0:
             return np.zeros(len(weights), np.float32)
-        at = np.asarray(weights, np.float64)
-        return np.float32(self._follows) * _recent(at, self._steepness)
+        worth = np.arange(1.0, len(weights) + 1) ** -self._steepness
+        _, same, counts = np.unique(
+            -np.asarray(weights, np.float64), return_inverse=True, return_counts=True
+        )
+        ends = np.cumsum(counts)
+        sums = np.append(0, np.cumsum(worth))
+        shares = (sums[ends] - sums[ends - counts]) / counts
+        return (self._follows * shares[same]).astype(np.float32)
 
 
 def in_order(items: I32, at: I64) -> I32:
