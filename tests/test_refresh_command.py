@@ -17,7 +17,7 @@ from api.cli import refresh as command
 from api.cli.main import run
 from graph.stores.embedded_store import EmbeddedStore
 from loaders.synthetic import generate
-from recommender.learning import refresh as learning
+from recommender.learning import candidate
 from recommender.learning.gates import Reason, Verdict
 from recommender.releases import lease
 from recommender.releases.home import Home
@@ -45,7 +45,7 @@ def test_json_ends_with_an_object_however_it_ends(home, tmp_path, monkeypatch, c
     """The verdict is given, so that nothing is learned for it."""
     other = Home(shutil.copytree(home.folder, tmp_path / "home"))
     verdict = Verdict(reasons=[Reason("twins", "a third of the items are the same")])
-    monkeypatch.setattr(learning, "judge", lambda *_, **__: verdict)
+    monkeypatch.setattr(candidate, "judge", lambda *_, **__: verdict)
     capfd.readouterr()
     assert refreshed(other, "--json") == 3
     ended = json.loads(capfd.readouterr().out)

@@ -2,12 +2,8 @@
 
 snapshot ─▶ weigh ─▶ train ─▶ write ─▶ judge ─▶ verify ─▶ publish
 
-Where the judges find that a simple recommender surely does better over everybody, it is trained,
-written and judged in the same way, and published instead, see `simple.py`.
-
-The steps of training are in `train.py`, those of judging a candidate in `judging.py`. Judging comes
-after everything is fitted: gates look at each segment, checks at what was written, and a candidate
-that is refused is kept aside whole, so that it can be looked at and published by force.
+Training, writing and judging make a candidate, see `candidate.py`; the steps of training are in
+`train.py`, those of judging in `judging.py`.
 
 A release is written aside and becomes visible at the very end. If anything fails before, or the
 candidate is refused, the old release stays in service.
@@ -16,7 +12,6 @@ candidate is refused, the old release stays in service.
 import shutil
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,16 +25,15 @@ from graph.store import GraphStore
 from graph.weighting import SECONDS_A_DAY, weigh
 from recommender.inbox.facts import CONSENT
 from recommender.inbox.journal import Journal
-from recommender.learning.build import Built, Choice, RefreshConfig, Say
-from recommender.learning.gates import Verdict
-from recommender.learning.going_on import Fits, fits_of, keep
+from recommender.learning.build import RefreshConfig, Say
+from recommender.learning.candidate import Judged, Material, best_candidate
+from recommender.learning.going_on import fits_of, keep
 from recommender.learning.grouping_step import save_report
-from recommender.learning.judging import JUDGED, judge
-from recommender.learning.simple import is_better, simple_choice
+from recommender.learning.judging import JUDGED
 from recommender.learning.stability import parent_of
-from recommender.learning.train import RESULTS, Trained, train
+from recommender.learning.train import RESULTS
 from recommender.learning.warm import Kept, facts_of, found_by, kept_from
-from recommender.learning.writing import fingerprint, write
+from recommender.learning.writing import fingerprint
 from recommender.overlay.erasure import scrub_releases
 from recommender.overlay.mark import mark
 from recommender.overlay.retention_file import load_retention
@@ -57,8 +51,8 @@ from recommender.releases.publishing import (
     set_aside,
 )
 from recommender.releases.release import Release
-from recommender.releases.steps import Steps, digest_of, taken_up
-from recommender.segments.settings import load_segment_settings
+from recommender.releases.steps import digest_of, taken_up
+from recommender.segments.settings import SegmentSettings, load_segment_settings
 
 
 @dataclass(frozen=True)
@@ -71,22 +65,6 @@ class Frozen:
 
 FROZEN = (Frozen, GraphSnapshot, EventColumns, Links, Relations)
 """The dataclasses of a snapshot, which is the first of the steps."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A release that is written but not published, and what the gates say of it."""
-
-    built: Built
-    trained: Trained
-    candidate: Release
-    verdict: Verdict
-    steps: Steps
-
-    @property
-    def choice(self) -> Choice:
-        """How its table is made."""
-        return Choice(self.built.recipe, self.built.manifest["item_table"])
 
 
 def refresh(
@@ -122,9 +100,7 @@ def refresh(
     give_back_freed()
     collect_leftovers(home)
     settings = load_segment_settings(home.segments)
-    expired = {
-        rule.kind: now - rule.days * SECONDS_A_DAY for rule in load_retention(home.retention)
-    }
+    expired = _expired(home, now)
     parent, since = parent_of(home), newest(home)
     fits = None if full else fits_of(home, parent)
     last_load = max((load.load for load in store.loads()), default=0)
@@ -132,62 +108,18 @@ def refresh(
         [*_all_but_news(store, home, parent), config.to_json(), repr(settings), full, bool(fits)]
     )
     with taken_up(home, digest, (*RESULTS, *JUDGED, *FROZEN), now=now, say=say) as begun:
-        now = begun.now
-
-        def frozen() -> Frozen:
-            say("taking a snapshot")
-            inbox, watermark = mark(home, store)
-            return Frozen(take_snapshot(store, watermark, consent=config.consent), inbox)
-
-        read = begun.value("snapshot", frozen)
-        snapshot, inbox = read.snapshot, read.inbox
-        name = fingerprint(snapshot, config, parent)
+        frozen = begun.value("snapshot", lambda: _frozen(store, home, config, say))
+        name = fingerprint(frozen.snapshot, config, parent)
         steps = begun.within(name)  # made from this snapshot and no other
-        say(f"weighing {len(snapshot.events.user):,} events")
-        domains = derive_domains(snapshot, config.seed)
-        graph = weigh(snapshot, config.weighting, now, domains)
-        kept, why = kept_from(parent, snapshot, graph, config)
-        kept = None if full else kept
-        say(why if kept else "choosing again" + ("" if full else f": {why}"))
-
-        def judged(steps: Steps, kept: Kept | None, fits: Fits | None) -> Judged:
-            """A candidate, written aside, and what the gates say of it."""
-            built, trained = train(
-                snapshot, graph, domains, config, settings, steps,
-                parent=parent, kept=kept, fits=fits, now=now, say=say,
-            )  # fmt: skip
-
-            def written(folder: Path) -> None:
-                say("writing the release")
-                write(folder, built, snapshot, config, now=now, parent=parent, inbox=inbox)
-
-            candidate = steps.release("candidate", written)
-            built = replace(built, arrays={}, vectors={})  # read from the candidate's files instead
-            verdict = steps.value(
-                "verdict",
-                lambda: judge(
-                    trained, candidate, parent, domains, config, steps,
-                    expired=expired, now=now, say=say,
-                ),
-            )  # fmt: skip
-            return Judged(built, trained, candidate, verdict, steps)
-
-        best = judged(steps, kept, fits if kept else None)
-        simple = simple_choice(best.verdict, best.choice)
-        if simple is not None:
-            say(f"{simple[0]} surely finds more over everybody: fitting that instead")
-            alone = Kept(simple[1], None, frozenset(), facts_of(snapshot, now))
-            other = judged(steps.within("simple"), alone, None)
-            if is_better(other.verdict, best.verdict):
-                best, kept = other, None
-        candidate, verdict = best.candidate, best.verdict
-        verdict = replace(verdict, forced=force and not verdict.passed)
-        chosen = kept.facts if kept else facts_of(snapshot, now)
+        material = _weighed(frozen, config, settings, parent, expired, begun.now, say)
+        kept = _kept(material, full=full)
+        best = best_candidate(material, steps, kept, fits if kept else None)
+        verdict = replace(best.verdict, forced=force and not best.verdict.passed)
         gates = verdict.to_json()
-        chosen = chosen if kept else chosen | {"found": found_by(gates)}
-        note(candidate.folder, {"gates": gates, "chosen": chosen, "last_load": last_load})
+        chosen = _chosen(best, material, gates)
+        note(best.candidate.folder, {"gates": gates, "chosen": chosen, "last_load": last_load})
         if not verdict.passed and not force:
-            aside = set_aside(home, candidate.folder, name)
+            aside = set_aside(home, best.candidate.folder, name)
             shutil.rmtree(begun.folder)
             raise GateRefused(
                 f"the new release is not published: {verdict.sentence()}. It is kept aside as "
@@ -196,9 +128,9 @@ def refresh(
 
         def newest_word() -> None:
             """What the snapshot says of hidden items holds over every release from now on."""
-            note_hidden(home, hidden_items(snapshot), oldest_watermark(home))
+            note_hidden(home, hidden_items(frozen.snapshot), oldest_watermark(home))
 
-        release = publish(home, candidate.folder, name, since, fence, before=newest_word)
+        release = publish(home, best.candidate.folder, name, since, fence, before=newest_word)
         keep(home, best.steps, best.built.fit, release)
     scrubbed = scrub_releases(home)
     if scrubbed:
@@ -206,6 +138,11 @@ def refresh(
     save_report(home, release, best.trained.groups)
     save_findings(findings_of(release), home.explore)
     return release
+
+
+def _expired(home: Home, now: int) -> dict[str, int]:
+    """For each kind that is not kept for ever, since when its events are kept."""
+    return {rule.kind: now - rule.days * SECONDS_A_DAY for rule in load_retention(home.retention)}
 
 
 def _all_but_news(store: GraphStore, home: Home, parent: Release | None) -> list[Any]:
@@ -223,6 +160,48 @@ def _all_but_news(store: GraphStore, home: Home, parent: Release | None) -> list
         newer = [journal.identity(), journal.last_load(), withdrawn[-1:]]
     rules = [repr(rule) for rule in load_retention(home.retention)]
     return [before, store.uri, *newer, loads, rules, repr(read_state(home).erased)]
+
+
+def _frozen(store: GraphStore, home: Home, config: RefreshConfig, say: Say) -> Frozen:
+    say("taking a snapshot")
+    inbox, watermark = mark(home, store)
+    return Frozen(take_snapshot(store, watermark, consent=config.consent), inbox)
+
+
+def _weighed(
+    frozen: Frozen,
+    config: RefreshConfig,
+    settings: SegmentSettings,
+    parent: Release | None,
+    expired: dict[str, int],
+    now: int,
+    say: Say,
+) -> Material:
+    """The snapshot with weights, and all else that a candidate is made from."""
+    snapshot = frozen.snapshot
+    say(f"weighing {len(snapshot.events.user):,} events")
+    domains = derive_domains(snapshot, config.seed)
+    graph = weigh(snapshot, config.weighting, now, domains)
+    return Material(
+        snapshot, frozen.inbox, graph, domains, config, settings, parent, expired, now, say
+    )
+
+
+def _kept(material: Material, *, full: bool) -> Kept | None:
+    """The last choices, if they are to be kept and still fit."""
+    kept, why = kept_from(material.parent, material.snapshot, material.graph, material.config)
+    if full:
+        material.say("choosing again")
+        return None
+    material.say(why if kept else f"choosing again: {why}")
+    return kept
+
+
+def _chosen(best: Judged, material: Material, gates: dict[str, Any]) -> dict[str, Any]:
+    """What the next refresh goes by when it asks whether these choices still fit."""
+    if best.kept is not None:
+        return best.kept.facts
+    return facts_of(material.snapshot, material.now) | {"found": found_by(gates)}
 
 
 def hidden_items(snapshot: GraphSnapshot) -> list[str]:
