@@ -136,12 +136,9 @@ def tune_model(
     if not 1 <= folds <= MOST_FOLDS:
         raise InputError(f"--folds: {folds} is not 1 to {MOST_FOLDS}")
     usual = replace(config, table=TableSettings())
-    name = digest_of(["tune model", snapshot.fingerprint, usual.to_json(), split, folds])
-    for other in folder.glob("*"):
-        if other.name != name:
-            shutil.rmtree(other)
-    own = folder / name
-    own.mkdir(parents=True, exist_ok=True)
+    own = _only_folder(
+        folder, digest_of(["tune model", snapshot.fingerprint, usual.to_json(), split, folds])
+    )
     graph = weigh(snapshot, usual.weighting, now)
     steps = Steps(own, RESULTS, say, now)
     choice = steps.value("choice", lambda: choose(snapshot, graph, usual, say))
@@ -153,11 +150,26 @@ def tune_model(
         )
     judge = _Judge(trial, choice.recipe, usual.seed, own / TRIED)
     late = _search(optuna, judge, trials, began + seconds, say)
+    say("confirming on the other users")
+    return _tuned(optuna, judge, trial, began, late)
+
+
+def _only_folder(folder: Path, name: str) -> Path:
+    """The folder of that name, which is made; its siblings are removed."""
+    for other in folder.glob("*"):
+        if other.name != name:
+            shutil.rmtree(other)
+    own = folder / name
+    own.mkdir(parents=True, exist_ok=True)
+    return own
+
+
+def _tuned(optuna: Any, judge: "_Judge", trial: ModelTrial, began: float, late: bool) -> TunedModel:
+    """What the search was worth, on the users that confirm."""
     best = judge.best()
     settings = TableSettings.of(
         {name: _typed(name, value) for name, value in best.items() if value != judge.start[name]}
     )
-    say("confirming on the other users")
     return TunedModel(
         settings=settings,
         start=judge.start,
