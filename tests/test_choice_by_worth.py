@@ -7,6 +7,8 @@ from scipy import sparse
 from embeddings.item_item.candidates import PENALTIES
 from embeddings.item_item.item_table import ItemTable, score_history
 from embeddings.item_item.judge import Judge
+from embeddings.item_item.mixture import ANY_WEIGHTS, ORDERED, UNORDERED, mixture
+from embeddings.item_item.recipe import RIDGE, Scorer
 from embeddings.item_item.side_by_side import Targets, score_weightings
 from embeddings.item_item.worth import Findings, together, worthiest
 from recommender.learning.held_parts import ENOUGH_JUDGES, MOST_JUDGES, judges_of
@@ -93,6 +95,41 @@ def test_what_is_expected_stays_unless_another_is_clearly_ahead():
     assert worthiest(choices, "base") == "better"
     price = {"base": 0.0, "luck": 0.0, "better": 0.3}
     assert worthiest(choices, "base", price.__getitem__) == "base"
+
+
+RIDGE_THEN_WIDE = RIDGE, Scorer("spectral", 0.5, 0.5, 0.5, 768)
+
+
+def by_weight(qualities):
+    """What a ridge with so much of a spectrum finds: as much for everybody, so gains are sure."""
+
+    def mixed(weights):
+        ridge, wide = (weights.get(scorer, 0.0) for scorer in RIDGE_THEN_WIDE)
+        return findings(*[qualities[wide] if ridge else 0.1] * 9)
+
+    return mixed
+
+
+@pytest.mark.parametrize(
+    ("usual", "alone", "expected"),
+    [
+        (ORDERED, 1.02, 0.5),  # none counts as .1: it has to be 2.2 % better; .5 is nearest to .4
+        (ORDERED, 1.03, 0.0),
+        (UNORDERED, 1.01, 0.15),  # as .05: 1.4 %
+        (UNORDERED, 1.02, 0.0),
+    ],
+)
+def test_a_ridge_alone_must_be_worth_more_than_with_the_usual_spectrum(usual, alone, expected):
+    qualities = dict.fromkeys(ANY_WEIGHTS, 1.0) | {0.0: alone}
+    chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, None, usual)
+    assert chosen == {RIDGE: 1.0} | ({RIDGE_THEN_WIDE[1]: expected} if expected else {})
+
+
+def test_more_of_a_spectrum_must_be_worth_more_where_no_order_is_known():
+    qualities = dict.fromkeys((0.0, *ANY_WEIGHTS), 1.0) | {0.5: 1.01}
+    for usual, weight in ((ORDERED, 0.5), (UNORDERED, 0.15)):
+        chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, None, usual)
+        assert chosen[RIDGE_THEN_WIDE[1]] == weight
 
 
 def test_the_error_of_a_difference_is_that_of_its_mean_over_parts():
