@@ -20,7 +20,7 @@ from embeddings.item_item.few import (
     few_table,
 )
 from embeddings.item_item.held_back import HeldBack
-from embeddings.item_item.item_table import ItemTable, table_read
+from embeddings.item_item.item_table import ItemTable, table_read, table_read_by
 from embeddings.item_item.judge import Judge
 from embeddings.item_item.recency import order_of
 from embeddings.item_item.recipe import RIDGE, Recipe
@@ -200,6 +200,10 @@ def test_in_the_third_table_both_are_added_up(monkeypatch):
 def test_which_table_is_read_goes_by_the_number_of_items():
     assert [table_read(items, 5) for items in (0, 1, 5, 6, 10, 11)] == [0, 1, 1, 2, 2, 0]
     assert [table_read(items, 0) for items in (0, 1, 2)] == [0, 0, 0]
+    rng = np.random.default_rng(2)
+    for size in range(30):
+        items = rng.integers(12, size=size).astype(np.int32)
+        assert table_read_by(items, 3) == table_read(len(np.unique(items)), 3)
 
 
 # ── served ───────────────────────────────────────────────────────────────────────────────

@@ -66,6 +66,11 @@ def table_read(items: int, limit: int) -> int:
     return 1 if items <= limit else 2
 
 
+def table_read_by(items: I32, limit: int) -> int:
+    """The same for a history (h,), which may hold an item more than once."""
+    return table_read(_different(items, WIDER * limit), limit)
+
+
 def score_history(
     table: ItemTable,
     indptr: NDArray[np.integer[Any]],
@@ -214,6 +219,20 @@ def history_of(user_items: sparse.csr_matrix, users: I64) -> sparse.csr_matrix:
     rows = sparse.csr_matrix(user_items[users], dtype=np.float32)
     rows.sort_indices()
     return rows
+
+
+@njit(cache=True, nogil=True)
+def _different(items, most):  # type: ignore[no-untyped-def]
+    """How many different items there are; beyond `most`, one more than that."""
+    count = 0
+    for at in range(len(items)):
+        new = True
+        for before in range(at):
+            new &= items[before] != items[at]
+        count += new
+        if count > most:
+            break
+    return count
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddings.item_item.item_table import ItemTable, table_read
+from embeddings.item_item.item_table import ItemTable, table_read, table_read_by
 from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
@@ -322,12 +322,15 @@ class Release:
 
     def reads(self, items: I32) -> int:
         """Which of `tables` a history (h,) reads, by the number of its different items."""
-        return self.reads_by(len(np.unique(items))) if self.few_items else 0
+        return self._there(table_read_by(items, self.few_items)) if self.few_items else 0
 
     def reads_by(self, different: int) -> int:
         """The same for so many different items."""
-        number = table_read(different, self.few_items)
-        return number if number < len(self.tables) else 0  # older releases lack the last
+        return self._there(table_read(different, self.few_items))
+
+    def _there(self, number: int) -> int:
+        """A table's number; 0 where an older release lacks the last one."""
+        return number if number < len(self.tables) else 0
 
     @cached_property
     def sequence(self) -> SequenceModel | None:
