@@ -1,5 +1,6 @@
 """An inbox with 150 facts and something shown, left by a process that was killed; keys for it."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,11 @@ def filled(home):
     """A journal and a feedback file, not encrypted, of a process that was killed."""
     fill(home, None)
     return home
+
+
+def without_inbox(home, folder):
+    """A copy of a home, less its inbox: a server of another test may have made it one."""
+    return Home(shutil.copytree(home.folder, folder, ignore=shutil.ignore_patterns("inbox")))
 
 
 def write_key(file, key):

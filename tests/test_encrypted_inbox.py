@@ -38,6 +38,7 @@ from tests.filled_inbox import (  # noqa: F401
     filled,
     home,
     key_file,
+    without_inbox,
     write_key,
     written,
 )
@@ -52,7 +53,7 @@ def test_a_server_with_a_key_leaves_nothing_in_the_clear(
     planted_home, tmp_path, key_file, monkeypatch, encrypted
 ):
     """Without a key the same search finds the person, so it can fail."""
-    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    home = without_inbox(planted_home, tmp_path / "home")
     if encrypted:
         monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
     port = free_port()
@@ -316,7 +317,7 @@ def test_what_a_killed_decryption_left_in_the_clear_goes_when_the_inbox_is_opene
 def test_a_server_that_starts_removes_what_a_killed_decryption_left(
     planted_home, tmp_path, key_file, monkeypatch
 ):
-    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    home = without_inbox(planted_home, tmp_path / "home")
     monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
     fill(home, KEY)
     left = home.inbox.with_name(".journal.sqlite.new")
@@ -343,7 +344,7 @@ def test_what_is_being_replaced_is_not_removed(filled):
 def known(planted_home, tmp_path, key_file, monkeypatch):
     """A home with a key, and a person in its journal, its feedback and its store."""
     monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
-    home = Home(shutil.copytree(planted_home.folder, tmp_path / "home"))
+    home = without_inbox(planted_home, tmp_path / "home")
     fill(home, KEY)
     with closing(EmbeddedStore(home.store)) as store:
         assert store.counts()
