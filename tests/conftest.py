@@ -1,6 +1,8 @@
 """What many tests share: the `--long` counts, and one small release made from planted niches."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -82,22 +84,36 @@ def planted() -> Synthetic:
 
 
 @pytest.fixture(scope="session")
-def planted_home(planted, tmp_path_factory) -> Home:
+def planted_home(planted, tmp_path_factory) -> Iterator[Home]:
     """A home with the planted catalogue in an embedded store and one release; do not change it.
 
-    Where `PLANTED_HOME` names a folder it is made there once and used again.
+    Tests copy it and rely on what it holds; servers and commands take `used_home`. Where
+    `PLANTED_HOME` names a folder it is made there once and used again.
     """
     kept = os.environ.get("PLANTED_HOME")
     home = Home(Path(kept) if kept else tmp_path_factory.mktemp("planted"))
-    if (home.releases / "CURRENT").exists():
-        return home
-    home.create()
-    store = EmbeddedStore(home.store)
-    for batch in planted.batches():
-        store.apply(batch)
-    refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
-    store.close()
-    return home
+    if not (home.releases / "CURRENT").exists():
+        home.create()
+        store = EmbeddedStore(home.store)
+        for batch in planted.batches():
+            store.apply(batch)
+        refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
+        store.close()
+    before = _written_by_servers(home)
+    yield home
+    assert _written_by_servers(home) == before, f"a test wrote into {home.folder}: use used_home"
+
+
+def _written_by_servers(home: Home) -> dict[str, bytes]:
+    """The inbox and the audit log, by path."""
+    folders = home.inbox.parent, home.audit
+    return {str(path): path.read_bytes() for folder in folders for path in folder.glob("*")}
+
+
+@pytest.fixture(scope="session")
+def used_home(planted_home, tmp_path_factory) -> Home:
+    """A copy of it for servers and commands: they may write, and nobody relies on what they do."""
+    return Home(shutil.copytree(planted_home.folder, tmp_path_factory.mktemp("used") / "home"))
 
 
 @pytest.fixture(scope="session")

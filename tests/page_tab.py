@@ -14,8 +14,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(planted_home):
-    with serving(planted_home.folder) as where:
+def address(used_home):
+    with serving(used_home.folder) as where:
         yield where
 
 

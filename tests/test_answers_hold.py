@@ -52,8 +52,8 @@ def client(home):
 
 
 @pytest.fixture(scope="module")
-def planted_client(planted_home):
-    return create_app(load_settings(planted_home.folder)).test_client()
+def planted_client(used_home):
+    return create_app(load_settings(used_home.folder)).test_client()
 
 
 # ── every `next` works ───────────────────────────────────────────────────────────────────
@@ -124,11 +124,11 @@ def test_pages_of_what_is_popular_are_one_list_cut(planted_client, planted):
         assert [entry["item"] for entry in first["items"] + second["items"]] == whole
 
 
-def test_the_command_line_takes_the_cursor_it_prints(planted_home, planted, capsys):
+def test_the_command_line_takes_the_cursor_it_prints(used_home, planted, capsys):
     for words in (["recommend", planted.answers.users[0]], ["similar", planted.answers.items[0]]):
         pages, more = [], []
         for _ in range(2):
-            arguments = ["--home", str(planted_home.folder), *words, "-n", "5", "--json", *more]
+            arguments = ["--home", str(used_home.folder), *words, "-n", "5", "--json", *more]
             assert run(arguments) == 0
             document = json.loads(capsys.readouterr().out)
             pages.append({entry["item"] for entry in document["items"]})

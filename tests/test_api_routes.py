@@ -10,8 +10,8 @@ from api.settings import load_settings
 
 
 @pytest.fixture(scope="module")
-def client(planted_home):
-    return create_app(load_settings(planted_home.folder)).test_client()
+def client(used_home):
+    return create_app(load_settings(used_home.folder)).test_client()
 
 
 @pytest.fixture(scope="module")
@@ -283,8 +283,8 @@ def test_other_problems_are_problems_too(client):
     problem(client.get("/v1/users/reader-1/recommendations?profile=nope"), 400)
 
 
-def test_a_defect_is_a_problem_with_a_number_and_no_details(planted_home, monkeypatch, capsys):
-    app = create_app(load_settings(planted_home.folder))
+def test_a_defect_is_a_problem_with_a_number_and_no_details(used_home, monkeypatch, capsys):
+    app = create_app(load_settings(used_home.folder))
     monkeypatch.setattr("api.routes.items.now", lambda: 1 / 0)
     document = problem(app.test_client().get("/v1/popular"), 500)
     assert "ZeroDivision" not in json.dumps(document)
@@ -303,8 +303,8 @@ def test_a_defect_is_a_problem_with_a_number_and_no_details(planted_home, monkey
         ("", 403),
     ],
 )
-def test_only_our_hosts_are_answered(planted_home, host, status):
-    settings = load_settings(planted_home.folder, allowed_hosts="ours.example")
+def test_only_our_hosts_are_answered(used_home, host, status):
+    settings = load_settings(used_home.folder, allowed_hosts="ours.example")
     response = create_app(settings).test_client().get("/live", headers={"Host": host})
     assert response.status_code == status
 

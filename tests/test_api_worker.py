@@ -80,10 +80,10 @@ def home(planted_home, tmp_path):
     return shutil.copytree(planted_home.folder, tmp_path / "home")
 
 
-def test_a_worker_imports_nothing_that_only_training_needs(planted_home):
+def test_a_worker_imports_nothing_that_only_training_needs(used_home):
     code = f"""
 import os, sys
-os.environ["NICHEGRAPH_HOME"] = {str(planted_home.folder)!r}
+os.environ["NICHEGRAPH_HOME"] = {str(used_home.folder)!r}
 os.environ["NICHEGRAPH_CONSOLE_ENABLED"] = "true"
 from api.app import application
 client = application().test_client()

@@ -17,8 +17,8 @@ NOW = 1_760_000_000
 
 
 @pytest.fixture(scope="module")
-def server(planted_home):
-    with served(planted_home.folder, "--workers", "1") as port:
+def server(used_home):
+    with served(used_home.folder, "--workers", "1") as port:
         yield port
 
 

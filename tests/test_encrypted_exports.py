@@ -41,28 +41,28 @@ def both_ways(home, tmp_path, identity, *words):
     return plain.read_bytes(), pyrage.decrypt(sealed.read_bytes(), [identity])
 
 
-def test_an_encrypted_graph_is_the_same_graph_for_its_key_alone(planted_home, tmp_path, identity):
+def test_an_encrypted_graph_is_the_same_graph_for_its_key_alone(used_home, tmp_path, identity):
     plain, opened = (
         nx.read_graphml(io.BytesIO(content))
-        for content in both_ways(planted_home, tmp_path, identity, "export", "FILE")
+        for content in both_ways(used_home, tmp_path, identity, "export", "FILE")
     )
     assert len(plain) > 0
     assert dict(opened.nodes(data=True)) == dict(plain.nodes(data=True))
     assert opened.number_of_edges() == plain.number_of_edges()
 
 
-def test_encrypted_lists_for_all_are_the_same_lists(planted_home, tmp_path, identity):
+def test_encrypted_lists_for_all_are_the_same_lists(used_home, tmp_path, identity):
     lists = ("recommend", "--all", "-n", "3", "--out", "FILE")
-    plain, opened = both_ways(planted_home, tmp_path, identity, *lists)
+    plain, opened = both_ways(used_home, tmp_path, identity, *lists)
     assert pq.read_table(io.BytesIO(opened)).equals(pq.read_table(io.BytesIO(plain)))
-    plain, opened = both_ways(planted_home, tmp_path, identity, *lists, "--format", "jsonl")
+    plain, opened = both_ways(used_home, tmp_path, identity, *lists, "--format", "jsonl")
     assert opened == plain
 
 
-def test_what_is_known_of_a_person_is_printed_for_a_key(planted_home, identity, capsys):
-    assert command(planted_home, "data", "reader-1") == 0
+def test_what_is_known_of_a_person_is_printed_for_a_key(used_home, identity, capsys):
+    assert command(used_home, "data", "reader-1") == 0
     plain = json.loads(capsys.readouterr().out)
-    assert command(planted_home, "data", "reader-1", "--encrypt", identity.to_public()) == 0
+    assert command(used_home, "data", "reader-1", "--encrypt", identity.to_public()) == 0
     sealed = capsys.readouterr().out
     assert sealed.startswith("-----BEGIN AGE ENCRYPTED FILE-----\n")
     opened = json.loads(pyrage.decrypt(sealed.encode(), [identity]))
@@ -74,10 +74,10 @@ def test_what_is_known_of_a_person_is_printed_for_a_key(planted_home, identity, 
     "words", [("export", "f"), ("data", "reader-1"), ("recommend", "--all", "--out", "f")]
 )
 def test_what_is_no_public_key_is_refused_and_nothing_is_written(
-    planted_home, tmp_path, capsys, monkeypatch, words
+    used_home, tmp_path, capsys, monkeypatch, words
 ):
     monkeypatch.chdir(tmp_path)
-    assert command(planted_home, *words, "--encrypt", "AGE-SECRET-KEY-1") == 1
+    assert command(used_home, *words, "--encrypt", "AGE-SECRET-KEY-1") == 1
     out, err = capsys.readouterr()
     assert "public key of age" in err
     assert out == ""

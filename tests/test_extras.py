@@ -33,7 +33,7 @@ CASES = [
 
 @pytest.mark.parametrize(("words", "missing", "settings"), CASES)
 def test_what_is_missing_is_named_with_its_extra(
-    planted_home, planted, tmp_path, words, missing, settings
+    used_home, planted, tmp_path, words, missing, settings
 ):
     """The package is hidden by one of its name that is not there."""
     (tmp_path / f"{missing}.py").write_text(
@@ -42,7 +42,7 @@ def test_what_is_missing_is_named_with_its_extra(
     (tmp_path / "events.csv").write_text("user,item\na,b\n")
     hidden = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = subprocess.run(
-        [sys.executable, "-m", "api.cli.main", "--home", str(planted_home.folder), *words],
+        [sys.executable, "-m", "api.cli.main", "--home", str(used_home.folder), *words],
         cwd=tmp_path, env=os.environ | settings | {"PYTHONPATH": hidden, "PYTHONSAFEPATH": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

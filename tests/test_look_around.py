@@ -13,8 +13,8 @@ FAR_AWAY = {"X-Forwarded-For": "203.0.113.9"}
 
 
 @pytest.fixture(scope="module")
-def client(planted_home):
-    return create_app(load_settings(planted_home.folder)).test_client()
+def client(used_home):
+    return create_app(load_settings(used_home.folder)).test_client()
 
 
 @pytest.fixture(scope="module")

@@ -124,10 +124,10 @@ def test_lines_of_granian_have_the_same_form():
 
 @pytest.mark.parametrize("form_name", ["text", "json"])
 def test_every_line_of_a_server_has_that_form_and_requests_are_there_if_asked(
-    planted_home, tmp_path, form_name
+    used_home, tmp_path, form_name
 ):
     port, log = free_port(), tmp_path / "log"
-    words = ["--home", str(planted_home.folder), "serve", "--port", str(port), "--workers", "1"]
+    words = ["--home", str(used_home.folder), "serve", "--port", str(port), "--workers", "1"]
     with log.open("w") as file:
         server = subprocess.Popen(
             [sys.executable, "-m", "api.cli.main", *words],
@@ -160,8 +160,8 @@ def test_every_line_of_a_server_has_that_form_and_requests_are_there_if_asked(
 # ── behind a proxy ───────────────────────────────────────────────────────────────────────
 
 
-def ask(planted_home, trusted, path, **headers):
-    app = create_app(load_settings(planted_home.folder, trusted_proxies=trusted))
+def ask(used_home, trusted, path, **headers):
+    app = create_app(load_settings(used_home.folder, trusted_proxies=trusted))
     return app.test_client().get(path, headers=headers)
 
 
@@ -178,27 +178,25 @@ def ask(planted_home, trusted, path, **headers):
         ("127.0.0.1", "javascript:1", ""),
     ],
 )
-def test_the_page_redirects_below_the_prefix_of_a_trusted_proxy(
-    planted_home, trusted, prefix, begins
-):
+def test_the_page_redirects_below_the_prefix_of_a_trusted_proxy(used_home, trusted, prefix, begins):
     headers = {} if prefix is None else {"X-Forwarded-Prefix": prefix}
-    response = ask(planted_home, trusted, "/openapi", **headers)
+    response = ask(used_home, trusted, "/openapi", **headers)
     assert response.status_code == 308
     assert response.headers["Location"] == f"{begins}/openapi/"
-    document = ask(planted_home, trusted, "/openapi/openapi.json", **headers).json
+    document = ask(used_home, trusted, "/openapi/openapi.json", **headers).json
     assert document["servers"] == [{"url": begins or "/"}]
     if begins:  # a proxy that leaves the prefix where it is
-        assert ask(planted_home, trusted, f"{begins}/live", **headers).status_code == 200
+        assert ask(used_home, trusted, f"{begins}/live", **headers).status_code == 200
 
 
-def test_who_comes_through_a_proxy_is_not_from_here(planted_home):
-    settings = load_settings(planted_home.folder, similar_users_enabled=True)
+def test_who_comes_through_a_proxy_is_not_from_here(used_home):
+    settings = load_settings(used_home.folder, similar_users_enabled=True)
     client = create_app(settings).test_client()
     for header in ("X-Forwarded-Prefix", "Via", "X-Forwarded-For"):
         response = client.get("/v1/users/reader-1/similar", headers={header: "/x"})
         assert response.status_code == 403
 
 
-def test_a_wrong_address_of_a_proxy_is_told(planted_home):
+def test_a_wrong_address_of_a_proxy_is_told(used_home):
     with pytest.raises(SettingError, match="trusted_proxies"):
-        create_app(load_settings(planted_home.folder, trusted_proxies="my-proxy"))
+        create_app(load_settings(used_home.folder, trusted_proxies="my-proxy"))

@@ -134,8 +134,8 @@ def test_the_console_is_not_shown_where_it_is_off(tab, address):
     assert "console_enabled" in tab.get_by_role("alert").inner_text()
 
 
-def test_the_console_answers_draws_completes_and_refuses(tab, planted_home, wrong):
-    with serving(planted_home.folder, console_enabled=True) as where:
+def test_the_console_answers_draws_completes_and_refuses(tab, used_home, wrong):
+    with serving(used_home.folder, console_enabled=True) as where:
         tab.goto(where)
         tab.get_by_role("link", name="Console").click()
         tab.get_by_label("Question").select_option("domains")

@@ -268,9 +268,7 @@ def test_no_requests_no_answers(recommender):
 # ── everybody, from the command line ─────────────────────────────────────────────────────
 
 
-def test_lists_for_all_users_are_those_of_each(
-    recommender, planted_home, planted, tmp_path, capsys
-):
+def test_lists_for_all_users_are_those_of_each(recommender, used_home, planted, tmp_path, capsys):
     """Parquet and JSON Lines hold the same, with any number of threads; the erased are left out."""
     import json
 
@@ -280,7 +278,7 @@ def test_lists_for_all_users_are_those_of_each(
     from recommender.serving.batch import all_lists
     from recommender.serving.recommend import Recommender
 
-    home = ["--home", str(planted_home.folder), "recommend", "--all", "-n", "5"]
+    home = ["--home", str(used_home.folder), "recommend", "--all", "-n", "5"]
     for form in ("parquet", "jsonl"):
         out = tmp_path / f"lists.{form}"
         arguments = [*home, "--profile", "neutral", "--format", form, "--out", str(out)]
@@ -347,11 +345,11 @@ def test_rules_and_segments_hold_in_lists_for_all_users(recommender):
     assert pinned > 0
 
 
-def test_all_needs_a_file_and_no_user(planted_home):
+def test_all_needs_a_file_and_no_user(used_home):
     from api.cli.main import run
 
     for arguments in (["--all"], ["alice", "--all", "--out", "x"], []):
-        assert run(["--home", str(planted_home.folder), "recommend", *arguments]) == 2
+        assert run(["--home", str(used_home.folder), "recommend", *arguments]) == 2
 
 
 def test_a_session_of_no_weight_changes_nothing_and_breaks_nothing(recommender, planted):

@@ -22,8 +22,8 @@ CPU_SECONDS = 60  # a quadratic search of the bodies below takes many minutes
 
 
 @pytest.fixture(scope="module")
-def client(planted_home):
-    return create_app(load_settings(planted_home.folder)).test_client()
+def client(used_home):
+    return create_app(load_settings(used_home.folder)).test_client()
 
 
 def post(client, body, path="/v1/recommendations", **headers):

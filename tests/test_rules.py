@@ -277,8 +277,8 @@ def test_the_dry_run_names_what_the_release_does_not_have(recommender):
     ]
 
 
-def test_a_file_that_is_asked_for_must_be_there(planted_home, tmp_path, capsys):
-    home = ["--home", str(planted_home.folder), "rules", "check", "--users", "2"]
+def test_a_file_that_is_asked_for_must_be_there(used_home, tmp_path, capsys):
+    home = ["--home", str(used_home.folder), "rules", "check", "--users", "2"]
     assert run([*home, "--file", str(tmp_path / "none.toml")]) == 1
     assert "there is no file" in capsys.readouterr().err
     assert run([*home, "--context", "phone"]) == 1

@@ -114,8 +114,8 @@ def test_an_empty_catalogue_has_no_hits():
 
 
 @pytest.fixture(scope="module")
-def client(planted_home):
-    return create_app(load_settings(planted_home.folder)).test_client()
+def client(used_home):
+    return create_app(load_settings(used_home.folder)).test_client()
 
 
 def test_the_route_finds_each_kind(client, planted):

@@ -59,12 +59,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def servers(planted_home):
+def servers(used_home):
     """A server with the short way, and one without."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("api.app.short_way", lambda flask, *_, **__: flask)
-        without = Server(planted_home)
-    return Server(planted_home), without
+        without = Server(used_home)
+    return Server(used_home), without
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,8 @@ def test_other_hosts_and_scripts_of_other_sites_are_left_to_flask(servers, names
     assert short[0] == (403 if "Host" in headers else 200)
 
 
-def test_a_script_of_a_named_site_is_told_apart(planted_home, names):
-    server = Server(planted_home, cors_origins="https://shop.example")
+def test_a_script_of_a_named_site_is_told_apart(used_home, names):
+    server = Server(used_home, cors_origins="https://shop.example")
     status, headers, _, by_flask = server.get(GOOD[0].format(**names))
     assert (status, headers["Vary"], by_flask) == (200, "Origin", False)
 
@@ -126,8 +126,8 @@ def test_only_a_key_with_the_scope_goes_the_short_way(home, names):
     assert server.get(path, **{"X-API-Key": good.secret})[::3] == (401, True)
 
 
-def test_logged_requests_are_flasks(planted_home, names):
-    assert Server(planted_home, request_log=1).get(GOOD[0].format(**names))[::3] == (200, True)
+def test_logged_requests_are_flasks(used_home, names):
+    assert Server(used_home, request_log=1).get(GOOD[0].format(**names))[::3] == (200, True)
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,15 @@ def test_limits_hold_and_each_request_is_counted_once(home, names, settings, que
     assert count() == before + 1
 
 
-def test_what_flask_answers_after_all_is_counted_once(planted_home, names):
-    server = Server(planted_home, workers=1, requests_per_second=2)
+def test_what_flask_answers_after_all_is_counted_once(used_home, names):
+    server = Server(used_home, workers=1, requests_per_second=2)
     path = f"/v1/users/{names['user']}/recommendations?profile=none"
     statuses = [server.get(path)[0] for _ in range(3)]
     assert statuses[:2] == [400, 400]
 
 
-def test_requests_of_the_short_way_are_counted_and_take_a_place(planted_home, names):
-    server = Server(planted_home, max_in_flight=1)
+def test_requests_of_the_short_way_are_counted_and_take_a_place(used_home, names):
+    server = Server(used_home, max_in_flight=1)
 
     def counted():
         lines = server.client.get("/metrics", headers=HERE).text.splitlines()
