@@ -125,9 +125,9 @@ def test_a_store_that_is_none_is_an_error(folder, capfd):
 # ── doctor ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_whole_home_has_nothing_to_mend(planted_home, capfd):
-    os.utime(planted_home.releases / "CURRENT")
-    code, findings = examined(planted_home.folder, capfd)
+def test_a_whole_home_has_nothing_to_mend(used_home, capfd):
+    os.utime(used_home.releases / "CURRENT")
+    code, findings = examined(used_home.folder, capfd)
     states = {what: finding["state"] for what, finding in findings.items()}
     # The planted release was made at a moment long ago.
     assert states.pop("release") == "look"

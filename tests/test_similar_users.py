@@ -78,12 +78,12 @@ def test_too_few_are_not_told_of(recommender, planted):
         similar_users(some, user, 5)
 
 
-def test_the_route_is_off_and_for_this_machine(planted_home, planted):
+def test_the_route_is_off_and_for_this_machine(used_home, planted):
     user = planted.answers.users[0]
     path = f"/v1/users/{user}/similar?n=3"
-    off = create_app(load_settings(planted_home.folder)).test_client()
+    off = create_app(load_settings(used_home.folder)).test_client()
     assert off.get(path).status_code == 403
-    on = create_app(load_settings(planted_home.folder, similar_users_enabled=True)).test_client()
+    on = create_app(load_settings(used_home.folder, similar_users_enabled=True)).test_client()
     assert on.get(path).json["users"] >= FEWEST
     assert on.get(path, environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 403
     assert on.get(path, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 403
@@ -138,11 +138,11 @@ def test_who_stands_alone_gets_what_many_chose(recommender, planted):
         some.recommend([Request(similar_to=user, tags=("x",))], now=NOW)
 
 
-def test_the_subject_is_off_and_for_this_machine(planted_home, planted):
+def test_the_subject_is_off_and_for_this_machine(used_home, planted):
     body = {"subjects": [{"tags": ["x"]}, {"similar_to": planted.answers.users[0], "n": 3}]}
-    off = create_app(load_settings(planted_home.folder)).test_client()
+    off = create_app(load_settings(used_home.folder)).test_client()
     assert off.post("/v1/recommendations", json=body).status_code == 403
-    on = create_app(load_settings(planted_home.folder, similar_users_enabled=True)).test_client()
+    on = create_app(load_settings(used_home.folder, similar_users_enabled=True)).test_client()
     answers = on.post("/v1/recommendations", json=body).json["answers"]
     assert answers[1]["served_by"] == "similar users"
     assert len(answers[1]["items"]) == 3
