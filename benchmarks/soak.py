@@ -99,9 +99,15 @@ def _about(course: list[tuple[float, Stand]]) -> dict[str, Any]:
         "MB": round(statistics.mean(stand.own for _, stand in course), 1),
         "MB/h": round(slope, 2),
         "95 %": f"{low:.2f} to {high:.2f}",
-        "files": " then ".join(str(max(stand.files for _, stand in half)) for half in halves),
-        "threads": " then ".join(str(max(stand.threads for _, stand in half)) for half in halves),
+        "files": " then ".join(_range([stand.files for _, stand in half]) for half in halves),
+        "threads": " then ".join(_range([stand.threads for _, stand in half]) for half in halves),
     }
+
+
+def _range(counts: list[int]) -> str:
+    """Fewest and most: what is never closed raises the fewest, what is open for a moment not."""
+    fewest, most = min(counts), max(counts)
+    return str(fewest) if fewest == most else f"{fewest} to {most}"
 
 
 def slope_of(points: list[tuple[float, float]]) -> tuple[float, float, float]:
