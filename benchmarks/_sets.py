@@ -32,16 +32,22 @@ SETS = {
     "citeulike": DataSet("citeulike-a", "citeulike"),
     "gowalla": DataSet("gowalla-lightgcn", "lightgcn", "train.txt.gz", "test.txt", ordered=True),
 }
+SEQUENCES = {
+    "beauty": DataSet("sequences", "lightgcn", "amazon-beauty-5core.txt", ordered=True),
+    "videogames": DataSet("sequences", "lightgcn", "amazon-videogames-5core.txt", ordered=True),
+}
+"""Lists in the order of time; `bench sessions` asks for the last item of each, as papers do."""
+ALL = SETS | SEQUENCES
 
 
 def chosen(names: list[str] | None) -> list[str]:
-    """The sets asked for, by short name or folder, else all that are here; small ones first."""
+    """The sets asked for, by short name or folder, else all of `SETS` here; small ones first."""
     of_folder = {data_set.folder: name for name, data_set in SETS.items()}
     wanted = [of_folder.get(name, name) for name in names or SETS]
-    unknown = sorted(set(wanted) - set(SETS))
+    unknown = sorted(set(wanted) - set(ALL))
     if unknown:
-        raise SystemExit(f"--set: no set {', '.join(unknown)}; there are {', '.join(SETS)}")
-    here = [name for name in wanted if (DATA / SETS[name].folder).is_dir()]
+        raise SystemExit(f"--set: no set {', '.join(unknown)}; there are {', '.join(ALL)}")
+    here = [name for name in wanted if (DATA / ALL[name].folder).is_dir()]
     if not here:
         raise SystemExit("none of these sets lies in ../shared/data")
     return here
@@ -49,13 +55,13 @@ def chosen(names: list[str] | None) -> list[str]:
 
 def all_events(name: str, home: Path) -> GraphSnapshot:
     """Everything of a set but a given test part; `home` is a folder for the store."""
-    data_set = SETS[name]
+    data_set = ALL[name]
     return _snapshot(DATA / data_set.folder / data_set.train, data_set, home / "train")
 
 
 def parts(name: str, config: RefreshConfig, home: Path) -> tuple[GraphSnapshot, HeldOut]:
     """The part to learn from and the part to be found: the given split, else our own."""
-    data_set, snapshot = SETS[name], all_events(name, home)
+    data_set, snapshot = ALL[name], all_events(name, home)
     if not data_set.test:
         return cut(snapshot, config, None, now=NOW)
     test_part = _snapshot(DATA / data_set.folder / data_set.test, data_set, home / "test")

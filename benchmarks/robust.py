@@ -50,7 +50,7 @@ from recommender.releases.release import Release
 from recommender.serving.recommend import Recommender
 
 SHOWN = 20
-ENOUGH_USERS, MOST_DRAWS = 500, 25
+ENOUGH_USERS, MOST_DRAWS = 3000, 25
 EASE_ITEMS = 11_000  # more take minutes for each penalty
 PerUser = dict[str, F64]  # name of a ranker -> NDCG@20 of each asked user
 Row = dict[str, Any]
@@ -112,8 +112,8 @@ def cases(
     for name in WORLDS:
         if names is None or name in names:
             yield Case(name, lambda draw, name=name: (world(name, draw), None), name == "tiny")
-    sets = None if names is None else [name for name in names if name not in WORLDS]
-    if sets == []:
+    sets = [*_sets.ALL] if names is None else [name for name in names if name not in WORLDS]
+    if not sets:
         return
     for name in _sets.chosen(sets):
         fit, test = _sets.parts(name, config, folder / name)

@@ -29,7 +29,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from flask import Flask
 
-from benchmarks._sets import DATA, NOW, SETS, chosen
+from benchmarks._sets import ALL, DATA, NOW, chosen
 from loaders.format import Options
 from loaders.ingest import load
 from recommender.learning.build import RefreshConfig
@@ -141,7 +141,7 @@ def home_of(name: str, folder: Path, preset: Any) -> Home:
     if current(home) is None:
         from graph.stores.embedded_store import EmbeddedStore
 
-        data_set = SETS[name]
+        data_set = ALL[name]
         with closing(EmbeddedStore(home.store)) as store:
             load(
                 [DATA / data_set.folder / data_set.train],
