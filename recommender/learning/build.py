@@ -10,7 +10,7 @@ from scipy import sparse
 from embeddings.item_item.blend import choose_recipe
 from embeddings.item_item.few import both_tables, few_of, few_table
 from embeddings.item_item.fitting import Learned, fit_table
-from embeddings.item_item.follows import with_follows
+from embeddings.item_item.follows import follow_table
 from embeddings.item_item.held_back import without
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.recency import weighed
@@ -124,8 +124,7 @@ def choose(
 
         networks = trained() if steps is None else steps.value("networks", trained)
     say("choosing how the item table is made")
-    user_items = sparse.csr_matrix(graph.user_items)
-    user_items.sort_indices()
+    user_items = _sorted(graph)
     report = choose_recipe(
         user_items,
         features_of(graph),
@@ -179,12 +178,11 @@ def build(
         beside: see `fit_table`.
     """
     choice = choice or choose(snapshot, graph, config, say)
-    user_items = sparse.csr_matrix(graph.user_items)
-    user_items.sort_indices()
+    user_items, recipe = _sorted(graph), choice.recipe
     pairs = relevant_pairs(snapshot, graph.user_items, config.seed)
     order = order_of_pairs(pairs, user_items)
     say("fitting the item table")
-    features, recipe = features_of(graph), choice.recipe
+    features = features_of(graph)
     if changes is None:
         table, spectral, learned = fit_table(
             sparse.csr_matrix(user_items, dtype=np.float32), features, recipe,
@@ -197,40 +195,37 @@ def build(
             changes.table, changes.learned, fitted, recipe, changes.changed, changes.fresh,
             config.threads,
         )  # fmt: skip
-    few = _few_arrays(user_items, features, recipe, table, config)
-    table = with_follows(table, user_items, order, recipe, config.threads)  # a pass over the data
     scaled = spectral.item_vectors * np.sqrt(spectral.values)  # (i, d)
     vectors = {SPECTRAL: _at_least_one_column(scaled[:, :VECTOR_DIMENSIONS])}
-    arrays: Arrays = {"table.neighbours": table.neighbours, "table.scores": table.scores} | few
-    reports: dict[str, Any] = {}
-    for name, (_, made) in choice.networks.items():
-        vectors[name] = _ranked(made)
-        arrays[f"queries.{name}"] = np.ascontiguousarray(made.items, np.float32)
-        reports[name] = made.report
-    histories = user_items if order is None else weighed(user_items, order, recipe.recency_exponent)
-    if table.follows is not None and order is not None:
-        arrays["follows.neighbours"] = table.follows.neighbours
-        arrays["follows.scores"] = table.follows.scores
-        newest = weighed(user_items, order, recipe.follows_steepness).data
-        arrays["histories.newest"] = np.float32(recipe.follows_weight) * newest
+    vectors |= {name: _ranked(made) for name, (_, made) in choice.networks.items()}
+    embedders = {name: made.report for name, (_, made) in choice.networks.items()}
+    arrays = _table_arrays("table", table) | _few_arrays(
+        user_items, features, recipe, table, config
+    )
+    arrays |= {
+        f"queries.{name}": np.ascontiguousarray(made.items, np.float32)
+        for name, (_, made) in choice.networks.items()
+    }
+    histories = user_items
+    if order is not None:
+        histories = weighed(user_items, order, recipe.recency_exponent)
+        arrays |= _follows_arrays(user_items, order, recipe, config.threads)
     if recipe.sequence_weight and order is not None and config.preset == "sequence":
         say("training the sequence model on everything")
-        model, reports[SEQUENCE] = trained(
+        model, embedders[SEQUENCE] = trained(
             user_items, order, scaled, recipe.sequence_epochs, config.seed, config.threads, say
         )
         model = sharpened(model, recipe.sequence_sharpness)
         arrays |= {f"{SEQUENCE}.{name}": array for name, array in model.arrays.items()}
-    arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
-    arrays |= people_arrays(snapshot, graph)
-    arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     attribute_arrays, attributes = attribute_columns(snapshot)
-    arrays |= attribute_arrays
-    weights = {name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors}
+    arrays |= graph_arrays(snapshot, graph, histories, pairs.at)
+    arrays |= people_arrays(snapshot, graph) | attribute_arrays
+    arrays["likeness"] = unit_rows(_at_least_one_column(scaled[:, :LIKENESS_DIMENSIONS]))
     return Built(
         arrays=arrays,
         vectors=vectors,
-        weights=weights,
-        recipe=choice.recipe,
+        weights={name: 0.0 if name == SPECTRAL else GRAPH_FUSION for name in vectors},
+        recipe=recipe,
         manifest={
             "counts": _counts(snapshot, graph),
             "event_kinds": list(snapshot.kinds),
@@ -242,10 +237,21 @@ def build(
             "scales": {name: asdict(scale) for name, scale in graph.scales.items()},
             "texts": texts_among(snapshot.item_attributes.to_pylist()),
             "item_table": choice.report,
-            "embedders": reports,
+            "embedders": embedders,
         },
         fit=fit_after(learned, changes, len(snapshot.items)) if learned else None,
     )
+
+
+def _sorted(graph: WeightedGraph) -> sparse.csr_matrix:
+    """(u, i) what users chose, the items of each in order."""
+    user_items = sparse.csr_matrix(graph.user_items)
+    user_items.sort_indices()
+    return user_items
+
+
+def _table_arrays(name: str, table: ItemTable) -> Arrays:
+    return {f"{name}.neighbours": table.neighbours, f"{name}.scores": table.scores}
 
 
 def _few_arrays(
@@ -257,12 +263,19 @@ def _few_arrays(
         return {}
     fitted = Fitted(user_items, features, recipe, config.seed, config.threads, ())
     few = few_table(fitted, few_of(recipe), table.scores, config.threads)
-    both = both_tables(few, table)
-    return {
-        f"{name}.{part}": getattr(own, part)
-        for name, own in (("few", few), ("both", both))
-        for part in ("neighbours", "scores")
-    }
+    return _table_arrays("few", few) | _table_arrays("both", both_tables(few, table))
+
+
+def _follows_arrays(
+    user_items: sparse.csr_matrix, order: sparse.csr_matrix, recipe: Recipe, threads: int
+) -> Arrays:
+    """What follows what, and how much each entry of a history reads of it; empty without."""
+    if not recipe.follows_weight:
+        return {}
+    newest = weighed(user_items, order, recipe.follows_steepness).data
+    follows = follow_table(user_items, order, threads=threads)
+    weights: Arrays = {"histories.newest": np.float32(recipe.follows_weight) * newest}
+    return _table_arrays("follows", follows) | weights
 
 
 def _table_preset(config: RefreshConfig) -> Literal["fast", "default"]:
