@@ -102,12 +102,13 @@ def opening(path: Path) -> Iterator[None]:
     A connection that was opened to the old file would write its log for the new one. Once it has
     read something, its own locks keep the file where it is.
 
-    What a process that was killed while it replaced the file left beside it is removed, as it may
-    be in the clear.
+    What a process that was killed while it replaced a file of this folder left there is removed,
+    as it may be in the clear.
     """
     with _folder_locked(path.parent, fcntl.LOCK_SH):
         with suppress(OSError):  # who may not write here leaves that to those who may
-            _remove(_aside(path))
+            for left in path.parent.glob(f".*{path.suffix}.new*"):
+                left.unlink(missing_ok=True)
         yield
 
 

@@ -99,15 +99,16 @@ def planted_home(planted, tmp_path_factory) -> Iterator[Home]:
             store.apply(batch)
         refresh(store, home, RefreshConfig(preset="fast", threads=1), now=NOW)
         store.close()
-    before = _written_by_servers(home)
+    before = _often_written(home)
     yield home
-    assert _written_by_servers(home) == before, f"a test wrote into {home.folder}: use used_home"
+    assert _often_written(home) == before, f"a test wrote into {home.folder}: use used_home"
 
 
-def _written_by_servers(home: Home) -> dict[str, bytes]:
-    """The inbox and the audit log, by path."""
-    folders = home.inbox.parent, home.audit
-    return {str(path): path.read_bytes() for folder in folders for path in folder.glob("*")}
+def _often_written(home: Home) -> dict[str, bytes]:
+    """What servers and commands write: the inbox, the audit log, and what is served, by path."""
+    folders = home.inbox.parent, home.audit, home.releases
+    inside = (path for folder in folders for path in folder.glob("*"))
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in inside}
 
 
 @pytest.fixture(scope="session")

@@ -121,14 +121,14 @@ def by_weight(qualities):
 )
 def test_a_ridge_alone_must_be_worth_more_than_with_the_usual_spectrum(usual, alone, expected):
     qualities = dict.fromkeys(ANY_WEIGHTS, 1.0) | {0.0: alone}
-    chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, None, usual)
+    chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, usual)
     assert chosen == {RIDGE: 1.0} | ({RIDGE_THEN_WIDE[1]: expected} if expected else {})
 
 
 def test_more_of_a_spectrum_must_be_worth_more_where_no_order_is_known():
     qualities = dict.fromkeys((0.0, *ANY_WEIGHTS), 1.0) | {0.5: 1.01}
     for usual, weight in ((ORDERED, 0.5), (UNORDERED, 0.15)):
-        chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, None, usual)
+        chosen = mixture(RIDGE_THEN_WIDE, by_weight(qualities), {}, lambda _: None, usual)
         assert chosen[RIDGE_THEN_WIDE[1]] == weight
 
 

@@ -309,9 +309,12 @@ def test_what_a_killed_decryption_left_in_the_clear_goes_when_the_inbox_is_opene
     assert CANARY.encode() in left.read_bytes()
     log = left.with_name(f"{left.name}-journal")
     log.write_bytes(b"")  # there, too, if it is killed a moment earlier
+    second = home.inbox.with_name(".feedback.sqlite.new")
+    second.write_bytes(PLAIN)  # there if it is killed some steps later
     NEXT[which](home)
     assert not left.exists()
     assert not log.exists()
+    assert not second.exists()
 
 
 def test_a_server_that_starts_removes_what_a_killed_decryption_left(
@@ -320,10 +323,11 @@ def test_a_server_that_starts_removes_what_a_killed_decryption_left(
     home = without_inbox(planted_home, tmp_path / "home")
     monkeypatch.setenv("NICHEGRAPH_JOURNAL_KEY_FILE", str(key_file))
     fill(home, KEY)
-    left = home.inbox.with_name(".journal.sqlite.new")
-    left.write_bytes(PLAIN)
+    left = [home.inbox.with_name(f".{name}.sqlite.new") for name in ("journal", "feedback")]
+    for path in left:
+        path.write_bytes(PLAIN)
     with server(home, free_port()):
-        assert not left.exists()
+        assert not any(path.exists() for path in left)
 
 
 def test_what_is_being_replaced_is_not_removed(filled):

@@ -15,17 +15,21 @@ from embeddings.item_item.few import (
     NONE,
     SHARE,
     Few,
+    _findings,
+    _Judged,
     both_tables,
     chosen,
     few_table,
 )
-from embeddings.item_item.held_back import HeldBack
+from embeddings.item_item.held_back import HeldBack, Trial
 from embeddings.item_item.item_table import ItemTable, table_read, table_read_by
 from embeddings.item_item.judge import Judge
+from embeddings.item_item.mixture import ORDERED, UNORDERED, mixture
 from embeddings.item_item.recency import order_of
 from embeddings.item_item.recipe import RIDGE, Recipe
 from embeddings.item_item.scorers import Fitted
 from embeddings.item_item.short import readings, spoken_of
+from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.worth import Findings
 from graph.model import table
 from graph.snapshot import take_snapshot
@@ -123,7 +127,9 @@ def test_histories_are_cut_at_random_and_to_the_oldest():
     known = users.copy()
     known.data[[0, 13]] = 0  # met, and neither known nor ranked
     judge = Judge(known, sparse.csr_matrix(np.eye(3, 12, dtype=np.float32)), 10, 0, 1, users)
-    recipe = Recipe(((RIDGE, 1.0),), recency_exponent=1.0, follows_weight=2.0)
+    recipe = Recipe(
+        ((RIDGE, 1.0),), recency_exponent=1.0, follows_weight=2.0, follows_steepness=1.0
+    )
     drawn, oldest = readings([judge], order, recipe, 5)
     assert [drawn.oldest, oldest.oldest] == [False, True]
     size = np.diff(judge.histories.indptr)[0]
@@ -137,9 +143,84 @@ def test_histories_are_cut_at_random_and_to_the_oldest():
         assert sorted(oldest.weights[:size, at])[::-1][:count] == pytest.approx(
             [1 / (1 + later) for later in range(count)]
         )  # the newest of those known weighs most
+        left = min(count, np.count_nonzero(judge.histories.data[:size]))
+        assert drawn.sizes[0, at] == oldest.sizes[0, at] == left
+        worth = 2 / np.arange(1, left + 1)
+        assert sorted(oldest.newest[:size, at])[::-1][:left] == pytest.approx(worth)
+        own = drawn.newest[:size, at]
+        assert own[own > 0] == pytest.approx(np.full(left, worth.mean()))
     speaking = judge.histories.indices[:size][oldest.weights[:size, 1] > 0]
     assert speaking.tolist() == [10, 11]
     assert set(spoken_of([oldest], 12)) >= {10, 11}
+
+
+def judged(users: sparse.csr_matrix, most: int = 4000) -> tuple[_Judged, Fitted]:
+    """Cut histories of these users, of whom a fifth of the entries is to be found."""
+    trial = Trial(users, HeldBack(hold_back(users, 1)[1]), (), most, 0, 1)
+    recipe = Recipe(((RIDGE, 1.0),))
+    return _Judged(trial, recipe), Fitted(trial.fit, (), recipe, 0, 1, ())
+
+
+def drawn_table(items: int, width: int) -> ItemTable:
+    rng = np.random.default_rng(7)
+    neighbours = np.stack([rng.permutation(items)[:width] for _ in range(items)]).astype(np.int32)
+    return ItemTable(neighbours, rng.random((items, width)).astype(np.float32) + 0.1)
+
+
+def test_both_tables_are_judged_by_what_whole_ones_find():
+    users = broad(4, 150, 80, 50)
+    own, model = judged(users)
+    items = np.arange(80, dtype=np.int32)
+    table, way = drawn_table(80, 30), Few(3, 0.1)
+    of_all = Targets.of(items, table.neighbours, 80)
+    few = few_table(model, way, table.scores)
+    made = own.with_few(model, way, of_all, table.scores, 1)
+    for figures, whole in zip(made, (few, both_tables(few, table)), strict=True):
+        again = Targets.of(items, whole.neighbours, 80)
+        for reading, judgement in zip(own.readings, figures, strict=True):
+            expected = reading.per_user(again, whole.scores, None)
+            np.testing.assert_allclose(judgement, expected, atol=1e-6)
+    assert not np.allclose(made[0], made[1])
+
+
+def test_a_short_history_is_judged_by_the_table_that_it_reads_however_far_it_was_to_be_cut():
+    """Nobody has more than four items left: up to a limit of five all read the second table, and up
+    to two none reads the first."""
+    users = broad(4, 150, 80, 50).tolil()
+    for row in range(users.shape[0]):
+        users[row, users.rows[row][5:]] = 0
+    users = sparse.csr_matrix(users, dtype=np.float32)
+    users.eliminate_zeros()
+    own, _ = judged(users)
+    (reading,) = own.readings
+    assert reading.sizes.max() == 4
+    nothing, something = (
+        [[[np.full((len(reading.sizes), 2), float(level)) for _ in FIRST]]] for level in (0, 1)
+    )
+    for limit, third in ((5, nothing), (2, something)):
+        findings, _ = _findings([own], [nothing, something, third], limit)
+        assert findings.quality == pytest.approx((1.0, 1.0))
+
+
+def test_without_an_order_little_of_a_spectrum_is_expected(monkeypatch):
+    users = broad(4, 120)
+    times = np.arange(users.nnz)
+    seen = []
+
+    def watched(scorers, mixed, tried, say, usual, network_weight=None):
+        seen.append(usual)
+        return mixture(scorers, mixed, tried, say, usual, network_weight)
+
+    monkeypatch.setattr("embeddings.item_item.blend.mixture", watched)
+    for order, usual in ((None, UNORDERED), (order_of(users, times), ORDERED)):
+        held = HeldBack(hold_back(users, 1)[1], order=order)
+        choose_recipe(users, preset="fast", held=held)
+        assert seen.pop() == usual
+        few = users[:40]
+        held = HeldBack(hold_back(few, 1)[1], order=None if order is None else order[:40])
+        made = choose_recipe(few, preset="fast", held=held)
+        assert [weight for _, weight in made.recipe.weights] == [1.0, usual.expected]
+    assert not seen
 
 
 def test_the_table_counts_pairs():
@@ -400,6 +481,8 @@ def test_what_was_chosen_is_told_and_kept(served):
         if not name.startswith(("few.", "both."))
     }
     plain = Release(release.folder, release.manifest, without)
-    assert compare(release, plain)["few_items"] == [0, MOST]
-    assert report(release, None)["recipe"]["few_items"] == MOST
+    compared, recipe = compare(release, plain), report(release, None)["recipe"]
+    assert compared["few_items"] == [0, MOST]
+    assert compared["both_items"] == [0, 2 * MOST]
+    assert (recipe["few_items"], recipe["both_items"]) == (MOST, 2 * MOST)
     assert simple_recipe("popularity", made.recipe).few_items == 0

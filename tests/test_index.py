@@ -1,11 +1,15 @@
 """The contract of `VectorIndex`, run over the exact index and over FAISS."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from embeddings.indexes.faiss_index import FaissIndex
 from embeddings.indexes.index import ExactIndex, recall_by_distance
 from graph.errors import ReleaseError
+
+MAPS = Path("/proc/self/maps")
 
 
 def unit_vectors(count: int, dimensions: int, seed: int) -> np.ndarray:
@@ -95,6 +99,13 @@ class TestApproximateFaissIndex(VectorIndexContract):
         again = FaissIndex.load(tmp_path / "i.faiss", vectors)
         queries = unit_vectors(5, 16, 6)
         np.testing.assert_array_equal(index.search(queries, 5)[0], again.search(queries, 5)[0])
+
+    @pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells what a process has mapped")
+    def test_is_mapped_so_that_workers_share_it(self, index, vectors, tmp_path):
+        index.save(tmp_path / "i.faiss")
+        loaded = FaissIndex.load(tmp_path / "i.faiss", vectors)
+        assert str(tmp_path / "i.faiss") in MAPS.read_text()
+        assert loaded.approximate
 
     def test_is_the_same_each_time_it_is_built(self, vectors, tmp_path):
         for name in ("a", "b"):

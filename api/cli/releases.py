@@ -156,9 +156,11 @@ def _show_comparison(comparison: dict[str, Any]) -> None:
         say(f"neighbours changed: {item['title']} keeps {item['kept']} of its ten")
     for name, pair in comparison["configuration"].items():
         say(f"setting {name}: {pair[0]} before, {pair[1]} now")
-    few = comparison["few_items"]
+    few, both = comparison["few_items"], comparison["both_items"]
     if few[0] != few[1]:
         say(f"a table of their own is read by histories of up to {few[1]} items, before {few[0]}")
+    if both[0] != both[1]:
+        say(f"longer ones of up to {both[1]} items read both added up, before {both[0]}")
     for shown in comparison["lists"]:
         say(f"list of a user with {shown['history']:,} items: {in_words(shown)}")
 

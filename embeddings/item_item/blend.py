@@ -184,8 +184,9 @@ def fit_blend(
     sample = sample if preset == "default" else sample // 2
     trials = [Trial(users, part, features, sample, seed, threads) for part in held]
     judges = sum(trial.users for trial in trials)
+    usual = ORDERED if all(trial.by_order for trial in trials) else UNORDERED
     if max(trial.users for trial in trials) < FEWEST_USERS:
-        both = usual_mixture(ridge, wide_spectrum(preset, settings))
+        both = usual_mixture(ridge, wide_spectrum(preset, settings), usual.expected)
         return BlendReport(replace(recipe, weights=both), judges, candidates=tuple(dict(both)))
     tried: dict[str, Quality] = {}
 
@@ -227,8 +228,7 @@ def fit_blend(
             ]
         )
 
-    usual = ORDERED if all(trial.by_order for trial in trials) else UNORDERED
-    weights = mixture(scorers, mixed, tried, say, settings.network_weight, usual)
+    weights = mixture(scorers, mixed, tried, say, usual, settings.network_weight)
     recipe = replace(recipe, weights=tuple(weights.items()))
     say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
     amounts = [weights.get(scorer, 0.0) for scorer in scorers]

@@ -186,11 +186,11 @@ def _findings(
     oldest: list[PerUser] = []
     for number, judge in enumerate(judged):
         for at, reading in enumerate(judge.readings):
-            figures = [
-                by_table[table_read(count, limit)][number][at][length]
-                for length, count in enumerate(FIRST)
-            ]
-            parts.append(np.mean(figures, axis=0))
+            of_tables = np.array([figures[number][at] for figures in by_table])  # (t, k, b, 2)
+            sizes = reading.sizes.T.tolist()
+            reads = np.array([[table_read(size, limit) for size in of] for of in sizes])  # (k, b)
+            lengths, users = np.indices(reads.shape)
+            parts.append(of_tables[reads, lengths, users].mean(axis=0))
             oldest += [parts[-1]] if reading.oldest else []
     return _even(parts), _even(oldest)
 

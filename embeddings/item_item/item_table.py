@@ -166,7 +166,7 @@ def added(table: ItemTable, other: ItemTable, share: float, width: int) -> ItemT
     count = len(table.neighbours)
     neighbours = np.full((count, width), -1, np.int32)
     scores = np.zeros((count, width), np.float32)
-    targets = max((int(each.neighbours.max(initial=-1)) for each in (table, other)), default=-1) + 1
+    targets = max(int(each.neighbours.max(initial=-1)) for each in (table, other)) + 1
     for begin in range(0, count, ROWS_AT_ONCE):
         rows = slice(begin, begin + ROWS_AT_ONCE)
         both = _as_matrix(table.rows(rows), targets)

@@ -26,15 +26,14 @@ SPECTRUM_COST = 0.012
 
 
 class Spectrum(NamedTuple):
-    """The weight that a spectrum is expected to have beside a ridge.
+    """Which weight of a spectrum is usual beside a ridge.
 
-    Another weight w must raise quality by `SPECTRUM_COST` x log(w / likely)^2; no spectrum at all
-    counts as w = `least`.
+    Any weight w must raise quality by `SPECTRUM_COST` x log(w / likely)^2.
     """
 
-    expected: float = 0.3
-    likely: float = 0.4
-    least: float = 0.1
+    expected: float = 0.3  # what it begins with, and stays at unless another is clearly better
+    likely: float = 0.4  # what costs nothing
+    least: float = 0.1  # no spectrum at all costs as much as this
 
 
 ORDERED, UNORDERED = Spectrum(), Spectrum(0.15, 0.15, 0.05)
@@ -43,7 +42,7 @@ good at; where it is not, all that is known of the future is that it may be diff
 
 
 def usual_mixture(
-    ridge: Scorer, spectrum: Scorer, weight: float = ORDERED.expected
+    ridge: Scorer, spectrum: Scorer, weight: float
 ) -> tuple[tuple[Scorer, float], ...]:
     """What is expected to rank best."""
     return (ridge, 1.0), (spectrum, weight)
@@ -54,8 +53,8 @@ def mixture(
     mixed: Callable[[Mapping[Scorer, float]], Findings],
     tried: dict[str, Quality],
     say: Say,
+    usual: Spectrum,
     network_weight: float | None = None,
-    usual: Spectrum = ORDERED,
 ) -> dict[Scorer, float]:
     """Begin with the ridge and a little spectrum, or with what is clearly better; change weights.
 

@@ -109,7 +109,7 @@ def recency_judge(
     return judged
 
 
-def by_chance(counts: I64, exponent: float) -> F64:
+def mean_of_places(counts: I64, exponent: float) -> F64:
     """(n,) what an entry among so many weighs on average whose place nobody knows; 1 for none."""
     most = max(int(counts.max(initial=0)), 1)
     places = np.arange(1, most + 1, dtype=np.float64)

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge, PerUser
-from embeddings.item_item.recency import by_chance
+from embeddings.item_item.recency import mean_of_places
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.side_by_side import Targets
 from graph.arrays import F32, F64, I32, I64
@@ -28,6 +28,7 @@ class Reading:
     judge: Judge
     weights: F32
     newest: F32  # where what follows what is read
+    sizes: I64  # (b, k) how many items each cut history has: fewer, where there are no more
     oldest: bool  # the oldest entries are known, not some drawn at random
 
     def per_user(self, targets: Targets, scores: F32, follows: ItemTable | None) -> list[PerUser]:
@@ -64,21 +65,22 @@ def _reading(judge: Judge, key: F32 | F64, recipe: Recipe, *, oldest: bool) -> R
     histories = judge.histories
     places = _places(histories, key)
     rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    weights, newest = [], []
+    weights, newest, sizes = [], [], []
     for count in FIRST:
         there = (places < count) & (histories.data > 0)
-        sizes = np.bincount(rows[there], minlength=histories.shape[0])
+        known = np.bincount(rows[there], minlength=histories.shape[0])
         own = histories.data * there
         if oldest:
-            later = np.maximum(sizes[rows] - places, 1.0)
+            later = np.maximum(known[rows] - places, 1.0)
             recent, last = later**-recipe.recency_exponent, later**-recipe.follows_steepness
         else:
-            recent, last = np.ones(len(own)), by_chance(sizes[rows], recipe.follows_steepness)
+            recent, last = np.ones(len(own)), mean_of_places(known[rows], recipe.follows_steepness)
         weights.append(own * recent)
         newest.append(own * recipe.follows_weight * last)
+        sizes.append(known)
     return Reading(
         judge, np.column_stack(weights).astype(np.float32),
-        np.column_stack(newest).astype(np.float32), oldest,
+        np.column_stack(newest).astype(np.float32), np.column_stack(sizes), oldest,
     )  # fmt: skip
 
 

@@ -90,7 +90,8 @@ def foreign(path: Path, key: str | None, error: sqlite3.DatabaseError) -> StoreF
     if in_the_clear(path):
         return StoreForeign(
             f"{path}: in the clear, while the setting journal_key_file names a key: stop the "
-            "server and run `nichegraph inbox encrypt`, or remove the setting"
+            "server and run `nichegraph inbox encrypt`; or `nichegraph inbox decrypt`, which also "
+            "ends a decryption that was killed, and then remove the setting"
         )
     return StoreForeign(
         f"{path}: encrypted with another key than that of the setting journal_key_file, or "

@@ -39,6 +39,7 @@ def compare(
         "counts": {what: [part.get(what, 0) for part in counts] for what in counts[1]},
         "configuration": differences(old.manifest["config"], new.manifest["config"]),
         "few_items": [release.few_items for release in (old, new)],
+        "both_items": [release.both_items for release in (old, new)],
         "gates": _gates(old, new),
         "drift": drift_between(new, old),
         "moved": moved_items(new, old),

@@ -85,9 +85,8 @@ def foretold(counts: Counts, config: RefreshConfig, allowed: int | None, free: i
     Raises:
         InputError: that is more than it may take, or than is free.
     """
-    needed = peak(counts, config)
-    arrays = {name: sum(parts.values()) for name, parts in moments(counts, config).items()}
-    when = max(arrays, key=lambda name: arrays[name])
+    needs = {name: sum(arrays.values()) for name, arrays in moments(counts, config).items()}
+    when, needed = max(needs.items(), key=lambda need: need[1])
     sentence = f"expecting to need {in_gb(needed)} of memory, most of it while {when}"
     for most, whose in ((allowed, "it may take"), (free or None, "this machine has")):
         if most is not None and needed > most:

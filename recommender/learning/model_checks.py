@@ -14,6 +14,7 @@ from recommender.learning.checked_release import (
     keys_of,
 )
 from recommender.learning.split import FIT
+from recommender.releases.contents import TABLES
 from recommender.segments.membership import Segments
 from recommender.serving.recommend import Recommender
 
@@ -58,8 +59,8 @@ def not_numbers(seen: Seen) -> Text:
     if seen.new.sequence is not None:
         parts = seen.new.sequence.arrays.items()
         named |= {f"{name} of the sequence model": array for name, array in parts}
-    names = ("the item table", "the table for few items", "the table for some more")
-    ranking = {name: table.scores for name, table in zip(names, seen.new.tables, strict=False)}
+    names = list(TABLES.values())[: len(seen.new.tables)]
+    ranking = {name: table.scores for name, table in zip(names, seen.new.tables, strict=True)}
     for name, array in (ranking | named).items():
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:

@@ -111,7 +111,7 @@ def refresh(
         frozen = begun.value("snapshot", lambda: _frozen(store, home, config, say))
         name = fingerprint(frozen.snapshot, config, parent)
         steps = begun.within(name)  # made from this snapshot and no other
-        material = _weighed(frozen, config, settings, parent, expired, begun.now, say)
+        material = _material(frozen, config, settings, parent, expired, begun.now, say)
         kept = _kept(material, full=full)
         best = best_candidate(material, steps, kept, fits if kept else None)
         verdict = replace(best.verdict, forced=force and not best.verdict.passed)
@@ -168,7 +168,7 @@ def _frozen(store: GraphStore, home: Home, config: RefreshConfig, say: Say) -> F
     return Frozen(take_snapshot(store, watermark, consent=config.consent), inbox)
 
 
-def _weighed(
+def _material(
     frozen: Frozen,
     config: RefreshConfig,
     settings: SegmentSettings,
@@ -181,18 +181,26 @@ def _weighed(
     snapshot = frozen.snapshot
     say(f"weighing {len(snapshot.events.user):,} events")
     domains = derive_domains(snapshot, config.seed)
-    graph = weigh(snapshot, config.weighting, now, domains)
     return Material(
-        snapshot, frozen.inbox, graph, domains, config, settings, parent, expired, now, say
+        snapshot=snapshot,
+        inbox=frozen.inbox,
+        graph=weigh(snapshot, config.weighting, now, domains),
+        domains=domains,
+        config=config,
+        settings=settings,
+        parent=parent,
+        expired=expired,
+        now=now,
+        say=say,
     )
 
 
 def _kept(material: Material, *, full: bool) -> Kept | None:
     """The last choices, if they are to be kept and still fit."""
-    kept, why = kept_from(material.parent, material.snapshot, material.graph, material.config)
     if full:
         material.say("choosing again")
         return None
+    kept, why = kept_from(material.parent, material.snapshot, material.graph, material.config)
     material.say(why if kept else f"choosing again: {why}")
     return kept
 

@@ -66,6 +66,7 @@ def report(
             "table": manifest["item_table"].get("weights", {}),
             "scorers": manifest["item_table"].get("scorers", []),
             "few_items": release.few_items,
+            "both_items": release.both_items,
             "chosen": manifest.get("chosen"),
         },
         "figures": gates.get("figures", []),

@@ -17,8 +17,12 @@ import numpy.typing as npt
 from graph.errors import ReleaseError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-TABLES = ("table", "few", "both")
-"""The item table, that for histories of few items, and for some more: both added up."""
+TABLES = {
+    "table": "the item table",
+    "few": "the table for few items",
+    "both": "the table for some more items, in which both are added up",
+}
+"""Tables that rank, in the order in which `Release.tables` has them; none without those before."""
 SOURCE = "<source>"  # stands for the name of a set of vectors: spectral, node2vec, gnn
 PLACE = "<place>"  # … for the place of an attribute
 
@@ -250,6 +254,8 @@ def check(arrays: Arrays, where: str) -> None:
     for entry in ARRAYS:
         if not (entry.optional or SOURCE in entry.key) and entry.key not in arrays:
             raise ReleaseError(f"{where} is incomplete: {entry.key} is missing; refresh again")
+    if "both.scores" in arrays and "few.scores" not in arrays:
+        raise ReleaseError(f"{where} is incomplete: few.scores is missing; refresh again")
     for key, array in arrays.items():
         known = described(key)
         if known is None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddings.item_item.item_table import ItemTable, table_read, table_read_by
+from embeddings.item_item.item_table import WIDER, ItemTable, table_read, table_read_by
 from embeddings.vectors.sequence_model import SequenceModel
 from graph.arrays import F32, F64, I32, I64, U8, Flags
 from graph.ids import as_word
@@ -319,6 +319,11 @@ class Release:
     def few_items(self) -> int:
         """A history of at most so many different items reads the table for few; 0: none does."""
         return int(self.manifest["recipe"]["few_items"]) if len(self.tables) > 1 else 0
+
+    @cached_property
+    def both_items(self) -> int:
+        """A longer one of at most so many reads both tables added up; 0: none does."""
+        return WIDER * self.few_items if len(self.tables) > 2 else 0
 
     def reads(self, items: I32) -> int:
         """Which of `tables` a history (h,) reads, by the number of its different items."""
