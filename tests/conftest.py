@@ -70,10 +70,9 @@ def store(tmp_path):
 
 @pytest.fixture
 def home(planted_home, tmp_path) -> Home:
-    """A home over the planted releases, with keys, state and journal of its own."""
+    """A home with a copy of the planted releases, with keys, state and journal of its own."""
     own = Home(tmp_path / "home").create()
-    own.releases.rmdir()
-    own.releases.symlink_to(planted_home.releases)
+    shutil.copytree(planted_home.releases, own.releases, dirs_exist_ok=True)
     return own
 
 
