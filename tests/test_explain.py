@@ -20,11 +20,11 @@ from recommender.learning.build import RefreshConfig
 from recommender.learning.refresh import refresh
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
-from recommender.serving.evidence import contributions
 from recommender.serving.live import Live
 from recommender.serving.recommend import Recommender
 from recommender.serving.why import why
 from tests.data import package
+from tests.shares import contributions
 
 NOW = 1_760_000_000
 

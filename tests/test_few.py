@@ -49,10 +49,10 @@ from recommender.ranking.request import Part, Request
 from recommender.releases.contents import check
 from recommender.releases.publishing import open_release
 from recommender.releases.release import Release
-from recommender.serving.evidence import contributions
 from recommender.serving.live_items import LiveItems
 from recommender.serving.recommend import Recommender
 from recommender.serving.warming import warm
+from tests.shares import contributions
 
 NOW = 1_760_000_000
 MOST = 4  # items of a history that reads the table for few

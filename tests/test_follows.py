@@ -28,8 +28,8 @@ from recommender.overlay.histories import EVENT, LiveUser
 from recommender.ranking.request import Request
 from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
-from recommender.serving.evidence import contributions
 from recommender.serving.recommend import Recommender
+from tests.shares import contributions
 from tests.store_contract import events
 
 NOW = 1_760_000_000

@@ -16,9 +16,9 @@ from recommender.ranking import ranker
 from recommender.ranking.candidates import Ranking, Subjects, from_table
 from recommender.ranking.request import Filter, Request
 from recommender.releases.home import Home
-from recommender.serving.evidence import contributions
 from recommender.serving.recommend import Recommender
 from recommender.serving.rules_file import parse_rules
+from tests.shares import contributions
 
 NOW = 1_760_000_000
 
