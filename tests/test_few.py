@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from api.cli.releases import _show_comparison
+from api.report_page import comparison_page, page
 from embeddings.hold_out import hold_back
 from embeddings.item_item.blend import choose_recipe
 from embeddings.item_item.few import (
@@ -31,6 +33,7 @@ from embeddings.item_item.scorers import Fitted
 from embeddings.item_item.short import readings, spoken_of
 from embeddings.item_item.side_by_side import Targets
 from embeddings.item_item.worth import Findings
+from graph.errors import ReleaseError
 from graph.model import table
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
@@ -471,7 +474,7 @@ def test_a_release_without_the_arrays_reads_the_tables_it_has(served, gone):
         assert len(answer.items) == 5
 
 
-def test_what_was_chosen_is_told_and_kept(served):
+def test_what_was_chosen_is_told_and_kept(served, capsys):
     release = served.release
     made = made_of(release.manifest)
     assert made is not None and made.recipe == replace(RECIPE, feature_weights=(1.0,))
@@ -485,4 +488,14 @@ def test_what_was_chosen_is_told_and_kept(served):
     assert compared["few_items"] == [0, MOST]
     assert compared["both_items"] == [0, 2 * MOST]
     assert (recipe["few_items"], recipe["both_items"]) == (MOST, 2 * MOST)
+    _show_comparison(compared)
+    assert f"of up to {2 * MOST} items read both added up, before 0" in capsys.readouterr().out
+    assert f"of at most {2 * MOST}\nread both" in page(report(release, None))
+    assert f"of up to {2 * MOST} items read both tables" in comparison_page(compared)
     assert simple_recipe("popularity", made.recipe).few_items == 0
+
+
+def test_the_third_table_needs_the_second(served):
+    arrays = {n: each for n, each in served.release.arrays.items() if not n.startswith("few.")}
+    with pytest.raises(ReleaseError, match=r"here is incomplete: few\.scores is missing"):
+        check(arrays, "here")

@@ -97,7 +97,12 @@ def test_without_the_setting_sqlcipher_is_not_imported_and_with_it_its_extra_is_
     [
         (KEY, OTHER, "encrypted with another key", "name the file of its key"),
         (KEY, None, "or an encrypted one", "name the file of its key"),
-        (None, KEY, "in the clear, while", "stop the server and run `nichegraph inbox encrypt`"),
+        (
+            None,
+            KEY,
+            "in the clear, while",
+            "inbox encrypt`; or `nichegraph inbox decrypt`, which also ends a decryption",
+        ),
     ],
 )
 def test_a_key_that_does_not_fit_is_said_and_nothing_is_written(home, key, other, words, remedy):

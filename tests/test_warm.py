@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import closing
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import numpy as np
@@ -18,7 +19,7 @@ from recommender.learning import gate_figures, judging
 from recommender.learning.build import Choice, RefreshConfig
 from recommender.learning.going_on import changes_since, fits_of, learned_pairs, too_much
 from recommender.learning.parts import parts_of
-from recommender.learning.refresh import refresh
+from recommender.learning.refresh import _kept, refresh
 from recommender.learning.split import GATE, SELECT
 from recommender.learning.trial import Made, made_of
 from recommender.learning.warm import Kept, kept_from
@@ -244,3 +245,14 @@ def test_what_else_ends_a_choice(base):
     assert why(chosen=chosen | {"found": chosen["found"] / 0.975}).startswith("keeping")
     assert "fell from" in why(chosen=chosen | {"found": chosen["found"] / 0.965})
     assert "items went from" in why(chosen=chosen | {"items": chosen["items"] * 2})
+
+
+def test_who_wants_all_anew_does_not_need_what_was_kept(monkeypatch):
+    """An odd manifest of the last release must not stop the way out of it."""
+
+    def odd(*_):
+        raise KeyError("at")
+
+    monkeypatch.setattr("recommender.learning.refresh.kept_from", odd)
+    material = SimpleNamespace(say=lambda _: None)
+    assert _kept(material, full=True) is None

@@ -322,7 +322,7 @@ class Release:
 
     @cached_property
     def both_items(self) -> int:
-        """A longer one of at most so many reads both tables added up; 0: none does."""
+        """A history of some more items, up to so many, reads both tables added up; 0: none does."""
         return WIDER * self.few_items if len(self.tables) > 2 else 0
 
     def reads(self, items: I32) -> int:
