@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from embeddings.item_item.item_table import ItemTable
 from recommender.ranking import ranker as ranking
 from recommender.ranking.candidates import Ranking, Subjects, from_table, top_of_scores
-from recommender.ranking.ranker import Lists, Order, Ranker, pool_size, take
+from recommender.ranking.ranker import Lists, Order, Ranker, pool_size
 from recommender.ranking.request import Filter
 from recommender.ranking.rerank import NEUTRAL_PROFILE, Profile, shares_of
 from recommender.ranking.sources import AskedTags, fuse
@@ -98,7 +98,7 @@ def three():
 @pytest.mark.parametrize("who", [[0, 1, 2], [2, 0], [1], []])
 def test_some_subjects_keep_what_is_theirs(who):
     histories, blocked = [[1, 2], [], [3, 1, 4]], [[7], [8, 9], []]
-    part = take(three(), np.array(who, np.int64))
+    part = three().taken(np.array(who, np.int64))
     assert len(part) == len(who)
     for number, own in enumerate(who):
         mine = slice(part.indptr[number], part.indptr[number + 1])
@@ -113,7 +113,7 @@ def test_some_subjects_keep_what_is_theirs(who):
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (2, 3), (0, 1)])
 def test_a_run_of_subjects_is_what_taking_them_gives(start, stop):
-    run, taken = three().part(start, stop), take(three(), np.arange(start, stop))
+    run, taken = three().part(start, stop), three().taken(np.arange(start, stop))
     for name in ("indptr", "items", "weights", "blocked_indptr", "blocked", "mask", "interests"):
         assert getattr(run, name).tolist() == getattr(taken, name).tolist()
     assert run.queries["gnn"].tolist() == taken.queries["gnn"].tolist()
@@ -167,8 +167,8 @@ def test_what_must_not_be_shown_is_dropped_told_of_and_the_rest_moves_up():
     masks = np.ones((2, 10), np.bool_)
     masks[0, 4] = False
     subjects = Subjects(**{**three().__dict__, "masks": masks})
-    blocked = take(Subjects(**{**subjects.__dict__, "blocked": np.array([7, 1, 9], np.int32)}),
-                   np.array([0, 1]))  # fmt: skip
+    shut = np.array([7, 1, 9], np.int32)
+    blocked = Subjects(**{**subjects.__dict__, "blocked": shut}).taken(np.array([0, 1]))
     heard = []
     kept = ranking._allowed(blocked, lists(), lambda what, count: heard.append((what, count)))
     assert kept.items.tolist() == [[2, -1, -1], [-1, -1, -1]]
@@ -182,7 +182,7 @@ def test_what_must_not_be_shown_is_dropped_told_of_and_the_rest_moves_up():
 
 def test_what_may_be_shown_is_left_as_it_is():
     same = lists()
-    allowed = take(three(), np.array([1, 2]))
+    allowed = three().taken(np.array([1, 2]))
 
     def defect(what, count):
         raise AssertionError(what, count)

@@ -217,6 +217,29 @@ def fit_blend(
         model.side_by_side(scorers, trial.item_rows)
         for trial, model in zip(trials, fitted, strict=True)
     ]
+    mixed = _mixed(scorers, trials, fitted, parts)
+    weights = mixture(scorers, mixed, tried, say, usual, settings.network_weight)
+    recipe = replace(recipe, weights=tuple(weights.items()))
+    say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
+    amounts = [weights.get(scorer, 0.0) for scorer in scorers]
+    targets = [own for own, _ in parts]
+    blended = [summed(scores, amounts) for _, scores in parts]
+    del parts
+
+    of_popularity = {e: mixed(weights, e) for e in POPULARITY}
+    recipe = _with_powers(recipe, of_popularity, trials, fitted, targets, blended, tried, say)
+    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
+    recipe = _with_readings(recipe, trials, fitted, targets, scores, tried, say, threads)
+    return BlendReport(recipe, judges, tried, scorers)
+
+
+def _mixed(
+    scorers: Sequence[Scorer],
+    trials: Sequence[Trial],
+    fitted: Sequence[Fitted],
+    parts: Sequence[tuple[Targets, F32]],
+) -> Callable[..., Findings]:
+    """What mixtures of scorers find, by their weights and a power of targets' popularity."""
     mixtures = [trial.mixtures(*part) for trial, part in zip(trials, parts, strict=True)]
 
     def mixed(weights: Mapping[Scorer, float], exponent: float = 0.0) -> Findings:
@@ -228,15 +251,20 @@ def fit_blend(
             ]
         )
 
-    weights = mixture(scorers, mixed, tried, say, usual, settings.network_weight)
-    recipe = replace(recipe, weights=tuple(weights.items()))
-    say("blend: " + ", ".join(f"{scorer.name} x {weight:g}" for scorer, weight in recipe.weights))
-    amounts = [weights.get(scorer, 0.0) for scorer in scorers]
-    targets = [own for own, _ in parts]
-    blended = [summed(scores, amounts) for _, scores in parts]
-    del parts
+    return mixed
 
-    of_popularity = {e: mixed(weights, e) for e in POPULARITY}
+
+def _with_powers(
+    recipe: Recipe,
+    of_popularity: Mapping[float, Findings],
+    trials: Sequence[Trial],
+    fitted: Sequence[Fitted],
+    targets: Sequence[Targets],
+    blended: Sequence[F32],
+    tried: dict[str, Quality],
+    say: Say,
+) -> Recipe:
+    """The recipe with powers of popularity: first of targets, then of history items."""
     exponent = _noted("popularity", of_popularity, 0.0, POPULARITY_COST, tried)
     recipe = replace(recipe, popularity_exponent=exponent)
     scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
@@ -247,11 +275,8 @@ def fit_blend(
     of_history = dict(zip(HISTORY, map(together, zip(*histories, strict=True)), strict=True))
     likely = HISTORY_EXPECTED if recipe.weights[0][0].kind in BY_PAIRS else 0.0
     exponent = _noted("history", of_history, likely, HISTORY_COST, tried)
-    recipe = replace(recipe, history_exponent=exponent)
-    say(f"exponents: history {recipe.history_exponent:g}, target {recipe.popularity_exponent:g}")
-    scores = [_calibrated(*each, recipe) for each in zip(fitted, targets, blended, strict=True)]
-    recipe = _with_readings(recipe, trials, fitted, targets, scores, tried, say, threads)
-    return BlendReport(recipe, judges, tried, scorers)
+    say(f"exponents: history {exponent:g}, target {recipe.popularity_exponent:g}")
+    return replace(recipe, history_exponent=exponent)
 
 
 def _with_readings(

@@ -20,6 +20,7 @@ from embeddings.best import add_row, keep_best, sort_best
 from embeddings.item_item.item_table import ItemTable
 from graph.arrays import F32, I32, I64, U8, Flags
 from recommender.releases.arrivals import Arrivals
+from recommender.releases.rows import runs
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Subjects:
         return len(self.indptr) - 1
 
     @property
-    def tables(self) -> list[int]:
+    def table_numbers(self) -> list[int]:
         """Which of `Release.tables` each subject reads."""
         numbers: list[int] = [0] * len(self) if self.reads is None else self.reads.tolist()
         return numbers
@@ -71,6 +72,26 @@ class Subjects:
             newest=None if self.newest is None else self.newest[own],
             reads=None if self.reads is None else self.reads[start:stop],
             queries={source: rows[start:stop] for source, rows in self.queries.items()},
+        )
+
+    def taken(self, rows: I64) -> "Subjects":
+        """The subjects of different rows; all of them stay in their order."""
+        if len(rows) == len(self):
+            return self
+        liked, liked_at = runs(self.indptr, rows)
+        shut, shut_at = runs(self.blocked_indptr, rows)
+        return Subjects(
+            indptr=liked,
+            items=self.items[liked_at],
+            weights=self.weights[liked_at],
+            blocked_indptr=shut,
+            blocked=self.blocked[shut_at],
+            masks=self.masks,
+            mask=self.mask[rows],
+            interests=None if self.interests is None else self.interests[liked_at],
+            newest=None if self.newest is None else self.newest[liked_at],
+            reads=None if self.reads is None else self.reads[rows],
+            queries={source: own[rows] for source, own in self.queries.items()},
         )
 
 

@@ -28,7 +28,6 @@ from recommender.ranking.rerank import (
 from recommender.ranking.sources import IN_DOMAIN, ITEMS, POPULAR, TAGS, AskedTags, Sources, fuse
 from recommender.ranking.table_lists import adjusted_lists, count_wrong, factors_of, table_lists
 from recommender.releases.release import Release
-from recommender.releases.rows import runs
 
 Adjust = Callable[[I32], F32]  # item rows (c,) -> what their scores are multiplied by (c,)
 
@@ -154,9 +153,9 @@ class Ranker:
             now: seconds since 1970, for freshness.
         """
         groups: dict[Any, list[int]] = {}
-        for row, kind in enumerate(
-            zip((order.kind for order in orders), _several(subjects), subjects.tables, strict=True)
-        ):
+        kinds = [order.kind for order in orders]
+        several, read = _several(subjects), subjects.table_numbers
+        for row, kind in enumerate(zip(kinds, several, read, strict=True)):
             groups.setdefault(kind, []).append(row)
         if len(groups) == 1:
             return self._lists(subjects, tags, orders, now)
@@ -165,7 +164,7 @@ class Ranker:
         for rows in groups.values():
             of_kind = np.array(rows)
             own = [orders[row] for row in rows]
-            chosen = self._lists(take(subjects, of_kind), tags[of_kind], own, now)
+            chosen = self._lists(subjects.taken(of_kind), tags[of_kind], own, now)
             lists.put(of_kind, chosen, orders[rows[0]].length)
         return lists
 
@@ -182,7 +181,7 @@ class Ranker:
         if not first.plain:
             weights = np.array([order.weights for order in orders], np.float32)
             traits = self._traits_of(subjects, weights, now, [order.seed for order in orders])
-        read = subjects.tables[0]
+        read = subjects.table_numbers[0]
         table, arrivals = self._release.tables[read], self._release.arrivals[read]
         if first.adjust is None:
             items, scores, short = table_lists(
@@ -200,7 +199,7 @@ class Ranker:
         if short.any():  # filled-up items are chosen from together with the rest
             short_rows = np.flatnonzero(short)
             some = [orders[row] for row in short_rows.tolist()]
-            more = self._from_sources(take(subjects, short_rows), tags[short_rows], some, now)
+            more = self._from_sources(subjects.taken(short_rows), tags[short_rows], some, now)
             lists.put(short_rows, more, first.length)
         return _allowed(subjects, lists, self._defect) if count_wrong(items, subjects) else lists
 
@@ -249,7 +248,7 @@ class Ranker:
             short = np.flatnonzero(lists.items[:, n - 1] < 0)
             if len(short) == 0:
                 return
-            more = self._sources.propose(name, take(subjects, short), tags[short], 2 * n)
+            more = self._sources.propose(name, subjects.taken(short), tags[short], 2 * n)
             for number, subject in enumerate(short):
                 have = int(np.count_nonzero(lists.items[subject] >= 0))
                 new = more.items[number][more.items[number] >= 0]
@@ -380,24 +379,3 @@ def _allowed(subjects: Subjects, lists: Lists, defect: Defect) -> Lists:
     gone = np.arange(good.shape[1]) >= good.sum(axis=1)[:, None]
     kept.items[gone], kept.scores[gone], kept.origins[gone], kept.parts[gone] = -1, -np.inf, -1, 0
     return kept
-
-
-def take(subjects: Subjects, rows: I64) -> Subjects:
-    """The subjects at some places."""
-    if len(rows) == len(subjects):
-        return subjects
-    liked, liked_at = runs(subjects.indptr, rows)
-    shut, shut_at = runs(subjects.blocked_indptr, rows)
-    return Subjects(
-        indptr=liked,
-        items=subjects.items[liked_at],
-        weights=subjects.weights[liked_at],
-        blocked_indptr=shut,
-        blocked=subjects.blocked[shut_at],
-        masks=subjects.masks,
-        mask=subjects.mask[rows],
-        interests=None if subjects.interests is None else subjects.interests[liked_at],
-        newest=None if subjects.newest is None else subjects.newest[liked_at],
-        reads=None if subjects.reads is None else subjects.reads[rows],
-        queries={source: vectors[rows] for source, vectors in subjects.queries.items()},
-    )

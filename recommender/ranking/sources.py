@@ -95,14 +95,7 @@ class Sources:
             n: at least 1.
         """
         if name == ITEMS:
-            several = sorted(set(subjects.tables)) or [0]
-            first, *others = [(each, self._by_table(each, subjects, n)) for each in several]
-            items, scores = first[1].items, first[1].scores
-            for table, ranking in others:
-                own = (np.array(subjects.tables) == table)[:, None]
-                items = np.where(own, ranking.items, items)
-                scores = np.where(own, ranking.scores, scores)
-            return Ranking(items, scores)
+            return self._by_tables(subjects, n)
         if name in self.indexes:
             return self._nearest(name, subjects, n)
         step = max(1, _DENSE_CELLS // max(len(self._release.items), 1))
@@ -115,6 +108,17 @@ class Sources:
             np.concatenate([part.items for part in parts]),
             np.concatenate([part.scores for part in parts]),
         )
+
+    def _by_tables(self, subjects: Subjects, n: int) -> Ranking:
+        """What each subject gets from the table that it reads."""
+        numbers = np.array(subjects.table_numbers, np.int32)
+        items = np.full((len(subjects), n), NO_ROW, np.int32)
+        scores = np.full((len(subjects), n), -np.inf, np.float32)
+        for number in np.unique(numbers).tolist():
+            rows = np.flatnonzero(numbers == number)
+            best = self._by_table(number, subjects.taken(rows), n)
+            items[rows], scores[rows] = best.items, best.scores
+        return Ranking(items, scores)
 
     def _by_table(self, number: int, subjects: Subjects, n: int) -> Ranking:
         """What all the subjects get from one of the release's tables."""
