@@ -10,10 +10,10 @@ hears of it as of an event that came after the release.
 Everything learns from all lists. `--asked N` lists, drawn by the seed, are asked about (4,000
 unless something else is said, 0: all); half of a 95% interval of Recall@10 is then about 0.009.
 
-Neural models are not part of this environment. `--write FOLDER` writes what is learned from as
-`NAME.train.txt` and what is to be found as `NAME.test.txt` (`user item …`, oldest first); lists
-that another library made for these users are judged in the same run by `--lists NAME=FILE`, in the
-form `user item item …`, best first.
+Neural models are not part of this environment, see `_neural_lists.py`. `--write FOLDER` writes what
+is learned from as `NAME.train.txt` and what is to be found as `NAME.test.txt` (`user item …`,
+oldest first); lists that another library made for these users are judged in the same run by
+`--lists NAME=FILE`, in the form `user item item …`, best first.
 """
 
 import argparse
