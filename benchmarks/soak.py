@@ -114,6 +114,8 @@ def slope_of(points: list[tuple[float, float]]) -> tuple[float, float, float]:
     """Slope over the means of `WINDOWS` windows, and its 95 % interval by Student's t."""
     windows = [np.mean(part, axis=0) for part in np.array_split(np.array(points), WINDOWS)]
     x, y = np.array(windows).T
+    if not np.ptp(y):
+        return 0.0, 0.0, 0.0
     line = stats.linregress(x, y)
     reach = float(stats.t.ppf(0.975, WINDOWS - 2)) * line.stderr
     return float(line.slope), float(line.slope - reach), float(line.slope + reach)
