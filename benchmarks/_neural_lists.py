@@ -46,15 +46,15 @@ def main(arguments: Sequence[str]) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(chosen.threads)
     learned = read(chosen.folder / f"{chosen.name}.train.txt")
-    asked = read(chosen.folder / f"{chosen.name}.test.txt")
-    if any(len(items) != 2 for items in asked.values()):
+    ends = read(chosen.folder / f"{chosen.name}.test.txt")
+    if any(len(items) != 2 for items in ends.values()):
         raise SystemExit("the test file was not written with --strict: it needs two items a line")
-    held = {user: items[0] for user, items in asked.items()}
+    withheld = {user: items[0] for user, items in ends.items()}
     began = time.perf_counter()
-    lists = {"SASRec": sasrec, "GRU4Rec": gru4rec}[chosen.model](learned, held, chosen)
+    lists = {"SASRec": sasrec, "GRU4Rec": gru4rec}[chosen.model](learned, withheld, chosen)
     took = round(time.perf_counter() - began)
-    found = sum(asked[user][1] in items for user, items in lists.items())
-    say(f"{chosen.model}: Recall@{SHOWN} {found / len(asked):.4f} after {took} s")
+    hits = sum(ends[user][1] in items for user, items in lists.items())
+    say(f"{chosen.model}: Recall@{SHOWN} {hits / len(ends):.4f} after {took} s")
     lines = (f"{user} {' '.join(map(str, items))}\n" for user, items in lists.items())
     chosen.to.write_text("".join(lines))
 
@@ -70,7 +70,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def sasrec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) -> Lists:
+def sasrec(learned: Lists, withheld: dict[int, int], chosen: argparse.Namespace) -> Lists:
     """The lists of RecTools' SASRec after its best epoch, for whoever something is held back of."""
     import pandas as pd
     from pytorch_lightning import Trainer, seed_everything
@@ -79,17 +79,17 @@ def sasrec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) -> 
     from rectools.models import SASRecModel
 
     rows = [
-        (user, item, 1.0, place)
+        (user, item, 1.0, at)
         for user, items in learned.items()
-        for place, item in enumerate([*items, *([held[user]] if user in held else [])])
+        for at, item in enumerate([*items, *([withheld[user]] if user in withheld else [])])
     ]
-    table = pd.DataFrame(rows, columns=["user_id", "item_id", "weight", "place"])
-    table["datetime"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(table.pop("place"), "D")
-    ends = set(held.items())
+    table = pd.DataFrame(rows, columns=["user_id", "item_id", "weight", "at"])
+    table["datetime"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(table.pop("at"), "D")
+    pairs_withheld = set(withheld.items())
 
     def held_back(interactions: Any) -> Any:
         pairs = zip(interactions["user_id"], interactions["item_id"], strict=True)
-        return np.array([pair in ends for pair in pairs])
+        return np.array([pair in pairs_withheld for pair in pairs])
 
     class Told(Callback):  # type: ignore[misc]
         def on_validation_end(self, trainer: Any, _model: Any) -> None:
@@ -116,7 +116,7 @@ def sasrec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) -> 
         model.fit(dataset)
         saved = model.fit_trainer.checkpoint_callback.best_model_path  # of a copy of `best`
         model.load_weights_from_checkpoint(saved)
-    users = sorted(held)
+    users = sorted(withheld)
     ranked = model.recommend(users=users, dataset=dataset, k=SHOWN, filter_viewed=True)
     lists: Lists = {user: [] for user in users}
     for user, item in zip(ranked["user_id"], ranked["item_id"], strict=True):
@@ -124,15 +124,15 @@ def sasrec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) -> 
     return lists
 
 
-def gru4rec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) -> Lists:
+def gru4rec(learned: Lists, withheld: dict[int, int], chosen: argparse.Namespace) -> Lists:
     """The lists of Cornac's GRU4Rec with what finds most of what is held back."""
     from cornac.data import SequentialDataset
     from cornac.models import GRU4Rec
 
     events = [
-        (user, item, place)
+        (user, item, at)
         for user, items in learned.items()
-        for place, item in enumerate(items)
+        for at, item in enumerate(items)
         if len(items) > 1
     ]
     train = SequentialDataset.from_sit(events, seed=chosen.seed)
@@ -147,7 +147,7 @@ def gru4rec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) ->
             best = np.argpartition(-scores, SHOWN)[:SHOWN]
             yield user, items[best[np.argsort(-scores[best])]].tolist()
 
-    before = {user: learned[user] for user in sorted(held)}
+    before = {user: learned[user] for user in sorted(withheld)}
     best, most = None, -1
     for rate, dropout, epochs in product((0.05, 0.1), (0.25, 0.5), (5, 15)):
         model = GRU4Rec(
@@ -156,11 +156,11 @@ def gru4rec(learned: Lists, held: dict[int, int], chosen: argparse.Namespace) ->
             seed=chosen.seed,
         )  # fmt: skip
         model.fit(train)
-        hits = sum(held[user] in own for user, own in lists_of(model, before))
-        say(f"rate {rate}, dropout {dropout}, {epochs} epochs: {hits / len(held):.4f}")
+        hits = sum(withheld[user] in own for user, own in lists_of(model, before))
+        say(f"rate {rate}, dropout {dropout}, {epochs} epochs: {hits / len(withheld):.4f}")
         if hits > most:
             best, most = model, hits
-    return dict(lists_of(best, {user: [*own, held[user]] for user, own in before.items()}))
+    return dict(lists_of(best, {user: [*own, withheld[user]] for user, own in before.items()}))
 
 
 if __name__ == "__main__":
