@@ -195,7 +195,8 @@ from recommender.inbox.journal import Journal
 journal, name = Journal(Path(sys.argv[1]), key=sys.argv[3] or None), sys.argv[2]
 for place in range(100_000):
     facts = [fact("events", {"user": name, "item": f"{place}/{i}", "kind": "view"}) for i in (0, 1)]
-    print(*[receipt.sequence for receipt in journal.append(facts, now=1)], flush=True)
+    numbers = [str(receipt.sequence) for receipt in journal.append(facts, now=1)]
+    print(" ".join(numbers), flush=True)  # at once, even where output is not buffered
 """
 
 
