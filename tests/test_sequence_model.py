@@ -31,6 +31,38 @@ def network():
     return made.eval()
 
 
+def test_the_loss_is_a_softmax_over_what_was_drawn_each_by_its_chance(network):
+    lists = np.array([[5, 9, 120, 7], [-1, -1, 44, 9]])
+    rng = np.random.default_rng(1)
+    chances = rng.uniform(0.2, 0.4, 200)
+    drawn = np.flatnonzero(rng.random(200) < chances)
+    drawn = np.union1d(drawn[drawn != 7], [9, 120])  # of the items that come next all but one
+    loss, count = training._loss(network, lists, drawn, chances)
+    with torch.no_grad():
+        logits = (network(torch.from_numpy(lists[:, :-1])) @ network.vectors.T).double().numpy()
+    losses = []
+    for row, at, wanted in [(0, 0, 9), (0, 1, 120), (0, 2, 7), (1, 2, 9)]:
+        others = drawn[drawn != wanted]
+        weighed = np.exp(logits[row, at, others]) / chances[others]
+        own = np.exp(logits[row, at, wanted])
+        losses.append(-np.log(own / (own + weighed.sum())))
+    assert count == 4
+    assert float(loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_numbers_are_dropped_in_training_alone(network):
+    lists = torch.from_numpy(np.array([[5, 9, 120, 7]]))
+    with torch.no_grad():
+        plain = network(lists)
+        assert torch.equal(network(lists), plain)
+        network.train()
+        try:
+            several = torch.stack([network(lists) for _ in range(8)])
+        finally:
+            network.eval()
+    assert len({tuple(each.flatten().tolist()) for each in several}) == 8
+
+
 def test_numpy_foretells_what_torch_does_whatever_the_padding(network):
     model = network.export(np.arange(1, 600, 3, dtype=np.int32))
     rng = np.random.default_rng(0)
