@@ -19,6 +19,7 @@ from embeddings.vectors.embedder import EmbeddingGraph, Embeddings, Progress
 from embeddings.vectors.gnn_checkpoint import TrainingRun, fingerprint_of
 from embeddings.vectors.gnn_network import Edges, GnnConfig, Network, train_epoch
 from embeddings.vectors.gnn_start import spectral_start
+from graph.freed import reusing_freed
 
 Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
 
@@ -62,9 +63,10 @@ class GnnEmbedder:
         if not state.resume(network, optimizer):
             state.look(network, edges, graph, self.validation)
         while state.epoch < config.epochs and not state.stale and graph.user_items.nnz:
-            loss = train_epoch(
-                network, optimizer, edges, graph.user_items, config, (seed, state.epoch)
-            )
+            with reusing_freed():
+                loss = train_epoch(
+                    network, optimizer, edges, graph.user_items, config, (seed, state.epoch)
+                )
             state.losses.append(loss)
             state.epoch += 1
             state.look(network, edges, graph, self.validation)

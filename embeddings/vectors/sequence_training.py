@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from embeddings.vectors.sequence_model import REACH, SequenceModel
 from graph.arrays import F32, F64, I32, I64
+from graph.freed import reusing_freed
 
 STEPS, FEWEST = 30, 128
 """An epoch of little data has so many steps, unless these had fewer items than the second."""
@@ -149,8 +150,9 @@ def train_sequences(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        network = Network(items, config, start, seed)
-        return _trained(network, windows, rows, epochs, seed, watch, progress)
+        with reusing_freed():
+            network = Network(items, config, start, seed)
+            return _trained(network, windows, rows, epochs, seed, watch, progress)
     finally:
         torch.set_num_threads(before)
 

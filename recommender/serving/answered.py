@@ -116,7 +116,7 @@ def shown(text: str, item: str, position: int | None) -> Shown:
     raise InputError(f"the answer with this request_id did not show {item!r}{at}")
 
 
-@lru_cache(4096)
+@lru_cache(256)  # some dozen for each release
 def _header(
     release: str, segment: str | None, before: int, sources: tuple[str, ...], rules: tuple[str, ...]
 ) -> bytes:

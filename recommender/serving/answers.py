@@ -60,7 +60,7 @@ def _whole(release: Release, listed: Listed, items: bytes) -> bytes:
     return b'{"items":[%b],%b%b"}' % (items, more.encode(), _request_id(listed, sums).encode())
 
 
-@lru_cache(1000)
+@lru_cache(256)  # some dozen for each release
 def _about(
     served_by: str, fallback: str | None, release: str, profile: str, segment: str | None
 ) -> str:
