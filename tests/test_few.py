@@ -32,6 +32,7 @@ from embeddings.item_item.recipe import RIDGE, Recipe
 from embeddings.item_item.scorers import Fitted
 from embeddings.item_item.short import readings, spoken_of
 from embeddings.item_item.side_by_side import Targets
+from embeddings.item_item.untold_order import worth_among
 from embeddings.item_item.worth import Findings
 from graph.errors import ReleaseError
 from graph.model import table
@@ -151,7 +152,7 @@ def test_histories_are_cut_at_random_and_to_the_oldest():
         worth = 2 / np.arange(1, left + 1)
         assert sorted(oldest.newest[:size, at])[::-1][:left] == pytest.approx(worth)
         own = drawn.newest[:size, at]
-        assert own[own > 0] == pytest.approx(np.full(left, worth.mean()))
+        assert own[own > 0] == pytest.approx([2 * worth_among(np.array([left]), 1.0)[0]] * left)
     speaking = judge.histories.indices[:size][oldest.weights[:size, 1] > 0]
     assert speaking.tolist() == [10, 11]
     assert set(spoken_of([oldest], 12)) >= {10, 11}

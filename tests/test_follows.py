@@ -17,6 +17,7 @@ from embeddings.item_item.recency import order_of, shuffled
 from embeddings.item_item.recipe import RIDGE, Recipe
 from embeddings.item_item.side_by_side import Targets, score_weightings
 from embeddings.item_item.table_settings import TableSettings
+from embeddings.item_item.untold_order import worth_among, worth_of_session
 from graph.snapshot import take_snapshot
 from graph.stores.embedded_store import EmbeddedStore
 from graph.weighting import weigh
@@ -269,12 +270,22 @@ def test_a_session_is_read_from_its_newest_item(served):
     answer = served.recommend(
         [Request(items={"i003": 1.0, "i070": 1.0}, n=9, profile="neutral")], now=NOW
     )[0]
-    share = (1 + 2**-1.5) / 2  # equal weights: no order, each counts as a place does on average
+    share = 0.25 * (1 + 2**-1.5) / 2  # equal weights: a quarter of what places count on average
     sums = expected_scores(release, items, [0.5, 0.5], [share, share])
     sums[items] = 0
     assert release.items.rows([shown.item for shown in answer.items]).tolist() == (
         np.argsort(-sums, kind="stable")[:9].tolist()
     )
+
+
+def test_items_of_unknown_order_count_a_quarter_of_their_places():
+    worth = worth_of_session([0.5, 2, 0.5, 1], 1.0)
+    assert worth == pytest.approx([(1 / 3 + 1 / 4) / 8, 1, (1 / 3 + 1 / 4) / 8, 1 / 2])
+    for count in (1, 2, 7):
+        alike = worth_of_session([0.7] * count, 1.5)
+        assert alike == pytest.approx([worth_among(np.array([count]), 1.5)[0]] * count)
+    assert len(worth_of_session([], 1.5)) == 0
+    assert worth_among(np.array([0, 1]), 1.5).tolist() == [1, 1]
 
 
 def test_a_newer_event_becomes_the_newest(served):

@@ -14,7 +14,7 @@ from scipy import sparse
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge, PerUser
 from embeddings.item_item.side_by_side import Targets
-from graph.arrays import F32, F64, I32, I64
+from graph.arrays import F32, I32, I64
 
 CUTS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0), (0.9, 1.0))
 """A history is cut here: the entries before the first share are to find those up to the second. A
@@ -107,14 +107,6 @@ def recency_judge(
         return [list(of_way) for of_way in zip(*by_cut, strict=True)]
 
     return judged
-
-
-def mean_of_places(counts: I64, exponent: float) -> F64:
-    """(n,) what an entry among so many weighs on average whose place nobody knows; 1 for none."""
-    most = max(int(counts.max(initial=0)), 1)
-    places = np.arange(1, most + 1, dtype=np.float64)
-    means: F64 = np.cumsum(places**-exponent) / places
-    return means[np.maximum(counts, 1) - 1]
 
 
 def shuffled(order: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:

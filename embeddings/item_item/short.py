@@ -12,9 +12,9 @@ from scipy import sparse
 
 from embeddings.item_item.item_table import ItemTable
 from embeddings.item_item.judge import Judge, PerUser
-from embeddings.item_item.recency import mean_of_places
 from embeddings.item_item.recipe import Recipe
 from embeddings.item_item.side_by_side import Targets
+from embeddings.item_item.untold_order import worth_among
 from graph.arrays import F32, F64, I32, I64
 
 FIRST = (1, 2, 3, 5, 10)
@@ -74,7 +74,7 @@ def _reading(judge: Judge, key: F32 | F64, recipe: Recipe, *, oldest: bool) -> R
             later = np.maximum(known[rows] - places, 1.0)
             recent, last = later**-recipe.recency_exponent, later**-recipe.follows_steepness
         else:
-            recent, last = np.ones(len(own)), mean_of_places(known[rows], recipe.follows_steepness)
+            recent, last = np.ones(len(own)), worth_among(known[rows], recipe.follows_steepness)
         weights.append(own * recent)
         newest.append(own * recipe.follows_weight * last)
         sizes.append(known)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from embeddings.item_item.untold_order import worth_of_session
 from graph.arrays import F32, I32, I64, Flags
 from graph.event_keys import BY_ID, NO_KEY
 from graph.model import NO_ROW, NO_TIME
@@ -172,19 +173,12 @@ class Weigher:
     def of_session(self, weights: Sequence[float]) -> F32:
         """(h,) what each item of a session counts where what follows what is read.
 
-        The newer an item, the more it weighs. Equal weights say nothing of an order: such items
-        share what their places are worth.
+        The newer an item, the more it weighs. Equal weights say nothing of an order, see
+        `embeddings.item_item.untold_order`.
         """
         if self._follows == 0:
             return np.zeros(len(weights), np.float32)
-        worth = np.arange(1.0, len(weights) + 1) ** -self._steepness
-        _, same, counts = np.unique(
-            -np.asarray(weights, np.float64), return_inverse=True, return_counts=True
-        )
-        ends = np.cumsum(counts)
-        sums = np.append(0, np.cumsum(worth))
-        shares = (sums[ends] - sums[ends - counts]) / counts
-        return (self._follows * shares[same]).astype(np.float32)
+        return (self._follows * worth_of_session(weights, self._steepness)).astype(np.float32)
 
 
 def in_order(items: I32, at: I64) -> I32:
