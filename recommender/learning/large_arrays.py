@@ -27,7 +27,7 @@ Arrays = dict[str, int]  # what is held -> bytes
 
 MB = 1_000_000
 LIBRARIES = 325 * MB  # interpreter, packages, compiled code: what a refresh of 2,000 events holds
-TORCH = 450 * MB  # imported by the presets graph and sequence, before they choose anything
+TORCH = {"graph": 780 * MB, "sequence": 700 * MB}  # with what they import to train; 2,000 events
 WORD, LONG = 4, 8  # bytes of a float32 or int32, of an int64 or float64
 EVENT = 5 * WORD + 2 * LONG  # user, item, kind, value, tag; time, key
 ENTRY = 2 * WORD  # of a sparse matrix: column and value
@@ -150,7 +150,7 @@ def read_share(counts: Counts, row: int) -> float:
 def graph(n: Numbers, preset: str) -> Arrays:
     """What every moment holds."""
     return {
-        "libraries": LIBRARIES + (TORCH if preset in ("graph", "sequence") else 0),
+        "libraries": LIBRARIES + TORCH.get(preset, 0),
         "events": n.events * EVENT,
         "ids, titles, attributes": n.nodes * TEXTS,
         "weighted graph": (2 * n.pairs + n.links) * ENTRY,
