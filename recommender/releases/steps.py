@@ -30,6 +30,7 @@ import pyarrow as pa
 from graph.arrays import U8
 from graph.durable import replace_file, save_array, sync
 from graph.errors import ReleaseError
+from graph.freed import give_back_now
 from graph.vocabulary import Vocabulary
 from recommender.releases.home import Home
 from recommender.releases.publishing import open_release
@@ -61,6 +62,7 @@ class Steps:
             self._taken_up(name)
             return cast("T", kept[0])
         value = make()
+        give_back_now()
         with self._aside(name) as folder:
             arrays: list[np.ndarray] = []
             (folder / VALUE).write_text(json.dumps(_packed(value, arrays)), encoding="utf-8")
