@@ -1,4 +1,4 @@
-"""Memory that is no longer needed, given back to the system instead of kept for later.
+"""Memory that is no longer needed: given back to the system, or used again.
 
 Only glibc is asked; where the C library is another one, nothing happens.
 """

@@ -1,8 +1,8 @@
 """What items count where what follows what is read, if nobody knows which came last.
 
 An entry of a history counts (1 + how many came later) to a power. Items of which nobody says in
-which order they came may be the latest of a history, or any of it. Of the latest, each would count
-what their places count on average; any of it hardly say what comes next (decision 12).
+which order they came may be the latest of a history, or any of it. The latest would each count what
+their places count on average; items from long ago say little of what comes next (decision 12).
 """
 
 from collections.abc import Sequence
