@@ -43,3 +43,12 @@ def test_newcomers_are_served_beside_both_others(tmp_path):
         ratio = by_name["5 events", "served"] / by_name["5 events", name]
         assert gains[f"events_5{ending}"] == pytest.approx(ratio)
         assert by_name["5 events", name] > 0.3  # 15 items of the own niche are left, 35 in all
+        low, high = next(row for row in rows if row["name"] == name)["served minus this"]
+        assert low <= by_name["1 events", "served"] - by_name["1 events", name] <= high
+
+
+def test_the_lead_of_lists_over_themselves_is_nothing_and_over_empty_ones_all():
+    wanted = csr_array(np.eye(3, 5, dtype=np.float32))
+    ranked = np.arange(3, dtype=np.int32)[:, None]
+    assert cold._lead(ranked, ranked, wanted, 0) == [0.0, 0.0]
+    assert cold._lead(ranked, np.full((3, 1), -1, np.int32), wanted, 0) == [1.0, 1.0]
