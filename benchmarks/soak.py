@@ -100,12 +100,18 @@ def _about(course: list[tuple[float, Stand]]) -> dict[str, Any]:
         "MB/h": round(slope, 2),
         "95 %": f"{low:.2f} to {high:.2f}",
         "files": " then ".join(_range([stand.files for _, stand in half]) for half in halves),
+        "files, mostly": " then ".join(
+            str(statistics.median_low([stand.files for _, stand in half])) for half in halves
+        ),
         "threads": " then ".join(_range([stand.threads for _, stand in half]) for half in halves),
     }
 
 
 def _range(counts: list[int]) -> str:
-    """Fewest and most: what is never closed raises the fewest, what is open for a moment not."""
+    """Fewest and most: what is never closed raises the fewest, what is open for a moment not.
+
+    While a worker swaps releases it has two of them open.
+    """
     fewest, most = min(counts), max(counts)
     return str(fewest) if fewest == most else f"{fewest} to {most}"
 
